@@ -1,0 +1,5 @@
+//! What is said between the supervisor's processes: messages, and the codecs that turn them into
+//! bytes and back. No sockets here.
+
+pub mod control;
+pub mod lines;

@@ -1,0 +1,134 @@
+//! The closed set of what can happen to the core.
+
+use std::fmt;
+use std::time::Duration;
+
+use ipc::control::Request;
+
+use super::ids::{ClientId, ListenerId, SocketId, Ticket, WorkerId};
+
+/// Something happened.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    /// The first event of all.
+    Begin,
+    /// Deadlines may be due. Comes after the other events of each turn of the loop.
+    Turn,
+    /// A control connection asks. Each request gets exactly one final answer.
+    Request { client: ClientId, request: Request },
+    /// A control connection ended; nothing is to be sent to it any more.
+    ClientGone { client: ClientId },
+    /// A signal to the primary.
+    Signal(PrimarySignal),
+    /// The answer to `Action::OpenListeners`: all of them are open, or none more than before.
+    /// A fatal error text is a lower-case sentence.
+    ListenersOpened { result: Result<Vec<OpenedListener>, String> },
+    /// A worker's `bind` made a new address known. Comes before the `Cue::BindAsked` for it.
+    ListenerFound(OpenedListener),
+    /// Something about one worker. Cues for a worker that was `Gone` are ignored.
+    Worker { worker: WorkerId, cue: Cue },
+}
+
+/// A listener that exists now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OpenedListener {
+    pub(crate) id: ListenerId,
+    /// As people write it: `127.0.0.1:8000`, `unix:/run/x.sock`.
+    pub(crate) address: String,
+    /// From the configuration, and its name there.
+    pub(crate) name: Option<String>,
+    /// One socket for all workers (unix sockets, `balance = shared`): the core lends it socket 0
+    /// every time and never asks for steering.
+    pub(crate) shared: bool,
+}
+
+/// What a signal to the primary means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PrimarySignal {
+    /// TERM, INT: stop gracefully and exit; a second one: fast.
+    Stop,
+    /// QUIT: stop fast and exit.
+    StopFast,
+    /// HUP: reload.
+    Reload,
+    /// USR1: open the log files again.
+    ReopenLogs,
+    /// TTIN: one worker more.
+    More,
+    /// TTOU: one worker fewer.
+    Fewer,
+}
+
+/// Something about one worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cue {
+    /// Its program runs (exec succeeded).
+    Spawned,
+    /// Its program could not be started; there is no process. `permanent`: trying again cannot
+    /// help (no such command, no such user, no such folder). No `Exited` follows.
+    SpawnFailed { reason: String, permanent: bool },
+    /// It asks for an address; answer with `Action::Lend`. `another`: it still has an open socket
+    /// of this listener and wants a further one (it set SO_REUSEPORT itself).
+    BindAsked { listener: ListenerId, ticket: Ticket, another: bool },
+    /// It asked for an address that it cannot have; it has got the real errno already.
+    BindRefused { address: String, reason: String },
+    /// It listens on a socket it was lent; the socket is in the kernel's group from now on.
+    Listening { listener: ListenerId, socket: SocketId },
+    /// It spoke on NOTIFY_SOCKET.
+    Notified(Notification),
+    /// It and its whole process group are gone.
+    Exited { exit: Exit, last_lines: Vec<String>, queued: u32 },
+    /// The answer to `Action::Look`.
+    Looked(Look),
+}
+
+/// What a worker said on NOTIFY_SOCKET.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Notification {
+    /// READY=1
+    Ready,
+    /// STOPPING=1
+    Stopping,
+    /// STATUS=
+    Status(String),
+    /// WATCHDOG=1
+    Watchdog,
+    /// WATCHDOG=trigger
+    WatchdogTrigger,
+    /// EXTEND_TIMEOUT_USEC=
+    Extend(Duration),
+}
+
+/// How a worker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Code(i32),
+    Signal(i32),
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(number) => match config::signal::name(*number) {
+                Some(name) => write!(f, "signal {name}"),
+                None => write!(f, "signal {number}"),
+            },
+        }
+    }
+}
+
+/// What a draining worker holds, as the kernel sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Look {
+    /// Connections in the accept queues of the sockets it was lent.
+    pub(crate) queued: u32,
+    /// Handshakes that were under way when it was steered away from, and still are.
+    pub(crate) handshaking: u32,
+    /// Connections with a request in flight, as far as can be seen.
+    pub(crate) busy: u32,
+    /// Other connections: quiet, the worker having spoken last.
+    pub(crate) idle: u32,
+    /// False: its connections cannot be seen (`busy` and `idle` mean nothing).
+    pub(crate) visible: bool,
+}

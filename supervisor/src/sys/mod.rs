@@ -1,0 +1,1 @@
+//! The kernel. The only room with unsafe code; everything it offers is safe to call.

@@ -1,0 +1,1 @@
+//! Both ends of systemd's small protocols.

@@ -1,0 +1,1 @@
+//! For programs that know they run under the supervisor.
