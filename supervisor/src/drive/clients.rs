@@ -1,0 +1,232 @@
+//! The control socket: connections, their requests, what waits to be written to them. Each is
+//! checked by its peer's user and bounded in what it may send and leave unread.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+use ipc::control::{FailureKind, Notice, Reply, Request};
+use ipc::lines::{LineReader, to_line};
+
+use crate::limits::{CLIENT_OUT, CLIENT_READ, CLIENTS};
+use crate::primary::ids::ClientId;
+use crate::sys;
+
+/// The control socket and everybody connected to it.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    listener: UnixListener,
+    connected: BTreeMap<ClientId, Client>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Client {
+    stream: UnixStream,
+    reader: LineReader,
+    out: Vec<u8>,
+    subscribed: bool,
+    /// One request a connection; a second one is not read.
+    asked: bool,
+    /// Ends when everything is written.
+    answered: bool,
+    /// The poller waits for it to take more bytes.
+    waits_for_room: bool,
+}
+
+/// What became of a connection after something was done with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It goes on; the poller need not change.
+    Open,
+    /// It goes on; the poller shall (or shall no longer) watch for room.
+    Room(bool),
+    /// It is to be dropped.
+    Over,
+}
+
+impl Clients {
+    /// Listens on `path`, mode 0600. The caller holds the app's lock, so a socket file that is
+    /// there already is a leftover.
+    pub(crate) fn listen(path: &Path) -> io::Result<Self> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener, connected: BTreeMap::new(), next: 0 })
+    }
+
+    /// The listening socket, for the poller.
+    pub(crate) fn listener(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+
+    /// A connection's socket, for the poller.
+    pub(crate) fn stream(&self, id: ClientId) -> Option<BorrowedFd<'_>> {
+        self.connected.get(&id).map(|client| client.stream.as_fd())
+    }
+
+    /// Takes one waiting connection, if there is one and room for it.
+    pub(crate) fn accept(&mut self) -> io::Result<Option<ClientId>> {
+        let stream = match self.listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if self.connected.len() >= CLIENTS {
+            // Dropped at once: better a clear end than a wait without one.
+            return Ok(None);
+        }
+        stream.set_nonblocking(true)?;
+        self.next += 1;
+        let id = ClientId(self.next);
+        let mut client = Client {
+            stream,
+            reader: LineReader::default(),
+            out: Vec::new(),
+            subscribed: false,
+            asked: false,
+            answered: false,
+            waits_for_room: false,
+        };
+        if !permitted(&client.stream) {
+            client.refuse(FailureKind::NotPermitted, "only the app's own user and root may");
+        }
+        self.connected.insert(id, client);
+        Ok(Some(id))
+    }
+
+    /// Reads what came; gives the request once it is whole.
+    pub(crate) fn read(&mut self, id: ClientId) -> (Option<Request>, Standing) {
+        let Some(client) = self.connected.get_mut(&id) else { return (None, Standing::Over) };
+        match client.read() {
+            Ok(request) => (request, client.flush()),
+            Err(()) => (None, Standing::Over),
+        }
+    }
+
+    /// The final answer.
+    pub(crate) fn answer(&mut self, id: ClientId, reply: &Reply) -> Standing {
+        let Some(client) = self.connected.get_mut(&id) else { return Standing::Over };
+        client.answer(reply);
+        client.flush()
+    }
+
+    /// Writes on, when there is room again.
+    pub(crate) fn flush(&mut self, id: ClientId) -> Standing {
+        self.connected.get_mut(&id).map_or(Standing::Over, Client::flush)
+    }
+
+    /// From now on it gets every notice.
+    pub(crate) fn subscribe(&mut self, id: ClientId) {
+        if let Some(client) = self.connected.get_mut(&id) {
+            client.subscribed = true;
+        }
+    }
+
+    /// Tells every subscriber; gives those whose standing changed.
+    pub(crate) fn publish(&mut self, notice: &Notice) -> Vec<(ClientId, Standing)> {
+        let Ok(line) = to_line(&Reply::Notice(notice.clone())) else { return Vec::new() };
+        let mut changed = Vec::new();
+        for (id, client) in &mut self.connected {
+            if client.subscribed && !client.answered {
+                client.out.extend_from_slice(&line);
+                let standing = client.flush();
+                if standing != Standing::Open {
+                    changed.push((*id, standing));
+                }
+            }
+        }
+        changed
+    }
+
+    /// Forgets a connection.
+    pub(crate) fn drop_client(&mut self, id: ClientId) {
+        self.connected.remove(&id);
+    }
+
+    /// Gives everybody a last chance to take what waits for them, for at most `span` in all.
+    pub(crate) fn finish(&mut self, span: std::time::Duration) {
+        for client in self.connected.values_mut() {
+            // A client that does not read is not waited for beyond the span.
+            if client.stream.set_nonblocking(false).is_ok()
+                && client.stream.set_write_timeout(Some(span)).is_ok()
+            {
+                let _ = client.stream.write_all(&client.out);
+            }
+        }
+        self.connected.clear();
+    }
+}
+
+impl Client {
+    fn read(&mut self) -> Result<Option<Request>, ()> {
+        let mut bytes = vec![0; CLIENT_READ];
+        match self.stream.read(&mut bytes) {
+            Ok(0) => return Err(()),
+            Ok(count) if !self.asked && !self.answered => self.reader.push(&bytes[..count]),
+            // Whatever follows the one request is not read.
+            Ok(_) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(_) => return Err(()),
+        }
+        match self.reader.next_message() {
+            Ok(request) => {
+                self.asked = request.is_some();
+                Ok(request)
+            }
+            Err(error) => {
+                self.refuse(FailureKind::Usage, &error.to_string());
+                Ok(None)
+            }
+        }
+    }
+
+    fn refuse(&mut self, kind: FailureKind, reason: &str) {
+        self.answer(&Reply::Failed { kind, reason: reason.to_owned(), last_lines: Vec::new() });
+    }
+
+    fn answer(&mut self, reply: &Reply) {
+        let line = to_line(reply).or_else(|error| {
+            to_line(&Reply::Failed {
+                kind: FailureKind::Failed,
+                reason: format!("cannot answer: {error}"),
+                last_lines: Vec::new(),
+            })
+        });
+        self.out.extend(line.unwrap_or_default());
+        self.answered = true;
+    }
+
+    fn flush(&mut self) -> Standing {
+        while !self.out.is_empty() {
+            match self.stream.write(&self.out) {
+                Ok(count) => drop(self.out.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Standing::Over,
+            }
+        }
+        if self.out.len() > CLIENT_OUT || (self.out.is_empty() && self.answered) {
+            return Standing::Over;
+        }
+        let wanted = !self.out.is_empty();
+        if wanted == self.waits_for_room {
+            return Standing::Open;
+        }
+        self.waits_for_room = wanted;
+        Standing::Room(wanted)
+    }
+}
+
+/// Root and the user that runs the primary may do everything, nobody else anything.
+fn permitted(stream: &UnixStream) -> bool {
+    sys::socket::peer_uid(stream.as_fd())
+        .is_ok_and(|uid| uid == 0 || uid == rustix::process::geteuid().as_raw())
+}

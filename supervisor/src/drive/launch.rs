@@ -1,0 +1,225 @@
+//! A `Spawn` becomes a process: its environment, its inherited sockets, its pipes.
+//!
+//! Nothing of the primary's own goes into the environment: NOTIFY_SOCKET, LISTEN_* and the
+//! supervisor's own variables are removed before the worker's are set (DESIGN, "Env for workers").
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use config::spec::AppSpec;
+
+use super::children::{Child, Pipe};
+use super::listeners::Listeners;
+use super::logs::Tail;
+use crate::limits::BACKLOG;
+use crate::primary::ids::{Generation, ListenerId, Slot, SocketId, WorkerId};
+use crate::sys::notify::NotifySocket;
+use crate::sys::spawn::{Launch, spawn};
+use crate::sys::{socket, users};
+
+/// What `Action::Spawn` says.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) worker: WorkerId,
+    pub(crate) slot: Slot,
+    pub(crate) generation: Generation,
+    pub(crate) spec: Arc<AppSpec>,
+    pub(crate) workers: u16,
+    pub(crate) lend: Vec<(ListenerId, SocketId)>,
+}
+
+/// Why there is no process.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) reason: String,
+    /// Trying again cannot help.
+    pub(crate) permanent: bool,
+}
+
+/// The first inherited descriptor (sd_listen_fds(3), SD_LISTEN_FDS_START).
+const FIRST_FD: i32 = 3;
+
+/// Variables that describe the primary and must not describe its workers.
+const NOT_INHERITED: [&str; 12] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "SUPERVISOR_APP",
+    "SUPERVISOR_SLOT",
+    "SUPERVISOR_WORKERS",
+    "SUPERVISOR_GENERATION",
+    "SUPERVISOR_CHANNEL_FD",
+    "NODE_APP_INSTANCE",
+];
+
+/// Starts one worker.
+pub(crate) fn launch(order: Order, listeners: &mut Listeners) -> Result<Child, Refusal> {
+    let spec = &order.spec;
+    let user = identity(spec)?;
+    let uid = user.as_ref().map(|user| user.uid);
+    let names = listen(&order, listeners).map_err(|error| temporary("lend its sockets", &error))?;
+    let notify = NotifySocket::new(&spec.name, order.worker.0)
+        .map_err(|error| temporary("make its NOTIFY_SOCKET", &error))?;
+    let pipes = io::pipe().and_then(|out| Ok((out, io::pipe()?)));
+    let ((out_reader, out_writer), (err_reader, err_writer)) =
+        pipes.map_err(|error| temporary("make its output pipes", &error))?;
+    for reader in [&out_reader, &err_reader] {
+        socket::set_nonblocking(reader.as_fd(), true)
+            .map_err(|error| temporary("make its output pipes", &error))?;
+    }
+    let fds: Vec<_> = (FIRST_FD..).take(names.len()).collect();
+    let inherit: Vec<(BorrowedFd<'_>, i32)> = order
+        .lend
+        .iter()
+        .filter_map(|(listener, socket)| listeners.get(*listener)?.existing(*socket))
+        .zip(fds.iter().copied())
+        .collect();
+    let spawned = spawn(&Launch {
+        argv: arguments(&spec.command, &names)?,
+        env: environment(&order, &names, &notify),
+        listen_pid: !names.is_empty(),
+        cwd: &spec.cwd,
+        user,
+        stdout: out_writer.as_fd(),
+        stderr: err_writer.as_fd(),
+        inherit,
+        intercept: spec.intercept,
+    })
+    .map_err(|error| temporary("fork", &error))?;
+    Ok(Child {
+        id: order.worker,
+        slot: order.slot,
+        generation: order.generation,
+        pid: spawned.pid.0,
+        uid,
+        pidfd: spawned.pidfd,
+        report: Some(spawned.report),
+        calls: None,
+        notify: Some(notify),
+        out: Some(Pipe::new(out_reader)),
+        err: Some(Pipe::new(err_reader)),
+        tail: Tail::default(),
+        lent: order.lend.iter().copied().collect(),
+        asking: BTreeMap::new(),
+        contracts: if names.is_empty() { BTreeSet::new() } else { BTreeSet::from(["activation"]) },
+        told_to_stop: false,
+        ended: None,
+        failed: None,
+        drain: None,
+        spec: order.spec,
+    })
+}
+
+fn temporary(what: &str, error: &io::Error) -> Refusal {
+    Refusal { reason: format!("cannot start a worker: cannot {what}: {error}"), permanent: false }
+}
+
+fn identity(spec: &AppSpec) -> Result<Option<users::Identity>, Refusal> {
+    let permanent = |reason| Refusal { reason, permanent: true };
+    let Some(user) = spec.user.as_deref() else {
+        return match spec.group.as_deref() {
+            None => Ok(None),
+            Some(_) => Err(permanent("a group is only set together with a user".to_owned())),
+        };
+    };
+    if !users::is_root() {
+        return Err(permanent(format!(
+            "cannot run workers as user {user}: only root may change users (run as root, or leave user out)"
+        )));
+    }
+    users::resolve(user, spec.group.as_deref()).map(Some).map_err(permanent)
+}
+
+/// Makes every lent socket exist and listen; gives their names in order.
+fn listen(order: &Order, listeners: &mut Listeners) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for (id, socket) in &order.lend {
+        let Some(listener) = listeners.get_mut(*id) else { continue };
+        if !listener.shared {
+            listener.listen(*socket, BACKLOG)?;
+        }
+        // A program that sets O_NONBLOCK does so on the open file description, which stays: the
+        // next borrower starts from the state systemd would give it.
+        socket::set_nonblocking(listener.socket(*socket)?, false)?;
+        names.push(listener.name.clone().unwrap_or_else(|| listener.address()));
+    }
+    Ok(names)
+}
+
+/// The command with `${fd:NAME}` replaced.
+fn arguments(command: &[String], names: &[String]) -> Result<Vec<OsString>, Refusal> {
+    command.iter().map(|argument| replace_fds(argument, names).map(OsString::from)).collect()
+}
+
+fn replace_fds(argument: &str, names: &[String]) -> Result<String, Refusal> {
+    let mut done = String::new();
+    let mut rest = argument;
+    while let Some((before, after)) = rest.split_once("${fd:") {
+        let Some((name, behind)) = after.split_once('}') else { break };
+        let Some(at) = names.iter().position(|known| known == name) else {
+            let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            return Err(Refusal {
+                reason: format!(
+                    "the argument {argument:?} names a socket {name:?} that is not configured (known: {known}; add it with --listen {name}=ADDRESS)"
+                ),
+                permanent: true,
+            });
+        };
+        done.push_str(before);
+        done.push_str(&(FIRST_FD as usize + at).to_string());
+        rest = behind;
+    }
+    done.push_str(rest);
+    Ok(done)
+}
+
+fn environment(
+    order: &Order,
+    names: &[String],
+    notify: &NotifySocket,
+) -> Vec<(OsString, OsString)> {
+    let own = |name: &OsStr| NOT_INHERITED.iter().any(|not| name == OsStr::new(not));
+    let mut all: BTreeMap<OsString, OsString> =
+        std::env::vars_os().filter(|(name, _)| !own(name)).collect();
+    let mut set = |name: &str, value: String| all.insert(name.into(), value.into());
+    set("SUPERVISOR_APP", order.spec.name.clone());
+    set("SUPERVISOR_SLOT", order.slot.to_string());
+    set("SUPERVISOR_WORKERS", order.workers.to_string());
+    set("SUPERVISOR_GENERATION", order.generation.to_string());
+    set("NODE_APP_INSTANCE", order.slot.to_string());
+    set("NOTIFY_SOCKET", notify.address());
+    if !names.is_empty() {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        for (name, value) in systemd::listen::environment(&names) {
+            set(&name, value);
+        }
+    }
+    for (name, value) in &order.spec.env {
+        set(name, value.clone());
+    }
+    all.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fds_are_named_in_arguments() {
+        let names = ["web".to_owned(), "admin".to_owned()];
+        let replaced = |argument| replace_fds(argument, &names).map_err(|refusal| refusal.reason);
+        assert_eq!(replaced("--fd=${fd:admin}"), Ok("--fd=4".to_owned()));
+        assert_eq!(replaced("${fd:web},${fd:admin}"), Ok("3,4".to_owned()));
+        assert_eq!(replaced("${HOME} ${fd:"), Ok("${HOME} ${fd:".to_owned()));
+        assert_eq!(
+            replaced("${fd:nope}").unwrap_err(),
+            "the argument \"${fd:nope}\" names a socket \"nope\" that is not configured (known: web, admin; add it with --listen nope=ADDRESS)"
+        );
+    }
+}

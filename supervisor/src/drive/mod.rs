@@ -1,0 +1,167 @@
+//! Carries out. The only loop.
+//!
+//! One turn: wait for the first ready source or the core's deadline; read each ready source, up
+//! to its limit, into the inbox; read the clock once and give every event to the core; carry out
+//! what it says, in order. What that produces goes into the inbox of the next turn, which then
+//! begins at once. Nothing here decides about policy.
+
+mod calls;
+mod children;
+mod clients;
+mod deal;
+mod launch;
+mod listeners;
+mod logs;
+mod observe;
+mod perform;
+pub(crate) mod record;
+mod source;
+mod sources;
+mod start;
+mod status;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::time::Duration;
+
+use ipc::control::{Notice, NoticeKind};
+
+pub(crate) use start::{LaunchError, Mode, run};
+
+use self::children::Child;
+use self::clients::Clients;
+use self::listeners::Listeners;
+use self::logs::Logs;
+use self::observe::Table;
+use self::record::Recorder;
+use self::source::Source;
+use crate::primary::Primary;
+use crate::primary::action::Action;
+use crate::primary::event::{Cue, Event};
+use crate::primary::ids::{Ticket, WorkerId};
+use crate::primary::time::Time;
+use crate::sys::clock;
+use crate::sys::poller::Poller;
+use crate::sys::procfs::Sampler;
+use crate::sys::signals::Signals;
+
+/// How often the rest of a process group is looked for once its main process has ended.
+const LINGER_LOOK: Duration = Duration::from_millis(5);
+/// How long clients may take to read their last answer when the primary ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The primary's outside.
+#[derive(Debug)]
+pub(crate) struct Drive {
+    core: Primary,
+    poller: Poller,
+    signals: Signals,
+    inbox: VecDeque<Event>,
+    children: BTreeMap<WorkerId, Child>,
+    listeners: Listeners,
+    clients: Clients,
+    logs: Logs,
+    log_paths: Vec<String>,
+    recorder: Recorder,
+    sampler: Sampler,
+    started: Time,
+    tickets: u64,
+    /// Workers whose main process has ended while others of its group live.
+    lingering: BTreeSet<WorkerId>,
+    /// This turn's view of the kernel's connections.
+    table: Option<Table>,
+    /// Said once, then shown in the status.
+    notes: BTreeSet<String>,
+    exit: Option<u8>,
+}
+
+impl Drive {
+    /// The loop, until the core says `Exit`. An error means that it cannot even wait any more.
+    fn turn_until_exit(&mut self) -> io::Result<u8> {
+        self.inbox.push_back(Event::Begin);
+        loop {
+            let ready = self.poller.wait(self.patience())?;
+            for event in ready {
+                if let Some(source) = Source::from_token(event.token) {
+                    self.take(source, event.readable || event.hangup, event.writable, event.hangup);
+                }
+            }
+            self.look_for_groups();
+            let actions = self.step();
+            self.table = None;
+            for action in actions {
+                self.perform(action);
+            }
+            self.report_dropped_lines();
+            self.keep_record();
+            if let Some(code) = self.exit {
+                return Ok(code);
+            }
+        }
+    }
+
+    /// Gives the core everything that came, under one reading of the clock.
+    fn step(&mut self) -> Vec<Action> {
+        let now = clock::now();
+        let mut actions = Vec::new();
+        while let Some(event) = self.inbox.pop_front() {
+            self.core.step(now, event, &mut actions);
+        }
+        self.core.step(now, Event::Turn, &mut actions);
+        actions
+    }
+
+    /// How long the poller may wait.
+    fn patience(&self) -> Option<Duration> {
+        if !self.inbox.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let now = clock::now();
+        let deadline = self.core.deadline().map(|deadline| deadline.since(now));
+        let linger = (!self.lingering.is_empty()).then_some(LINGER_LOOK);
+        deadline.into_iter().chain(linger).min()
+    }
+
+    fn keep_record(&mut self) {
+        if let Err(error) = self.recorder.update(self.core.spec(), &self.children) {
+            self.note(format!("cannot write the record of the workers: {error}"));
+        }
+    }
+
+    fn report_dropped_lines(&mut self) {
+        let dropped = self.logs.take_dropped();
+        if dropped > 0 {
+            self.note("log lines were dropped: the log files cannot be written".to_owned());
+        }
+    }
+
+    fn cue(&mut self, worker: WorkerId, cue: Cue) {
+        self.inbox.push_back(Event::Worker { worker, cue });
+    }
+
+    fn next_ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
+    }
+
+    /// Something a person should know that the core need not.
+    fn warn(&mut self, message: String) {
+        self.publish(Notice {
+            unix_ms: 0,
+            event: NoticeKind::Warning,
+            slot: None,
+            worker: None,
+            pid: None,
+            generation: None,
+            message,
+            last_lines: Vec::new(),
+        });
+    }
+
+    /// As `warn`, but only the first time, and shown in the status from then on.
+    fn note(&mut self, message: String) {
+        if self.notes.insert(message.clone()) {
+            self.warn(message);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! One match over `Action`: what the core says is done here, and nothing else.
+
+use std::sync::Arc;
+
+use config::spec::{AppSpec, Balance, ListenAddress};
+use ipc::control::{Notice, Reply};
+
+use super::Drive;
+use super::calls::refusal;
+use super::launch::{Order, launch};
+use super::listeners::Key;
+use super::observe::{Drain, Table};
+use crate::primary::action::{Action, Target};
+use crate::primary::event::{Cue, Event, Look, OpenedListener};
+use crate::primary::ids::{ClientId, ListenerId, SocketId, WorkerId};
+use crate::sys::{clock, pidfd};
+
+impl Drive {
+    pub(super) fn perform(&mut self, action: Action) {
+        match action {
+            Action::OpenListeners { spec } => {
+                let result = self.open_listeners(&spec);
+                self.inbox.push_back(Event::ListenersOpened { result });
+            }
+            Action::Spawn { worker, slot, generation, spec, workers, lend } => {
+                self.spawn(Order { worker, slot, generation, spec, workers, lend });
+            }
+            Action::Lend { ticket, worker, listener, socket } => {
+                self.lend(ticket, worker, listener, socket);
+            }
+            Action::Steer { listener, targets } => self.steer(listener, targets),
+            Action::Gate { listener } => self.gate(listener),
+            Action::CloseListener { listener } => drop(self.listeners.close(listener)),
+            Action::Signal { worker, signal, group } => self.signal(worker, signal, group),
+            Action::Kill { worker } => self.signal(worker, libc::SIGKILL, true),
+            Action::Look { worker } => self.look(worker),
+            Action::Release { worker } => drop(self.children.remove(&worker)),
+            Action::Answer { client, reply } => self.answer(client, &reply),
+            Action::AnswerStatus { client } => {
+                let reply = Reply::Status(Box::new(self.full_status()));
+                self.answer(client, &reply);
+            }
+            Action::AnswerSpec { client } => {
+                let reply = Reply::Spec(Box::new(self.core.spec().as_ref().clone()));
+                self.answer(client, &reply);
+            }
+            Action::Subscribe { client } => self.clients.subscribe(client),
+            Action::Publish(notice) => self.publish(notice),
+            Action::ReopenLogs => {
+                if let Err(error) = self.logs.reopen() {
+                    self.warn(format!("cannot open the log files again: {error}"));
+                }
+            }
+            Action::Exit { code } => self.exit = Some(code),
+        }
+    }
+
+    /// Opens what is configured and not open yet: all of it, or nothing.
+    fn open_listeners(&mut self, spec: &Arc<AppSpec>) -> Result<Vec<OpenedListener>, String> {
+        let mut opened: Vec<OpenedListener> = Vec::new();
+        for wanted in &spec.listen {
+            let key = match &wanted.address {
+                ListenAddress::Tcp(address) => Key::Tcp(*address, false),
+                ListenAddress::Unix(path) => Key::Unix(path.clone()),
+            };
+            if self.listeners.find(&key).is_some() {
+                continue;
+            }
+            match self.listeners.open_configured(wanted, spec.balance) {
+                Ok(listener) => opened.push(listener.opened()),
+                Err(error) => {
+                    for listener in &opened {
+                        self.listeners.close(listener.id);
+                    }
+                    return Err(match &wanted.address {
+                        ListenAddress::Tcp(address) => refusal(*address, &error),
+                        ListenAddress::Unix(path) => {
+                            format!("cannot listen on unix:{}: {error}", path.display())
+                        }
+                    });
+                }
+            }
+        }
+        Ok(opened)
+    }
+
+    fn spawn(&mut self, order: Order) {
+        let worker = order.worker;
+        let child = match launch(order, &mut self.listeners) {
+            Ok(child) => child,
+            Err(refusal) => {
+                let (reason, permanent) = (refusal.reason, refusal.permanent);
+                return self.cue(worker, Cue::SpawnFailed { reason, permanent });
+            }
+        };
+        let registered = child
+            .sources()
+            .into_iter()
+            .try_for_each(|(fd, source)| self.poller.add(fd, source.token()));
+        if let Err(error) = registered {
+            // Without its pidfd in the poller its end would never be seen.
+            let _ = pidfd::signal_group(child.pid, libc::SIGKILL);
+            self.warn(format!("cannot watch a worker: {error}"));
+        }
+        self.children.insert(worker, child);
+    }
+
+    fn steer(&mut self, listener: ListenerId, targets: Vec<Target>) {
+        let Some(open) = self.listeners.get_mut(listener) else { return };
+        if let Err(error) = open.steer(targets) {
+            let address = open.address();
+            self.warn(format!("cannot steer the connections of {address}: {error}"));
+        }
+    }
+
+    fn gate(&mut self, listener: ListenerId) {
+        let Some(open) = self.listeners.get(listener) else { return };
+        if let Err(error) = open.gate() {
+            let address = open.address();
+            self.warn(format!("cannot refuse new connections of {address}: {error}"));
+        }
+    }
+
+    fn signal(&mut self, worker: WorkerId, signal: i32, group: bool) {
+        let Some(child) = self.children.get_mut(&worker) else { return };
+        let result = if group {
+            child.told_to_stop = true;
+            pidfd::signal_group(child.pid, signal)
+        } else {
+            pidfd::signal(std::os::fd::AsFd::as_fd(&child.pidfd), signal)
+        };
+        if let Err(error) = result {
+            let pid = child.pid;
+            self.warn(format!("cannot send signal {signal} to worker {pid}: {error}"));
+        }
+    }
+
+    /// Connections that wait in these sockets' accept queues.
+    pub(super) fn queued(&self, sockets: &[(ListenerId, SocketId)]) -> u32 {
+        let one = |(listener, socket): &(ListenerId, SocketId)| {
+            self.listeners.get(*listener).map_or(0, |listener| listener.queued(*socket))
+        };
+        sockets.iter().map(one).sum()
+    }
+
+    fn look(&mut self, worker: WorkerId) {
+        let Some(child) = self.children.get(&worker) else { return };
+        let lent: Vec<_> = child.lent.iter().copied().collect();
+        let queued = self.queued(&lent);
+        let table = self.table.take().unwrap_or_else(|| Table::read(&self.listeners.ports()));
+        let Some(child) = self.children.get_mut(&worker) else { return };
+        let idle = child.spec.times.drain_idle;
+        let drain = child.drain.get_or_insert_with(Drain::default);
+        let look: Look = drain.look(child.pid, queued, &table, idle);
+        self.table = Some(table);
+        self.cue(worker, Cue::Looked(look));
+    }
+
+    fn answer(&mut self, client: ClientId, reply: &Reply) {
+        let standing = self.clients.answer(client, reply);
+        self.settle(client, standing);
+    }
+
+    pub(super) fn publish(&mut self, mut notice: Notice) {
+        notice.unix_ms = clock::unix_ms();
+        let worker = notice.worker.map(WorkerId);
+        notice.pid = worker.and_then(|id| self.children.get(&id)).map(|child| child.pid);
+        eprintln!("{}", log_line(&self.core.spec().name, &notice));
+        for (client, standing) in self.clients.publish(&notice) {
+            self.settle(client, standing);
+        }
+    }
+}
+
+/// `2026-11-21T08:00:00Z web: slot 0: worker 12 is ready`
+fn log_line(app: &str, notice: &Notice) -> String {
+    let ms = i64::try_from(notice.unix_ms).unwrap_or_default();
+    let time = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
+    let slot = notice.slot.map(|slot| format!(" slot {slot}:")).unwrap_or_default();
+    let pid = notice.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+    let mut line = format!("{time:.3} {app}:{slot} {}{pid}", notice.message);
+    for last in &notice.last_lines {
+        line.push_str("\n  | ");
+        line.push_str(last);
+    }
+    line
+}
+
+/// What a person should know about the balance they asked for.
+pub(super) fn balance_note(balance: Balance) -> Option<String> {
+    match balance {
+        Balance::Hash | Balance::Sticky | Balance::Shared => None,
+        Balance::RoundRobin | Balance::LeastConnections => Some(format!(
+            "balance {} is not available for this app; connections are placed evenly (hash)",
+            match balance {
+                Balance::RoundRobin => "round-robin",
+                _ => "least-connections",
+            }
+        )),
+    }
+}

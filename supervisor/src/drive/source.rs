@@ -1,0 +1,88 @@
+//! What can wake the loop, and the number by which the kernel hands it back.
+
+use crate::primary::ids::{ClientId, WorkerId};
+
+/// One registered fd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Signals to the primary.
+    Signals,
+    /// The control socket: somebody connects.
+    Control,
+    /// One control connection.
+    Client(ClientId),
+    /// A worker's main process ended.
+    Process(WorkerId),
+    /// What happened between fork and exec.
+    Report(WorkerId),
+    /// A worker's intercepted calls.
+    Calls(WorkerId),
+    /// A worker's stdout.
+    Out(WorkerId),
+    /// A worker's stderr.
+    Err(WorkerId),
+    /// A worker's NOTIFY_SOCKET.
+    Notify(WorkerId),
+}
+
+/// The kind is in the low bits, the id above them; ids never come near 2^60.
+const KIND_BITS: u32 = 4;
+
+impl Source {
+    /// The number for the poller.
+    pub(crate) fn token(self) -> u64 {
+        let (kind, id) = match self {
+            Self::Signals => (0, 0),
+            Self::Control => (1, 0),
+            Self::Client(id) => (2, id.0),
+            Self::Process(id) => (3, id.0),
+            Self::Report(id) => (4, id.0),
+            Self::Calls(id) => (5, id.0),
+            Self::Out(id) => (6, id.0),
+            Self::Err(id) => (7, id.0),
+            Self::Notify(id) => (8, id.0),
+        };
+        id << KIND_BITS | kind
+    }
+
+    /// Back from the number; `None`: not one of ours.
+    pub(crate) fn from_token(token: u64) -> Option<Self> {
+        let id = token >> KIND_BITS;
+        Some(match token & ((1 << KIND_BITS) - 1) {
+            0 => Self::Signals,
+            1 => Self::Control,
+            2 => Self::Client(ClientId(id)),
+            3 => Self::Process(WorkerId(id)),
+            4 => Self::Report(WorkerId(id)),
+            5 => Self::Calls(WorkerId(id)),
+            6 => Self::Out(WorkerId(id)),
+            7 => Self::Err(WorkerId(id)),
+            8 => Self::Notify(WorkerId(id)),
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_and_back() {
+        let worker = WorkerId(123_456_789);
+        for source in [
+            Source::Signals,
+            Source::Control,
+            Source::Client(ClientId(7)),
+            Source::Process(worker),
+            Source::Report(worker),
+            Source::Calls(worker),
+            Source::Out(worker),
+            Source::Err(worker),
+            Source::Notify(worker),
+        ] {
+            assert_eq!(Source::from_token(source.token()), Some(source));
+        }
+        assert_eq!(Source::from_token(15), None);
+    }
+}

@@ -1,0 +1,190 @@
+//! The primary's first moments: lock, sockets, logs; then the loop; then its last ones.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
+
+use config::spec::AppSpec;
+use ipc::control::FailureKind;
+use serde::Serialize;
+
+use super::clients::Clients;
+use super::listeners::Listeners;
+use super::logs::Logs;
+use super::record::Recorder;
+use super::source::Source;
+use super::{Drive, LAST_WORDS};
+use crate::home::Home;
+use crate::primary::Primary;
+use crate::sys::poller::Poller;
+use crate::sys::procfs::Sampler;
+use crate::sys::signals::Signals;
+use crate::sys::{clock, daemon};
+
+/// How the primary runs.
+#[derive(Debug)]
+pub(crate) enum Mode {
+    /// Detached from whoever started it. One line of JSON goes to `report` once the control
+    /// socket accepts, or instead of it.
+    Daemon { report: File },
+    /// In front of a person or a service manager: worker output also goes to stdout and stderr.
+    Foreground,
+}
+
+/// Why the primary did not come up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LaunchError {
+    /// Another primary has that name.
+    #[error("{0} is running already: use \"supervisor reload {0}\" to replace its code, or --name for another app")]
+    Running(String),
+    /// Something the primary needs cannot be had.
+    #[error("cannot {what}: {error}")]
+    Io {
+        what: String,
+        error: io::Error,
+    },
+}
+
+impl LaunchError {
+    /// For the exit code.
+    pub(crate) fn failure_kind(&self) -> FailureKind {
+        match self {
+            Self::Io { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
+                FailureKind::NotPermitted
+            }
+            Self::Running(_) | Self::Io { .. } => FailureKind::Failed,
+        }
+    }
+}
+
+/// The line in `Mode::Daemon`'s report.
+#[derive(Debug, Serialize)]
+struct LaunchReport {
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<FailureKind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// Runs the app's primary until it ends; gives the exit code.
+pub(crate) fn run(spec: AppSpec, home: &Home, mode: Mode) -> Result<u8, LaunchError> {
+    let (report, echo) = match mode {
+        Mode::Daemon { report } => (Some(report), false),
+        Mode::Foreground => (None, true),
+    };
+    let result = prepare(spec, home, echo, report.is_some());
+    if let Some(mut report) = report {
+        let line = LaunchReport {
+            ok: result.is_ok(),
+            kind: result.as_ref().err().map(LaunchError::failure_kind),
+            reason: result.as_ref().err().map(LaunchError::to_string),
+        };
+        let line = serde_json::to_string(&line).unwrap_or_default();
+        // Whoever started us may be gone; the app runs all the same.
+        let _ = writeln!(report, "{line}");
+    }
+    let (mut drive, lock) = result?;
+    let code = drive.turn_until_exit().map_err(|error| io_error("wait for events", error))?;
+    drive.clients.finish(LAST_WORDS);
+    drive.recorder.remove();
+    lock.leave(home, &drive.core.spec().name);
+    Ok(code)
+}
+
+fn io_error(what: &str, error: io::Error) -> LaunchError {
+    LaunchError::Io { what: what.to_owned(), error }
+}
+
+fn prepare(
+    spec: AppSpec,
+    home: &Home,
+    echo: bool,
+    detach: bool,
+) -> Result<(Drive, Lock), LaunchError> {
+    let name = spec.name.clone();
+    let failed = |what: &str| {
+        let what = format!("{what} of {name}");
+        move |error| LaunchError::Io { what, error }
+    };
+    home.prepare()
+        .map_err(|error| io_error("prepare the folders", io::Error::other(error.to_string())))?;
+    let lock = Lock::take(home, &spec.name)?;
+    if detach {
+        daemon::detach().map_err(failed("detach the primary"))?;
+    }
+    daemon::set_name(&format!("sup:{}", spec.name)).map_err(failed("name the primary"))?;
+    daemon::raise_nofile();
+    let signals = Signals::new().map_err(failed("watch the signals"))?;
+    let socket = home
+        .socket(&spec.name)
+        .map_err(|error| io_error("make the control socket", io::Error::other(error.to_string())))?;
+    let clients = Clients::listen(&socket).map_err(failed("make the control socket"))?;
+    let poller = Poller::new().map_err(failed("make the event loop"))?;
+    poller
+        .add(signals.fd(), Source::Signals.token())
+        .and_then(|()| poller.add(clients.listener(), Source::Control.token()))
+        .map_err(failed("make the event loop"))?;
+    let (out, err) = (home.out_log(&spec.name), home.err_log(&spec.name));
+    let folder = home.log_dir(&spec.name);
+    let folder_made = std::fs::create_dir_all(&folder);
+    let log_paths = [&out, &err].map(|path| path.display().to_string()).to_vec();
+    let (logs, opened) = Logs::open(out, err, echo);
+    let mut drive = Drive {
+        core: Primary::new(Arc::new(spec), clock::random()),
+        poller,
+        signals,
+        inbox: VecDeque::new(),
+        children: BTreeMap::new(),
+        listeners: Listeners::default(),
+        clients,
+        logs,
+        log_paths,
+        recorder: Recorder::new(home.record(&name)),
+        sampler: Sampler::default(),
+        started: clock::now(),
+        tickets: 0,
+        lingering: BTreeSet::new(),
+        table: None,
+        notes: BTreeSet::new(),
+        exit: None,
+    };
+    if let Err(error) = folder_made.and(opened) {
+        drive.note(format!("cannot write the log files in {}: {error}", folder.display()));
+    }
+    Ok((drive, lock))
+}
+
+/// The proof that this is the app's only primary.
+#[derive(Debug)]
+struct Lock {
+    /// Close-on-exec, so that no worker keeps the name after us.
+    file: File,
+}
+
+impl Lock {
+    fn take(home: &Home, name: &str) -> Result<Self, LaunchError> {
+        let path = home.lock(name);
+        let open = || {
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)
+        };
+        let file = open().map_err(|error| io_error("make the lock file", error))?;
+        match daemon::lock_exclusive(&file) {
+            Ok(true) => Ok(Self { file }),
+            Ok(false) => Err(LaunchError::Running(name.to_owned())),
+            Err(error) => Err(io_error("take the lock", error)),
+        }
+    }
+
+    /// Removes what stands for the running app, and only then lets go of the name.
+    fn leave(self, home: &Home, name: &str) {
+        if let Ok(socket) = home.socket(name) {
+            // Already gone is as good.
+            let _ = std::fs::remove_file(socket);
+        }
+        let _ = std::fs::remove_file(home.lock(name));
+        drop(self.file);
+    }
+}

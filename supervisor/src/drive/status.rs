@@ -1,0 +1,79 @@
+//! The core's status, completed with what only the kernel knows.
+
+use std::collections::HashMap;
+
+use ipc::control::{AppStatus, ListenerStatus};
+
+use super::Drive;
+use super::observe::Table;
+use super::perform::balance_note;
+use crate::primary::ids::WorkerId;
+use crate::sys::{clock, target};
+
+impl Drive {
+    /// What `list --json` shows.
+    pub(super) fn full_status(&mut self) -> AppStatus {
+        let now = clock::now();
+        let mut status = self.core.status(now);
+        status.primary_pid = std::process::id();
+        status.version = env!("CARGO_PKG_VERSION").to_owned();
+        status.engine = "kernel".to_owned();
+        status.uptime_ms =
+            u64::try_from(now.since(self.started).as_millis()).unwrap_or(u64::MAX);
+        status.logs = self.log_paths.clone();
+        status.notes.extend(self.notes.iter().cloned());
+        status.notes.extend(balance_note(status.balance));
+        status.listeners = self.listener_statuses();
+        self.complete_workers(&mut status);
+        status
+    }
+
+    fn listener_statuses(&self) -> Vec<ListenerStatus> {
+        let one = |listener: &super::listeners::Listener| {
+            let mut slots: Vec<u16> = listener.targets.iter().map(|t| t.slot.0).collect();
+            slots.dedup();
+            ListenerStatus {
+                address: listener.address(),
+                name: listener.name.clone(),
+                configured: listener.name.is_some(),
+                sockets: u32::try_from(listener.socket_count()).unwrap_or(u32::MAX),
+                slots,
+                backlog: listener.backlog(),
+            }
+        };
+        self.listeners.iter().map(one).collect()
+    }
+
+    fn complete_workers(&mut self, status: &mut AppStatus) {
+        let live: Vec<_> = self
+            .children
+            .values()
+            .filter(|child| child.ended.is_none())
+            .map(|child| (child.id, child.slot.0, child.generation.0, child.pid))
+            .collect();
+        let table = Table::read(&self.listeners.ports());
+        let families: HashMap<WorkerId, Vec<u32>> =
+            live.iter().map(|(id, _, _, pid)| (*id, target::descendants(*pid))).collect();
+        let pids: Vec<u32> = families.values().flatten().copied().collect();
+        let usage = self.sampler.usage(&pids);
+        for (id, place) in self.core.workers().into_iter().map(|w| (w.worker, w)) {
+            let Some((_, _, _, pid)) = live.iter().find(|(live, ..)| *live == id) else { continue };
+            let entry = status.workers.iter_mut().find(|shown| {
+                shown.slot == place.slot.0
+                    && shown.generation == place.generation.0
+                    && shown.pid.is_none()
+                    && shown.uptime_ms.is_some()
+            });
+            let (Some(entry), Some(child)) = (entry, self.children.get(&id)) else { continue };
+            entry.pid = Some(*pid);
+            entry.contract = child.contracts.iter().map(|name| (*name).to_owned()).collect();
+            let family = families.get(&id).map_or(&[][..], Vec::as_slice);
+            let used: Vec<_> = family.iter().filter_map(|pid| usage.get(pid)).collect();
+            entry.rss_bytes = Some(used.iter().map(|usage| usage.rss_bytes).sum());
+            entry.cpu_percent = Some(used.iter().map(|usage| usage.cpu_percent).sum());
+            entry.connections = table.held_by(*pid);
+            let lent: Vec<_> = child.lent.iter().copied().collect();
+            entry.backlog = Some(self.queued(&lent));
+        }
+    }
+}
