@@ -231,7 +231,7 @@ impl AppSpec {
             wanted: 1,
             wanted_because: "1 asked for".to_owned(),
             listen: Vec::new(),
-            balance: Balance::Hash,
+            balance: Balance::RoundRobin,
             engine: Engine::Auto,
             intercept: true,
             passthrough: Vec::new(),

@@ -187,8 +187,8 @@ impl Drive {
         let lent: Vec<u64> = child
             .lent
             .iter()
-            .filter(|(of, _)| *of == listener)
-            .filter_map(|(_, socket)| open.inode(*socket))
+            .filter(|((of, _), _)| *of == listener)
+            .filter_map(|((_, socket), _)| open.inode(*socket))
             .collect();
         if lent.is_empty() {
             return Holding::Nothing;
@@ -245,8 +245,9 @@ impl Drive {
         };
         let answer = match self.put_over(worker, &asking, listener, socket) {
             Ok(()) => {
+                let given = self.listeners.given((listener, socket));
                 if let Some(child) = self.children.get_mut(&worker) {
-                    child.lent.insert((listener, socket));
+                    child.lent.entry((listener, socket)).or_insert(given);
                     child.contracts.insert("intercept");
                 }
                 Answer::Success

@@ -36,8 +36,8 @@ pub(crate) struct Child {
     pub(crate) out: Option<Pipe>,
     pub(crate) err: Option<Pipe>,
     pub(crate) tail: Tail,
-    /// The sockets it was lent.
-    pub(crate) lent: BTreeSet<(ListenerId, SocketId)>,
+    /// The sockets it was lent, with how many connections each had been given before.
+    pub(crate) lent: BTreeMap<(ListenerId, SocketId), u64>,
     /// Its `bind` calls that wait for the core.
     pub(crate) asking: BTreeMap<Ticket, Asking>,
     /// Which contracts it used.

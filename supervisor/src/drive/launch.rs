@@ -105,7 +105,7 @@ pub(crate) fn launch(order: Order, listeners: &mut Listeners) -> Result<Child, R
         out: Some(Pipe::new(out_reader)),
         err: Some(Pipe::new(err_reader)),
         tail: Tail::default(),
-        lent: order.lend.iter().copied().collect(),
+        lent: order.lend.iter().map(|lent| (*lent, listeners.given(*lent))).collect(),
         asking: BTreeMap::new(),
         contracts: if names.is_empty() { BTreeSet::new() } else { BTreeSet::from(["activation"]) },
         told_to_stop: false,

@@ -21,6 +21,7 @@ use crate::limits::{BACKLOG, LEAST_BACKLOG};
 use crate::primary::action::Target;
 use crate::primary::event::OpenedListener;
 use crate::primary::ids::{ListenerId, SocketId};
+use crate::sys::ebpf::RoundRobin;
 use crate::sys::{reuseport, socket, steering_code};
 
 /// What a listener is found by.
@@ -46,6 +47,10 @@ pub(crate) struct Listener {
     seed: u64,
     pub(crate) targets: Vec<Target>,
     balance: Balance,
+    /// Round-robin's counter and counts, where the kernel lets us have them.
+    round_robin: Option<RoundRobin>,
+    /// Why it does not, where it was asked for.
+    pub(crate) no_round_robin: Option<String>,
 }
 
 /// One slot socket.
@@ -132,6 +137,13 @@ impl Listeners {
     ) -> &Listener {
         let id = ListenerId(self.next);
         self.next += 1;
+        let (round_robin, no_round_robin) = match balance {
+            Balance::RoundRobin if !shared => match RoundRobin::new() {
+                Ok(state) => (Some(state), None),
+                Err(error) => (None, Some(error.to_string())),
+            },
+            _ => (None, None),
+        };
         let listener = Listener {
             id,
             key,
@@ -143,6 +155,8 @@ impl Listeners {
             seed: crate::sys::clock::random(),
             targets: Vec::new(),
             balance,
+            round_robin,
+            no_round_robin,
         };
         self.open.entry(id).or_insert(listener)
     }
@@ -155,6 +169,11 @@ impl Listeners {
             let _ = std::fs::remove_file(path);
         }
         Some(listener)
+    }
+
+    /// How many connections a socket was given since it exists; 0 where nobody counts.
+    pub(crate) fn given(&self, (listener, socket): (ListenerId, SocketId)) -> u64 {
+        self.get(listener).and_then(|open| open.given(socket)).unwrap_or_default()
     }
 
     /// The TCP ports of all, each once.
@@ -264,6 +283,9 @@ impl Listener {
         if indices.is_empty() {
             return Ok(());
         }
+        if let Some(state) = &self.round_robin {
+            return state.attach(any.fd.as_fd(), &indices);
+        }
         let program = match self.balance {
             Balance::Sticky => {
                 let buckets = self.buckets();
@@ -295,6 +317,11 @@ impl Listener {
 
     fn index(&self, id: SocketId) -> Option<u32> {
         self.sockets.get(&id).and_then(|socket| socket.index)
+    }
+
+    /// How many connections a socket was given since it exists, where somebody counts.
+    pub(crate) fn given(&self, id: SocketId) -> Option<u64> {
+        self.round_robin.as_ref()?.given(self.index(id)?)
     }
 
     /// Drops new connections from now on; those it has stay.

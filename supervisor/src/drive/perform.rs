@@ -145,7 +145,7 @@ impl Drive {
 
     fn look(&mut self, worker: WorkerId) {
         let Some(child) = self.children.get(&worker) else { return };
-        let lent: Vec<_> = child.lent.iter().copied().collect();
+        let lent: Vec<_> = child.lent.keys().copied().collect();
         let queued = self.queued(&lent);
         let table = self.table.take().unwrap_or_else(|| Table::read(&self.listeners.ports()));
         let Some(child) = self.children.get_mut(&worker) else { return };
@@ -154,6 +154,22 @@ impl Drive {
         let look: Look = drain.look(child.pid, queued, &table, idle);
         self.table = Some(table);
         self.cue(worker, Cue::Looked(look));
+    }
+
+    /// What a person should know about the balance they asked for.
+    pub(super) fn balance_note(&self, balance: Balance) -> Option<String> {
+        match balance {
+            Balance::Hash | Balance::Sticky | Balance::Shared => None,
+            Balance::RoundRobin => {
+                let why = self.listeners.iter().find_map(|open| open.no_round_robin.as_ref())?;
+                Some(format!(
+                    "round-robin is not strict here: connections are placed evenly at random (loading the steering program: {why}; run as root or grant CAP_BPF)"
+                ))
+            }
+            Balance::LeastConnections => Some(
+                "balance least-connections is not available yet; connections are placed evenly (hash)".to_owned(),
+            ),
+        }
     }
 
     fn answer(&mut self, client: ClientId, reply: &Reply) {
@@ -184,18 +200,4 @@ fn log_line(app: &str, notice: &Notice) -> String {
         line.push_str(last);
     }
     line
-}
-
-/// What a person should know about the balance they asked for.
-pub(super) fn balance_note(balance: Balance) -> Option<String> {
-    match balance {
-        Balance::Hash | Balance::Sticky | Balance::Shared => None,
-        Balance::RoundRobin | Balance::LeastConnections => Some(format!(
-            "balance {} is not available for this app; connections are placed evenly (hash)",
-            match balance {
-                Balance::RoundRobin => "round-robin",
-                _ => "least-connections",
-            }
-        )),
-    }
 }

@@ -288,7 +288,7 @@ impl Drive {
             Some((reason, permanent)) => Cue::SpawnFailed { reason, permanent },
             None => {
                 let last_lines = child.tail.lines();
-                let lent: Vec<_> = child.lent.iter().copied().collect();
+                let lent: Vec<_> = child.lent.keys().copied().collect();
                 Cue::Exited { exit, last_lines, queued: self.queued(&lent) }
             }
         };

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use ipc::control::{AppStatus, ListenerStatus};
 
 use super::Drive;
+use super::children::Child;
 use super::observe::Table;
-use super::perform::balance_note;
-use crate::primary::ids::WorkerId;
+use crate::primary::ids::{ListenerId, SocketId, WorkerId};
 use crate::sys::{clock, target};
 
 impl Drive {
@@ -22,7 +22,7 @@ impl Drive {
             u64::try_from(now.since(self.started).as_millis()).unwrap_or(u64::MAX);
         status.logs = self.log_paths.clone();
         status.notes.extend(self.notes.iter().cloned());
-        status.notes.extend(balance_note(status.balance));
+        status.notes.extend(self.balance_note(status.balance));
         status.listeners = self.listener_statuses();
         self.complete_workers(&mut status);
         status
@@ -42,6 +42,14 @@ impl Drive {
             }
         };
         self.listeners.iter().map(one).collect()
+    }
+
+    /// How many connections a worker was given, where every one of its listeners is counted.
+    fn accepted(&self, child: &Child) -> Option<u64> {
+        let since = |((listener, socket), before): (&(ListenerId, SocketId), &u64)| {
+            Some(self.listeners.get(*listener)?.given(*socket)?.saturating_sub(*before))
+        };
+        child.lent.iter().map(since).sum()
     }
 
     fn complete_workers(&mut self, status: &mut AppStatus) {
@@ -72,8 +80,9 @@ impl Drive {
             entry.rss_bytes = Some(used.iter().map(|usage| usage.rss_bytes).sum());
             entry.cpu_percent = Some(used.iter().map(|usage| usage.cpu_percent).sum());
             entry.connections = table.held_by(*pid);
-            let lent: Vec<_> = child.lent.iter().copied().collect();
+            let lent: Vec<_> = child.lent.keys().copied().collect();
             entry.backlog = Some(self.queued(&lent));
+            entry.accepted = self.accepted(child);
         }
     }
 }
