@@ -11,6 +11,7 @@ use std::os::fd::AsFd;
 
 use super::Drive;
 use super::children::Asking;
+use super::launch::plain;
 use super::listeners::Key;
 use crate::limits::CALLS_PER_TURN;
 use crate::primary::event::{Cue, Event};
@@ -56,8 +57,8 @@ impl Drive {
 
     fn take_call(&mut self, worker: WorkerId, notification: &Notification) {
         let outcome = match notification.call {
-            Call::Bind { fd, address, length } => {
-                self.bind(worker, notification, fd, address, length)
+            Call::Bind { fd, address_ptr, len } => {
+                self.bind(worker, notification, fd, address_ptr, len)
             }
             Call::Listen { fd, backlog } => {
                 self.listen(worker, notification, fd, backlog).map(Outcome::Now)
@@ -198,7 +199,7 @@ impl Drive {
             // not know LISTEN_FDS. The inherited copy is not one it would ever close.
             return Holding::Closed;
         }
-        match target::sockets_of(&target::descendants(child.pid)) {
+        match target::sockets_of(&target::descendants(child.pid.0)) {
             Ok(inodes) if lent.iter().any(|inode| inodes.contains(inode)) => Holding::Open,
             Ok(_) | Err(_) => Holding::Closed,
         }
@@ -305,13 +306,5 @@ pub(super) fn refusal(address: SocketAddr, error: &io::Error) -> String {
         Some(libc::EADDRNOTAVAIL) => " (no interface of this machine has that address)".to_owned(),
         _ => String::new(),
     };
-    format!("cannot listen on {address}: {}{cure}", describe(error))
-}
-
-/// The kernel's words without Rust's `(os error 98)`.
-fn describe(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    let mut characters = text.chars();
-    characters.next().map(|first| first.to_lowercase().chain(characters).collect()).unwrap_or_default()
+    format!("cannot listen on {address}: {}{cure}", plain(error))
 }

@@ -16,6 +16,7 @@ use crate::limits::PIPE_READ;
 use crate::primary::event::Exit;
 use crate::primary::ids::{Generation, ListenerId, Slot, SocketId, Ticket, WorkerId};
 use crate::sys::notify::NotifySocket;
+use crate::sys::pidfd::Pid;
 
 /// One worker, from fork until the core lets go of it.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub(crate) struct Child {
     pub(crate) slot: Slot,
     pub(crate) generation: Generation,
     pub(crate) spec: Arc<AppSpec>,
-    pub(crate) pid: u32,
+    pub(crate) pid: Pid,
     /// The user it runs as, where that is not ours.
     pub(crate) uid: Option<u32>,
     pub(crate) pidfd: OwnedFd,

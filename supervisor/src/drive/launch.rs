@@ -17,7 +17,7 @@ use super::logs::Tail;
 use crate::limits::BACKLOG;
 use crate::primary::ids::{Generation, ListenerId, Slot, SocketId, WorkerId};
 use crate::sys::notify::NotifySocket;
-use crate::sys::spawn::{Launch, spawn};
+use crate::sys::spawn::{Launch, Stage, spawn};
 use crate::sys::{socket, users};
 
 /// What `Action::Spawn` says.
@@ -37,6 +37,55 @@ pub(crate) struct Refusal {
     pub(crate) reason: String,
     /// Trying again cannot help.
     pub(crate) permanent: bool,
+}
+
+/// What a start that failed between fork and exec says.
+pub(crate) fn explain(spec: &AppSpec, stage: Stage, error: &io::Error) -> String {
+    let command = spec.command.first().map_or("", String::as_str);
+    let error = plain(error);
+    match stage {
+        Stage::Command => format!(
+            "cannot run {command:?}: no such command (it was looked for in PATH and in {})",
+            spec.cwd.display()
+        ),
+        Stage::Interpreter => format!(
+            "cannot run {command:?}: the interpreter that its first line names, or its loader, is missing"
+        ),
+        Stage::Exec => format!("cannot run {command:?}: {error}"),
+        Stage::WorkingFolder => {
+            format!("cannot start in the folder {}: {error}", spec.cwd.display())
+        }
+        Stage::User => {
+            let user = spec.user.as_deref().unwrap_or_default();
+            format!("cannot become user {user}: {error}")
+        }
+        Stage::Group | Stage::Files | Stage::Limits => {
+            format!("cannot start a worker: {stage}: {error}")
+        }
+    }
+}
+
+/// Whether trying again is useless: what a person wrote is wrong. (Else the machine is short of
+/// something.)
+pub(crate) fn is_permanent(stage: Stage) -> bool {
+    match stage {
+        Stage::User
+        | Stage::WorkingFolder
+        | Stage::Command
+        | Stage::Interpreter
+        | Stage::Exec => true,
+        Stage::Group | Stage::Files | Stage::Limits => false,
+    }
+}
+
+/// An error in the kernel's words, as part of a sentence: without the capital and without Rust's
+/// `(os error 98)`.
+pub(crate) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut characters = text.chars();
+    let first = characters.next();
+    first.map(|first| first.to_lowercase().chain(characters).collect()).unwrap_or_default()
 }
 
 /// The first inherited descriptor (sd_listen_fds(3), SD_LISTEN_FDS_START).
@@ -96,7 +145,7 @@ pub(crate) fn launch(order: Order, listeners: &mut Listeners) -> Result<Child, R
         id: order.worker,
         slot: order.slot,
         generation: order.generation,
-        pid: spawned.pid.0,
+        pid: spawned.pid,
         uid,
         pidfd: spawned.pidfd,
         report: Some(spawned.report),

@@ -152,7 +152,7 @@ impl Listeners {
             sockets: BTreeMap::new(),
             prepared: Some(fd),
             group: Vec::new(),
-            seed: crate::sys::clock::random(),
+            seed: crate::sys::random::number(),
             targets: Vec::new(),
             balance,
             round_robin,

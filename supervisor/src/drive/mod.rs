@@ -14,7 +14,7 @@ mod listeners;
 mod logs;
 mod observe;
 mod perform;
-pub(crate) mod record;
+mod record;
 mod source;
 mod sources;
 mod start;
@@ -35,6 +35,7 @@ use self::logs::Logs;
 use self::observe::Table;
 use self::record::Recorder;
 use self::source::Source;
+use crate::home::Home;
 use crate::primary::Primary;
 use crate::primary::action::Action;
 use crate::primary::event::{Cue, Event};
@@ -62,6 +63,7 @@ pub(crate) struct Drive {
     clients: Clients,
     logs: Logs,
     log_paths: Vec<String>,
+    home: Home,
     recorder: Recorder,
     sampler: Sampler,
     started: Time,
@@ -123,7 +125,7 @@ impl Drive {
     }
 
     fn keep_record(&mut self) {
-        if let Err(error) = self.recorder.update(self.core.spec(), &self.children) {
+        if let Err(error) = self.recorder.update(&self.home, self.core.spec(), &self.children) {
             self.note(format!("cannot write the record of the workers: {error}"));
         }
     }

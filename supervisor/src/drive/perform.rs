@@ -130,7 +130,7 @@ impl Drive {
             pidfd::signal(std::os::fd::AsFd::as_fd(&child.pidfd), signal)
         };
         if let Err(error) = result {
-            let pid = child.pid;
+            let pid = child.pid.0;
             self.warn(format!("cannot send signal {signal} to worker {pid}: {error}"));
         }
     }
@@ -151,7 +151,7 @@ impl Drive {
         let Some(child) = self.children.get_mut(&worker) else { return };
         let idle = child.spec.times.drain_idle;
         let drain = child.drain.get_or_insert_with(Drain::default);
-        let look: Look = drain.look(child.pid, queued, &table, idle);
+        let look: Look = drain.look(child.pid.0, queued, &table, idle);
         self.table = Some(table);
         self.cue(worker, Cue::Looked(look));
     }
@@ -180,7 +180,7 @@ impl Drive {
     pub(super) fn publish(&mut self, mut notice: Notice) {
         notice.unix_ms = clock::unix_ms();
         let worker = notice.worker.map(WorkerId);
-        notice.pid = worker.and_then(|id| self.children.get(&id)).map(|child| child.pid);
+        notice.pid = worker.and_then(|id| self.children.get(&id)).map(|child| child.pid.0);
         eprintln!("{}", log_line(&self.core.spec().name, &notice));
         for (client, standing) in self.clients.publish(&notice) {
             self.settle(client, standing);

@@ -2,93 +2,53 @@
 //! dies: their pids with their start times (a pid alone may have been given to another process).
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io;
 
 use config::spec::AppSpec;
-use serde::{Deserialize, Serialize};
 
 use super::children::Child;
+use crate::home::{Home, Record, RecordedWorker};
 use crate::primary::ids::WorkerId;
 use crate::sys::procfs;
 
-/// The record of one app.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Record {
-    pub(crate) primary_pid: u32,
-    pub(crate) workers: Vec<RecordedWorker>,
-    pub(crate) spec: AppSpec,
-}
-
-/// One worker in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RecordedWorker {
-    pub(crate) pid: u32,
-    /// Field 22 of /proc/PID/stat.
-    pub(crate) start_time: u64,
-    pub(crate) slot: u16,
-    pub(crate) generation: u32,
-}
-
-/// The record's place and what stands there now.
-#[derive(Debug)]
+/// The record as it was last written.
+#[derive(Debug, Default)]
 pub(crate) struct Recorder {
-    path: PathBuf,
     written: Option<Record>,
 }
 
 impl Recorder {
-    /// For the record at `path`.
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, written: None }
-    }
-
     /// Brings the file up to date, if anything changed.
     pub(crate) fn update(
         &mut self,
+        home: &Home,
         spec: &AppSpec,
         children: &BTreeMap<WorkerId, Child>,
     ) -> io::Result<()> {
-        let workers = children.values().filter_map(|child| {
-            Some(RecordedWorker {
-                pid: child.pid,
-                start_time: procfs::start_time(child.pid)?,
-                slot: child.slot.0,
-                generation: child.generation.0,
+        let known = |child: &Child| {
+            let written = self.written.as_ref()?;
+            written.workers.iter().find(|worker| worker.pid == child.pid.0).copied()
+        };
+        let workers = children.values().filter(|child| child.ended.is_none()).filter_map(|child| {
+            known(child).or_else(|| {
+                Some(RecordedWorker {
+                    pid: child.pid.0,
+                    start_time: procfs::start_time(child.pid.0)?,
+                    slot: child.slot.0,
+                    generation: child.generation.0,
+                })
             })
         });
-        let record = Record {
-            primary_pid: std::process::id(),
-            workers: workers.collect(),
-            spec: spec.clone(),
-        };
-        if self.written.as_ref() == Some(&record) {
+        let workers: Vec<RecordedWorker> = workers.collect();
+        let unchanged = |written: &Record| written.workers == workers && written.spec == *spec;
+        if self.written.as_ref().is_some_and(unchanged) {
             return Ok(());
         }
-        write_whole(&self.path, &serde_json::to_vec(&record)?)?;
+        let record = Record { primary_pid: std::process::id(), workers, spec: spec.clone() };
+        let result = home.write_record(&spec.name, &record);
+        // Remembered also where it failed: it is tried again when something changes, not in
+        // every turn.
         self.written = Some(record);
-        Ok(())
+        result
     }
-
-    /// Removes the file: the app ended in order.
-    pub(crate) fn remove(&self) {
-        // It may never have been written.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-/// Replaces a file as a whole or not at all; only its owner may read it (it holds environment
-/// values).
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)?;
-    file.write_all(bytes)?;
-    fs::rename(&beside, path)
 }

@@ -5,14 +5,14 @@ use std::os::fd::AsFd;
 use systemd::notify::Assignment;
 
 use super::Drive;
-use super::children::Child;
 use super::clients::Standing;
+use super::launch::{explain, is_permanent};
 use super::logs::Stream;
 use super::source::Source;
 use crate::limits::CALLS_PER_TURN;
 use crate::primary::event::{Cue, Event, Notification, PrimarySignal};
 use crate::primary::ids::{ClientId, WorkerId};
-use crate::sys::spawn::{Report, Stage, read_report};
+use crate::sys::spawn::{Report, read_report};
 use crate::sys::{pidfd, procfs};
 
 /// Reads of one pipe when its worker has ended: what it wrote last is in there.
@@ -101,7 +101,7 @@ impl Drive {
             Standing::Over => {
                 if let Some(stream) = self.clients.stream(client) {
                     // Before the close: a forked child may still hold a copy (epoll(7), Q6).
-                    let _ = self.poller.remove(stream);
+                    self.poller.remove(stream);
                     self.clients.drop_client(client);
                     self.inbox.push_back(Event::ClientGone { client });
                 }
@@ -131,7 +131,8 @@ impl Drive {
                     return;
                 }
                 Ok(Some(Report::Failed { stage, error })) => {
-                    child.failed = Some((failure(child, &stage, &error), is_permanent(&stage)));
+                    let reason = explain(&child.spec, stage, &error);
+                    child.failed = Some((reason, is_permanent(stage)));
                     self.drop_report(worker);
                     return;
                 }
@@ -147,14 +148,14 @@ impl Drive {
     fn drop_report(&mut self, worker: WorkerId) {
         let report = self.children.get_mut(&worker).and_then(|child| child.report.take());
         if let Some(report) = report {
-            let _ = self.poller.remove(report.as_fd());
+            self.poller.remove(report.as_fd());
         }
     }
 
     fn drop_calls(&mut self, worker: WorkerId) {
         let calls = self.children.get_mut(&worker).and_then(|child| child.calls.take());
         if let Some(calls) = calls {
-            let _ = self.poller.remove(calls.as_fd());
+            self.poller.remove(calls.as_fd());
         }
     }
 
@@ -174,7 +175,7 @@ impl Drive {
             Stream::Err => child.err.as_ref(),
         };
         if let Some(pipe) = pipe {
-            let _ = self.poller.remove(pipe.fd());
+            self.poller.remove(pipe.fd());
         }
         let lines = child.finish_output(stream);
         self.logs.write(stream, &lines);
@@ -240,7 +241,7 @@ impl Drive {
             }
         };
         child.ended = Some(exit);
-        let _ = self.poller.remove(child.pidfd.as_fd());
+        self.poller.remove(child.pidfd.as_fd());
         if !child.told_to_stop {
             // What is left of a worker that died would compete with its replacement.
             let _ = pidfd::signal_group(child.pid, libc::SIGKILL);
@@ -256,7 +257,7 @@ impl Drive {
                 self.lingering.remove(&worker);
                 continue;
             };
-            if procfs::group_members(child.pid).is_empty() {
+            if procfs::group_members(child.pid.0).is_empty() {
                 self.lingering.remove(&worker);
                 self.bury(worker);
             }
@@ -278,7 +279,7 @@ impl Drive {
         let Some(child) = self.children.get_mut(&worker) else { return };
         for (fd, _) in child.sources() {
             // Those that left the poller earlier are not there any more; that is no error.
-            let _ = self.poller.remove(fd);
+            self.poller.remove(fd);
         }
         child.forget_fds();
         let reaped = pidfd::reap(child.pidfd.as_fd());
@@ -294,17 +295,4 @@ impl Drive {
         };
         self.cue(worker, cue);
     }
-}
-
-/// What a failed start says.
-fn failure(child: &Child, stage: &Stage, error: &std::io::Error) -> String {
-    let spec = &child.spec;
-    let command = spec.command.first().map_or("", String::as_str);
-    crate::sys::spawn::explain(stage, error, command, &spec.cwd, spec.user.as_deref())
-}
-
-/// Whether trying again can help: what a person wrote is wrong, or the machine is short of
-/// something.
-fn is_permanent(stage: &Stage) -> bool {
-    matches!(stage, Stage::Cwd | Stage::User | Stage::Exec)
 }

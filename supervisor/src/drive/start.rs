@@ -1,9 +1,8 @@
 //! The primary's first moments: lock, sockets, logs; then the loop; then its last ones.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
 use config::spec::AppSpec;
@@ -21,7 +20,7 @@ use crate::primary::Primary;
 use crate::sys::poller::Poller;
 use crate::sys::procfs::Sampler;
 use crate::sys::signals::Signals;
-use crate::sys::{clock, daemon};
+use crate::sys::{clock, daemon, random};
 
 /// How the primary runs.
 #[derive(Debug)]
@@ -88,9 +87,12 @@ pub(crate) fn run(spec: AppSpec, home: &Home, mode: Mode) -> Result<u8, LaunchEr
     }
     let (mut drive, lock) = result?;
     let code = drive.turn_until_exit().map_err(|error| io_error("wait for events", error))?;
+    // The name is free before the last answers are given: whoever waits for one may use it again.
+    if let Err(error) = home.remove_leftovers(&drive.core.spec().name, &lock) {
+        drive.warn(error.to_string());
+    }
     drive.clients.finish(LAST_WORDS);
-    drive.recorder.remove();
-    lock.leave(home, &drive.core.spec().name);
+    drop(lock);
     Ok(code)
 }
 
@@ -103,7 +105,7 @@ fn prepare(
     home: &Home,
     echo: bool,
     detach: bool,
-) -> Result<(Drive, Lock), LaunchError> {
+) -> Result<(Drive, File), LaunchError> {
     let name = spec.name.clone();
     let failed = |what: &str| {
         let what = format!("{what} of {name}");
@@ -111,12 +113,13 @@ fn prepare(
     };
     home.prepare()
         .map_err(|error| io_error("prepare the folders", io::Error::other(error.to_string())))?;
-    let lock = Lock::take(home, &spec.name)?;
+    let lock = home.take_lock(&name).map_err(failed("take the lock"))?;
+    let lock = lock.ok_or_else(|| LaunchError::Running(name.clone()))?;
     if detach {
         daemon::detach().map_err(failed("detach the primary"))?;
     }
-    daemon::set_name(&format!("sup:{}", spec.name)).map_err(failed("name the primary"))?;
-    daemon::raise_nofile();
+    daemon::set_name(&format!("sup:{}", spec.name));
+    daemon::raise_nofile().map_err(failed("raise the limit of open files"))?;
     let signals = Signals::new().map_err(failed("watch the signals"))?;
     let socket = home
         .socket(&spec.name)
@@ -128,12 +131,11 @@ fn prepare(
         .and_then(|()| poller.add(clients.listener(), Source::Control.token()))
         .map_err(failed("make the event loop"))?;
     let (out, err) = (home.out_log(&spec.name), home.err_log(&spec.name));
-    let folder = home.log_dir(&spec.name);
-    let folder_made = std::fs::create_dir_all(&folder);
+    let folder_made = home.prepare_logs(&name).map_err(|error| io::Error::other(error.to_string()));
     let log_paths = [&out, &err].map(|path| path.display().to_string()).to_vec();
     let (logs, opened) = Logs::open(out, err, echo);
     let mut drive = Drive {
-        core: Primary::new(Arc::new(spec), clock::random()),
+        core: Primary::new(Arc::new(spec), random::number()),
         poller,
         signals,
         inbox: VecDeque::new(),
@@ -142,8 +144,9 @@ fn prepare(
         clients,
         logs,
         log_paths,
-        recorder: Recorder::new(home.record(&name)),
-        sampler: Sampler::default(),
+        recorder: Recorder::default(),
+        home: home.clone(),
+        sampler: Sampler::new().map_err(failed("watch the processes"))?,
         started: clock::now(),
         tickets: 0,
         lingering: BTreeSet::new(),
@@ -152,39 +155,7 @@ fn prepare(
         exit: None,
     };
     if let Err(error) = folder_made.and(opened) {
-        drive.note(format!("cannot write the log files in {}: {error}", folder.display()));
+        drive.note(format!("cannot write the log files: {error}"));
     }
     Ok((drive, lock))
-}
-
-/// The proof that this is the app's only primary.
-#[derive(Debug)]
-struct Lock {
-    /// Close-on-exec, so that no worker keeps the name after us.
-    file: File,
-}
-
-impl Lock {
-    fn take(home: &Home, name: &str) -> Result<Self, LaunchError> {
-        let path = home.lock(name);
-        let open = || {
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)
-        };
-        let file = open().map_err(|error| io_error("make the lock file", error))?;
-        match daemon::lock_exclusive(&file) {
-            Ok(true) => Ok(Self { file }),
-            Ok(false) => Err(LaunchError::Running(name.to_owned())),
-            Err(error) => Err(io_error("take the lock", error)),
-        }
-    }
-
-    /// Removes what stands for the running app, and only then lets go of the name.
-    fn leave(self, home: &Home, name: &str) {
-        if let Ok(socket) = home.socket(name) {
-            // Already gone is as good.
-            let _ = std::fs::remove_file(socket);
-        }
-        let _ = std::fs::remove_file(home.lock(name));
-        drop(self.file);
-    }
 }

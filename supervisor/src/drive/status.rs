@@ -57,7 +57,7 @@ impl Drive {
             .children
             .values()
             .filter(|child| child.ended.is_none())
-            .map(|child| (child.id, child.slot.0, child.generation.0, child.pid))
+            .map(|child| (child.id, child.slot.0, child.generation.0, child.pid.0))
             .collect();
         let table = Table::read(&self.listeners.ports());
         let families: HashMap<WorkerId, Vec<u32>> =

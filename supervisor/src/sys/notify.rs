@@ -22,7 +22,7 @@ pub(crate) struct NotifySocket {
 impl NotifySocket {
     /// Makes one.
     pub(crate) fn new(app: &str, worker: u64) -> io::Result<Self> {
-        let nonce = super::clock::random();
+        let nonce = super::random::number();
         let name = format!("supervisor/{app}/{worker}-{nonce:016x}");
         let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
         socket.set_nonblocking(true)?;
