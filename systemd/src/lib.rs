@@ -1,1 +1,7 @@
 //! Both ends of systemd's small protocols.
+//!
+//! [`listen`]: listening sockets handed to a process that is started, as in sd_listen_fds(3).
+//! [`notify`]: what a service says about itself, as in sd_notify(3).
+
+pub mod listen;
+pub mod notify;

@@ -1,0 +1,169 @@
+//! How many workers: as people write it, and what it comes to on this machine.
+//!
+//! Refuses zero and everything above [`MAX_WORKERS`].
+
+use std::fmt;
+use std::str::FromStr;
+
+pub use crate::cpus::{CpuLimit, Cpus};
+use crate::spec::Instances;
+
+/// The most workers one app may have.
+pub const MAX_WORKERS: u16 = 1024;
+
+/// The largest share of the CPUs, in percent.
+const MAX_PERCENT: u16 = 10_000;
+
+/// Why a number of workers was refused. Does not repeat the text that was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InstancesError {
+    /// Not one of the four forms.
+    #[error("expected a number, \"max\", \"-N\" or \"P%\"")]
+    NotUnderstood,
+    /// No worker at all.
+    #[error("at least 1 worker is needed (\"max\" means one per CPU)")]
+    Zero,
+    /// More than [`MAX_WORKERS`].
+    #[error("at most {MAX_WORKERS} workers are possible")]
+    TooMany,
+    /// A share nobody means.
+    #[error("at most {MAX_PERCENT}% is possible")]
+    TooLarge,
+}
+
+/// What [`Instances::resolve`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// How many workers; at least 1. May be above [`MAX_WORKERS`] on a very large machine.
+    pub count: u16,
+    /// Why so many, for people: `max of 2 CPUs (cgroup quota 1.5)`.
+    pub because: String,
+}
+
+impl FromStr for Instances {
+    type Err = InstancesError;
+
+    fn from_str(text: &str) -> Result<Self, InstancesError> {
+        let text = text.trim();
+        if text == "max" {
+            return Ok(Self::Max);
+        }
+        if let Some(share) = text.strip_suffix('%') {
+            return match digits(share)? {
+                0 => Err(InstancesError::Zero),
+                share if share > MAX_PERCENT => Err(InstancesError::TooLarge),
+                share => Ok(Self::Percent(share)),
+            };
+        }
+        if let Some(fewer) = text.strip_prefix('-') {
+            return match digits(fewer)? {
+                0 => Err(InstancesError::NotUnderstood),
+                fewer => Ok(Self::MaxMinus(fewer)),
+            };
+        }
+        match digits(text)? {
+            0 => Err(InstancesError::Zero),
+            count if count > MAX_WORKERS => Err(InstancesError::TooMany),
+            count => Ok(Self::Count(count)),
+        }
+    }
+}
+
+/// A plain decimal number; one that is too large saturates, so that the right refusal follows.
+fn digits(text: &str) -> Result<u16, InstancesError> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(InstancesError::NotUnderstood);
+    }
+    Ok(text.parse().unwrap_or(u16::MAX))
+}
+
+impl fmt::Display for Instances {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => write!(f, "{count}"),
+            Self::Max => f.write_str("max"),
+            Self::MaxMinus(fewer) => write!(f, "-{fewer}"),
+            Self::Percent(share) => write!(f, "{share}%"),
+        }
+    }
+}
+
+impl Instances {
+    /// How many workers that is with these CPUs, and why.
+    pub fn resolve(&self, cpus: &Cpus) -> Resolved {
+        let max = cpus.count.max(1);
+        let (exact, because) = match *self {
+            Self::Count(count) => (count, format!("{count} asked for")),
+            Self::Max => (max, format!("max of {cpus}")),
+            Self::MaxMinus(fewer) => {
+                (max.saturating_sub(fewer), format!("{fewer} fewer than max of {cpus}"))
+            }
+            Self::Percent(share) => {
+                let rounded = (u32::from(max) * u32::from(share) + 50) / 100;
+                (u16::try_from(rounded).unwrap_or(u16::MAX), format!("{share}% of {cpus}"))
+            }
+        };
+        match exact {
+            0 => Resolved { count: 1, because: format!("{because}, but at least 1") },
+            count => Resolved { count, because },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms() {
+        for (text, expected) in [
+            ("4", Instances::Count(4)),
+            ("1024", Instances::Count(1024)),
+            ("max", Instances::Max),
+            ("-1", Instances::MaxMinus(1)),
+            ("50%", Instances::Percent(50)),
+        ] {
+            assert_eq!(text.parse(), Ok(expected));
+            assert_eq!(expected.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        for (text, expected) in [
+            ("banana", r#"expected a number, "max", "-N" or "P%""#),
+            ("", r#"expected a number, "max", "-N" or "P%""#),
+            ("+4", r#"expected a number, "max", "-N" or "P%""#),
+            ("1.5", r#"expected a number, "max", "-N" or "P%""#),
+            ("--1", r#"expected a number, "max", "-N" or "P%""#),
+            ("-0", r#"expected a number, "max", "-N" or "P%""#),
+            ("%", r#"expected a number, "max", "-N" or "P%""#),
+            ("0", r#"at least 1 worker is needed ("max" means one per CPU)"#),
+            ("0%", r#"at least 1 worker is needed ("max" means one per CPU)"#),
+            ("1025", "at most 1024 workers are possible"),
+            ("99999999999999999999", "at most 1024 workers are possible"),
+            ("10001%", "at most 10000% is possible"),
+        ] {
+            assert_eq!(text.parse::<Instances>().unwrap_err().to_string(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn resolved_with_a_reason() {
+        let quota = CpuLimit::Quota { quota: 350_000, period: 100_000 };
+        let cpus = Cpus { count: 4, limit: quota };
+        for (text, count, because) in [
+            ("7", 7, "7 asked for"),
+            ("max", 4, "max of 4 CPUs (cgroup quota 3.5)"),
+            ("-1", 3, "1 fewer than max of 4 CPUs (cgroup quota 3.5)"),
+            ("-9", 1, "9 fewer than max of 4 CPUs (cgroup quota 3.5), but at least 1"),
+            ("50%", 2, "50% of 4 CPUs (cgroup quota 3.5)"),
+            ("60%", 2, "60% of 4 CPUs (cgroup quota 3.5)"),
+            ("65%", 3, "65% of 4 CPUs (cgroup quota 3.5)"),
+            ("1%", 1, "1% of 4 CPUs (cgroup quota 3.5), but at least 1"),
+        ] {
+            let resolved = text.parse::<Instances>().unwrap().resolve(&cpus);
+            assert_eq!((resolved.count, resolved.because.as_str()), (count, because), "{text}");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! What a service says about itself, both ends, as in sd_notify(3): datagrams of `KEY=VALUE` lines
+//! on the socket that NOTIFY_SOCKET names.
+//!
+//! Reading refuses a datagram above [`MAX_DATAGRAM`]; what it does not understand it passes on by
+//! its key, so that one strange line does not cost the others. Saying never waits longer than
+//! [`SEND_TIMEOUT`].
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The largest datagram that is read, in bytes.
+pub const MAX_DATAGRAM: usize = 16 * 1024;
+
+/// The longest status that is kept, in bytes.
+pub const MAX_STATUS: usize = 1024;
+
+/// How long saying something may take when the listener's queue is full.
+pub const SEND_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How much of a line that is not understood is kept, in bytes.
+const MAX_UNKNOWN: usize = 64;
+
+/// One thing a service said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Assignment {
+    /// READY=1: it serves.
+    Ready,
+    /// STOPPING=1: it is about to leave.
+    Stopping,
+    /// RELOADING=1: it reads its configuration again; READY=1 follows.
+    Reloading,
+    /// STATUS=: how it is, in one line for people.
+    Status(String),
+    /// WATCHDOG=1: it is alive.
+    Watchdog,
+    /// WATCHDOG=trigger: it wants to be treated as if it had not been.
+    WatchdogTrigger,
+    /// WATCHDOG_USEC=: it promises to be heard of this often, in microseconds.
+    WatchdogUsec(u64),
+    /// EXTEND_TIMEOUT_USEC=: it needs so much longer for what it is doing.
+    ExtendTimeout(Duration),
+    /// MAINPID=: another process is the service.
+    MainPid(u32),
+    /// BARRIER=1: an fd comes along, to be closed once everything before was read.
+    Barrier,
+    /// ERRNO=: it failed, and this is why.
+    Errno(i32),
+    /// A key that means nothing here, or `KEY=VALUE` where the value makes no sense. Cut, and
+    /// without control characters.
+    Unknown(String),
+}
+
+/// Why a datagram was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotifyError {
+    /// Above [`MAX_DATAGRAM`].
+    #[error("a notification of {0} bytes was refused: at most {MAX_DATAGRAM} are read")]
+    TooLong(usize),
+}
+
+/// Everything said in one datagram, in its order.
+pub fn parse(bytes: &[u8]) -> Result<Vec<Assignment>, NotifyError> {
+    if bytes.len() > MAX_DATAGRAM {
+        return Err(NotifyError::TooLong(bytes.len()));
+    }
+    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    Ok(lines.map(assignment).collect())
+}
+
+fn assignment(line: &[u8]) -> Assignment {
+    let line = String::from_utf8_lossy(line);
+    let (key, value) = line.split_once('=').unwrap_or((&line, ""));
+    let found = match (key, value) {
+        ("READY", "1") => Some(Assignment::Ready),
+        ("STOPPING", "1") => Some(Assignment::Stopping),
+        ("RELOADING", "1") => Some(Assignment::Reloading),
+        ("STATUS", text) => Some(Assignment::Status(plain(text, MAX_STATUS))),
+        ("WATCHDOG", "1") => Some(Assignment::Watchdog),
+        ("WATCHDOG", "trigger") => Some(Assignment::WatchdogTrigger),
+        ("WATCHDOG_USEC", text) => number(text).map(Assignment::WatchdogUsec),
+        ("EXTEND_TIMEOUT_USEC", text) => {
+            number(text).map(|usec| Assignment::ExtendTimeout(Duration::from_micros(usec)))
+        }
+        ("MAINPID", text) => number(text).filter(|pid| *pid > 0).map(Assignment::MainPid),
+        ("BARRIER", "1") => Some(Assignment::Barrier),
+        ("ERRNO", text) => number(text).map(Assignment::Errno),
+        _ => None,
+    };
+    // The value of a key that we do not know may be a secret; that of one we know is of interest.
+    found.unwrap_or_else(|| {
+        Assignment::Unknown(plain(if known(key) { &line } else { key }, MAX_UNKNOWN))
+    })
+}
+
+fn known(key: &str) -> bool {
+    let keys = ["READY", "STOPPING", "RELOADING", "WATCHDOG", "WATCHDOG_USEC"];
+    let more = ["EXTEND_TIMEOUT_USEC", "MAINPID", "BARRIER", "ERRNO"];
+    keys.contains(&key) || more.contains(&key)
+}
+
+/// Digits only: `+5` is a number to Rust, and to nobody else here.
+fn number<T: FromStr>(text: &str) -> Option<T> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// At most `most` bytes, without what could move a terminal's cursor.
+fn plain(text: &str, most: usize) -> String {
+    let mut kept = String::new();
+    for c in text.chars().filter(|c| !c.is_control()) {
+        if kept.len() + c.len_utf8() > most {
+            break;
+        }
+        kept.push(c);
+    }
+    kept
+}
+
+/// The way to say something to whoever started this process.
+#[derive(Debug)]
+pub struct Notifier {
+    socket: UnixDatagram,
+    address: SocketAddr,
+}
+
+impl Notifier {
+    /// The socket of NOTIFY_SOCKET; `None` if nobody wants to be told.
+    pub fn from_env() -> io::Result<Option<Self>> {
+        match env::var_os("NOTIFY_SOCKET") {
+            Some(name) if !name.is_empty() => Self::to(&name).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The socket `name`: an absolute path, or `@` and the name of an abstract one.
+    pub fn to(name: &OsStr) -> io::Result<Self> {
+        let address = match name.as_bytes() {
+            [b'/', ..] => SocketAddr::from_pathname(name)?,
+            [b'@', rest @ ..] if !rest.is_empty() => SocketAddr::from_abstract_name(rest)?,
+            _ => return Err(unsupported(name.to_owned())),
+        };
+        let socket = UnixDatagram::unbound()?;
+        socket.set_write_timeout(Some(SEND_TIMEOUT))?;
+        Ok(Self { socket, address })
+    }
+
+    /// Says `text`: one or more `KEY=VALUE` lines.
+    pub fn send(&self, text: &str) -> io::Result<()> {
+        let sent = self.socket.send_to_addr(text.as_bytes(), &self.address)?;
+        debug_assert_eq!(sent, text.len(), "a datagram is sent whole or not at all");
+        Ok(())
+    }
+}
+
+fn unsupported(name: OsString) -> io::Error {
+    let reason = format!("NOTIFY_SOCKET is {name:?}: only an absolute path or @NAME is supported");
+    io::Error::new(io::ErrorKind::Unsupported, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn everything_that_can_be_said() {
+        for (text, expected) in [
+            ("READY=1", Assignment::Ready),
+            ("STOPPING=1", Assignment::Stopping),
+            ("RELOADING=1", Assignment::Reloading),
+            ("STATUS=a=b \u{1b}[2Jc", Assignment::Status("a=b [2Jc".to_owned())),
+            ("STATUS=", Assignment::Status(String::new())),
+            ("WATCHDOG=1", Assignment::Watchdog),
+            ("WATCHDOG=trigger", Assignment::WatchdogTrigger),
+            ("WATCHDOG_USEC=20000000", Assignment::WatchdogUsec(20_000_000)),
+            ("EXTEND_TIMEOUT_USEC=5000", Assignment::ExtendTimeout(Duration::from_millis(5))),
+            ("MAINPID=12", Assignment::MainPid(12)),
+            ("BARRIER=1", Assignment::Barrier),
+            ("ERRNO=2", Assignment::Errno(2)),
+            ("READY=0", Assignment::Unknown("READY=0".to_owned())),
+            ("MAINPID=0", Assignment::Unknown("MAINPID=0".to_owned())),
+            ("MAINPID=+1", Assignment::Unknown("MAINPID=+1".to_owned())),
+            ("ERRNO=", Assignment::Unknown("ERRNO=".to_owned())),
+            ("X_TOKEN=secret", Assignment::Unknown("X_TOKEN".to_owned())),
+            ("hello", Assignment::Unknown("hello".to_owned())),
+        ] {
+            assert_eq!(parse(text.as_bytes()), Ok(vec![expected]), "{text}");
+        }
+    }
+
+    #[test]
+    fn several_lines_and_bad_bytes() {
+        assert_eq!(
+            parse(b"READY=1\nMAINPID=x\n\nSTATUS=\xff!\n"),
+            Ok(vec![
+                Assignment::Ready,
+                Assignment::Unknown("MAINPID=x".to_owned()),
+                Assignment::Status("\u{fffd}!".to_owned()),
+            ])
+        );
+        assert_eq!(parse(b""), Ok(vec![]));
+    }
+
+    #[test]
+    fn bounds() {
+        let long = format!("STATUS={}", "ä".repeat(2000));
+        let Assignment::Status(kept) = parse(long.as_bytes()).unwrap().remove(0) else {
+            panic!("not a status")
+        };
+        assert_eq!(kept.len(), MAX_STATUS);
+        assert_eq!(
+            parse(&vec![b'x'; MAX_DATAGRAM + 1]).unwrap_err().to_string(),
+            "a notification of 16385 bytes was refused: at most 16384 are read"
+        );
+    }
+
+    #[test]
+    fn what_is_said_is_heard() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let heard = UnixDatagram::bind(&path).unwrap();
+        Notifier::to(path.as_os_str()).unwrap().send("READY=1\nSTATUS=here").unwrap();
+        let mut bytes = [0; 64];
+        let length = heard.recv(&mut bytes).unwrap();
+        let expected = vec![Assignment::Ready, Assignment::Status("here".to_owned())];
+        assert_eq!(parse(&bytes[..length]), Ok(expected));
+
+        let name = format!("@systemd-notify-test-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name[1..]).unwrap();
+        let heard = UnixDatagram::bind_addr(&address).unwrap();
+        Notifier::to(OsStr::new(&name)).unwrap().send("STOPPING=1").unwrap();
+        let length = heard.recv(&mut bytes).unwrap();
+        assert_eq!(parse(&bytes[..length]), Ok(vec![Assignment::Stopping]));
+    }
+
+    #[test]
+    fn sockets_that_cannot_be_used() {
+        for name in ["vsock:2:1234", "notify", "@"] {
+            let error = Notifier::to(OsStr::new(name)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+        }
+        assert!(Notifier::to(OsStr::new("/gone/notify")).unwrap().send("READY=1").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..500)) {
+            for said in parse(&bytes).unwrap() {
+                if let Assignment::Unknown(text) | Assignment::Status(text) = said {
+                    prop_assert!(text.len() <= MAX_STATUS && !text.contains(char::is_control));
+                }
+            }
+        }
+    }
+}

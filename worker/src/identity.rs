@@ -1,0 +1,59 @@
+//! Which worker this is.
+
+use std::env;
+use std::str::FromStr;
+
+/// Which worker this is, as the supervisor told it at its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The app's name.
+    pub app: String,
+    /// This worker's place among the others, from 0. Its replacement takes the same.
+    pub slot: u16,
+    /// How many workers were wanted when this one started.
+    pub workers: u16,
+    /// Grows with each reload.
+    pub generation: u32,
+}
+
+impl Identity {
+    /// `None` without a supervisor.
+    pub fn from_env() -> Option<Self> {
+        Self::from_vars(|key| env::var(key).ok())
+    }
+
+    fn from_vars(vars: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        Some(Self {
+            app: vars("SUPERVISOR_APP")?,
+            slot: number(vars("SUPERVISOR_SLOT"))?,
+            workers: number(vars("SUPERVISOR_WORKERS"))?,
+            generation: number(vars("SUPERVISOR_GENERATION"))?,
+        })
+    }
+}
+
+fn number<T: FromStr>(text: Option<String>) -> Option<T> {
+    text?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_or_nothing() {
+        let vars = |slot: &'static str| {
+            move |key: &str| match key {
+                "SUPERVISOR_APP" => Some("web".to_owned()),
+                "SUPERVISOR_SLOT" => Some(slot.to_owned()),
+                "SUPERVISOR_WORKERS" => Some("2".to_owned()),
+                "SUPERVISOR_GENERATION" => Some("7".to_owned()),
+                _ => None,
+            }
+        };
+        let expected = Identity { app: "web".to_owned(), slot: 1, workers: 2, generation: 7 };
+        assert_eq!(Identity::from_vars(vars("1")), Some(expected));
+        assert_eq!(Identity::from_vars(vars("x")), None);
+        assert_eq!(Identity::from_vars(|_| None), None);
+    }
+}
