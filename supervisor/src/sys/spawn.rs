@@ -370,6 +370,6 @@ mod tests {
         mode.set_mode(0o755);
         std::fs::set_permissions(&file, mode).unwrap();
         assert_eq!(find("./script", "").unwrap(), folder.path().join("./script"));
-        assert_eq!(find("script", "/bin:").unwrap(), folder.path().join("./script"));
+        assert_eq!(find("script", "/nonexistent:").unwrap(), folder.path().join("./script"));
     }
 }
