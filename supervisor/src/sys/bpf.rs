@@ -12,8 +12,6 @@ pub(crate) struct Instruction {
 
 /// A = the word at an absolute offset.
 pub(crate) const LOAD: u16 = 0x20;
-/// A = a word of the scratch memory.
-pub(crate) const LOAD_SCRATCH: u16 = 0x60;
 /// X = a word of the scratch memory.
 pub(crate) const LOAD_X_SCRATCH: u16 = 0x61;
 /// A word of the scratch memory = A.

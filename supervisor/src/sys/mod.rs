@@ -22,6 +22,7 @@ pub(crate) mod spawn;
 pub(crate) mod spawn_child;
 pub(crate) mod steering_code;
 pub(crate) mod target;
+pub(crate) mod trap;
 pub(crate) mod users;
 
 #[cfg(test)]

@@ -69,8 +69,9 @@ impl Poller {
 /// Rounded up, so that a deadline is over when the wait for it is, and the loop does not spin
 /// through its last millisecond.
 fn whole_milliseconds(span: Duration) -> Timespec {
-    let ms = span.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128);
-    let ms = i64::try_from(ms).unwrap_or(i64::from(i32::MAX));
+    /// What fits where the kernel has no finer timeout: 24 days.
+    const LONGEST: i64 = i32::MAX as i64;
+    let ms = i64::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(LONGEST).min(LONGEST);
     Timespec { tv_sec: ms / 1000, tv_nsec: (ms % 1000) * 1_000_000 }
 }
 

@@ -166,6 +166,9 @@ pub(crate) fn accept_queue(fd: BorrowedFd<'_>) -> io::Result<Queue> {
 /// Let nobody new in: drop the first packet of each new connection at this listening socket, as if
 /// the network had lost it. Handshakes under way and connections are served as before. The other
 /// side tries again after a second, so what is gated must be ungated or closed soon.
+///
+/// `PermissionDenied` where the kernel keeps filters on TCP sockets to the privileged (6.18 does);
+/// then a `Trap` does it for a whole group.
 pub(crate) fn gate(fd: BorrowedFd<'_>) -> io::Result<()> {
     /// SYN and ACK among the flags in byte 13 of the TCP header.
     const SYN_AND_ACK: u32 = 0x12;

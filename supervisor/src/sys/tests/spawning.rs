@@ -187,3 +187,14 @@ fn a_whole_group_is_signalled_and_seen() {
     let error = signal(spawned.pidfd.as_fd(), libc::SIGTERM).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ESRCH));
 }
+
+#[test]
+fn the_limit_of_open_files_is_ours_to_raise_and_not_the_workers() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard - 1, hard).unwrap();
+    crate::sys::daemon::raise_nofile().unwrap();
+    assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap(), (hard, hard));
+    let (text, _) = run(|out| launch(&["sh", "-c", "ulimit -n; ulimit -Hn"], out));
+    assert_eq!(text, format!("{}\n{hard}\n", hard - 1));
+}

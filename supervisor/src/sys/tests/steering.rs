@@ -11,6 +11,7 @@ use super::*;
 use crate::sys::reuseport::attach;
 use crate::sys::socket::{accept_queue, first_tcp, further_tcp, listen, set_nonblocking};
 use crate::sys::steering_code::{Steering, compile};
+use crate::sys::trap::Trap;
 
 fn socket(fd: OwnedFd) -> TcpListener {
     set_nonblocking(fd.as_fd(), true).unwrap();
@@ -34,6 +35,10 @@ fn group(address: &str, count: usize, steering: Steering<'_>) -> Vec<TcpListener
 
 fn connect(source: IpAddr, to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+    if source.is_ipv6() {
+        // The whole network is local, its addresses are not listed one by one.
+        socket.set_freebind_v6(true).unwrap();
+    }
     socket.bind(&SocketAddr::new(source, 0).into()).unwrap();
     socket.connect(&to.into()).unwrap();
     socket.into()
@@ -147,7 +152,6 @@ fn ipv6_is_by_the_first_64_bits() {
         if !ip("link set lo up") || !ip("-6 route add local fd00::/16 dev lo") {
             return;
         }
-        std::fs::write("/proc/sys/net/ipv6/ip_nonlocal_bind", "1").unwrap();
         let buckets: [u32; 256] = std::array::from_fn(|bucket| bucket as u32 % 3);
         let group = group("[::]:0", 3, Steering::BySource { seed: 5, buckets: &buckets });
         let port = group[0].local_addr().unwrap().port();
@@ -160,7 +164,7 @@ fn ipv6_is_by_the_first_64_bits() {
             };
             let home = from("1");
             assert_eq!(from("2"), home);
-            assert_eq!(from("aaaa:bbbb:cccc:dddd"), home);
+            assert_eq!(from("bbbb:cccc:dddd"), home);
             seen.insert(home);
         }
         assert_eq!(seen.len(), 3);
@@ -175,4 +179,36 @@ fn an_index_nobody_has_means_the_kernels_own_choice() {
     let address = group[0].local_addr().unwrap();
     let _clients: Vec<_> = (0..90).map(|_| TcpStream::connect(address).unwrap()).collect();
     assert!(waiting(&group).iter().all(|count| *count > 5));
+}
+
+#[test]
+fn a_trap_lets_nobody_in_and_keeps_who_is_in() {
+    for address in ["127.0.0.1:0", "[::]:0"] {
+        let group = group(address, 2, Steering::Even(&[0, 1]));
+        let to = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), group[0].local_addr().unwrap().port());
+        let inside: Vec<_> = (0..20).map(|_| TcpStream::connect(to).unwrap()).collect();
+        let before = waiting(&group);
+        let trap = Trap::set(group[0].as_fd(), 2).unwrap();
+        for _ in 0..3 {
+            let short = Duration::from_millis(100);
+            let refused = TcpStream::connect_timeout(&to, short).unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::TimedOut);
+        }
+        assert_eq!(waiting(&group), before);
+        let (mut server, _) = group[0].accept().unwrap();
+        let mut client = inside
+            .iter()
+            .find(|client| client.local_addr().unwrap() == canonical(server.peer_addr().unwrap()))
+            .unwrap();
+        std::io::Write::write_all(&mut server, b"x").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+        // It can be opened again.
+        attach(group[0].as_fd(), &compile(Steering::Even(&[0]))).unwrap();
+        TcpStream::connect(to).unwrap();
+        drop(trap);
+    }
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
