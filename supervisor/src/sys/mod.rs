@@ -1,1 +1,29 @@
 //! The kernel. The only room with unsafe code; everything it offers is safe to call.
+//!
+//! One wrapper per facility: owned fds and small types in, `io::Result` out. Every fd made here is
+//! close-on-exec from birth. No policy: nothing in here knows what a worker or a rollout is.
+
+#![expect(unsafe_code, reason = "this is the room for it; each block argues its safety")]
+
+pub(crate) mod bpf;
+pub(crate) mod clock;
+pub(crate) mod daemon;
+pub(crate) mod diag;
+pub(crate) mod holders;
+pub(crate) mod pidfd;
+pub(crate) mod poller;
+pub(crate) mod procfs;
+pub(crate) mod reuseport;
+pub(crate) mod seccomp;
+pub(crate) mod signals;
+pub(crate) mod socket;
+pub(crate) mod socket_options;
+pub(crate) mod spawn;
+pub(crate) mod spawn_child;
+pub(crate) mod steering_code;
+pub(crate) mod target;
+pub(crate) mod trap;
+pub(crate) mod users;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! What a process does to itself: session, name, limits; and the lock that says it lives.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::sync::OnceLock;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// The soft limit of open files this process was started with, once it was raised.
+static NOFILE_BEFORE: OnceLock<u64> = OnceLock::new();
+
+/// Leave the terminal: a session and a process group of our own.
+pub(crate) fn detach() -> io::Result<()> {
+    nix::unistd::setsid()?;
+    Ok(())
+}
+
+/// The name `ps` and `top` show for the process; cut to 15 bytes by the kernel.
+pub(crate) fn set_name(name: &str) {
+    if let Ok(name) = std::ffi::CString::new(name) {
+        // The kernel can refuse no string here.
+        let _ = rustix::thread::set_name(&name);
+    }
+}
+
+/// Take the lock of this file, or say false if another process has it. It is held as long as the
+/// file is open, here or in whoever is given a copy; a crash gives it back.
+pub(crate) fn lock_exclusive(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Allow ourselves as many open files as we may have. Workers get back what we were given: see
+/// `original_nofile`.
+pub(crate) fn raise_nofile() -> io::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+        // A second call finds soft == hard and changes nothing.
+        let _ = NOFILE_BEFORE.set(soft);
+    }
+    Ok(())
+}
+
+/// The soft limit before `raise_nofile`, if it changed anything.
+pub(super) fn original_nofile() -> Option<u64> {
+    NOFILE_BEFORE.get().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_excludes_and_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let first = File::create(&path).unwrap();
+        let second = File::open(&path).unwrap();
+        assert!(lock_exclusive(&first).unwrap());
+        assert!(!lock_exclusive(&second).unwrap());
+        drop(first);
+        assert!(lock_exclusive(&second).unwrap());
+    }
+
+    #[test]
+    fn the_name_shows() {
+        set_name("supervisor-test-long-name");
+        let comm = std::fs::read_to_string("/proc/thread-self/comm").unwrap();
+        assert_eq!(comm.trim(), "supervisor-test");
+    }
+}

@@ -1,0 +1,71 @@
+//! One child, held by a pidfd: how it ended, and signals that cannot reach anybody else.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+use crate::primary::event::Exit;
+
+/// The number of a process. It names our child only as long as that child is not reaped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Pid(pub(crate) u32);
+
+impl fmt::Display for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How the child ended, if it has; it stays a zombie, so its pid and group stay its own.
+pub(crate) fn peek_exit(pidfd: BorrowedFd<'_>) -> io::Result<Option<Exit>> {
+    ended(pidfd, WaitIdOptions::NOWAIT)
+}
+
+/// Take the child's exit and let its pid go. Asked too early, it is `WouldBlock`.
+pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> io::Result<Exit> {
+    ended(pidfd, WaitIdOptions::empty())?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+}
+
+fn ended(pidfd: BorrowedFd<'_>, how: WaitIdOptions) -> io::Result<Option<Exit>> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | how;
+    loop {
+        let status = match waitid(WaitId::PidFd(pidfd), options) {
+            Err(rustix::io::Errno::INTR) => continue,
+            other => other?,
+        };
+        let Some(status) = status else { return Ok(None) };
+        return match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Ok(Some(Exit::Code(code))),
+            (None, Some(signal)) => Ok(Some(Exit::Signal(signal))),
+            (None, None) => Err(io::Error::other("waitid gave neither exit code nor signal")),
+        };
+    }
+}
+
+/// Send a signal to this process alone. Real-time signals too.
+pub(crate) fn signal(pidfd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: the fd is open for the call; a null siginfo is allowed and nothing is written.
+    let result = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), number, no_info, 0u32)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Send a signal to every process of the group this child leads. That there is none left is no
+/// error. Only while the child is not reaped: afterwards the number may be somebody else's.
+pub(crate) fn signal_group(leader: Pid, number: i32) -> io::Result<()> {
+    let group = match libc::pid_t::try_from(leader.0) {
+        // 0 and 1 would mean our own group and every process there is.
+        Ok(group) if group > 1 => group,
+        _ => return Err(io::ErrorKind::InvalidInput.into()),
+    };
+    // SAFETY: takes and writes no memory; the group is that of a child of ours.
+    if unsafe { libc::kill(-group, number) } == 0 {
+        return Ok(());
+    }
+    let error = io::Error::last_os_error();
+    if error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) }
+}

@@ -1,0 +1,129 @@
+//! What /proc tells about processes: group, start time, memory, CPU.
+//!
+//! Only for looks at pids we have a reason to know, and bounded scans; a process that ends in the
+//! middle of a look is simply not in the answer.
+
+use std::collections::HashMap;
+use std::io;
+use std::time::Duration;
+
+use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
+
+/// What a process uses.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Usage {
+    pub(crate) rss_bytes: u64,
+    /// Of one CPU, since the last look; 0 at the first.
+    pub(crate) cpu_percent: f32,
+    /// CPU time over its whole life.
+    pub(crate) cpu_time: Duration,
+}
+
+/// Looks at the same processes again and again; remembers the last look for the CPU share.
+#[derive(Debug)]
+pub(crate) struct Sampler {
+    system: System,
+}
+
+impl Sampler {
+    pub(crate) fn new() -> io::Result<Self> {
+        let system = System::new().map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(Self { system })
+    }
+
+    /// What these processes use; those that are gone are not in the answer.
+    pub(crate) fn usage(&mut self, pids: &[u32]) -> HashMap<u32, Usage> {
+        let wanted: Vec<_> = pids.iter().map(|pid| sysinfo::Pid::from_u32(*pid)).collect();
+        let what = ProcessRefreshKind::nothing().with_memory().with_cpu().without_tasks();
+        self.system.refresh_processes_specifics(ProcessesToUpdate::Some(&wanted), true, what);
+        let look = |pid: &sysinfo::Pid| {
+            let process = self.system.process(*pid)?;
+            let usage = Usage {
+                rss_bytes: process.memory(),
+                cpu_percent: process.cpu_usage(),
+                cpu_time: Duration::from_millis(process.accumulated_cpu_time()),
+            };
+            Some((pid.as_u32(), usage))
+        };
+        wanted.iter().filter_map(look).collect()
+    }
+}
+
+/// When the process started, in clock ticks since boot: with its pid, this names it for ever.
+pub(crate) fn start_time(pid: u32) -> Option<u64> {
+    Stat::of(pid).map(|stat| stat.start_time)
+}
+
+/// The processes of this group that still run (zombies do not).
+pub(crate) fn group_members(group: u32) -> Vec<u32> {
+    all(|stat| stat.group == group && !stat.zombie)
+}
+
+/// The processes whose parent this one is.
+pub(super) fn children(pid: u32) -> Vec<u32> {
+    all(|stat| stat.parent == pid && !stat.zombie)
+}
+
+/// Every pid there is.
+pub(super) fn pids() -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn all(wanted: impl Fn(&Stat) -> bool) -> Vec<u32> {
+    pids().into_iter().filter(|pid| Stat::of(*pid).is_some_and(|stat| wanted(&stat))).collect()
+}
+
+struct Stat {
+    zombie: bool,
+    parent: u32,
+    group: u32,
+    start_time: u64,
+}
+
+impl Stat {
+    fn of(pid: u32) -> Option<Self> {
+        // Bytes, not text: a process may call itself anything.
+        Self::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// `pid (name) state parent group ...`; the name may hold spaces and brackets of its own.
+    fn parse(stat: &[u8]) -> Option<Self> {
+        let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
+        let rest = std::str::from_utf8(&stat[after_name..]).ok()?;
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        Some(Self {
+            zombie: matches!(*fields.first()?, "Z" | "X"),
+            parent: fields.get(1)?.parse().ok()?,
+            group: fields.get(2)?.parse().ok()?,
+            start_time: fields.get(19)?.parse().ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_full_of_brackets_is_no_trap() {
+        let line = b"42 (a) Z 1 (\xff) S 7 9 9 0 -1 4 1 0 0 0 0 0 0 0 20 0 1 0 5555 1 2 3";
+        let stat = Stat::parse(line).unwrap();
+        assert!(!stat.zombie);
+        assert_eq!((stat.parent, stat.group, stat.start_time), (7, 9, 5555));
+        assert!(Stat::parse(b"42 (short) S 1").is_none());
+    }
+
+    #[test]
+    fn we_see_ourselves() {
+        let me = std::process::id();
+        assert!(start_time(me).is_some());
+        assert!(start_time(u32::MAX).is_none());
+        let group = nix::unistd::getpgrp().as_raw();
+        assert!(group_members(u32::try_from(group).unwrap()).contains(&me));
+        let mut sampler = Sampler::new().unwrap();
+        let usage = sampler.usage(&[me, u32::MAX - 1]);
+        assert_eq!(usage.len(), 1);
+        assert!(usage[&me].rss_bytes > 100_000);
+    }
+}

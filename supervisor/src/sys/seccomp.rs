@@ -1,0 +1,214 @@
+//! Seccomp user notification: a program's `bind` and `listen` come to us and wait for an answer.
+//!
+//! Between the question and the answer the program may die; then its id is no longer valid, and
+//! whatever was read of it in between belongs to nobody. So: read, then `still_valid`, then act.
+//! Refuses nothing and decides nothing; all other system calls never leave the kernel.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use super::bpf::{self, Instruction, branch, plain};
+
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: u32 = 0xc000_00b7;
+
+/// Where `struct seccomp_data` has the number of the call and the architecture.
+const NUMBER_OFFSET: u32 = 0;
+const ARCHITECTURE_OFFSET: u32 = 4;
+
+/// The kernel's present structures are 80 bytes and may grow; this room must be zero.
+#[repr(C)]
+struct RoomyNotification {
+    known: libc::seccomp_notif,
+    room: [u64; 32],
+}
+
+/// The same for answers.
+#[repr(C)]
+struct RoomyAnswer {
+    known: libc::seccomp_notif_resp,
+    room: [u64; 32],
+}
+
+/// A call that waits for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Notification {
+    pub(crate) id: u64,
+    /// The thread that calls.
+    pub(crate) tid: u32,
+    pub(crate) call: Call,
+}
+
+/// What it calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    Bind { fd: i32, address_ptr: u64, len: u32 },
+    Listen { fd: i32, backlog: i32 },
+    Other,
+}
+
+/// What the call gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// 0.
+    Success,
+    /// -1 and this errno.
+    Errno(i32),
+    /// What the kernel says: the call goes on as if it had never been stopped.
+    Continue,
+}
+
+/// Ask about `bind` and `listen`, allow everything else. Other architectures' calls (32-bit
+/// programs, x32) have other numbers and are allowed.
+fn program() -> Vec<Instruction> {
+    let number = |number: libc::c_long| u32::try_from(number).unwrap_or(u32::MAX);
+    vec![
+        plain(bpf::LOAD, ARCHITECTURE_OFFSET),
+        branch(bpf::IF_EQUAL, ARCHITECTURE, 0, 3),
+        plain(bpf::LOAD, NUMBER_OFFSET),
+        branch(bpf::IF_EQUAL, number(libc::SYS_bind), 2, 0),
+        branch(bpf::IF_EQUAL, number(libc::SYS_listen), 1, 0),
+        plain(bpf::RETURN, libc::SECCOMP_RET_ALLOW),
+        plain(bpf::RETURN, libc::SECCOMP_RET_USER_NOTIF),
+    ]
+}
+
+/// Put the filter on the calling thread and all it will start, for ever. The fd is where the
+/// questions come out. Gives up the right to gain privileges by exec only if there is no other
+/// way: a process with CAP_SYS_ADMIN may filter without.
+pub(super) fn install() -> io::Result<OwnedFd> {
+    let code = program();
+    match install_by_flags(&code) {
+        Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
+            rustix::thread::set_no_new_privs(true)?;
+            install_by_flags(&code)
+        }
+        result => result,
+    }
+}
+
+fn install_by_flags(program: &[Instruction]) -> io::Result<OwnedFd> {
+    let listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    // Killable: once we have read a question, only a deadly signal ends the wait for its answer.
+    // Without it (before Linux 5.19) a Go program's own signals would have us answer twice.
+    let killable = listener | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    match install_once(program, killable) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => install_once(program, listener),
+        result => result,
+    }
+}
+
+fn install_once(program: &[Instruction], flags: libc::c_ulong) -> io::Result<OwnedFd> {
+    let mut code = bpf::for_kernel(program);
+    let len = u16::try_from(code.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let program = libc::sock_fprog { len, filter: code.as_mut_ptr() };
+    // SAFETY: `program` points to `len` instructions that outlive the call; the kernel copies
+    // them.
+    let fd = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
+    };
+    match i32::try_from(fd) {
+        // SAFETY: the kernel just made this fd for us, close-on-exec; nobody else owns it.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// The next question. Only after `notify` was readable, else it waits for one. `None`: the one
+/// there was is gone with its process.
+pub(crate) fn receive(notify: BorrowedFd<'_>) -> io::Result<Option<Notification>> {
+    // SAFETY: all fields are integers, for which zero is a value; the kernel demands zeroes.
+    let mut buffer: RoomyNotification = unsafe { std::mem::zeroed() };
+    match control(notify, libc::SECCOMP_IOCTL_NOTIF_RECV, &mut buffer) {
+        Ok(_) => Ok(Some(understand(&buffer.known))),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::ENOENT | libc::EAGAIN | libc::EINTR) => Ok(None),
+            _ => Err(error),
+        },
+    }
+}
+
+fn understand(notification: &libc::seccomp_notif) -> Notification {
+    // The kernel hands on whole registers; the calls look at the lower half of them.
+    let [first, second, third, ..] = notification.data.args;
+    let number = libc::c_long::from(notification.data.nr);
+    let call = if notification.data.arch != ARCHITECTURE {
+        Call::Other
+    } else if number == libc::SYS_bind {
+        Call::Bind { fd: first as i32, address_ptr: second, len: third as u32 }
+    } else if number == libc::SYS_listen {
+        Call::Listen { fd: first as i32, backlog: second as i32 }
+    } else {
+        Call::Other
+    };
+    Notification { id: notification.id, tid: notification.pid, call }
+}
+
+/// Whether the caller still waits, so that its thread id is still its own.
+pub(crate) fn still_valid(notify: BorrowedFd<'_>, id: u64) -> bool {
+    let mut id = id;
+    control(notify, libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &mut id).is_ok()
+}
+
+/// Let the caller go on. That it is gone is no error.
+pub(crate) fn answer(notify: BorrowedFd<'_>, id: u64, answer: Answer) -> io::Result<()> {
+    // SAFETY: all fields are integers, for which zero is a value.
+    let mut buffer: RoomyAnswer = unsafe { std::mem::zeroed() };
+    buffer.known.id = id;
+    match answer {
+        Answer::Success => {}
+        Answer::Errno(errno) => buffer.known.error = -errno,
+        Answer::Continue => {
+            buffer.known.flags = u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap_or(1);
+        }
+    }
+    match control(notify, libc::SECCOMP_IOCTL_NOTIF_SEND, &mut buffer) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        result => result.map(|_| ()),
+    }
+}
+
+/// Put `source` over the caller's fd of this number; what was there is closed.
+pub(crate) fn replace_fd(
+    notify: BorrowedFd<'_>,
+    id: u64,
+    source: BorrowedFd<'_>,
+    target_fd: i32,
+    cloexec: bool,
+) -> io::Result<()> {
+    let mut request = libc::seccomp_notif_addfd {
+        id,
+        flags: u32::try_from(libc::SECCOMP_ADDFD_FLAG_SETFD).unwrap_or(1),
+        srcfd: source.as_raw_fd() as u32,
+        newfd: target_fd as u32,
+        newfd_flags: if cloexec { libc::O_CLOEXEC as u32 } else { 0 },
+    };
+    control(notify, libc::SECCOMP_IOCTL_NOTIF_ADDFD, &mut request).map(|_| ())
+}
+
+fn control<T>(notify: BorrowedFd<'_>, request: libc::Ioctl, argument: &mut T) -> io::Result<i32> {
+    // SAFETY: private, and every caller above gives the structure that belongs to its request (or
+    // a larger one that begins with it), which the kernel reads and writes within its size.
+    let result = unsafe { libc::ioctl(notify.as_raw_fd(), request, std::ptr::from_mut(argument)) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_room_for_notifications_holds_what_this_kernel_writes() {
+        let mut sizes =
+            libc::seccomp_notif_sizes { seccomp_notif: 0, seccomp_notif_resp: 0, seccomp_data: 0 };
+        // SAFETY: the kernel writes this structure and no more.
+        let result = unsafe {
+            libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_NOTIF_SIZES, 0, &raw mut sizes)
+        };
+        assert_eq!(result, 0);
+        assert!(usize::from(sizes.seccomp_notif) <= size_of::<RoomyNotification>());
+        assert!(usize::from(sizes.seccomp_notif_resp) <= size_of::<RoomyAnswer>());
+    }
+}

@@ -1,0 +1,94 @@
+//! Signals to the primary, as something to poll.
+//!
+//! Each kind is seen at least once after it came; many of one kind between two looks are one.
+//! SIGCHLD is not among them: children are watched by pidfd.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sys::signal::{SigHandler, Signal, signal};
+
+/// What the primary listens to.
+const WATCHED: [Signal; 8] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+];
+
+/// The signals that came.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    pipe: UnixStream,
+    came: Vec<(i32, Arc<AtomicBool>)>,
+}
+
+impl Signals {
+    /// From now on these signals no longer end the process, and SIGPIPE is an error of a write.
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: SIG_IGN is no handler; no code of ours can run in signal context by it.
+        unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }?;
+        let (pipe, wake) = UnixStream::pair()?;
+        pipe.set_nonblocking(true)?;
+        let mut came = Vec::with_capacity(WATCHED.len());
+        for watched in WATCHED {
+            let flag = Arc::new(AtomicBool::new(false));
+            // The flag first: actions run in the order of their registration, so a wake-up never
+            // comes before the flag it is about.
+            signal_hook::flag::register(watched as i32, Arc::clone(&flag))?;
+            signal_hook::low_level::pipe::register(watched as i32, wake.try_clone()?)?;
+            came.push((watched as i32, flag));
+        }
+        Ok(Self { pipe, came })
+    }
+
+    /// Readable when a signal came.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.pipe.as_fd()
+    }
+
+    /// The kinds that came since the last look.
+    pub(crate) fn drain(&mut self) -> Vec<i32> {
+        let mut bytes = [0u8; 256];
+        // First the wake-ups, then the flags: a signal in between is seen now and wakes once more
+        // for nothing; the other way round it would be missed.
+        while matches!(rustix::io::read(&self.pipe, &mut bytes), Ok(read) if read > 0) {}
+        let mut kinds = Vec::new();
+        for (kind, flag) in &self.came {
+            if flag.swap(false, Ordering::SeqCst) {
+                kinds.push(*kind);
+            }
+        }
+        kinds
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::signal::raise;
+
+    use super::*;
+    use crate::sys::poller::Poller;
+
+    #[test]
+    fn a_second_one_is_seen_as_a_second_one() {
+        let mut signals = Signals::new().unwrap();
+        let mut poller = Poller::new().unwrap();
+        poller.add(signals.fd(), 1).unwrap();
+        for _ in 0..2 {
+            raise(Signal::SIGTTIN).unwrap();
+            raise(Signal::SIGTTIN).unwrap();
+            raise(Signal::SIGUSR2).unwrap();
+            assert!(poller.wait(None).unwrap()[0].readable);
+            assert_eq!(signals.drain(), [Signal::SIGUSR2 as i32, Signal::SIGTTIN as i32]);
+            assert_eq!(signals.drain(), [0i32; 0]);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Listening sockets: made, lent, watched, shut for new connections.
+//!
+//! The first socket of a group is bound without SO_REUSEPORT, so an address that anybody listens
+//! on is refused, and gets the option afterwards, so that our own further sockets can join. Until
+//! it listens it also refuses whoever comes in the same way: see `hold_alone`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::net::sockopt;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use socket2::{SockFilter, SockRef};
+
+pub(crate) use super::holders::{Holder, holders};
+pub(crate) use super::socket_options::{SocketTraits, copy_options, traits_of};
+
+use super::bpf;
+
+/// For sockets that are not a program's: as much as the system allows.
+const LONGEST_BACKLOG: i32 = i32::MAX;
+
+/// What waits in front of a listening socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Queue {
+    /// Connections that are complete and not accepted.
+    pub(crate) waiting: u32,
+    pub(crate) limit: u32,
+}
+
+/// The first socket for an address: bound, not listening. `v6only`: as asked, else the system's
+/// default.
+pub(crate) fn first_tcp(address: SocketAddr, v6only: Option<bool>) -> io::Result<OwnedFd> {
+    let fd = tcp(address, v6only)?;
+    sockopt::set_socket_reuseaddr(&fd, true)?;
+    rustix::net::bind(&fd, &address)?;
+    sockopt::set_socket_reuseport(&fd, true)?;
+    hold_alone(&fd, v6only)?;
+    Ok(fd)
+}
+
+/// Keep an address that is bound and not listened on yet from whoever binds it with SO_REUSEADDR.
+///
+/// The kernel allows that, since both might never listen. The other one could be a supervisor too:
+/// both would switch on SO_REUSEPORT and share the address by accident. So the option goes off
+/// again (`listen` sees to it), and a second socket without it joins for a moment, which makes the
+/// kernel forget that the port's sockets all had the option and compare them one by one.
+fn hold_alone(fd: &OwnedFd, v6only: Option<bool>) -> io::Result<()> {
+    let Ok(bound) = SocketAddr::try_from(rustix::net::getsockname(fd)?) else { return Ok(()) };
+    let witness = tcp(bound, v6only)?;
+    sockopt::set_socket_reuseport(&witness, true)?;
+    // Old connections that still linger on the port can make this fail. Then the address is held
+    // a little less well until we listen, which is no reason to refuse it.
+    if rustix::net::bind(&witness, &bound).is_ok() {
+        sockopt::set_socket_reuseaddr(fd, false)?;
+    }
+    Ok(())
+}
+
+/// Another socket for an address that our first one has: bound, not listening.
+pub(crate) fn further_tcp(address: SocketAddr, v6only: Option<bool>) -> io::Result<OwnedFd> {
+    let fd = tcp(address, v6only)?;
+    sockopt::set_socket_reuseaddr(&fd, true)?;
+    sockopt::set_socket_reuseport(&fd, true)?;
+    rustix::net::bind(&fd, &address)?;
+    Ok(fd)
+}
+
+/// One listening socket for all workers, which no second one can join.
+pub(crate) fn shared_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
+    let fd = tcp(address, None)?;
+    sockopt::set_socket_reuseaddr(&fd, true)?;
+    rustix::net::bind(&fd, &address)?;
+    rustix::net::listen(&fd, LONGEST_BACKLOG)?;
+    Ok(fd)
+}
+
+fn tcp(address: SocketAddr, v6only: Option<bool>) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let fd = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    if let (true, Some(v6only)) = (address.is_ipv6(), v6only) {
+        sockopt::set_ipv6_v6only(&fd, v6only)?;
+    }
+    Ok(fd)
+}
+
+/// Listen, or change the backlog of a socket that listens already.
+pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
+    // What `hold_alone` switched off: the accepted connections inherit it, and without it those
+    // that linger after our end would keep the address from the next one to bind it. A socket that
+    // was not bound by us simply keeps what it has.
+    let held_alone = is_inet(fd) && !sockopt::socket_reuseaddr(fd)?;
+    match rustix::net::listen(fd, backlog) {
+        Err(rustix::io::Errno::ADDRINUSE) if held_alone => {
+            // It may be such lingering connections that are in the way.
+            sockopt::set_socket_reuseaddr(fd, true)?;
+            rustix::net::listen(fd, backlog)?;
+        }
+        result => result?,
+    }
+    if held_alone {
+        sockopt::set_socket_reuseaddr(fd, true)?;
+    }
+    Ok(())
+}
+
+fn is_inet(fd: BorrowedFd<'_>) -> bool {
+    let family = sockopt::socket_domain(fd);
+    matches!(family, Ok(AddressFamily::INET | AddressFamily::INET6))
+}
+
+/// Set or clear O_NONBLOCK, which belongs to everybody who has a copy of this fd.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<()> {
+    let mut flags = rustix::fs::fcntl_getfl(fd)?;
+    flags.set(OFlags::NONBLOCK, nonblocking);
+    Ok(rustix::fs::fcntl_setfl(fd, flags)?)
+}
+
+/// A listening unix socket with these permissions from its first moment. A socket file that
+/// nobody listens on is replaced; one that somebody does is `AddrInUse`.
+pub(crate) fn unix_listener(path: &Path, mode: u32) -> io::Result<OwnedFd> {
+    let address = SocketAddrUnix::new(path)?;
+    let fd = unix_stream(SocketFlags::CLOEXEC)?;
+    // Before the bind: the file is made with this mode, less the umask.
+    let mode = Mode::from_raw_mode(mode);
+    rustix::fs::fchmod(&fd, mode)?;
+    match rustix::net::bind(&fd, &address) {
+        Err(rustix::io::Errno::ADDRINUSE) if is_stale(path, &address)? => {
+            std::fs::remove_file(path)?;
+            rustix::net::bind(&fd, &address)?;
+        }
+        result => result?,
+    }
+    rustix::fs::chmod(path, mode)?;
+    rustix::net::listen(&fd, LONGEST_BACKLOG)?;
+    Ok(fd)
+}
+
+fn unix_stream(flags: SocketFlags) -> io::Result<OwnedFd> {
+    Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
+}
+
+/// Whether this is a socket file that nobody listens on.
+fn is_stale(path: &Path, address: &SocketAddrUnix) -> io::Result<bool> {
+    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Ok(false);
+    }
+    let probe = unix_stream(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    // A full queue is EAGAIN: somebody listens.
+    Ok(rustix::net::connect(&probe, address) == Err(rustix::io::Errno::CONNREFUSED))
+}
+
+/// How many connections wait to be accepted from this listening TCP socket.
+pub(crate) fn accept_queue(fd: BorrowedFd<'_>) -> io::Result<Queue> {
+    let info = super::socket_options::get::<32>(fd, libc::IPPROTO_TCP, libc::TCP_INFO)?;
+    // For a listening socket the kernel reports its queue in tcpi_unacked and tcpi_sacked.
+    match (info.word(24), info.word(28)) {
+        (Some(waiting), Some(limit)) => Ok(Queue { waiting, limit }),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Let nobody new in: drop the first packet of each new connection at this listening socket, as if
+/// the network had lost it. Handshakes under way and connections are served as before. The other
+/// side tries again after a second, so what is gated must be ungated or closed soon.
+///
+/// `PermissionDenied` where the kernel keeps filters on TCP sockets to the privileged (6.18 does);
+/// then a `Trap` does it for a whole group.
+pub(crate) fn gate(fd: BorrowedFd<'_>) -> io::Result<()> {
+    /// SYN and ACK among the flags in byte 13 of the TCP header.
+    const SYN_AND_ACK: u32 = 0x12;
+    const SYN: u32 = 0x02;
+    const LOAD_BYTE: u16 = 0x30;
+    const AND: u16 = 0x54;
+    let program = [
+        SockFilter::new(LOAD_BYTE, 0, 0, 13),
+        SockFilter::new(AND, 0, 0, SYN_AND_ACK),
+        SockFilter::new(bpf::IF_EQUAL, 0, 1, SYN),
+        SockFilter::new(bpf::RETURN, 0, 0, 0),
+        SockFilter::new(bpf::RETURN, 0, 0, u32::MAX),
+    ];
+    SockRef::from(&fd).attach_filter(&program)
+}
+
+/// Undo `gate`.
+pub(crate) fn ungate(fd: BorrowedFd<'_>) -> io::Result<()> {
+    match SockRef::from(&fd).detach_filter() {
+        // There was none.
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        result => result,
+    }
+}
+
+/// The number by which /proc and sock_diag know this socket.
+pub(crate) fn inode(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    Ok(rustix::fs::fstat(fd)?.st_ino)
+}
+
+/// Who connected to this unix socket.
+pub(crate) fn peer_uid(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    Ok(sockopt::socket_peercred(fd.as_fd())?.uid.as_raw())
+}

@@ -1,0 +1,375 @@
+//! Starts a worker by a plain fork, and reads what the child tells until its exec.
+//!
+//! Needs a process with one thread: the child runs ordinary code between fork and exec
+//! (`spawn_child`). Whatever can fail by lack of memory or a bad name is made before the fork.
+//!
+//! The child talks on a socket that its exec closes:
+//! ```text
+//! child:  [Intercepting + fd | NotIntercepting errno]?  then  exec (= end of stream)
+//!                                                         or  Failed stage errno
+//! ```
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::unistd::{ForkResult, Gid, fork, getgrouplist, setpgid};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
+    recvmsg, socketpair,
+};
+use rustix::process::{Pid as RawPid, PidfdFlags, pidfd_open};
+
+use super::users::{self, Identity};
+use super::{pidfd::Pid, socket, spawn_child};
+
+/// Where a program is looked for if the environment has no PATH, as the C library has it.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// What to start and how.
+#[derive(Debug)]
+pub(crate) struct Launch<'a> {
+    /// The first is looked up on the PATH of `env`.
+    pub(crate) argv: Vec<OsString>,
+    /// The complete environment.
+    pub(crate) env: Vec<(OsString, OsString)>,
+    /// Add LISTEN_PID, the child's own pid.
+    pub(crate) listen_pid: bool,
+    pub(crate) cwd: &'a Path,
+    pub(crate) user: Option<Identity>,
+    /// Standard input is /dev/null.
+    pub(crate) stdout: BorrowedFd<'a>,
+    pub(crate) stderr: BorrowedFd<'a>,
+    /// These fds under exactly these numbers, from 3; nothing else is inherited.
+    pub(crate) inherit: Vec<(BorrowedFd<'a>, i32)>,
+    /// Send its `bind` and `listen` to us.
+    pub(crate) intercept: bool,
+}
+
+/// A child on its way to exec.
+#[derive(Debug)]
+pub(crate) struct Spawned {
+    pub(crate) pid: Pid,
+    pub(crate) pidfd: OwnedFd,
+    /// For `read_report`; never blocks.
+    pub(crate) report: OwnedFd,
+}
+
+/// What the child tells.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// The seccomp notification fd. Another report follows.
+    Intercepting(OwnedFd),
+    /// The kernel or somebody above us does not allow it; it goes on without. Another follows.
+    NotIntercepting(io::Error),
+    /// Exec succeeded, or the child was killed before: its pidfd knows.
+    Running,
+    /// There is no program; the child ends with code 127.
+    Failed { stage: Stage, error: io::Error },
+}
+
+/// Which step towards exec failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Group,
+    Files,
+    Limits,
+    User,
+    WorkingFolder,
+    /// There is no such command.
+    Command,
+    /// The command is there, the program its first line names (or its loader) is not.
+    Interpreter,
+    Exec,
+}
+
+impl Stage {
+    const ALL: [Self; 8] = [
+        Self::Group,
+        Self::Files,
+        Self::Limits,
+        Self::User,
+        Self::WorkingFolder,
+        Self::Command,
+        Self::Interpreter,
+        Self::Exec,
+    ];
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Group => "cannot make a process group",
+            Self::Files => "cannot hand over the files",
+            Self::Limits => "cannot set the limits",
+            Self::User => "cannot become the user",
+            Self::WorkingFolder => "cannot enter the working folder",
+            Self::Command => "no such command",
+            Self::Interpreter => "the interpreter that the command names is missing",
+            Self::Exec => "cannot run the command",
+        })
+    }
+}
+
+/// All that the child needs, in the form the kernel takes it.
+pub(super) struct Prepared<'a> {
+    /// Where the program may be, in the order of PATH.
+    pub(super) candidates: Vec<CString>,
+    pub(super) argv: Vec<CString>,
+    pub(super) env: Vec<CString>,
+    pub(super) listen_pid: bool,
+    pub(super) cwd: CString,
+    pub(super) user: Option<Credentials>,
+    pub(super) null: OwnedFd,
+    pub(super) launch: &'a Launch<'a>,
+}
+
+/// A user to become.
+pub(super) struct Credentials {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) groups: Vec<Gid>,
+}
+
+/// Start it. It may still fail before exec: see `read_report`.
+pub(crate) fn spawn(launch: &Launch<'_>) -> io::Result<Spawned> {
+    let prepared = Prepared::new(launch)?;
+    let kind = SocketType::SEQPACKET;
+    let (report, childs) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+    socket::set_nonblocking(std::os::fd::AsFd::as_fd(&report), true)?;
+
+    // A signal to the child before it has its own handlers would run ours, with our pipe.
+    let mut before = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before))?;
+    // SAFETY: one thread, so no lock is held by somebody who is not there in the child; the child
+    // never returns from `run`.
+    let forked = unsafe { fork() };
+    if let Ok(ForkResult::Child) = forked {
+        spawn_child::run(&prepared, &childs);
+    }
+    let unblocked = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
+    let ForkResult::Parent { child } = forked? else {
+        unreachable!("the child does not come here")
+    };
+    // The child does the same; whoever comes second changes nothing, or finds that exec is done.
+    let _ = setpgid(child, child);
+    let pidfd = unblocked.map_err(io::Error::from).and_then(|()| {
+        let raw = RawPid::from_raw(child.as_raw()).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(pidfd_open(raw, PidfdFlags::empty())?)
+    });
+    match pidfd {
+        Ok(pidfd) => Ok(Spawned { pid: Pid(child.as_raw().unsigned_abs()), pidfd, report }),
+        Err(error) => {
+            // Out of fds: without one this child cannot be watched, so there must be none.
+            let _ = nix::sys::signal::kill(child, Signal::SIGKILL);
+            let _ = nix::sys::wait::waitpid(child, None);
+            Err(error)
+        }
+    }
+}
+
+impl<'a> Prepared<'a> {
+    fn new(launch: &'a Launch<'a>) -> io::Result<Self> {
+        let program = launch.argv.first().ok_or_else(|| invalid("an empty command"))?;
+        let path = launch.env.iter().rev().find(|(key, _)| key == "PATH");
+        let path = path.map_or_else(|| OsStr::new(DEFAULT_PATH), |(_, path)| path.as_os_str());
+        if launch.inherit.iter().any(|(_, number)| *number < 3) {
+            return Err(invalid("an inherited fd below 3"));
+        }
+        let variable = |(key, value): &(OsString, OsString)| {
+            c_string([key.as_bytes(), b"=", value.as_bytes()].concat())
+        };
+        Ok(Self {
+            candidates: candidates(program, path)?,
+            argv: launch
+                .argv
+                .iter()
+                .map(|word| c_string(word.as_bytes()))
+                .collect::<Result<_, _>>()?,
+            env: launch.env.iter().map(variable).collect::<Result<_, _>>()?,
+            listen_pid: launch.listen_pid,
+            cwd: c_string(launch.cwd.as_os_str().as_bytes())?,
+            user: credentials(launch.user.as_ref())?,
+            null: std::fs::File::open("/dev/null")?.into(),
+            launch,
+        })
+    }
+}
+
+/// `None`: stay who we are.
+fn credentials(user: Option<&Identity>) -> io::Result<Option<Credentials>> {
+    let Some(identity) = user.filter(|identity| !users::is_ourselves(identity)) else {
+        return Ok(None);
+    };
+    let gid = Gid::from_raw(identity.gid);
+    let groups = match &identity.name {
+        Some(name) => getgrouplist(name, gid)?,
+        None => vec![gid],
+    };
+    Ok(Some(Credentials { uid: identity.uid, gid: identity.gid, groups }))
+}
+
+fn candidates(program: &OsStr, path: &OsStr) -> io::Result<Vec<CString>> {
+    if program.is_empty() {
+        return Err(invalid("an empty command"));
+    }
+    if program.as_bytes().contains(&b'/') {
+        return Ok(vec![c_string(program.as_bytes())?]);
+    }
+    folders(path).map(|folder| c_string(folder.join(program).into_os_string().into_vec())).collect()
+}
+
+/// The folders of a PATH; an empty one means the present folder.
+fn folders(path: &OsStr) -> impl Iterator<Item = PathBuf> + '_ {
+    path.as_bytes().split(|byte| *byte == b':').map(|folder| {
+        Path::new(if folder.is_empty() { OsStr::new(".") } else { OsStr::from_bytes(folder) })
+            .to_path_buf()
+    })
+}
+
+fn c_string(bytes: impl Into<Vec<u8>>) -> io::Result<CString> {
+    CString::new(bytes).map_err(|_| invalid("a zero byte in the command or environment"))
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{what} cannot be started"))
+}
+
+/// Where a command is, or why it cannot be run, as far as the file system tells beforehand.
+pub(crate) fn find_program(name: &OsStr, path: &OsStr, cwd: &Path) -> Result<PathBuf, String> {
+    let shown = Path::new(name).display();
+    if name.is_empty() {
+        return Err("the command is empty".to_owned());
+    }
+    if name.as_bytes().contains(&b'/') {
+        let file = cwd.join(name);
+        return runnable(&file).map(|()| file).map_err(|why| format!("{why}: {shown}"));
+    }
+    let mut found = None;
+    for folder in folders(path) {
+        let file = cwd.join(folder).join(name);
+        match runnable(&file) {
+            Ok(()) => return Ok(file),
+            Err("no such file") => {}
+            Err(why) => found = found.or_else(|| Some(format!("{why}: {}", file.display()))),
+        }
+    }
+    Err(found.unwrap_or_else(|| {
+        format!("no such command: {shown} (looked in {})", Path::new(path).display())
+    }))
+}
+
+fn runnable(file: &Path) -> Result<(), &'static str> {
+    let metadata = match std::fs::metadata(file) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return Err("permission denied");
+        }
+        Err(_) => return Err("no such file"),
+    };
+    if metadata.is_dir() {
+        Err("is a folder, not a program")
+    } else if metadata.permissions().mode() & 0o111 == 0 {
+        Err("is not executable (chmod +x)")
+    } else {
+        Ok(())
+    }
+}
+
+/// A message of the child: kind, stage, errno.
+pub(super) const MESSAGE: usize = 6;
+const INTERCEPTING: u8 = 1;
+const NOT_INTERCEPTING: u8 = 2;
+const FAILED: u8 = 3;
+
+pub(super) fn intercepting() -> [u8; MESSAGE] {
+    message(INTERCEPTING, 0, 0)
+}
+
+pub(super) fn not_intercepting(errno: i32) -> [u8; MESSAGE] {
+    message(NOT_INTERCEPTING, 0, errno)
+}
+
+pub(super) fn failed(stage: Stage, errno: i32) -> [u8; MESSAGE] {
+    message(FAILED, stage as u8, errno)
+}
+
+fn message(kind: u8, stage: u8, errno: i32) -> [u8; MESSAGE] {
+    let [a, b, c, d] = errno.to_ne_bytes();
+    [kind, stage, a, b, c, d]
+}
+
+/// The child's next report. `None`: not yet.
+pub(crate) fn read_report(report: BorrowedFd<'_>) -> io::Result<Option<Report>> {
+    let mut bytes = [0u8; MESSAGE];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut buffers = [IoSliceMut::new(&mut bytes)];
+    let received = loop {
+        match recvmsg(report, &mut buffers, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN) => return Ok(None),
+            // The child was killed with a message of ours unread; for us it is the end.
+            Err(rustix::io::Errno::CONNRESET) => return Ok(Some(Report::Running)),
+            result => break result?.bytes,
+        }
+    };
+    let mut fds = ancillary.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    let fd = fds.next();
+    drop(fds);
+    if received == 0 {
+        return Ok(Some(Report::Running));
+    }
+    let [kind, stage, errno @ ..] = bytes;
+    let error = io::Error::from_raw_os_error(i32::from_ne_bytes(errno));
+    let report = match (kind, fd, Stage::ALL.get(usize::from(stage))) {
+        (INTERCEPTING, Some(notify), _) => Report::Intercepting(notify),
+        (NOT_INTERCEPTING, None, _) => Report::NotIntercepting(error),
+        (FAILED, None, Some(stage)) => Report::Failed { stage: *stage, error },
+        _ => return Err(io::ErrorKind::InvalidData.into()),
+    };
+    Ok(Some(report))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stage_survives_the_wire() {
+        for (number, stage) in Stage::ALL.into_iter().enumerate() {
+            assert_eq!(stage as usize, number);
+        }
+    }
+
+    #[test]
+    fn programs_are_found_or_the_reason_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("script");
+        std::fs::write(&file, "#!/bin/sh\n").unwrap();
+        let find = |name: &str, path: &str| {
+            find_program(OsStr::new(name), OsStr::new(path), folder.path())
+        };
+        assert!(find("sh", "/nonexistent:/bin").unwrap().ends_with("bin/sh"));
+        let missing = find("banana", "/bin").unwrap_err();
+        assert_eq!(missing, "no such command: banana (looked in /bin)");
+        assert_eq!(find("./banana", "/bin").unwrap_err(), "no such file: ./banana");
+        assert!(find("script", ".").unwrap_err().starts_with("is not executable"));
+        assert!(find("./script", "").unwrap_err().starts_with("is not executable"));
+        assert!(find("/bin/", "").unwrap_err().starts_with("is a folder"));
+        let mut mode = std::fs::metadata(&file).unwrap().permissions();
+        mode.set_mode(0o755);
+        std::fs::set_permissions(&file, mode).unwrap();
+        assert_eq!(find("./script", "").unwrap(), folder.path().join("./script"));
+        assert_eq!(find("script", "/nonexistent:").unwrap(), folder.path().join("./script"));
+    }
+}

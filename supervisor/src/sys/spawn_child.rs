@@ -1,0 +1,197 @@
+//! The child's way from fork to exec. Runs in a copy of the primary with one thread.
+//!
+//! The order matters: files before the filter (the filter's fd must not be in their way), the
+//! filter before the user (root needs no promise then), the folder after the user (who may not be
+//! allowed in). Never returns; leaves no trace in the parent but its reports.
+
+use std::convert::Infallible;
+use std::ffi::{CStr, CString};
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::unistd::{AccessFlags, Gid, Pid, Uid, access, execve, setgid, setgroups, setpgid, setuid};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+use super::spawn::{Credentials, Launch, Prepared, Stage, failed, intercepting, not_intercepting};
+use super::{daemon, seccomp};
+
+/// The highest signal number there is.
+const LAST_SIGNAL: i32 = 64;
+
+type Step<T> = Result<T, (Stage, io::Error)>;
+
+/// Become the program, or say why not and end.
+pub(super) fn run(prepared: &Prepared<'_>, report: &OwnedFd) -> ! {
+    let (report, (stage, error)) = become_program(prepared, report);
+    let errno = error.raw_os_error().unwrap_or(libc::EIO);
+    // If nobody listens any more there is nobody to tell.
+    let _ = tell(&report, &failed(stage, errno), None);
+    // SAFETY: ends the process at once; no destructor or exit handler of the parent's copy runs.
+    unsafe { libc::_exit(127) }
+}
+
+/// Returns the report socket where it is now, and what went wrong.
+fn become_program(prepared: &Prepared<'_>, report: &OwnedFd) -> (OwnedFd, (Stage, io::Error)) {
+    // Above every number that is given to the program, so that none lands on it.
+    let report = match duplicate_above(report.as_fd(), prepared.launch) {
+        Ok(moved) => moved,
+        Err(error) => match report.try_clone() {
+            Ok(copy) => return (copy, (Stage::Files, error)),
+            // SAFETY: as in `run`; without a socket nothing can be said.
+            Err(_) => unsafe { libc::_exit(127) },
+        },
+    };
+    let Err(failure) = steps(prepared, &report);
+    (report, failure)
+}
+
+fn steps(prepared: &Prepared<'_>, report: &OwnedFd) -> Step<Infallible> {
+    setpgid(Pid::from_raw(0), Pid::from_raw(0)).map_err(at(Stage::Group))?;
+    reset_signals();
+    hand_over_files(prepared).map_err(|error| (Stage::Files, error))?;
+    restore_limits().map_err(at(Stage::Limits))?;
+    if prepared.launch.intercept {
+        intercept(report).map_err(|error| (Stage::Files, error))?;
+    }
+    if let Some(user) = &prepared.user {
+        become_user(user).map_err(at(Stage::User))?;
+    }
+    nix::unistd::chdir(prepared.cwd.as_c_str()).map_err(at(Stage::WorkingFolder))?;
+    execute(prepared)
+}
+
+fn at(stage: Stage) -> impl Fn(Errno) -> (Stage, io::Error) {
+    move |errno| (stage, errno.into())
+}
+
+/// All handlers to default, then nothing blocked. In this order: a signal that came meanwhile must
+/// not find the parent's handler.
+fn reset_signals() {
+    for number in 1..=LAST_SIGNAL {
+        // SAFETY: SIG_DFL is no code of ours. KILL, STOP and the C library's own two refuse,
+        // which is right.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
+    // The kernel can refuse nothing here.
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+}
+
+/// Every fd to its number. First all sources go above all targets, since a source may have the
+/// number that another one is to get.
+fn hand_over_files(prepared: &Prepared<'_>) -> io::Result<()> {
+    let launch = prepared.launch;
+    // Whatever was opened by somebody careless.
+    close_on_exec_from(3)?;
+    let standard = [(prepared.null.as_fd(), 0), (launch.stdout, 1), (launch.stderr, 2)];
+    let mut moved = Vec::with_capacity(standard.len() + launch.inherit.len());
+    for (source, target) in standard.iter().chain(&launch.inherit) {
+        moved.push((duplicate_above(*source, launch)?, *target));
+    }
+    for (source, target) in &moved {
+        duplicate_onto(source, *target)?;
+    }
+    Ok(())
+}
+
+/// A close-on-exec copy with a number above all that the program is to get.
+fn duplicate_above(source: BorrowedFd<'_>, launch: &Launch<'_>) -> io::Result<OwnedFd> {
+    let highest = launch.inherit.iter().map(|(_, target)| *target).max().unwrap_or(2).max(2);
+    // SAFETY: makes a new fd out of an open one.
+    let copy = unsafe {
+        libc::fcntl(source.as_raw_fd(), libc::F_DUPFD_CLOEXEC, highest.saturating_add(1))
+    };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel just made it for us; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Inherited by the program under this number, whatever had it before.
+fn duplicate_onto(source: &OwnedFd, target: RawFd) -> io::Result<()> {
+    // SAFETY: closes whatever this process has under `target`. This process is about to exec: no
+    // owner of such an fd will use or close it again.
+    let result = unsafe { libc::dup2(source.as_raw_fd(), target) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn close_on_exec_from(first: u32) -> io::Result<()> {
+    // SAFETY: changes flags of fds, no memory.
+    let result =
+        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        _ if result == 0 => Ok(()),
+        // A kernel before 5.11: everything of ours is close-on-exec from birth anyway.
+        Some(libc::ENOSYS | libc::EINVAL) => Ok(()),
+        _ => Err(error),
+    }
+}
+
+/// Take back what the primary gave itself.
+fn restore_limits() -> nix::Result<()> {
+    let Some(soft) = daemon::original_nofile() else { return Ok(()) };
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard)
+}
+
+/// That it is not allowed is told, and is no reason not to start.
+fn intercept(report: &OwnedFd) -> io::Result<()> {
+    match seccomp::install() {
+        Ok(notify) => tell(report, &intercepting(), Some(notify.as_fd())),
+        Err(error) => {
+            let errno = error.raw_os_error().unwrap_or(libc::EIO);
+            tell(report, &not_intercepting(errno), None)
+        }
+    }
+}
+
+fn tell(report: &OwnedFd, message: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let fds: &[BorrowedFd<'_>] = fd.as_slice();
+    if !fds.is_empty() {
+        ancillary.push(SendAncillaryMessage::ScmRights(fds));
+    }
+    sendmsg(report, &[IoSlice::new(message)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// In this order: after the last step the others are no longer allowed.
+fn become_user(user: &Credentials) -> nix::Result<()> {
+    setgroups(&user.groups)?;
+    setgid(Gid::from_raw(user.gid))?;
+    setuid(Uid::from_raw(user.uid))
+}
+
+/// Try every place of PATH, as the shell does.
+fn execute(prepared: &Prepared<'_>) -> Step<Infallible> {
+    let mut env = prepared.env.clone();
+    if prepared.listen_pid {
+        let own = format!("LISTEN_PID={}", std::process::id());
+        env.extend(CString::new(own).ok());
+    }
+    let mut refused = None;
+    for candidate in &prepared.candidates {
+        let Err(errno) = execve(candidate, &prepared.argv, &env);
+        match errno {
+            Errno::ENOENT if exists(candidate) => return Err(at(Stage::Interpreter)(errno)),
+            Errno::ENOENT | Errno::ENOTDIR | Errno::ESTALE | Errno::ENODEV => {}
+            // There may be a better one further on.
+            Errno::EACCES => refused = Some(errno),
+            _ => return Err(at(Stage::Exec)(errno)),
+        }
+    }
+    Err(match refused {
+        Some(errno) => at(Stage::Exec)(errno),
+        None => at(Stage::Command)(Errno::ENOENT),
+    })
+}
+
+fn exists(file: &CStr) -> bool {
+    access(file, AccessFlags::F_OK).is_ok()
+}

@@ -1,0 +1,57 @@
+//! The room against the real kernel: sockets, steering, children, interception.
+
+mod intercept;
+mod sockets;
+mod spawning;
+mod steering;
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use super::pidfd;
+use super::poller::Poller;
+use super::spawn::{Report, Spawned, read_report};
+use crate::primary::event::Exit;
+
+/// Longer than anything here takes on a busy machine; reached only by a failure.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn wait_readable(fd: BorrowedFd<'_>) {
+    let mut poller = Poller::new().unwrap();
+    poller.add(fd, 0).unwrap();
+    let deadline = super::clock::now() + PATIENCE;
+    while poller.wait(Some(PATIENCE)).unwrap().is_empty() {
+        assert!(super::clock::now() < deadline, "waited in vain");
+    }
+}
+
+fn next_report(spawned: &Spawned) -> Report {
+    loop {
+        match read_report(spawned.report.as_fd()).unwrap() {
+            Some(report) => return report,
+            None => wait_readable(spawned.report.as_fd()),
+        }
+    }
+}
+
+fn wait_exit(spawned: &Spawned) -> Exit {
+    wait_readable(spawned.pidfd.as_fd());
+    let seen = pidfd::peek_exit(spawned.pidfd.as_fd()).unwrap();
+    let reaped = pidfd::reap(spawned.pidfd.as_fd()).unwrap();
+    assert_eq!(seen, Some(reaped));
+    reaped
+}
+
+fn local(fd: &OwnedFd) -> SocketAddr {
+    rustix::net::getsockname(fd).unwrap().try_into().unwrap()
+}
+
+fn read_all(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
