@@ -1,11 +1,15 @@
 //! The supervisor: rooms, from the outside in.
 //!
 //! - `cli`: words a person types, each a client of an app's control socket;
+//! - `client`: the blocking end of that socket;
+//! - `home`: the only file that knows paths;
 //! - `primary`: decides, pure;
 //! - `drive`: carries out, the only loop;
 //! - `sys`: the kernel, the only unsafe code.
 
 mod cli;
+mod client;
+mod home;
 mod primary;
 mod sys;
 

@@ -1,0 +1,432 @@
+//! Every verb, every flag and every help text. Help, man pages and completions come from here.
+//!
+//! Values are read by the same functions as those of a configuration file. What is well-formed but
+//! makes no sense is refused later, by the verb.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand};
+use config::spec::{AddressPattern, Balance, Engine, Instances, ListenSpec, ReadyRule, RestartOn};
+
+use super::seam::{address, instances, units};
+
+const AFTER: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration wrong, 3 no such app, \
+    4 rolled back, 5 timed out, 6 not permitted.\n\
+    Where a NAME is asked for, several names or \"all\" will do.\n\
+    First steps: supervisor demo, or supervisor start -i max -- YOUR-SERVER";
+
+/// Runs any server once per core behind one address, restarts what dies, and replaces code without
+/// losing a request.
+#[derive(Debug, Parser)]
+#[command(name = "supervisor", version, after_help = AFTER, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Start an app and return when it is ready, or has failed.
+    Start(Box<StartArgs>),
+    /// Stop the workers of an app; it stays known and "start NAME" brings it back.
+    Stop(StopArgs),
+    /// Replace the workers of an app like reload, or --hard: stop all, then start all.
+    Restart(RestartArgs),
+    /// Replace the workers one by one without losing a connection; on failure all is as before.
+    Reload(ReloadArgs),
+    /// Change the number of workers.
+    Scale(ScaleArgs),
+    /// Stop an app and forget it. Its logs stay.
+    Delete(StopArgs),
+    /// Show all apps.
+    #[command(visible_aliases = ["ls", "status"])]
+    List(ListArgs),
+    /// Show everything about an app: listeners, workers, contracts, reasons.
+    #[command(visible_alias = "show")]
+    Describe(DescribeArgs),
+    /// Show the environment that was given to an app; values only with --show.
+    Env(EnvArgs),
+    /// Send a signal to the main process of each worker, or of one.
+    Signal(SignalArgs),
+    /// Show what the workers wrote.
+    Logs(LogsArgs),
+    /// Show what happens to an app, or to all, as it happens.
+    Events(EventsArgs),
+    /// Look for mistakes in a configuration file, and touch nothing.
+    Check(CheckArgs),
+    /// Write a commented configuration file to begin with.
+    Init(InitArgs),
+    /// Run a small built-in server on all cores, to try things on.
+    Demo(DemoArgs),
+    /// Print the completions for a shell.
+    Completions(CompletionsArgs),
+    /// Write the man pages into a folder.
+    #[command(hide = true)]
+    Man(ManArgs),
+    /// Be the primary of an app; its spec comes on stdin. Started by "start".
+    #[command(hide = true)]
+    Primary(PrimaryArgs),
+    /// Be a worker of the demo. Started by "demo".
+    #[command(hide = true)]
+    DemoServer(DemoServerArgs),
+}
+
+/// Whether, and how long, to wait for the end of what was asked.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Waiting {
+    /// Return as soon as it is under way.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// Give up waiting after so long, with exit code 5; what was begun goes on.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(override_usage = "supervisor start [OPTIONS] FILE [-- ARG...]\n       \
+                      supervisor start [OPTIONS] -- COMMAND [ARG...]\n       \
+                      supervisor start [OPTIONS] CONFIG.toml\n       \
+                      supervisor start NAME...")]
+pub(crate) struct StartArgs {
+    /// A script (.js .mjs .cjs .ts .py .rb .php .sh), an executable, a configuration file (.toml),
+    /// or the name of a stopped app. Default: supervisor.toml in this folder.
+    #[arg(value_name = "FILE")]
+    pub(crate) target: Vec<String>,
+    /// After "--": the command to run with its arguments, or the arguments of FILE. Passed on as
+    /// they are; ${fd:NAME} becomes the number of the socket of that --listen.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) rest: Vec<String>,
+    /// Of a configuration file, start only this app. May be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Vec<String>,
+    /// Stay in the foreground and print what the workers write.
+    #[arg(long, conflicts_with_all = ["no_wait", "timeout", "json"])]
+    pub(crate) foreground: bool,
+    #[command(flatten)]
+    pub(crate) app: AppOptions,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
+
+/// What can be said about an app on the command line.
+#[derive(Debug, Clone, Default, PartialEq, Args)]
+#[command(next_help_heading = "The app")]
+pub(crate) struct AppOptions {
+    /// How many workers: a number, "max" (one per usable CPU), -N (max less N) or P%. Default: 1.
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = instances::parse)]
+    pub(crate) instances: Option<Instances>,
+    /// The app's name. Default: after the file or the command.
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Open this address and lend it to the workers (LISTEN_FDS). HOST:PORT, :PORT or unix:/PATH.
+    /// Not needed for programs that listen by themselves. May be repeated.
+    #[arg(short, long, value_name = "[NAME=]ADDR", value_parser = address::parse_listen)]
+    pub(crate) listen: Vec<ListenSpec>,
+    /// Who gets a connection.
+    #[arg(long, value_name = "HOW", value_parser = words(&BALANCES))]
+    pub(crate) balance: Option<Balance>,
+    /// What carries the balance out.
+    #[arg(long, value_name = "ENGINE", value_parser = words(&ENGINES))]
+    pub(crate) engine: Option<Engine>,
+    /// Set a variable in the environment of the workers. May be repeated.
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = variable)]
+    pub(crate) env: Vec<(String, String)>,
+    /// The folder that workers start in. Default: this one.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<PathBuf>,
+    /// Run the workers as this user. Only root may.
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// Run the workers with this group. Only root may. Default: the user's own.
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) group: Option<String>,
+    /// When a worker counts as ready. Default: auto.
+    #[arg(long, value_name = "RULE", value_parser = words(&READY_RULES))]
+    pub(crate) ready: Option<ReadyRule>,
+    /// Wait for each worker to say READY=1 on NOTIFY_SOCKET; the same as --ready notify.
+    #[arg(long, conflicts_with = "ready")]
+    pub(crate) wait_ready: bool,
+    /// From exec to ready; longer is a failure. Default: 30s.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub(crate) ready_timeout: Option<Duration>,
+    /// How long the first new worker of a reload must live before it gets connections. Default: 1s.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub(crate) min_uptime: Option<Duration>,
+    /// How long a worker may take to listen before it is taken for one that never does. Default: 5s.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub(crate) listen_wait: Option<Duration>,
+    /// From the stop signal to SIGKILL. Default: 10s.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub(crate) kill_timeout: Option<Duration>,
+    /// How long a worker that gets no new connections may hold its old ones. Default: 30s.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub(crate) drain_timeout: Option<Duration>,
+    /// How long a connection must be quiet to count as idle. Default: 2s.
+    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    pub(crate) drain_idle: Option<Duration>,
+    /// What is sent to a worker that shall stop. Default: TERM.
+    #[arg(long, value_name = "SIGNAL", value_parser = signal)]
+    pub(crate) stop_signal: Option<i32>,
+    /// Which deaths are followed by a restart. Default: always.
+    #[arg(long, value_name = "WHEN", value_parser = words(&RESTARTS))]
+    pub(crate) restart: Option<RestartOn>,
+    /// Leave bind and listen of the workers alone.
+    #[arg(long)]
+    pub(crate) no_intercept: bool,
+    /// Leave this address alone when a worker binds it: :PORT, IP:* or IP:PORT. May be repeated.
+    #[arg(long, value_name = "ADDR", value_parser = address::parse_pattern)]
+    pub(crate) passthrough: Vec<AddressPattern>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StopArgs {
+    /// Which apps.
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) names: Vec<String>,
+    /// Do not wait for connections to end.
+    #[arg(long)]
+    pub(crate) fast: bool,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestartArgs {
+    /// Stop all workers first, then start them: connections are lost, listeners are not.
+    #[arg(long)]
+    pub(crate) hard: bool,
+    #[command(flatten)]
+    pub(crate) reload: ReloadArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReloadArgs {
+    /// Which apps; or a configuration file (.toml), whose apps are reloaded if they run and
+    /// started if not. An app that came from a file is read from it again.
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) names: Vec<String>,
+    /// Set a variable in the environment of the new workers. May be repeated.
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = variable)]
+    pub(crate) env: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScaleArgs {
+    /// Which app.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// How many workers: a number, +N more, -N fewer, "max" or P%.
+    #[arg(value_name = "N", allow_negative_numbers = true)]
+    pub(crate) count: String,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Print an array of apps as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DescribeArgs {
+    /// Which apps.
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) names: Vec<String>,
+    /// Print an array of apps as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnvArgs {
+    /// Which app.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Show the values.
+    #[arg(long)]
+    pub(crate) show: bool,
+    /// Print an object as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SignalArgs {
+    /// Which app, or "all".
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Which signal: HUP, SIGUSR1, 10.
+    #[arg(value_name = "SIGNAL", value_parser = signal)]
+    pub(crate) signal: i32,
+    /// Only the worker of this slot.
+    #[arg(long, value_name = "N")]
+    pub(crate) slot: Option<u16>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// Which apps. Default: all.
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Go on with what is written from now on.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// How many of the last lines of each file.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 15)]
+    pub(crate) lines: usize,
+    /// Only what was written to stderr.
+    #[arg(long, conflicts_with = "out")]
+    pub(crate) err: bool,
+    /// Only what was written to stdout.
+    #[arg(long)]
+    pub(crate) out: bool,
+    /// Have the primary close and open the log files again, after a rotation; print nothing.
+    #[arg(long, conflicts_with_all = ["follow", "err", "out"])]
+    pub(crate) reopen: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Which apps. Default: all that run now.
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The configuration file.
+    #[arg(value_name = "FILE", default_value = super::CONFIG_FILE)]
+    pub(crate) file: PathBuf,
+    /// Print an array of the apps as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Where to write it; "-" prints it. A file that exists is not overwritten.
+    #[arg(value_name = "FILE", default_value = super::CONFIG_FILE)]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// The port to listen on.
+    #[arg(long, value_name = "PORT", default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: u16,
+    /// The address to listen on.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub(crate) host: std::net::IpAddr,
+    /// How many workers. Default: max.
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = instances::parse)]
+    pub(crate) instances: Option<Instances>,
+    /// The app's name.
+    #[arg(short, long, value_name = "NAME", default_value = "demo")]
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// Which shell.
+    #[arg(value_name = "SHELL", value_parser = clap::value_parser!(clap_complete::Shell))]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Where to write them.
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PrimaryArgs {
+    /// The app's name.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoServerArgs {
+    /// The port to listen on.
+    #[arg(long, default_value_t = 8080)]
+    pub(crate) port: u16,
+    /// The address to listen on.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(crate) host: std::net::IpAddr,
+}
+
+/// A value that is written as one of a few words: the word, what it means, the help.
+type Words<T, const N: usize> = [(&'static str, T, &'static str); N];
+
+static BALANCES: Words<Balance, 5> = [
+    ("round-robin", Balance::RoundRobin, "each ready worker in turn"),
+    ("sticky", Balance::Sticky, "the same client address, the same worker"),
+    ("least-connections", Balance::LeastConnections, "the worker with the fewest connections"),
+    ("hash", Balance::Hash, "each connection is placed evenly by the kernel"),
+    ("shared", Balance::Shared, "one socket for all; whichever worker accepts first"),
+];
+
+static ENGINES: Words<Engine, 3> = [
+    ("auto", Engine::Auto, "kernel where it can, else primary"),
+    ("kernel", Engine::Kernel, "no connection passes through the primary"),
+    ("primary", Engine::Primary, "the primary accepts and hands over"),
+];
+
+static READY_RULES: Words<ReadyRule, 4> = [
+    ("auto", ReadyRule::Auto, "it listens on what its predecessor served"),
+    ("listen", ReadyRule::Listen, "like auto, and never to listen is a failure"),
+    ("notify", ReadyRule::Notify, "it says READY=1 on NOTIFY_SOCKET"),
+    ("uptime", ReadyRule::Uptime, "it has lived for min-uptime"),
+];
+
+static RESTARTS: Words<RestartOn, 3> = [
+    ("always", RestartOn::Always, "every one"),
+    ("on-failure", RestartOn::Failure, "an exit code other than 0, or a signal"),
+    ("never", RestartOn::Never, "none"),
+];
+
+fn words<T, const N: usize>(table: &'static Words<T, N>) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + Send + Sync + 'static,
+{
+    let known = table.iter().map(|(word, _, help)| PossibleValue::new(*word).help(*help));
+    PossibleValuesParser::new(known).try_map(|text| {
+        let found = table.iter().find(|(word, _, _)| *word == text);
+        found.map(|(_, value, _)| *value).ok_or("not one of the known words")
+    })
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() && !value.contains('\0') && !key.contains('\0') => {
+            Ok((key.to_owned(), value.to_owned()))
+        }
+        _ => Err("write KEY=VALUE".to_owned()),
+    }
+}
+
+fn signal(text: &str) -> Result<i32, String> {
+    config::signal::number(text)
+        .ok_or_else(|| "no such signal: write a name such as TERM, or a number 1 to 64".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

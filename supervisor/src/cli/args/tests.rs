@@ -1,0 +1,183 @@
+use super::*;
+use clap::CommandFactory;
+use config::spec::ListenAddress;
+
+fn verb(argv: &[&str]) -> Verb {
+    let argv = [&["supervisor"], argv].concat();
+    Cli::try_parse_from(&argv).unwrap_or_else(|error| panic!("{argv:?}: {error}")).verb
+}
+
+fn start(argv: &[&str]) -> StartArgs {
+    match verb(&[&["start"], argv].concat()) {
+        Verb::Start(args) => *args,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_definitions_hold_together() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn what_is_started() {
+    let table: &[(&[&str], &[&str], &[&str])] = &[
+        (&[], &[], &[]),
+        (&["app.js"], &["app.js"], &[]),
+        (&["app.js", "3000"], &["app.js", "3000"], &[]),
+        (&["app.js", "--", "--port", "3"], &["app.js"], &["--port", "3"]),
+        (&["-i", "2", "--", "CMD", "--flags", "-i", "9"], &[], &["CMD", "--flags", "-i", "9"]),
+        (&["--", "CMD", "--", "-x"], &[], &["CMD", "--", "-x"]),
+        (&["app.js", "-i", "2", "--name", "web"], &["app.js"], &[]),
+        (&["--env", "A=1", "web", "api"], &["web", "api"], &[]),
+    ];
+    for (argv, target, rest) in table {
+        let args = start(argv);
+        assert_eq!((args.target, args.rest), (strings(target), strings(rest)), "{argv:?}");
+    }
+}
+
+fn strings(words: &[&str]) -> Vec<String> {
+    words.iter().map(|&word| word.to_owned()).collect()
+}
+
+#[test]
+fn how_many() {
+    for (argv, expected) in [
+        (&["-i", "2"][..], Instances::Count(2)),
+        (&["-i", "max"], Instances::Max),
+        (&["-i", "-1"], Instances::MaxMinus(1)),
+        (&["-i-1"], Instances::MaxMinus(1)),
+        (&["--instances=-2"], Instances::MaxMinus(2)),
+        (&["-i", "50%"], Instances::Percent(50)),
+    ] {
+        let args = start(&[argv, &["--", "CMD"]].concat());
+        assert_eq!(args.app.instances, Some(expected), "{argv:?}");
+    }
+    for wrong in ["0", "banana", "-0", "--name"] {
+        let parsed = Cli::try_parse_from(["supervisor", "start", "-i", wrong, "x.js"]);
+        assert!(parsed.is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn every_option_of_an_app() {
+    let args = start(&[
+        "-n",
+        "web",
+        "--listen",
+        "http=127.0.0.1:80",
+        "-l",
+        "unix:/run/x",
+        "--balance",
+        "sticky",
+        "--engine",
+        "kernel",
+        "-e",
+        "A=1=2",
+        "--cwd",
+        "/srv",
+        "--user",
+        "u",
+        "--group",
+        "g",
+        "--ready",
+        "listen",
+        "--ready-timeout",
+        "5s",
+        "--min-uptime",
+        "2s",
+        "--listen-wait",
+        "3s",
+        "--kill-timeout",
+        "4s",
+        "--drain-timeout",
+        "1m",
+        "--drain-idle",
+        "100ms",
+        "--stop-signal",
+        "INT",
+        "--restart",
+        "on-failure",
+        "--no-intercept",
+        "--passthrough",
+        "127.0.0.1:9229",
+        "--no-wait",
+        "--timeout",
+        "9s",
+        "--json",
+        "x.js",
+    ]);
+    let app = args.app;
+    assert_eq!(app.name.as_deref(), Some("web"));
+    assert_eq!(app.listen[0].name, "http");
+    assert_eq!(app.listen[1].address, ListenAddress::Unix("/run/x".into()));
+    assert_eq!(app.balance, Some(Balance::Sticky));
+    assert_eq!(app.engine, Some(Engine::Kernel));
+    assert_eq!(app.env, [("A".to_owned(), "1=2".to_owned())]);
+    assert_eq!(app.ready, Some(ReadyRule::Listen));
+    assert_eq!(app.ready_timeout, Some(Duration::from_secs(5)));
+    assert_eq!(app.min_uptime, Some(Duration::from_secs(2)));
+    assert_eq!(app.listen_wait, Some(Duration::from_secs(3)));
+    assert_eq!(app.kill_timeout, Some(Duration::from_secs(4)));
+    assert_eq!(app.drain_timeout, Some(Duration::from_secs(60)));
+    assert_eq!(app.drain_idle, Some(Duration::from_millis(100)));
+    assert_eq!(app.stop_signal, Some(2));
+    assert_eq!(app.restart, Some(RestartOn::Failure));
+    assert!(app.no_intercept && args.waiting.no_wait && args.waiting.json);
+    assert_eq!(app.passthrough[0].port, Some(9229));
+    assert_eq!(args.waiting.timeout, Some(Duration::from_secs(9)));
+}
+
+#[test]
+fn what_is_refused() {
+    for argv in [
+        &["start", "--wait-ready", "--ready", "auto", "x"][..],
+        &["start", "--foreground", "--json", "x"],
+        &["start", "--balance", "fair", "x"],
+        &["start", "--env", "=1", "x"],
+        &["start", "--env", "A", "x"],
+        &["start", "--kill-timeout", "soon", "x"],
+        &["start", "--stop-signal", "BANANA", "x"],
+        &["signal", "web", "0"],
+        &["scale", "web"],
+        &["reload"],
+        &["logs", "--err", "--out"],
+        &["demo", "--port", "0"],
+        &["completions", "tcsh"],
+    ] {
+        let argv = [&["supervisor"], argv].concat();
+        assert!(Cli::try_parse_from(&argv).is_err(), "{argv:?}");
+    }
+}
+
+#[test]
+fn other_verbs() {
+    for (argv, expected) in [("4", "4"), ("+1", "+1"), ("-1", "-1"), ("max", "max")] {
+        let Verb::Scale(args) = verb(&["scale", "web", argv]) else { panic!("{argv}") };
+        assert_eq!((args.name.as_str(), args.count.as_str()), ("web", expected));
+    }
+    let Verb::Restart(args) = verb(&["restart", "--hard", "a", "b", "-e", "K=V"]) else { panic!() };
+    assert!(args.hard);
+    assert_eq!(args.reload.names, ["a", "b"]);
+    let Verb::Signal(args) = verb(&["signal", "web", "hup", "--slot", "1"]) else { panic!() };
+    assert_eq!((args.signal, args.slot), (1, Some(1)));
+    let Verb::Logs(args) = verb(&["logs"]) else { panic!() };
+    assert_eq!((args.lines, args.follow, args.names.len()), (15, false, 0));
+    let Verb::Logs(args) = verb(&["logs", "web", "-f", "-n", "3", "--err"]) else { panic!() };
+    assert!(args.follow && args.err && args.lines == 3);
+    let Verb::Check(args) = verb(&["check"]) else { panic!() };
+    assert_eq!(args.file, PathBuf::from("supervisor.toml"));
+    for alias in ["list", "ls", "status"] {
+        assert!(matches!(verb(&[alias, "--json"]), Verb::List(ListArgs { json: true })));
+    }
+    for alias in ["describe", "show"] {
+        assert!(matches!(verb(&[alias, "web"]), Verb::Describe(_)));
+    }
+    assert!(matches!(
+        verb(&["delete", "all", "--fast"]),
+        Verb::Delete(StopArgs { fast: true, .. })
+    ));
+    assert!(matches!(verb(&["primary", "web"]), Verb::Primary(_)));
+    assert!(matches!(verb(&["demo-server", "--port", "1"]), Verb::DemoServer(_)));
+}

@@ -1,0 +1,45 @@
+//! `check`: reads a configuration file as `start` would, and touches nothing.
+
+use serde::Serialize;
+
+use super::args::CheckArgs;
+use super::exit::{Exit, Failure};
+use super::plan::read_file;
+use super::say::Out;
+
+/// One app of `--json`. Environment values stay out of it.
+#[derive(Serialize)]
+struct App {
+    name: String,
+    command: Vec<String>,
+    cwd: String,
+    wanted: u16,
+    wanted_because: String,
+    listen: Vec<String>,
+}
+
+pub(super) fn run(args: &CheckArgs, out: &mut Out) -> Result<Exit, Failure> {
+    let specs = read_file(&args.file)?;
+    let apps = specs.into_iter().map(|spec| App {
+        name: spec.name,
+        command: spec.command,
+        cwd: spec.cwd.display().to_string(),
+        wanted: spec.wanted,
+        wanted_because: spec.wanted_because,
+        listen: spec.listen.iter().map(|listen| listen.address.to_string()).collect(),
+    });
+    let apps: Vec<App> = apps.collect();
+    if args.json {
+        out.json(&apps)?;
+        return Ok(Exit::Done);
+    }
+    for App { name, wanted, wanted_because, command, .. } in &apps {
+        let workers = if *wanted == 1 { "worker" } else { "workers" };
+        out.line(format_args!(
+            "{name}: {wanted} {workers} ({wanted_because}) of {}",
+            command.join(" ")
+        ));
+    }
+    out.line(format_args!("{} is fine", args.file.display()));
+    Ok(Exit::Done)
+}

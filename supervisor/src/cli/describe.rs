@@ -1,0 +1,142 @@
+//! `describe`: all that is known about an app, for people.
+
+use std::fmt::Write;
+
+use ipc::control::{AppStatus, ListenerStatus};
+
+use super::args::DescribeArgs;
+use super::exit::{Exit, Failure};
+use super::targets::Targets;
+use super::{Session, list, say, survey, table};
+
+pub(super) fn run(args: &DescribeArgs, session: &mut Session) -> Result<Exit, Failure> {
+    let targets = Targets::resolve(session, &args.names)?;
+    let mut exit = Exit::Done;
+    let mut apps = Vec::new();
+    for (name, looked) in targets.names.iter().zip(list::look_at(&session.home, &targets.names)) {
+        match looked {
+            Ok(Some(app)) => apps.push(app),
+            Ok(None) if targets.all => {}
+            Ok(None) => {
+                let failure = survey::no_such_app(name);
+                say::complain(&failure);
+                exit = exit.or_worse(failure.exit);
+            }
+            Err(failure) => {
+                say::complain(&failure);
+                exit = exit.or_worse(failure.exit);
+            }
+        }
+    }
+    if args.json {
+        session.out.json(&apps)?;
+        return Ok(exit);
+    }
+    for (at, app) in apps.iter().enumerate() {
+        if at > 0 {
+            session.out.line("");
+        }
+        let text = text(app, session.out.width());
+        session.out.bytes(text.as_bytes());
+    }
+    Ok(exit)
+}
+
+fn text(app: &AppStatus, width: Option<u16>) -> String {
+    let mut lines: Vec<(&str, String)> = vec![("status", table::status_word(app.status).into())];
+    lines.extend(app.reason.iter().map(|reason| ("reason", reason.clone())));
+    lines.push(("command", app.command.join(" ")));
+    lines.push(("folder", app.cwd.clone()));
+    lines.extend(app.source.iter().map(|source| ("from", source.clone())));
+    let up = table::uptime(app.uptime_ms);
+    lines.push(("primary", format!("pid {}, version {}, up {up}", app.primary_pid, app.version)));
+    lines.extend(app.keeper_pid.iter().map(|pid| ("keeper", format!("pid {pid}"))));
+    lines.push(("generation", app.generation.to_string()));
+    lines.push((
+        "workers",
+        format!("{} of {} ready ({})", app.ready, app.wanted, app.wanted_because),
+    ));
+    lines.push(("restarts", app.restarts.to_string()));
+    lines.extend(app.last_reload.iter().map(|last| ("last reload", last.clone())));
+    let balance = serde_json::to_value(app.balance).ok();
+    let balance = balance.as_ref().and_then(|word| word.as_str()).unwrap_or("unknown");
+    lines.push(("balance", format!("{balance}, by the engine {}", app.engine)));
+    lines.extend(app.notes.iter().map(|note| ("note", note.clone())));
+    lines.extend(app.listeners.iter().map(|one| ("listener", listener(one))));
+    lines.extend(app.logs.iter().map(|log| ("log", log.clone())));
+
+    let mut text = format!("{}\n", app.name);
+    for (key, value) in lines {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {key:<12}{value}");
+    }
+    if !app.workers.is_empty() {
+        for line in
+            table::of_workers(&app.workers, width.map(|width| width.saturating_sub(2))).lines()
+        {
+            let _ = writeln!(text, "  {line}");
+        }
+    }
+    for worker in &app.workers {
+        let said = worker.status_text.as_ref().map(|said| format!("says: {said}"));
+        for more in worker.reason.iter().chain(said.as_ref()) {
+            let _ = writeln!(text, "  slot {}: {more}", worker.slot);
+        }
+    }
+    text
+}
+
+fn listener(listener: &ListenerStatus) -> String {
+    let name = listener.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    let origin = if listener.configured { "configured" } else { "asked for by a worker" };
+    let slots: Vec<String> = listener.slots.iter().map(u16::to_string).collect();
+    let slots = match slots.is_empty() {
+        true => "no slot gets connections".to_owned(),
+        false => format!("slots {}", slots.join(" ")),
+    };
+    format!(
+        "{}{name}, {origin}, {} sockets, {slots}, backlog {}",
+        listener.address, listener.sockets, listener.backlog
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::home::{Record, RecordedWorker};
+    use config::spec::AppSpec;
+    use ipc::control::Status;
+
+    #[test]
+    fn everything_is_said() {
+        let mut spec = AppSpec::new("web", vec!["node".into(), "app.js".into()], "/srv".into());
+        spec.env.insert("TOKEN".into(), "secret".into());
+        spec.source = Some("/srv/supervisor.toml".into());
+        let worker = RecordedWorker { pid: 12, start_time: 1, slot: 0, generation: 2 };
+        let record = Record { primary_pid: 9, workers: vec![worker], spec };
+        let mut app = survey::from_record("web", &record, Status::Errored, "it always exits");
+        app.listeners.push(ListenerStatus {
+            address: "[::]:8000".into(),
+            name: None,
+            configured: false,
+            sockets: 1,
+            slots: vec![0],
+            backlog: 3,
+        });
+        app.workers[0].reason = Some("exit code 1".into());
+        app.workers[0].status_text = Some("warming up".into());
+        app.workers[0].contract = vec!["intercept".into(), "notify".into()];
+        let text = text(&app, None);
+        for expected in [
+            "web\n  status      errored\n  reason      it always exits\n",
+            "  command     node app.js\n",
+            "  from        /srv/supervisor.toml\n",
+            "[::]:8000, asked for by a worker, 1 sockets, slots 0, backlog 3",
+            "intercept+notify",
+            "  slot 0: exit code 1\n  slot 0: says: warming up\n",
+        ] {
+            assert!(text.contains(expected), "{expected:?} in\n{text}");
+        }
+        assert!(!text.contains("secret"));
+    }
+}

@@ -1,0 +1,50 @@
+//! `init`: a configuration file to begin with. Never overwrites one.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use super::args::InitArgs;
+use super::exit::{Exit, Failure};
+use super::say::{Out, remark};
+
+/// What is written.
+const TEMPLATE: &str = include_str!("init.toml");
+
+pub(super) fn run(args: &InitArgs, out: &mut Out) -> Result<Exit, Failure> {
+    if args.file == Path::new("-") {
+        out.bytes(TEMPLATE.as_bytes());
+        return Ok(Exit::Done);
+    }
+    let shown = args.file.display();
+    let made = OpenOptions::new().write(true).create_new(true).open(&args.file);
+    made.and_then(|mut file| file.write_all(TEMPLATE.as_bytes())).map_err(|error| {
+        match error.kind() {
+            ErrorKind::AlreadyExists => Failure::failed(format!(
+                "{shown} is there already and stays as it is: name another file, or \"-\" to print"
+            )),
+            _ => Failure::io(format_args!("cannot write {shown}"), &error),
+        }
+    })?;
+    remark(format_args!(
+        "wrote {shown}; next: edit it, supervisor check {shown}, supervisor start"
+    ));
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_written_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let args = InitArgs { file: dir.path().join("supervisor.toml") };
+        let mut out = Out::stdout();
+        assert_eq!(run(&args, &mut out).unwrap(), Exit::Done);
+        assert_eq!(std::fs::read_to_string(&args.file).unwrap(), TEMPLATE);
+        std::fs::write(&args.file, "mine").unwrap();
+        assert_eq!(run(&args, &mut out).unwrap_err().exit, Exit::Failed);
+        assert_eq!(std::fs::read_to_string(&args.file).unwrap(), "mine");
+    }
+}

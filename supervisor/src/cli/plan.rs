@@ -1,0 +1,230 @@
+//! What "start" is to do: the arguments become checked specs, or the names of stopped apps.
+//!
+//! Everything that can be known to be wrong before anything is started is refused here.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use config::spec::{AppSpec, ReadyRule};
+use nix::unistd::{Group, User};
+
+use super::CONFIG_FILE;
+use super::args::{AppOptions, StartArgs};
+use super::exit::{Exit, Failure};
+use super::seam::{command, instances, load, name};
+
+/// What is to be done.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Plan {
+    /// Start primaries for these.
+    Launch(Vec<AppSpec>),
+    /// Start the workers of these stopped apps.
+    Revive(Vec<String>),
+}
+
+/// Makes the plan. `here`: the folder the command was typed in; `known`: the apps there are.
+pub(crate) fn plan(args: &StartArgs, here: &Path, known: &[String]) -> Result<Plan, Failure> {
+    let launch = |command, name_after: &[String]| {
+        Ok(Plan::Launch(vec![from_options(&args.app, command, name_after, here)?]))
+    };
+    let Some(first) = args.target.first() else {
+        if !args.rest.is_empty() {
+            return launch(args.rest.clone(), &args.rest);
+        }
+        if here.join(CONFIG_FILE).is_file() {
+            return from_file(args, &here.join(CONFIG_FILE));
+        }
+        return Err(Failure::usage(format!(
+            "nothing to start: name a FILE, or a command after \"--\"; there is no {CONFIG_FILE} in \
+             {} either",
+            here.display()
+        )));
+    };
+    let path = here.join(first);
+    if path.is_file() {
+        if path.extension().is_some_and(|ending| ending == "toml") {
+            return from_file(args, &path);
+        }
+        let mut command = command::for_file(&path).map_err(Failure::usage)?;
+        command.extend(args.target[1..].iter().chain(&args.rest).cloned());
+        return launch(command, std::slice::from_ref(first));
+    }
+    let are_apps = args.target.iter().all(|name| name == "all" || known.contains(name));
+    if !are_apps || !args.rest.is_empty() {
+        return Err(Failure::usage(format!(
+            "there is no file {first} and no app of that name: to run a command put it after \"--\", \
+             as in: supervisor start -- {first}"
+        )));
+    }
+    if args.app != AppOptions::default() || !args.only.is_empty() || args.foreground {
+        return Err(Failure::usage(format!(
+            "{first} is an app already and is started as it was: only --no-wait, --timeout and \
+             --json go with it"
+        )));
+    }
+    Ok(Plan::Revive(args.target.clone()))
+}
+
+/// Reads the apps of a configuration file, all of it or those named by `--only`.
+fn from_file(args: &StartArgs, path: &Path) -> Result<Plan, Failure> {
+    let shown = path.display();
+    if args.target.len() > 1 || !args.rest.is_empty() {
+        return Err(Failure::usage(format!("the apps of {shown} take no further arguments")));
+    }
+    let beside_env = AppOptions { env: Vec::new(), ..args.app.clone() };
+    if beside_env != AppOptions::default() {
+        return Err(Failure::usage(format!(
+            "options of an app do not go with a configuration file, except --env: write them into \
+             {shown}"
+        )));
+    }
+    let mut specs = read_file(path)?;
+    for only in &args.only {
+        if !specs.iter().any(|spec| spec.name == *only) {
+            let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+            return Err(Failure::usage(format!(
+                "{shown} has no app \"{only}\": it has {}",
+                names.join(", ")
+            )));
+        }
+    }
+    if !args.only.is_empty() {
+        specs.retain(|spec| args.only.contains(&spec.name));
+    }
+    for spec in &mut specs {
+        spec.env.extend(args.app.env.iter().cloned());
+    }
+    if args.foreground && specs.len() != 1 {
+        return Err(Failure::usage(format!(
+            "--foreground runs one app and {shown} has {}: choose one with --only",
+            specs.len()
+        )));
+    }
+    Ok(Plan::Launch(specs))
+}
+
+/// Reads every app of a configuration file.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<AppSpec>, Failure> {
+    let path = std::path::absolute(path)
+        .map_err(|error| Failure::io(format_args!("cannot find {}", path.display()), &error))?;
+    let specs = load(&path, &instances::Cpus::read())
+        .map_err(|report| Failure::usage(report.to_string().trim_end()))?;
+    for spec in &specs {
+        check(spec)?;
+    }
+    Ok(specs)
+}
+
+/// A spec from the command line alone.
+pub(crate) fn from_options(
+    options: &AppOptions,
+    command: Vec<String>,
+    name_after: &[String],
+    here: &Path,
+) -> Result<AppSpec, Failure> {
+    if command.first().is_none_or(String::is_empty) {
+        return Err(Failure::usage("the command is empty: name a program after \"--\""));
+    }
+    let app = match &options.name {
+        Some(given) => given.clone(),
+        None => name::from_command(name_after),
+    };
+    name::check(&app).map_err(|reason| match options.name {
+        Some(_) => Failure::usage(reason),
+        None => Failure::usage(format!("{reason}; say --name")),
+    })?;
+    let cwd = options.cwd.as_ref().map_or_else(|| here.to_owned(), |cwd| here.join(cwd));
+    let mut spec = AppSpec::new(app, command, cwd);
+    if let Some(wanted) = options.instances {
+        spec.instances = wanted;
+    }
+    let resolved = instances::resolve(spec.instances, &instances::Cpus::read());
+    spec.wanted = resolved.count;
+    spec.wanted_because = resolved.because;
+    spec.env = options.env.iter().cloned().collect();
+    spec.listen = options.listen.clone();
+    spec.balance = options.balance.unwrap_or(spec.balance);
+    spec.engine = options.engine.unwrap_or(spec.engine);
+    spec.intercept = !options.no_intercept;
+    spec.passthrough = options.passthrough.clone();
+    spec.user = options.user.clone();
+    spec.group = options.group.clone();
+    spec.ready = match options.wait_ready {
+        true => ReadyRule::Notify,
+        false => options.ready.unwrap_or(spec.ready),
+    };
+    let times = &mut spec.times;
+    for (time, given) in [
+        (&mut times.ready_timeout, options.ready_timeout),
+        (&mut times.min_uptime, options.min_uptime),
+        (&mut times.listen_wait, options.listen_wait),
+        (&mut times.kill_timeout, options.kill_timeout),
+        (&mut times.drain_timeout, options.drain_timeout),
+        (&mut times.drain_idle, options.drain_idle),
+    ] {
+        *time = given.unwrap_or(*time);
+    }
+    spec.stop_signal = options.stop_signal.unwrap_or(spec.stop_signal);
+    spec.restart.on = options.restart.unwrap_or(spec.restart.on);
+    check(&spec)?;
+    Ok(spec)
+}
+
+/// What only this machine can tell about a spec: its folder, its user, its group.
+fn check(spec: &AppSpec) -> Result<(), Failure> {
+    let name = &spec.name;
+    if !spec.cwd.is_dir() {
+        return Err(Failure::usage(format!(
+            "{name}: there is no folder {}: workers must start somewhere",
+            spec.cwd.display()
+        )));
+    }
+    let mut names = BTreeSet::new();
+    let mut addresses = BTreeSet::new();
+    for listen in &spec.listen {
+        if !names.insert(&listen.name) {
+            return Err(Failure::usage(format!(
+                "{name}: two addresses are called \"{}\": name them, as in --listen NAME=ADDR",
+                listen.name
+            )));
+        }
+        if !addresses.insert(&listen.address) {
+            return Err(Failure::usage(format!(
+                "{name}: the address {} is named twice",
+                listen.address
+            )));
+        }
+    }
+    if let Some(user) = &spec.user {
+        let found = User::from_name(user).is_ok_and(|found| found.is_some());
+        known("user", user, found, name)?;
+    }
+    if let Some(group) = &spec.group {
+        let found = Group::from_name(group).is_ok_and(|found| found.is_some());
+        known("group", group, found, name)?;
+    }
+    Ok(())
+}
+
+/// Refuses a user or group that does not exist, or that only root may choose.
+fn known(kind: &str, word: &str, found: bool, name: &str) -> Result<(), Failure> {
+    // A number needs no entry in the user database.
+    if !found && word.parse::<u32>().is_err() {
+        return Err(Failure::usage(format!("{name}: there is no {kind} \"{word}\"")));
+    }
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Failure::new(
+            Exit::NotPermitted,
+            format!("{name}: only root may run workers as {kind} \"{word}\""),
+        ));
+    }
+    Ok(())
+}
+
+/// The folder the command was typed in.
+pub(crate) fn here() -> Result<PathBuf, Failure> {
+    std::env::current_dir().map_err(|error| Failure::io("cannot tell the working folder", &error))
+}
+
+#[cfg(test)]
+mod tests;

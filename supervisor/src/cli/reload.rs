@@ -1,0 +1,167 @@
+//! `reload`: every worker is replaced, with the configuration as it is now. All files are read
+//! before anything is touched.
+
+use std::path::{Path, PathBuf};
+
+use config::spec::AppSpec;
+use ipc::control::{Reply, Request};
+
+use super::Session;
+use super::args::ReloadArgs;
+use super::ask::{ask, refused};
+use super::exit::{Exit, Failure};
+use super::plan::read_file;
+use super::start::start_one;
+use super::survey::{self, Seen};
+use super::targets::{Targets, finish, show};
+
+/// How long a primary may take to tell its spec.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// What is to be done with one app.
+#[derive(Debug)]
+enum Step {
+    /// Replace its workers; with the spec, if it is not the one that runs.
+    Replace(Option<Box<AppSpec>>),
+    /// Start it.
+    Start(Box<AppSpec>),
+}
+
+pub(super) fn run(args: &ReloadArgs, session: &mut Session) -> Result<Exit, Failure> {
+    replace(args, session, "reloading", |spec| Request::Reload { spec })
+}
+
+/// Replaces the workers of all targets by what `request` asks for.
+pub(super) fn replace(
+    args: &ReloadArgs,
+    session: &mut Session,
+    doing: &str,
+    request: impl Fn(Option<Box<AppSpec>>) -> Request,
+) -> Result<Exit, Failure> {
+    let mut results = Vec::new();
+    for (name, step) in steps(args, session)? {
+        let result = step.and_then(|step| match step {
+            Step::Replace(spec) => ask(&session.home, &name, &request(spec), doing, &args.waiting),
+            Step::Start(spec) => start_one(session, &spec, &args.waiting),
+        });
+        if !args.waiting.json {
+            show(session, &name, &result);
+        }
+        results.push((name, result));
+    }
+    finish(session, args.waiting.json, &results)
+}
+
+/// One app and what is to be done with it, or why nothing can be.
+type Planned = (String, Result<Step, Failure>);
+
+/// Reads every file and asks for every spec, so that a mistake is found before anything happens.
+fn steps(args: &ReloadArgs, session: &Session) -> Result<Vec<Planned>, Failure> {
+    let known = session.home.apps()?;
+    let is_file = |given: &str| {
+        let path = Path::new(given);
+        !known.iter().any(|name| name == given)
+            && path.extension().is_some_and(|ending| ending == "toml")
+            && (path.is_file() || given.contains('/'))
+    };
+    let (files, names): (Vec<String>, Vec<String>) =
+        args.names.iter().cloned().partition(|given| is_file(given));
+    let mut steps = Vec::new();
+    for file in files {
+        for mut spec in read_file(&PathBuf::from(file))? {
+            spec.env.extend(args.env.iter().cloned());
+            steps.push((spec.name.clone(), from_file(session, spec)));
+        }
+    }
+    if names.is_empty() {
+        return Ok(steps);
+    }
+    let targets = Targets::resolve(session, &names)?;
+    for name in targets.names {
+        let step = from_running(args, session, &name);
+        match &step {
+            Err(failure) if failure.exit == Exit::Usage => return Err(failure.clone()),
+            Err(failure) if targets.all && failure.exit == Exit::NoSuchApp => continue,
+            _ => steps.push((name, step)),
+        }
+    }
+    Ok(steps)
+}
+
+/// An app of a file that was named: reload it if it is there, start it if not.
+fn from_file(session: &Session, mut spec: AppSpec) -> Result<Step, Failure> {
+    match survey::look(&session.home, &spec.name)? {
+        Seen::Nothing => Ok(Step::Start(Box::new(spec))),
+        Seen::Lost(lost) => {
+            Err(Failure::failed(format!("{}: {}", spec.name, lost.reason(&spec.name))))
+        }
+        Seen::Status(_) | Seen::Silent(_) => {
+            let held = held_spec(session, &spec.name)?;
+            keep_scale(&mut spec, &held);
+            Ok(Step::Replace(Some(Box::new(spec))))
+        }
+    }
+}
+
+/// An app that was named: with its file as it is now, if it came from one.
+fn from_running(args: &ReloadArgs, session: &Session, name: &str) -> Result<Step, Failure> {
+    let held = held_spec(session, name)?;
+    let mut spec = match &held.source {
+        Some(source) => {
+            let found = read_file(source)?.into_iter().find(|spec| spec.name == name);
+            let Some(mut spec) = found else {
+                return Err(Failure::usage(format!(
+                    "{name} is not in {} any more: put it back, or \"supervisor delete {name}\"",
+                    source.display()
+                )));
+            };
+            keep_scale(&mut spec, &held);
+            spec
+        }
+        None if args.env.is_empty() => return Ok(Step::Replace(None)),
+        None => held,
+    };
+    spec.env.extend(args.env.iter().cloned());
+    Ok(Step::Replace(Some(Box::new(spec))))
+}
+
+/// A count that was changed by "scale" stays, unless the file asks for another than before.
+fn keep_scale(spec: &mut AppSpec, held: &AppSpec) {
+    if spec.instances == held.instances {
+        spec.wanted = held.wanted;
+        spec.wanted_because.clone_from(&held.wanted_because);
+    }
+}
+
+/// The spec as the primary of `name` holds it.
+pub(super) fn held_spec(session: &Session, name: &str) -> Result<AppSpec, Failure> {
+    let mut client = survey::connect(&session.home, name)?;
+    match client.ask(&Request::Spec, Some(PATIENCE), |_| {})? {
+        Reply::Spec(spec) => Ok(*spec),
+        Reply::Failed { kind, reason, last_lines } => Err(refused(name, kind, &reason, last_lines)),
+        Reply::Notice(_) | Reply::Done { .. } | Reply::Status(_) => Err(Failure::failed(format!(
+            "the primary of {name} answered something that was not asked for"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use config::spec::Instances;
+
+    #[test]
+    fn a_scale_outlives_a_reload_unless_the_file_changed() {
+        let mut held = AppSpec::new("web", vec!["true".into()], "/".into());
+        (held.instances, held.wanted) = (Instances::Count(2), 5);
+        held.wanted_because = "5 asked for".to_owned();
+        let mut same = held.clone();
+        (same.wanted, same.wanted_because) = (2, "2 asked for".to_owned());
+        keep_scale(&mut same, &held);
+        assert_eq!((same.wanted, same.wanted_because.as_str()), (5, "5 asked for"));
+        let mut changed = held.clone();
+        (changed.instances, changed.wanted) = (Instances::Count(3), 3);
+        keep_scale(&mut changed, &held);
+        assert_eq!(changed.wanted, 3);
+    }
+}

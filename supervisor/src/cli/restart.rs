@@ -1,0 +1,13 @@
+//! `restart`: like reload, or with `--hard` everything at once.
+
+use ipc::control::Request;
+
+use super::Session;
+use super::args::RestartArgs;
+use super::exit::{Exit, Failure};
+use super::reload::replace;
+
+pub(super) fn run(args: &RestartArgs, session: &mut Session) -> Result<Exit, Failure> {
+    let hard = args.hard;
+    replace(&args.reload, session, "restarting", |spec| Request::Restart { hard, spec })
+}

@@ -1,0 +1,428 @@
+//! Where everything is: sockets, locks, records, logs. The only file that knows paths.
+//!
+//! `SUPERVISOR_HOME` moves everything under one folder. It refuses a run folder that somebody else
+//! could have prepared, and socket paths that the kernel cannot hold.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use config::spec::AppSpec;
+use etcetera::base_strategy::{BaseStrategy, Xdg};
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+/// The longest path of a unix socket: `sun_path` without its final zero.
+const MAX_SOCKET_PATH: usize = 107;
+
+/// The variable that moves everything.
+pub(crate) const HOME_VARIABLE: &str = "SUPERVISOR_HOME";
+
+/// The folders of this user.
+#[derive(Debug, Clone)]
+pub(crate) struct Home {
+    run: PathBuf,
+    logs: PathBuf,
+    state: PathBuf,
+    /// What `SUPERVISOR_HOME` says, made absolute.
+    moved: Option<PathBuf>,
+}
+
+/// Why there is no place to work in.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HomeError {
+    #[error("cannot tell where to keep state: neither HOME nor {HOME_VARIABLE} is set")]
+    NoHome,
+    #[error(
+        "the socket path {} is {} bytes long, and the kernel takes {MAX_SOCKET_PATH}: use a \
+         shorter app name, or a shorter folder in {HOME_VARIABLE}", .0.display(), .0.as_os_str().len()
+    )]
+    TooLong(PathBuf),
+    #[error("{} cannot be trusted: {why}; remove it, or set {HOME_VARIABLE}", path.display())]
+    NotOurs { path: PathBuf, why: String },
+    #[error("cannot {what} {}: {source}", path.display())]
+    Io { what: &'static str, path: PathBuf, source: io::Error },
+}
+
+/// What a primary leaves on disk, so that its workers can be found when it is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) primary_pid: u32,
+    #[serde(default)]
+    pub(crate) workers: Vec<RecordedWorker>,
+    pub(crate) spec: AppSpec,
+}
+
+/// One worker of a [`Record`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RecordedWorker {
+    pub(crate) pid: u32,
+    /// Field 22 of /proc/PID/stat: tells the worker from a later process with the same pid.
+    pub(crate) start_time: u64,
+    pub(crate) slot: u16,
+    pub(crate) generation: u32,
+}
+
+/// What the choice of folders depends on.
+#[derive(Debug, Default)]
+struct Surroundings {
+    moved: Option<PathBuf>,
+    uid: u32,
+    runtime_dir: Option<PathBuf>,
+    state_dir: Option<PathBuf>,
+}
+
+impl Home {
+    /// The folders for this user and environment. Nothing is made.
+    pub(crate) fn find() -> Result<Self, HomeError> {
+        let xdg = Xdg::new().ok();
+        let moved = match std::env::var_os(HOME_VARIABLE).filter(|value| !value.is_empty()) {
+            Some(value) => Some(std::path::absolute(&value).map_err(|source| HomeError::Io {
+                what: "use",
+                path: value.into(),
+                source,
+            })?),
+            None => None,
+        };
+        let surroundings = Surroundings {
+            moved,
+            uid: nix::unistd::geteuid().as_raw(),
+            runtime_dir: xdg.as_ref().and_then(Xdg::runtime_dir).filter(|dir| dir.is_dir()),
+            state_dir: xdg.as_ref().and_then(Xdg::state_dir),
+        };
+        let home = Self::choose(surroundings)?;
+        // In /tmp anybody may have made our folder before us, and would then be asked in our name.
+        if home.run.starts_with("/tmp") {
+            verify_ours(&home.run)?;
+        }
+        Ok(home)
+    }
+
+    /// Everything under one folder.
+    pub(crate) fn under(folder: &Path) -> Self {
+        Self {
+            run: folder.join("run"),
+            logs: folder.join("logs"),
+            state: folder.join("state"),
+            moved: Some(folder.to_owned()),
+        }
+    }
+
+    fn choose(around: Surroundings) -> Result<Self, HomeError> {
+        if let Some(folder) = around.moved {
+            return Ok(Self::under(&folder));
+        }
+        if around.uid == 0 {
+            return Ok(Self {
+                run: "/run/supervisor".into(),
+                logs: "/var/log/supervisor".into(),
+                state: "/var/lib/supervisor".into(),
+                moved: None,
+            });
+        }
+        let state = around.state_dir.ok_or(HomeError::NoHome)?.join("supervisor");
+        let run = match around.runtime_dir {
+            Some(dir) => dir.join("supervisor"),
+            None => PathBuf::from(format!("/tmp/supervisor-{}", around.uid)),
+        };
+        Ok(Self { run, logs: state.join("logs"), state: state.join("state"), moved: None })
+    }
+
+    /// What `SUPERVISOR_HOME` must be for another process to find the same folders from any
+    /// working folder; `None`: it is not set.
+    pub(crate) fn moved_to(&self) -> Option<&Path> {
+        self.moved.as_deref()
+    }
+
+    /// Makes the folders.
+    pub(crate) fn prepare(&self) -> Result<(), HomeError> {
+        for (folder, mode) in [(&self.run, 0o700), (&self.state, 0o700), (&self.logs, 0o750)] {
+            make_folder(folder, mode)?;
+        }
+        verify_ours(&self.run)
+    }
+
+    /// Makes the folder of the app's logs.
+    pub(crate) fn prepare_logs(&self, name: &str) -> Result<(), HomeError> {
+        make_folder(&self.log_dir(name), 0o750)
+    }
+
+    /// The control socket.
+    pub(crate) fn socket(&self, name: &str) -> Result<PathBuf, HomeError> {
+        let path = self.run.join(format!("{name}.sock"));
+        if path.as_os_str().len() > MAX_SOCKET_PATH {
+            return Err(HomeError::TooLong(path));
+        }
+        Ok(path)
+    }
+
+    /// The file whose flock says that the primary lives.
+    pub(crate) fn lock(&self, name: &str) -> PathBuf {
+        self.run.join(format!("{name}.lock"))
+    }
+
+    /// The file that tells what to look for when the primary is gone; a [`Record`] in JSON.
+    pub(crate) fn record(&self, name: &str) -> PathBuf {
+        self.state.join(format!("{name}.json"))
+    }
+
+    /// The folder of the app's logs.
+    pub(crate) fn log_dir(&self, name: &str) -> PathBuf {
+        self.logs.join(name)
+    }
+
+    /// What the workers wrote to stdout.
+    pub(crate) fn out_log(&self, name: &str) -> PathBuf {
+        self.log_dir(name).join("out.log")
+    }
+
+    /// What the workers wrote to stderr.
+    pub(crate) fn err_log(&self, name: &str) -> PathBuf {
+        self.log_dir(name).join("err.log")
+    }
+
+    /// What the primary wrote.
+    pub(crate) fn primary_log(&self, name: &str) -> PathBuf {
+        self.log_dir(name).join("primary.log")
+    }
+
+    /// The names with a socket, a lock or a record, sorted. Whether anybody lives behind them is
+    /// not looked at.
+    pub(crate) fn apps(&self) -> Result<Vec<String>, HomeError> {
+        let mut names = BTreeSet::new();
+        for (folder, endings) in [(&self.run, &[".sock", ".lock"][..]), (&self.state, &[".json"])] {
+            let failed =
+                |source| HomeError::Io { what: "read the folder", path: folder.clone(), source };
+            let entries = match fs::read_dir(folder) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(failed(error)),
+            };
+            for entry in entries {
+                let file = entry.map_err(failed)?.file_name();
+                let Some(file) = file.to_str() else { continue };
+                let name = endings.iter().find_map(|ending| file.strip_suffix(ending));
+                // Half-written records begin with a dot, as no app's name does.
+                names.extend(
+                    name.filter(|n| !n.is_empty() && !n.starts_with('.')).map(str::to_owned),
+                );
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    /// The names that have a log folder, sorted.
+    pub(crate) fn logged(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(&self.logs) else { return Vec::new() };
+        let names: BTreeSet<String> =
+            entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.into_iter().collect()
+    }
+
+    /// Takes the app's lock; `None`: somebody else has it. Held until the file is dropped.
+    ///
+    /// Whoever cleans up unlinks the lock file, so a lock counts only if it is on the file that
+    /// has the name now.
+    pub(crate) fn take_lock(&self, name: &str) -> io::Result<Option<File>> {
+        let path = self.lock(name);
+        loop {
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .mode(0o600)
+                .open(&path)?;
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+            // Ends: each further turn needs somebody to have unlinked the file in between.
+            match fs::metadata(&path) {
+                Ok(now) if now.ino() == file.metadata()?.ino() => return Ok(Some(file)),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Removes socket, record and lock. Only for the holder of the lock.
+    pub(crate) fn remove_leftovers(&self, name: &str, _held: &File) -> Result<(), HomeError> {
+        // The lock last: without it the others are anybody's to make.
+        for path in [self.socket(name)?, self.record(name), self.lock(name)] {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(HomeError::Io { what: "remove", path, source: error });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The record, if there is one that can be read.
+    pub(crate) fn read_record(&self, name: &str) -> Option<Record> {
+        serde_json::from_slice(&fs::read(self.record(name)).ok()?).ok()
+    }
+
+    /// Replaces the record in one step.
+    pub(crate) fn write_record(&self, name: &str, record: &Record) -> io::Result<()> {
+        let bytes = serde_json::to_vec(record)?;
+        let beside = self.state.join(format!(".{name}.json"));
+        // The spec holds environment values, so nobody else may read it.
+        let mut file =
+            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
+        io::Write::write_all(&mut file, &bytes)?;
+        fs::rename(beside, self.record(name))
+    }
+}
+
+fn make_folder(folder: &Path, mode: u32) -> Result<(), HomeError> {
+    DirBuilder::new().recursive(true).mode(mode).create(folder).map_err(|source| HomeError::Io {
+        what: "make the folder",
+        path: folder.to_owned(),
+        source,
+    })
+}
+
+/// Refuses a folder that is a link, belongs to somebody else or can be written by others. One that
+/// does not exist is fine.
+fn verify_ours(folder: &Path) -> Result<(), HomeError> {
+    let no = |why: String| Err(HomeError::NotOurs { path: folder.to_owned(), why });
+    let data = match fs::symlink_metadata(folder) {
+        Ok(data) => data,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => {
+            return Err(HomeError::Io { what: "look at", path: folder.to_owned(), source });
+        }
+    };
+    if !data.is_dir() {
+        return no("it is not a folder".to_owned());
+    }
+    let uid = nix::unistd::geteuid().as_raw();
+    if data.uid() != uid {
+        return no(format!("it belongs to user {}, and this is user {uid}", data.uid()));
+    }
+    if data.mode() & 0o022 != 0 {
+        return no(format!("others may write to it (mode {:o})", data.mode() & 0o7777));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn folders_follow_the_surroundings() {
+        let choose = |around| Home::choose(around).unwrap();
+        let moved = choose(Surroundings { moved: Some("/srv/x".into()), ..Default::default() });
+        assert_eq!(moved.socket("web").unwrap(), Path::new("/srv/x/run/web.sock"));
+        assert_eq!(moved.lock("web"), Path::new("/srv/x/run/web.lock"));
+        assert_eq!(moved.record("web"), Path::new("/srv/x/state/web.json"));
+        assert_eq!(moved.err_log("web"), Path::new("/srv/x/logs/web/err.log"));
+        assert_eq!(moved.moved_to(), Some(Path::new("/srv/x")));
+
+        let root = choose(Surroundings::default());
+        assert_eq!(root.socket("web").unwrap(), Path::new("/run/supervisor/web.sock"));
+        assert_eq!(root.out_log("web"), Path::new("/var/log/supervisor/web/out.log"));
+        assert_eq!(root.record("web"), Path::new("/var/lib/supervisor/web.json"));
+
+        let user = choose(Surroundings {
+            uid: 7,
+            runtime_dir: Some("/run/user/7".into()),
+            state_dir: Some("/home/u/.local/state".into()),
+            ..Default::default()
+        });
+        assert_eq!(user.socket("web").unwrap(), Path::new("/run/user/7/supervisor/web.sock"));
+        let log = "/home/u/.local/state/supervisor/logs/web/primary.log";
+        assert_eq!(user.primary_log("web"), Path::new(log));
+        let record = "/home/u/.local/state/supervisor/state/web.json";
+        assert_eq!(user.record("web"), Path::new(record));
+
+        let bare =
+            choose(Surroundings { uid: 7, state_dir: Some("/s".into()), ..Default::default() });
+        assert_eq!(bare.socket("web").unwrap(), Path::new("/tmp/supervisor-7/web.sock"));
+        let nowhere = Home::choose(Surroundings { uid: 7, ..Default::default() });
+        assert!(matches!(nowhere, Err(HomeError::NoHome)));
+    }
+
+    #[test]
+    fn a_socket_path_has_a_limit() {
+        let home = Home::under(Path::new("/srv"));
+        let fits = "n".repeat(MAX_SOCKET_PATH - "/srv/run/.sock".len());
+        assert_eq!(home.socket(&fits).unwrap().as_os_str().len(), MAX_SOCKET_PATH);
+        let error = home.socket(&format!("{fits}n")).unwrap_err().to_string();
+        assert!(error.contains("108 bytes") && error.contains("107"), "{error}");
+    }
+
+    #[test]
+    fn folders_are_made_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::under(dir.path());
+        home.prepare().unwrap();
+        home.prepare().unwrap();
+        let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().mode() & 0o777;
+        assert_eq!((mode("run"), mode("state")), (0o700, 0o700));
+        assert_eq!(mode("logs") & 0o027, 0);
+
+        fs::set_permissions(dir.path().join("run"), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(home.prepare(), Err(HomeError::NotOurs { .. })));
+    }
+
+    #[test]
+    fn a_link_is_not_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/tmp", dir.path().join("run")).unwrap();
+        let error = Home::under(dir.path()).prepare().unwrap_err().to_string();
+        assert!(error.contains("not a folder"), "{error}");
+    }
+
+    #[test]
+    fn names_come_from_sockets_locks_and_records() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::under(dir.path());
+        assert!(home.apps().unwrap().is_empty());
+        home.prepare().unwrap();
+        for path in [home.socket("b").unwrap(), home.lock("a"), home.lock("b"), home.record("c")] {
+            fs::write(path, "").unwrap();
+        }
+        fs::write(dir.path().join("run/other"), "").unwrap();
+        fs::write(dir.path().join("state/.half.json"), "").unwrap();
+        assert_eq!(home.apps().unwrap(), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn one_lock_at_a_time_and_none_on_an_unlinked_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::under(dir.path());
+        home.prepare().unwrap();
+        let held = home.take_lock("web").unwrap().expect("nobody has it");
+        assert!(home.take_lock("web").unwrap().is_none());
+        home.remove_leftovers("web", &held).unwrap();
+        let again = home.take_lock("web").unwrap().expect("a new file");
+        assert!(home.take_lock("web").unwrap().is_none());
+        drop(again);
+        assert!(home.take_lock("web").unwrap().is_some());
+    }
+
+    #[test]
+    fn a_record_survives_the_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::under(dir.path());
+        home.prepare().unwrap();
+        assert_eq!(home.read_record("web"), None);
+        let record = Record {
+            primary_pid: 1,
+            workers: vec![RecordedWorker { pid: 2, start_time: 123, slot: 0, generation: 1 }],
+            spec: AppSpec::new("web", vec!["true".into()], "/".into()),
+        };
+        home.write_record("web", &record).unwrap();
+        assert_eq!(home.read_record("web"), Some(record));
+        assert_eq!(fs::metadata(home.record("web")).unwrap().mode() & 0o777, 0o600);
+    }
+}
