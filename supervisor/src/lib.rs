@@ -5,11 +5,14 @@
 //! - `home`: the only file that knows paths;
 //! - `primary`: decides, pure;
 //! - `drive`: carries out, the only loop;
+//! - `limits`: every bound of the loop;
 //! - `sys`: the kernel, the only unsafe code.
 
 mod cli;
 mod client;
+mod drive;
 mod home;
+mod limits;
 mod primary;
 mod sys;
 

@@ -10,7 +10,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use config::spec::{AddressPattern, Balance, Engine, Instances, ListenSpec, ReadyRule, RestartOn};
 
-use super::seam::{address, instances, units};
+use super::values::{instances, listen, pattern};
 
 const AFTER: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration wrong, 3 no such app, \
     4 rolled back, 5 timed out, 6 not permitted.\n\
@@ -80,7 +80,7 @@ pub(crate) struct Waiting {
     #[arg(long)]
     pub(crate) no_wait: bool,
     /// Give up waiting after so long, with exit code 5; what was begun goes on.
-    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
     pub(crate) timeout: Option<Duration>,
     /// Print the result as JSON.
     #[arg(long)]
@@ -118,14 +118,14 @@ pub(crate) struct StartArgs {
 #[command(next_help_heading = "The app")]
 pub(crate) struct AppOptions {
     /// How many workers: a number, "max" (one per usable CPU), -N (max less N) or P%. Default: 1.
-    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = instances::parse)]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = instances)]
     pub(crate) instances: Option<Instances>,
     /// The app's name. Default: after the file or the command.
     #[arg(short, long, value_name = "NAME")]
     pub(crate) name: Option<String>,
     /// Open this address and lend it to the workers (LISTEN_FDS). HOST:PORT, :PORT or unix:/PATH.
     /// Not needed for programs that listen by themselves. May be repeated.
-    #[arg(short, long, value_name = "[NAME=]ADDR", value_parser = address::parse_listen)]
+    #[arg(short, long, value_name = "[NAME=]ADDR", value_parser = listen)]
     pub(crate) listen: Vec<ListenSpec>,
     /// Who gets a connection.
     #[arg(long, value_name = "HOW", value_parser = words(&BALANCES))]
@@ -152,22 +152,22 @@ pub(crate) struct AppOptions {
     #[arg(long, conflicts_with = "ready")]
     pub(crate) wait_ready: bool,
     /// From exec to ready; longer is a failure. Default: 30s.
-    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
     pub(crate) ready_timeout: Option<Duration>,
     /// How long the first new worker of a reload must live before it gets connections. Default: 1s.
-    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
     pub(crate) min_uptime: Option<Duration>,
     /// How long a worker may take to listen before it is taken for one that never does. Default: 5s.
-    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
     pub(crate) listen_wait: Option<Duration>,
     /// From the stop signal to SIGKILL. Default: 10s.
-    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
     pub(crate) kill_timeout: Option<Duration>,
     /// How long a worker that gets no new connections may hold its old ones. Default: 30s.
-    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
     pub(crate) drain_timeout: Option<Duration>,
     /// How long a connection must be quiet to count as idle. Default: 2s.
-    #[arg(long, value_name = "DURATION", value_parser = units::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
     pub(crate) drain_idle: Option<Duration>,
     /// What is sent to a worker that shall stop. Default: TERM.
     #[arg(long, value_name = "SIGNAL", value_parser = signal)]
@@ -179,7 +179,7 @@ pub(crate) struct AppOptions {
     #[arg(long)]
     pub(crate) no_intercept: bool,
     /// Leave this address alone when a worker binds it: :PORT, IP:* or IP:PORT. May be repeated.
-    #[arg(long, value_name = "ADDR", value_parser = address::parse_pattern)]
+    #[arg(long, value_name = "ADDR", value_parser = pattern)]
     pub(crate) passthrough: Vec<AddressPattern>,
 }
 
@@ -333,7 +333,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     pub(crate) host: std::net::IpAddr,
     /// How many workers. Default: max.
-    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = instances::parse)]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = instances)]
     pub(crate) instances: Option<Instances>,
     /// The app's name.
     #[arg(short, long, value_name = "NAME", default_value = "demo")]

@@ -6,10 +6,9 @@ use super::Session;
 use super::args::EnvArgs;
 use super::exit::{Exit, Failure};
 use super::reload::held_spec;
-use super::seam::name;
 
 pub(super) fn run(args: &EnvArgs, session: &mut Session) -> Result<Exit, Failure> {
-    name::check(&args.name).map_err(Failure::usage)?;
+    config::name::check(&args.name).map_err(Failure::usage)?;
     let spec = held_spec(session, &args.name)?;
     let shown: BTreeMap<&str, String> = spec
         .env

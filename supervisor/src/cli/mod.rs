@@ -29,13 +29,13 @@ mod reload;
 mod restart;
 mod say;
 mod scale;
-mod seam;
 mod signal;
 mod start;
 mod stop;
 mod survey;
 mod table;
 mod targets;
+mod values;
 
 use std::process::ExitCode;
 

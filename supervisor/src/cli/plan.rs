@@ -2,16 +2,15 @@
 //!
 //! Everything that can be known to be wrong before anything is started is refused here.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use config::instances::Cpus;
 use config::spec::{AppSpec, ReadyRule};
-use nix::unistd::{Group, User};
+use config::{command, name};
 
 use super::CONFIG_FILE;
 use super::args::{AppOptions, StartArgs};
 use super::exit::{Exit, Failure};
-use super::seam::{command, instances, load, name};
 
 /// What is to be done.
 #[derive(Debug, PartialEq)]
@@ -45,7 +44,7 @@ pub(crate) fn plan(args: &StartArgs, here: &Path, known: &[String]) -> Result<Pl
         if path.extension().is_some_and(|ending| ending == "toml") {
             return from_file(args, &path);
         }
-        let mut command = command::for_file(&path).map_err(Failure::usage)?;
+        let mut command = command::for_file(&path).map_err(|error| Failure::usage(error.to_string()))?;
         command.extend(args.target[1..].iter().chain(&args.rest).cloned());
         return launch(command, std::slice::from_ref(first));
     }
@@ -107,12 +106,8 @@ fn from_file(args: &StartArgs, path: &Path) -> Result<Plan, Failure> {
 pub(crate) fn read_file(path: &Path) -> Result<Vec<AppSpec>, Failure> {
     let path = std::path::absolute(path)
         .map_err(|error| Failure::io(format_args!("cannot find {}", path.display()), &error))?;
-    let specs = load(&path, &instances::Cpus::read())
-        .map_err(|report| Failure::usage(report.to_string().trim_end()))?;
-    for spec in &specs {
-        check(spec)?;
-    }
-    Ok(specs)
+    config::load(&path, &Cpus::read())
+        .map_err(|report| Failure::usage(report.to_string().trim_end()))
 }
 
 /// A spec from the command line alone.
@@ -138,7 +133,7 @@ pub(crate) fn from_options(
     if let Some(wanted) = options.instances {
         spec.instances = wanted;
     }
-    let resolved = instances::resolve(spec.instances, &instances::Cpus::read());
+    let resolved = spec.instances.resolve(&Cpus::read());
     spec.wanted = resolved.count;
     spec.wanted_because = resolved.because;
     spec.env = options.env.iter().cloned().collect();
@@ -170,55 +165,25 @@ pub(crate) fn from_options(
     Ok(spec)
 }
 
-/// What only this machine can tell about a spec: its folder, its user, its group.
+/// Refuses what contradicts itself, and what only this machine can tell to be wrong.
 fn check(spec: &AppSpec) -> Result<(), Failure> {
     let name = &spec.name;
-    if !spec.cwd.is_dir() {
-        return Err(Failure::usage(format!(
-            "{name}: there is no folder {}: workers must start somewhere",
-            spec.cwd.display()
-        )));
+    if let Some((_, reason)) = config::address::duplicate(&spec.listen) {
+        return Err(Failure::usage(format!("{name}: {reason}")));
     }
-    let mut names = BTreeSet::new();
-    let mut addresses = BTreeSet::new();
-    for listen in &spec.listen {
-        if !names.insert(&listen.name) {
-            return Err(Failure::usage(format!(
-                "{name}: two addresses are called \"{}\": name them, as in --listen NAME=ADDR",
-                listen.name
-            )));
-        }
-        if !addresses.insert(&listen.address) {
-            return Err(Failure::usage(format!(
-                "{name}: the address {} is named twice",
-                listen.address
-            )));
-        }
-    }
-    if let Some(user) = &spec.user {
-        let found = User::from_name(user).is_ok_and(|found| found.is_some());
-        known("user", user, found, name)?;
-    }
-    if let Some(group) = &spec.group {
-        let found = Group::from_name(group).is_ok_and(|found| found.is_some());
-        known("group", group, found, name)?;
-    }
-    Ok(())
-}
-
-/// Refuses a user or group that does not exist, or that only root may choose.
-fn known(kind: &str, word: &str, found: bool, name: &str) -> Result<(), Failure> {
-    // A number needs no entry in the user database.
-    if !found && word.parse::<u32>().is_err() {
-        return Err(Failure::usage(format!("{name}: there is no {kind} \"{word}\"")));
-    }
-    if !nix::unistd::geteuid().is_root() {
+    let chosen = spec.user.as_ref().or(spec.group.as_ref());
+    if let Some(chosen) = chosen.filter(|_| !nix::unistd::geteuid().is_root()) {
         return Err(Failure::new(
             Exit::NotPermitted,
-            format!("{name}: only root may run workers as {kind} \"{word}\""),
+            format!("{name}: only root may run workers as \"{chosen}\""),
         ));
     }
-    Ok(())
+    let mut faults = config::sense::contradictions(spec);
+    faults.extend(config::sense::missing_here(spec));
+    match faults.first() {
+        Some(fault) => Err(Failure::usage(format!("{name}: {}", fault.message))),
+        None => Ok(()),
+    }
 }
 
 /// The folder the command was typed in.

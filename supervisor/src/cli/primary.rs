@@ -14,7 +14,6 @@ use super::Session;
 use super::args::PrimaryArgs;
 use super::ask::refused;
 use super::exit::{Exit, Failure};
-use super::seam::drive;
 
 pub(super) fn run(args: &PrimaryArgs, session: &Session) -> Result<Exit, Failure> {
     let spec = read_spec(io::stdin(), &args.name)?;
@@ -22,7 +21,7 @@ pub(super) fn run(args: &PrimaryArgs, session: &Session) -> Result<Exit, Failure
         take_report().map_err(|error| Failure::io("cannot set up stdin and stdout", &error))?;
     session.home.prepare()?;
     session.home.prepare_logs(&args.name)?;
-    drive::run(spec, &session.home, drive::Mode::Daemon { report })
+    crate::drive::run(spec, &session.home, crate::drive::Mode::Daemon { report })
         .map(Exit::Primary)
         .map_err(|error| refused(&args.name, error.failure_kind(), &error.to_string(), Vec::new()))
 }

@@ -6,7 +6,6 @@ use super::Session;
 use super::args::ScaleArgs;
 use super::ask::ask;
 use super::exit::{Exit, Failure};
-use super::seam::instances::{self, Cpus};
 use super::survey;
 use super::targets::{Said, Targets};
 
@@ -33,8 +32,8 @@ fn parse(text: &str) -> Result<Change, Failure> {
         })?;
         return Ok(Change::By(if text.starts_with('-') { -by } else { by }));
     }
-    let asked = instances::parse(text).map_err(Failure::usage)?;
-    let resolved = instances::resolve(asked, &Cpus::read());
+    let asked = super::values::instances(text).map_err(Failure::usage)?;
+    let resolved = asked.resolve(&config::instances::Cpus::read());
     Ok(Change::To { wanted: resolved.count, because: resolved.because })
 }
 

@@ -11,7 +11,6 @@ use super::ask::{ask, refused};
 use super::exit::{Exit, Failure};
 use super::plan::{Plan, here, plan};
 use super::say::Progress;
-use super::seam::drive;
 use super::survey::{self, Seen};
 use super::targets::{Said, Targets, finish, show};
 use super::{Session, launch, say};
@@ -187,7 +186,7 @@ fn in_foreground(spec: AppSpec, session: &Session) -> Result<Exit, Failure> {
     session.home.prepare_logs(&spec.name)?;
     session.home.socket(&spec.name)?;
     let name = spec.name.clone();
-    drive::run(spec, &session.home, drive::Mode::Foreground)
+    crate::drive::run(spec, &session.home, crate::drive::Mode::Foreground)
         .map(Exit::Primary)
         .map_err(|error| refused(&name, error.failure_kind(), &error.to_string(), Vec::new()))
 }

@@ -4,7 +4,6 @@ use ipc::control::AppStatus;
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
-use super::seam::name;
 use super::{Session, say};
 
 /// The word for every app.
@@ -61,7 +60,7 @@ impl Targets {
         }
         let mut names: Vec<String> = Vec::new();
         for given in given {
-            name::check(given).map_err(Failure::usage)?;
+            config::name::check(given).map_err(Failure::usage)?;
             if !names.contains(given) {
                 names.push(given.clone());
             }

@@ -22,6 +22,7 @@ use crate::primary::action::Target;
 use crate::primary::event::OpenedListener;
 use crate::primary::ids::{ListenerId, SocketId};
 use crate::sys::ebpf::RoundRobin;
+use crate::sys::trap::Trap;
 use crate::sys::{reuseport, socket, steering_code};
 
 /// What a listener is found by.
@@ -49,6 +50,8 @@ pub(crate) struct Listener {
     balance: Balance,
     /// Round-robin's counter and counts, where the kernel lets us have them.
     round_robin: Option<RoundRobin>,
+    /// Once gated, where filters are not allowed.
+    trap: Option<Trap>,
     /// Why it does not, where it was asked for.
     pub(crate) no_round_robin: Option<String>,
 }
@@ -156,6 +159,7 @@ impl Listeners {
             targets: Vec::new(),
             balance,
             round_robin,
+            trap: None,
             no_round_robin,
         };
         self.open.entry(id).or_insert(listener)
@@ -255,21 +259,22 @@ impl Listener {
     /// Makes a socket listen and join the group; one that listens already gets the new backlog.
     pub(crate) fn listen(&mut self, id: SocketId, backlog: i32) -> io::Result<()> {
         self.socket(id)?;
-        let first = self.group.is_empty() && !self.shared;
         let next_index = u32::try_from(self.group.len()).unwrap_or(u32::MAX);
         let Some(socket) = self.sockets.get_mut(&id) else { return Ok(()) };
-        if first && socket.index.is_none() {
-            // From its first moment on the group has a program, so that a socket which joins
-            // later gets nothing before it is steered to.
-            let program = steering_code::compile(steering_code::Steering::Even(&[0]));
-            reuseport::attach(socket.fd.as_fd(), &program)?;
-        }
         socket::listen(socket.fd.as_fd(), backlog.max(LEAST_BACKLOG))?;
-        if socket.index.is_none() {
-            socket.index = Some(next_index);
-            self.group.push(id);
+        if socket.index.is_some() {
+            return Ok(());
         }
-        Ok(())
+        socket.index = Some(next_index);
+        self.group.push(id);
+        if next_index > 0 || self.shared {
+            return Ok(());
+        }
+        // While it is alone there is nothing to steer; but whatever joins later must get nothing
+        // before it is steered to. The program can only be attached to a listening socket: on
+        // another it would make a group of its own, which could not join this one.
+        let program = steering_code::compile(steering_code::Steering::Even(&[0]));
+        reuseport::attach(socket.fd.as_fd(), &program)
     }
 
     /// From now on new connections go to these sockets only.
@@ -324,9 +329,21 @@ impl Listener {
         self.round_robin.as_ref()?.given(self.index(id)?)
     }
 
-    /// Drops new connections from now on; those it has stay.
-    pub(crate) fn gate(&self) -> io::Result<()> {
-        self.listening().try_for_each(|socket| socket::gate(socket.fd.as_fd()))
+    /// Drops new connections from now on; those it has stay. By a socket filter, or where that
+    /// needs a privilege we lack, by one more member of the group that takes nobody in.
+    pub(crate) fn gate(&mut self) -> io::Result<()> {
+        let Some(first) = self.group.first().and_then(|id| self.sockets.get(id)) else {
+            return Ok(());
+        };
+        let gated = self.listening().try_for_each(|socket| socket::gate(socket.fd.as_fd()));
+        match gated {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !self.shared => {
+                let index = u32::try_from(self.group.len()).unwrap_or(u32::MAX);
+                self.trap = Some(Trap::set(first.fd.as_fd(), index)?);
+                Ok(())
+            }
+            result => result,
+        }
     }
 
     /// Connections that wait in one socket's accept queue.

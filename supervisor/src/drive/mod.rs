@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use ipc::control::{Notice, NoticeKind};
 
-pub(crate) use start::{LaunchError, Mode, run};
+pub(crate) use start::{Mode, run};
 
 use self::children::Child;
 use self::clients::Clients;

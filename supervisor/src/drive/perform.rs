@@ -114,7 +114,7 @@ impl Drive {
     }
 
     fn gate(&mut self, listener: ListenerId) {
-        let Some(open) = self.listeners.get(listener) else { return };
+        let Some(open) = self.listeners.get_mut(listener) else { return };
         if let Err(error) = open.gate() {
             let address = open.address();
             self.warn(format!("cannot refuse new connections of {address}: {error}"));

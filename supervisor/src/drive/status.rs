@@ -64,11 +64,11 @@ impl Drive {
             live.iter().map(|(id, _, _, pid)| (*id, target::descendants(*pid))).collect();
         let pids: Vec<u32> = families.values().flatten().copied().collect();
         let usage = self.sampler.usage(&pids);
-        for (id, place) in self.core.workers().into_iter().map(|w| (w.worker, w)) {
+        for (id, slot, generation) in self.core.workers() {
             let Some((_, _, _, pid)) = live.iter().find(|(live, ..)| *live == id) else { continue };
             let entry = status.workers.iter_mut().find(|shown| {
-                shown.slot == place.slot.0
-                    && shown.generation == place.generation.0
+                shown.slot == slot.0
+                    && shown.generation == generation.0
                     && shown.pid.is_none()
                     && shown.uptime_ms.is_some()
             });

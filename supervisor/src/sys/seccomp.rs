@@ -7,6 +7,9 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::time::Timespec;
+
 use super::bpf::{self, Instruction, branch, plain};
 
 #[cfg(target_arch = "x86_64")]
@@ -128,6 +131,13 @@ pub(crate) fn receive(notify: BorrowedFd<'_>) -> io::Result<Option<Notification>
             _ => Err(error),
         },
     }
+}
+
+/// Whether a question waits: `receive` would block otherwise.
+pub(crate) fn waiting(notify: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(notify, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&at_once)).is_ok() && fds[0].revents().contains(PollFlags::IN)
 }
 
 fn understand(notification: &libc::seccomp_notif) -> Notification {

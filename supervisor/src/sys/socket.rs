@@ -15,7 +15,7 @@ use rustix::net::sockopt;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use socket2::{SockFilter, SockRef};
 
-pub(crate) use super::holders::{Holder, holders};
+pub(crate) use super::holders::holders;
 pub(crate) use super::socket_options::{SocketTraits, copy_options, traits_of};
 
 use super::bpf;
