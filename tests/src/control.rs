@@ -63,7 +63,8 @@ impl Control {
     fn next(&mut self, end: Instant) -> Option<Reply> {
         let mut bytes = [0; 16 << 10];
         loop {
-            if let Some(reply) = self.reader.next_message().expect("the primary speaks JSON lines") {
+            if let Some(reply) = self.reader.next_message().expect("the primary speaks JSON lines")
+            {
                 return Some(reply);
             }
             let left = end.saturating_duration_since(Instant::now());

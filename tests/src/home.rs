@@ -29,6 +29,7 @@ const NOBODY: u32 = 65_534;
 pub struct Home {
     folder: TempDir,
     binary: PathBuf,
+    built: PathBuf,
     user: Option<u32>,
 }
 
@@ -37,7 +38,7 @@ impl Home {
     pub fn new(binary: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("sv-").tempdir_in("/tmp");
         let folder = folder.expect("make a temporary folder");
-        Self { folder, binary: binary.into(), user: None }
+        Self { folder, binary: binary.into(), built: binary.into(), user: None }
     }
 
     /// A new one for `nobody`; `None` when the tests do not run as root.
@@ -63,6 +64,11 @@ impl Home {
         &self.binary
     }
 
+    /// The same as Cargo built it, with the other programs of this package beside it.
+    pub fn built(&self) -> &Path {
+        &self.built
+    }
+
     /// Writes a file into the folder, and says where it is.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path().join(name);
@@ -85,7 +91,12 @@ impl Home {
 
     /// The command, ready to be given arguments, with an environment of its own.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.binary);
+        self.command_of(&self.binary)
+    }
+
+    /// Another program, with the same environment and user.
+    pub fn command_of(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")

@@ -51,7 +51,9 @@ pub struct Answer {
 impl Answer {
     /// The value of `KEY=value` in the body.
     pub fn value(&self, key: &str) -> Option<&str> {
-        self.body.split_ascii_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+        self.body
+            .split_ascii_whitespace()
+            .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
     }
 
     /// The pid in the body.
@@ -71,7 +73,8 @@ pub struct Connection {
 impl Connection {
     /// Connects.
     pub fn open(address: SocketAddr, hang: Duration) -> Result<Self, Fault> {
-        let stream = TcpStream::connect_timeout(&address, hang).map_err(|e| fault("connect", &e))?;
+        let stream =
+            TcpStream::connect_timeout(&address, hang).map_err(|e| fault("connect", &e))?;
         stream.set_nodelay(true).map_err(|e| fault("set up a connection", &e))?;
         Ok(Self { stream, used: false, hang })
     }
@@ -81,7 +84,8 @@ impl Connection {
         let end = Instant::now() + self.hang;
         let reused = std::mem::replace(&mut self.used, true);
         let close = if last { "close" } else { "keep-alive" };
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: {close}\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: {close}\r\n\r\n");
         self.stream.set_write_timeout(Some(self.hang)).map_err(|e| fault("set up", &e))?;
         self.stream.write_all(request.as_bytes()).map_err(|e| fault("send a request", &e))?;
         let mut incoming = Incoming { stream: &mut self.stream, end, bytes: Vec::new(), reused };
@@ -171,8 +175,7 @@ impl Incoming<'_> {
         let mut first = lines.next().ok_or_else(bad)?.split(' ');
         let version = first.next().ok_or_else(bad)?;
         let status = first.next().and_then(|s| s.parse().ok()).ok_or_else(bad)?;
-        let mut head =
-            Head { status, closes: version != "http/1.1", length: None, chunked: false };
+        let mut head = Head { status, closes: version != "http/1.1", length: None, chunked: false };
         for line in lines {
             match line.split_once(':').map(|(name, value)| (name, value.trim())) {
                 Some(("content-length", value)) => head.length = value.parse().ok(),
@@ -207,8 +210,9 @@ impl Incoming<'_> {
                 }
                 size => String::from_utf8_lossy(&size?).into_owned(),
             };
-            let size = usize::from_str_radix(size.trim(), 16)
-                .map_err(|_| Fault::new(FaultKind::Bad, format!("a strange chunk size {size:?}")))?;
+            let size = usize::from_str_radix(size.trim(), 16).map_err(|_| {
+                Fault::new(FaultKind::Bad, format!("a strange chunk size {size:?}"))
+            })?;
             body.extend(self.exactly(size)?);
             self.exactly(2)?;
             if size == 0 {

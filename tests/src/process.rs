@@ -58,10 +58,8 @@ pub fn is_alive(pid: u32) -> bool {
 /// Every live process that was started from this home: it has the home in its environment or as
 /// its folder, or descends from such a one, or is in the process group of one.
 pub fn of_home(home: &Path) -> Vec<Process> {
-    let mut rest: Vec<Process> = all()
-        .into_iter()
-        .filter(|p| p.state != 'Z' && p.pid != std::process::id())
-        .collect();
+    let mut rest: Vec<Process> =
+        all().into_iter().filter(|p| p.state != 'Z' && p.pid != std::process::id()).collect();
     let mut found: Vec<Process> = rest.extract_if(.., |p| is_marked(p.pid, home)).collect();
     let own_group = get(std::process::id()).map_or(0, |p| p.group);
     loop {
@@ -69,9 +67,8 @@ pub fn of_home(home: &Path) -> Vec<Process> {
         let groups: HashSet<u32> =
             found.iter().map(|p| p.group).filter(|g| *g != own_group).collect();
         let before = found.len();
-        found.extend(
-            rest.extract_if(.., |p| pids.contains(&p.parent) || groups.contains(&p.group)),
-        );
+        found
+            .extend(rest.extract_if(.., |p| pids.contains(&p.parent) || groups.contains(&p.group)));
         if found.len() == before {
             return found;
         }
@@ -112,7 +109,9 @@ pub fn rss_kib(pid: u32) -> u64 {
         .unwrap_or_else(|e| panic!("read the memory of {pid}: {e}"));
     status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse().ok())
+        .find_map(|line| {
+            line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse().ok()
+        })
         .unwrap_or_else(|| panic!("no VmRSS of {pid}"))
 }
 

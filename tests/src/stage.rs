@@ -63,9 +63,8 @@ pub fn program(built: &Path) -> PathBuf {
     let target = folder.join(name);
     let meta = fs::metadata(built).unwrap_or_else(|e| panic!("{}: {e}", built.display()));
     // The copy carries the time of the original, so a newer build is seen.
-    let same = fs::metadata(&target).is_ok_and(|copy| {
-        copy.len() == meta.len() && copy.modified().ok() == meta.modified().ok()
-    });
+    let same = fs::metadata(&target)
+        .is_ok_and(|copy| copy.len() == meta.len() && copy.modified().ok() == meta.modified().ok());
     if !same {
         let fresh = folder.join(format!("{}.new", name.display()));
         fs::copy(built, &fresh).unwrap_or_else(|e| panic!("copy {}: {e}", built.display()));
