@@ -137,6 +137,19 @@ impl Home {
         self.run(&args)
     }
 
+    /// `supervisor demo` with two workers on this port. Its name is `demo`.
+    #[track_caller]
+    pub fn demo(&self, port: u16) -> Outcome {
+        self.run(&["demo", "--port", &port.to_string(), "-i", "2"])
+    }
+
+    /// Writes a configuration of one app: its command, and more lines of TOML.
+    pub fn config(&self, name: &str, command: &[String], more: &str) -> String {
+        let command = serde_json::to_string(command).expect("strings are JSON, and this is TOML");
+        let text = format!("name = \"{name}\"\ncommand = {command}\n{more}\n");
+        self.write(&format!("{name}.toml"), &text).display().to_string()
+    }
+
     /// What `list --json` shows.
     #[track_caller]
     pub fn list(&self) -> Vec<AppStatus> {
