@@ -38,7 +38,7 @@ fn a_non_event(script: &str, says: &[&str]) {
     // And a good one afterwards is deployed as if nothing had been.
     deploys.put("better", "pid_server.py");
     home.run(&["reload", "web"]).ok();
-    let answer = tests::http::get(port.v4(), Duration::from_secs(5)).unwrap();
+    let answer = tests::http::get(port.v4(), Duration::from_secs(5)).expect("an answer");
     assert_eq!(answer.value("version"), Some("better"));
 }
 
