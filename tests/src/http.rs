@@ -3,8 +3,10 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 /// A header or a body that is longer is no answer of a fixture.
 const LONGEST: usize = 1 << 20;
@@ -75,6 +77,21 @@ impl Connection {
     pub fn open(address: SocketAddr, hang: Duration) -> Result<Self, Fault> {
         let stream =
             TcpStream::connect_timeout(&address, hang).map_err(|e| fault("connect", &e))?;
+        Self::on(stream, hang)
+    }
+
+    /// Connects from this address of our own.
+    pub fn open_from(own: IpAddr, address: SocketAddr, hang: Duration) -> Result<Self, Fault> {
+        let connect = || -> io::Result<TcpStream> {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+            socket.bind(&SocketAddr::new(own, 0).into())?;
+            socket.connect_timeout(&address.into(), hang)?;
+            Ok(socket.into())
+        };
+        Self::on(connect().map_err(|e| fault("connect", &e))?, hang)
+    }
+
+    fn on(stream: TcpStream, hang: Duration) -> Result<Self, Fault> {
         stream.set_nodelay(true).map_err(|e| fault("set up a connection", &e))?;
         Ok(Self { stream, used: false, hang })
     }

@@ -6,9 +6,8 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
-
-use crate::stage;
 
 const FIRST: u32 = 12_000;
 const COUNT: u32 = 18_000;
@@ -26,8 +25,10 @@ pub struct Port {
 impl Port {
     /// Reserves one.
     pub fn new() -> Self {
-        let folder = stage::root().join("ports");
-        std::fs::create_dir_all(&folder).expect("make the folder of port locks");
+        // Shared by all checkouts of this user.
+        let folder = format!("/tmp/supervisor-test-ports-{}", nix::unistd::getuid());
+        let folder = Path::new(&folder);
+        std::fs::create_dir_all(folder).expect("make the folder of port locks");
         for _ in 0..COUNT {
             let step = NEXT.fetch_add(1, Ordering::Relaxed);
             let number = FIRST + (std::process::id().wrapping_mul(97).wrapping_add(step)) % COUNT;

@@ -43,7 +43,11 @@ impl Killer {
         Self { enough, killed, thread }
     }
 
+    /// Gives it time for the last ones, and says how many it were.
     fn end(self) -> u64 {
+        tests::wait::try_until(Duration::from_secs(10), || {
+            (self.killed.load(Ordering::Relaxed) >= KILLS).then_some(())
+        });
         self.enough.store(true, Ordering::Relaxed);
         self.thread.join().expect("the killer does not panic");
         self.killed.load(Ordering::Relaxed)
