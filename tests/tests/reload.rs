@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ipc::control::{NoticeKind, Request, Status};
 use nix::sys::signal::Signal;
-use tests::fixtures::Kind;
+use tests::fixtures::{self, Kind};
 use tests::{Home, Load, Mode, Port, process};
 
 const RELOADS: u32 = 30;
@@ -134,15 +134,11 @@ matrix! {
     demo: demo_cell,
 }
 
-/// A connection that waits in the queue of a worker while that worker is replaced is answered.
-#[test]
-fn slow_requests_outlive_their_generation() {
+/// Requests that take longer than the start of the next generation are answered all the same.
+fn slow_requests_outlive_their_generation(what: &str, command: &[String], port: &Port) {
     let _alone = tests::alone();
-    let (home, port) = (tests::home!(), Port::new());
-    let Some(command) = tests::fixtures::python("slow.py", &[&port.to_string(), "1.5"]) else {
-        return;
-    };
-    home.start("web", &["-i", "2", "--min-uptime", "300ms"], &command).ok();
+    let home = tests::home!();
+    home.start("web", &["-i", "2", "--min-uptime", "300ms"], command).ok();
     let mut load = Load::new(port.v4());
     load.clients = 16;
     let load = load.start();
@@ -150,14 +146,29 @@ fn slow_requests_outlive_their_generation() {
     for _ in 0..3 {
         home.run(&["reload", "web"]).ok();
     }
-    load.stop().nothing_lost("requests of 1.5 s each over 3 reloads");
+    load.stop().nothing_lost(&format!("{what}: requests of 1.5 s each over 3 reloads"));
+}
+
+#[test]
+fn slow_requests_of_python_outlive_their_generation() {
+    let port = Port::new();
+    let Some(command) = fixtures::python("slow.py", &[&port.to_string(), "1.5"]) else { return };
+    slow_requests_outlive_their_generation("Python", &command, &port);
+}
+
+#[test]
+fn slow_requests_of_node_outlive_their_generation() {
+    let port = Port::new();
+    let Some(node) = fixtures::need("node") else { return };
+    let command = [node, fixtures::file("node/slow.js"), port.to_string(), "1500".to_owned()];
+    slow_requests_outlive_their_generation("Node", &command, &port);
 }
 
 /// A connection that is open and quiet does not hold a reload up for ever.
 #[test]
 fn an_idle_connection_does_not_hold_a_reload_up() {
     let (home, port) = (tests::home!(), Port::new());
-    let Some(command) = tests::fixtures::pid_server(&port) else { return };
+    let Some(command) = fixtures::pid_server(&port) else { return };
     let options = ["-i", "1", "--min-uptime", "300ms", "--drain-idle", "500ms"];
     home.start("web", &options, &command).ok();
     let mut idle = tests::http::Connection::open(port.v4(), Duration::from_secs(5)).unwrap();
@@ -170,7 +181,7 @@ fn an_idle_connection_does_not_hold_a_reload_up() {
 #[test]
 fn reloads_at_the_same_time_coalesce() {
     let (home, port) = (tests::home!(), Port::new());
-    let Some(command) = tests::fixtures::pid_server(&port) else { return };
+    let Some(command) = fixtures::pid_server(&port) else { return };
     home.start("web", &["-i", "2", "--min-uptime", "300ms"], &command).ok();
     let all: Vec<_> = (0..4).map(|_| home.spawn(&["reload", "web"])).collect();
     for one in all {
