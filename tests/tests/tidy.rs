@@ -70,6 +70,8 @@ fn every_file_says_what_it_is_for() {
 fn no_file_is_too_long() {
     let broken: Vec<String> = files(".rs")
         .into_iter()
+        // `#[cfg(test)] mod tests;` moves the tests of a file into one of this name.
+        .filter(|(path, _)| !path.ends_with("/tests.rs"))
         .map(|(path, text)| (path, before_tests(&text).count()))
         .filter(|(_, lines)| *lines > LONGEST)
         .map(|(path, lines)| format!("{path}: {lines} lines"))
