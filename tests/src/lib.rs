@@ -1,1 +1,46 @@
-//! The harness of the black-box tests.
+//! The harness of the black-box tests: everything a test needs to run the built binary as a
+//! person would, put real servers under it, load it with a client that forgives nothing, and
+//! leave no process behind. It knows the program only by its command line, its control socket
+//! and its files.
+//!
+//! - `home`: one test's own SUPERVISOR_HOME, cleaned up whatever happens;
+//! - `run`: the command line, with a deadline;
+//! - `control`: the control socket;
+//! - `client`, `http`: the strict load client;
+//! - `fixtures`, `stage`: the servers, and the world-readable place they are put in;
+//! - `port`, `process`, `wait`, `alone`: small things.
+
+pub mod alone;
+pub mod client;
+pub mod control;
+pub mod fixtures;
+pub mod home;
+pub mod http;
+pub mod port;
+pub mod process;
+pub mod run;
+pub mod stage;
+pub mod wait;
+
+pub use alone::alone;
+pub use client::{Load, Mode, Tally};
+pub use home::Home;
+pub use port::Port;
+pub use wait::wait_until;
+
+/// A new [`Home`] for the binary that Cargo has just built. Works in integration tests only.
+#[macro_export]
+macro_rules! home {
+    () => {
+        $crate::Home::new(env!("CARGO_BIN_EXE_supervisor-under-test"))
+    };
+}
+
+/// The same, for the ordinary user `nobody`; `None` (and a visible line) when the tests do not
+/// run as root.
+#[macro_export]
+macro_rules! home_of_nobody {
+    () => {
+        $crate::Home::of_nobody(env!("CARGO_BIN_EXE_supervisor-under-test"))
+    };
+}

@@ -1,0 +1,130 @@
+//! The benchmark: the same Node and Go server in turn, two processes each: sharing the port by
+//! themselves, under the supervisor, under PM2. Rounds are interleaved, so that what the machine
+//! does meanwhile meets them all; what counts is the ratio within a round, and its spread.
+//!
+//! A copy of this program called `supervisor` is the supervisor: so one command builds both.
+
+mod setup;
+mod stats;
+mod times;
+mod wrk;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use setup::{Server, Setup};
+use stats::Samples;
+use tests::{alone, process, stage};
+use wrk::{Kind, Measured};
+
+/// How much of everything.
+struct Options {
+    rounds: usize,
+    span: Duration,
+}
+
+fn main() -> ExitCode {
+    let me = std::env::current_exe().expect("a program has a path");
+    if me.file_name().is_some_and(|name| name == "supervisor") {
+        return supervisor::main();
+    }
+    let Some(options) = options() else {
+        eprintln!("usage: bench [ROUNDS [SECONDS]]   (5 rounds of 4 s each, if not said)");
+        return ExitCode::from(2);
+    };
+    let _alone = alone();
+    let binary = supervisor_copy(&me);
+    println!(
+        "{} rounds of {:.0?}, {} CPUs, {} connections",
+        options.rounds,
+        options.span,
+        std::thread::available_parallelism().map_or(0, usize::from),
+        wrk::CONNECTIONS
+    );
+    for server in [Server::Node, Server::Go] {
+        if let Some(plan) = setup::Plan::new(server, &binary) {
+            throughput(&plan, &options);
+        }
+    }
+    times::start_to_ready(&binary, options.rounds * 2);
+    times::death_to_successor(&binary, options.rounds);
+    ExitCode::SUCCESS
+}
+
+fn options() -> Option<Options> {
+    let mut numbers = Vec::new();
+    for text in std::env::args().skip(1) {
+        numbers.push(text.parse::<u32>().ok().filter(|n| *n > 0)?);
+    }
+    let rounds = usize::try_from(*numbers.first().unwrap_or(&5)).ok()?;
+    let span = Duration::from_secs(u64::from(*numbers.get(1).unwrap_or(&4)));
+    (numbers.len() <= 2).then_some(Options { rounds, span })
+}
+
+/// A copy of this program under the name that makes it the supervisor.
+fn supervisor_copy(me: &Path) -> String {
+    let folder = stage::root().join("bench");
+    stage::make_folder(&folder);
+    let (copy, fresh) = (folder.join("supervisor"), folder.join("supervisor.new"));
+    std::fs::copy(me, &fresh).expect("copy the program");
+    std::fs::rename(&fresh, &copy).expect("put the copy in place");
+    copy.display().to_string()
+}
+
+/// Every setup in turn, again and again, and the ratios.
+fn throughput(plan: &setup::Plan, options: &Options) {
+    let setups: Vec<Setup> = plan.setups();
+    for kind in [Kind::NewConnections, Kind::KeepAlive] {
+        println!("\n{:?}, {}", plan.server, kind.name());
+        let mut measured: Vec<Vec<Measured>> = setups.iter().map(|_| Vec::new()).collect();
+        let mut primary = Primary::default();
+        for round in 0..options.rounds {
+            // Another one begins each time.
+            for step in 0..setups.len() {
+                let index = (round + step) % setups.len();
+                let running = plan.start(setups[index]);
+                wrk::measure(running.address(), kind, Duration::from_secs(1));
+                let before = running.primary().map(process::ticks);
+                let result = wrk::measure(running.address(), kind, options.span);
+                if let Some((pid, before)) = running.primary().zip(before) {
+                    primary.ticks.push((process::ticks(pid) - before) as f64);
+                    primary.rss.push(process::rss_kib(pid) as f64);
+                }
+                measured[index].push(result);
+            }
+        }
+        report(&setups, &measured);
+        println!(
+            "  our primary meanwhile: {} ms CPU in {:.0?}, RSS {} KiB",
+            primary.ticks.map(|ticks| ticks * 10.0),
+            options.span,
+            primary.rss
+        );
+    }
+}
+
+#[derive(Default)]
+struct Primary {
+    ticks: Samples,
+    rss: Samples,
+}
+
+fn report(setups: &[Setup], measured: &[Vec<Measured>]) {
+    for (setup, results) in setups.iter().zip(measured) {
+        let of = |value: fn(&Measured) -> f64| results.iter().map(value).collect::<Samples>();
+        let errors: u64 = results.iter().map(|m| m.errors).sum();
+        println!(
+            "  {:<28} {:>24}/s   p50 {} ms   p99 {} ms   errors {errors}",
+            setup.name(),
+            of(|m| m.per_second).to_string(),
+            of(|m| m.p50_ms),
+            of(|m| m.p99_ms),
+        );
+    }
+    for (index, setup) in setups.iter().enumerate().skip(1) {
+        let pairs = measured[index].iter().zip(&measured[0]);
+        let ratios: Samples = pairs.map(|(one, bare)| one.per_second / bare.per_second).collect();
+        println!("  {} / {}: {ratios}", setup.name(), setups[0].name());
+    }
+}

@@ -1,0 +1,176 @@
+//! The ways to run two copies of one server on one port.
+
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use socket2::{Domain, Socket, Type};
+use tests::{Home, Port, fixtures, http, run, stage, wait_until};
+
+/// Which server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Server {
+    Node,
+    Go,
+}
+
+/// Who runs the two copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Setup {
+    /// Nobody: each has a socket of its own in one SO_REUSEPORT group.
+    Bare,
+    /// The supervisor.
+    Ours,
+    /// PM2 in cluster mode.
+    Pm2,
+}
+
+/// A server with everything it needs, ready to be started in each way.
+pub(crate) struct Plan {
+    pub(crate) server: Server,
+    supervisor: String,
+    program: String,
+    script: String,
+    pm2: Option<PathBuf>,
+}
+
+/// Two copies that run. They end when this is dropped.
+pub(crate) struct Running {
+    home: Home,
+    port: Port,
+    setup: Setup,
+    children: Vec<run::Running>,
+}
+
+impl Setup {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "(a) SO_REUSEPORT by hand",
+            Self::Ours => "(b) supervisor",
+            Self::Pm2 => "(c) PM2 cluster mode",
+        }
+    }
+}
+
+impl Plan {
+    pub(crate) fn new(server: Server, supervisor: &str) -> Option<Self> {
+        let (program, script, pm2) = match server {
+            Server::Node => (fixtures::need("node")?, fixtures::file("bench/server.js"), pm2()),
+            Server::Go => (fixtures::go("bench/server.go")?, String::new(), None),
+        };
+        Some(Self { server, supervisor: supervisor.to_owned(), program, script, pm2 })
+    }
+
+    /// Those that can be had here.
+    pub(crate) fn setups(&self) -> Vec<Setup> {
+        let mut setups = vec![Setup::Bare, Setup::Ours];
+        setups.extend(self.pm2.is_some().then_some(Setup::Pm2));
+        setups
+    }
+
+    /// Starts two copies and waits until both answer.
+    pub(crate) fn start(&self, setup: Setup) -> Running {
+        let home = Home::new(&self.supervisor);
+        let mut running = Running { home, port: Port::new(), setup, children: Vec::new() };
+        match (setup, self.server) {
+            (Setup::Bare, Server::Go) => self.bare_go(&mut running),
+            (Setup::Bare, Server::Node) => self.bare_node(&mut running),
+            (Setup::Ours, _) => self.ours(&running),
+            (Setup::Pm2, _) => self.pm2(&running),
+        }
+        running.wait_for_both();
+        running
+    }
+
+    fn bare_go(&self, running: &mut Running) {
+        for _ in 0..2 {
+            let mut command = running.home.command_of(&self.program);
+            command.arg("-reuseport").arg(running.port.to_string());
+            running.children.push(run::spawn(&mut command, running.home.path()));
+        }
+    }
+
+    /// Older Nodes cannot set SO_REUSEPORT, so each inherits a socket that has it.
+    fn bare_node(&self, running: &mut Running) {
+        for _ in 0..2 {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+            socket.set_reuse_port(true).expect("set SO_REUSEPORT");
+            socket.set_reuse_address(true).expect("set SO_REUSEADDR");
+            socket.bind(&running.port.v4().into()).expect("bind");
+            fcntl(&socket, FcntlArg::F_SETFD(FdFlag::empty())).expect("let the fd be inherited");
+            let mut command = running.home.command_of(&self.program);
+            command.arg(&self.script).env("FD", socket.as_raw_fd().to_string());
+            running.children.push(run::spawn(&mut command, running.home.path()));
+            // Dropped here: the next child does not inherit it, and it ends with this one.
+        }
+    }
+
+    fn ours(&self, running: &Running) {
+        let port = running.port.to_string();
+        let variable = format!("PORT={port}");
+        let (program, script) = (self.program.as_str(), self.script.as_str());
+        match self.server {
+            Server::Node => {
+                let options = ["-i", "2", "--env", &variable];
+                running.home.start("bench", &options, &[program, script]).ok();
+            }
+            Server::Go => {
+                running.home.start("bench", &["-i", "2"], &[program, &port]).ok();
+            }
+        }
+    }
+
+    fn pm2(&self, running: &Running) {
+        let pm2 = self.pm2.as_ref().expect("planned only where it is installed");
+        let mut command = running.home.command_of(&self.program);
+        command
+            .arg(pm2)
+            .args(["start", &self.script, "-i", "2", "--name", "bench"])
+            .env("PM2_HOME", running.home.path().join("pm2"))
+            .env("PORT", running.port.to_string());
+        run::spawn(&mut command, running.home.path()).end(Duration::from_secs(60)).ok();
+    }
+}
+
+impl Running {
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.port.v4()
+    }
+
+    /// Our primary.
+    pub(crate) fn primary(&self) -> Option<u32> {
+        (self.setup == Setup::Ours).then(|| self.home.app("bench").primary_pid)
+    }
+
+    fn wait_for_both(&self) {
+        let mut pids = std::collections::BTreeSet::new();
+        wait_until("both copies to answer", Duration::from_secs(30), || {
+            for _ in 0..20 {
+                let answer = http::get(self.address(), Duration::from_secs(5)).ok()?;
+                pids.insert(answer.pid()?);
+            }
+            (pids.len() == 2).then_some(())
+        });
+    }
+}
+
+/// Where PM2's program is; installed once, by npm.
+fn pm2() -> Option<PathBuf> {
+    let folder = stage::root().join("pm2");
+    let program = folder.join("node_modules/pm2/bin/pm2");
+    if !program.exists() {
+        let npm = fixtures::need("npm")?;
+        stage::make_folder(&folder);
+        let mut command = Command::new(npm);
+        command.args(["install", "--no-audit", "--no-fund", "--prefix"]).arg(&folder).arg("pm2");
+        let outcome = run::spawn(&mut command, &folder).end(Duration::from_secs(300));
+        if outcome.code != Some(0) {
+            eprintln!("SKIPPED: PM2 cannot be installed here: {}", outcome.stderr.trim());
+            return None;
+        }
+    }
+    Some(program)
+}

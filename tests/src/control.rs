@@ -1,0 +1,88 @@
+//! A small client of an app's control socket: one request and its final answer, or the notices
+//! one after the other, each with a deadline.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use ipc::control::{AppStatus, Notice, NoticeKind, Reply, Request};
+use ipc::lines::{LineReader, to_line};
+
+/// One connection.
+#[derive(Debug)]
+pub struct Control {
+    stream: UnixStream,
+    reader: LineReader,
+    /// Notices that came before the final answer.
+    pub notices: Vec<Notice>,
+}
+
+impl Control {
+    /// Connects and asks.
+    pub fn ask(socket: &Path, request: &Request) -> Self {
+        let mut stream = UnixStream::connect(socket)
+            .unwrap_or_else(|e| panic!("connect to {}: {e}", socket.display()));
+        stream.write_all(&to_line(request).expect("a request is JSON")).expect("send a request");
+        Self { stream, reader: LineReader::default(), notices: Vec::new() }
+    }
+
+    /// The final answer.
+    pub fn answer(&mut self, limit: Duration) -> Reply {
+        let end = Instant::now() + limit;
+        loop {
+            match self.next(end) {
+                Some(Reply::Notice(notice)) => self.notices.push(notice),
+                Some(reply) => return reply,
+                None => panic!("no final answer within {limit:?}; notices: {:#?}", self.notices),
+            }
+        }
+    }
+
+    /// The next notice of a subscription; `None`: none came in time, or the primary is gone.
+    pub fn notice(&mut self, limit: Duration) -> Option<Notice> {
+        match self.next(Instant::now() + limit)? {
+            Reply::Notice(notice) => Some(notice),
+            other => panic!("a subscription answered {other:?}"),
+        }
+    }
+
+    /// The next notice of one kind; panics if none comes in time.
+    pub fn notice_of(&mut self, kind: NoticeKind, limit: Duration) -> Notice {
+        let end = Instant::now() + limit;
+        let mut others = Vec::new();
+        while let Some(notice) = self.notice(end.saturating_duration_since(Instant::now())) {
+            if notice.event == kind {
+                return notice;
+            }
+            others.push(notice.message);
+        }
+        panic!("no {kind:?} within {limit:?}, but: {others:#?}");
+    }
+
+    fn next(&mut self, end: Instant) -> Option<Reply> {
+        let mut bytes = [0; 16 << 10];
+        loop {
+            if let Some(reply) = self.reader.next_message().expect("the primary speaks JSON lines")
+            {
+                return Some(reply);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            self.stream
+                .set_read_timeout(Some(left.max(Duration::from_millis(1))))
+                .expect("set a timeout");
+            match self.stream.read(&mut bytes) {
+                Ok(0) | Err(_) => return None,
+                Ok(n) => self.reader.push(&bytes[..n]),
+            }
+        }
+    }
+}
+
+/// The status by one question.
+pub fn status(socket: &Path) -> AppStatus {
+    match Control::ask(socket, &Request::Status).answer(Duration::from_secs(10)) {
+        Reply::Status(status) => *status,
+        other => panic!("asked for the status, got {other:?}"),
+    }
+}

@@ -1,0 +1,131 @@
+//! Other processes, as /proc shows them. A process that vanishes while it is looked at is simply
+//! not there.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+
+/// One process.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// Its id.
+    pub pid: u32,
+    /// Its parent.
+    pub parent: u32,
+    /// Its process group.
+    pub group: u32,
+    /// `R`, `S`, `Z`…
+    pub state: char,
+    /// User and system time, in clock ticks (1/100 s).
+    pub ticks: u64,
+    /// Its short name.
+    pub name: String,
+}
+
+/// The process with this id, unless it is gone. A zombie counts.
+pub fn get(pid: u32) -> Option<Process> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (head, tail) = stat.rsplit_once(')')?;
+    let (_, name) = head.split_once('(')?;
+    let fields: Vec<&str> = tail.split_whitespace().collect();
+    Some(Process {
+        pid,
+        state: fields.first()?.chars().next()?,
+        parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
+        ticks: fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?,
+        name: name.to_owned(),
+    })
+}
+
+/// Every process.
+pub fn all() -> Vec<Process> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(get)
+        .collect()
+}
+
+/// Whether it runs (a zombie does not).
+pub fn is_alive(pid: u32) -> bool {
+    get(pid).is_some_and(|p| p.state != 'Z')
+}
+
+/// Every live process that was started from this home: it has the home in its environment or as
+/// its folder, or descends from such a one, or is in the process group of one.
+pub fn of_home(home: &Path) -> Vec<Process> {
+    let mut rest: Vec<Process> =
+        all().into_iter().filter(|p| p.state != 'Z' && p.pid != std::process::id()).collect();
+    let mut found: Vec<Process> = rest.extract_if(.., |p| is_marked(p.pid, home)).collect();
+    let own_group = get(std::process::id()).map_or(0, |p| p.group);
+    loop {
+        let pids: HashSet<u32> = found.iter().map(|p| p.pid).collect();
+        let groups: HashSet<u32> =
+            found.iter().map(|p| p.group).filter(|g| *g != own_group).collect();
+        let before = found.len();
+        found
+            .extend(rest.extract_if(.., |p| pids.contains(&p.parent) || groups.contains(&p.group)));
+        if found.len() == before {
+            return found;
+        }
+    }
+}
+
+fn is_marked(pid: u32, home: &Path) -> bool {
+    if fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(home)) {
+        return true;
+    }
+    let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else { return false };
+    let home = home.as_os_str().as_encoded_bytes();
+    environ.split(|b| *b == 0).any(|entry| {
+        [b"SUPERVISOR_HOME=".as_slice(), b"SUPERVISOR_TEST_HOME="]
+            .iter()
+            .any(|key| entry.strip_prefix(*key) == Some(home))
+    })
+}
+
+/// Sends a signal; a process that is gone already is fine.
+pub fn kill(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).expect("a pid fits");
+    assert!(pid > 1, "will not signal pid {pid}");
+    match signal::kill(Pid::from_raw(pid), signal) {
+        Ok(()) | Err(nix::errno::Errno::ESRCH) => {}
+        Err(e) => panic!("send {signal} to {pid}: {e}"),
+    }
+}
+
+/// User and system time, in clock ticks.
+pub fn ticks(pid: u32) -> u64 {
+    get(pid).unwrap_or_else(|| panic!("process {pid} is gone")).ticks
+}
+
+/// Resident memory in KiB.
+pub fn rss_kib(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))
+        .unwrap_or_else(|e| panic!("read the memory of {pid}: {e}"));
+    status
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse().ok()
+        })
+        .unwrap_or_else(|| panic!("no VmRSS of {pid}"))
+}
+
+/// What its file descriptors point to, by number.
+pub fn fds(pid: u32) -> Vec<(u32, String)> {
+    let folder = format!("/proc/{pid}/fd");
+    let mut fds: Vec<(u32, String)> = fs::read_dir(&folder)
+        .unwrap_or_else(|e| panic!("read {folder}: {e}"))
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let target = fs::read_link(entry.path()).ok()?;
+            Some((entry.file_name().to_str()?.parse().ok()?, target.display().to_string()))
+        })
+        .collect();
+    fds.sort();
+    fds
+}

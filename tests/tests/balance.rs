@@ -1,0 +1,85 @@
+//! Which worker gets a connection: sticky keeps a client in its slot through reloads and, mostly,
+//! through scaling; hash spreads; shared leaves it to the workers.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use tests::http::Connection;
+use tests::{Home, Load, Port, fixtures};
+
+const SOON: Duration = Duration::from_secs(10);
+const CLIENTS: u8 = 120;
+
+fn start(options: &[&str]) -> Option<(Home, Port)> {
+    let (home, port) = (tests::home!(), Port::new());
+    let command = fixtures::pid_server(&port)?;
+    home.start("web", options, &command).ok();
+    Some((home, port))
+}
+
+/// The slot that answers each of many clients, which differ in their own address alone; asked
+/// twice, it must be the same one.
+#[track_caller]
+fn slots(home: &Home, port: &Port) -> BTreeMap<u8, u16> {
+    let of_pid: BTreeMap<u32, u16> =
+        home.app("web").workers.iter().filter_map(|w| Some((w.pid?, w.slot))).collect();
+    let ask = |client: u8| {
+        let own = IpAddr::V4(Ipv4Addr::new(127, 0, 1, client));
+        let answer = Connection::open_from(own, port.v4(), SOON).and_then(|mut c| c.get("/", true));
+        let pid = answer.expect("an answer").pid().expect("a pid");
+        of_pid[&pid]
+    };
+    let first: BTreeMap<u8, u16> = (1..=CLIENTS).map(|client| (client, ask(client))).collect();
+    let again: BTreeMap<u8, u16> = (1..=CLIENTS).map(|client| (client, ask(client))).collect();
+    assert_eq!(first, again, "a client changed its slot for no reason");
+    first
+}
+
+fn moved(before: &BTreeMap<u8, u16>, after: &BTreeMap<u8, u16>) -> usize {
+    before.iter().filter(|(client, slot)| after[client] != **slot).count()
+}
+
+#[test]
+fn sticky_keeps_clients_through_reloads_and_mostly_through_scaling() {
+    let options = ["-i", "3", "--balance", "sticky", "--min-uptime", "300ms"];
+    let Some((home, port)) = start(&options) else { return };
+    let before = slots(&home, &port);
+    for slot in 0..3 {
+        let count = before.values().filter(|s| **s == slot).count();
+        assert!((15..=75).contains(&count), "slot {slot} has {count} of {CLIENTS}");
+    }
+    home.run(&["reload", "web"]).ok();
+    assert_eq!(moved(&before, &slots(&home, &port)), 0, "a reload moves nobody");
+    home.run(&["scale", "web", "4"]).ok();
+    let after = slots(&home, &port);
+    let count = moved(&before, &after);
+    println!("scaling from 3 to 4 moved {count} of {CLIENTS} clients");
+    assert!((10..=55).contains(&count), "about a quarter should move, not {count}");
+    home.run(&["scale", "web", "3"]).ok();
+    assert_eq!(moved(&before, &slots(&home, &port)), 0, "and back");
+}
+
+#[test]
+fn hash_spreads_connections_evenly() {
+    let Some((_home, port)) = start(&["-i", "4", "--balance", "hash"]) else { return };
+    let mut load = Load::new(port.v4());
+    load.requests = 2000;
+    let tally = load.run().nothing_lost("hash");
+    assert_eq!(tally.by_pid.len(), 4);
+    assert!(tally.by_pid.values().all(|n| (300..=700).contains(n)), "{tally}");
+}
+
+#[test]
+fn shared_is_reloaded_without_loss() {
+    let _alone = tests::alone();
+    let options = ["-i", "2", "--balance", "shared", "--min-uptime", "300ms"];
+    let Some((home, port)) = start(&options) else { return };
+    let load = Load::new(port.v4()).start();
+    load.warm(100);
+    for _ in 0..3 {
+        home.run(&["reload", "web"]).ok();
+    }
+    let tally = load.stop().nothing_lost("shared");
+    assert!(tally.by_pid.len() >= 4, "{tally}");
+}

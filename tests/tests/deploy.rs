@@ -1,0 +1,88 @@
+//! A bad deploy is a non-event: the old generation serves throughout, the command exits with 4 and
+//! says why, with the last lines of the program that failed.
+
+use std::time::{Duration, Instant};
+
+use ipc::control::Status;
+use tests::fixtures::Deploys;
+use tests::{Load, Port};
+
+/// Deploys `script` over a good version, under load; `says`: what must be on stderr.
+fn a_non_event(script: &str, says: &[&str]) {
+    let _alone = tests::alone();
+    let (home, port, other) = (tests::home!(), Port::new(), Port::new());
+    let mut deploys = Deploys::new(&home);
+    deploys.put("good", "pid_server.py");
+    let Some(command) = deploys.command(&[&port]) else { return };
+    let other = format!("OTHER_PORT={other}");
+    home.start("web", &["-i", "2", "--ready-timeout", "4s", "--env", &other], &command).ok();
+    let before = home.app("web");
+
+    let load = Load::new(port.v4()).start();
+    load.warm(100);
+    deploys.put("bad", script);
+    let begun = Instant::now();
+    home.run(&["reload", "web"]).code(4).says(says);
+    println!("{script}: refused after {:.1?}", begun.elapsed());
+    load.warm(load.so_far().ok + 100);
+    let tally = load.stop().nothing_lost(script);
+    assert_eq!(tally.by_version.get("good"), Some(&tally.ok), "only the old code serves: {tally}");
+
+    let [after] = home.list().try_into().expect("one app");
+    assert_eq!((after.status, after.ready, after.wanted), (Status::Ready, 2, 2), "{after:#?}");
+    assert!(after.last_reload.is_some(), "list says how the reload ended: {after:#?}");
+    for (old, new) in before.workers.iter().zip(&after.workers) {
+        assert_eq!((old.pid, old.generation), (new.pid, new.generation), "{after:#?}");
+    }
+
+    // And a good one afterwards is deployed as if nothing had been.
+    deploys.put("better", "pid_server.py");
+    home.run(&["reload", "web"]).ok();
+    let answer = tests::http::get(port.v4(), Duration::from_secs(5)).expect("an answer");
+    assert_eq!(answer.value("version"), Some("better"));
+}
+
+#[test]
+fn code_that_exits() {
+    a_non_event("exits.py", &["exit code 1", "cannot find the database"]);
+}
+
+#[test]
+fn code_that_throws_at_once() {
+    a_non_event("throws.py", &["exit code 1", "RuntimeError: broken by design"]);
+}
+
+#[test]
+fn code_that_never_listens() {
+    a_non_event("never_listens.py", &["not ready", "still warming up"]);
+}
+
+#[test]
+fn code_that_listens_on_another_port() {
+    a_non_event("other_port.py", &["127.0.0.1:"]);
+}
+
+#[test]
+fn code_that_crashes_200_ms_after_listening() {
+    a_non_event("crashes_late.py", &["exit code 3", "late and fatal"]);
+}
+
+#[test]
+fn a_good_deploy_serves_the_new_code() {
+    let _alone = tests::alone();
+    let (home, port) = (tests::home!(), Port::new());
+    let mut deploys = Deploys::new(&home);
+    deploys.put("one", "pid_server.py");
+    let Some(command) = deploys.command(&[&port]) else { return };
+    home.start("web", &["-i", "2"], &command).ok();
+    let load = Load::new(port.v4()).start();
+    load.warm(100);
+    deploys.put("two", "pid_server.py");
+    home.run(&["reload", "web"]).ok();
+    let before = load.so_far();
+    load.warm(before.ok + 200);
+    let tally = load.stop().nothing_lost("a good deploy");
+    let served = |version: &str| tally.by_version.get(version).copied().unwrap_or(0);
+    assert!(served("one") > 0 && served("two") >= 150, "{tally}");
+    assert_eq!(tally.by_pid.len(), 4, "{tally}");
+}

@@ -1,0 +1,83 @@
+//! What the primary holds is flat: file descriptors and memory over many reloads and over a storm
+//! of connections. By default as many as fit into a minute; FLAT_FULL=1 for 500 reloads and
+//! 200,000 connections.
+
+use std::time::{Duration, Instant};
+
+use tests::wait::let_pass;
+use tests::{Home, Load, Port, process};
+
+/// Above this much growth it is not flat, in KiB. Allocators round up.
+const GROWTH: u64 = 512;
+
+fn full() -> bool {
+    std::env::var_os("FLAT_FULL").is_some_and(|value| value == "1")
+}
+
+/// What the primary holds now: the number of its file descriptors, and its memory in KiB. The
+/// least of some looks, since our own question for its pid may not have been closed yet.
+fn held(home: &Home, name: &str) -> (usize, u64) {
+    let primary = home.app(name).primary_pid;
+    let looks = (0..20).map(|_| {
+        let_pass(Duration::from_millis(10));
+        process::fds(primary).len()
+    });
+    (looks.min().expect("some looks"), process::rss_kib(primary))
+}
+
+fn check(home: &Home, name: &str, what: &str, before: (usize, u64)) {
+    let after = held(home, name);
+    println!("{what}: fds {} → {}, RSS {} → {} KiB", before.0, after.0, before.1, after.1);
+    let fds = process::fds(home.app(name).primary_pid);
+    assert_eq!(before.0, after.0, "{what}: file descriptors leak: {fds:#?}");
+    assert!(after.1 <= before.1 + GROWTH, "{what}: memory grows");
+}
+
+#[test]
+fn over_many_reloads() {
+    let _alone = tests::alone();
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(command) = tests::fixtures::Kind::Rust.command(&home, port.number()) else { return };
+    home.start("web", &["-i", "2", "--min-uptime", "10ms"], &command).ok();
+    // The first ones fill what is filled once: buffers, the tables of the allocator.
+    for _ in 0..10 {
+        home.run(&["reload", "web"]).ok();
+    }
+    let before = held(&home, "web");
+    let (wanted, begun) = (if full() { 500 } else { 200 }, Instant::now());
+    let mut count = 0;
+    while count < wanted && (full() || begun.elapsed() < Duration::from_secs(45)) {
+        home.run(&["reload", "web"]).ok();
+        count += 1;
+    }
+    assert!(count >= 30, "only {count} reloads in {:?}", begun.elapsed());
+    let each = begun.elapsed() / count;
+    check(&home, "web", &format!("{count} reloads, {each:.1?} each"), before);
+}
+
+#[test]
+fn over_a_storm_of_connections() {
+    let _alone = tests::alone();
+    let (home, port) = (tests::home!(), Port::new());
+    home.demo(port.number()).ok();
+    let storm = |requests, at_most| {
+        let mut load = Load::new(port.v4());
+        load.requests = requests;
+        load.at_most = at_most;
+        load.run()
+    };
+    storm(2000, Duration::from_secs(30)).nothing_lost("warming up");
+    let before = held(&home, "demo");
+    let primary = home.app("demo").primary_pid;
+    let ticks = process::ticks(primary);
+    let (requests, at_most) = match (full(), cfg!(debug_assertions)) {
+        (true, _) => (200_000, Duration::from_secs(600)),
+        (false, false) => (200_000, Duration::from_secs(60)),
+        (false, true) => (50_000, Duration::from_secs(60)),
+    };
+    let tally = storm(requests, at_most).nothing_lost("a storm of connections");
+    let ticks = process::ticks(primary) - ticks;
+    check(&home, "demo", &format!("{} connections", tally.ok), before);
+    println!("the primary's own CPU meanwhile: {ticks} ticks of 10 ms in {:.1?}", tally.took);
+    assert!(ticks <= 1 + tally.took.as_secs() * 2, "connections cost the primary CPU");
+}
