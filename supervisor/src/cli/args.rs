@@ -3,14 +3,16 @@
 //! Values are read by the same functions as those of a configuration file. What is well-formed but
 //! makes no sense is refused later, by the verb.
 
+mod words;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use config::spec::{AddressPattern, Balance, Engine, Instances, ListenSpec, ReadyRule, RestartOn};
 
 use super::values::{instances, listen, pattern};
+use words::{BALANCES, ENGINES, READY_RULES, RESTARTS, signal, words};
 
 const AFTER: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration wrong, 3 no such app, \
     4 rolled back, 5 timed out, 6 not permitted.\n\
@@ -107,10 +109,11 @@ pub(crate) struct StartArgs {
     /// Stay in the foreground and print what the workers write.
     #[arg(long, conflicts_with_all = ["no_wait", "timeout", "json"])]
     pub(crate) foreground: bool,
-    #[command(flatten)]
-    pub(crate) app: AppOptions,
+    // Before the options of the app, whose heading holds for all that follow.
     #[command(flatten)]
     pub(crate) waiting: Waiting,
+    #[command(flatten)]
+    pub(crate) app: AppOptions,
 }
 
 /// What can be said about an app on the command line.
@@ -123,18 +126,18 @@ pub(crate) struct AppOptions {
     /// The app's name. Default: after the file or the command.
     #[arg(short, long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// Open this address and lend it to the workers (LISTEN_FDS). HOST:PORT, :PORT or unix:/PATH.
-    /// Not needed for programs that listen by themselves. May be repeated.
+    /// Open this address and lend it to the workers (LISTEN_FDS): PORT, IP:PORT, [IPV6]:PORT or
+    /// unix:/PATH. Not needed for programs that listen by themselves. May be repeated.
     #[arg(short, long, value_name = "[NAME=]ADDR", value_parser = listen)]
     pub(crate) listen: Vec<ListenSpec>,
-    /// Who gets a connection.
+    /// Who gets a connection. Default: hash.
     #[arg(long, value_name = "HOW", value_parser = words(&BALANCES))]
     pub(crate) balance: Option<Balance>,
-    /// What carries the balance out.
+    /// What carries the balance out. Default: auto.
     #[arg(long, value_name = "ENGINE", value_parser = words(&ENGINES))]
     pub(crate) engine: Option<Engine>,
     /// Set a variable in the environment of the workers. May be repeated.
-    #[arg(short, long, value_name = "KEY=VALUE", value_parser = variable)]
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = config::environment::pair)]
     pub(crate) env: Vec<(String, String)>,
     /// The folder that workers start in. Default: this one.
     #[arg(long, value_name = "DIR")]
@@ -211,7 +214,7 @@ pub(crate) struct ReloadArgs {
     #[arg(value_name = "NAME", required = true)]
     pub(crate) names: Vec<String>,
     /// Set a variable in the environment of the new workers. May be repeated.
-    #[arg(short, long, value_name = "KEY=VALUE", value_parser = variable)]
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = config::environment::pair)]
     pub(crate) env: Vec<(String, String)>,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
@@ -371,61 +374,6 @@ pub(crate) struct DemoServerArgs {
     /// The address to listen on.
     #[arg(long, default_value = "127.0.0.1")]
     pub(crate) host: std::net::IpAddr,
-}
-
-/// A value that is written as one of a few words: the word, what it means, the help.
-type Words<T, const N: usize> = [(&'static str, T, &'static str); N];
-
-static BALANCES: Words<Balance, 5> = [
-    ("round-robin", Balance::RoundRobin, "each ready worker in turn"),
-    ("sticky", Balance::Sticky, "the same client address, the same worker"),
-    ("least-connections", Balance::LeastConnections, "the worker with the fewest connections"),
-    ("hash", Balance::Hash, "each connection is placed evenly by the kernel"),
-    ("shared", Balance::Shared, "one socket for all; whichever worker accepts first"),
-];
-
-static ENGINES: Words<Engine, 3> = [
-    ("auto", Engine::Auto, "kernel where it can, else primary"),
-    ("kernel", Engine::Kernel, "no connection passes through the primary"),
-    ("primary", Engine::Primary, "the primary accepts and hands over"),
-];
-
-static READY_RULES: Words<ReadyRule, 4> = [
-    ("auto", ReadyRule::Auto, "it listens on what its predecessor served"),
-    ("listen", ReadyRule::Listen, "like auto, and never to listen is a failure"),
-    ("notify", ReadyRule::Notify, "it says READY=1 on NOTIFY_SOCKET"),
-    ("uptime", ReadyRule::Uptime, "it has lived for min-uptime"),
-];
-
-static RESTARTS: Words<RestartOn, 3> = [
-    ("always", RestartOn::Always, "every one"),
-    ("on-failure", RestartOn::Failure, "an exit code other than 0, or a signal"),
-    ("never", RestartOn::Never, "none"),
-];
-
-fn words<T, const N: usize>(table: &'static Words<T, N>) -> impl TypedValueParser<Value = T>
-where
-    T: Copy + Send + Sync + 'static,
-{
-    let known = table.iter().map(|(word, _, help)| PossibleValue::new(*word).help(*help));
-    PossibleValuesParser::new(known).try_map(|text| {
-        let found = table.iter().find(|(word, _, _)| *word == text);
-        found.map(|(_, value, _)| *value).ok_or("not one of the known words")
-    })
-}
-
-fn variable(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() && !value.contains('\0') && !key.contains('\0') => {
-            Ok((key.to_owned(), value.to_owned()))
-        }
-        _ => Err("write KEY=VALUE".to_owned()),
-    }
-}
-
-fn signal(text: &str) -> Result<i32, String> {
-    config::signal::number(text)
-        .ok_or_else(|| "no such signal: write a name such as TERM, or a number 1 to 64".to_owned())
 }
 
 #[cfg(test)]

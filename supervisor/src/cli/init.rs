@@ -37,6 +37,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn it_can_be_read() {
+        let cpus = config::instances::Cpus::read();
+        let specs = config::parse(TEMPLATE, Path::new("/srv/supervisor.toml"), &cpus).unwrap();
+        assert_eq!((specs[0].name.as_str(), specs[0].wanted), ("web", 2));
+        // What is commented out is allowed as well; examples of other apps and ways aside.
+        let lines = TEMPLATE.lines().map(|line| match line.strip_prefix("# ") {
+            Some(rest) if rest.contains(" = ") && !rest.starts_with("script") => rest,
+            _ => line,
+        });
+        let all: Vec<&str> = lines.take_while(|line| !line.contains("[app.api]")).collect();
+        config::parse(&all.join("\n"), Path::new("/srv/supervisor.toml"), &cpus).unwrap();
+    }
+
+    #[test]
     fn it_is_written_once() {
         let dir = tempfile::tempdir().unwrap();
         let args = InitArgs { file: dir.path().join("supervisor.toml") };

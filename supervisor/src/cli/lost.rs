@@ -76,12 +76,10 @@ impl Lost {
             }
         }
         home.remove_leftovers(name, &held)?;
-        Ok(match (living.len(), killed) {
-            (count, 0) => format!("deleted; {count} workers without a primary were stopped"),
-            (count, killed) => format!(
-                "deleted; {count} workers without a primary were stopped, {killed} of them killed"
-            ),
-        })
+        let count = living.len();
+        let workers = if count == 1 { "1 worker".to_owned() } else { format!("{count} workers") };
+        let killed = if killed == 0 { String::new() } else { format!(", {killed} of them killed") };
+        Ok(format!("deleted; {workers} without a primary stopped{killed}"))
     }
 }
 
@@ -164,7 +162,7 @@ mod tests {
         let reaper = std::thread::spawn(move || child.wait().unwrap());
         let message = lost.end(&home, "web").unwrap();
         assert_eq!(reaper.join().unwrap().signal(), Some(15));
-        assert!(message.contains("1 workers") && !message.contains("killed"), "{message}");
+        assert!(message.contains("1 worker ") && !message.contains("killed"), "{message}");
         assert!(home.apps().unwrap().is_empty());
     }
 

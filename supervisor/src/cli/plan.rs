@@ -44,7 +44,8 @@ pub(crate) fn plan(args: &StartArgs, here: &Path, known: &[String]) -> Result<Pl
         if path.extension().is_some_and(|ending| ending == "toml") {
             return from_file(args, &path);
         }
-        let mut command = command::for_file(&path).map_err(|error| Failure::usage(error.to_string()))?;
+        let mut command =
+            command::for_file(&path).map_err(|error| Failure::usage(error.to_string()))?;
         command.extend(args.target[1..].iter().chain(&args.rest).cloned());
         return launch(command, std::slice::from_ref(first));
     }
@@ -181,7 +182,11 @@ fn check(spec: &AppSpec) -> Result<(), Failure> {
     let mut faults = config::sense::contradictions(spec);
     faults.extend(config::sense::missing_here(spec));
     match faults.first() {
-        Some(fault) => Err(Failure::usage(format!("{name}: {}", fault.message))),
+        Some(fault) => Err(Failure::new(
+            // A program that is not there may be built in a moment: nothing is wrong with the words.
+            if fault.key == "command" { Exit::Failed } else { Exit::Usage },
+            format!("{name}: {}", fault.message),
+        )),
         None => Ok(()),
     }
 }

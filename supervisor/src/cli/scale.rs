@@ -32,7 +32,8 @@ fn parse(text: &str) -> Result<Change, Failure> {
         })?;
         return Ok(Change::By(if text.starts_with('-') { -by } else { by }));
     }
-    let asked = super::values::instances(text).map_err(Failure::usage)?;
+    let asked = super::values::instances(text)
+        .map_err(|reason| Failure::usage(format!("cannot scale to \"{text}\": {reason}")))?;
     let resolved = asked.resolve(&config::instances::Cpus::read());
     Ok(Change::To { wanted: resolved.count, because: resolved.because })
 }

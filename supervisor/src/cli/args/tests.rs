@@ -1,3 +1,5 @@
+//! Tests of the definitions: a table of argument lists and what each means.
+
 use super::*;
 use clap::CommandFactory;
 use config::spec::ListenAddress;

@@ -1,14 +1,20 @@
+//! Tests of what "start" makes of its arguments in a folder.
+
 use super::*;
 use crate::cli::args::{Cli, Verb};
 use clap::Parser;
 use config::spec::{Instances, RestartOn};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-/// What `argv` means in a folder with the files `app.js` and `run`.
+/// What `argv` means in a folder with the files `app.sh` and `run`.
 fn planned(argv: &[&str], known: &[&str]) -> Result<Plan, Failure> {
     let dir = tempfile::tempdir().unwrap();
-    for file in ["app.js", "run"] {
-        std::fs::write(dir.path().join(file), "").unwrap();
+    for file in ["app.sh", "run"] {
+        let path = dir.path().join(file);
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
     }
     let argv = [&["supervisor", "start"], argv].concat();
     let Verb::Start(args) = Cli::try_parse_from(argv).unwrap().verb else { panic!() };
@@ -25,9 +31,9 @@ fn spec(argv: &[&str]) -> AppSpec {
 
 #[test]
 fn a_command_is_taken_as_it_is() {
-    let spec = spec(&["-i", "3", "--", "/bin/server", "--port", "1"]);
-    assert_eq!(spec.command, ["/bin/server", "--port", "1"]);
-    assert_eq!((spec.name.as_str(), spec.wanted), ("server", 3));
+    let spec = spec(&["-i", "3", "--", "/bin/true", "--port", "1"]);
+    assert_eq!(spec.command, ["/bin/true", "--port", "1"]);
+    assert_eq!((spec.name.as_str(), spec.wanted), ("true", 3));
     assert_eq!(spec.instances, Instances::Count(3));
     assert!(spec.cwd.is_absolute());
     assert_eq!(spec.source, None);
@@ -35,8 +41,8 @@ fn a_command_is_taken_as_it_is() {
 
 #[test]
 fn a_file_gets_its_interpreter_and_arguments() {
-    let spec = spec(&["app.js", "a", "--", "--port", "3"]);
-    assert_eq!(spec.command[0], "node");
+    let spec = spec(&["app.sh", "a", "--", "--port", "3"]);
+    assert_eq!(spec.command[0], "sh");
     assert!(Path::new(&spec.command[1]).is_absolute());
     assert_eq!(spec.command[2..], ["a", "--port", "3"]);
     assert_eq!((spec.name.as_str(), spec.wanted), ("app", 1));
@@ -86,11 +92,12 @@ fn what_is_refused_in_one_line() {
         (&["web"], "there is no file web and no app of that name"),
         (&["known", "-i", "2"], "is started as it was"),
         (&["known", "--", "x"], "there is no file known"),
-        (&["--name", "a/b", "--", "x"], "\"a/b\" cannot be a name"),
-        (&["--cwd", "/nowhere", "--", "x"], "there is no folder /nowhere"),
-        (&["--user", "nobody-such", "--", "x"], "there is no user \"nobody-such\""),
-        (&["-l", "127.0.0.1:1", "-l", "b=127.0.0.1:1", "--", "x"], "is named twice"),
-        (&["-l", "a=127.0.0.1:1", "-l", "a=127.0.0.1:2", "--", "x"], "two addresses are called"),
+        (&["--name", "a/b", "--", "true"], "the name \"a/b\" contains \"/\""),
+        (&["--cwd", "/nowhere", "--", "true"], "cannot use cwd /nowhere"),
+        (&["--user", "nobody-such", "--", "true"], "there is no user \"nobody-such\""),
+        (&["-l", "127.0.0.1:1", "-l", "b=127.0.0.1:1", "--", "true"], "127.0.0.1:1"),
+        (&["-l", "a=127.0.0.1:1", "-l", "a=127.0.0.1:2", "--", "true"], "\"a\""),
+        (&["--no-intercept", "--ready", "listen", "--", "true"], "needs intercept"),
         (&["--", ""], "the command is empty"),
         (&["--name", "x", "--", ""], "the command is empty"),
     ] {
@@ -116,4 +123,39 @@ fn a_configuration_file_takes_no_options_of_an_app() {
         let failure = plan(&args, dir.path(), &[]).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage, "{argv:?}");
     }
+}
+
+#[test]
+fn a_missing_program_has_failed() {
+    let failure = planned(&["--", "no-such-program"], &[]).unwrap_err();
+    assert_eq!(failure.exit, Exit::Failed);
+    assert!(failure.reason.contains("\"no-such-program\" is in no folder"), "{}", failure.reason);
+}
+
+#[test]
+fn a_configuration_file_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let two = "[app.a]\ncommand = \"true\"\n[app.b]\ncommand = \"true\"\n";
+    std::fs::write(dir.path().join(CONFIG_FILE), two).unwrap();
+    let planned = |argv: &[&str]| {
+        let argv = [&["supervisor", "start"], argv].concat();
+        let Verb::Start(args) = Cli::try_parse_from(&argv).unwrap().verb else { panic!() };
+        plan(&args, dir.path(), &[])
+    };
+    let names = |argv: &[&str]| match planned(argv) {
+        Ok(Plan::Launch(specs)) => specs.into_iter().map(|spec| spec.name).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(names(&[]), ["a", "b"]);
+    assert_eq!(names(&["supervisor.toml", "--only", "b"]), ["b"]);
+    let Ok(Plan::Launch(specs)) = planned(&["--only", "a", "-e", "K=V"]) else { panic!() };
+    assert_eq!(specs[0].env["K"], "V");
+    assert_eq!(specs[0].source, Some(dir.path().join(CONFIG_FILE)));
+    assert!(planned(&["--only", "c"]).unwrap_err().reason.contains("it has a, b"));
+    assert!(planned(&["--foreground"]).unwrap_err().reason.contains("--only"));
+
+    std::fs::write(dir.path().join(CONFIG_FILE), "comand = \"true\"\n").unwrap();
+    let failure = planned(&[]).unwrap_err();
+    assert_eq!(failure.exit, Exit::Usage);
+    assert!(failure.reason.contains("supervisor.toml:1:1"), "{}", failure.reason);
 }

@@ -1,3 +1,5 @@
+//! Tests of the verbs against a primary in a thread.
+
 use super::*;
 use crate::cli::args::{ReloadArgs, StopArgs};
 use crate::cli::fake::{self, Fake, done};

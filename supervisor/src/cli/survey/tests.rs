@@ -1,3 +1,5 @@
+//! Tests of looking at apps that answer, hang, died or never were.
+
 use super::*;
 use crate::cli::exit::Exit;
 use crate::cli::fake::{self, Fake};
