@@ -34,12 +34,19 @@ pub(crate) fn ask(
         failure
     })?;
     match reply {
-        Reply::Done { message } => Ok(Said::new(message)),
+        Reply::Done { message } => Ok(Said::new(without_name(name, &message))),
         Reply::Failed { kind, reason, last_lines } => Err(refused(name, kind, &reason, last_lines)),
         Reply::Notice(_) | Reply::Status(_) | Reply::Spec(_) => Err(Failure::failed(format!(
             "the primary of {name} answered something that was not asked for"
         ))),
     }
+}
+
+/// A primary's sentence as it stands behind `NAME: `.
+fn without_name<'a>(name: &str, message: &'a str) -> &'a str {
+    let rest = message.strip_prefix(name);
+    rest.and_then(|rest| rest.strip_prefix(": ").or_else(|| rest.strip_prefix(" is ")))
+        .unwrap_or(message)
 }
 
 /// A primary's refusal, with the name of its app.
@@ -58,6 +65,13 @@ pub(crate) fn refused(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_is_said_once() {
+        assert_eq!(without_name("web", "web: 2 workers now"), "2 workers now");
+        assert_eq!(without_name("web", "web is stopped"), "stopped");
+        assert_eq!(without_name("web", "webs are fine"), "webs are fine");
+    }
 
     #[test]
     fn a_refusal_names_its_app_once() {

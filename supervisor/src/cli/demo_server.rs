@@ -37,9 +37,9 @@ pub(super) fn run(args: &DemoServerArgs) -> Result<Exit, Failure> {
 fn greeting() -> String {
     let variable = |name| std::env::var(name).unwrap_or_else(|_| "?".to_owned());
     format!(
-        "hello from slot {}, pid {}, generation {}\n",
-        variable("SUPERVISOR_SLOT"),
+        "pid={} slot={} generation={} says hello\n",
         std::process::id(),
+        variable("SUPERVISOR_SLOT"),
         variable("SUPERVISOR_GENERATION")
     )
 }
