@@ -6,6 +6,7 @@
 //! - `sys`: the kernel, the only unsafe code.
 
 mod cli;
+mod link;
 mod primary;
 mod sys;
 
