@@ -3,6 +3,7 @@
 const cluster = require('cluster');
 const fs = require('fs');
 const servers = {};
+let counted = 0;
 const reply = (message, handle) => process.send(message, handle);
 const report = (name) => (error) => reply({ name, error: error.code || String(error) });
 
@@ -54,10 +55,10 @@ const does = {
     reply({ echo: value });
   },
   count({ text }) {
-    does.counted = (does.counted || 0) + text.length;
+    counted += text.length;
   },
   counted() {
-    reply({ counted: does.counted || 0 });
+    reply({ counted });
   },
   busy({ ms }) {
     const end = Date.now() + ms;

@@ -268,7 +268,7 @@ mod scenario {
         assert!(!worker.query().2);
 
         // Exclusive: it binds by itself and asks nobody.
-        let (free, free_address) = listener_port();
+        let (free, free_address) = drive::listener();
         drop(free);
         let address = worker.ask(
             json!({"do": "listen", "kind": "http", "name": "own",
@@ -277,10 +277,6 @@ mod scenario {
         );
         assert_eq!(address["address"]["port"], free_address.port());
         assert_eq!(get(&mut TcpStream::connect(free_address).unwrap()), "1 own");
-    }
-
-    fn listener_port() -> (std::net::TcpListener, SocketAddr) {
-        drive::listener()
     }
 
     pub(super) fn unix_sockets_in_both_engines(node: &Path) {
