@@ -14,7 +14,7 @@
 //! it reads up to 64 KiB at a time and takes one descriptor for each read, and the kernel ends a
 //! read after the bytes a descriptor came with. But a read that ends *within* a `NODE_HANDLE` line
 //! may be followed by one that has the rest of it and the next such line; the next descriptor then
-//! belongs to the wrong line and the other is lost (seen with Node 18 to 24). So a further
+//! goes to the wrong line and a connection is lost (seen with Node 18, 20, 22 and 24). So a further
 //! descriptor is sent before the last is acknowledged only while everything the worker may not
 //! have read yet fits one read, and no packet was cut: [`out`] holds it back otherwise.
 
@@ -124,7 +124,8 @@ impl NodeLink {
 
     /// Kernel engine: the worker accepts on `fd` by itself. `data`: what the first worker that
     /// asked for this listener said there; none: this is the first. For TCP, unix and UDP alike.
-    /// `fd` must be non-blocking.
+    /// `fd` must be non-blocking, and have the port asked for, or Node takes it for "address in
+    /// use".
     pub(crate) fn reply_shared(
         &mut self,
         seq: u64,
@@ -148,8 +149,8 @@ impl NodeLink {
         Ok(())
     }
 
-    /// Primary engine: the worker waits for [`Self::newconn`]. `sockname`: the real address, which
-    /// must have the port asked for, or Node takes it for "address in use"; none for unix sockets.
+    /// Primary engine: the worker waits for [`Self::newconn`]. `sockname`: the real address, with
+    /// the port asked for as above; none for unix sockets.
     pub(crate) fn reply_round_robin(
         &mut self,
         seq: u64,
