@@ -6,6 +6,7 @@
 //! - `primary`: decides, pure;
 //! - `drive`: carries out, the only loop;
 //! - `limits`: every bound of the loop;
+//! - `link`: translates one worker protocol each, no sockets inside;
 //! - `sys`: the kernel, the only unsafe code.
 
 mod cli;
@@ -13,6 +14,7 @@ mod client;
 mod drive;
 mod home;
 mod limits;
+mod link;
 mod primary;
 mod sys;
 

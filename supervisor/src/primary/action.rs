@@ -42,8 +42,10 @@ pub(crate) enum Action {
     Release { worker: WorkerId },
     /// A final answer.
     Answer { client: ClientId, reply: Reply },
-    /// The client asked for the status or the spec; the drive completes what only it knows.
+    /// The final answer is the status; the drive completes what only it knows.
     AnswerStatus { client: ClientId },
+    /// The final answer is the spec that serves.
+    AnswerSpec { client: ClientId },
     /// From now on this client gets every notice.
     Subscribe { client: ClientId },
     /// Log it and tell every subscriber.

@@ -1,6 +1,303 @@
 //! Decides. Events in, actions out; no clock, no fd, no file, no log call inside.
+//!
+//! A step has two halves. First the event changes what it is about: one worker, one request. Then
+//! the primary settles: it looks at everything it knows and does what follows from it (the running
+//! job goes on, empty seats are filled, listeners are steered, who waits is answered). The second
+//! half does not ask what the event was, so nothing depends on the order in which news arrive.
+//!
+//! - `life`, `worker`, `drain`: one worker;
+//! - `slots`, `deaths`, `restart`: who serves, and what follows when they die;
+//! - `sockets`, `steering`: which socket is whose, and who gets connections;
+//! - `request`, `queue`: who may ask for what, and what must wait;
+//! - `start`, `rollout`, `rollback`, `scale`, `hard`, `stop`: the jobs;
+//! - `status`, `words`: what people are told.
+#![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use config::spec::AppSpec;
+use ipc::control::{Notice, Reply, Status};
+
+use action::Action;
+use event::{Cue, Event, OpenedListener};
+use hard::HardRestart;
+use ids::{ClientId, Generation, Slot, WorkerId};
+use life::Change;
+use queue::Pending;
+use restart::Dice;
+use rollout::Rollout;
+use scale::Scaling;
+use slots::SlotState;
+use sockets::Sockets;
+use start::Waiter;
+use steering::Crew;
+use stop::Stopping;
+use time::Time;
+use worker::{Plan, Worker};
 
 pub(crate) mod action;
+mod deaths;
+mod drain;
 pub(crate) mod event;
+mod hard;
 pub(crate) mod ids;
+mod life;
+mod queue;
+mod request;
+mod rescue;
+mod restart;
+mod rollback;
+mod rollout;
+mod scale;
+mod slots;
+mod sockets;
+mod start;
+mod status;
+mod steering;
+mod stop;
 pub(crate) mod time;
+mod words;
+mod worker;
+
+#[cfg(test)]
+mod scripts;
+#[cfg(test)]
+mod sim;
+
+/// Everything that is known and decided about one app.
+#[derive(Debug)]
+pub(crate) struct Primary {
+    /// What serves, or shall serve.
+    serving: Plan,
+    /// The highest generation there ever was.
+    newest: Generation,
+    phase: Phase,
+    /// What is being done to the slots as a whole; one thing at a time.
+    job: Option<Job>,
+    queue: VecDeque<Pending>,
+    waiters: Vec<Waiter>,
+    slots: BTreeMap<Slot, SlotState>,
+    workers: BTreeMap<WorkerId, Worker>,
+    next_worker: u64,
+    sockets: Sockets,
+    dice: Dice,
+    /// It is the first start, and no worker has been ready yet.
+    founding: bool,
+    /// Since the last start, the workers have not all been ready at once.
+    starting: bool,
+    /// When the listeners that nobody serves then are closed.
+    sweep_at: Option<Time>,
+    born: Option<Time>,
+    /// Restarts of all slots, those that are no more included.
+    restarts: u64,
+    last_reload: Option<String>,
+    /// The status that subscribers know.
+    announced: Option<Status>,
+}
+
+/// What the app as a whole is at.
+#[derive(Debug)]
+enum Phase {
+    /// `Action::OpenListeners` is under way; the workers come after.
+    Opening,
+    Running,
+    Stopping(Stopping),
+    Stopped,
+    /// `Action::Exit` was given; nothing matters any more.
+    Over,
+}
+
+/// Something that is done to the slots as a whole.
+#[derive(Debug)]
+enum Job {
+    Rollout(Rollout),
+    Scale(Scaling),
+    Hard(HardRestart),
+}
+
+/// One call of [`Primary::step`]: the time, and where the actions go.
+#[derive(Debug)]
+struct Step<'a> {
+    now: Time,
+    out: &'a mut Vec<Action>,
+}
+
+impl Primary {
+    /// An app that has not begun. `seed` decides nothing but the jitter of delays.
+    pub(crate) fn new(spec: Arc<AppSpec>, seed: u64) -> Self {
+        let first = Generation(1);
+        Self {
+            serving: Plan { generation: first, spec },
+            newest: first,
+            phase: Phase::Stopped,
+            job: None,
+            queue: VecDeque::new(),
+            waiters: Vec::new(),
+            slots: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            next_worker: 1,
+            sockets: Sockets::default(),
+            dice: Dice::new(seed),
+            founding: true,
+            starting: false,
+            sweep_at: None,
+            born: None,
+            restarts: 0,
+            last_reload: None,
+            announced: None,
+        }
+    }
+
+    /// Takes one event in and says what is to be done.
+    pub(crate) fn step(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
+        if matches!(self.phase, Phase::Over) {
+            return;
+        }
+        let step = &mut Step { now, out };
+        match event {
+            Event::Begin => {
+                self.born = Some(now);
+                self.start(self.serving.clone(), step);
+            }
+            Event::Turn => self.meet_deadlines(step),
+            Event::Request { client, request } => self.request(client, request, step),
+            Event::ClientGone { client } => self.forget(client),
+            Event::Signal(signal) => self.signal(signal, step),
+            Event::ListenersOpened { result } => self.listeners_opened(result, step),
+            Event::ListenerFound(opened) => self.open(opened, None, step),
+            Event::Worker { worker, cue } => self.cue(worker, cue, step),
+        }
+        self.settle(step);
+    }
+
+    /// When [`Event::Turn`] is due, if nothing else happens before.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        let workers = self.workers.values().filter_map(Worker::deadline);
+        let slots = self.slots.values().flat_map(SlotState::deadlines);
+        let waiters = self.waiters.iter().map(|waiter| waiter.until);
+        let job = self.job.as_ref().and_then(|job| match job {
+            Job::Rollout(rollout) => self.commit_at(rollout),
+            Job::Scale(scaling) => scaling.until(),
+            Job::Hard(hard) => hard.until(),
+        });
+        let stop = match &self.phase {
+            Phase::Stopping(stopping) => stopping.linger(),
+            Phase::Over => return None,
+            Phase::Opening | Phase::Running | Phase::Stopped => None,
+        };
+        workers.chain(slots).chain(waiters).chain(job).chain(stop).chain(self.sweep_at).min()
+    }
+
+    /// The spec that serves.
+    pub(crate) fn spec(&self) -> &Arc<AppSpec> {
+        &self.serving.spec
+    }
+
+    /// What follows from a deadline may be due at once, where a time is configured as nothing.
+    fn meet_deadlines(&mut self, step: &mut Step<'_>) {
+        while self.deadline().is_some_and(|at| at <= step.now) {
+            self.turn(step);
+            self.settle(step);
+        }
+    }
+
+    fn turn(&mut self, step: &mut Step<'_>) {
+        self.end_waits(step.now);
+        let due = |worker: &&Worker| worker.deadline().is_some_and(|at| at <= step.now);
+        let due: Vec<WorkerId> = self.workers.values().filter(due).map(|w| w.id).collect();
+        for id in due {
+            if let Some(worker) = self.workers.get_mut(&id) {
+                let change = worker.turn(&self.sockets, step);
+                self.changed(id, change, step);
+            }
+        }
+    }
+
+    fn cue(&mut self, id: WorkerId, cue: Cue, step: &mut Step<'_>) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            let change = worker.cue(cue, step);
+            self.changed(id, change, step);
+        }
+    }
+
+    fn changed(&mut self, id: WorkerId, change: Change, step: &mut Step<'_>) {
+        match change {
+            Change::Nothing => {}
+            Change::Asks { listener, ticket, another } => {
+                self.lend(id, listener, ticket, another, step);
+            }
+            Change::Listens { listener, socket } => self.listens(id, listener, socket, step),
+            Change::Ready => self.became_ready(id, step),
+            Change::Gone(end) => self.gone(id, end, step),
+        }
+    }
+
+    /// Does what follows from all that is known.
+    fn settle(&mut self, step: &mut Step<'_>) {
+        while self.advance(step) {}
+        self.fill(step);
+        self.sweep(step);
+        self.rescue(step);
+        self.forget_deserted();
+        self.steer(step);
+        self.answer_waiters(step);
+        self.announce(step);
+    }
+
+    /// Brings the phase or the job one step further. Whether there may be another.
+    fn advance(&mut self, step: &mut Step<'_>) -> bool {
+        match (&self.phase, &self.job) {
+            (Phase::Opening | Phase::Over, _) => false,
+            (Phase::Stopping(_), _) => self.advance_stop(step),
+            (Phase::Stopped, _) | (Phase::Running, None) => self.begin_next(step),
+            (Phase::Running, Some(Job::Rollout(_))) => self.advance_rollout(step),
+            (Phase::Running, Some(Job::Scale(_))) => self.advance_scale(step),
+            (Phase::Running, Some(Job::Hard(_))) => self.advance_hard(step),
+        }
+    }
+
+    /// Sends new connections where they are served best.
+    fn steer(&mut self, step: &mut Step<'_>) {
+        if !matches!(self.phase, Phase::Running) {
+            return;
+        }
+        let crew = Crew { slots: &self.slots, workers: &self.workers };
+        for (id, listener) in self.sockets.steerable() {
+            let targets = crew.targets(listener);
+            if !targets.is_empty() && targets != listener.steered {
+                listener.steer(&targets);
+                step.act(Action::Steer { listener: id, targets });
+            }
+        }
+    }
+
+    /// A listener exists.
+    fn open(&mut self, opened: OpenedListener, by: Option<Generation>, step: &mut Step<'_>) {
+        let address = opened.address.clone();
+        if self.sockets.open(opened, by) {
+            step.publish(words::listener_opened(&address));
+        }
+    }
+}
+
+impl Step<'_> {
+    fn act(&mut self, action: Action) {
+        self.out.push(action);
+    }
+
+    fn publish(&mut self, notice: Notice) {
+        self.act(Action::Publish(notice));
+    }
+
+    fn answer(&mut self, client: ClientId, reply: Reply) {
+        self.act(Action::Answer { client, reply });
+    }
+
+    /// The same answer to each.
+    fn answer_all(&mut self, clients: &[ClientId], reply: &Reply) {
+        for client in clients {
+            self.answer(*client, reply.clone());
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What the primary says to a worker, one line each.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::hear::{HandleKind, UserMessage};
+
+/// A worker's descriptor has arrived. To be said exactly once for each: Node ends itself over an
+/// acknowledgement that it did not wait for.
+pub const HANDLE_ACK: &[u8] = b"{\"cmd\":\"NODE_HANDLE_ACK\"}\n";
+/// A worker's `NODE_HANDLE` came without its descriptor.
+pub const HANDLE_NACK: &[u8] = b"{\"cmd\":\"NODE_HANDLE_NACK\"}\n";
+
+/// One message to a worker.
+#[derive(Debug, Clone, Copy)]
+pub enum ToWorker<'a> {
+    /// The answer to `queryServer`. With a descriptor beside it, the worker accepts by itself;
+    /// without one it waits for `NewConn`.
+    Reply {
+        /// The `seq` of the ask.
+        ack: u64,
+        /// 0, or a negative errno.
+        errno: i32,
+        /// What the server is called from now on.
+        key: &'a str,
+        /// The `data` of the first worker that asked.
+        data: &'a Value,
+        /// The address served, for TCP without a descriptor.
+        sockname: Option<&'a Sockname>,
+    },
+    /// A connection, with its descriptor.
+    NewConn {
+        /// The server it is for.
+        key: &'a str,
+    },
+    /// Close all servers, finish and leave.
+    Disconnect,
+    /// The answer to `exitedAfterDisconnect`.
+    Acknowledge {
+        /// Its `seq`.
+        ack: u64,
+    },
+    /// A message for the program.
+    User(&'a UserMessage),
+}
+
+/// An address as Node writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sockname {
+    address: String,
+    family: &'static str,
+    port: u16,
+}
+
+impl From<SocketAddr> for Sockname {
+    fn from(address: SocketAddr) -> Self {
+        let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+        Self { address: address.ip().to_string(), family, port: address.port() }
+    }
+}
+
+#[derive(Serialize)]
+struct Cluster<'a> {
+    cmd: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ack: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errno: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sockname: Option<&'a Sockname>,
+    seq: u64,
+}
+
+impl ToWorker<'_> {
+    /// As a line, newline included. `seq`: the number of the message; not used for `User`.
+    pub fn line(&self, seq: u64) -> Result<Vec<u8>, serde_json::Error> {
+        let mut line = self.json(seq)?;
+        line.push(b'\n');
+        Ok(line)
+    }
+
+    /// As a line beside which a descriptor goes.
+    pub fn line_with_handle(
+        &self,
+        seq: u64,
+        kind: HandleKind,
+    ) -> Result<Vec<u8>, serde_json::Error> {
+        let mut line = b"{\"cmd\":\"NODE_HANDLE\",\"type\":".to_vec();
+        serde_json::to_writer(&mut line, &kind)?;
+        line.extend_from_slice(b",\"msg\":");
+        line.extend(self.json(seq)?);
+        line.extend_from_slice(b"}\n");
+        Ok(line)
+    }
+
+    fn json(&self, seq: u64) -> Result<Vec<u8>, serde_json::Error> {
+        let empty = Cluster {
+            cmd: "NODE_CLUSTER",
+            act: None,
+            ack: None,
+            errno: None,
+            key: None,
+            data: None,
+            sockname: None,
+            seq,
+        };
+        serde_json::to_vec(&match *self {
+            ToWorker::User(message) => return Ok(message.text().as_bytes().to_vec()),
+            ToWorker::Reply { ack, errno, key, data, sockname } => Cluster {
+                ack: Some(ack),
+                errno: Some(errno),
+                key: Some(key),
+                data: Some(data),
+                sockname,
+                ..empty
+            },
+            ToWorker::NewConn { key } => Cluster { act: Some("newconn"), key: Some(key), ..empty },
+            ToWorker::Disconnect => Cluster { act: Some("disconnect"), ..empty },
+            ToWorker::Acknowledge { ack } => Cluster { ack: Some(ack), ..empty },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn value(line: &[u8]) -> Value {
+        assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 1);
+        serde_json::from_slice(line).unwrap()
+    }
+
+    #[test]
+    fn in_nodes_words() {
+        let sockname = Sockname::from("127.0.0.1:8000".parse::<SocketAddr>().unwrap());
+        let reply = ToWorker::Reply {
+            ack: 4,
+            errno: 0,
+            key: "k",
+            data: &Value::Null,
+            sockname: Some(&sockname),
+        };
+        assert_eq!(
+            value(&reply.line(9).unwrap()),
+            json!({"cmd": "NODE_CLUSTER", "ack": 4, "errno": 0, "key": "k", "data": null, "seq": 9,
+                "sockname": {"address": "127.0.0.1", "family": "IPv4", "port": 8000}})
+        );
+        let line = ToWorker::NewConn { key: "k" }.line_with_handle(5, HandleKind::NetNative);
+        assert_eq!(
+            value(&line.unwrap()),
+            json!({"cmd": "NODE_HANDLE", "type": "net.Native",
+                "msg": {"cmd": "NODE_CLUSTER", "act": "newconn", "key": "k", "seq": 5}})
+        );
+        let text = UserMessage::new(&json!("two\nlines"));
+        assert_eq!(value(&ToWorker::User(&text).line(0).unwrap()), json!("two\nlines"));
+    }
+}

@@ -1,0 +1,369 @@
+//! One worker: its states, and what each of them answers to each cue.
+//!
+//! ```text
+//! Spawning ──Spawned──► Starting ──ready──► Ready ──retired──► Draining ──drained──► Killing ──► gone
+//!     │                    │                  │                                         ▲
+//!     └─SpawnFailed─► gone └─ not ready ──────┴─── hung, or told to stop ───────────────┘
+//! ```
+//!
+//! Gone is not a state: a worker that is gone is no longer in the primary's table, and what is
+//! said about it afterwards finds nobody. Whoever died by itself went straight there.
+//!
+//! A worker knows neither its role in its slot nor the other workers. It says by [`Change`] what
+//! its owner must act on.
+
+use std::time::Duration;
+
+use ipc::control::NoticeKind;
+
+use super::Step;
+use super::action::Action;
+use super::drain::Drain;
+use super::event::{Cue, Exit, Notification};
+use super::ids::{ListenerId, SocketId, Ticket};
+use super::sockets::Sockets;
+use super::time::Time;
+use super::words;
+use super::worker::{Cause, End, EndKind, Worker};
+
+/// Where a worker is in its life.
+#[derive(Debug)]
+pub(super) enum State {
+    /// It is not known yet whether its program runs. `doomed`: it is to be killed when it does.
+    Spawning {
+        doomed: bool,
+    },
+    /// Its program runs. Not ready at `ready_by` is a failure.
+    Starting {
+        since: Time,
+        ready_by: Time,
+    },
+    Ready,
+    /// It gets no new connections; what it has is being watched.
+    Draining(Drain),
+    /// It was told to stop and is killed at `deadline`. `None`: it has been.
+    Killing {
+        deadline: Option<Time>,
+        cause: Cause,
+    },
+}
+
+/// What the worker's owner must act on.
+#[derive(Debug)]
+pub(super) enum Change {
+    Nothing,
+    /// It asks for a socket; the `bind` hangs until it gets one.
+    Asks {
+        listener: ListenerId,
+        ticket: Ticket,
+        another: bool,
+    },
+    /// It listens on a socket that it was lent.
+    Listens {
+        listener: ListenerId,
+        socket: SocketId,
+    },
+    Ready,
+    Gone(End),
+}
+
+impl Worker {
+    /// Takes one cue in.
+    pub(super) fn cue(&mut self, cue: Cue, step: &mut Step<'_>) -> Change {
+        match self.state {
+            State::Spawning { doomed } => self.spawning(doomed, cue, step),
+            State::Starting { .. } => self.starting(cue, step),
+            State::Ready => self.ready(cue, step),
+            State::Draining(_) => self.draining(cue, step),
+            State::Killing { .. } => self.killing(cue),
+        }
+    }
+
+    /// What a program does may be heard of before the news that it runs.
+    fn spawning(&mut self, doomed: bool, cue: Cue, step: &mut Step<'_>) -> Change {
+        match cue {
+            Cue::Spawned if doomed => {
+                step.act(Action::Kill { worker: self.id });
+                self.state = State::Killing { deadline: None, cause: Cause::Told };
+                Change::Nothing
+            }
+            Cue::Spawned => {
+                let ready_by = step.now + self.plan.spec.times.ready_timeout;
+                self.state = State::Starting { since: step.now, ready_by };
+                step.publish(words::about(self, NoticeKind::WorkerStarted, "started".to_owned()));
+                self.judge(step.now)
+            }
+            Cue::SpawnFailed { .. } if doomed => Change::Gone(End::never_was()),
+            Cue::SpawnFailed { reason, permanent } => {
+                Change::Gone(End::not_started(reason, permanent))
+            }
+            Cue::BindAsked { listener, ticket, another } => {
+                Change::Asks { listener, ticket, another }
+            }
+            Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
+            Cue::Listening { listener, socket } => self.listens(listener, socket),
+            Cue::Notified(notification) => self.notes(notification),
+            Cue::Exited { exit, last_lines, queued } if doomed => {
+                Change::Gone(End::told(exit, last_lines, queued))
+            }
+            Cue::Exited { exit, last_lines, queued } => {
+                Change::Gone(End::died(exit, last_lines, queued))
+            }
+            Cue::Looked(_) => Change::Nothing,
+        }
+    }
+
+    fn starting(&mut self, cue: Cue, step: &mut Step<'_>) -> Change {
+        match cue {
+            Cue::Spawned | Cue::Looked(_) => Change::Nothing,
+            Cue::SpawnFailed { reason, permanent } => {
+                Change::Gone(End::not_started(reason, permanent))
+            }
+            Cue::BindAsked { listener, ticket, another } => {
+                Change::Asks { listener, ticket, another }
+            }
+            Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
+            Cue::Listening { listener, socket } => self.listens(listener, socket),
+            Cue::Notified(notification) => match notification {
+                Notification::Ready => {
+                    self.notes(notification);
+                    self.judge(step.now)
+                }
+                Notification::Extend(by) => self.extend(step.now + by),
+                Notification::WatchdogTrigger => self.hung(step),
+                Notification::Stopping | Notification::Status(_) | Notification::Watchdog => {
+                    self.notes(notification)
+                }
+            },
+            Cue::Exited { exit, last_lines, queued } => {
+                Change::Gone(End::died(exit, last_lines, queued))
+            }
+        }
+    }
+
+    fn ready(&mut self, cue: Cue, step: &mut Step<'_>) -> Change {
+        match cue {
+            Cue::Spawned | Cue::Looked(_) => Change::Nothing,
+            Cue::SpawnFailed { reason, permanent } => {
+                Change::Gone(End::not_started(reason, permanent))
+            }
+            Cue::BindAsked { listener, ticket, another } => {
+                Change::Asks { listener, ticket, another }
+            }
+            Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
+            Cue::Listening { listener, socket } => self.listens(listener, socket),
+            Cue::Notified(notification) => match notification {
+                Notification::WatchdogTrigger => self.hung(step),
+                Notification::Ready
+                | Notification::Stopping
+                | Notification::Status(_)
+                | Notification::Watchdog
+                | Notification::Extend(_) => self.notes(notification),
+            },
+            Cue::Exited { exit, last_lines, queued } => {
+                Change::Gone(End::died(exit, last_lines, queued))
+            }
+        }
+    }
+
+    /// It is on its way out: however it ends, that is what was wanted.
+    fn draining(&mut self, cue: Cue, step: &mut Step<'_>) -> Change {
+        match cue {
+            Cue::Spawned => Change::Nothing,
+            Cue::SpawnFailed { .. } => Change::Gone(End::never_was()),
+            Cue::BindAsked { listener, ticket, another } => {
+                Change::Asks { listener, ticket, another }
+            }
+            Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
+            Cue::Listening { listener, socket } => self.listens(listener, socket),
+            Cue::Notified(notification) => match notification {
+                Notification::WatchdogTrigger => {
+                    self.kill(Cause::Told, step);
+                    Change::Nothing
+                }
+                Notification::Ready
+                | Notification::Stopping
+                | Notification::Status(_)
+                | Notification::Watchdog
+                | Notification::Extend(_) => self.notes(notification),
+            },
+            Cue::Exited { exit, last_lines, queued } => {
+                Change::Gone(End::told(exit, last_lines, queued))
+            }
+            Cue::Looked(look) => {
+                if let State::Draining(drain) = &mut self.state
+                    && drain.looked(look, step.now)
+                {
+                    self.stop(self.plan.spec.times.kill_timeout, step);
+                }
+                Change::Nothing
+            }
+        }
+    }
+
+    fn killing(&mut self, cue: Cue) -> Change {
+        match cue {
+            Cue::Spawned | Cue::Looked(_) | Cue::BindRefused { .. } => Change::Nothing,
+            Cue::SpawnFailed { .. } => Change::Gone(End::never_was()),
+            // Answered even now: a program that hangs in `bind` cannot run its signal handler.
+            Cue::BindAsked { listener, ticket, another } => {
+                Change::Asks { listener, ticket, another }
+            }
+            Cue::Listening { listener, socket } => self.listens(listener, socket),
+            Cue::Notified(notification) => self.notes(notification),
+            Cue::Exited { exit, last_lines, queued } => {
+                Change::Gone(self.ended(exit, last_lines, queued))
+            }
+        }
+    }
+
+    /// The time has come to look at the deadlines.
+    pub(super) fn turn(&mut self, sockets: &Sockets, step: &mut Step<'_>) -> Change {
+        match &mut self.state {
+            State::Spawning { .. } | State::Ready => Change::Nothing,
+            State::Starting { ready_by, .. } => {
+                let late = *ready_by <= step.now;
+                let change = self.judge(step.now);
+                if late && !matches!(self.state, State::Ready) {
+                    let reason = words::not_ready(self, sockets);
+                    self.kill(Cause::Failed(reason), step);
+                }
+                change
+            }
+            State::Draining(drain) if drain.until <= step.now => {
+                let message = drain.cut_short(step.now);
+                step.publish(words::about(self, NoticeKind::Warning, message));
+                self.stop(self.plan.spec.times.kill_timeout, step);
+                Change::Nothing
+            }
+            State::Draining(drain) => {
+                if drain.look_is_due(step.now) {
+                    step.act(Action::Look { worker: self.id });
+                }
+                Change::Nothing
+            }
+            State::Killing { deadline, .. } => {
+                if deadline.is_some_and(|at| at <= step.now) {
+                    *deadline = None;
+                    step.act(Action::Kill { worker: self.id });
+                }
+                Change::Nothing
+            }
+        }
+    }
+
+    /// When [`Worker::turn`] is to be called next.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        match &self.state {
+            State::Spawning { .. } | State::Ready => None,
+            State::Starting { since, ready_by } => {
+                Some(self.ready_at(*since).map_or(*ready_by, |at| at.min(*ready_by)))
+            }
+            State::Draining(drain) => Some(drain.deadline()),
+            State::Killing { deadline, .. } => *deadline,
+        }
+    }
+
+    /// Ready now?
+    pub(super) fn judge(&mut self, now: Time) -> Change {
+        match self.state {
+            State::Starting { since, .. } if self.ready_at(since).is_some_and(|at| at <= now) => {
+                self.state = State::Ready;
+                self.ready_since = Some(now);
+                Change::Ready
+            }
+            State::Starting { .. }
+            | State::Spawning { .. }
+            | State::Ready
+            | State::Draining(_)
+            | State::Killing { .. } => Change::Nothing,
+        }
+    }
+
+    /// Lets it go without losing what it holds. It is steered away from already.
+    pub(super) fn retire(&mut self, within: Duration, step: &mut Step<'_>) {
+        match &mut self.state {
+            State::Spawning { doomed } => *doomed = true,
+            State::Starting { .. } if self.bound.is_empty() && self.lent.is_empty() => {
+                self.stop(self.plan.spec.times.kill_timeout, step);
+            }
+            State::Starting { .. } | State::Ready => {
+                step.act(Action::Look { worker: self.id });
+                let message = "gets no new connections".to_owned();
+                step.publish(words::about(self, NoticeKind::WorkerDraining, message));
+                self.state = State::Draining(Drain::new(step.now, within));
+            }
+            State::Draining(drain) => drain.until = drain.until.min(step.now + within),
+            State::Killing { .. } => {}
+        }
+    }
+
+    /// Takes back a [`Worker::retire`] that has not come to the stop signal. Whether it could.
+    pub(super) fn recall(&mut self) -> bool {
+        let can = matches!(self.state, State::Draining(_)) && self.ready_since.is_some();
+        if can {
+            self.state = State::Ready;
+        }
+        can
+    }
+
+    /// The stop signal now, SIGKILL after `patience`.
+    pub(super) fn stop(&mut self, patience: Duration, step: &mut Step<'_>) {
+        let latest = step.now + patience;
+        match &mut self.state {
+            State::Spawning { doomed } => *doomed = true,
+            State::Starting { .. } | State::Ready | State::Draining(_) => {
+                let signal = self.plan.spec.stop_signal;
+                step.act(Action::Signal { worker: self.id, signal, group: true });
+                let message = words::stopping(signal);
+                step.publish(words::about(self, NoticeKind::WorkerStopping, message));
+                self.state = State::Killing { deadline: Some(latest), cause: Cause::Told };
+            }
+            State::Killing { deadline, .. } => *deadline = deadline.map(|at| at.min(latest)),
+        }
+    }
+
+    /// SIGKILL now.
+    pub(super) fn kill(&mut self, why: Cause, step: &mut Step<'_>) {
+        match &mut self.state {
+            State::Spawning { doomed } => *doomed = true,
+            State::Starting { .. } | State::Ready | State::Draining(_) => {
+                step.act(Action::Kill { worker: self.id });
+                self.state = State::Killing { deadline: None, cause: why };
+            }
+            State::Killing { deadline, .. } => {
+                if deadline.take().is_some() {
+                    step.act(Action::Kill { worker: self.id });
+                }
+            }
+        }
+    }
+
+    fn hung(&mut self, step: &mut Step<'_>) -> Change {
+        self.kill(Cause::Failed("watchdog triggered".to_owned()), step);
+        Change::Nothing
+    }
+
+    fn extend(&mut self, until: Time) -> Change {
+        self.notifies = true;
+        if let State::Starting { ready_by, .. } = &mut self.state {
+            *ready_by = (*ready_by).max(until);
+        }
+        Change::Nothing
+    }
+
+    fn ended(&mut self, exit: Exit, last_lines: Vec<String>, queued: u32) -> End {
+        let told = State::Killing { deadline: None, cause: Cause::Told };
+        match std::mem::replace(&mut self.state, told) {
+            State::Killing { cause: Cause::Failed(reason), .. } => {
+                let (kind, exit) = (EndKind::Failed(reason), Some(exit));
+                End { kind, exit, last_lines, queued: Some(queued) }
+            }
+            State::Killing { cause: Cause::Told, .. }
+            | State::Spawning { .. }
+            | State::Starting { .. }
+            | State::Ready
+            | State::Draining(_) => End::told(exit, last_lines, queued),
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What must wait for the running job, in order. Several reloads that wait become one.
+
+use std::sync::Arc;
+
+use config::spec::AppSpec;
+use ipc::control::FailureKind;
+
+use super::ids::{ClientId, Generation};
+use super::worker::Plan;
+use super::{Job, Phase, Primary, Step, words};
+
+/// So many requests may wait.
+const LIMIT: usize = 64;
+
+/// Something to begin when nothing else is under way.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) wish: Wish,
+    /// Who is to be answered; those who lost patience are not among them any more.
+    pub(super) clients: Vec<ClientId>,
+}
+
+#[derive(Debug)]
+pub(super) enum Wish {
+    /// Replace all workers; `hard`: stop them first. `None`: by the spec that serves then.
+    Replace {
+        hard: bool,
+        spec: Option<Arc<AppSpec>>,
+    },
+    Scale {
+        to: Count,
+        because: String,
+    },
+}
+
+/// How many workers.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Count {
+    Exactly(u16),
+    OneMore,
+    OneFewer,
+}
+
+impl Primary {
+    pub(super) fn enqueue(&mut self, wish: Wish, client: Option<ClientId>, step: &mut Step<'_>) {
+        if let Phase::Stopping(stopping) = &self.phase {
+            step.answer_all(client.as_slice(), &stopping.refusal(&self.serving));
+            return;
+        }
+        let waiting: usize = self.queue.iter().map(|pending| pending.clients.len().max(1)).sum();
+        if waiting >= LIMIT {
+            let reason = words::queue_full(&self.serving, LIMIT);
+            step.answer_all(client.as_slice(), &words::failed(FailureKind::Failed, reason, &[]));
+            return;
+        }
+        match (self.queue.back_mut(), wish) {
+            (
+                Some(Pending { wish: Wish::Replace { hard, spec }, clients }),
+                Wish::Replace { hard: also_hard, spec: newer },
+            ) if *hard == also_hard => {
+                clients.extend(client);
+                if newer.is_some() {
+                    *spec = newer;
+                }
+            }
+            (_, wish) => {
+                self.queue.push_back(Pending { wish, clients: client.into_iter().collect() });
+            }
+        }
+    }
+
+    /// Begins what waits longest. Whether there was anything.
+    pub(super) fn begin_next(&mut self, step: &mut Step<'_>) -> bool {
+        let Some(Pending { wish, clients }) = self.queue.pop_front() else { return false };
+        match wish {
+            Wish::Replace { hard, spec } => self.begin_replace(hard, spec, clients, step),
+            Wish::Scale { .. } if matches!(self.phase, Phase::Stopped) => {
+                let reason = words::is_stopped(&self.serving);
+                step.answer_all(&clients, &words::failed(FailureKind::Failed, reason, &[]));
+            }
+            Wish::Scale { to, because } => {
+                let now = self.serving.spec.wanted;
+                let wanted = match to {
+                    Count::Exactly(wanted) => wanted,
+                    Count::OneMore => now.saturating_add(1),
+                    Count::OneFewer => now.saturating_sub(1).max(1),
+                };
+                self.begin_scale(wanted, because, clients, step);
+            }
+        }
+        true
+    }
+
+    fn begin_replace(
+        &mut self,
+        hard: bool,
+        spec: Option<Arc<AppSpec>>,
+        clients: Vec<ClientId>,
+        step: &mut Step<'_>,
+    ) {
+        self.newest = Generation(self.newest.0 + 1);
+        let spec = spec.unwrap_or_else(|| self.serving.spec.clone());
+        let plan = Plan { generation: self.newest, spec };
+        if !self.is_alive() {
+            self.founding = false;
+            self.start(plan, step);
+            for client in clients {
+                self.wait(client, step.now);
+            }
+        } else if hard {
+            self.begin_hard(plan, clients, step);
+        } else {
+            self.begin_rollout(plan, clients, step);
+        }
+    }
+
+    /// Whether any slot is served, or will be without anybody's asking.
+    pub(super) fn is_alive(&self) -> bool {
+        match self.phase {
+            Phase::Opening | Phase::Running => self.wanted().any(|(_, state)| state.has_hope()),
+            Phase::Stopping(_) | Phase::Stopped | Phase::Over => false,
+        }
+    }
+
+    /// A client is gone: its answer is not wanted any more.
+    pub(super) fn forget(&mut self, client: ClientId) {
+        let others = |other: &ClientId| *other != client;
+        self.waiters.retain(|waiter| waiter.client != client);
+        for pending in &mut self.queue {
+            pending.clients.retain(others);
+        }
+        match &mut self.job {
+            Some(Job::Rollout(rollout)) => rollout.clients.retain(others),
+            Some(Job::Scale(scaling)) => scaling.clients.retain(others),
+            Some(Job::Hard(hard)) => hard.clients.retain(others),
+            None => {}
+        }
+        self.forget_stopper(client);
+    }
+}

@@ -1,0 +1,226 @@
+//! A reload: each slot's worker is replaced by one of the next generation, or nothing changes.
+//!
+//! Slot by slot: a successor starts beside the worker that serves; it becomes ready (the first one
+//! is the canary and must also live on for a while); new connections go to it; the old one drains
+//! and goes. Only then comes the next slot, so there is never more than one worker too many. Slots
+//! that the new spec adds come last, slots that it drops go last.
+//!
+//! Anything that goes wrong before all serve turns the rollout round: see `rollback`.
+
+use std::collections::BTreeSet;
+
+use ipc::control::{FailureKind, NoticeKind, Reply};
+
+use super::action::Action;
+use super::ids::{ClientId, ListenerId, Slot, WorkerId};
+use super::restart::History;
+use super::slots::{Seat, SlotState};
+use super::time::Time;
+use super::worker::{End, Plan, Worker};
+use super::{Job, Primary, Step, words};
+
+/// A reload under way.
+#[derive(Debug)]
+pub(super) struct Rollout {
+    pub(super) clients: Vec<ClientId>,
+    pub(super) to: Plan,
+    pub(super) began: Time,
+    /// Slots that the new generation has taken over.
+    pub(super) replaced: u32,
+    pub(super) course: Course,
+}
+
+#[derive(Debug)]
+pub(super) enum Course {
+    /// `Action::OpenListeners` is under way.
+    Opening,
+    Forward,
+    /// All serve; slots that are not wanted any more are leaving.
+    Shrinking,
+    /// It failed; `restored` slots have been given an old worker that is not ready yet.
+    Back {
+        failure: Failure,
+        restored: Vec<Slot>,
+    },
+}
+
+/// Why a reload failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) slot: Slot,
+    pub(super) reason: String,
+    pub(super) last_lines: Vec<String>,
+}
+
+impl Primary {
+    pub(super) fn begin_rollout(&mut self, to: Plan, clients: Vec<ClientId>, step: &mut Step<'_>) {
+        step.publish(words::reload_started(&self.serving, &to));
+        let course = if self.must_open(&to) {
+            step.act(Action::OpenListeners { spec: to.spec.clone() });
+            Course::Opening
+        } else {
+            Course::Forward
+        };
+        let rollout = Rollout { clients, to, began: step.now, replaced: 0, course };
+        self.job = Some(Job::Rollout(rollout));
+    }
+
+    /// The addresses that the new spec adds are open, or cannot be.
+    pub(super) fn rollout_opened(&mut self, result: Result<(), String>, step: &mut Step<'_>) {
+        let Some(Job::Rollout(rollout)) = &mut self.job else { return };
+        match result {
+            Ok(()) => rollout.course = Course::Forward,
+            Err(reason) => {
+                let reason = words::reload_refused(&self.serving, &reason);
+                let clients = std::mem::take(&mut rollout.clients);
+                self.job = None;
+                self.last_reload = Some(reason.clone());
+                step.publish(words::general(NoticeKind::ReloadRolledBack, reason.clone()));
+                step.answer_all(&clients, &words::failed(FailureKind::Failed, reason, &[]));
+            }
+        }
+    }
+
+    pub(super) fn advance_rollout(&mut self, step: &mut Step<'_>) -> bool {
+        let Some(Job::Rollout(rollout)) = &self.job else { return false };
+        if self.anyone_retires() {
+            return false;
+        }
+        match rollout.course {
+            Course::Opening => false,
+            Course::Forward => self.advance_forward(rollout.to.clone(), step),
+            Course::Shrinking => self.finish_rollout(step),
+            Course::Back { .. } => self.advance_back(step),
+        }
+    }
+
+    fn advance_forward(&mut self, to: Plan, step: &mut Step<'_>) -> bool {
+        if let Some((slot, _)) = self.successor() {
+            return self.commit_if_due(slot, step);
+        }
+        let kept = to.spec.wanted.min(self.serving.spec.wanted);
+        let is_old = |(slot, state): &(Slot, &SlotState)| {
+            slot.0 < kept && state.plan.generation != to.generation
+        };
+        let next = self.wanted().find(is_old).map(|(slot, _)| slot);
+        if let Some(slot) = next {
+            let required = self.slot(slot).served.clone();
+            self.start_successor(slot, to, required, step);
+            return false;
+        }
+        self.add_slots(to.spec.wanted, &to);
+        let is_new = |state: &SlotState| state.plan.generation == to.generation;
+        if self.wanted().any(|(_, state)| is_new(state) && !self.is_ready(state)) {
+            return false;
+        }
+        let wanted = to.spec.wanted;
+        self.serving = to;
+        if self.dismiss(wanted, step)
+            && let Some(Job::Rollout(rollout)) = &mut self.job
+        {
+            rollout.course = Course::Shrinking;
+            return true;
+        }
+        self.finish_rollout(step)
+    }
+
+    fn finish_rollout(&mut self, step: &mut Step<'_>) -> bool {
+        let Some(Job::Rollout(rollout)) = self.job.take() else { return false };
+        self.sweep_later(step.now);
+        let took = words::span(step.now.since(rollout.began));
+        let message = words::reload_done(&self.serving, rollout.replaced, &took);
+        self.last_reload = Some(message.clone());
+        step.publish(words::general(NoticeKind::ReloadDone, message.clone()));
+        step.answer_all(&rollout.clients, &Reply::Done { message });
+        true
+    }
+
+    pub(super) fn start_successor(
+        &mut self,
+        slot: Slot,
+        plan: Plan,
+        required: Option<BTreeSet<ListenerId>>,
+        step: &mut Step<'_>,
+    ) {
+        let worker = self.spawn(slot, plan, required, step);
+        self.slot(slot).successor = Some(worker);
+    }
+
+    /// The worker that shall take over a slot; there is at most one.
+    pub(super) fn successor(&self) -> Option<(Slot, WorkerId)> {
+        self.slots.iter().find_map(|(slot, state)| Some((*slot, state.successor?)))
+    }
+
+    /// When the successor may take over, if it is ready.
+    pub(super) fn commit_at(&self, rollout: &Rollout) -> Option<Time> {
+        let (slot, id) = self.successor()?;
+        let worker = self.workers.get(&id).filter(|worker| worker.is_ready())?;
+        let seat = &self.slots.get(&slot)?.seat;
+        let watched = match rollout.course {
+            Course::Forward => rollout.replaced == 0 && matches!(seat, Seat::Held(_)),
+            Course::Opening | Course::Shrinking | Course::Back { .. } => false,
+        };
+        let since = worker.ready_since?;
+        Some(if watched { since + worker.plan.spec.times.min_uptime } else { since })
+    }
+
+    pub(super) fn commit_if_due(&mut self, slot: Slot, step: &mut Step<'_>) -> bool {
+        let Some(Job::Rollout(rollout)) = &self.job else { return false };
+        let due = self.commit_at(rollout).is_some_and(|at| at <= step.now);
+        if due {
+            self.commit(slot, step);
+        }
+        due
+    }
+
+    /// The successor takes over: first new connections go to it, then the old worker may drain.
+    pub(super) fn commit(&mut self, slot: Slot, step: &mut Step<'_>) {
+        let Some(id) = self.slot(slot).successor.take() else { return };
+        let Some(worker) = self.workers.get(&id) else { return };
+        let (plan, bound) = (worker.plan.clone(), worker.bound.clone());
+        step.publish(words::slot_replaced(worker));
+        if let Some(Job::Rollout(Rollout { replaced, course: Course::Forward, .. })) = &mut self.job
+        {
+            *replaced += 1;
+        }
+        let state = self.slot(slot);
+        state.plan = plan;
+        state.served_before = state.served.replace(bound);
+        state.history = History::default();
+        state.history.became_ready();
+        self.founding = false;
+        let old = match std::mem::replace(&mut self.slot(slot).seat, Seat::Held(id)) {
+            Seat::Held(old) => old,
+            Seat::Empty | Seat::Waiting { .. } | Seat::Errored { .. } | Seat::Stopped { .. } => {
+                return;
+            }
+        };
+        self.slot(slot).retiring.insert(old);
+        self.steer(step);
+        self.retire(old, step);
+    }
+
+    /// A seat was lost while a rollout runs.
+    pub(super) fn seat_lost_in_rollout(&mut self, worker: &Worker, end: End, step: &mut Step<'_>) {
+        let Some(Job::Rollout(rollout)) = &self.job else { return };
+        let slot = worker.slot;
+        let is_new = worker.plan.generation == rollout.to.generation;
+        match &rollout.course {
+            Course::Forward if is_new => {
+                self.turn_back(Self::failure(worker, end), step);
+                self.restore(slot);
+            }
+            Course::Back { .. } if is_new => self.restore(slot),
+            Course::Forward if self.commit_at(rollout).is_some() && self.is_succeeded(slot) => {
+                self.commit(slot, step);
+            }
+            Course::Opening | Course::Forward | Course::Shrinking | Course::Back { .. } => {
+                self.seat_failed(worker, end, step);
+            }
+        }
+    }
+
+    fn is_succeeded(&self, slot: Slot) -> bool {
+        self.successor().is_some_and(|(of, _)| of == slot)
+    }
+}

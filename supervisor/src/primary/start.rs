@@ -1,0 +1,223 @@
+//! Starting: listeners first, then all workers at once; and the answers to those who wait for it.
+
+use ipc::control::{FailureKind, NoticeKind, Reply};
+
+use super::action::Action;
+use super::event::OpenedListener;
+use super::ids::{ClientId, ListenerId, Slot};
+use super::slots::Seat;
+use super::time::Time;
+use super::worker::Plan;
+use super::{Job, Phase, Primary, Step, words};
+
+/// A client that waits for the app to be up.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) client: ClientId,
+    /// Longer is not waited.
+    pub(super) until: Time,
+}
+
+/// How a start is going.
+#[derive(Debug)]
+pub(super) enum Outlook {
+    /// All are ready.
+    Ready,
+    /// Some may still become ready.
+    Open,
+    /// No more will become ready by themselves, and some are not.
+    Failed { reason: String, last_lines: Vec<String> },
+}
+
+impl Primary {
+    /// Starts an app of which nothing lives.
+    pub(super) fn start(&mut self, plan: Plan, step: &mut Step<'_>) {
+        let must_open = self.must_open(&plan);
+        self.begin_slots_anew(plan, step);
+        self.phase = Phase::Running;
+        if must_open {
+            self.phase = Phase::Opening;
+            step.act(Action::OpenListeners { spec: self.serving.spec.clone() });
+        }
+    }
+
+    /// Every slot of `plan` from the beginning; failures are forgotten.
+    pub(super) fn begin_slots_anew(&mut self, plan: Plan, step: &mut Step<'_>) {
+        self.add_slots(plan.spec.wanted, &plan);
+        self.dismiss(plan.spec.wanted, step);
+        for state in self.slots.values_mut() {
+            if state.leaving {
+                state.plan = plan.clone();
+            } else {
+                state.begin_anew(plan.clone());
+            }
+        }
+        self.serving = plan;
+        self.starting = true;
+        self.sweep_at = None;
+    }
+
+    /// Whether the spec names an address that is not open yet.
+    pub(super) fn must_open(&self, plan: &Plan) -> bool {
+        let mut configured = plan.spec.listen.iter();
+        configured.any(|listen| self.sockets.find(&listen.address.to_string()).is_none())
+    }
+
+    /// The answer to `Action::OpenListeners`. Whoever asked for it is still at it.
+    pub(super) fn listeners_opened(
+        &mut self,
+        result: Result<Vec<OpenedListener>, String>,
+        step: &mut Step<'_>,
+    ) {
+        let by = match &self.job {
+            Some(Job::Rollout(rollout)) => rollout.to.generation,
+            Some(Job::Hard(_) | Job::Scale(_)) | None => self.serving.generation,
+        };
+        let result = result.map(|opened| {
+            for listener in opened {
+                self.open(listener, Some(by), step);
+            }
+        });
+        match (&mut self.phase, &self.job) {
+            (Phase::Opening, _) => self.start_opened(result, step),
+            (Phase::Stopping(stopping), _) => stopping.opening = false,
+            (Phase::Running, Some(Job::Rollout(_))) => self.rollout_opened(result, step),
+            (Phase::Running, Some(Job::Hard(_))) => self.hard_opened(result, step),
+            (Phase::Running, Some(Job::Scale(_)) | None) | (Phase::Stopped | Phase::Over, _) => {}
+        }
+    }
+
+    fn start_opened(&mut self, result: Result<(), String>, step: &mut Step<'_>) {
+        self.phase = Phase::Running;
+        let Err(reason) = result else { return };
+        if self.founding {
+            self.abandon(&reason, Vec::new(), step);
+            return;
+        }
+        for state in self.slots.values_mut().filter(|state| !state.leaving) {
+            state.seat = Seat::Errored { reason: reason.clone(), last_lines: Vec::new() };
+        }
+    }
+
+    /// How the wanted slots from `first` on are doing.
+    pub(super) fn outlook(&self, first: Slot) -> Outlook {
+        let slots = || self.wanted().filter(move |(slot, _)| *slot >= first);
+        if slots().all(|(_, state)| self.is_ready(state)) {
+            return Outlook::Ready;
+        }
+        if slots().any(|(_, state)| state.has_hope() && !self.is_ready(state)) {
+            return Outlook::Open;
+        }
+        let mut failed = slots().filter_map(|(slot, state)| match &state.seat {
+            Seat::Errored { reason, last_lines } => Some((slot, reason, last_lines.clone())),
+            Seat::Stopped { reason } => Some((slot, reason, Vec::new())),
+            Seat::Empty | Seat::Held(_) | Seat::Waiting { .. } => None,
+        });
+        match failed.next() {
+            Some((slot, reason, last_lines)) => Outlook::Failed {
+                reason: words::start_failed(&self.serving, self.ready_count(), slot, reason),
+                last_lines,
+            },
+            None => Outlook::Open,
+        }
+    }
+
+    pub(super) fn wait(&mut self, client: ClientId, now: Time) {
+        let until = now + self.serving.patience();
+        self.waiters.push(Waiter { client, until });
+    }
+
+    /// Answers those who wait for the app to be up, if it is or will not be.
+    pub(super) fn answer_waiters(&mut self, step: &mut Step<'_>) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        let Some(reply) = self.verdict() else {
+            self.answer_late(step);
+            return;
+        };
+        for waiter in std::mem::take(&mut self.waiters) {
+            step.answer(waiter.client, reply.clone());
+        }
+    }
+
+    fn verdict(&self) -> Option<Reply> {
+        match &self.phase {
+            Phase::Opening | Phase::Over => None,
+            Phase::Running => match self.outlook(Slot(0)) {
+                Outlook::Ready => {
+                    Some(Reply::Done { message: words::up(&self.serving, &self.sockets) })
+                }
+                Outlook::Open => None,
+                Outlook::Failed { reason, last_lines } => {
+                    Some(words::failed(FailureKind::Failed, reason, &last_lines))
+                }
+            },
+            Phase::Stopping(stopping) => Some(stopping.refusal(&self.serving)),
+            Phase::Stopped => {
+                let reason = words::is_stopped(&self.serving);
+                Some(words::failed(FailureKind::Failed, reason, &[]))
+            }
+        }
+    }
+
+    fn answer_late(&mut self, step: &mut Step<'_>) {
+        let reason = words::start_timed_out(&self.serving, self.ready_count());
+        let reply = words::failed(FailureKind::TimedOut, reason, &[]);
+        let now = step.now;
+        for late in self.waiters.extract_if(.., |waiter| waiter.until <= now) {
+            step.answer(late.client, reply.clone());
+        }
+    }
+
+    /// All workers are new and ready. What they do not serve will be closed, but not at once: a
+    /// program that listens on several addresses does so one after the other.
+    pub(super) fn sweep_later(&mut self, now: Time) {
+        self.sweep_at = Some(now + self.serving.spec.times.listen_wait);
+    }
+
+    /// Closes what nobody serves and no configuration names, when it is time.
+    pub(super) fn sweep(&mut self, step: &mut Step<'_>) {
+        if self.starting && matches!(self.outlook(Slot(0)), Outlook::Ready) {
+            self.starting = false;
+            self.sweep_later(step.now);
+        }
+        if self.sweep_at.take_if(|at| *at <= step.now).is_some() {
+            for listener in self.sockets.ids() {
+                self.close_if_unserved(listener, step);
+            }
+        }
+    }
+
+    pub(super) fn close_if_unserved(&mut self, listener: ListenerId, step: &mut Step<'_>) {
+        let address = self.sockets.address(listener);
+        let is_named = match &self.job {
+            Some(Job::Rollout(rollout)) => rollout.to.configures(address),
+            Some(Job::Hard(_) | Job::Scale(_)) | None => false,
+        };
+        if !self.is_served(listener) && !is_named && !self.serving.configures(address) {
+            self.close(listener, step);
+        }
+    }
+
+    /// Whether any worker listens there, or inherited it.
+    pub(super) fn is_served(&self, listener: ListenerId) -> bool {
+        self.workers.values().any(|worker| worker.serves(listener))
+    }
+
+    pub(super) fn close(&mut self, listener: ListenerId, step: &mut Step<'_>) {
+        let message = words::listener_closed(self.sockets.address(listener));
+        if !self.sockets.close(listener) {
+            return;
+        }
+        for state in self.slots.values_mut() {
+            let served = state.served.iter_mut().chain(&mut state.served_before);
+            served.for_each(|served| _ = served.remove(&listener));
+        }
+        for worker in self.workers.values_mut() {
+            worker.forget(listener);
+        }
+        step.act(Action::CloseListener { listener });
+        step.publish(words::general(NoticeKind::ListenerClosed, message));
+    }
+}

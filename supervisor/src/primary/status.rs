@@ -1,0 +1,207 @@
+//! The app as people see it. What only the drive knows is left empty.
+
+use ipc::control::{AppStatus, ListenerStatus, NoticeKind, Status, WorkerStatus};
+
+use super::ids::{Generation, Slot, WorkerId};
+use super::life::State;
+use super::rollout::Course;
+use super::slots::{Seat, SlotState};
+use super::sockets::Listener;
+use super::time::Time;
+use super::worker::Worker;
+use super::{Job, Phase, Primary, Step, words};
+
+impl Primary {
+    /// The app's state. Of pids, memory, queues, logs and versions nothing is known here.
+    /// [`Primary::roster`] tells which worker each entry of `workers` is about.
+    pub(crate) fn status(&self, now: Time) -> AppStatus {
+        let spec = &self.serving.spec;
+        let (status, reason) = self.standing();
+        AppStatus {
+            name: spec.name.clone(),
+            status,
+            reason,
+            primary_pid: 0,
+            keeper_pid: None,
+            version: String::new(),
+            generation: self.serving.generation.0,
+            balance: spec.balance,
+            engine: String::new(),
+            notes: Vec::new(),
+            command: spec.command.clone(),
+            cwd: spec.cwd.display().to_string(),
+            source: spec.source.as_ref().map(|source| source.display().to_string()),
+            logs: Vec::new(),
+            listeners: self.sockets.iter().map(|listener| self.listener(listener)).collect(),
+            wanted: spec.wanted,
+            wanted_because: spec.wanted_because.clone(),
+            ready: u16::try_from(self.ready_count()).unwrap_or(u16::MAX),
+            restarts: self.restarts,
+            uptime_ms: self.born.map_or(0, |born| words::millis(now.since(born))),
+            last_reload: self.last_reload.clone(),
+            workers: self.entries().map(|(slot, worker)| self.entry(slot, worker, now)).collect(),
+        }
+    }
+
+    /// Each live worker.
+    pub(crate) fn workers(&self) -> impl Iterator<Item = (WorkerId, Slot, Generation)> {
+        self.workers.values().map(|worker| (worker.id, worker.slot, worker.plan.generation))
+    }
+
+    /// The worker of each entry of `status().workers`, in the same order; `None`: an empty slot.
+    pub(crate) fn roster(&self) -> impl Iterator<Item = Option<WorkerId>> {
+        self.entries().map(|(_, worker)| worker.map(|worker| worker.id))
+    }
+
+    /// By slot: its workers, or nobody.
+    fn entries(&self) -> impl Iterator<Item = (Slot, Option<&Worker>)> {
+        self.slots.iter().flat_map(|(slot, state)| {
+            let of_slot = |worker: &&Worker| worker.slot == *slot;
+            let workers = self.workers.values().filter(of_slot).map(Some);
+            let nobody = !state.leaving && !matches!(state.seat, Seat::Held(_));
+            let empty = nobody.then_some(None);
+            workers.chain(empty).map(|worker| (*slot, worker))
+        })
+    }
+
+    fn entry(&self, slot: Slot, worker: Option<&Worker>, now: Time) -> WorkerStatus {
+        let state = self.slots.get(&slot);
+        let (name, reason) = match (worker, state) {
+            (Some(worker), _) => (worker.state.name(), self.reason(worker)),
+            (None, Some(state)) => vacant(state, now),
+            (None, None) => ("stopped", None),
+        };
+        let plan =
+            worker.map_or_else(|| state.map(|state| &state.plan), |worker| Some(&worker.plan));
+        WorkerStatus {
+            slot: slot.0,
+            pid: None,
+            generation: plan.map_or(0, |plan| plan.generation.0),
+            state: name.to_owned(),
+            reason,
+            contract: worker.map(contracts).unwrap_or_default(),
+            status_text: worker.and_then(|worker| worker.status_text.clone()),
+            restarts: state.map_or(0, |state| state.restarts),
+            uptime_ms: worker.map(|worker| words::millis(now.since(worker.started))),
+            rss_bytes: None,
+            cpu_percent: None,
+            connections: None,
+            accepted: None,
+            backlog: None,
+            last_exit: state.and_then(|state| state.last_exit.clone()),
+        }
+    }
+
+    fn reason(&self, worker: &Worker) -> Option<String> {
+        let own = words::reason(worker, &self.sockets);
+        let held = self.slots.get(&worker.slot).map(|state| state.role(worker.id));
+        own.or_else(|| held.and_then(words::role))
+    }
+
+    fn listener(&self, listener: &Listener) -> ListenerStatus {
+        let mut slots: Vec<u16> = listener.steered.iter().map(|target| target.slot.0).collect();
+        if listener.opened.shared {
+            let serves = |worker: &Worker| worker.is_ready() && worker.serves(listener.opened.id);
+            let seated = self.wanted().filter(|(_, s)| self.seated(s).is_some_and(serves));
+            slots = seated.map(|(slot, _)| slot.0).collect();
+        }
+        slots.dedup();
+        ListenerStatus {
+            address: listener.opened.address.clone(),
+            name: listener.opened.name.clone(),
+            configured: self.serving.configures(&listener.opened.address),
+            sockets: listener.count(),
+            slots,
+            backlog: 0,
+        }
+    }
+
+    /// The app's status, and why it is so.
+    fn standing(&self) -> (Status, Option<String>) {
+        match (&self.phase, &self.job) {
+            (Phase::Stopped | Phase::Over, _) => (Status::Stopped, Some(words::STOPPED.to_owned())),
+            (Phase::Stopping(stopping), _) => {
+                (Status::Stopping, stopping.reason().map(str::to_owned))
+            }
+            (Phase::Opening, _) => {
+                (Status::Starting, Some("its addresses are being opened".to_owned()))
+            }
+            (Phase::Running, Some(Job::Rollout(rollout))) => {
+                let going_back = matches!(rollout.course, Course::Back { .. });
+                (Status::Reloading, Some(words::rolling(&rollout.to, going_back)))
+            }
+            (Phase::Running, Some(Job::Hard(hard))) if hard.empties() => {
+                (Status::Reloading, Some("all workers are stopped, then started".to_owned()))
+            }
+            (Phase::Running, Some(Job::Hard(_) | Job::Scale(_)) | None) => self.health(),
+        }
+    }
+
+    /// The status of an app that is not being stopped or replaced.
+    fn health(&self) -> (Status, Option<String>) {
+        let (ready, wanted) = (self.ready_count(), self.wanted().count());
+        if ready == wanted {
+            return (Status::Ready, None);
+        }
+        let troubles = || {
+            self.wanted().filter_map(|(slot, state)| match &state.seat {
+                Seat::Errored { reason, .. } => Some((Status::Errored, slot, reason)),
+                Seat::Stopped { reason } => Some((Status::Stopped, slot, reason)),
+                Seat::Waiting { reason, .. } => Some((Status::Degraded, slot, reason)),
+                Seat::Empty | Seat::Held(_) => None,
+            })
+        };
+        let errored = troubles().find(|(status, _, _)| *status == Status::Errored);
+        let trouble = errored.or_else(|| troubles().next());
+        let reason = trouble.map(|(_, slot, reason)| format!("slot {slot}: {reason}"));
+        let status = match trouble {
+            Some((status, _, _)) if !self.wanted().any(|(_, state)| state.has_hope()) => status,
+            Some(_) | None if self.starting && ready == 0 => Status::Starting,
+            Some(_) | None => Status::Degraded,
+        };
+        let counted = || format!("{ready} of {wanted} workers ready");
+        (status, reason.or_else(|| Some(counted())))
+    }
+
+    /// Tells when the app's status is not what it was.
+    pub(super) fn announce(&mut self, step: &mut Step<'_>) {
+        let (status, reason) = self.standing();
+        if self.announced != Some(status) {
+            self.announced = Some(status);
+            let message = words::standing(&self.serving, status, reason.as_deref());
+            step.publish(words::general(NoticeKind::AppStatus, message));
+        }
+    }
+}
+
+/// The state of a slot that nobody serves.
+fn vacant(state: &SlotState, now: Time) -> (&'static str, Option<String>) {
+    match &state.seat {
+        Seat::Empty | Seat::Held(_) => ("waiting", None),
+        Seat::Waiting { until, reason } => {
+            ("waiting", Some(words::restarts_in(until.since(now), reason)))
+        }
+        Seat::Errored { reason, .. } => ("errored", Some(reason.clone())),
+        Seat::Stopped { reason } => ("stopped", Some(reason.clone())),
+    }
+}
+
+fn contracts(worker: &Worker) -> Vec<String> {
+    let inherits = !worker.lent.is_empty();
+    let intercepted = worker.bound.iter().any(|listener| !worker.lent.contains(listener));
+    let used = [("intercept", intercepted), ("activation", inherits), ("notify", worker.notifies)];
+    used.into_iter().filter(|(_, used)| *used).map(|(name, _)| name.to_owned()).collect()
+}
+
+impl State {
+    /// Its name in [`WorkerStatus::state`].
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Spawning { .. } => "spawning",
+            Self::Starting { .. } => "starting",
+            Self::Ready => "ready",
+            Self::Draining(_) => "draining",
+            Self::Killing { .. } => "killing",
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Stopping: no new connections, then no workers, then no listeners; and after a `delete` or a
+//! first start that failed, no primary.
+
+use std::time::Duration;
+
+use ipc::control::{FailureKind, NoticeKind, Reply};
+
+use super::action::Action;
+use super::hard::Stage;
+use super::ids::ClientId;
+use super::rollout::Course;
+use super::slots::Seat;
+use super::time::Time;
+use super::worker::{Cause, Plan};
+use super::{Job, Phase, Primary, Step, words};
+
+/// The longest from the stop signal to SIGKILL in a fast stop.
+const FAST: Duration = Duration::from_secs(2);
+/// So long a primary whose first start failed stays to tell the one who started it.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A stop under way.
+#[derive(Debug)]
+pub(super) struct Stopping {
+    clients: Vec<ClientId>,
+    /// The primary ends afterwards, with this code.
+    exit: Option<u8>,
+    /// `Action::OpenListeners` is under way.
+    pub(super) opening: bool,
+    /// The first start failed.
+    failed: Option<FailedStart>,
+}
+
+#[derive(Debug)]
+struct FailedStart {
+    reason: String,
+    last_lines: Vec<String>,
+    /// Nobody has been told why yet; till then somebody may ask.
+    until: Option<Time>,
+}
+
+impl Stopping {
+    /// When to leave though nobody has asked why.
+    pub(super) fn linger(&self) -> Option<Time> {
+        self.failed.as_ref().and_then(|failed| failed.until)
+    }
+
+    /// What is answered to those who want the app up.
+    pub(super) fn refusal(&self, plan: &Plan) -> Reply {
+        match &self.failed {
+            Some(failed) => {
+                words::failed(FailureKind::Failed, failed.reason.clone(), &failed.last_lines)
+            }
+            None => words::failed(FailureKind::Failed, words::is_stopping(plan), &[]),
+        }
+    }
+
+    /// What people are told as the app's reason.
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.failed.as_ref().map(|failed| failed.reason.as_str())
+    }
+}
+
+impl Primary {
+    /// Stops, whatever is going on. `exit`: and then ends.
+    pub(super) fn stop(
+        &mut self,
+        fast: bool,
+        exit: Option<u8>,
+        client: Option<ClientId>,
+        step: &mut Step<'_>,
+    ) {
+        if matches!(self.phase, Phase::Stopped) && exit.is_none() {
+            let message = words::stopped_already(&self.serving);
+            step.answer_all(client.as_slice(), &Reply::Done { message });
+            return;
+        }
+        if let Phase::Stopping(stopping) = &mut self.phase {
+            stopping.clients.extend(client);
+            stopping.exit = stopping.exit.or(exit);
+        } else {
+            let opening = self.is_opening();
+            self.drop_work(step);
+            if !fast {
+                self.gate(step);
+            }
+            let clients = client.into_iter().collect();
+            self.phase = Phase::Stopping(Stopping { clients, exit, opening, failed: None });
+        }
+        for worker in self.workers.values_mut() {
+            let times = worker.plan.spec.times;
+            if fast {
+                worker.stop(times.kill_timeout.min(FAST), step);
+            } else if worker.ready_since.is_some() {
+                worker.retire(times.drain_timeout.min(times.kill_timeout), step);
+            } else {
+                worker.stop(times.kill_timeout, step);
+            }
+        }
+    }
+
+    /// The first start has failed in a way that trying again cannot help: leaves nothing behind.
+    pub(super) fn abandon(&mut self, reason: &str, last_lines: Vec<String>, step: &mut Step<'_>) {
+        let reason = words::cannot_start(&self.serving, reason);
+        step.publish(words::general(NoticeKind::Warning, reason.clone()));
+        let opening = self.is_opening();
+        let told = !self.waiters.is_empty();
+        let until = (!told).then(|| step.now + LINGER);
+        let failed = Some(FailedStart { reason, last_lines, until });
+        let stopping = Stopping { clients: Vec::new(), exit: Some(1), opening, failed };
+        let refusal = stopping.refusal(&self.serving);
+        for waiter in std::mem::take(&mut self.waiters) {
+            step.answer(waiter.client, refusal.clone());
+        }
+        self.drop_work(step);
+        self.phase = Phase::Stopping(stopping);
+        for worker in self.workers.values_mut() {
+            worker.kill(Cause::Told, step);
+        }
+    }
+
+    /// Whether `Action::OpenListeners` is under way.
+    fn is_opening(&self) -> bool {
+        match &self.job {
+            Some(Job::Rollout(rollout)) => matches!(rollout.course, Course::Opening),
+            Some(Job::Hard(hard)) => matches!(hard.stage, Stage::Opening),
+            Some(Job::Scale(_)) | None => matches!(self.phase, Phase::Opening),
+        }
+    }
+
+    /// Ends the job and empties the queue; whoever waits is told.
+    fn drop_work(&mut self, step: &mut Step<'_>) {
+        let job = match self.job.take() {
+            Some(Job::Rollout(rollout)) => rollout.clients,
+            Some(Job::Hard(hard)) => hard.clients,
+            Some(Job::Scale(scaling)) => scaling.clients,
+            None => Vec::new(),
+        };
+        let queued = std::mem::take(&mut self.queue).into_iter().flat_map(|p| p.clients);
+        let waiting = std::mem::take(&mut self.waiters).into_iter().map(|waiter| waiter.client);
+        let all: Vec<ClientId> = job.into_iter().chain(queued).chain(waiting).collect();
+        let reason = words::stopped_meanwhile(&self.serving);
+        step.answer_all(&all, &words::failed(FailureKind::Failed, reason, &[]));
+        self.sweep_at = None;
+        let wanted = self.serving.spec.wanted;
+        for (slot, state) in &mut self.slots {
+            state.leaving |= slot.0 >= wanted;
+            if !matches!(state.seat, Seat::Held(_)) {
+                state.seat = Seat::Stopped { reason: words::STOPPED.to_owned() };
+            }
+        }
+    }
+
+    fn gate(&mut self, step: &mut Step<'_>) {
+        for (listener, _) in self.sockets.steerable() {
+            step.act(Action::Gate { listener });
+        }
+    }
+
+    pub(super) fn advance_stop(&mut self, step: &mut Step<'_>) -> bool {
+        let Phase::Stopping(stopping) = &mut self.phase else { return false };
+        if let Some(failed) = &mut stopping.failed
+            && (!self.waiters.is_empty() || failed.until.is_some_and(|at| at <= step.now))
+        {
+            failed.until = None;
+        }
+        if !self.workers.is_empty() || stopping.opening || stopping.linger().is_some() {
+            return false;
+        }
+        self.answer_waiters(step);
+        for listener in self.sockets.ids() {
+            self.close(listener, step);
+        }
+        let Phase::Stopping(stopping) = std::mem::replace(&mut self.phase, Phase::Stopped) else {
+            return false;
+        };
+        let deleted = stopping.exit.is_some();
+        let message = words::stopped(&self.serving, deleted);
+        step.answer_all(&stopping.clients, &Reply::Done { message });
+        if let Some(code) = stopping.exit {
+            self.phase = Phase::Over;
+            step.act(Action::Exit { code });
+        }
+        true
+    }
+
+    /// Whoever waits for a stop need not be answered any more.
+    pub(super) fn forget_stopper(&mut self, client: ClientId) {
+        if let Phase::Stopping(stopping) = &mut self.phase {
+            stopping.clients.retain(|stopper| *stopper != client);
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! What people are told: notices and reasons, as lower-case sentences.
+
+use std::time::Duration;
+
+use ipc::control::{FailureKind, Notice, NoticeKind, Reply, Status};
+
+use super::ids::{ListenerId, Slot};
+use super::life::State;
+use super::rollout::Failure;
+use super::slots::Role;
+use super::sockets::Sockets;
+use super::worker::{End, EndKind, Plan, Worker};
+
+pub(super) const STOPPED: &str = "stopped by request";
+
+// Small parts.
+
+/// `250ms`, `1.3s`, `30s`.
+pub(super) fn span(span: Duration) -> String {
+    let millis = span.as_millis();
+    match (millis / 1000, millis % 1000 / 100) {
+        (0, _) => format!("{millis}ms"),
+        (seconds, 0) => format!("{seconds}s"),
+        (seconds, tenths) => format!("{seconds}.{tenths}s"),
+    }
+}
+
+pub(super) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// `1 connection`, `3 connections`.
+pub(super) fn count(number: u32, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+fn signal_name(signal: i32) -> String {
+    config::signal::name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned)
+}
+
+fn addresses(listeners: impl Iterator<Item = ListenerId>, sockets: &Sockets) -> Option<String> {
+    let names: Vec<&str> = listeners.map(|listener| sockets.address(listener)).collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+fn workers(number: u16) -> String {
+    count(u32::from(number), "worker")
+}
+
+fn name(plan: &Plan) -> &str {
+    &plan.spec.name
+}
+
+// Notices.
+
+/// About the app as a whole.
+pub(super) fn general(event: NoticeKind, message: String) -> Notice {
+    Notice {
+        unix_ms: 0,
+        event,
+        slot: None,
+        worker: None,
+        pid: None,
+        generation: None,
+        message,
+        last_lines: Vec::new(),
+    }
+}
+
+/// About one worker.
+pub(super) fn about(worker: &Worker, event: NoticeKind, message: String) -> Notice {
+    Notice {
+        slot: Some(worker.slot.0),
+        worker: Some(worker.id.0),
+        generation: Some(worker.plan.generation.0),
+        ..general(event, message)
+    }
+}
+
+pub(super) fn gone(worker: &Worker, end: &End) -> Notice {
+    let event = match end.kind {
+        EndKind::Told => NoticeKind::WorkerStopped,
+        EndKind::Died | EndKind::Failed(_) | EndKind::NotStarted { .. } => NoticeKind::WorkerFailed,
+    };
+    let last_lines = match end.kind {
+        EndKind::Told => Vec::new(),
+        EndKind::Died | EndKind::Failed(_) | EndKind::NotStarted { .. } => end.last_lines.clone(),
+    };
+    Notice { last_lines, ..about(worker, event, why(worker, end)) }
+}
+
+pub(super) fn slot_errored(worker: &Worker, reason: &str, last_lines: &[String]) -> Notice {
+    let last_lines = last_lines.to_vec();
+    Notice { last_lines, ..about(worker, NoticeKind::SlotErrored, reason.to_owned()) }
+}
+
+pub(super) fn slot_replaced(worker: &Worker) -> Notice {
+    let message = format!("generation {} takes over", worker.plan.generation);
+    about(worker, NoticeKind::SlotReplaced, message)
+}
+
+pub(super) fn listener_opened(address: &str) -> Notice {
+    general(NoticeKind::ListenerOpened, format!("{address} is served"))
+}
+
+pub(super) fn listener_closed(address: &str) -> String {
+    format!("{address} is not served any more")
+}
+
+pub(super) fn reload_started(serving: &Plan, to: &Plan) -> Notice {
+    let message = format!(
+        "{}: generation {} replaces generation {}",
+        name(serving),
+        to.generation,
+        serving.generation
+    );
+    general(NoticeKind::ReloadStarted, message)
+}
+
+// Reasons of a worker.
+
+/// Why a worker is gone.
+pub(super) fn why(worker: &Worker, end: &End) -> String {
+    let exit = end.exit.map(|exit| exit.to_string());
+    match (&end.kind, exit) {
+        (EndKind::Failed(reason) | EndKind::NotStarted { reason, .. }, _) => reason.clone(),
+        (EndKind::Died | EndKind::Told, None) => "it was not started".to_owned(),
+        (EndKind::Told, Some(exit)) => exit,
+        (EndKind::Died, Some(exit)) => match &worker.refused {
+            Some(refused) if worker.ready_since.is_none() => format!("{exit}; {refused}"),
+            Some(_) | None => exit,
+        },
+    }
+}
+
+/// Why a worker that lives was not ready in time.
+pub(super) fn not_ready(worker: &Worker, sockets: &Sockets) -> String {
+    let within = span(worker.plan.spec.times.ready_timeout);
+    let missing = addresses(worker.missing(), sockets);
+    let bound = addresses(worker.bound.iter().copied(), sockets);
+    let has = bound.map_or_else(
+        || "it listens on nothing".to_owned(),
+        |addresses| format!("it listens on {addresses}"),
+    );
+    match missing {
+        Some(missing) => format!(
+            "not ready within {within}: it does not listen on {missing}, which the previous \
+             generation serves ({has})"
+        ),
+        None => format!("not ready within {within}: {}", awaited(worker, &has)),
+    }
+}
+
+/// What else makes it ready.
+fn awaited(worker: &Worker, has: &str) -> String {
+    use config::spec::ReadyRule;
+    match worker.plan.spec.ready {
+        ReadyRule::Notify => format!("it did not say READY=1 ({has})"),
+        ReadyRule::Auto | ReadyRule::Listen => has.to_owned(),
+        ReadyRule::Uptime => "ready_timeout is shorter than min_uptime".to_owned(),
+    }
+}
+
+pub(super) fn ready(worker: &Worker, sockets: &Sockets) -> String {
+    let serves = worker.bound.union(&worker.lent).copied();
+    match addresses(serves, sockets) {
+        Some(addresses) => format!("ready, listens on {addresses}"),
+        None => "ready, listens on nothing".to_owned(),
+    }
+}
+
+pub(super) fn stopping(signal: i32) -> String {
+    format!("told to stop by {}", signal_name(signal))
+}
+
+/// Why a live worker is in its state, where there is more to say.
+pub(super) fn reason(worker: &Worker, sockets: &Sockets) -> Option<String> {
+    match &worker.state {
+        State::Spawning { .. } => None,
+        State::Starting { .. } => addresses(worker.missing(), sockets)
+            .map(|missing| format!("does not listen on {missing} yet"))
+            .or_else(|| worker.refused.clone()),
+        State::Ready => worker.says_stopping.then(|| "says that it is stopping".to_owned()),
+        State::Draining(drain) => drain.seen.map(|look| {
+            let (queued, busy) = (count(look.queued, "connection"), look.busy);
+            format!("{queued} waiting, {busy} with a request in flight")
+        }),
+        State::Killing { cause, .. } => match cause {
+            super::worker::Cause::Told => Some("told to stop".to_owned()),
+            super::worker::Cause::Failed(reason) => Some(reason.clone()),
+        },
+    }
+}
+
+/// What a worker is, where it is not simply the slot's.
+pub(super) fn role(role: Role) -> Option<String> {
+    match role {
+        Role::Seated => None,
+        Role::Successor => Some("shall take over".to_owned()),
+        Role::Retiring => Some("was replaced".to_owned()),
+        Role::Rescue => Some("serves what its predecessor left waiting".to_owned()),
+    }
+}
+
+pub(super) fn restarts_in(delay: Duration, reason: &str) -> String {
+    format!("restarts in {}: {reason}", span(delay))
+}
+
+pub(super) fn rescue_failed(queued: u32, tries: u32, why: &str) -> String {
+    format!(
+        "{} that waited for a worker {} lost: {} to serve them failed, the last with {why}",
+        count(queued, "connection"),
+        if queued == 1 { "is" } else { "are" },
+        count(tries, "attempt"),
+    )
+}
+
+// Answers, and reasons of the app.
+
+pub(super) fn failed(kind: FailureKind, reason: String, last_lines: &[String]) -> Reply {
+    Reply::Failed { kind, reason, last_lines: last_lines.to_vec() }
+}
+
+pub(super) fn up(plan: &Plan, sockets: &Sockets) -> String {
+    let all = sockets.iter().map(|listener| listener.opened.id);
+    let ready = format!("{}: {} ready", name(plan), workers(plan.spec.wanted));
+    match addresses(all, sockets) {
+        Some(addresses) => format!("{ready} on {addresses}"),
+        None => format!("{ready}, listening on nothing"),
+    }
+}
+
+pub(super) fn restarted(plan: &Plan) -> String {
+    let workers = workers(plan.spec.wanted);
+    format!("{}: {workers} restarted as generation {}", name(plan), plan.generation)
+}
+
+pub(super) fn start_failed(plan: &Plan, ready: usize, slot: Slot, reason: &str) -> String {
+    let (name, wanted) = (name(plan), plan.spec.wanted);
+    format!("{name}: {ready} of {wanted} workers ready; slot {slot}: {reason}")
+}
+
+pub(super) fn cannot_start(plan: &Plan, reason: &str) -> String {
+    format!("{} cannot start: {reason}", name(plan))
+}
+
+pub(super) fn start_timed_out(plan: &Plan, ready: usize) -> String {
+    format!(
+        "{}: {ready} of {} workers ready after {}; it goes on trying",
+        name(plan),
+        plan.spec.wanted,
+        span(plan.patience())
+    )
+}
+
+pub(super) fn runs_already(plan: &Plan, ready: usize) -> String {
+    let (name, wanted) = (name(plan), plan.spec.wanted);
+    format!("{name} is running already ({ready} of {wanted} workers ready); use reload or restart")
+}
+
+pub(super) fn is_stopped(plan: &Plan) -> String {
+    format!("{0} is stopped; use start", name(plan))
+}
+
+pub(super) fn is_stopping(plan: &Plan) -> String {
+    format!("{} is being stopped; try again when it is", name(plan))
+}
+
+pub(super) fn stopped_meanwhile(plan: &Plan) -> String {
+    format!("{} was stopped before this was done", name(plan))
+}
+
+pub(super) fn stopped_already(plan: &Plan) -> String {
+    format!("{} is stopped already", name(plan))
+}
+
+pub(super) fn stopped(plan: &Plan, deleted: bool) -> String {
+    format!("{} is {}", name(plan), if deleted { "stopped and deleted" } else { "stopped" })
+}
+
+pub(super) fn scale_to_none(plan: &Plan) -> String {
+    format!("{} needs at least 1 worker; use stop to have none", name(plan))
+}
+
+pub(super) fn scaling(from: u16, wanted: u16) -> String {
+    format!("{} wanted instead of {from}", workers(wanted))
+}
+
+pub(super) fn scaled(plan: &Plan) -> String {
+    let count = workers(plan.spec.wanted);
+    format!("{}: {count} now", name(plan))
+}
+
+pub(super) fn scaled_already(plan: &Plan) -> String {
+    format!("{}: {} already", name(plan), workers(plan.spec.wanted))
+}
+
+pub(super) fn scale_timed_out(plan: &Plan) -> String {
+    let after = span(plan.patience());
+    format!("{}: not all added workers are ready after {after}; it goes on trying", name(plan))
+}
+
+pub(super) fn queue_full(plan: &Plan, limit: usize) -> String {
+    format!("{}: {limit} requests wait already; try again later", name(plan))
+}
+
+pub(super) fn logs_reopened(plan: &Plan) -> String {
+    format!("{}: log files opened again", name(plan))
+}
+
+pub(super) fn no_such_signal(signal: i32) -> String {
+    format!("{signal} is not a signal; use 1 to 64")
+}
+
+pub(super) fn no_such_slot(plan: &Plan, slot: u16) -> String {
+    format!("{} has no slot {slot}; its slots are 0 to {}", name(plan), plan.spec.wanted - 1)
+}
+
+pub(super) fn signalled(plan: &Plan, signal: i32, sent: u32) -> Reply {
+    let name = name(plan);
+    if sent == 0 {
+        let reason = format!("{name}: no worker there to send {} to", signal_name(signal));
+        return failed(FailureKind::Failed, reason, &[]);
+    }
+    let message = format!("{name}: {} sent to {}", signal_name(signal), count(sent, "worker"));
+    Reply::Done { message }
+}
+
+pub(super) fn reload_refused(serving: &Plan, reason: &str) -> String {
+    let (name, generation) = (name(serving), serving.generation);
+    format!("{name}: nothing changed, generation {generation} serves: {reason}")
+}
+
+pub(super) fn reload_done(serving: &Plan, replaced: u32, took: &str) -> String {
+    let (name, generation) = (name(serving), serving.generation);
+    let replaced = count(replaced, "worker");
+    format!("{name}: generation {generation} serves; {replaced} replaced in {took}")
+}
+
+pub(super) fn turning_back(to: &Plan, failure: &Failure) -> String {
+    let Failure { slot, reason, .. } = failure;
+    format!("generation {} failed in slot {slot} and is rolled back: {reason}", to.generation)
+}
+
+pub(super) fn rolled_back(serving: &Plan, to: &Plan, failure: &Failure) -> String {
+    let Failure { slot, reason, .. } = failure;
+    format!(
+        "{}: generation {} was rolled back, generation {} serves: slot {slot}: {reason}",
+        name(serving),
+        to.generation,
+        serving.generation
+    )
+}
+
+pub(super) fn rolling(to: &Plan, back: bool) -> String {
+    let way = if back { "is rolled back" } else { "takes over" };
+    format!("generation {} {way}", to.generation)
+}
+
+pub(super) fn standing(plan: &Plan, status: Status, reason: Option<&str>) -> String {
+    let word = match status {
+        Status::Starting => "starting",
+        Status::Ready => "ready",
+        Status::Degraded => "degraded",
+        Status::Reloading => "reloading",
+        Status::Stopping => "stopping",
+        Status::Stopped => "stopped",
+        Status::Errored => "errored",
+        Status::Lost => "lost",
+    };
+    match reason {
+        Some(reason) => format!("{} is {word}: {reason}", name(plan)),
+        None => format!("{} is {word}", name(plan)),
+    }
+}
