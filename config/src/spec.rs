@@ -37,6 +37,9 @@ pub struct AppSpec {
     pub engine: Engine,
     /// Whether `bind` and `listen` of the workers are intercepted.
     pub intercept: bool,
+    /// Whether Node's own cluster protocol is spoken with Node programs.
+    #[serde(default = "yes")]
+    pub node: bool,
     /// Addresses that interception leaves alone.
     pub passthrough: Vec<AddressPattern>,
     /// Run workers as this user (name or number). Only root may.
@@ -219,6 +222,11 @@ impl Default for RestartPolicy {
     }
 }
 
+/// For fields that specs of older builds do not have.
+fn yes() -> bool {
+    true
+}
+
 impl AppSpec {
     /// A spec with every default, for `command` in `cwd`. `wanted` is 1.
     pub fn new(name: impl Into<String>, command: Vec<String>, cwd: PathBuf) -> Self {
@@ -234,6 +242,7 @@ impl AppSpec {
             balance: Balance::RoundRobin,
             engine: Engine::Auto,
             intercept: true,
+            node: true,
             passthrough: Vec::new(),
             user: None,
             group: None,

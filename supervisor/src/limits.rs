@@ -20,6 +20,12 @@ pub(crate) const CLIENT_OUT: usize = 4 * 1024 * 1024;
 pub(crate) const CLIENT_READ: usize = 64 * 1024;
 /// Notifications (`bind`, `listen`, NOTIFY_SOCKET) taken from one worker in one turn.
 pub(crate) const CALLS_PER_TURN: usize = 16;
+/// Bytes read from one worker's channel at a time.
+pub(crate) const CHANNEL_READ: usize = 64 * 1024;
+/// Connections accepted from one listener in one turn.
+pub(crate) const ACCEPTS_PER_TURN: usize = 64;
+/// Connections on their way to one worker, which it has not taken yet.
+pub(crate) const HAND_OFFS_PER_WORKER: usize = 64;
 /// Connections of a draining worker that are remembered between two looks.
 pub(crate) const WATCHED_CONNECTIONS: usize = 65_536;
 /// The least accept queue a listening socket gets, whatever the program asked for: while a worker

@@ -15,7 +15,7 @@ use crate::spec::{
 use crate::{address, command, environment, name, signal};
 
 /// Every key an app can have.
-pub const KEYS: [&str; 29] = [
+pub const KEYS: [&str; 30] = [
     "name",
     "command",
     "script",
@@ -26,6 +26,7 @@ pub const KEYS: [&str; 29] = [
     "balance",
     "engine",
     "intercept",
+    "node",
     "passthrough",
     "user",
     "group",
@@ -166,6 +167,7 @@ impl<'a> Draft<'a> {
             "balance" => findings.choice(key, value, &BALANCES, &mut spec.balance),
             "engine" => findings.choice(key, value, &ENGINES, &mut spec.engine),
             "intercept" => findings.flag(key, value, &mut spec.intercept),
+            "node" => findings.flag(key, value, &mut spec.node),
             "passthrough" => {
                 for (item, text) in items(key, value, findings) {
                     match text.parse::<AddressPattern>() {

@@ -181,6 +181,9 @@ pub(crate) struct AppOptions {
     /// Leave bind and listen of the workers alone.
     #[arg(long)]
     pub(crate) no_intercept: bool,
+    /// Do not speak Node's cluster protocol with Node programs.
+    #[arg(long)]
+    pub(crate) no_node: bool,
     /// Leave this address alone when a worker binds it: :PORT, IP:* or IP:PORT. May be repeated.
     #[arg(long, value_name = "ADDR", value_parser = pattern)]
     pub(crate) passthrough: Vec<AddressPattern>,

@@ -142,6 +142,7 @@ pub(crate) fn from_options(
     spec.balance = options.balance.unwrap_or(spec.balance);
     spec.engine = options.engine.unwrap_or(spec.engine);
     spec.intercept = !options.no_intercept;
+    spec.node = !options.no_node;
     spec.passthrough = options.passthrough.clone();
     spec.user = options.user.clone();
     spec.group = options.group.clone();

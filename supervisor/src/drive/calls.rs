@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use super::Drive;
-use super::children::Asking;
+use super::children::{self, Asking, Claim};
 use super::launch::plain;
 use super::listeners::Key;
 use crate::limits::CALLS_PER_TURN;
@@ -98,8 +98,7 @@ impl Drive {
         length: u32,
     ) -> io::Result<Outcome> {
         let go_on = Ok(Outcome::Now(Answer::Continue));
-        let TargetAddress::Inet(address) =
-            target::read_address(notification.tid, address, length)?
+        let TargetAddress::Inet(address) = target::read_address(notification.tid, address, length)?
         else {
             return go_on;
         };
@@ -132,14 +131,14 @@ impl Drive {
             }
         };
         let ticket = self.next_ticket();
-        let asking = Asking {
+        let asking = Asking::Call(children::Call {
             call: notification.id,
             theirs,
             fd,
             nonblocking: traits.nonblocking,
             cloexec,
             address,
-        };
+        });
         if let Some(child) = self.children.get_mut(&worker) {
             child.asking.insert(ticket, asking);
         }
@@ -161,11 +160,15 @@ impl Drive {
     ) -> io::Result<ListenerId> {
         let v6only = address.is_ipv6().then_some(traits.v6only);
         if let Some(listener) = self.listeners.find(&Key::Tcp(address, v6only.unwrap_or(false))) {
+            if listener.hand_over().is_some() {
+                // The primary accepts there; it has no socket to lend.
+                return Err(io::Error::from_raw_os_error(libc::EADDRINUSE));
+            }
             return Ok(listener.id);
         }
         let balance = self.children.get(&worker).map(|child| child.spec.balance);
         let balance = balance.unwrap_or(config::spec::Balance::Hash);
-        let listener = self.listeners.open_tcp(address, v6only, balance)?;
+        let listener = self.listeners.open_tcp(address, v6only, balance, false)?;
         let opened = listener.opened();
         let id = opened.id;
         self.inbox.push_back(Event::ListenerFound(opened));
@@ -240,9 +243,13 @@ impl Drive {
         listener: ListenerId,
         socket: SocketId,
     ) {
-        let Some(asking) = self.children.get_mut(&worker).and_then(|c| c.asking.remove(&ticket))
-        else {
-            return;
+        let asking = self.children.get_mut(&worker).and_then(|c| c.asking.remove(&ticket));
+        let asking = match asking {
+            None => return,
+            Some(Asking::Node { seq, ask }) => {
+                return self.lend_to_node(worker, Claim { listener, socket }, seq, &ask);
+            }
+            Some(Asking::Call(call)) => call,
         };
         let answer = match self.put_over(worker, &asking, listener, socket) {
             Ok(()) => {
@@ -265,7 +272,7 @@ impl Drive {
     fn put_over(
         &mut self,
         worker: WorkerId,
-        asking: &Asking,
+        asking: &children::Call,
         listener: ListenerId,
         socket: SocketId,
     ) -> io::Result<()> {

@@ -8,8 +8,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use config::spec::AppSpec;
+use ipc::node::ServerAsk;
 
 use super::logs::{LineSplitter, Stream, Tail, prefix};
+use super::node::NodeChannel;
 use super::observe::Drain;
 use super::source::Source;
 use crate::limits::PIPE_READ;
@@ -39,7 +41,15 @@ pub(crate) struct Child {
     pub(crate) tail: Tail,
     /// The sockets it was lent, with how many connections each had been given before.
     pub(crate) lent: BTreeMap<(ListenerId, SocketId), u64>,
-    /// Its `bind` calls that wait for the core.
+    /// Those of them that it inherited, by their number in it.
+    pub(crate) inherited: BTreeMap<i32, (ListenerId, SocketId)>,
+    /// Its Node channel.
+    pub(crate) node: Option<NodeChannel>,
+    /// Connections handed over to it.
+    pub(crate) accepted: u64,
+    /// How many connections it held when the kernel was last asked, and was handed since.
+    pub(crate) held: u32,
+    /// Its requests for addresses that wait for the core.
     pub(crate) asking: BTreeMap<Ticket, Asking>,
     /// Which contracts it used.
     pub(crate) contracts: BTreeSet<&'static str>,
@@ -53,9 +63,25 @@ pub(crate) struct Child {
     pub(crate) drain: Option<Drain>,
 }
 
+/// A request for an address that waits for the core's answer.
+#[derive(Debug)]
+pub(crate) enum Asking {
+    /// An intercepted `bind`.
+    Call(Call),
+    /// A Node worker's ask.
+    Node { seq: u64, ask: Box<ServerAsk> },
+}
+
+/// The core's answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claim {
+    pub(crate) listener: ListenerId,
+    pub(crate) socket: SocketId,
+}
+
 /// A `bind` that waits for its answer.
 #[derive(Debug)]
-pub(crate) struct Asking {
+pub(crate) struct Call {
     /// The call, for the kernel.
     pub(crate) call: u64,
     /// The program's socket.
@@ -143,6 +169,7 @@ impl Child {
         self.report = None;
         self.calls = None;
         self.notify = None;
+        self.node = None;
         self.out = None;
         self.err = None;
         self.asking.clear();
@@ -154,6 +181,7 @@ impl Child {
         all.extend(self.report.as_ref().map(|fd| (fd.as_fd(), Source::Report(self.id))));
         all.extend(self.calls.as_ref().map(|fd| (fd.as_fd(), Source::Calls(self.id))));
         all.extend(self.notify.as_ref().map(|socket| (socket.fd(), Source::Notify(self.id))));
+        all.extend(self.node.as_ref().map(|node| (node.fd(), Source::Channel(self.id))));
         all.extend(self.out.as_ref().map(|pipe| (pipe.fd(), Source::Out(self.id))));
         all.extend(self.err.as_ref().map(|pipe| (pipe.fd(), Source::Err(self.id))));
         all

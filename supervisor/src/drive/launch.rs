@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use config::spec::AppSpec;
@@ -14,6 +14,7 @@ use config::spec::AppSpec;
 use super::children::{Child, Pipe};
 use super::listeners::Listeners;
 use super::logs::Tail;
+use super::node::{NodeChannel, is_node_program};
 use crate::limits::BACKLOG;
 use crate::primary::ids::{Generation, ListenerId, Slot, SocketId, WorkerId};
 use crate::sys::notify::NotifySocket;
@@ -69,11 +70,9 @@ pub(crate) fn explain(spec: &AppSpec, stage: Stage, error: &io::Error) -> String
 /// something.)
 pub(crate) fn is_permanent(stage: Stage) -> bool {
     match stage {
-        Stage::User
-        | Stage::WorkingFolder
-        | Stage::Command
-        | Stage::Interpreter
-        | Stage::Exec => true,
+        Stage::User | Stage::WorkingFolder | Stage::Command | Stage::Interpreter | Stage::Exec => {
+            true
+        }
         Stage::Group | Stage::Files | Stage::Limits => false,
     }
 }
@@ -92,7 +91,7 @@ pub(crate) fn plain(error: &io::Error) -> String {
 const FIRST_FD: i32 = 3;
 
 /// Variables that describe the primary and must not describe its workers.
-const NOT_INHERITED: [&str; 12] = [
+const NOT_INHERITED: [&str; 15] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
@@ -105,6 +104,9 @@ const NOT_INHERITED: [&str; 12] = [
     "SUPERVISOR_GENERATION",
     "SUPERVISOR_CHANNEL_FD",
     "NODE_APP_INSTANCE",
+    "NODE_CHANNEL_FD",
+    "NODE_CHANNEL_SERIALIZATION_MODE",
+    "NODE_UNIQUE_ID",
 ];
 
 /// Starts one worker.
@@ -122,16 +124,22 @@ pub(crate) fn launch(order: Order, listeners: &mut Listeners) -> Result<Child, R
         socket::set_nonblocking(reader.as_fd(), true)
             .map_err(|error| temporary("make its output pipes", &error))?;
     }
-    let fds: Vec<_> = (FIRST_FD..).take(names.len()).collect();
-    let inherit: Vec<(BorrowedFd<'_>, i32)> = order
-        .lend
+    let inherited: BTreeMap<i32, (ListenerId, SocketId)> =
+        (FIRST_FD..).zip(order.lend.iter().copied()).collect();
+    let (node, node_end) = node_channel(spec)?.unzip();
+    let node_fd = inherited.last_key_value().map_or(FIRST_FD, |(last, _)| last + 1);
+    let mut inherit: Vec<(BorrowedFd<'_>, i32)> = inherited
         .iter()
-        .filter_map(|(listener, socket)| listeners.get(*listener)?.existing(*socket))
-        .zip(fds.iter().copied())
+        .filter_map(|(fd, (id, socket))| Some((listeners.get(*id)?.existing(*socket)?, *fd)))
         .collect();
+    inherit.extend(node_end.as_ref().map(|end| (end.as_fd(), node_fd)));
+    let mut env = environment(&order, &names, &notify);
+    if node_end.is_some() {
+        env.extend(node_environment(order.worker, node_fd));
+    }
     let spawned = spawn(&Launch {
         argv: arguments(&spec.command, &names)?,
-        env: environment(&order, &names, &notify),
+        env,
         listen_pid: !names.is_empty(),
         cwd: &spec.cwd,
         user,
@@ -155,6 +163,10 @@ pub(crate) fn launch(order: Order, listeners: &mut Listeners) -> Result<Child, R
         err: Some(Pipe::new(err_reader)),
         tail: Tail::default(),
         lent: order.lend.iter().map(|lent| (*lent, listeners.given(*lent))).collect(),
+        inherited,
+        node,
+        accepted: 0,
+        held: 0,
         asking: BTreeMap::new(),
         contracts: if names.is_empty() { BTreeSet::new() } else { BTreeSet::from(["activation"]) },
         told_to_stop: false,
@@ -163,6 +175,24 @@ pub(crate) fn launch(order: Order, listeners: &mut Listeners) -> Result<Child, R
         drain: None,
         spec: order.spec,
     })
+}
+
+/// The channel of a Node program, ours and its end.
+fn node_channel(spec: &AppSpec) -> Result<Option<(NodeChannel, OwnedFd)>, Refusal> {
+    if !spec.node || !is_node_program(&spec.command) {
+        return Ok(None);
+    }
+    NodeChannel::pair().map(Some).map_err(|error| temporary("make its channel", &error))
+}
+
+/// What makes a Node process a worker of a cluster (lib/internal/process/pre_execution.js).
+fn node_environment(worker: WorkerId, fd: i32) -> [(OsString, OsString); 3] {
+    [
+        ("NODE_CHANNEL_FD", fd.to_string()),
+        ("NODE_CHANNEL_SERIALIZATION_MODE", "json".to_owned()),
+        ("NODE_UNIQUE_ID", worker.to_string()),
+    ]
+    .map(|(name, value)| (name.into(), value.into()))
 }
 
 fn temporary(what: &str, error: &io::Error) -> Refusal {
@@ -190,7 +220,7 @@ fn listen(order: &Order, listeners: &mut Listeners) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for (id, socket) in &order.lend {
         let Some(listener) = listeners.get_mut(*id) else { continue };
-        if !listener.shared {
+        if !listener.is_shared() {
             listener.listen(*socket, BACKLOG)?;
         }
         // A program that sets O_NONBLOCK does so on the open file description, which stays: the

@@ -9,11 +9,15 @@ mod calls;
 mod children;
 mod clients;
 mod deal;
+mod handover;
 mod launch;
+mod listener;
 mod listeners;
 mod logs;
+mod node;
 mod observe;
 mod perform;
+mod pick;
 mod record;
 mod source;
 mod sources;
@@ -30,16 +34,18 @@ pub(crate) use start::{Mode, run};
 
 use self::children::Child;
 use self::clients::Clients;
+use self::handover::HandOff;
 use self::listeners::Listeners;
 use self::logs::Logs;
 use self::observe::Table;
 use self::record::Recorder;
 use self::source::Source;
 use crate::home::Home;
+use crate::link::node::HandOffId;
 use crate::primary::Primary;
 use crate::primary::action::Action;
 use crate::primary::event::{Cue, Event};
-use crate::primary::ids::{Ticket, WorkerId};
+use crate::primary::ids::{ListenerId, Ticket, WorkerId};
 use crate::primary::time::Time;
 use crate::sys::clock;
 use crate::sys::poller::Poller;
@@ -68,6 +74,15 @@ pub(crate) struct Drive {
     sampler: Sampler,
     started: Time,
     tickets: u64,
+    /// Which listener answers which ask of Node workers.
+    node_places: BTreeMap<String, ListenerId>,
+    /// Connections on their way to workers.
+    hand_offs: BTreeMap<HandOffId, (WorkerId, HandOff)>,
+    next_hand_off: u64,
+    /// When the kernel was last asked how many connections each worker holds.
+    held_counted: Option<Time>,
+    /// When accepting is tried again after it failed.
+    accept_again: Option<Time>,
     /// Workers whose main process has ended while others of its group live.
     lingering: BTreeSet<WorkerId>,
     /// This turn's view of the kernel's connections.
@@ -89,6 +104,7 @@ impl Drive {
                 }
             }
             self.look_for_groups();
+            self.look_after_hand_overs(clock::now());
             let actions = self.step();
             self.table = None;
             for action in actions {
@@ -119,7 +135,8 @@ impl Drive {
             return Some(Duration::ZERO);
         }
         let now = clock::now();
-        let deadline = self.core.deadline().map(|deadline| deadline.since(now));
+        let deadlines = self.core.deadline().into_iter().chain(self.hand_over_deadline());
+        let deadline = deadlines.min().map(|deadline| deadline.since(now));
         let linger = (!self.lingering.is_empty()).then_some(LINGER_LOOK);
         deadline.into_iter().chain(linger).min()
     }

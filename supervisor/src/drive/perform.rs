@@ -30,7 +30,7 @@ impl Drive {
             }
             Action::Steer { listener, targets } => self.steer(listener, targets),
             Action::Gate { listener } => self.gate(listener),
-            Action::CloseListener { listener } => drop(self.listeners.close(listener)),
+            Action::CloseListener { listener } => self.close_listener(listener),
             Action::Signal { worker, signal, group } => self.signal(worker, signal, group),
             Action::Kill { worker } => self.signal(worker, libc::SIGKILL, true),
             Action::Look { worker } => self.look(worker),
@@ -105,16 +105,29 @@ impl Drive {
         self.children.insert(worker, child);
     }
 
+    fn close_listener(&mut self, listener: ListenerId) {
+        if let Some(closed) = self.listeners.close(listener)
+            && let Some(fd) = closed.accepting()
+        {
+            self.poller.remove(fd);
+        }
+    }
+
     fn steer(&mut self, listener: ListenerId, targets: Vec<Target>) {
         let Some(open) = self.listeners.get_mut(listener) else { return };
         if let Err(error) = open.steer(targets) {
             let address = open.address();
             self.warn(format!("cannot steer the connections of {address}: {error}"));
         }
+        self.resume(listener);
     }
 
     fn gate(&mut self, listener: ListenerId) {
         let Some(open) = self.listeners.get_mut(listener) else { return };
+        if open.hand_over().is_some() {
+            open.targets.clear();
+            return self.pause(listener);
+        }
         if let Err(error) = open.gate() {
             let address = open.address();
             self.warn(format!("cannot refuse new connections of {address}: {error}"));
@@ -146,7 +159,9 @@ impl Drive {
     fn look(&mut self, worker: WorkerId) {
         let Some(child) = self.children.get(&worker) else { return };
         let lent: Vec<_> = child.lent.keys().copied().collect();
-        let queued = self.queued(&lent);
+        // Connections on their way to it are its own as well.
+        let pending = child.node.as_ref().map_or(0, |node| node.link.pending());
+        let queued = self.queued(&lent) + u32::try_from(pending).unwrap_or(u32::MAX);
         let table = self.table.take().unwrap_or_else(|| Table::read(&self.listeners.ports()));
         let Some(child) = self.children.get_mut(&worker) else { return };
         let idle = child.spec.times.drain_idle;

@@ -1,6 +1,6 @@
 //! What can wake the loop, and the number by which the kernel hands it back.
 
-use crate::primary::ids::{ClientId, WorkerId};
+use crate::primary::ids::{ClientId, ListenerId, WorkerId};
 
 /// One registered fd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,10 @@ pub(crate) enum Source {
     Err(WorkerId),
     /// A worker's NOTIFY_SOCKET.
     Notify(WorkerId),
+    /// A Node worker's channel.
+    Channel(WorkerId),
+    /// A hand-over listener.
+    Accept(ListenerId),
 }
 
 /// The kind is in the low bits, the id above them; ids never come near 2^60.
@@ -41,6 +45,8 @@ impl Source {
             Self::Out(id) => (6, id.0),
             Self::Err(id) => (7, id.0),
             Self::Notify(id) => (8, id.0),
+            Self::Channel(id) => (9, id.0),
+            Self::Accept(id) => (10, id.0.into()),
         };
         id << KIND_BITS | kind
     }
@@ -58,6 +64,8 @@ impl Source {
             6 => Self::Out(WorkerId(id)),
             7 => Self::Err(WorkerId(id)),
             8 => Self::Notify(WorkerId(id)),
+            9 => Self::Channel(WorkerId(id)),
+            10 => Self::Accept(ListenerId(u32::try_from(id).ok()?)),
             _ => return None,
         })
     }
@@ -80,6 +88,8 @@ mod tests {
             Source::Out(worker),
             Source::Err(worker),
             Source::Notify(worker),
+            Source::Channel(worker),
+            Source::Accept(ListenerId(3)),
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }

@@ -44,6 +44,8 @@ impl Drive {
             Source::Out(worker) => self.take_output(worker, Stream::Out),
             Source::Err(worker) => self.take_output(worker, Stream::Err),
             Source::Notify(worker) => self.take_notifications(worker),
+            Source::Channel(worker) => self.take_channel(worker, readable),
+            Source::Accept(listener) => self.take_arrivals(listener),
         }
     }
 
@@ -91,8 +93,7 @@ impl Drive {
             Standing::Open => {}
             Standing::Room(watch) => {
                 if let Some(stream) = self.clients.stream(client) {
-                    let changed =
-                        self.poller.modify(stream, Source::Client(client).token(), watch);
+                    let changed = self.poller.modify(stream, Source::Client(client).token(), watch);
                     if let Err(error) = changed {
                         self.warn(format!("cannot watch a control connection: {error}"));
                     }
@@ -276,6 +277,10 @@ impl Drive {
             }
             self.finish_output(worker, stream);
         }
+        // What it said last may be that it took a connection.
+        self.read_channel(worker, LAST_READS);
+        let back = self.node(worker).map(|node| node.link.take_back());
+        self.take_back(worker, back.unwrap_or_default());
         let Some(child) = self.children.get_mut(&worker) else { return };
         for (fd, _) in child.sources() {
             // Those that left the poller earlier are not there any more; that is no error.

@@ -36,14 +36,13 @@ pub(crate) enum Mode {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LaunchError {
     /// Another primary has that name.
-    #[error("{0} is running already: use \"supervisor reload {0}\" to replace its code, or --name for another app")]
+    #[error(
+        "{0} is running already: use \"supervisor reload {0}\" to replace its code, or --name for another app"
+    )]
     Running(String),
     /// Something the primary needs cannot be had.
     #[error("cannot {what}: {error}")]
-    Io {
-        what: String,
-        error: io::Error,
-    },
+    Io { what: String, error: io::Error },
 }
 
 impl LaunchError {
@@ -121,9 +120,9 @@ fn prepare(
     daemon::set_name(&format!("sup:{}", spec.name));
     daemon::raise_nofile().map_err(failed("raise the limit of open files"))?;
     let signals = Signals::new().map_err(failed("watch the signals"))?;
-    let socket = home
-        .socket(&spec.name)
-        .map_err(|error| io_error("make the control socket", io::Error::other(error.to_string())))?;
+    let socket = home.socket(&spec.name).map_err(|error| {
+        io_error("make the control socket", io::Error::other(error.to_string()))
+    })?;
     let clients = Clients::listen(&socket).map_err(failed("make the control socket"))?;
     let poller = Poller::new().map_err(failed("make the event loop"))?;
     poller
@@ -149,6 +148,11 @@ fn prepare(
         sampler: Sampler::new().map_err(failed("watch the processes"))?,
         started: clock::now(),
         tickets: 0,
+        node_places: BTreeMap::new(),
+        hand_offs: BTreeMap::new(),
+        next_hand_off: 0,
+        held_counted: None,
+        accept_again: None,
         lingering: BTreeSet::new(),
         table: None,
         notes: BTreeSet::new(),

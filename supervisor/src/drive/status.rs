@@ -17,9 +17,9 @@ impl Drive {
         let mut status = self.core.status(now);
         status.primary_pid = std::process::id();
         status.version = env!("CARGO_PKG_VERSION").to_owned();
-        status.engine = "kernel".to_owned();
-        status.uptime_ms =
-            u64::try_from(now.since(self.started).as_millis()).unwrap_or(u64::MAX);
+        let hands_over = self.listeners.iter().any(|open| open.hand_over().is_some());
+        status.engine = if hands_over { "primary" } else { "kernel" }.to_owned();
+        status.uptime_ms = u64::try_from(now.since(self.started).as_millis()).unwrap_or(u64::MAX);
         status.logs = self.log_paths.clone();
         status.notes.extend(self.notes.iter().cloned());
         status.notes.extend(self.balance_note(status.balance));
@@ -29,7 +29,7 @@ impl Drive {
     }
 
     fn listener_statuses(&self) -> Vec<ListenerStatus> {
-        let one = |listener: &super::listeners::Listener| {
+        let one = |listener: &super::listener::Listener| {
             let mut slots: Vec<u16> = listener.targets.iter().map(|t| t.slot.0).collect();
             slots.dedup();
             ListenerStatus {
@@ -46,6 +46,9 @@ impl Drive {
 
     /// How many connections a worker was given, where every one of its listeners is counted.
     fn accepted(&self, child: &Child) -> Option<u64> {
+        if child.accepted > 0 {
+            return Some(child.accepted);
+        }
         let since = |((listener, socket), before): (&(ListenerId, SocketId), &u64)| {
             Some(self.listeners.get(*listener)?.given(*socket)?.saturating_sub(*before))
         };

@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "this is the room for it; each block argues its safety")]
 
 pub(crate) mod bpf;
+pub(crate) mod channel;
 pub(crate) mod clock;
 pub(crate) mod daemon;
 pub(crate) mod diag;

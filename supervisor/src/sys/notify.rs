@@ -44,7 +44,8 @@ impl NotifySocket {
     /// came with it (BARRIER=1 sends one) are closed, which is the answer to a barrier.
     pub(crate) fn receive(&self) -> io::Result<Option<(Vec<u8>, u32)>> {
         let mut bytes = vec![0; MAX_DATAGRAM];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1), ScmRights(8))];
+        let mut space =
+            [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1), ScmRights(8))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
         let mut parts = [IoSliceMut::new(&mut bytes)];

@@ -11,9 +11,10 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use socket2::{SockFilter, SockRef};
+use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 
 pub(crate) use super::holders::holders;
 pub(crate) use super::socket_options::{SocketTraits, copy_options, traits_of};
@@ -94,7 +95,7 @@ pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
     // was not bound by us simply keeps what it has.
     let held_alone = is_inet(fd) && !sockopt::socket_reuseaddr(fd)?;
     match rustix::net::listen(fd, backlog) {
-        Err(rustix::io::Errno::ADDRINUSE) if held_alone => {
+        Err(Errno::ADDRINUSE) if held_alone => {
             // It may be such lingering connections that are in the way.
             sockopt::set_socket_reuseaddr(fd, true)?;
             rustix::net::listen(fd, backlog)?;
@@ -128,7 +129,7 @@ pub(crate) fn unix_listener(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     let mode = Mode::from_raw_mode(mode);
     rustix::fs::fchmod(&fd, mode)?;
     match rustix::net::bind(&fd, &address) {
-        Err(rustix::io::Errno::ADDRINUSE) if is_stale(path, &address)? => {
+        Err(Errno::ADDRINUSE) if is_stale(path, &address)? => {
             std::fs::remove_file(path)?;
             rustix::net::bind(&fd, &address)?;
         }
@@ -150,7 +151,7 @@ fn is_stale(path: &Path, address: &SocketAddrUnix) -> io::Result<bool> {
     }
     let probe = unix_stream(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
     // A full queue is EAGAIN: somebody listens.
-    Ok(rustix::net::connect(&probe, address) == Err(rustix::io::Errno::CONNREFUSED))
+    Ok(rustix::net::connect(&probe, address) == Err(Errno::CONNREFUSED))
 }
 
 /// How many connections wait to be accepted from this listening TCP socket.
@@ -160,6 +161,54 @@ pub(crate) fn accept_queue(fd: BorrowedFd<'_>) -> io::Result<Queue> {
     match (info.word(24), info.word(28)) {
         (Some(waiting), Some(limit)) => Ok(Queue { waiting, limit }),
         _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// The address that a socket is bound to.
+pub(crate) fn local_address(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
+    Ok(SocketAddr::try_from(rustix::net::getsockname(fd)?)?)
+}
+
+/// A bound UDP socket, non-blocking.
+pub(crate) fn udp(address: SocketAddr, v6only: bool, reuse: bool) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(reuse)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(v6only)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// Takes one connection: non-blocking, close-on-exec. `None`: none waits.
+pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<Option<(OwnedFd, SocketAddr)>> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    match rustix::net::acceptfrom_with(fd, flags) {
+        Ok((connection, peer)) => {
+            // A peer that is gone already may have no address any more.
+            let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+            let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).unwrap_or(nowhere);
+            Ok(Some((connection, peer)))
+        }
+        Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether nobody has read from or written to this connection: every byte that came is still in
+/// its queue, and none went out.
+pub(crate) fn is_untouched(fd: BorrowedFd<'_>) -> bool {
+    /// Where `struct tcp_info` has tcpi_bytes_received and tcpi_bytes_sent.
+    const RECEIVED: usize = 128;
+    const SENT: usize = 200;
+    let info = super::socket_options::get::<208>(fd, libc::IPPROTO_TCP, libc::TCP_INFO);
+    let unread = rustix::io::ioctl_fionread(fd);
+    match (info, unread) {
+        (Ok(info), Ok(unread)) => {
+            info.double_word(RECEIVED) == Some(unread) && info.double_word(SENT) == Some(0)
+        }
+        _ => false,
     }
 }
 

@@ -124,6 +124,12 @@ impl<const N: usize> Value<N> {
         Some(u32::from_ne_bytes(*word))
     }
 
+    /// As `word`, of 64 bits.
+    pub(super) fn double_word(&self, offset: usize) -> Option<u64> {
+        let word = self.bytes().get(offset..)?.first_chunk::<8>()?;
+        Some(u64::from_ne_bytes(*word))
+    }
+
     fn to_write(&self, kind: Kind) -> Vec<u8> {
         match (kind, self.word(0)) {
             (Kind::Doubled, Some(doubled)) => (doubled / 2).to_ne_bytes().to_vec(),

@@ -1,0 +1,257 @@
+//! The primary engine: the primary accepts, picks a worker, and hands the connection over.
+//!
+//! Our copy of a connection is kept by the link until the worker has said that it took it. One
+//! that a worker refused, or had not taken when it died, goes to another, if nobody has touched it.
+//! What nobody can take now waits here, a bounded number of them, and meanwhile nothing more is
+//! accepted: the rest waits in the kernel's queue.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use config::spec::Balance;
+
+use super::Drive;
+use super::listener::Listener;
+use super::observe::Table;
+use super::pick::{Candidate, pick};
+use super::source::Source;
+use crate::limits::{ACCEPTS_PER_TURN, HAND_OFFS_PER_WORKER};
+use crate::link::node::{HandOffId, TakenBack};
+use crate::primary::ids::{ListenerId, SocketId, WorkerId};
+use crate::primary::time::Time;
+use crate::sys::{clock, socket};
+
+/// A worker that has not taken a connection for this long has stopped reading.
+const SLOW_TO_TAKE: Duration = Duration::from_secs(5);
+/// How long accepting pauses when no descriptor is left for it.
+const OUT_OF_FDS: Duration = Duration::from_millis(100);
+
+/// How often the kernel is asked how many connections each worker holds.
+const COUNT_HELD: Duration = Duration::from_millis(100);
+
+/// A connection on its way to a worker.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HandOff {
+    listener: ListenerId,
+    peer: SocketAddr,
+    since: Time,
+}
+
+/// One that looks for a worker.
+#[derive(Debug)]
+struct Arrival {
+    fd: OwnedFd,
+    peer: SocketAddr,
+}
+
+impl Drive {
+    /// Connections wait at a hand-over listener.
+    pub(super) fn take_arrivals(&mut self, id: ListenerId) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(fd) = self.listeners.get(id).and_then(|open| open.accepting()) else { return };
+            match socket::accept(fd) {
+                Ok(Some((fd, peer))) => {
+                    if !self.hand_over(id, Arrival { fd, peer }) {
+                        return self.pause(id);
+                    }
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    self.note(format!("cannot accept connections: {error}; trying again"));
+                    self.pause(id);
+                    self.accept_again = Some(clock::now() + OUT_OF_FDS);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Gives a connection to a worker; false: nobody can take it now, and it waits.
+    fn hand_over(&mut self, id: ListenerId, arrival: Arrival) -> bool {
+        self.count_held(id);
+        let mut tried = BTreeSet::new();
+        let mut fd = arrival.fd;
+        while let Some((worker, socket)) = self.choose(id, arrival.peer, &tried) {
+            let hand_off = HandOffId(self.next_hand_off);
+            let Some(node) = self.node(worker) else { break };
+            let Some(key) = node.key_of((id, socket)).map(str::to_owned) else { break };
+            match node.link.newconn(hand_off, &key, fd) {
+                Ok(()) => {
+                    self.next_hand_off += 1;
+                    let now = clock::now();
+                    let entry = HandOff { listener: id, peer: arrival.peer, since: now };
+                    self.hand_offs.insert(hand_off, (worker, entry));
+                    self.write_channel(worker);
+                    return true;
+                }
+                Err(refused) => {
+                    tried.insert(worker);
+                    fd = refused.fd;
+                }
+            }
+        }
+        if let Some(state) = self.listeners.get_mut(id).and_then(|open| open.hand_over_mut()) {
+            state.waiting.push_back((fd, arrival.peer));
+        }
+        false
+    }
+
+    /// Asks the kernel how many connections each worker holds, where that decides, and not for
+    /// every connection: in between, those handed over are counted.
+    fn count_held(&mut self, id: ListenerId) {
+        let now = clock::now();
+        let decides = |open: &Listener| open.balance == Balance::LeastConnections;
+        let stale = self.held_counted.is_none_or(|at| now.since(at) >= COUNT_HELD);
+        if !stale || !self.listeners.get(id).is_some_and(decides) {
+            return;
+        }
+        self.held_counted = Some(now);
+        let table = Table::read(&self.listeners.ports());
+        for child in self.children.values_mut().filter(|child| child.ended.is_none()) {
+            child.held = table.held_by(child.pid.0).unwrap_or(child.held);
+        }
+    }
+
+    /// Picks among the workers that are steered to and take connections.
+    fn choose(
+        &mut self,
+        id: ListenerId,
+        peer: SocketAddr,
+        tried: &BTreeSet<WorkerId>,
+    ) -> Option<(WorkerId, SocketId)> {
+        let listener = self.listeners.get(id)?;
+        let mut places = Vec::new();
+        let mut candidates = Vec::new();
+        for target in &listener.targets {
+            let place = (id, target.socket);
+            let holder = self.children.values().find(|child| {
+                child.ended.is_none()
+                    && !tried.contains(&child.id)
+                    && child.lent.contains_key(&place)
+            });
+            let Some((child, node)) = holder.and_then(|c| Some((c, c.node.as_ref()?))) else {
+                continue;
+            };
+            if !node.key_of(place).is_some_and(|key| node.link.takes(key)) {
+                continue;
+            }
+            let pending = node.link.pending();
+            places.push((child.id, target.socket));
+            candidates.push(Candidate {
+                slot: target.slot.0,
+                held: child.held + u32::try_from(pending).unwrap_or(u32::MAX),
+                full: pending >= HAND_OFFS_PER_WORKER,
+            });
+        }
+        let (balance, seed) = (listener.balance, listener.seed);
+        let state = self.listeners.get_mut(id)?.hand_over_mut()?;
+        pick(balance, &candidates, &mut state.turn, seed, peer).map(|at| places[at])
+    }
+
+    /// Stops accepting until somebody can take connections again.
+    pub(super) fn pause(&mut self, id: ListenerId) {
+        let Some(listener) = self.listeners.get_mut(id) else { return };
+        if let Some(fd) = listener.accepting() {
+            self.poller.remove(fd);
+        }
+        if let Some(state) = listener.hand_over_mut() {
+            state.watched = false;
+        }
+    }
+
+    /// Somebody may be able to take connections again: first those that wait here.
+    pub(super) fn resume(&mut self, id: ListenerId) {
+        loop {
+            let state = self.listeners.get_mut(id).and_then(|open| open.hand_over_mut());
+            let Some(state) = state else { return };
+            let Some((fd, peer)) = state.waiting.pop_front() else { break };
+            if !self.hand_over(id, Arrival { fd, peer }) {
+                // It went to the back of those that wait, where it is the newest of them no more
+                // than by one turn; none is lost.
+                return;
+            }
+        }
+        let Some(listener) = self.listeners.get(id) else { return };
+        let (Some(fd), Some(state)) = (listener.accepting(), listener.hand_over()) else { return };
+        let nobody = listener.targets.is_empty();
+        if state.watched || nobody {
+            return;
+        }
+        let added = self.poller.add(fd, Source::Accept(id).token());
+        match added {
+            Ok(()) => {
+                if let Some(state) = self.listeners.get_mut(id).and_then(|l| l.hand_over_mut()) {
+                    state.watched = true;
+                }
+            }
+            Err(error) => self.warn(format!("cannot watch a listener: {error}")),
+        }
+    }
+
+    /// A worker took a connection.
+    pub(super) fn hand_off_done(&mut self, worker: WorkerId, id: HandOffId) {
+        let Some((_, hand_off)) = self.hand_offs.remove(&id) else { return };
+        if let Some(child) = self.children.get_mut(&worker) {
+            child.accepted += 1;
+            child.held += 1;
+        }
+        self.resume(hand_off.listener);
+    }
+
+    /// A worker did not take a connection, nor read from it.
+    pub(super) fn hand_off_refused(&mut self, _worker: WorkerId, id: HandOffId, fd: OwnedFd) {
+        let Some((_, hand_off)) = self.hand_offs.remove(&id) else { return };
+        self.hand_over(hand_off.listener, Arrival { fd, peer: hand_off.peer });
+    }
+
+    /// Connections that a worker had not taken when it, or its channel, ended.
+    pub(super) fn take_back(&mut self, _worker: WorkerId, back: Vec<TakenBack>) {
+        for TakenBack { id, fd, arrived } in back {
+            let Some((_, hand_off)) = self.hand_offs.remove(&id) else { continue };
+            // One that it had in its hands may have been read from, although it never said so.
+            if !arrived || socket::is_untouched(fd.as_fd()) {
+                self.hand_over(hand_off.listener, Arrival { fd, peer: hand_off.peer });
+            }
+        }
+    }
+
+    /// When accepting is to be tried again, or slow workers looked for.
+    pub(super) fn hand_over_deadline(&self) -> Option<Time> {
+        let oldest = self.hand_offs.values().map(|(_, hand_off)| hand_off.since).min();
+        oldest.map(|since| since + SLOW_TO_TAKE).into_iter().chain(self.accept_again).min()
+    }
+
+    /// What is due at that deadline.
+    pub(super) fn look_after_hand_overs(&mut self, now: Time) {
+        if self.accept_again.is_some_and(|at| at <= now) {
+            self.accept_again = None;
+            let all: Vec<ListenerId> = self.listeners.iter().map(|open| open.id).collect();
+            all.into_iter().for_each(|id| self.resume(id));
+        }
+        let mut slow = BTreeSet::new();
+        for (worker, hand_off) in self.hand_offs.values_mut() {
+            if now.since(hand_off.since) >= SLOW_TO_TAKE {
+                hand_off.since = now;
+                slow.insert(*worker);
+            }
+        }
+        for worker in slow {
+            self.report_slow(worker);
+        }
+    }
+
+    fn report_slow(&mut self, worker: WorkerId) {
+        let Some(child) = self.children.get_mut(&worker) else { return };
+        let (slot, pid) = (child.slot, child.pid.0);
+        let Some(node) = child.node.as_mut() else { return };
+        let (pending, unsent) = (node.link.pending(), node.link.take_back_unsent());
+        self.warn(format!(
+            "slot {slot} (pid {pid}) has not taken connections for {}s: {pending} were handed to it, {} of them go to other workers",
+            SLOW_TO_TAKE.as_secs(),
+            unsent.len()
+        ));
+        self.take_back(worker, unsent);
+    }
+}

@@ -1,0 +1,70 @@
+//! A worker's channel: bytes over a unix stream socket, some of them with a descriptor.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+
+/// Descriptors one read may bring. Node sends one at a time; more than fit is an error.
+const MOST_FDS: usize = 4;
+
+/// What one read brought.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// This many bytes, and these descriptors with them.
+    Some(usize, Vec<OwnedFd>),
+    /// Nothing now.
+    Nothing,
+    /// The other end is closed.
+    End,
+}
+
+/// Reads once. Descriptors are close-on-exec; a message whose descriptors did not all arrive is an
+/// error.
+pub(crate) fn receive(channel: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Received> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let message = match recvmsg(channel, &mut [IoSliceMut::new(bytes)], &mut control, flags) {
+        Ok(message) => message,
+        Err(Errno::AGAIN | Errno::INTR) => return Ok(Received::Nothing),
+        Err(Errno::CONNRESET) => return Ok(Received::End),
+        Err(error) => return Err(error.into()),
+    };
+    let mut fds = Vec::new();
+    for part in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = part {
+            fds.extend(received);
+        }
+    }
+    if message.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(io::Error::other("more descriptors came than may"));
+    }
+    if message.bytes == 0 { Ok(Received::End) } else { Ok(Received::Some(message.bytes, fds)) }
+}
+
+/// Writes once, the descriptor with the first byte. `None`: no room now.
+pub(crate) fn send(
+    channel: BorrowedFd<'_>,
+    bytes: &[u8],
+    fd: Option<BorrowedFd<'_>>,
+) -> io::Result<Option<usize>> {
+    let fds: Vec<BorrowedFd<'_>> = fd.into_iter().collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&fds)) {
+        return Err(io::Error::other("the descriptor does not fit its message"));
+    }
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    match sendmsg(channel, &[IoSlice::new(bytes)], &mut control, flags) {
+        Ok(count) => Ok(Some(count)),
+        // Too many descriptors in flight is no more lasting than a full buffer (unix(7)).
+        Err(Errno::AGAIN | Errno::INTR | Errno::TOOMANYREFS) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
