@@ -266,7 +266,7 @@ impl Primary {
         for (id, listener) in self.sockets.steerable() {
             let targets = crew.targets(listener);
             if !targets.is_empty() && targets != listener.steered {
-                listener.steer(&targets);
+                listener.steer(targets.clone());
                 step.act(Action::Steer { listener: id, targets });
             }
         }

@@ -40,11 +40,14 @@ impl Primary {
         }
     }
 
-    /// Something is kept for the slot, and nobody will come for it. Of an address that nobody
-    /// serves at all this is not known before the sweep.
+    /// Something is kept for the slot that a worker of its plan can serve, and nobody will come
+    /// for it. Of an address that nobody serves this is not known before the sweep.
     fn is_orphaned(&self, slot: Slot, state: &SlotState) -> bool {
-        let is_known = |(listener, _)| self.sweep_at.is_none() || self.is_served(listener);
-        (state.leaving || self.is_ready(state)) && self.sockets.kept_for(slot).any(is_known)
+        let can_be_served = |(listener, _)| {
+            !self.sockets.is_dropped_by(&state.plan, listener)
+                && (self.sweep_at.is_none() || self.is_served(listener))
+        };
+        (state.leaving || self.is_ready(state)) && self.sockets.kept_for(slot).any(can_be_served)
     }
 
     fn send_rescue(&mut self, slot: Slot, tries: u32, step: &mut Step<'_>) {
@@ -75,9 +78,7 @@ impl Primary {
     /// What is kept for the slot is lost. An address that nobody serves is one no longer.
     fn give_up(&mut self, slot: Slot, step: &mut Step<'_>) {
         let listeners: Vec<_> = self.sockets.kept_for(slot).map(|(listener, _)| listener).collect();
-        let heir = self.wanted().map(|(wanted, _)| wanted).find(|wanted| *wanted != slot);
-        let leaving = self.slots.get(&slot).is_some_and(|state| state.leaving);
-        self.sockets.give_up(slot, heir.filter(|_| leaving));
+        self.sockets.give_up(slot);
         for listener in listeners {
             self.close_if_unserved(listener, step);
         }

@@ -262,10 +262,7 @@ impl Primary {
         let id = WorkerId(self.next_worker);
         self.next_worker += 1;
         // Whoever drops an address from the configuration does not want it served.
-        let is_wanted = |listener: &ListenerId| {
-            !self.sockets.is_configured(*listener)
-                || plan.configures(self.sockets.address(*listener))
-        };
+        let is_wanted = |listener: &ListenerId| !self.sockets.is_dropped_by(&plan, *listener);
         let required = required.map(|all| all.into_iter().filter(is_wanted).collect());
         let lend = self.lend_configured(id, slot, &plan);
         let worker = Worker {

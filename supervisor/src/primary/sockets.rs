@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use super::action::Target;
 use super::event::OpenedListener;
 use super::ids::{Generation, ListenerId, Slot, SocketId, WorkerId};
+use super::worker::Plan;
 
 /// Every open listener.
 #[derive(Debug, Default)]
@@ -156,21 +157,11 @@ impl Sockets {
         })
     }
 
-    /// Nobody will come for what is kept for `slot`. Where connections still go there, for want of
-    /// anything better, it is kept for `heir`.
-    pub(super) fn give_up(&mut self, slot: Slot, heir: Option<Slot>) {
-        for listener in self.listeners.values_mut() {
-            let steered = &listener.steered;
-            for (at, socket) in listener.sockets.iter_mut().enumerate() {
-                if !matches!(socket.hold, Hold::Vacant { slot: of, .. } if of == slot) {
-                    continue;
-                }
-                let is_target = steered.iter().any(|target| target.socket == socket_id(at));
-                socket.used = is_target;
-                socket.hold = match heir.filter(|_| is_target) {
-                    Some(slot) => Hold::Vacant { slot, queued: 0 },
-                    None => Hold::Free,
-                };
+    /// Nobody will come for what is kept for `slot`.
+    pub(super) fn give_up(&mut self, slot: Slot) {
+        for socket in self.listeners.values_mut().flat_map(|listener| &mut listener.sockets) {
+            if matches!(socket.hold, Hold::Vacant { slot: kept_for, .. } if kept_for == slot) {
+                socket.hold = Hold::Free;
             }
         }
     }
@@ -202,19 +193,28 @@ impl Sockets {
         self.listeners.get(&listener).map_or("a closed address", |l| l.opened.address.as_str())
     }
 
-    /// Whether it came from a configuration.
-    pub(super) fn is_configured(&self, listener: ListenerId) -> bool {
-        self.listeners.get(&listener).is_some_and(|l| l.opened.name.is_some())
+    /// Whether it came from a configuration, and this one does not name it any more.
+    pub(super) fn is_dropped_by(&self, plan: &Plan, listener: ListenerId) -> bool {
+        let is_dropped =
+            |l: &Listener| l.opened.name.is_some() && !plan.configures(&l.opened.address);
+        self.listeners.get(&listener).is_some_and(is_dropped)
     }
 }
 
 impl Listener {
-    /// From now on new connections go there.
-    pub(super) fn steer(&mut self, targets: &[Target]) {
-        self.steered = targets.to_vec();
-        for target in targets {
-            if let Some(socket) = self.sockets.get_mut(index(target.socket)) {
+    /// From now on new connections go there. What waits where they went before, for want of
+    /// anything better, is kept for a slot that serves now.
+    pub(super) fn steer(&mut self, targets: Vec<Target>) {
+        let before = std::mem::replace(&mut self.steered, targets);
+        for (at, socket) in self.sockets.iter_mut().enumerate() {
+            let is_here = |target: &Target| target.socket == socket_id(at);
+            if self.steered.iter().any(is_here) {
                 socket.used = true;
+            } else if socket.hold == Hold::Free
+                && before.iter().any(is_here)
+                && let Some(Target { slot, .. }) = self.steered.first()
+            {
+                socket.hold = Hold::Vacant { slot: *slot, queued: 0 };
             }
         }
     }

@@ -1,14 +1,20 @@
 //! Starting: listeners first, then all workers at once; and the answers to those who wait for it.
 
+use std::time::Duration;
+
 use ipc::control::{FailureKind, NoticeKind, Reply};
 
 use super::action::Action;
 use super::event::OpenedListener;
 use super::ids::{ClientId, ListenerId, Slot};
+use super::life::State;
 use super::slots::Seat;
 use super::time::Time;
 use super::worker::Plan;
 use super::{Job, Phase, Primary, Step, words};
+
+/// The least that a program is given to listen on its further addresses.
+const SOON: Duration = Duration::from_secs(1);
 
 /// A client that waits for the app to be up.
 #[derive(Debug)]
@@ -173,7 +179,7 @@ impl Primary {
     /// All workers are new and ready. What they do not serve will be closed, but not at once: a
     /// program that listens on several addresses does so one after the other.
     pub(super) fn sweep_later(&mut self, now: Time) {
-        self.sweep_at = Some(now + self.serving.spec.times.listen_wait);
+        self.sweep_at = Some(now + self.serving.spec.times.listen_wait.max(SOON));
     }
 
     /// Closes what nobody serves and no configuration names, when it is time.
@@ -183,6 +189,10 @@ impl Primary {
             self.sweep_later(step.now);
         }
         if self.sweep_at.take_if(|at| *at <= step.now).is_some() {
+            if self.workers.values().any(|worker| matches!(worker.state, State::Draining(_))) {
+                self.sweep_later(step.now);
+                return;
+            }
             for listener in self.sockets.ids() {
                 self.close_if_unserved(listener, step);
             }

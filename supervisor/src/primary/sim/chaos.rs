@@ -1,0 +1,185 @@
+//! Random lives: random apps, random requests, random misfortune; the laws hold.
+
+use config::spec::{ReadyRule, RestartOn};
+
+use super::*;
+
+/// Steps of the normal test run.
+const STEPS: u64 = 1_000_000;
+/// Steps of one life.
+const LIFE: u64 = 2_000;
+
+const COMMANDS: [&str; 8] = [
+    "serve port=8000",
+    "serve port=8000 port=8001",
+    "serve",
+    "wild port=8000",
+    "wild port=8000 port=8001",
+    "wild port=8002",
+    "wild port=7000",
+    "wild",
+];
+
+const BAD: [&str; 8] = [
+    "serve port=8000 crash",
+    "serve port=8000 crash-after=200",
+    "serve hang",
+    "serve port=9001",
+    "serve port=8000 missing",
+    "serve port=8000 no-memory",
+    "serve port=8000 hung=300",
+    "serve port=8000 refused",
+];
+
+fn chosen<'a>(dice: &mut Dice, all: &[&'a str]) -> &'a str {
+    all[usize::try_from(dice.roll()).expect("64 bits") % all.len()]
+}
+
+fn random_spec(dice: &mut Dice) -> AppSpec {
+    let wanted = u16::try_from(1 + dice.roll() % 4).expect("small");
+    let command = if dice.roll().is_multiple_of(8) { BAD.as_slice() } else { COMMANDS.as_slice() };
+    let mut spec = app(chosen(dice, command), wanted);
+    for port in [8000, 8005, 7000] {
+        if dice.roll().is_multiple_of(8) {
+            spec = listening(spec, port);
+        }
+    }
+    spec.ready = match dice.roll() % 12 {
+        0 => ReadyRule::Listen,
+        1 => ReadyRule::Notify,
+        2 => ReadyRule::Uptime,
+        _ => ReadyRule::Auto,
+    };
+    if spec.ready == ReadyRule::Notify {
+        spec.command.push("ready=300".to_owned());
+    }
+    spec.restart.on = match dice.roll() % 12 {
+        0 => RestartOn::Never,
+        1 | 2 => RestartOn::Failure,
+        _ => RestartOn::Always,
+    };
+    spec.restart.max_restarts = u16::try_from(dice.roll() % 10).expect("small");
+    spec.restart.backoff_max = Duration::from_secs(1 + dice.roll() % 5);
+    spec.times.ready_timeout = Duration::from_millis(500 + dice.roll() % 6000);
+    spec.times.listen_wait = Duration::from_millis(dice.roll() % 2000);
+    spec.times.min_uptime = Duration::from_millis(dice.roll() % 1200);
+    spec.times.drain_timeout = Duration::from_millis(dice.roll() % 6000);
+    spec.times.kill_timeout = Duration::from_millis(dice.roll() % 2000);
+    spec
+}
+
+impl Sim {
+    fn random_request(&mut self) {
+        let dice = &mut self.dice;
+        let roll = dice.roll();
+        let new = (roll & 0x1_0000 != 0).then(|| Box::new(random_spec(dice)));
+        let wanted = u16::try_from(dice.roll() % 6).expect("small");
+        let request = match roll % 32 {
+            0..8 => Request::Reload { spec: new },
+            8..10 => Request::Restart { hard: false, spec: new },
+            10..13 => Request::Restart { hard: true, spec: new },
+            13..18 => Request::Scale { wanted, because: String::new() },
+            18..21 => Request::Start,
+            21 => Request::Stop { fast: wanted == 0 },
+            22 => Request::Signal { signal: 10, slot: (wanted > 2).then_some(wanted) },
+            23 => Request::Status,
+            24..27 => Request::WaitReady,
+            27 if wanted == 0 => Request::Delete { fast: false },
+            27 => Request::Subscribe,
+            28 => return self.signal(PrimarySignal::More),
+            29 => return self.signal(PrimarySignal::Fewer),
+            30 => return self.signal(PrimarySignal::Reload),
+            _ => match self.waiting_clients().first() {
+                Some(client) => return self.leave(*client),
+                None => Request::Spec,
+            },
+        };
+        self.ask(request);
+    }
+
+    fn misfortune(&mut self) {
+        let index = usize::try_from(self.dice.roll()).expect("64 bits");
+        let workers: Vec<WorkerId> = self.fakes.keys().copied().collect();
+        if let Some(worker) = workers.get(index % workers.len().max(1)) {
+            self.murder(*worker);
+        }
+    }
+
+    fn connection(&mut self) {
+        let index = usize::try_from(self.dice.roll()).expect("64 bits");
+        let listeners: Vec<ListenerId> = self.listeners.keys().copied().collect();
+        if let Some(listener) = listeners.get(index % listeners.len().max(1)) {
+            self.connect(*listener);
+        }
+    }
+
+    fn live(&mut self, steps: u64) {
+        while self.steps < steps && self.exit.is_none() {
+            match self.dice.roll() % 256 {
+                0..4 if self.waiting_clients().len() < 8 => self.random_request(),
+                4 => self.misfortune(),
+                5..40 => self.connection(),
+                40 => self.taken = vec!["127.0.0.1:8005".to_owned()],
+                41..44 => self.taken.clear(),
+                44 => self.tidy(),
+                _ if self.tick() => {}
+                _ => self.random_request(),
+            }
+        }
+    }
+
+    /// However it has lived, it can be ended.
+    fn end(&mut self) {
+        if self.exit.is_none() {
+            let (steps, client) = (self.steps, self.ask(Request::Delete { fast: false }));
+            self.until("the end", |sim| sim.exit.is_some());
+            assert!(self.clients[&client].answer.is_some(), "the end was not told");
+            assert!(self.steps - steps < 20_000, "the end took {} steps", self.steps - steps);
+        }
+    }
+}
+
+fn from_env(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+#[test]
+fn random_lives_keep_the_laws() {
+    let seeds = match from_env("SIM_SEED") {
+        Some(seed) => seed..=seed,
+        None => 1..=u64::MAX,
+    };
+    let limit = from_env("SIM_STEPS").unwrap_or(STEPS);
+    let mut steps = 0;
+    for seed in seeds {
+        let spec = random_spec(&mut Dice::new(seed));
+        let mut sim = Sim::new(spec, seed);
+        sim.begin();
+        sim.live(LIFE);
+        sim.end();
+        steps += sim.steps;
+        if steps >= limit {
+            break;
+        }
+    }
+    eprintln!("{steps} random steps");
+}
+
+#[test]
+fn bad_code_is_always_rolled_back() {
+    for seed in 1..=20 {
+        for bad in BAD {
+            let mut sim = Sim::begun(app("serve port=8000", 3), seed);
+            let up = sim.ask(Request::WaitReady);
+            assert!(matches!(sim.answer(up), Reply::Done { .. }));
+            let before: Vec<_> = sim.primary.workers().collect();
+            let reload = sim.ask(Request::Reload { spec: Some(Box::new(app(bad, 3))) });
+            let reply = sim.answer(reload);
+            let rolled_back = ipc::control::FailureKind::RolledBack;
+            assert!(matches!(reply, Reply::Failed { kind, .. } if kind == rolled_back), "{bad}");
+            assert_eq!(before, sim.primary.workers().collect::<Vec<_>>(), "{bad}");
+            assert_eq!(sim.primary.ready_count(), 3, "{bad}");
+            sim.end();
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! The fake drive: performs actions, and makes of what they cause the events of later turns.
+
+use super::*;
+
+impl Sim {
+    pub(super) fn perform(&mut self, action: Action) {
+        match action {
+            Action::OpenListeners { spec } => self.open_listeners(&spec),
+            Action::Spawn { worker, slot, generation, spec, lend, .. } => {
+                let habit = Habit::of(&spec.command, &mut self.dice);
+                self.fork(worker, slot, generation, habit, lend);
+            }
+            Action::Lend { ticket, worker, listener, socket } => {
+                let fake = self.known(worker);
+                let asked = fake.tickets.remove(&ticket);
+                assert_eq!(asked, Some(listener), "a socket that was not asked for");
+                self.hold(worker, listener, socket);
+                if self.fakes[&worker].life == Life::Runs {
+                    let after = self.soon(2);
+                    self.deed(worker, after, Deed::Listen { listener, socket });
+                }
+            }
+            Action::Steer { listener, targets } => {
+                let known = self.listeners.get_mut(&listener).expect("steering nothing");
+                assert!(!known.shared && !known.gated, "steering a shared or gated listener");
+                assert!(!targets.is_empty() && targets.is_sorted(), "bad targets {targets:?}");
+                assert_ne!(known.steered, targets, "steering to where it is steered");
+                known.steered = targets;
+            }
+            Action::Gate { listener } => {
+                self.listeners.get_mut(&listener).expect("gating nothing").gated = true;
+            }
+            Action::CloseListener { listener } => self.close_listener(listener),
+            Action::Signal { worker, signal, group } => self.signal_worker(worker, signal, group),
+            Action::Kill { worker } => {
+                let fake = self.known(worker);
+                assert_ne!(fake.life, Life::Forked, "killing what may not run yet");
+                fake.told = true;
+                let after = self.soon(3);
+                self.deed(worker, after, Deed::Die(Exit::Signal(9)));
+            }
+            Action::Look { worker } => self.look(worker),
+            Action::Release { worker } => {
+                let fake = self.known(worker);
+                assert_eq!(fake.life, Life::Dead, "releasing a live worker");
+                fake.life = Life::Released;
+                fake.holds.clear();
+            }
+            Action::Answer { client, reply } => self.take_answer(client, reply),
+            Action::AnswerStatus { client } => {
+                let status = self.primary.status(self.now);
+                assert_eq!(status.workers.len(), self.primary.roster().count());
+                self.take_answer(client, Reply::Status(Box::new(status)));
+            }
+            Action::AnswerSpec { client } => {
+                let spec = AppSpec::clone(self.primary.spec());
+                self.take_answer(client, Reply::Spec(Box::new(spec)));
+            }
+            Action::Subscribe { client } => {
+                assert!(self.clients.contains_key(&client), "a subscriber nobody knows");
+            }
+            Action::Publish(notice) => self.hear(notice),
+            Action::ReopenLogs => {}
+            Action::Exit { code } => {
+                assert_eq!(self.exit, None, "a second exit");
+                self.exit = Some(code);
+            }
+        }
+    }
+
+    /// A worker that an action may name.
+    fn known(&mut self, worker: WorkerId) -> &mut Fake {
+        let fake = self.fakes.get_mut(&worker).expect("an action for a worker that never was");
+        assert_ne!(fake.life, Life::Released, "an action for a worker that was released");
+        fake
+    }
+
+    fn open_listeners(&mut self, spec: &AppSpec) {
+        let wanted: Vec<(String, String)> = spec
+            .listen
+            .iter()
+            .map(|listen| (listen.address.to_string(), listen.name.clone()))
+            .filter(|(address, _)| self.listener_at(address).is_none())
+            .collect();
+        let after = self.soon(3);
+        if let Some((address, _)) = wanted.iter().find(|(address, _)| self.taken.contains(address))
+        {
+            let reason = format!("cannot listen on {address}: address in use");
+            self.cause(after, Due::Opened(Err(reason)));
+            return;
+        }
+        let opened = wanted.into_iter().map(|(a, name)| self.new_listener(a, Some(name))).collect();
+        self.cause(after, Due::Opened(Ok(opened)));
+    }
+
+    fn new_listener(&mut self, address: String, name: Option<String>) -> OpenedListener {
+        let id = ListenerId(self.next_listener);
+        self.next_listener += 1;
+        let shared = address.ends_with(":7000");
+        let listener = FakeListener {
+            address: address.clone(),
+            shared,
+            steered: Vec::new(),
+            gated: false,
+            queues: BTreeMap::new(),
+        };
+        self.listeners.insert(id, listener);
+        OpenedListener { id, address, name, shared }
+    }
+
+    fn listener_at(&self, address: &str) -> Option<ListenerId> {
+        self.listeners.iter().find(|(_, l)| l.address == address).map(|(id, _)| *id)
+    }
+
+    /// Whoever hangs in `bind` is refused, and leaves.
+    fn close_listener(&mut self, listener: ListenerId) {
+        self.listeners.remove(&listener).expect("closing nothing");
+        for fake in self.fakes.values_mut() {
+            fake.holds.retain(|(held, _)| *held != listener);
+            fake.listens.retain(|(held, _)| *held != listener);
+        }
+        let hanging = |fake: &Fake| fake.tickets.values().any(|asked| *asked == listener);
+        let hanging: Vec<WorkerId> =
+            self.fakes.iter().filter(|(_, fake)| hanging(fake)).map(|(id, _)| *id).collect();
+        for worker in hanging {
+            let fake = self.fakes.get_mut(&worker).expect("listed");
+            fake.tickets.retain(|_, asked| *asked != listener);
+            self.deed(worker, Duration::from_millis(1), Deed::Die(Exit::Code(98)));
+        }
+    }
+
+    fn fork(
+        &mut self,
+        worker: WorkerId,
+        slot: Slot,
+        generation: Generation,
+        habit: Habit,
+        lend: Vec<(ListenerId, SocketId)>,
+    ) {
+        let outcome = match habit.spawns {
+            Spawns::Fine => Deed::Run,
+            Spawns::Permanently => Deed::CannotRun { permanent: true },
+            Spawns::Temporarily => Deed::CannotRun { permanent: false },
+        };
+        let fake = Fake {
+            slot,
+            generation,
+            habit,
+            life: Life::Forked,
+            told: false,
+            looked_at: false,
+            tickets: BTreeMap::new(),
+            holds: Vec::new(),
+            listens: Vec::new(),
+            busy_until: self.now,
+        };
+        assert!(self.fakes.insert(worker, fake).is_none(), "a worker id was used twice");
+        for (listener, socket) in lend {
+            self.hold(worker, listener, socket);
+            self.known(worker).listens.push((listener, socket));
+        }
+        let after = self.soon(4);
+        self.deed(worker, after, outcome);
+    }
+
+    /// A socket is lent to one live worker at a time.
+    fn hold(&mut self, worker: WorkerId, listener: ListenerId, socket: SocketId) {
+        let known = self.listeners.get_mut(&listener).expect("lending of nothing");
+        known.queues.entry(socket).or_default();
+        let pair = (listener, socket);
+        if !known.shared {
+            let other = self.fakes.iter().find(|(id, f)| **id != worker && f.holds.contains(&pair));
+            assert!(other.is_none(), "{pair:?} is lent to {worker} and to {other:?}");
+        }
+        let fake = self.known(worker);
+        if !fake.holds.contains(&pair) {
+            fake.holds.push(pair);
+        }
+    }
+
+    fn signal_worker(&mut self, worker: WorkerId, signal: i32, group: bool) {
+        let calm = self.soon(20);
+        let fake = self.known(worker);
+        assert_ne!(fake.life, Life::Forked, "a signal for what may not run yet");
+        if !group {
+            return;
+        }
+        assert_eq!(signal, 15);
+        fake.told = true;
+        if !fake.habit.deaf {
+            self.deed(worker, calm, Deed::Die(Exit::Signal(15)));
+        }
+    }
+
+    fn look(&mut self, worker: WorkerId) {
+        let (prompt, late) = (self.soon(1), self.soon(400));
+        let fake = self.known(worker);
+        let parts = !std::mem::replace(&mut fake.looked_at, true);
+        let dies = fake.habit.dies_draining && parts;
+        let looks = fake.habit.looks;
+        if parts {
+            self.check_parting(worker);
+        }
+        if dies {
+            self.leave_waiting(worker);
+            self.deed(worker, prompt, Deed::Die(Exit::Code(7)));
+            return;
+        }
+        match looks {
+            Looks::Never => {}
+            Looks::Prompt | Looks::Blind => self.deed(worker, prompt, Deed::Looked),
+            Looks::Late => self.deed(worker, late, Deed::Looked),
+        }
+    }
+
+    /// Connections that came while it was still steered to.
+    pub(in super::super) fn leave_waiting(&mut self, worker: WorkerId) {
+        let Some((listener, socket)) = self.fakes[&worker].listens.first().copied() else { return };
+        if let Some(listener) = self.listeners.get_mut(&listener)
+            && !listener.shared
+        {
+            *listener.queues.entry(socket).or_default() += 3;
+        }
+    }
+
+    fn take_answer(&mut self, client: ClientId, reply: Reply) {
+        let now = self.now;
+        let client = self.clients.get_mut(&client).expect("an answer for nobody");
+        assert!(!client.gone, "an answer for a client that is gone: {reply:?}");
+        assert!(client.answer.is_none(), "a second answer: {reply:?}");
+        assert!(!client.endless, "an answer for who only listens: {reply:?}");
+        assert!(now >= client.asked);
+        client.answer = Some(reply);
+    }
+
+    pub(super) fn happen(&mut self, due: Due) {
+        match due {
+            Due::Opened(result) => self.feed(Event::ListenersOpened { result }),
+            Due::Deed(worker, deed) => {
+                let life = self.fakes.get(&worker).map(|fake| fake.life);
+                if matches!(life, Some(Life::Forked | Life::Runs)) {
+                    self.act(worker, deed);
+                }
+            }
+        }
+    }
+
+    fn act(&mut self, worker: WorkerId, deed: Deed) {
+        match deed {
+            Deed::Run => self.run(worker),
+            Deed::CannotRun { permanent } => {
+                self.known(worker).life = Life::Dead;
+                let reason = "cannot run it".to_owned();
+                self.tell(worker, Cue::SpawnFailed { reason, permanent });
+            }
+            Deed::Bind(port) => self.bind(worker, port),
+            Deed::Listen { listener, socket } => self.listen(worker, listener, socket),
+            Deed::Say(notification) => self.tell(worker, Cue::Notified(notification)),
+            Deed::Accept => self.accept(worker),
+            Deed::Die(exit) => self.die(worker, exit),
+            Deed::Looked => {
+                let look = self.seen(worker);
+                self.accept(worker);
+                self.tell(worker, Cue::Looked(look));
+            }
+        }
+    }
+
+    fn run(&mut self, worker: WorkerId) {
+        let fake = self.known(worker);
+        fake.life = Life::Runs;
+        let habit = fake.habit.clone();
+        for port in habit.ports {
+            let after = self.soon(200);
+            self.deed(worker, after, Deed::Bind(port));
+        }
+        if let Some((Moment::Running, after, exit)) = habit.dies {
+            self.deed(worker, after, Deed::Die(exit));
+        }
+        let after = self.soon(100);
+        self.deed(worker, after, Deed::Accept);
+        let said = [
+            (habit.ready, Notification::Ready),
+            (habit.extend, Notification::Extend(Duration::from_secs(1))),
+            (habit.hung, Notification::WatchdogTrigger),
+        ];
+        for (after, notification) in said {
+            if let Some(after) = after {
+                self.deed(worker, after, Deed::Say(notification));
+            }
+        }
+        self.tell(worker, Cue::Spawned);
+    }
+
+    fn bind(&mut self, worker: WorkerId, port: u16) {
+        let address = format!("127.0.0.1:{port}");
+        if self.fakes[&worker].habit.refused || self.taken.contains(&address) {
+            let reason = "address in use".to_owned();
+            self.deed(worker, Duration::from_millis(1), Deed::Die(Exit::Code(98)));
+            self.tell(worker, Cue::BindRefused { address, reason });
+            return;
+        }
+        let listener = self.listener_at(&address).unwrap_or_else(|| {
+            let found = self.new_listener(address, None);
+            let id = found.id;
+            self.feed(Event::ListenerFound(found));
+            id
+        });
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.known(worker).tickets.insert(ticket, listener);
+        self.tell(worker, Cue::BindAsked { listener, ticket, another: false });
+    }
+
+    fn listen(&mut self, worker: WorkerId, listener: ListenerId, socket: SocketId) {
+        let fake = self.known(worker);
+        if !fake.holds.contains(&(listener, socket)) {
+            return;
+        }
+        if !fake.listens.contains(&(listener, socket)) {
+            fake.listens.push((listener, socket));
+        }
+        if let Some((Moment::Listening, after, exit)) = fake.habit.dies {
+            self.deed(worker, after, Deed::Die(exit));
+        }
+        self.deed(worker, Duration::from_micros(50), Deed::Accept);
+        self.tell(worker, Cue::Listening { listener, socket });
+    }
+
+    fn accept(&mut self, worker: WorkerId) {
+        let now = self.now;
+        let fake = self.fakes.get_mut(&worker).expect("a worker that acts");
+        let mut accepted = 0;
+        for (listener, socket) in &fake.listens {
+            if let Some(listener) = self.listeners.get_mut(listener) {
+                accepted += listener.queues.insert(*socket, 0).unwrap_or(0);
+            }
+        }
+        if accepted > 0 {
+            fake.busy_until = fake.busy_until.max(now + fake.habit.busy);
+        }
+    }
+
+    fn queued(&self, fake: &Fake) -> u32 {
+        let queue = |(listener, socket): &(ListenerId, SocketId)| {
+            let listener = self.listeners.get(listener).filter(|listener| !listener.shared);
+            listener.and_then(|listener| listener.queues.get(socket)).copied().unwrap_or(0)
+        };
+        fake.holds.iter().map(queue).sum()
+    }
+
+    fn seen(&self, worker: WorkerId) -> Look {
+        let fake = &self.fakes[&worker];
+        Look {
+            queued: self.queued(fake),
+            handshaking: 0,
+            busy: u32::from(fake.busy_until > self.now),
+            idle: 1,
+            visible: fake.habit.looks != Looks::Blind,
+        }
+    }
+
+    fn die(&mut self, worker: WorkerId, exit: Exit) {
+        let queued = self.queued(&self.fakes[&worker]);
+        self.known(worker).life = Life::Dead;
+        let last_lines = vec![format!("last words of {worker}")];
+        self.tell(worker, Cue::Exited { exit, last_lines, queued });
+    }
+
+    fn tell(&mut self, worker: WorkerId, cue: Cue) {
+        self.feed(Event::Worker { worker, cue });
+    }
+
+    /// kill -9 from outside.
+    pub(in super::super) fn murder(&mut self, worker: WorkerId) {
+        if self.fakes[&worker].life == Life::Runs {
+            self.die(worker, Exit::Signal(9));
+        }
+    }
+
+    /// A connection comes. Whoever listens there will accept it.
+    pub(in super::super) fn connect(&mut self, listener: ListenerId) {
+        let roll = self.dice.roll();
+        let Some(listening) = self.listeners.get_mut(&listener) else { return };
+        let steered = u64::try_from(listening.steered.len()).expect("few targets");
+        if steered == 0 || listening.gated {
+            return;
+        }
+        let target = listening.steered[usize::try_from(roll % steered).expect("an index")];
+        *listening.queues.entry(target.socket).or_default() += 1;
+        let pair = (listener, target.socket);
+        let accepts = |fake: &Fake| fake.life == Life::Runs && fake.listens.contains(&pair);
+        let holder = self.fakes.iter().find(|(_, fake)| accepts(fake));
+        if let Some(holder) = holder.map(|(id, _)| *id) {
+            let after = self.soon(2);
+            self.deed(holder, after, Deed::Accept);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! How a fake program behaves: its command's words say it.
+//!
+//! `port=N`, `crash`, `crash-after=MS`, `clean`, `hang`, `deaf`, `missing`, `no-memory`, `refused`,
+//! `ready=MS`, `extend=MS`, `hung=MS`, `late-looks`, `no-looks`, `blind`, `dies-draining`,
+//! `busy=MS`; `wild` draws some of them for each worker.
+
+use std::time::Duration;
+
+use super::super::event::Exit;
+use super::super::restart::Dice;
+
+#[derive(Debug, Clone)]
+pub(in super::super) struct Habit {
+    pub(in super::super) ports: Vec<u16>,
+    /// It dies by itself, so long after it runs, or after it listens.
+    pub(in super::super) dies: Option<(Moment, Duration, Exit)>,
+    pub(in super::super) spawns: Spawns,
+    /// Its address is taken.
+    pub(in super::super) refused: bool,
+    /// It ignores the stop signal.
+    pub(in super::super) deaf: bool,
+    pub(in super::super) looks: Looks,
+    /// It dies when it has been looked at, and leaves connections waiting.
+    pub(in super::super) dies_draining: bool,
+    pub(in super::super) ready: Option<Duration>,
+    pub(in super::super) extend: Option<Duration>,
+    pub(in super::super) hung: Option<Duration>,
+    /// So long it works on a request.
+    pub(in super::super) busy: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Moment {
+    Running,
+    Listening,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Spawns {
+    Fine,
+    Permanently,
+    Temporarily,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) enum Looks {
+    Prompt,
+    Late,
+    Never,
+    Blind,
+}
+
+impl Habit {
+    pub(in super::super) fn of(command: &[String], dice: &mut Dice) -> Self {
+        let mut habit = Self {
+            ports: Vec::new(),
+            dies: None,
+            spawns: Spawns::Fine,
+            refused: false,
+            deaf: false,
+            looks: Looks::Prompt,
+            dies_draining: false,
+            ready: None,
+            extend: None,
+            hung: None,
+            busy: Duration::ZERO,
+        };
+        for word in command {
+            habit.take(word);
+        }
+        if command.iter().any(|word| word == "wild") {
+            habit.take(&wild(dice));
+            habit.take(&wild(dice));
+        }
+        habit
+    }
+
+    fn take(&mut self, word: &str) {
+        let (word, number) = word.split_once('=').unwrap_or((word, "0"));
+        let number: u64 = number.parse().expect("a number after =");
+        let span = Duration::from_millis(number);
+        match word {
+            "serve" | "wild" => {}
+            "port" => self.ports.push(u16::try_from(number).expect("a port")),
+            "crash" => self.dies = Some((Moment::Running, span, Exit::Code(1))),
+            "crash-after" => self.dies = Some((Moment::Listening, span, Exit::Code(1))),
+            "clean" => self.dies = Some((Moment::Listening, span, Exit::Code(0))),
+            "hang" => self.ports.clear(),
+            "deaf" => self.deaf = true,
+            "missing" => self.spawns = Spawns::Permanently,
+            "no-memory" => self.spawns = Spawns::Temporarily,
+            "refused" => self.refused = true,
+            "ready" => self.ready = Some(span),
+            "extend" => self.extend = Some(span),
+            "hung" => self.hung = Some(span),
+            "late-looks" => self.looks = Looks::Late,
+            "no-looks" => self.looks = Looks::Never,
+            "blind" => self.looks = Looks::Blind,
+            "dies-draining" => self.dies_draining = true,
+            "busy" => self.busy = span,
+            unknown => panic!("no such habit: {unknown}"),
+        }
+    }
+}
+
+fn wild(dice: &mut Dice) -> String {
+    let span = dice.roll() % 4000;
+    match dice.roll() % 64 {
+        0 => "crash".to_owned(),
+        1 | 2 => format!("crash-after={span}"),
+        3 => format!("clean={span}"),
+        4 => "hang".to_owned(),
+        5 | 6 => "deaf".to_owned(),
+        7 => "no-memory".to_owned(),
+        8 => format!("hung={span}"),
+        9..12 => "late-looks".to_owned(),
+        12 => "no-looks".to_owned(),
+        13 | 14 => "blind".to_owned(),
+        15..18 => "dies-draining".to_owned(),
+        18..24 => format!("busy={span}"),
+        24 => "missing".to_owned(),
+        25 | 26 => "port=9001".to_owned(),
+        27 => format!("ready={span}"),
+        28 => format!("extend={span}"),
+        29 => "refused".to_owned(),
+        _ => "serve".to_owned(),
+    }
+}

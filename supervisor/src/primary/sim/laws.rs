@@ -1,0 +1,219 @@
+//! The laws: what must hold after every step, whatever happened.
+
+use std::collections::BTreeSet;
+
+use super::super::life::State;
+use super::super::slots::{Rescue, Seat};
+use super::super::sockets::{Hold, Listener};
+use super::super::worker::{Cause, Worker};
+use super::super::{Job, Phase};
+use super::*;
+use ipc::control::NoticeKind;
+
+/// So long a request may wait for its answer.
+const PATIENCE: Duration = Duration::from_secs(45 * 60);
+
+/// What the laws need to know of the past.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    /// The most workers wanted since nothing was under way.
+    wanted: u16,
+    /// The most workers ever wanted.
+    ever_wanted: u16,
+    /// A rollout, how many were ready when it began, and failures since.
+    rollout: Option<(Generation, usize, usize)>,
+}
+
+impl Sim {
+    pub(super) fn hear(&mut self, notice: Notice) {
+        if notice.event == NoticeKind::WorkerFailed
+            && let Some((_, _, failures)) = &mut self.ledger.rollout
+        {
+            *failures += 1;
+        }
+        if notice.event == NoticeKind::Warning && notice.message.contains(" lost: ") {
+            self.write_off();
+        }
+        self.notices.push(notice);
+        if self.notices.len() > 4000 {
+            self.notices.drain(..2000);
+        }
+    }
+
+    pub(super) fn check(&mut self) {
+        if self.exit.is_some() {
+            self.check_end();
+            return;
+        }
+        if let Some(at) = self.primary.deadline() {
+            assert!(at > self.now, "a deadline in the past: {at:?}, now {:?}", self.now);
+        }
+        self.check_crew();
+        self.check_steering();
+        self.check_floor();
+        self.check_sockets();
+        self.check_patience();
+    }
+
+    /// The primary leaves: nobody waits, and nobody is left behind.
+    fn check_end(&self) {
+        for client in self.clients.values().filter(|client| !client.gone && !client.endless) {
+            assert!(client.answer.is_some(), "never answered: {}", client.request);
+        }
+        for (id, fake) in &self.fakes {
+            assert_eq!(fake.life, Life::Released, "worker {id} is left behind");
+        }
+        assert!(self.listeners.is_empty(), "a listener is left behind");
+    }
+
+    /// Never more workers than wanted and one, and one per slot and generation.
+    fn check_crew(&mut self) {
+        let primary = &self.primary;
+        let known: Vec<WorkerId> = primary.workers().map(|(id, _, _)| id).collect();
+        let live = self.fakes.iter().filter(|(_, fake)| fake.life != Life::Released);
+        assert!(live.map(|(id, _)| *id).eq(known), "the primary and the drive know other workers");
+
+        let serving = primary.serving.spec.wanted;
+        let coming = match &primary.job {
+            Some(Job::Rollout(rollout)) => rollout.to.spec.wanted,
+            Some(Job::Scale(_) | Job::Hard(_)) | None => serving,
+        };
+        let calm = matches!(primary.phase, Phase::Running | Phase::Stopped)
+            && primary.job.is_none()
+            && !primary.anyone_retires();
+        let before = if calm { 0 } else { self.ledger.wanted };
+        self.ledger.wanted = before.max(serving).max(coming);
+        self.ledger.ever_wanted = self.ledger.ever_wanted.max(self.ledger.wanted);
+
+        let is_rescue = |worker: &&Worker| {
+            matches!(primary.slots[&worker.slot].rescue,
+                     Rescue::Live { worker: rescue, .. } if rescue == worker.id)
+        };
+        let regular: Vec<_> =
+            primary.workers.values().filter(|worker| !is_rescue(worker)).collect();
+        let limit = usize::from(self.ledger.wanted) + 1;
+        assert!(regular.len() <= limit, "{} workers, {limit} allowed", regular.len());
+        let places: BTreeSet<_> = regular.iter().map(|w| (w.slot, w.plan.generation)).collect();
+        assert_eq!(places.len(), regular.len(), "two workers of one slot and generation");
+    }
+
+    /// The sockets that get connections if all is right: of seated, ready, listening workers.
+    fn serving(&self, listener: &Listener) -> Vec<Target> {
+        let primary = &self.primary;
+        let mut targets: Vec<Target> = listener
+            .sockets()
+            .filter_map(|(socket, state)| match state.hold {
+                Hold::Lent { worker, slot, listening: true }
+                    if primary.workers[&worker].is_ready()
+                        && primary.slots[&slot].seat == Seat::Held(worker) =>
+                {
+                    Some(Target { slot, socket })
+                }
+                Hold::Lent { .. } | Hold::Vacant { .. } | Hold::Free => None,
+            })
+            .collect();
+        targets.sort_unstable();
+        targets
+    }
+
+    /// Connections go to all who serve and to nobody else.
+    fn check_steering(&self) {
+        if !matches!(self.primary.phase, Phase::Running) {
+            return;
+        }
+        for listener in self.primary.sockets.iter().filter(|listener| !listener.opened.shared) {
+            let serving = self.serving(listener);
+            let steered = &self.listeners[&listener.opened.id].steered;
+            if !serving.is_empty() {
+                assert_eq!(*steered, serving, "steering of {}", listener.opened.address);
+            }
+        }
+    }
+
+    /// Who is about to drain gets no connections, if anybody else serves.
+    pub(super) fn check_parting(&self, worker: WorkerId) {
+        if !matches!(self.primary.phase, Phase::Running) {
+            return;
+        }
+        for listener in self.primary.sockets.iter() {
+            let steered = &self.listeners[&listener.opened.id].steered;
+            let holds = &self.fakes[&worker].holds;
+            let is_target =
+                steered.iter().any(|target| holds.contains(&(listener.opened.id, target.socket)));
+            let serving = self.serving(listener);
+            assert!(!is_target || serving.is_empty(), "worker {worker} drains and is steered to");
+        }
+    }
+
+    /// A rollout never takes away more than what failed by itself.
+    fn check_floor(&mut self) {
+        let primary = &self.primary;
+        let ready = primary.ready_count();
+        let Some(Job::Rollout(rollout)) = &primary.job else {
+            self.ledger.rollout = None;
+            return;
+        };
+        let generation = rollout.to.generation;
+        let wanted = rollout.to.spec.wanted.min(primary.serving.spec.wanted);
+        match self.ledger.rollout {
+            Some((of, floor, failures)) if of == generation => {
+                let is_failing = |worker: &&Worker| {
+                    matches!(worker.state, State::Killing { cause: Cause::Failed(_), .. })
+                };
+                let failing = primary.workers.values().filter(is_failing).count();
+                assert!(
+                    ready + failures + failing >= floor,
+                    "{ready} ready, {floor} when the rollout began, {failures} failed"
+                );
+            }
+            Some(_) | None => {
+                self.ledger.rollout = Some((generation, ready.min(usize::from(wanted)), 0));
+            }
+        }
+    }
+
+    /// No socket is forgotten while connections wait in it, and there are not too many.
+    fn check_sockets(&self) {
+        let limit = 2 * usize::from(self.ledger.ever_wanted) + 8;
+        for listener in self.primary.sockets.iter().filter(|listener| !listener.opened.shared) {
+            let queues = &self.listeners[&listener.opened.id].queues;
+            assert!(queues.len() <= limit, "{} sockets, {limit} allowed", queues.len());
+            for (socket, state) in listener.sockets() {
+                let waiting = queues.get(&socket).copied().unwrap_or(0);
+                // Where connections still go for want of anything better, they are not forgotten.
+                let steered = listener.steered.iter().any(|target| target.socket == socket);
+                let forgotten = state.hold == Hold::Free && waiting > 0 && !steered;
+                assert!(!forgotten, "{waiting} wait in free socket {socket} of {listener:?}");
+            }
+        }
+    }
+
+    /// Connections were declared lost.
+    fn write_off(&mut self) {
+        for listener in self.primary.sockets.iter() {
+            let queues = &mut self.listeners.get_mut(&listener.opened.id).expect("open").queues;
+            for (socket, _) in listener.sockets().filter(|(_, state)| state.hold == Hold::Free) {
+                queues.insert(socket, 0);
+            }
+        }
+    }
+
+    fn check_patience(&self) {
+        for client in self.clients.values() {
+            let waits = !client.gone && !client.endless && client.answer.is_none();
+            let waited = self.now.since(client.asked);
+            assert!(!waits || waited < PATIENCE, "no answer to {}", client.request);
+        }
+    }
+
+    pub(super) fn waiting_clients(&self) -> Vec<ClientId> {
+        let waits = |client: &Client| !client.gone && !client.endless && client.answer.is_none();
+        self.clients.iter().filter(|(_, client)| waits(client)).map(|(id, _)| *id).collect()
+    }
+
+    /// Forgets what nobody will ask about any more.
+    pub(super) fn tidy(&mut self) {
+        self.clients.retain(|_, client| !client.gone && client.answer.is_none());
+        self.fakes.retain(|_, fake| fake.life != Life::Released);
+    }
+}

@@ -1,0 +1,311 @@
+//! A world for the core: a fake drive that turns actions into later events, fake programs, and a
+//! clock that jumps to whatever comes next. After every step the laws are checked.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::spec::{AppSpec, ListenAddress};
+use ipc::control::{Notice, Reply, Request};
+
+use super::Primary;
+use super::action::{Action, Target};
+use super::event::{Cue, Event, Exit, Look, Notification, OpenedListener, PrimarySignal};
+use super::ids::{ClientId, Generation, ListenerId, Slot, SocketId, Ticket, WorkerId};
+use super::restart::Dice;
+use super::time::Time;
+use habit::{Habit, Looks, Moment, Spawns};
+use laws::Ledger;
+
+mod chaos;
+mod drive;
+mod habit;
+mod laws;
+
+/// When each world begins.
+const BORN: Time = Time(1_000_000_000);
+/// So many events and actions are shown when a law is broken.
+const REMEMBERED: usize = 200;
+
+pub(super) struct Sim {
+    pub(super) primary: Primary,
+    pub(super) now: Time,
+    pub(super) seed: u64,
+    pub(super) steps: u64,
+    dice: Dice,
+    /// What comes, by when and in which order it was caused.
+    due: BTreeMap<(Time, u64), Due>,
+    causes: u64,
+    pub(super) fakes: BTreeMap<WorkerId, Fake>,
+    pub(super) listeners: BTreeMap<ListenerId, FakeListener>,
+    next_listener: u32,
+    pub(super) clients: BTreeMap<ClientId, Client>,
+    next_client: u64,
+    next_ticket: u64,
+    pub(super) notices: Vec<Notice>,
+    pub(super) exit: Option<u8>,
+    /// Addresses that cannot be opened.
+    pub(super) taken: Vec<String>,
+    ledger: Ledger,
+    past: VecDeque<(Time, Past)>,
+}
+
+/// Something that happened, kept for the day a law is broken.
+enum Past {
+    Event(Event),
+    Action(Action),
+}
+
+/// Something that will happen.
+#[derive(Debug)]
+enum Due {
+    Deed(WorkerId, Deed),
+    Opened(Result<Vec<OpenedListener>, String>),
+}
+
+/// Something that a fake worker does, or that is found out about it.
+#[derive(Debug)]
+enum Deed {
+    Run,
+    CannotRun { permanent: bool },
+    Bind(u16),
+    Listen { listener: ListenerId, socket: SocketId },
+    Say(Notification),
+    Accept,
+    Die(Exit),
+    Looked,
+}
+
+#[derive(Debug)]
+pub(super) struct Fake {
+    pub(super) slot: Slot,
+    pub(super) generation: Generation,
+    habit: Habit,
+    pub(super) life: Life,
+    /// Told to go by the primary.
+    pub(super) told: bool,
+    pub(super) looked_at: bool,
+    tickets: BTreeMap<Ticket, ListenerId>,
+    pub(super) holds: Vec<(ListenerId, SocketId)>,
+    listens: Vec<(ListenerId, SocketId)>,
+    busy_until: Time,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    Forked,
+    Runs,
+    /// Its end was reported, or that it could not be started.
+    Dead,
+    Released,
+}
+
+#[derive(Debug)]
+pub(super) struct FakeListener {
+    pub(super) address: String,
+    pub(super) shared: bool,
+    pub(super) steered: Vec<Target>,
+    gated: bool,
+    /// Connections that wait, by socket.
+    pub(super) queues: BTreeMap<SocketId, u32>,
+}
+
+#[derive(Debug)]
+pub(super) struct Client {
+    request: String,
+    pub(super) asked: Time,
+    pub(super) answer: Option<Reply>,
+    pub(super) gone: bool,
+    /// It only listens.
+    endless: bool,
+}
+
+impl Sim {
+    pub(super) fn new(spec: AppSpec, seed: u64) -> Self {
+        Self {
+            primary: Primary::new(Arc::new(spec), seed),
+            now: BORN,
+            seed,
+            steps: 0,
+            dice: Dice::new(!seed),
+            due: BTreeMap::new(),
+            causes: 0,
+            fakes: BTreeMap::new(),
+            listeners: BTreeMap::new(),
+            next_listener: 0,
+            clients: BTreeMap::new(),
+            next_client: 0,
+            next_ticket: 0,
+            notices: Vec::new(),
+            exit: None,
+            taken: Vec::new(),
+            ledger: Ledger::default(),
+            past: VecDeque::new(),
+        }
+    }
+
+    /// A world in which the app has begun.
+    pub(super) fn begun(spec: AppSpec, seed: u64) -> Self {
+        let mut sim = Self::new(spec, seed);
+        sim.begin();
+        sim
+    }
+
+    pub(super) fn begin(&mut self) {
+        self.feed(Event::Begin);
+    }
+
+    /// When the app began.
+    pub(super) fn born(&self) -> Time {
+        BORN
+    }
+
+    pub(super) fn ask(&mut self, request: Request) -> ClientId {
+        let client = ClientId(self.next_client);
+        self.next_client += 1;
+        let endless = matches!(request, Request::Subscribe);
+        let (asked, text) = (self.now, format!("{request:?}"));
+        let kept = Client { request: text, asked, answer: None, gone: false, endless };
+        self.clients.insert(client, kept);
+        self.feed(Event::Request { client, request });
+        client
+    }
+
+    pub(super) fn leave(&mut self, client: ClientId) {
+        self.clients.get_mut(&client).expect("a client").gone = true;
+        self.feed(Event::ClientGone { client });
+    }
+
+    pub(super) fn signal(&mut self, signal: PrimarySignal) {
+        self.feed(Event::Signal(signal));
+    }
+
+    /// The next thing happens. False: nothing ever will.
+    pub(super) fn tick(&mut self) -> bool {
+        let deadline = self.primary.deadline();
+        let caused = self.due.keys().next().copied();
+        match (caused, deadline) {
+            _ if self.exit.is_some() => false,
+            (None, None) => false,
+            (Some(key), _) if deadline.is_none_or(|at| key.0 <= at) => {
+                self.now = self.now.max(key.0);
+                if let Some(due) = self.due.remove(&key) {
+                    self.happen(due);
+                }
+                true
+            }
+            (_, Some(at)) => {
+                self.now = self.now.max(at);
+                self.feed(Event::Turn);
+                true
+            }
+            (Some(_), None) => unreachable!("what is caused comes before no deadline"),
+        }
+    }
+
+    /// Ticks until `done`; that must come within 15 simulated minutes.
+    pub(super) fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+        let latest = self.now + Duration::from_secs(900);
+        while !done(self) {
+            assert!(self.now <= latest, "not within 15 minutes: {what}");
+            assert!(self.tick(), "nothing more happens before: {what}");
+        }
+    }
+
+    /// Ticks for so long.
+    pub(super) fn pass(&mut self, span: Duration) {
+        let end = self.now + span;
+        let next = |sim: &Self| {
+            let caused = sim.due.keys().next().map(|key| key.0);
+            caused.into_iter().chain(sim.primary.deadline()).min()
+        };
+        while next(self).is_some_and(|at| at <= end) && self.tick() {}
+        self.now = end;
+    }
+
+    /// Ticks until the client has its answer.
+    pub(super) fn answer(&mut self, client: ClientId) -> Reply {
+        let answered = |sim: &Self| sim.clients[&client].answer.is_some();
+        self.until("an answer", answered);
+        self.clients[&client].answer.clone().expect("answered")
+    }
+
+    /// One event, and the turn that ends the loop's round; then its actions, in order.
+    pub(super) fn feed(&mut self, event: Event) {
+        self.remember(Past::Event(event.clone()));
+        let mut actions = Vec::new();
+        self.primary.step(self.now, event, &mut actions);
+        self.primary.step(self.now, Event::Turn, &mut actions);
+        self.steps += 2;
+        for action in actions {
+            self.remember(Past::Action(action.clone()));
+            self.perform(action);
+        }
+        self.check();
+    }
+
+    fn remember(&mut self, past: Past) {
+        if self.past.len() == REMEMBERED {
+            self.past.pop_front();
+        }
+        self.past.push_back((self.now, past));
+    }
+
+    fn cause(&mut self, after: Duration, due: Due) {
+        self.causes += 1;
+        self.due.insert((self.now + after, self.causes), due);
+    }
+
+    fn deed(&mut self, worker: WorkerId, after: Duration, deed: Deed) {
+        self.cause(after, Due::Deed(worker, deed));
+    }
+
+    /// Up to so many milliseconds, at least a few microseconds.
+    fn soon(&mut self, millis: u64) -> Duration {
+        Duration::from_micros(5 + self.dice.roll() % (millis * 1000))
+    }
+}
+
+impl fmt::Display for Past {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(event) => write!(f, "{event:?}"),
+            Self::Action(Action::Spawn { worker, slot, generation, spec, lend, .. }) => {
+                let command = spec.command.join(" ");
+                write!(f, "    spawn {worker}: {slot}/{generation} {command} {lend:?}")
+            }
+            Self::Action(Action::Publish(notice)) => {
+                let Notice { event, worker, slot, message, .. } = notice;
+                write!(f, "    {event:?} {worker:?} {slot:?}: {message}")
+            }
+            Self::Action(action) => write!(f, "    {action:?}"),
+        }
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for (at, text) in &self.past {
+                eprintln!("{:>14.6}  {text}", Duration::from_nanos(at.0).as_secs_f64());
+            }
+            eprintln!("to see it again: SIM_SEED={} cargo test -p supervisor sim", self.seed);
+        }
+    }
+}
+
+/// An app of this command.
+pub(super) fn app(command: &str, wanted: u16) -> AppSpec {
+    let command = command.split(' ').map(str::to_owned).collect();
+    let mut spec = AppSpec::new("web", command, "/srv/web".into());
+    spec.wanted = wanted;
+    spec
+}
+
+/// The same with a configured address.
+pub(super) fn listening(mut spec: AppSpec, port: u16) -> AppSpec {
+    let address = ListenAddress::Tcp(([127, 0, 0, 1], port).into());
+    spec.listen.push(config::spec::ListenSpec { name: format!("p{port}"), address });
+    spec
+}
