@@ -64,6 +64,14 @@ pub enum Request {
         #[serde(default)]
         slot: Option<u16>,
     },
+    /// Give a message to the Node workers (`process.on('message')`), or to one slot's.
+    Send {
+        /// Anything.
+        message: serde_json::Value,
+        /// Only this slot.
+        #[serde(default)]
+        slot: Option<u16>,
+    },
     /// Close and open the log files again (after a rotation by somebody else).
     ReopenLogs,
     /// Every notice from now on, until the connection ends.
@@ -174,6 +182,8 @@ pub enum NoticeKind {
     ReloadRolledBack,
     /// The number of workers was changed.
     Scaled,
+    /// A Node worker said something by `process.send`; the message is its JSON.
+    WorkerMessage,
     /// The app's status changed.
     AppStatus,
     /// Something a person should know.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use config::spec::{AddressPattern, Balance, Engine, Instances, ListenSpec, ReadyRule, RestartOn};
 
-use super::values::{instances, listen, pattern};
+use super::values::{instances, json, listen, pattern};
 use words::{BALANCES, ENGINES, READY_RULES, RESTARTS, signal, words};
 
 const AFTER: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration wrong, 3 no such app, \
@@ -52,6 +52,8 @@ pub(crate) enum Verb {
     Env(EnvArgs),
     /// Send a signal to the main process of each worker, or of one.
     Signal(SignalArgs),
+    /// Give a message to an app's Node workers, as process.on('message') gets it.
+    Send(SendArgs),
     /// Show what the workers wrote.
     Logs(LogsArgs),
     /// Show what happens to an app, or to all, as it happens.
@@ -261,6 +263,22 @@ pub(crate) struct EnvArgs {
     #[arg(long)]
     pub(crate) show: bool,
     /// Print an object as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SendArgs {
+    /// The app.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// The message.
+    #[arg(value_name = "JSON", value_parser = json)]
+    pub(crate) message: serde_json::Value,
+    /// Only to this slot.
+    #[arg(long, value_name = "N")]
+    pub(crate) slot: Option<u16>,
+    /// Print the result as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }

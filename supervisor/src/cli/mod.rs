@@ -29,6 +29,7 @@ mod reload;
 mod restart;
 mod say;
 mod scale;
+mod send;
 mod signal;
 mod start;
 mod stop;
@@ -100,6 +101,7 @@ fn run_on_apps(verb: Verb, session: &mut Session) -> Result<Exit, Failure> {
         Verb::List(args) => list::run(&args, session),
         Verb::Describe(args) => describe::run(&args, session),
         Verb::Env(args) => env::run(&args, session),
+        Verb::Send(args) => send::run(&args, session),
         Verb::Signal(args) => signal::run(&args, session),
         Verb::Logs(args) => logs::run(&args, session),
         Verb::Events(args) => events::run(&args, session),

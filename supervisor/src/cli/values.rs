@@ -16,3 +16,9 @@ pub(crate) fn listen(text: &str) -> Result<ListenSpec, String> {
 pub(crate) fn pattern(text: &str) -> Result<AddressPattern, String> {
     text.parse::<AddressPattern>().map_err(|error| error.to_string())
 }
+
+/// Any JSON value.
+pub(crate) fn json(text: &str) -> Result<serde_json::Value, String> {
+    serde_json::from_str(text)
+        .map_err(|error| format!("is not JSON: {error} (a text needs quotes: '\"text\"')"))
+}

@@ -18,7 +18,7 @@ use super::observe::Table;
 use super::pick::{Candidate, pick};
 use super::source::Source;
 use crate::limits::{ACCEPTS_PER_TURN, HAND_OFFS_PER_WORKER};
-use crate::link::node::{HandOffId, TakenBack};
+use crate::link::node::{HandOffId, Refusal, TakenBack};
 use crate::primary::ids::{ListenerId, SocketId, WorkerId};
 use crate::primary::time::Time;
 use crate::sys::{clock, socket};
@@ -87,6 +87,9 @@ impl Drive {
                     return true;
                 }
                 Err(refused) => {
+                    if refused.why == Refusal::Full {
+                        self.note("a worker takes connections more slowly than they come".into());
+                    }
                     tried.insert(worker);
                     fd = refused.fd;
                 }

@@ -110,14 +110,10 @@ impl Listeners {
         match &spec.address {
             ListenAddress::Tcp(address) => {
                 let v6only = address.is_ipv6().then_some(false);
-                let fd = socket::first_tcp(*address, v6only)?;
-                let kind = match balance {
-                    Balance::Shared => Kind::Shared,
-                    _ => Kind::Slots,
+                let (fd, kind) = match balance {
+                    Balance::Shared => (socket::shared_tcp(*address)?, Kind::Shared),
+                    _ => (socket::first_tcp(*address, v6only)?, Kind::Slots),
                 };
-                if matches!(kind, Kind::Shared) {
-                    socket::listen(fd.as_fd(), BACKLOG)?;
-                }
                 Ok(self.insert(Key::Tcp(*address, false), name, kind, balance, fd))
             }
             ListenAddress::Unix(path) => {
@@ -137,7 +133,7 @@ impl Listeners {
     ) -> &Listener {
         let id = ListenerId(self.next);
         self.next += 1;
-        self.open.entry(id).or_insert(Listener::new(id, key, name, kind, balance, fd))
+        self.open.entry(id).or_insert_with(|| Listener::new(id, key, name, kind, balance, fd))
     }
 
     /// Closes a listener, all its sockets and its socket file.

@@ -97,7 +97,9 @@ impl Logs {
 
     /// Closes and opens both files again.
     pub(crate) fn reopen(&mut self) -> io::Result<()> {
-        self.out.open().and(self.err.open())
+        let out = self.out.open();
+        let err = self.err.open();
+        out.and(err)
     }
 
     /// Writes one chunk of whole lines, each already prefixed and ended.

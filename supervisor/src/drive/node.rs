@@ -9,7 +9,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use config::spec::{AppSpec, Balance, Engine};
-use ipc::node::{ServerAsk, Wanted};
+use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
+use ipc::node::{ServerAsk, UserMessage, Wanted};
+use serde_json::Value;
 
 use super::Drive;
 use super::calls::refusal;
@@ -22,7 +24,10 @@ use crate::primary::event::{Cue, Event, Notification};
 use crate::primary::ids::{ListenerId, SocketId, WorkerId};
 use crate::sys::channel::{self, Received};
 use crate::sys::ebpf::RoundRobin;
-use crate::sys::socket;
+use crate::sys::{clock, socket};
+
+/// Characters of a worker's message that are shown to those who follow the events.
+const MESSAGE_SHOWN: usize = 4096;
 
 /// A Node worker's channel and what it was answered on it.
 #[derive(Debug)]
@@ -172,12 +177,16 @@ impl Drive {
                 }
             }
             Word::Query { seq, ask, again } => self.take_ask(worker, seq, *ask, again),
-            Word::Listening { key, .. } => {
+            Word::Listening { key, ask } => {
                 let place = key.and_then(|key| self.node(worker)?.servers.get(&key).copied());
-                if let Some((listener, socket)) = place {
-                    self.cue(worker, Cue::Listening { listener, socket });
-                    self.resume(listener);
-                }
+                let Some((listener, socket)) = place else {
+                    return self.note(format!(
+                        "a worker says that it listens on {}, which it had not asked for",
+                        ask.listener()
+                    ));
+                };
+                self.cue(worker, Cue::Listening { listener, socket });
+                self.resume(listener);
             }
             Word::Closed { key } => {
                 if let Some(node) = self.node(worker) {
@@ -189,9 +198,65 @@ impl Drive {
             }
             Word::Accepted { id } => self.hand_off_done(worker, id),
             Word::Refused { id, fd } => self.hand_off_refused(worker, id, fd),
-            // Messages for other workers have nobody to carry them yet; a socket sent to the
-            // primary has no use here and is closed; leaving ends in an exit, which is seen.
-            Word::Message(_) | Word::Handle { .. } | Word::Leaving | Word::Ignored { .. } => {}
+            Word::Message(message) => self.tell_subscribers(worker, &message),
+            Word::Handle { kind, message, fd } => {
+                drop(fd);
+                self.tell_subscribers(worker, &message);
+                self.note(format!(
+                    "a worker sent a socket ({kind:?}) to the primary, which has no use for it"
+                ));
+            }
+            Word::Ignored { what } => self.note(format!("a Node worker said {what}: ignored")),
+            // Its exit follows.
+            Word::Leaving => {}
+        }
+    }
+
+    /// A program's `process.send`: for whoever listens to the app's events.
+    fn tell_subscribers(&mut self, worker: WorkerId, message: &UserMessage) {
+        let Some(child) = self.children.get(&worker) else { return };
+        let mut text = message.text().to_owned();
+        if let Some((cut, _)) = text.char_indices().nth(MESSAGE_SHOWN) {
+            text.truncate(cut);
+        }
+        let notice = Notice {
+            unix_ms: clock::unix_ms(),
+            event: NoticeKind::WorkerMessage,
+            slot: Some(child.slot.0),
+            worker: Some(worker.0),
+            pid: Some(child.pid.0),
+            generation: Some(child.generation.0),
+            message: text,
+            last_lines: Vec::new(),
+        };
+        self.tell(&notice);
+    }
+
+    /// Gives a message to Node workers (`process.on('message')`): all, or one slot's.
+    pub(super) fn send_to_workers(&mut self, message: &Value, slot: Option<u16>) -> Reply {
+        let failed = |kind, reason| Reply::Failed { kind, reason, last_lines: Vec::new() };
+        let message = UserMessage::new(message);
+        let mut sent = 0;
+        let workers: Vec<WorkerId> = self.children.keys().copied().collect();
+        for worker in workers {
+            let Some(child) = self.children.get_mut(&worker) else { continue };
+            let wanted = slot.is_none_or(|slot| child.slot.0 == slot);
+            let Some(node) = child.node.as_mut().filter(|_| wanted) else { continue };
+            match node.link.send(&message) {
+                Ok(()) => sent += 1,
+                Err(why) => {
+                    let reason = format!("slot {} did not get the message: {why}", child.slot);
+                    return failed(FailureKind::Failed, reason);
+                }
+            }
+            self.write_channel(worker);
+        }
+        if sent == 0 {
+            let reason = "no worker takes messages: only programs run as \"node FILE\" do";
+            return failed(FailureKind::Failed, reason.to_owned());
+        }
+        Reply::Done {
+            message: format!("sent to {sent} worker{}", if sent == 1 { "" } else { "s" }),
         }
     }
 

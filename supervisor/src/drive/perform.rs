@@ -44,6 +44,10 @@ impl Drive {
                 let reply = Reply::Spec(Box::new(self.core.spec().as_ref().clone()));
                 self.answer(client, &reply);
             }
+            Action::Send { client, message, slot } => {
+                let reply = self.send_to_workers(&message, slot);
+                self.answer(client, &reply);
+            }
             Action::Subscribe { client } => self.clients.subscribe(client),
             Action::Publish(notice) => self.publish(notice),
             Action::ReopenLogs => {
@@ -187,7 +191,7 @@ impl Drive {
         }
     }
 
-    fn answer(&mut self, client: ClientId, reply: &Reply) {
+    pub(super) fn answer(&mut self, client: ClientId, reply: &Reply) {
         let standing = self.clients.answer(client, reply);
         self.settle(client, standing);
     }
@@ -197,7 +201,12 @@ impl Drive {
         let worker = notice.worker.map(WorkerId);
         notice.pid = worker.and_then(|id| self.children.get(&id)).map(|child| child.pid.0);
         eprintln!("{}", log_line(&self.core.spec().name, &notice));
-        for (client, standing) in self.clients.publish(&notice) {
+        self.tell(&notice);
+    }
+
+    /// Tells every subscriber.
+    pub(super) fn tell(&mut self, notice: &Notice) {
+        for (client, standing) in self.clients.publish(notice) {
             self.settle(client, standing);
         }
     }

@@ -288,7 +288,7 @@ impl Drive {
         }
         child.forget_fds();
         let reaped = pidfd::reap(child.pidfd.as_fd());
-        let exit = child.ended.or(reaped.ok());
+        let exit = child.ended.or_else(|| reaped.ok());
         let Some(exit) = exit else { return };
         let cue = match child.failed.take() {
             Some((reason, permanent)) => Cue::SpawnFailed { reason, permanent },

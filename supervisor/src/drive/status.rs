@@ -60,22 +60,18 @@ impl Drive {
             .children
             .values()
             .filter(|child| child.ended.is_none())
-            .map(|child| (child.id, child.slot.0, child.generation.0, child.pid.0))
+            .map(|child| (child.id, child.pid.0))
             .collect();
         let table = Table::read(&self.listeners.ports());
         let families: HashMap<WorkerId, Vec<u32>> =
-            live.iter().map(|(id, _, _, pid)| (*id, target::descendants(*pid))).collect();
+            live.iter().map(|(id, pid)| (*id, target::descendants(*pid))).collect();
         let pids: Vec<u32> = families.values().flatten().copied().collect();
         let usage = self.sampler.usage(&pids);
-        for (id, slot, generation) in self.core.workers() {
-            let Some((_, _, _, pid)) = live.iter().find(|(live, ..)| *live == id) else { continue };
-            let entry = status.workers.iter_mut().find(|shown| {
-                shown.slot == slot.0
-                    && shown.generation == generation.0
-                    && shown.pid.is_none()
-                    && shown.uptime_ms.is_some()
-            });
-            let (Some(entry), Some(child)) = (entry, self.children.get(&id)) else { continue };
+        let roster: Vec<Option<WorkerId>> = self.core.roster().collect();
+        for (entry, id) in status.workers.iter_mut().zip(roster) {
+            let Some(id) = id else { continue };
+            let Some((_, pid)) = live.iter().find(|(live, _)| *live == id) else { continue };
+            let Some(child) = self.children.get(&id) else { continue };
             entry.pid = Some(*pid);
             entry.contract = child.contracts.iter().map(|name| (*name).to_owned()).collect();
             let family = families.get(&id).map_or(&[][..], Vec::as_slice);

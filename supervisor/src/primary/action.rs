@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use config::spec::AppSpec;
 use ipc::control::{Notice, Reply};
+use serde_json::Value;
 
 use super::ids::{ClientId, Generation, ListenerId, Slot, SocketId, Ticket, WorkerId};
 
@@ -46,6 +47,9 @@ pub(crate) enum Action {
     AnswerStatus { client: ClientId },
     /// The final answer is the spec that serves.
     AnswerSpec { client: ClientId },
+    /// The client wants a message given to the workers, or to one slot's; the drive does it and
+    /// answers.
+    Send { client: ClientId, message: Value, slot: Option<u16> },
     /// From now on this client gets every notice.
     Subscribe { client: ClientId },
     /// Log it and tell every subscriber.

@@ -52,6 +52,7 @@ impl Primary {
                 let wish = Wish::Scale { to: Count::Exactly(wanted), because };
                 self.enqueue(wish, Some(client), step);
             }
+            Request::Send { message, slot } => step.act(Action::Send { client, message, slot }),
             Request::Signal { signal, slot } => self.request_signal(client, signal, slot, step),
             Request::ReopenLogs => {
                 step.act(Action::ReopenLogs);

@@ -43,11 +43,6 @@ impl Primary {
         }
     }
 
-    /// Each live worker.
-    pub(crate) fn workers(&self) -> impl Iterator<Item = (WorkerId, Slot, Generation)> {
-        self.workers.values().map(|worker| (worker.id, worker.slot, worker.plan.generation))
-    }
-
     /// The worker of each entry of `status().workers`, in the same order; `None`: an empty slot.
     pub(crate) fn roster(&self) -> impl Iterator<Item = Option<WorkerId>> {
         self.entries().map(|(_, worker)| worker.map(|worker| worker.id))

@@ -1,6 +1,5 @@
-//! What a process does to itself: session, name, limits; and the lock that says it lives.
+//! What a process does to itself: session, name, limits.
 
-use std::fs::{File, TryLockError};
 use std::io;
 use std::sync::OnceLock;
 
@@ -20,16 +19,6 @@ pub(crate) fn set_name(name: &str) {
     if let Ok(name) = std::ffi::CString::new(name) {
         // The kernel can refuse no string here.
         let _ = rustix::thread::set_name(&name);
-    }
-}
-
-/// Take the lock of this file, or say false if another process has it. It is held as long as the
-/// file is open, here or in whoever is given a copy; a crash gives it back.
-pub(crate) fn lock_exclusive(file: &File) -> io::Result<bool> {
-    match file.try_lock() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
@@ -53,18 +42,6 @@ pub(super) fn original_nofile() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_lock_excludes_and_comes_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("lock");
-        let first = File::create(&path).unwrap();
-        let second = File::open(&path).unwrap();
-        assert!(lock_exclusive(&first).unwrap());
-        assert!(!lock_exclusive(&second).unwrap());
-        drop(first);
-        assert!(lock_exclusive(&second).unwrap());
-    }
 
     #[test]
     fn the_name_shows() {

@@ -214,7 +214,7 @@ pub(crate) fn is_untouched(fd: BorrowedFd<'_>) -> bool {
 
 /// Let nobody new in: drop the first packet of each new connection at this listening socket, as if
 /// the network had lost it. Handshakes under way and connections are served as before. The other
-/// side tries again after a second, so what is gated must be ungated or closed soon.
+/// side tries again after a second, so what is gated must be closed soon.
 ///
 /// `PermissionDenied` where the kernel keeps filters on TCP sockets to the privileged (6.18 does);
 /// then a `Trap` does it for a whole group.
@@ -232,15 +232,6 @@ pub(crate) fn gate(fd: BorrowedFd<'_>) -> io::Result<()> {
         SockFilter::new(bpf::RETURN, 0, 0, u32::MAX),
     ];
     SockRef::from(&fd).attach_filter(&program)
-}
-
-/// Undo `gate`.
-pub(crate) fn ungate(fd: BorrowedFd<'_>) -> io::Result<()> {
-    match SockRef::from(&fd).detach_filter() {
-        // There was none.
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-        result => result,
-    }
 }
 
 /// The number by which /proc and sock_diag know this socket.

@@ -15,7 +15,6 @@ use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
@@ -241,47 +240,6 @@ fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("{what} cannot be started"))
 }
 
-/// Where a command is, or why it cannot be run, as far as the file system tells beforehand.
-pub(crate) fn find_program(name: &OsStr, path: &OsStr, cwd: &Path) -> Result<PathBuf, String> {
-    let shown = Path::new(name).display();
-    if name.is_empty() {
-        return Err("the command is empty".to_owned());
-    }
-    if name.as_bytes().contains(&b'/') {
-        let file = cwd.join(name);
-        return runnable(&file).map(|()| file).map_err(|why| format!("{why}: {shown}"));
-    }
-    let mut found = None;
-    for folder in folders(path) {
-        let file = cwd.join(folder).join(name);
-        match runnable(&file) {
-            Ok(()) => return Ok(file),
-            Err("no such file") => {}
-            Err(why) => found = found.or_else(|| Some(format!("{why}: {}", file.display()))),
-        }
-    }
-    Err(found.unwrap_or_else(|| {
-        format!("no such command: {shown} (looked in {})", Path::new(path).display())
-    }))
-}
-
-fn runnable(file: &Path) -> Result<(), &'static str> {
-    let metadata = match std::fs::metadata(file) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            return Err("permission denied");
-        }
-        Err(_) => return Err("no such file"),
-    };
-    if metadata.is_dir() {
-        Err("is a folder, not a program")
-    } else if metadata.permissions().mode() & 0o111 == 0 {
-        Err("is not executable (chmod +x)")
-    } else {
-        Ok(())
-    }
-}
-
 /// A message of the child: kind, stage, errno.
 pub(super) const MESSAGE: usize = 6;
 const INTERCEPTING: u8 = 1;
@@ -349,27 +307,5 @@ mod tests {
         for (number, stage) in Stage::ALL.into_iter().enumerate() {
             assert_eq!(stage as usize, number);
         }
-    }
-
-    #[test]
-    fn programs_are_found_or_the_reason_is_said() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("script");
-        std::fs::write(&file, "#!/bin/sh\n").unwrap();
-        let find = |name: &str, path: &str| {
-            find_program(OsStr::new(name), OsStr::new(path), folder.path())
-        };
-        assert!(find("sh", "/nonexistent:/bin").unwrap().ends_with("bin/sh"));
-        let missing = find("banana", "/bin").unwrap_err();
-        assert_eq!(missing, "no such command: banana (looked in /bin)");
-        assert_eq!(find("./banana", "/bin").unwrap_err(), "no such file: ./banana");
-        assert!(find("script", ".").unwrap_err().starts_with("is not executable"));
-        assert!(find("./script", "").unwrap_err().starts_with("is not executable"));
-        assert!(find("/bin/", "").unwrap_err().starts_with("is a folder"));
-        let mut mode = std::fs::metadata(&file).unwrap().permissions();
-        mode.set_mode(0o755);
-        std::fs::set_permissions(&file, mode).unwrap();
-        assert_eq!(find("./script", "").unwrap(), folder.path().join("./script"));
-        assert_eq!(find("script", "/nonexistent:").unwrap(), folder.path().join("./script"));
     }
 }

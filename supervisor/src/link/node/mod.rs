@@ -117,11 +117,6 @@ impl NodeLink {
         self.hand_offs.len()
     }
 
-    /// Bytes that wait to be written.
-    pub(crate) fn queued(&self) -> usize {
-        self.out.queued()
-    }
-
     /// Kernel engine: the worker accepts on `fd` by itself. `data`: what the first worker that
     /// asked for this listener said there; none: this is the first. For TCP, unix and UDP alike.
     /// `fd` must be non-blocking, and have the port asked for, or Node takes it for "address in
@@ -214,15 +209,6 @@ impl NodeLink {
         }
         let line = ToWorker::User(message).line(0);
         if line.is_ok_and(|line| self.out.push_user(line)) { Ok(()) } else { Err(Refusal::Full) }
-    }
-
-    /// Tells the worker to close its servers, finish what it has and leave. It gets no connection
-    /// after those already queued.
-    pub(crate) fn disconnect(&mut self) -> Result<(), LinkError> {
-        if std::mem::replace(&mut self.leaving, true) {
-            return Ok(());
-        }
-        self.say(ToWorker::Disconnect)
     }
 
     /// What is to be written next; none: nothing now. The descriptor is there only until the

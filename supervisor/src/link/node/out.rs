@@ -81,10 +81,6 @@ struct InFlight {
 }
 
 impl Out {
-    pub(super) fn queued(&self) -> usize {
-        self.queued
-    }
-
     /// A line of the protocol's own.
     pub(super) fn push_line(&mut self, line: Vec<u8>) -> Result<(), LinkError> {
         self.check_own(&line)?;

@@ -56,6 +56,10 @@ impl Sim {
                 let spec = AppSpec::clone(self.primary.spec());
                 self.take_answer(client, Reply::Spec(Box::new(spec)));
             }
+            Action::Send { client, .. } => {
+                let message = "sent".to_owned();
+                self.take_answer(client, Reply::Done { message });
+            }
             Action::Subscribe { client } => {
                 assert!(self.clients.contains_key(&client), "a subscriber nobody knows");
             }
@@ -143,8 +147,6 @@ impl Sim {
             Spawns::Temporarily => Deed::CannotRun { permanent: false },
         };
         let fake = Fake {
-            slot,
-            generation,
             habit,
             life: Life::Forked,
             told: false,

@@ -79,8 +79,6 @@ enum Deed {
 
 #[derive(Debug)]
 pub(super) struct Fake {
-    pub(super) slot: Slot,
-    pub(super) generation: Generation,
     habit: Habit,
     pub(super) life: Life,
     /// Told to go by the primary.

@@ -76,7 +76,6 @@ scenarios! {
     several_servers_and_any_port
     unix_sockets_in_both_engines
     udp_is_shared
-    told_to_leave
     leaves_by_itself
     killed_before_it_took_them
     refuses_one_too_many
@@ -334,24 +333,6 @@ mod scenario {
         let mut buffer = [0; 64];
         let count = client.recv(&mut buffer).unwrap();
         assert!(matches!(&buffer[..count], b"1 hello" | b"2 hello"));
-    }
-
-    pub(super) fn told_to_leave(node: &Path) {
-        let (listener, address) = listener();
-        let mut worker = Worker::start(node, 1);
-        let key = worker.serve_round_robin(http("web", address.port()), address);
-        // One that was handed over before is still answered.
-        let (mut client, accepted) = connection(&listener);
-        worker.link.newconn(HandOffId(0), &key, accepted).unwrap();
-        worker.link.disconnect().unwrap();
-        let (_, late) = connection(&listener);
-        assert_eq!(
-            worker.link.newconn(HandOffId(1), &key, late).unwrap_err().why,
-            Refusal::Leaving
-        );
-        worker.until(|word| matches!(word, Word::Accepted { .. }).then_some(()));
-        assert_eq!(get(&mut client), "1 web");
-        assert_eq!(worker.exit().code(), Some(0));
     }
 
     pub(super) fn leaves_by_itself(node: &Path) {
