@@ -6,7 +6,7 @@
 //! half does not ask what the event was, so nothing depends on the order in which news arrive.
 //!
 //! - `life`, `worker`, `drain`: one worker;
-//! - `slots`, `deaths`, `restart`: who serves, and what follows when they die;
+//! - `slots`, `deaths`, `restart`, `rescue`: who serves, and what follows when they die;
 //! - `sockets`, `steering`: which socket is whose, and who gets connections;
 //! - `request`, `queue`: who may ask for what, and what must wait;
 //! - `start`, `rollout`, `rollback`, `scale`, `hard`, `stop`: the jobs;
@@ -64,6 +64,9 @@ mod worker;
 mod scripts;
 #[cfg(test)]
 mod sim;
+
+/// So often deadlines are met within one step: more than a worker has states.
+const ROUNDS: usize = 8;
 
 /// Everything that is known and decided about one app.
 #[derive(Debug)]
@@ -196,7 +199,10 @@ impl Primary {
 
     /// What follows from a deadline may be due at once, where a time is configured as nothing.
     fn meet_deadlines(&mut self, step: &mut Step<'_>) {
-        while self.deadline().is_some_and(|at| at <= step.now) {
+        for _ in 0..ROUNDS {
+            if self.deadline().is_none_or(|at| at > step.now) {
+                break;
+            }
             self.turn(step);
             self.settle(step);
         }

@@ -395,13 +395,3 @@ fn readiness_can_be_said_and_put_off() {
     assert!(sim.now.since(sim.born()) >= Duration::from_millis(1500));
     assert!(sim.told(NoticeKind::WorkerFailed).is_empty());
 }
-
-#[test]
-fn a_thousand_reloads_need_no_more_sockets_than_the_first() {
-    let mut sim = up(app(GOOD, 2));
-    for _ in 0..1000 {
-        let client = sim.ask(Request::Reload { spec: None });
-        done(sim.answer(client));
-    }
-    assert_eq!(sim.primary.status(sim.now).listeners[0].sockets, 3);
-}

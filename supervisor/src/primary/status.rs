@@ -2,7 +2,9 @@
 
 use ipc::control::{AppStatus, ListenerStatus, NoticeKind, Status, WorkerStatus};
 
-use super::ids::{Generation, Slot, WorkerId};
+#[cfg(test)]
+use super::ids::Generation;
+use super::ids::{Slot, WorkerId};
 use super::life::State;
 use super::rollout::Course;
 use super::slots::{Seat, SlotState};
@@ -41,6 +43,12 @@ impl Primary {
             last_reload: self.last_reload.clone(),
             workers: self.entries().map(|(slot, worker)| self.entry(slot, worker, now)).collect(),
         }
+    }
+
+    /// Each live worker.
+    #[cfg(test)]
+    pub(crate) fn workers(&self) -> impl Iterator<Item = (WorkerId, Slot, Generation)> {
+        self.workers.values().map(|worker| (worker.id, worker.slot, worker.plan.generation))
     }
 
     /// The worker of each entry of `status().workers`, in the same order; `None`: an empty slot.

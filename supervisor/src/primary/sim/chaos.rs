@@ -183,3 +183,13 @@ fn bad_code_is_always_rolled_back() {
         }
     }
 }
+
+#[test]
+fn a_thousand_reloads_need_no_more_sockets_than_the_first() {
+    let mut sim = Sim::begun(app("serve port=8000", 2), 7);
+    for _ in 0..1000 {
+        let client = sim.ask(Request::Reload { spec: None });
+        assert!(matches!(sim.answer(client), Reply::Done { .. }));
+    }
+    assert_eq!(sim.primary.status(sim.now).listeners[0].sockets, 3);
+}

@@ -118,6 +118,10 @@ impl Sim {
 
     /// Whoever hangs in `bind` is refused, and leaves.
     fn close_listener(&mut self, listener: ListenerId) {
+        let holds = |fake: &Fake| fake.listens.iter().any(|(held, _)| *held == listener);
+        let serves = |fake: &&Fake| fake.life == Life::Runs && !fake.told && holds(fake);
+        let served_by = self.fakes.values().find(serves);
+        assert!(served_by.is_none(), "closing what {served_by:?} serves");
         self.listeners.remove(&listener).expect("closing nothing");
         for fake in self.fakes.values_mut() {
             fake.holds.retain(|(held, _)| *held != listener);
@@ -362,7 +366,7 @@ impl Sim {
         }
     }
 
-    fn die(&mut self, worker: WorkerId, exit: Exit) {
+    pub(super) fn die(&mut self, worker: WorkerId, exit: Exit) {
         let queued = self.queued(&self.fakes[&worker]);
         self.known(worker).life = Life::Dead;
         let last_lines = vec![format!("last words of {worker}")];
@@ -371,31 +375,5 @@ impl Sim {
 
     fn tell(&mut self, worker: WorkerId, cue: Cue) {
         self.feed(Event::Worker { worker, cue });
-    }
-
-    /// kill -9 from outside.
-    pub(in super::super) fn murder(&mut self, worker: WorkerId) {
-        if self.fakes[&worker].life == Life::Runs {
-            self.die(worker, Exit::Signal(9));
-        }
-    }
-
-    /// A connection comes. Whoever listens there will accept it.
-    pub(in super::super) fn connect(&mut self, listener: ListenerId) {
-        let roll = self.dice.roll();
-        let Some(listening) = self.listeners.get_mut(&listener) else { return };
-        let steered = u64::try_from(listening.steered.len()).expect("few targets");
-        if steered == 0 || listening.gated {
-            return;
-        }
-        let target = listening.steered[usize::try_from(roll % steered).expect("an index")];
-        *listening.queues.entry(target.socket).or_default() += 1;
-        let pair = (listener, target.socket);
-        let accepts = |fake: &Fake| fake.life == Life::Runs && fake.listens.contains(&pair);
-        let holder = self.fakes.iter().find(|(_, fake)| accepts(fake));
-        if let Some(holder) = holder.map(|(id, _)| *id) {
-            let after = self.soon(2);
-            self.deed(holder, after, Deed::Accept);
-        }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::life::State;
+use super::super::rollout::Course;
 use super::super::slots::{Rescue, Seat};
 use super::super::sockets::{Hold, Listener};
 use super::super::worker::{Cause, Worker};
@@ -22,6 +23,8 @@ pub(super) struct Ledger {
     ever_wanted: u16,
     /// A rollout, how many were ready when it began, and failures since.
     rollout: Option<(Generation, usize, usize)>,
+    /// Seats that a generation has that is being rolled back.
+    failed: Option<usize>,
 }
 
 impl Sim {
@@ -51,7 +54,9 @@ impl Sim {
         self.check_crew();
         self.check_steering();
         self.check_floor();
+        self.check_generations();
         self.check_sockets();
+        self.check_rescues();
         self.check_patience();
     }
 
@@ -172,6 +177,34 @@ impl Sim {
         }
     }
 
+    /// Whoever has a seat runs what serves, unless it is being replaced; and a generation that
+    /// failed takes over no more slots.
+    fn check_generations(&mut self) {
+        let primary = &self.primary;
+        let of = |generation| {
+            let runs = |worker: &Worker| worker.plan.generation == generation;
+            let seated = primary.wanted().filter_map(|(_, state)| primary.seated(state));
+            seated.filter(|worker| runs(worker)).count()
+        };
+        let seated = primary.wanted().filter_map(|(_, state)| primary.seated(state)).count();
+        let failed = match &primary.job {
+            Some(Job::Rollout(rollout)) if matches!(rollout.course, Course::Back { .. }) => {
+                Some(of(rollout.to.generation))
+            }
+            Some(Job::Rollout(_) | Job::Hard(_)) => None,
+            Some(Job::Scale(_)) | None => {
+                let serving = primary.serving.generation;
+                let settled = matches!(primary.phase, Phase::Running);
+                assert!(!settled || of(serving) == seated, "not all seats run {serving}");
+                None
+            }
+        };
+        if let (Some(before), Some(now)) = (self.ledger.failed, failed) {
+            assert!(now <= before, "a failed generation took over a slot");
+        }
+        self.ledger.failed = failed;
+    }
+
     /// No socket is forgotten while connections wait in it, and there are not too many.
     fn check_sockets(&self) {
         let limit = 2 * usize::from(self.ledger.ever_wanted) + 8;
@@ -184,6 +217,23 @@ impl Sim {
                 let steered = listener.steered.iter().any(|target| target.socket == socket);
                 let forgotten = state.hold == Hold::Free && waiting > 0 && !steered;
                 assert!(!forgotten, "{waiting} wait in free socket {socket} of {listener:?}");
+            }
+        }
+    }
+
+    /// Whatever waits where nobody of the slot will come has a rescue.
+    fn check_rescues(&self) {
+        let primary = &self.primary;
+        let busy = matches!(primary.job, Some(Job::Hard(_))) || primary.sweep_at.is_some();
+        if busy || !matches!(primary.phase, Phase::Running) {
+            return;
+        }
+        for (slot, state) in &primary.slots {
+            let deserted = state.leaving || primary.is_ready(state);
+            for (listener, _) in primary.sockets.kept_for(*slot) {
+                let dropped = primary.sockets.is_dropped_by(&state.plan, listener);
+                let rescued = state.rescue != Rescue::None;
+                assert!(!deserted || dropped || rescued, "nobody comes to slot {slot}");
             }
         }
     }

@@ -179,6 +179,32 @@ impl Sim {
         self.feed(Event::Signal(signal));
     }
 
+    /// kill -9 from outside.
+    pub(super) fn murder(&mut self, worker: WorkerId) {
+        if self.fakes[&worker].life == Life::Runs {
+            self.die(worker, Exit::Signal(9));
+        }
+    }
+
+    /// A connection comes. Whoever listens there will accept it.
+    pub(super) fn connect(&mut self, listener: ListenerId) {
+        let roll = self.dice.roll();
+        let Some(listening) = self.listeners.get_mut(&listener) else { return };
+        let steered = u64::try_from(listening.steered.len()).expect("few targets");
+        if steered == 0 || listening.gated {
+            return;
+        }
+        let target = listening.steered[usize::try_from(roll % steered).expect("an index")];
+        *listening.queues.entry(target.socket).or_default() += 1;
+        let pair = (listener, target.socket);
+        let accepts = |fake: &Fake| fake.life == Life::Runs && fake.listens.contains(&pair);
+        let holder = self.fakes.iter().find(|(_, fake)| accepts(fake));
+        if let Some(holder) = holder.map(|(id, _)| *id) {
+            let after = self.soon(2);
+            self.deed(holder, after, Deed::Accept);
+        }
+    }
+
     /// The next thing happens. False: nothing ever will.
     pub(super) fn tick(&mut self) -> bool {
         let deadline = self.primary.deadline();
