@@ -16,7 +16,8 @@ fn two_processes_on_one_port(kind: Kind, home: &Home) {
     assert_eq!((app.status, app.wanted, app.ready), (Status::Ready, 2, 2), "{app:#?}");
     let address = format!(":{port}");
     assert!(app.listeners.iter().any(|l| l.address.ends_with(&address)), "{app:#?}");
-    assert!(app.workers.iter().all(|w| w.contract.iter().any(|c| c == "intercept")), "{app:#?}");
+    let contract = if matches!(kind, Kind::Node) { "node" } else { "intercept" };
+    assert!(app.workers.iter().all(|w| w.contract.iter().any(|c| c == contract)), "{app:#?}");
 
     let mut load = Load::new(port.v4());
     load.clients = 8;

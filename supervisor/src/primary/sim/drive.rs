@@ -6,9 +6,9 @@ impl Sim {
     pub(super) fn perform(&mut self, action: Action) {
         match action {
             Action::OpenListeners { spec } => self.open_listeners(&spec),
-            Action::Spawn { worker, slot, generation, spec, lend, .. } => {
+            Action::Spawn { worker, spec, lend, .. } => {
                 let habit = Habit::of(&spec.command, &mut self.dice);
-                self.fork(worker, slot, generation, habit, lend);
+                self.fork(worker, habit, lend);
             }
             Action::Lend { ticket, worker, listener, socket } => {
                 let fake = self.known(worker);
@@ -140,8 +140,6 @@ impl Sim {
     fn fork(
         &mut self,
         worker: WorkerId,
-        slot: Slot,
-        generation: Generation,
         habit: Habit,
         lend: Vec<(ListenerId, SocketId)>,
     ) {
