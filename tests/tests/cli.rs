@@ -30,7 +30,7 @@ fn refused(args: &[&str], says: &[&str]) {
 
 #[test]
 fn a_missing_command_is_refused() {
-    refused(&["start", "--", "no-such-command"], &["no-such-command", "not found"]);
+    refused(&["start", "--", "no-such-command"], &["no-such-command", "in no folder of PATH"]);
     refused(&["start", "--", "/no/such/command"], &["/no/such/command"]);
     refused(&["start", "no-such-file.js"], &["no-such-file.js"]);
 }

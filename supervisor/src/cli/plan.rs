@@ -180,14 +180,15 @@ fn check(spec: &AppSpec) -> Result<(), Failure> {
             format!("{name}: only root may run workers as \"{chosen}\""),
         ));
     }
-    let mut faults = config::sense::contradictions(spec);
-    faults.extend(config::sense::missing_here(spec));
-    match faults.first() {
-        Some(fault) => Err(Failure::new(
-            // A program that is not there may be built in a moment: nothing is wrong with the words.
-            if fault.key == "command" { Exit::Failed } else { Exit::Usage },
-            format!("{name}: {}", fault.message),
-        )),
+    if let Some(fault) = config::sense::contradictions(spec).first() {
+        return Err(Failure::usage(format!("{name}: {}", fault.message)));
+    }
+    match config::sense::missing_here(spec).first() {
+        // A program that is not there may be built in a moment: nothing is wrong with the words.
+        Some(fault) if fault.key == "command" => {
+            Err(Failure::failed(format!("{name}: {}", fault.message)))
+        }
+        Some(fault) => Err(Failure::usage(format!("{name}: {}", fault.message))),
         None => Ok(()),
     }
 }

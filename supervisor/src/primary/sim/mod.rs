@@ -12,7 +12,7 @@ use ipc::control::{Notice, Reply, Request};
 use super::Primary;
 use super::action::{Action, Target};
 use super::event::{Cue, Event, Exit, Look, Notification, OpenedListener, PrimarySignal};
-use super::ids::{ClientId, Generation, ListenerId, Slot, SocketId, Ticket, WorkerId};
+use super::ids::{ClientId, Generation, ListenerId, SocketId, Ticket, WorkerId};
 use super::restart::Dice;
 use super::time::Time;
 use habit::{Habit, Looks, Moment, Spawns};
