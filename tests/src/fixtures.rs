@@ -56,13 +56,15 @@ pub fn need(program: &str) -> Option<String> {
         .map(|folder| Path::new(folder).join(program))
         .find(|path| path.is_file());
     if found.is_none() {
-        assert!(
-            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-            "{program} is not installed, and on CI it must be"
-        );
+        assert!(!on_ci(), "{program} is not installed, and on CI it must be");
         eprintln!("SKIPPED: {program} is not installed");
     }
     found.map(|path| path.display().to_string())
+}
+
+/// Whether everything that a test needs has to be there.
+pub fn on_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|ci| ci == "true")
 }
 
 /// The path of a fixture file.

@@ -7,15 +7,19 @@
 //! - `run`: the command line, with a deadline;
 //! - `control`: the control socket;
 //! - `client`, `http`: the strict load client;
+//! - `census`: which slot answered;
+//! - `npm`: Node programs with packages;
 //! - `fixtures`, `stage`: the servers, and the world-readable place they are put in;
 //! - `port`, `process`, `wait`, `alone`: small things.
 
 pub mod alone;
+pub mod census;
 pub mod client;
 pub mod control;
 pub mod fixtures;
 pub mod home;
 pub mod http;
+pub mod npm;
 pub mod port;
 pub mod process;
 pub mod run;

@@ -1,0 +1,51 @@
+//! Which slot answered: the pids in the answers, turned into slots by what the app says of its
+//! workers, those that are gone included.
+
+use std::collections::BTreeMap;
+
+use crate::client::Tally;
+use crate::home::Home;
+
+/// Every worker of an app that was seen, by pid.
+#[derive(Debug, Clone, Default)]
+pub struct Census {
+    slots: BTreeMap<u32, u16>,
+}
+
+impl Census {
+    /// The workers that live now.
+    pub fn new(home: &Home, name: &str) -> Self {
+        let mut census = Self::default();
+        census.look(home, name);
+        census
+    }
+
+    /// Adds the workers that live now.
+    pub fn look(&mut self, home: &Home, name: &str) {
+        let workers = home.app(name).workers;
+        self.slots.extend(workers.iter().filter_map(|w| Some((w.pid?, w.slot))));
+    }
+
+    /// The slot of a process.
+    #[track_caller]
+    pub fn slot(&self, pid: u32) -> u16 {
+        *self.slots.get(&pid).unwrap_or_else(|| panic!("{pid} answers and was never listed"))
+    }
+
+    /// Answers of each slot; a slot that never answered counts as well.
+    #[track_caller]
+    pub fn count(&self, tally: &Tally) -> BTreeMap<u16, u64> {
+        let mut counts: BTreeMap<u16, u64> = self.slots.values().map(|slot| (*slot, 0)).collect();
+        for (pid, count) in &tally.by_pid {
+            *counts.entry(self.slot(*pid)).or_default() += count;
+        }
+        counts
+    }
+}
+
+/// The most that any two of them differ.
+pub fn apart<'a>(counts: impl IntoIterator<Item = &'a u64>) -> u64 {
+    let (least, most) =
+        counts.into_iter().fold((u64::MAX, 0), |(low, high), n| (low.min(*n), high.max(*n)));
+    most.saturating_sub(least)
+}

@@ -1,0 +1,47 @@
+//! Node programs that need packages: they are installed once, at test time and outside of the
+//! checkout, in the versions that fixtures/node/apps/package.json names, and the programs are put
+//! beside them, since Node looks for packages from the program's own folder upwards.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::{fixtures, run, stage};
+
+/// How long all packages may take to come.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// The path of a program of fixtures/node/apps, its packages beside it; `None`, and a visible
+/// line, where they cannot be had (an error on CI).
+pub fn app(program: &str) -> Option<String> {
+    let folder = stage::root().join("npm");
+    let source = fixtures::file("node/apps");
+    let npm = fixtures::need("npm")?;
+    let _lock = stage::lock();
+    stage::copy_folder(Path::new(&source), &folder);
+    install(&npm, &folder)?;
+    let path = folder.join(program);
+    assert!(path.exists(), "no program {}", path.display());
+    Some(path.display().to_string())
+}
+
+/// Installs what package.json says, unless that was done.
+fn install(npm: &str, folder: &Path) -> Option<()> {
+    let wanted = fs::read_to_string(folder.join("package.json")).expect("read package.json");
+    let mark = folder.join("installed");
+    if fs::read_to_string(&mark).is_ok_and(|done| done == wanted) {
+        return Some(());
+    }
+    let mut command = Command::new(npm);
+    command.args(["install", "--no-audit", "--no-fund", "--omit=dev"]).current_dir(folder);
+    let outcome = run::spawn(&mut command, folder).end(LIMIT);
+    if outcome.code != Some(0) {
+        let reason = outcome.stderr.trim();
+        assert!(!fixtures::on_ci(), "npm install fails, and on CI it must not: {reason}");
+        eprintln!("SKIPPED: the packages cannot be installed here: {reason}");
+        return None;
+    }
+    fs::write(mark, wanted).expect("remember what is installed");
+    Some(())
+}
