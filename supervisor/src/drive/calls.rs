@@ -132,6 +132,7 @@ impl Drive {
         };
         let ticket = self.next_ticket();
         let asking = Asking::Call(children::Call {
+            listener,
             call: notification.id,
             theirs,
             fd,
@@ -235,6 +236,36 @@ impl Drive {
         Ok(Answer::Success)
     }
 
+    /// Whoever still waits for a socket of a listener that is closed gets none.
+    pub(super) fn refuse_asking(&mut self, listener: ListenerId) {
+        let waits = |(ticket, asking): (&Ticket, &Asking)| {
+            (asking.listener() == listener).then_some(*ticket)
+        };
+        let waiting: Vec<(WorkerId, Ticket)> = self
+            .children
+            .values()
+            .flat_map(|child| {
+                child.asking.iter().filter_map(waits).map(|ticket| (child.id, ticket))
+            })
+            .collect();
+        for (worker, ticket) in waiting {
+            let asking = self.children.get_mut(&worker).and_then(|c| c.asking.remove(&ticket));
+            match asking {
+                Some(Asking::Call(call)) => {
+                    self.answer_call(worker, call.call, Answer::Errno(libc::EADDRINUSE));
+                }
+                Some(Asking::Node { seq, .. }) => {
+                    if let Some(node) = self.node(worker) {
+                        // A link that cannot take this answer is broken; that is seen on reading.
+                        let _ = node.link.reply_error(seq, None, libc::EADDRINUSE);
+                    }
+                    self.write_channel(worker);
+                }
+                None => {}
+            }
+        }
+    }
+
     /// The core has said which socket answers a `bind`.
     pub(super) fn lend(
         &mut self,
@@ -246,7 +277,7 @@ impl Drive {
         let asking = self.children.get_mut(&worker).and_then(|c| c.asking.remove(&ticket));
         let asking = match asking {
             None => return,
-            Some(Asking::Node { seq, ask }) => {
+            Some(Asking::Node { seq, ask, .. }) => {
                 return self.lend_to_node(worker, Claim { listener, socket }, seq, &ask);
             }
             Some(Asking::Call(call)) => call,

@@ -69,7 +69,17 @@ pub(crate) enum Asking {
     /// An intercepted `bind`.
     Call(Call),
     /// A Node worker's ask.
-    Node { seq: u64, ask: Box<ServerAsk> },
+    Node { seq: u64, ask: Box<ServerAsk>, listener: ListenerId },
+}
+
+impl Asking {
+    /// The listener that it is about.
+    pub(crate) fn listener(&self) -> ListenerId {
+        match self {
+            Self::Call(call) => call.listener,
+            Self::Node { listener, .. } => *listener,
+        }
+    }
 }
 
 /// The core's answer.
@@ -82,6 +92,7 @@ pub(crate) struct Claim {
 /// A `bind` that waits for its answer.
 #[derive(Debug)]
 pub(crate) struct Call {
+    pub(crate) listener: ListenerId,
     /// The call, for the kernel.
     pub(crate) call: u64,
     /// The program's socket.

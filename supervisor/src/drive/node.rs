@@ -281,7 +281,7 @@ impl Drive {
         };
         let ticket = self.next_ticket();
         let Some(child) = self.children.get_mut(&worker) else { return };
-        child.asking.insert(ticket, Asking::Node { seq, ask: Box::new(ask) });
+        child.asking.insert(ticket, Asking::Node { seq, ask: Box::new(ask), listener });
         self.cue(worker, Cue::BindAsked { listener, ticket, another: false });
     }
 

@@ -110,6 +110,7 @@ impl Drive {
     }
 
     fn close_listener(&mut self, listener: ListenerId) {
+        self.refuse_asking(listener);
         if let Some(closed) = self.listeners.close(listener)
             && let Some(fd) = closed.accepting()
         {
@@ -141,7 +142,8 @@ impl Drive {
     fn signal(&mut self, worker: WorkerId, signal: i32, group: bool) {
         let Some(child) = self.children.get_mut(&worker) else { return };
         let result = if group {
-            child.told_to_stop = true;
+            // Frozen to be looked at, or thawed again, it goes on.
+            child.told_to_stop |= !matches!(signal, libc::SIGSTOP | libc::SIGCONT);
             pidfd::signal_group(child.pid, signal)
         } else {
             pidfd::signal(std::os::fd::AsFd::as_fd(&child.pidfd), signal)
@@ -152,10 +154,12 @@ impl Drive {
         }
     }
 
-    /// Connections that wait in these sockets' accept queues.
+    /// Connections that wait in these sockets' accept queues. What waits in a shared one is
+    /// nobody's yet.
     pub(super) fn queued(&self, sockets: &[(ListenerId, SocketId)]) -> u32 {
         let one = |(listener, socket): &(ListenerId, SocketId)| {
-            self.listeners.get(*listener).map_or(0, |listener| listener.queued(*socket))
+            let open = self.listeners.get(*listener).filter(|open| !open.is_shared());
+            open.map_or(0, |open| open.queued(*socket))
         };
         sockets.iter().map(one).sum()
     }

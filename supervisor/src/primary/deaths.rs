@@ -45,7 +45,9 @@ impl Primary {
         step: &mut Step<'_>,
     ) {
         self.sockets.listening(listener, socket, id);
+        let shares = self.sockets.is_shared(listener);
         let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.shares |= shares;
         let change = worker.judge(step.now);
         if worker.is_ready() {
             let slot = worker.slot;

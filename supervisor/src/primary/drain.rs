@@ -1,5 +1,10 @@
 //! When a worker that gets no new connections holds none any more: judged from what the kernel
 //! shows, never from what the worker says.
+//!
+//! A worker that shares its listening socket with others goes on accepting until it stops. It is
+//! *frozen* (SIGSTOP) for each look: if it then holds nothing that is in flight, it gets its stop
+//! signal while it is frozen, so that a program without a handler for it accepts nothing more;
+//! else it goes on (SIGCONT) and is frozen again a little later.
 
 use std::time::Duration;
 
@@ -14,6 +19,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(15);
 const CALM_LOOKS: u32 = 3;
 /// So long without a waiting connection, where the others cannot be seen.
 const BLIND_CALM: Duration = Duration::from_secs(5);
+/// From SIGSTOP to the look: by then every thread of the worker has stopped.
+const FREEZES_WITHIN: Duration = Duration::from_millis(2);
 
 /// A drain under way. It began with a look.
 #[derive(Debug)]
@@ -26,6 +33,27 @@ pub(super) struct Drain {
     calm: Option<Calm>,
     /// What the last look saw.
     pub(super) seen: Option<Look>,
+    freeze: Freeze,
+}
+
+/// Whether the worker is frozen to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Freeze {
+    /// Never: it is steered away from.
+    No,
+    Thawed,
+    Frozen,
+}
+
+/// What is to be done next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    Wait,
+    Look,
+    Freeze,
+    Thaw,
+    /// It is drained.
+    Stop,
 }
 
 /// Looks in a row that saw nothing in need of the worker.
@@ -36,12 +64,40 @@ struct Calm {
 }
 
 impl Drain {
+    /// The drain of a worker that is steered away from; a look is under way.
     pub(super) fn new(now: Time, within: Duration) -> Self {
-        Self { began: now, until: now + within, next_look: None, calm: None, seen: None }
+        Self::begin(now, within, None, Freeze::No)
     }
 
-    /// Takes a look's answer in. Whether the worker is drained.
-    pub(super) fn looked(&mut self, look: Look, now: Time) -> bool {
+    /// The drain of a worker that shares its socket; the first freeze is due.
+    pub(super) fn of_sharer(now: Time, within: Duration) -> Self {
+        Self::begin(now, within, Some(now), Freeze::Thawed)
+    }
+
+    fn begin(now: Time, within: Duration, next_look: Option<Time>, freeze: Freeze) -> Self {
+        Self { began: now, until: now + within, next_look, calm: None, seen: None, freeze }
+    }
+
+    pub(super) fn is_frozen(&self) -> bool {
+        self.freeze == Freeze::Frozen
+    }
+
+    /// Takes a look's answer in.
+    pub(super) fn looked(&mut self, look: Look, now: Time) -> Next {
+        let drained = self.is_drained(look, now);
+        if drained {
+            return Next::Stop;
+        }
+        match self.freeze {
+            Freeze::No | Freeze::Thawed => Next::Wait,
+            Freeze::Frozen => {
+                self.freeze = Freeze::Thawed;
+                Next::Thaw
+            }
+        }
+    }
+
+    fn is_drained(&mut self, look: Look, now: Time) -> bool {
         self.next_look = Some(now + LOOK_EVERY);
         self.seen = Some(look);
         let in_need = look.queued + look.handshaking + if look.visible { look.busy } else { 0 };
@@ -51,12 +107,25 @@ impl Drain {
         }
         let calm = self.calm.get_or_insert(Calm { since: now, looks: 0 });
         calm.looks += 1;
+        if self.freeze == Freeze::Frozen && look.visible {
+            return true;
+        }
         if look.visible { calm.looks >= CALM_LOOKS } else { now.since(calm.since) >= BLIND_CALM }
     }
 
-    /// Whether to look now.
-    pub(super) fn look_is_due(&mut self, now: Time) -> bool {
-        self.next_look.take_if(|at| *at <= now).is_some()
+    /// What is due now.
+    pub(super) fn due(&mut self, now: Time) -> Next {
+        if self.next_look.take_if(|at| *at <= now).is_none() {
+            return Next::Wait;
+        }
+        match self.freeze {
+            Freeze::No | Freeze::Frozen => Next::Look,
+            Freeze::Thawed => {
+                self.freeze = Freeze::Frozen;
+                self.next_look = Some(now + FREEZES_WITHIN);
+                Next::Freeze
+            }
+        }
     }
 
     pub(super) fn deadline(&self) -> Time {

@@ -18,13 +18,17 @@ use ipc::control::NoticeKind;
 
 use super::Step;
 use super::action::Action;
-use super::drain::Drain;
+use super::drain::{Drain, Next};
 use super::event::{Cue, Exit, Notification};
 use super::ids::{ListenerId, SocketId, Ticket};
 use super::sockets::Sockets;
 use super::time::Time;
 use super::words;
 use super::worker::{Cause, End, EndKind, Worker};
+
+/// Signal numbers that mean the same to every program.
+const SIGCONT: i32 = 18;
+const SIGSTOP: i32 = 19;
 
 /// Where a worker is in its life.
 #[derive(Debug)]
@@ -191,10 +195,9 @@ impl Worker {
                 Change::Gone(End::told(exit, last_lines, queued))
             }
             Cue::Looked(look) => {
-                if let State::Draining(drain) = &mut self.state
-                    && drain.looked(look, step.now)
-                {
-                    self.stop(self.plan.spec.times.kill_timeout, step);
+                if let State::Draining(drain) = &mut self.state {
+                    let next = drain.looked(look, step.now);
+                    self.go_on_draining(next, step);
                 }
                 Change::Nothing
             }
@@ -237,9 +240,8 @@ impl Worker {
                 Change::Nothing
             }
             State::Draining(drain) => {
-                if drain.look_is_due(step.now) {
-                    step.act(Action::Look { worker: self.id });
-                }
+                let next = drain.due(step.now);
+                self.go_on_draining(next, step);
                 Change::Nothing
             }
             State::Killing { deadline, .. } => {
@@ -287,6 +289,11 @@ impl Worker {
             State::Starting { .. } if self.bound.is_empty() && self.lent.is_empty() => {
                 self.stop(self.plan.spec.times.kill_timeout, step);
             }
+            State::Starting { .. } | State::Ready if self.shares => {
+                let message = "shares its socket and stops when it has nothing in flight";
+                step.publish(words::about(self, NoticeKind::WorkerDraining, message.to_owned()));
+                self.state = State::Draining(Drain::of_sharer(step.now, within));
+            }
             State::Starting { .. } | State::Ready => {
                 step.act(Action::Look { worker: self.id });
                 let message = "gets no new connections".to_owned();
@@ -298,9 +305,21 @@ impl Worker {
         }
     }
 
+    fn go_on_draining(&mut self, next: Next, step: &mut Step<'_>) {
+        let signal = |signal| Action::Signal { worker: self.id, signal, group: true };
+        match next {
+            Next::Wait => {}
+            Next::Look => step.act(Action::Look { worker: self.id }),
+            Next::Freeze => step.act(signal(SIGSTOP)),
+            Next::Thaw => step.act(signal(SIGCONT)),
+            Next::Stop => self.stop(self.plan.spec.times.kill_timeout, step),
+        }
+    }
+
     /// Takes back a [`Worker::retire`] that has not come to the stop signal. Whether it could.
     pub(super) fn recall(&mut self) -> bool {
-        let can = matches!(self.state, State::Draining(_)) && self.ready_since.is_some();
+        let can = matches!(&self.state, State::Draining(drain) if !drain.is_frozen())
+            && self.ready_since.is_some();
         if can {
             self.state = State::Ready;
         }
@@ -315,6 +334,10 @@ impl Worker {
             State::Starting { .. } | State::Ready | State::Draining(_) => {
                 let signal = self.plan.spec.stop_signal;
                 step.act(Action::Signal { worker: self.id, signal, group: true });
+                if matches!(&self.state, State::Draining(drain) if drain.is_frozen()) {
+                    // Now that the stop signal is there before anything else it could do.
+                    step.act(Action::Signal { worker: self.id, signal: SIGCONT, group: true });
+                }
                 let message = words::stopping(signal);
                 step.publish(words::about(self, NoticeKind::WorkerStopping, message));
                 self.state = State::Killing { deadline: Some(latest), cause: Cause::Told };

@@ -275,6 +275,7 @@ impl Primary {
             required,
             lent: lend.iter().map(|(listener, _)| *listener).collect(),
             bound: BTreeSet::new(),
+            shares: lend.iter().any(|(listener, _)| self.sockets.is_shared(*listener)),
             said_ready: false,
             notifies: false,
             says_stopping: false,

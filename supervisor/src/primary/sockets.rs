@@ -193,6 +193,10 @@ impl Sockets {
         self.listeners.get(&listener).map_or("a closed address", |l| l.opened.address.as_str())
     }
 
+    pub(super) fn is_shared(&self, listener: ListenerId) -> bool {
+        self.listeners.get(&listener).is_some_and(|l| l.opened.shared)
+    }
+
     /// Whether it came from a configuration, and this one does not name it any more.
     pub(super) fn is_dropped_by(&self, plan: &Plan, listener: ListenerId) -> bool {
         let is_dropped =

@@ -52,6 +52,8 @@ pub(super) struct Worker {
     pub(super) lent: BTreeSet<ListenerId>,
     /// The listeners that it listens on by its own doing.
     pub(super) bound: BTreeSet<ListenerId>,
+    /// It has the socket of a shared listener: nobody can be steered away from it.
+    pub(super) shares: bool,
     /// It said READY=1.
     pub(super) said_ready: bool,
     /// It spoke on NOTIFY_SOCKET at all.

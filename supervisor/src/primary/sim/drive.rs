@@ -137,12 +137,7 @@ impl Sim {
         }
     }
 
-    fn fork(
-        &mut self,
-        worker: WorkerId,
-        habit: Habit,
-        lend: Vec<(ListenerId, SocketId)>,
-    ) {
+    fn fork(&mut self, worker: WorkerId, habit: Habit, lend: Vec<(ListenerId, SocketId)>) {
         let outcome = match habit.spawns {
             Spawns::Fine => Deed::Run,
             Spawns::Permanently => Deed::CannotRun { permanent: true },
@@ -153,6 +148,7 @@ impl Sim {
             life: Life::Forked,
             told: false,
             looked_at: false,
+            frozen: false,
             tickets: BTreeMap::new(),
             holds: Vec::new(),
             listens: Vec::new(),
@@ -189,7 +185,14 @@ impl Sim {
         if !group {
             return;
         }
-        assert_eq!(signal, 15);
+        match signal {
+            19 => fake.frozen = true,
+            18 => fake.frozen = false,
+            _ => assert_eq!(signal, 15),
+        }
+        if signal != 15 {
+            return;
+        }
         fake.told = true;
         if !fake.habit.deaf {
             self.deed(worker, calm, Deed::Die(Exit::Signal(15)));

@@ -52,6 +52,7 @@ impl Sim {
             assert!(at > self.now, "a deadline in the past: {at:?}, now {:?}", self.now);
         }
         self.check_crew();
+        self.check_frozen();
         self.check_steering();
         self.check_floor();
         self.check_generations();
@@ -119,6 +120,23 @@ impl Sim {
             .collect();
         targets.sort_unstable();
         targets
+    }
+
+    /// Nobody is left frozen: only who is looked at while draining, or about to be killed.
+    fn check_frozen(&self) {
+        for (id, _) in self.fakes.iter().filter(|(_, fake)| fake.frozen) {
+            let state = self.primary.workers.get(id).map(|worker| &worker.state);
+            let fine = match state {
+                None | Some(State::Draining(_) | State::Killing { deadline: None, .. }) => true,
+                Some(
+                    State::Spawning { .. }
+                    | State::Starting { .. }
+                    | State::Ready
+                    | State::Killing { .. },
+                ) => false,
+            };
+            assert!(fine, "worker {id} was left frozen: {state:?}");
+        }
     }
 
     /// Connections go to all who serve and to nobody else.

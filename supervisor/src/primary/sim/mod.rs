@@ -84,6 +84,8 @@ pub(super) struct Fake {
     /// Told to go by the primary.
     pub(super) told: bool,
     pub(super) looked_at: bool,
+    /// By SIGSTOP.
+    pub(super) frozen: bool,
     tickets: BTreeMap<Ticket, ListenerId>,
     pub(super) holds: Vec<(ListenerId, SocketId)>,
     listens: Vec<(ListenerId, SocketId)>,
