@@ -204,13 +204,13 @@ impl Drive {
     }
 
     /// A worker did not take a connection, nor read from it.
-    pub(super) fn hand_off_refused(&mut self, _worker: WorkerId, id: HandOffId, fd: OwnedFd) {
+    pub(super) fn hand_off_refused(&mut self, id: HandOffId, fd: OwnedFd) {
         let Some((_, hand_off)) = self.hand_offs.remove(&id) else { return };
         self.hand_over(hand_off.listener, Arrival { fd, peer: hand_off.peer });
     }
 
     /// Connections that a worker had not taken when it, or its channel, ended.
-    pub(super) fn take_back(&mut self, _worker: WorkerId, back: Vec<TakenBack>) {
+    pub(super) fn take_back(&mut self, back: Vec<TakenBack>) {
         for TakenBack { id, fd, arrived } in back {
             let Some((_, hand_off)) = self.hand_offs.remove(&id) else { continue };
             // One that it had in its hands may have been read from, although it never said so.
@@ -255,6 +255,6 @@ impl Drive {
             SLOW_TO_TAKE.as_secs(),
             unsent.len()
         ));
-        self.take_back(worker, unsent);
+        self.take_back(unsent);
     }
 }

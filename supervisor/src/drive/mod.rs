@@ -5,6 +5,7 @@
 //! what it says, in order. What that produces goes into the inbox of the next turn, which then
 //! begins at once. Nothing here decides about policy.
 
+mod asks;
 mod calls;
 mod children;
 mod clients;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use config::spec::{AppSpec, Balance, ListenAddress};
+use config::spec::{AppSpec, Balance, Engine, ListenAddress};
 use ipc::control::{Notice, Reply};
 
 use super::Drive;
 use super::calls::refusal;
 use super::launch::{Order, launch};
+use super::listener::{Kind, Listener};
 use super::listeners::Key;
 use super::observe::{Drain, Table};
 use crate::primary::action::{Action, Target};
@@ -179,20 +180,24 @@ impl Drive {
         self.cue(worker, Cue::Looked(look));
     }
 
-    /// What a person should know about the balance they asked for.
-    pub(super) fn balance_note(&self, balance: Balance) -> Option<String> {
-        match balance {
-            Balance::Hash | Balance::Sticky | Balance::Shared => None,
-            Balance::RoundRobin => {
-                let why = self.listeners.iter().find_map(|open| open.no_round_robin.as_ref())?;
-                Some(format!(
-                    "round-robin is not strict here: connections are placed evenly at random (loading the steering program: {why}; run as root or grant CAP_BPF)"
-                ))
-            }
-            Balance::LeastConnections => Some(
-                "balance least-connections is not available yet; connections are placed evenly (hash)".to_owned(),
-            ),
+    /// What a person should know about the balance and the engine they asked for.
+    pub(super) fn balance_note(&self) -> Option<String> {
+        let spec = self.core.spec();
+        let in_kernel = |open: &&Listener| matches!(open.kind, Kind::Slots);
+        let mut kernels = self.listeners.iter().filter(in_kernel).peekable();
+        kernels.peek()?;
+        if spec.engine == Engine::Primary || spec.balance == Balance::LeastConnections {
+            return Some(
+                "the primary engine needs a program that takes connections from it (Node does): \
+                 the kernel places them here, evenly where least-connections was asked for"
+                    .to_owned(),
+            );
         }
+        let why = kernels.find_map(|open| open.no_round_robin.as_ref())?;
+        Some(format!(
+            "round-robin is not strict here: connections are placed evenly at random (loading the \
+             steering program: {why}; run as root or grant CAP_BPF)"
+        ))
     }
 
     pub(super) fn answer(&mut self, client: ClientId, reply: &Reply) {

@@ -280,7 +280,7 @@ impl Drive {
         // What it said last may be that it took a connection.
         self.read_channel(worker, LAST_READS);
         let back = self.node(worker).map(|node| node.link.take_back());
-        self.take_back(worker, back.unwrap_or_default());
+        self.take_back(back.unwrap_or_default());
         let Some(child) = self.children.get_mut(&worker) else { return };
         for (fd, _) in child.sources() {
             // Those that left the poller earlier are not there any more; that is no error.

@@ -22,7 +22,7 @@ impl Drive {
         status.uptime_ms = u64::try_from(now.since(self.started).as_millis()).unwrap_or(u64::MAX);
         status.logs = self.log_paths.clone();
         status.notes.extend(self.notes.iter().cloned());
-        status.notes.extend(self.balance_note(status.balance));
+        status.notes.extend(self.balance_note());
         status.listeners = self.listener_statuses();
         self.complete_workers(&mut status);
         status
