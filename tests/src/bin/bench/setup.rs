@@ -55,6 +55,11 @@ impl Setup {
     }
 }
 
+/// Two copies in one session of their own, as the supervisor's workers and PM2's are: the kernel
+/// shares the CPUs out among sessions first (sched_autogroup_enabled), so copies in the load
+/// generator's own session would get another share. The first two arguments are their `FD`.
+const TWO_COPIES: &str = "a=$0 b=$1; shift; FD=$a \"$@\" & FD=$b \"$@\" & wait";
+
 impl Plan {
     pub(crate) fn new(server: Server, supervisor: &str) -> Option<Self> {
         let (program, script, pm2) = match server {
@@ -86,26 +91,29 @@ impl Plan {
     }
 
     fn bare_go(&self, running: &mut Running) {
-        for _ in 0..2 {
-            let mut command = running.home.command_of(&self.program);
-            command.arg("-reuseport").arg(running.port.to_string());
-            running.children.push(run::spawn(&mut command, running.home.path()));
-        }
+        let mut command = running.home.command_of("setsid");
+        command.args(["sh", "-c", TWO_COPIES, "0", "0"]);
+        command.args([&self.program, "-reuseport", &running.port.to_string()]);
+        running.children.push(run::spawn(&mut command, running.home.path()));
     }
 
     /// Older Nodes cannot set SO_REUSEPORT, so each inherits a socket that has it.
     fn bare_node(&self, running: &mut Running) {
+        let mut sockets = Vec::new();
         for _ in 0..2 {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
             socket.set_reuse_port(true).expect("set SO_REUSEPORT");
             socket.set_reuse_address(true).expect("set SO_REUSEADDR");
             socket.bind(&running.port.v4().into()).expect("bind");
             fcntl(&socket, FcntlArg::F_SETFD(FdFlag::empty())).expect("let the fd be inherited");
-            let mut command = running.home.command_of(&self.program);
-            command.arg(&self.script).env("FD", socket.as_raw_fd().to_string());
-            running.children.push(run::spawn(&mut command, running.home.path()));
-            // Dropped here: the next child does not inherit it, and it ends with this one.
+            sockets.push(socket);
         }
+        let mut command = running.home.command_of("setsid");
+        command.args(["sh", "-c", TWO_COPIES]);
+        command.args(sockets.iter().map(|socket| socket.as_raw_fd().to_string()));
+        command.args([&self.program, &self.script]);
+        running.children.push(run::spawn(&mut command, running.home.path()));
+        // Closed here: they end with the copies.
     }
 
     fn ours(&self, running: &Running) {
