@@ -200,9 +200,15 @@ impl Home {
         app.workers.into_iter().find(wanted).expect("just seen")
     }
 
-    /// Asks the app's primary something.
+    /// Asks the app's primary something. A subscription has begun when this returns.
     pub fn ask(&self, name: &str, request: &Request) -> Control {
-        Control::ask(&self.socket(name), request)
+        let socket = self.socket(name);
+        let asked = Control::ask(&socket, request);
+        if *request == Request::Subscribe {
+            // A subscription has no answer; but who asks later is answered later.
+            Control::ask(&socket, &Request::Status).answer(Duration::from_secs(5));
+        }
+        asked
     }
 
     /// The app's control socket, which must exist.
