@@ -2,7 +2,12 @@
 //! through scaling; hash spreads; shared leaves it to the workers.
 
 use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use tests::http::Connection;
@@ -80,6 +85,59 @@ fn shared_is_reloaded_without_loss() {
     for _ in 0..3 {
         home.run(&["reload", "web"]).ok();
     }
+    home.run(&["scale", "web", "1"]).ok();
     let tally = load.stop().nothing_lost("shared");
     assert!(tally.by_pid.len() >= 4, "{tally}");
+}
+
+/// GET / over a unix socket: the whole answer, or what went wrong.
+fn unix_get(path: &Path) -> io::Result<String> {
+    let mut stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(SOON))?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    if text.contains("pid=") { Ok(text) } else { Err(io::Error::other(format!("{text:?}"))) }
+}
+
+#[test]
+fn a_unix_socket_is_reloaded_without_loss() {
+    let _alone = tests::alone();
+    let home = tests::home!();
+    let Some(command) = fixtures::python::<&str>("activation.py", &[]) else { return };
+    let path = home.path().join("app.sock");
+    let listen = format!("unix:{}", path.display());
+    // No signal handler, and most of the time something in flight.
+    let options = ["-i", "2", "--listen", &listen, "--env", "DELAY=0.01", "--min-uptime", "300ms"];
+    home.start("web", &options, &command).ok();
+    let (stop, answers) = (AtomicBool::new(false), AtomicU64::new(0));
+    let lost: Vec<io::Error> = thread::scope(|scope| {
+        let client = || {
+            let mut lost = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                match unix_get(&path) {
+                    Ok(_) => _ = answers.fetch_add(1, Ordering::Relaxed),
+                    Err(error) => lost.push(error),
+                }
+            }
+            lost
+        };
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(client)).collect();
+        let deed = || {
+            for _ in 0..4 {
+                home.run(&["reload", "web"]).ok();
+            }
+            home.run(&["scale", "web", "1"]).ok();
+        };
+        // Whatever happens, the clients end.
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(deed));
+        stop.store(true, Ordering::Relaxed);
+        let lost = clients.into_iter().flat_map(|client| client.join().expect("no panic"));
+        let lost = lost.collect();
+        done.expect("reloads and scaling");
+        lost
+    });
+    println!("{} answers over a unix socket", answers.load(Ordering::Relaxed));
+    assert!(lost.is_empty(), "{} lost: {lost:?}", lost.len());
+    assert!(answers.load(Ordering::Relaxed) > 100);
 }

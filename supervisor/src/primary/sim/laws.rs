@@ -13,6 +13,8 @@ use ipc::control::NoticeKind;
 
 /// So long a request may wait for its answer.
 const PATIENCE: Duration = Duration::from_secs(45 * 60);
+/// So long a worker may be frozen.
+const FROZEN_AT_MOST: Duration = Duration::from_millis(30);
 
 /// What the laws need to know of the past.
 #[derive(Debug, Default)]
@@ -122,9 +124,13 @@ impl Sim {
         targets
     }
 
-    /// Nobody is left frozen: only who is looked at while draining, or about to be killed.
+    /// Nobody is left frozen: only who is looked at while draining, or about to be killed; and not
+    /// for long.
     fn check_frozen(&self) {
-        for (id, _) in self.fakes.iter().filter(|(_, fake)| fake.frozen) {
+        for (id, fake) in &self.fakes {
+            let Some(since) = fake.frozen else { continue };
+            let span = self.now.since(since);
+            assert!(span <= FROZEN_AT_MOST, "worker {id} is frozen for {span:?}");
             let state = self.primary.workers.get(id).map(|worker| &worker.state);
             let fine = match state {
                 None | Some(State::Draining(_) | State::Killing { deadline: None, .. }) => true,
