@@ -266,6 +266,7 @@ impl Primary {
 
     /// Sends new connections where they are served best.
     fn steer(&mut self, step: &mut Step<'_>) {
+        self.note_presence(step.now);
         if !matches!(self.phase, Phase::Running) {
             return;
         }
