@@ -161,6 +161,9 @@ pub struct Times {
     pub drain_timeout: Duration,
     /// How long a connection must be quiet, the worker having spoken last, to count as idle. 2 s.
     pub drain_idle: Duration,
+    /// How long the clients of a dead slot wait for its next worker, with `balance = sticky`. 5 s.
+    #[serde(default = "sticky_wait")]
+    pub sticky_wait: Duration,
 }
 
 /// What happens when a worker dies by itself.
@@ -204,6 +207,7 @@ impl Default for Times {
             kill_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
             drain_idle: Duration::from_secs(2),
+            sticky_wait: sticky_wait(),
         }
     }
 }
@@ -225,6 +229,10 @@ impl Default for RestartPolicy {
 /// For fields that specs of older builds do not have.
 fn yes() -> bool {
     true
+}
+
+fn sticky_wait() -> Duration {
+    Duration::from_secs(5)
 }
 
 impl AppSpec {

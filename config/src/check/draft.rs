@@ -15,7 +15,7 @@ use crate::spec::{
 use crate::{address, command, environment, name, signal};
 
 /// Every key an app can have.
-pub const KEYS: [&str; 30] = [
+pub const KEYS: [&str; 31] = [
     "name",
     "command",
     "script",
@@ -38,6 +38,7 @@ pub const KEYS: [&str; 30] = [
     "kill_timeout",
     "drain_timeout",
     "drain_idle",
+    "sticky_wait",
     "stop_signal",
     "restart",
     "start_retries",
@@ -193,6 +194,7 @@ impl<'a> Draft<'a> {
             "kill_timeout" => findings.duration(key, value, &mut times.kill_timeout),
             "drain_timeout" => findings.duration(key, value, &mut times.drain_timeout),
             "drain_idle" => findings.duration(key, value, &mut times.drain_idle),
+            "sticky_wait" => findings.duration(key, value, &mut times.sticky_wait),
             "stop_signal" => {
                 if let Some(text) = findings.text_or_integer(key, value) {
                     let number = signal::number(&text)

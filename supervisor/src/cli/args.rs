@@ -174,6 +174,9 @@ pub(crate) struct AppOptions {
     /// How long a connection must be quiet to count as idle. Default: 2s.
     #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
     pub(crate) drain_idle: Option<Duration>,
+    /// How long the clients of a dead slot wait for its next worker (balance sticky). Default: 5s.
+    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
+    pub(crate) sticky_wait: Option<Duration>,
     /// What is sent to a worker that shall stop. Default: TERM.
     #[arg(long, value_name = "SIGNAL", value_parser = signal)]
     pub(crate) stop_signal: Option<i32>,

@@ -158,6 +158,7 @@ pub(crate) fn from_options(
         (&mut times.kill_timeout, options.kill_timeout),
         (&mut times.drain_timeout, options.drain_timeout),
         (&mut times.drain_idle, options.drain_idle),
+        (&mut times.sticky_wait, options.sticky_wait),
     ] {
         *time = given.unwrap_or(*time);
     }

@@ -111,7 +111,7 @@ impl Drive {
             return;
         }
         self.held_counted = Some(now);
-        let table = Table::read(&self.listeners.ports());
+        let table = Table::read(&self.listeners);
         for child in self.children.values_mut().filter(|child| child.ended.is_none()) {
             child.held = table.held_by(child.pid.0).unwrap_or(child.held);
         }

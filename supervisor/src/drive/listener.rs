@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use config::spec::Balance;
 use serde_json::Value;
@@ -126,6 +127,14 @@ impl Listener {
         match &self.key {
             Key::Tcp(address, _) => Some(address.port()),
             Key::Udp(..) | Key::Unix(_) => None,
+        }
+    }
+
+    /// Its path, if it is a unix socket.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match &self.key {
+            Key::Unix(path) => Some(path),
+            Key::Tcp(..) | Key::Udp(..) => None,
         }
     }
 

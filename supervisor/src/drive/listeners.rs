@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use config::spec::{Balance, ListenAddress, ListenSpec};
 
@@ -155,6 +155,11 @@ impl Listeners {
     pub(crate) fn ports(&self) -> Vec<u16> {
         let ports: BTreeSet<u16> = self.open.values().filter_map(Listener::port).collect();
         ports.into_iter().collect()
+    }
+
+    /// The paths of all unix sockets.
+    pub(crate) fn paths(&self) -> Vec<&Path> {
+        self.open.values().filter_map(Listener::path).collect()
     }
 
     /// Which socket of which listener an inode is.

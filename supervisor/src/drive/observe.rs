@@ -7,16 +7,20 @@
 //! its tick, so a request that arrived within the same tick as the answer before it looks like
 //! one that was answered; such a tie must be quiet twice as long. Between looks the byte counts
 //! tell the order exactly.
+//!
+//! Of a connection to a unix socket the kernel tells only that it is there: it is busy until it
+//! is closed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::listeners::Listeners;
 use crate::limits::WATCHED_CONNECTIONS;
 use crate::primary::event::Look;
 use crate::sys::diag::{Connection, TcpState};
-use crate::sys::{diag, target};
+use crate::sys::{diag, procfs, target};
 
 /// What is remembered of a draining worker between two looks.
 #[derive(Debug, Default)]
@@ -49,20 +53,25 @@ enum LastWord {
 #[derive(Debug)]
 pub(crate) struct Table {
     connections: io::Result<Vec<Connection>>,
+    /// The inodes of those of unix sockets.
+    unix: io::Result<HashSet<u64>>,
 }
 
 impl Table {
     /// Reads it.
-    pub(crate) fn read(ports: &[u16]) -> Self {
-        Self { connections: diag::connections(ports) }
+    pub(crate) fn read(listeners: &Listeners) -> Self {
+        Self {
+            connections: diag::connections(&listeners.ports()),
+            unix: procfs::unix_connections(&listeners.paths()),
+        }
     }
 
     /// How many connections the worker of process `pid` holds; `None`: it cannot be seen.
     pub(crate) fn held_by(&self, pid: u32) -> Option<u32> {
-        let connections = self.connections.as_ref().ok()?;
+        let (connections, unix) = (self.connections.as_ref().ok()?, self.unix.as_ref().ok()?);
         let inodes = target::sockets_of(&target::descendants(pid)).ok()?;
         let held = connections.iter().filter(|c| inodes.contains(&c.inode)).count();
-        Some(u32::try_from(held).unwrap_or(u32::MAX))
+        Some(count(held + inodes.intersection(unix).count()))
     }
 }
 
@@ -72,7 +81,7 @@ impl Drain {
     pub(crate) fn look(&mut self, pid: u32, queued: u32, table: &Table, idle: Duration) -> Look {
         let blind = Look { queued, ..Look::default() };
         let Ok(inodes) = target::sockets_of(&target::descendants(pid)) else { return blind };
-        let Ok(connections) = &table.connections else { return blind };
+        let (Ok(connections), Ok(unix)) = (&table.connections, &table.unix) else { return blind };
         let mut look = Look { queued, visible: true, ..Look::default() };
         look.handshaking = self.handshakes_left(connections);
         let mut seen_now = BTreeMap::new();
@@ -89,6 +98,7 @@ impl Drain {
             }
         }
         self.seen = seen_now;
+        look.busy += count(inodes.intersection(unix).count());
         look
     }
 
@@ -103,7 +113,7 @@ impl Drain {
             None => now,
             Some(before) => before.intersection(&now).copied().collect(),
         };
-        let count = u32::try_from(left.len()).unwrap_or(u32::MAX);
+        let count = count(left.len());
         self.handshakes = Some(left);
         count
     }
@@ -122,6 +132,10 @@ impl Seen {
         });
         Self { received, sent, last_word }
     }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 fn is_idle(connection: &Connection, last_word: LastWord, idle: Duration) -> bool {

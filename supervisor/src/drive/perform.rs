@@ -14,7 +14,7 @@ use super::observe::{Drain, Table};
 use crate::primary::action::{Action, Target};
 use crate::primary::event::{Cue, Event, Look, OpenedListener};
 use crate::primary::ids::{ClientId, ListenerId, SocketId, WorkerId};
-use crate::sys::{clock, pidfd};
+use crate::sys::{clock, pidfd, procfs, target};
 
 impl Drive {
     pub(super) fn perform(&mut self, action: Action) {
@@ -171,13 +171,16 @@ impl Drive {
         // Connections on their way to it are its own as well.
         let pending = child.node.as_ref().map_or(0, |node| node.link.pending());
         let queued = self.queued(&lent) + u32::try_from(pending).unwrap_or(u32::MAX);
-        let table = self.table.take().unwrap_or_else(|| Table::read(&self.listeners.ports()));
+        let still = procfs::is_still(&target::descendants(child.pid.0), child.pid.0);
+        // What was read before it stood still may lack a connection that it took since.
+        let known = self.table.take().filter(|_| !still);
+        let table = known.unwrap_or_else(|| Table::read(&self.listeners));
         let Some(child) = self.children.get_mut(&worker) else { return };
         let idle = child.spec.times.drain_idle;
         let drain = child.drain.get_or_insert_with(Drain::default);
         let look: Look = drain.look(child.pid.0, queued, &table, idle);
         self.table = Some(table);
-        self.cue(worker, Cue::Looked(look));
+        self.cue(worker, Cue::Looked(Look { still, ..look }));
     }
 
     /// What a person should know about the balance and the engine they asked for.

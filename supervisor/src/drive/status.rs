@@ -62,7 +62,7 @@ impl Drive {
             .filter(|child| child.ended.is_none())
             .map(|child| (child.id, child.pid.0))
             .collect();
-        let table = Table::read(&self.listeners.ports());
+        let table = Table::read(&self.listeners);
         let families: HashMap<WorkerId, Vec<u32>> =
             live.iter().map(|(id, pid)| (*id, target::descendants(*pid))).collect();
         let pids: Vec<u32> = families.values().flatten().copied().collect();

@@ -4,7 +4,8 @@
 //! A worker that shares its listening socket with others goes on accepting until it stops. It is
 //! *frozen* (SIGSTOP) for each look: if it then holds nothing that is in flight, it gets its stop
 //! signal while it is frozen, so that a program without a handler for it accepts nothing more;
-//! else it goes on (SIGCONT) and is frozen again a little later.
+//! else it goes on (SIGCONT) and is frozen again a little later. Nobody is frozen for long,
+//! whether the look comes back or not.
 
 use std::time::Duration;
 
@@ -19,8 +20,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(15);
 const CALM_LOOKS: u32 = 3;
 /// So long without a waiting connection, where the others cannot be seen.
 const BLIND_CALM: Duration = Duration::from_secs(5);
-/// From SIGSTOP to the look: by then every thread of the worker has stopped.
-const FREEZES_WITHIN: Duration = Duration::from_millis(2);
+/// From SIGSTOP to the look, and to another one while a thread of the worker still runs.
+const FREEZES_WITHIN: Duration = Duration::from_millis(1);
+/// From SIGSTOP to SIGCONT at the latest: a busy machine needs a while to stop every thread.
+const FROZEN_AT_MOST: Duration = Duration::from_millis(25);
+/// The longest that is added between two freezes, so that they do not keep step with the worker.
+const JITTER: u64 = 7_000_000;
 
 /// A drain under way. It began with a look.
 #[derive(Debug)]
@@ -42,7 +47,10 @@ enum Freeze {
     /// Never: it is steered away from.
     No,
     Thawed,
-    Frozen,
+    /// It goes on then at the latest.
+    Frozen {
+        until: Time,
+    },
 }
 
 /// What is to be done next.
@@ -79,18 +87,31 @@ impl Drain {
     }
 
     pub(super) fn is_frozen(&self) -> bool {
-        self.freeze == Freeze::Frozen
+        matches!(self.freeze, Freeze::Frozen { .. })
     }
 
     /// Takes a look's answer in.
     pub(super) fn looked(&mut self, look: Look, now: Time) -> Next {
-        let drained = self.is_drained(look, now);
-        if drained {
-            return Next::Stop;
-        }
-        match self.freeze {
-            Freeze::No | Freeze::Thawed => Next::Wait,
-            Freeze::Frozen => {
+        self.seen = Some(look);
+        let freeze = self.freeze;
+        match freeze {
+            Freeze::No => {
+                self.next_look = Some(now + LOOK_EVERY);
+                if self.is_drained(look, now) { Next::Stop } else { Next::Wait }
+            }
+            // It came too late: the worker has gone on since.
+            Freeze::Thawed => {
+                self.next_look = Some(next_freeze(now));
+                Next::Wait
+            }
+            // Where nothing can be seen, there is nothing to stand still for.
+            Freeze::Frozen { .. } if look.visible && !look.still => {
+                self.next_look = Some(now + FREEZES_WITHIN);
+                Next::Wait
+            }
+            Freeze::Frozen { .. } if self.is_drained(look, now) => Next::Stop,
+            Freeze::Frozen { .. } => {
+                self.next_look = Some(next_freeze(now));
                 self.freeze = Freeze::Thawed;
                 Next::Thaw
             }
@@ -98,30 +119,41 @@ impl Drain {
     }
 
     fn is_drained(&mut self, look: Look, now: Time) -> bool {
-        self.next_look = Some(now + LOOK_EVERY);
-        self.seen = Some(look);
         let in_need = look.queued + look.handshaking + if look.visible { look.busy } else { 0 };
         if in_need > 0 {
             self.calm = None;
             return false;
         }
+        let frozen = self.is_frozen();
         let calm = self.calm.get_or_insert(Calm { since: now, looks: 0 });
         calm.looks += 1;
-        if self.freeze == Freeze::Frozen && look.visible {
-            return true;
+        if look.visible && frozen {
+            // Nothing can move behind this look's back.
+            true
+        } else if look.visible {
+            calm.looks >= CALM_LOOKS
+        } else {
+            now.since(calm.since) >= BLIND_CALM
         }
-        if look.visible { calm.looks >= CALM_LOOKS } else { now.since(calm.since) >= BLIND_CALM }
     }
 
     /// What is due now.
     pub(super) fn due(&mut self, now: Time) -> Next {
+        if let Freeze::Frozen { until } = self.freeze
+            && until <= now
+        {
+            // Where a look is under way, its answer says when the next freeze is.
+            self.next_look = self.next_look.map(|_| next_freeze(now));
+            self.freeze = Freeze::Thawed;
+            return Next::Thaw;
+        }
         if self.next_look.take_if(|at| *at <= now).is_none() {
             return Next::Wait;
         }
         match self.freeze {
-            Freeze::No | Freeze::Frozen => Next::Look,
+            Freeze::No | Freeze::Frozen { .. } => Next::Look,
             Freeze::Thawed => {
-                self.freeze = Freeze::Frozen;
+                self.freeze = Freeze::Frozen { until: now + FROZEN_AT_MOST };
                 self.next_look = Some(now + FREEZES_WITHIN);
                 Next::Freeze
             }
@@ -129,7 +161,11 @@ impl Drain {
     }
 
     pub(super) fn deadline(&self) -> Time {
-        self.next_look.map_or(self.until, |at| at.min(self.until))
+        let thaw = match self.freeze {
+            Freeze::Frozen { until } => Some(until),
+            Freeze::No | Freeze::Thawed => None,
+        };
+        self.next_look.into_iter().chain(thaw).fold(self.until, Time::min)
     }
 
     /// What is lost by not waiting any longer.
@@ -148,4 +184,8 @@ impl Drain {
             ),
         }
     }
+}
+
+fn next_freeze(now: Time) -> Time {
+    now + LOOK_EVERY + Duration::from_nanos(now.0 % JITTER)
 }

@@ -131,4 +131,6 @@ pub(crate) struct Look {
     pub(crate) idle: u32,
     /// False: its connections cannot be seen (`busy` and `idle` mean nothing).
     pub(crate) visible: bool,
+    /// It was frozen, and every thread of it had stopped before the look began.
+    pub(crate) still: bool,
 }

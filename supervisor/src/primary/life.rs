@@ -12,23 +12,17 @@
 //! A worker knows neither its role in its slot nor the other workers. It says by [`Change`] what
 //! its owner must act on.
 
-use std::time::Duration;
-
 use ipc::control::NoticeKind;
 
 use super::Step;
 use super::action::Action;
-use super::drain::{Drain, Next};
+use super::drain::Drain;
 use super::event::{Cue, Exit, Notification};
 use super::ids::{ListenerId, SocketId, Ticket};
 use super::sockets::Sockets;
 use super::time::Time;
 use super::words;
 use super::worker::{Cause, End, EndKind, Worker};
-
-/// Signal numbers that mean the same to every program.
-const SIGCONT: i32 = 18;
-const SIGSTOP: i32 = 19;
 
 /// Where a worker is in its life.
 #[derive(Debug)]
@@ -279,86 +273,6 @@ impl Worker {
             | State::Ready
             | State::Draining(_)
             | State::Killing { .. } => Change::Nothing,
-        }
-    }
-
-    /// Lets it go without losing what it holds. It is steered away from already.
-    pub(super) fn retire(&mut self, within: Duration, step: &mut Step<'_>) {
-        match &mut self.state {
-            State::Spawning { doomed } => *doomed = true,
-            State::Starting { .. } if self.bound.is_empty() && self.lent.is_empty() => {
-                self.stop(self.plan.spec.times.kill_timeout, step);
-            }
-            State::Starting { .. } | State::Ready if self.shares => {
-                let message = "shares its socket and stops when it has nothing in flight";
-                step.publish(words::about(self, NoticeKind::WorkerDraining, message.to_owned()));
-                self.state = State::Draining(Drain::of_sharer(step.now, within));
-            }
-            State::Starting { .. } | State::Ready => {
-                step.act(Action::Look { worker: self.id });
-                let message = "gets no new connections".to_owned();
-                step.publish(words::about(self, NoticeKind::WorkerDraining, message));
-                self.state = State::Draining(Drain::new(step.now, within));
-            }
-            State::Draining(drain) => drain.until = drain.until.min(step.now + within),
-            State::Killing { .. } => {}
-        }
-    }
-
-    fn go_on_draining(&mut self, next: Next, step: &mut Step<'_>) {
-        let signal = |signal| Action::Signal { worker: self.id, signal, group: true };
-        match next {
-            Next::Wait => {}
-            Next::Look => step.act(Action::Look { worker: self.id }),
-            Next::Freeze => step.act(signal(SIGSTOP)),
-            Next::Thaw => step.act(signal(SIGCONT)),
-            Next::Stop => self.stop(self.plan.spec.times.kill_timeout, step),
-        }
-    }
-
-    /// Takes back a [`Worker::retire`] that has not come to the stop signal. Whether it could.
-    pub(super) fn recall(&mut self) -> bool {
-        let can = matches!(&self.state, State::Draining(drain) if !drain.is_frozen())
-            && self.ready_since.is_some();
-        if can {
-            self.state = State::Ready;
-        }
-        can
-    }
-
-    /// The stop signal now, SIGKILL after `patience`.
-    pub(super) fn stop(&mut self, patience: Duration, step: &mut Step<'_>) {
-        let latest = step.now + patience;
-        match &mut self.state {
-            State::Spawning { doomed } => *doomed = true,
-            State::Starting { .. } | State::Ready | State::Draining(_) => {
-                let signal = self.plan.spec.stop_signal;
-                step.act(Action::Signal { worker: self.id, signal, group: true });
-                if matches!(&self.state, State::Draining(drain) if drain.is_frozen()) {
-                    // Now that the stop signal is there before anything else it could do.
-                    step.act(Action::Signal { worker: self.id, signal: SIGCONT, group: true });
-                }
-                let message = words::stopping(signal);
-                step.publish(words::about(self, NoticeKind::WorkerStopping, message));
-                self.state = State::Killing { deadline: Some(latest), cause: Cause::Told };
-            }
-            State::Killing { deadline, .. } => *deadline = deadline.map(|at| at.min(latest)),
-        }
-    }
-
-    /// SIGKILL now.
-    pub(super) fn kill(&mut self, why: Cause, step: &mut Step<'_>) {
-        match &mut self.state {
-            State::Spawning { doomed } => *doomed = true,
-            State::Starting { .. } | State::Ready | State::Draining(_) => {
-                step.act(Action::Kill { worker: self.id });
-                self.state = State::Killing { deadline: None, cause: why };
-            }
-            State::Killing { deadline, .. } => {
-                if deadline.take().is_some() {
-                    step.act(Action::Kill { worker: self.id });
-                }
-            }
         }
     }
 

@@ -5,7 +5,7 @@
 //! job goes on, empty seats are filled, listeners are steered, who waits is answered). The second
 //! half does not ask what the event was, so nothing depends on the order in which news arrive.
 //!
-//! - `life`, `worker`, `drain`: one worker;
+//! - `life`, `leave`, `worker`, `drain`: one worker;
 //! - `slots`, `deaths`, `restart`, `rescue`: who serves, and what follows when they die;
 //! - `sockets`, `steering`: which socket is whose, and who gets connections;
 //! - `request`, `queue`: who may ask for what, and what must wait;
@@ -42,6 +42,7 @@ mod drain;
 pub(crate) mod event;
 mod hard;
 pub(crate) mod ids;
+mod leave;
 mod life;
 mod queue;
 mod request;
@@ -265,6 +266,7 @@ impl Primary {
 
     /// Sends new connections where they are served best.
     fn steer(&mut self, step: &mut Step<'_>) {
+        self.note_presence(step.now);
         if !matches!(self.phase, Phase::Running) {
             return;
         }

@@ -82,17 +82,16 @@ impl Primary {
 
     /// The new worker of a replaced slot is gone: whoever of the old generation is at hand takes
     /// the seat, else one is started.
-    pub(super) fn restore(&mut self, slot: Slot) {
+    pub(super) fn restore(&mut self, slot: Slot, step: &mut Step<'_>) {
         let serving = self.serving.clone();
         let Self { slots, workers, job, .. } = self;
         let Some(state) = slots.get_mut(&slot).filter(|state| !state.leaving) else { return };
-        let mut is_old = |id: WorkerId, and: fn(&mut Worker) -> bool| {
-            let worker = workers.get_mut(&id);
-            worker.is_some_and(|worker| worker.plan.generation == serving.generation && and(worker))
+        let is_old = |worker: &Worker| worker.plan.generation == serving.generation;
+        let successor = state.successor.take_if(|id| workers.get(id).is_some_and(is_old));
+        let mut recall = |id: &WorkerId| {
+            workers.get_mut(id).is_some_and(|worker| is_old(worker) && worker.recall(step))
         };
-        let successor = state.successor.take_if(|id| is_old(*id, |_| true));
-        let recalled = || state.retiring.iter().copied().find(|id| is_old(*id, Worker::recall));
-        let returns = successor.or_else(recalled);
+        let returns = successor.or_else(|| state.retiring.iter().copied().find(|id| recall(id)));
         state.served = state.served_before.take();
         state.seat = match returns {
             Some(worker) => {

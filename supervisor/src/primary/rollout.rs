@@ -208,9 +208,9 @@ impl Primary {
         match &rollout.course {
             Course::Forward if is_new => {
                 self.turn_back(Self::failure(worker, end), step);
-                self.restore(slot);
+                self.restore(slot, step);
             }
-            Course::Back { .. } if is_new => self.restore(slot),
+            Course::Back { .. } if is_new => self.restore(slot, step),
             Course::Forward if self.commit_at(rollout).is_some() && self.is_succeeded(slot) => {
                 self.commit(slot, step);
             }

@@ -9,6 +9,8 @@ use super::event::PrimarySignal;
 use super::ids::{SocketId, WorkerId};
 use super::sim::{Sim, app, listening};
 
+mod care;
+
 const GOOD: &str = "serve port=8000";
 
 /// An app that is up.

@@ -31,6 +31,19 @@ pub(super) struct SlotState {
     pub(super) last_exit: Option<String>,
     /// Not wanted any more; forgotten when nobody is left in it.
     pub(super) leaving: bool,
+    pub(super) presence: Presence,
+}
+
+/// Whether a slot's clients are served, where each client has its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    Here,
+    /// Nobody is ready; they wait until then.
+    Missed {
+        until: Time,
+    },
+    /// Nobody is ready, and nobody is waited for.
+    Away,
 }
 
 /// Who serves a slot.
@@ -86,6 +99,7 @@ impl SlotState {
             restarts: 0,
             last_exit: None,
             leaving: false,
+            presence: Presence::Away,
         }
     }
 
@@ -129,7 +143,11 @@ impl SlotState {
             Rescue::Due { at, .. } => Some(at),
             Rescue::None | Rescue::Live { .. } => None,
         };
-        seat.into_iter().chain(rescue)
+        let missed = match self.presence {
+            Presence::Missed { until } => Some(until),
+            Presence::Here | Presence::Away => None,
+        };
+        seat.into_iter().chain(rescue).chain(missed)
     }
 
     /// Nobody is left in it.

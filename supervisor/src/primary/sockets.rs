@@ -36,7 +36,7 @@ pub(super) struct Socket {
     /// Somebody has listened on it, so connections can wait in it.
     pub(super) open: bool,
     /// It has got new connections since it was last known to be empty.
-    used: bool,
+    pub(super) used: bool,
 }
 
 /// Who has a socket.

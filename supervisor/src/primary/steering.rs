@@ -1,13 +1,45 @@
 //! Who gets the new connections of a listener: the sockets of the workers that serve; else those
-//! in which connections best wait.
+//! in which connections best wait. Where each client has its slot (`balance = sticky`), the
+//! clients of a slot whose worker died wait a while for the next one, in the same socket.
 
 use std::collections::BTreeMap;
 
+use config::spec::Balance;
+
+use super::Primary;
 use super::action::Target;
 use super::ids::{Slot, WorkerId};
-use super::slots::{Seat, SlotState};
+use super::slots::{Presence, Seat, SlotState};
 use super::sockets::{Hold, Listener, Socket};
+use super::time::Time;
 use super::worker::Worker;
+
+impl Primary {
+    /// Notes whose clients are served, and who is waited for.
+    pub(super) fn note_presence(&mut self, now: Time) {
+        let Self { slots, workers, .. } = self;
+        for state in slots.values_mut() {
+            let ready = match state.seat {
+                Seat::Held(worker) => workers.get(&worker).is_some_and(Worker::is_ready),
+                Seat::Empty
+                | Seat::Waiting { .. }
+                | Seat::Errored { .. }
+                | Seat::Stopped { .. } => false,
+            };
+            let spec = &state.plan.spec;
+            state.presence = match state.presence {
+                _ if ready => Presence::Here,
+                _ if spec.balance != Balance::Sticky || !state.has_hope() => Presence::Away,
+                Presence::Here => Presence::Missed { until: now + spec.times.sticky_wait },
+                Presence::Missed { until } => Presence::Missed { until },
+                Presence::Away => Presence::Away,
+            };
+            if matches!(state.presence, Presence::Missed { until } if until <= now) {
+                state.presence = Presence::Away;
+            }
+        }
+    }
+}
 
 /// The slots and workers, as far as steering asks.
 pub(super) struct Crew<'a> {
@@ -27,11 +59,34 @@ impl Crew<'_> {
             targets.sort_unstable();
             targets
         };
-        [Self::serves, Self::comes_soon, Self::may_come]
+        [Self::serves_or_is_missed, Self::comes_soon, Self::may_come]
             .into_iter()
             .map(chosen)
             .find(|targets| !targets.is_empty())
             .unwrap_or_default()
+    }
+
+    fn serves_or_is_missed(&self, socket: &Socket) -> Option<Slot> {
+        self.serves(socket).or_else(|| self.is_missed(socket))
+    }
+
+    /// Its slot's clients wait for the next worker there.
+    fn is_missed(&self, socket: &Socket) -> Option<Slot> {
+        let missed = |slot: &Slot| {
+            self.slots.get(slot).is_some_and(|state| {
+                state.has_hope() && matches!(state.presence, Presence::Missed { .. })
+            })
+        };
+        match socket.hold {
+            Hold::Lent { worker, slot, .. } => {
+                let waits = |worker: &Worker| worker.is_coming() || worker.is_ending();
+                let waits = self.workers.get(&worker).is_some_and(waits);
+                (waits && socket.used && self.is_seated(worker, slot)).then_some(slot)
+            }
+            Hold::Vacant { slot, .. } => Some(slot),
+            Hold::Free => None,
+        }
+        .filter(missed)
     }
 
     /// Its holder is committed and ready.

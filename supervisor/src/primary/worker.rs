@@ -145,6 +145,11 @@ impl Worker {
         matches!(self.state, State::Spawning { doomed: false } | State::Starting { .. })
     }
 
+    /// Told to stop or killed, and not gone yet.
+    pub(super) fn is_ending(&self) -> bool {
+        matches!(self.state, State::Killing { .. })
+    }
+
     pub(super) fn listens(&mut self, listener: ListenerId, socket: SocketId) -> Change {
         self.bound.insert(listener);
         Change::Listens { listener, socket }

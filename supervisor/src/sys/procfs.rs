@@ -1,10 +1,12 @@
-//! What /proc tells about processes: group, start time, memory, CPU.
+//! What /proc tells about processes (group, start time, memory, CPU, whether they stand still), and
+//! about unix sockets.
 //!
 //! Only for looks at pids we have a reason to know, and bounded scans; a process that ends in the
 //! middle of a look is simply not in the answer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
@@ -64,6 +66,46 @@ pub(super) fn children(pid: u32) -> Vec<u32> {
     all(|stat| stat.parent == pid && !stat.zombie)
 }
 
+/// Whether those of these processes that are in this group stand still: SIGSTOP has reached every
+/// thread of them.
+pub(crate) fn is_still(pids: &[u32], group: u32) -> bool {
+    pids.iter().all(|pid| match Stat::of(*pid) {
+        None => true,
+        Some(stat) if stat.group != group => true,
+        // The first thread may have ended before the others.
+        Some(stat) => (stat.stopped || stat.zombie) && threads_are_still(*pid),
+    })
+}
+
+fn threads_are_still(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read(thread.path().join("stat"));
+        let stat = stat.ok().and_then(|stat| Stat::parse(&stat));
+        stat.is_none_or(|stat| stat.stopped || stat.zombie)
+    })
+}
+
+/// The inodes of the accepted connections of the unix sockets at these paths.
+pub(crate) fn unix_connections(paths: &[&Path]) -> io::Result<HashSet<u64>> {
+    if paths.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let table = std::fs::read("/proc/self/net/unix")?;
+    let connected = |line: &[u8]| {
+        // `address: references protocol flags type state inode path`
+        let text = String::from_utf8_lossy(line);
+        let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+        let (state, inode) = (*fields.get(5)?, fields.get(6)?.parse().ok()?);
+        let ours = |path: &&Path| {
+            let path = path.as_os_str().as_encoded_bytes();
+            line.strip_suffix(path).is_some_and(|rest| rest.ends_with(b" "))
+        };
+        (state == "03" && inode != 0 && paths.iter().any(ours)).then_some(inode)
+    };
+    Ok(table.split(|byte| *byte == b'\n').filter_map(connected).collect())
+}
+
 /// Every pid there is.
 pub(super) fn pids() -> Vec<u32> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
@@ -76,6 +118,7 @@ fn all(wanted: impl Fn(&Stat) -> bool) -> Vec<u32> {
 
 struct Stat {
     zombie: bool,
+    stopped: bool,
     parent: u32,
     group: u32,
     start_time: u64,
@@ -94,6 +137,7 @@ impl Stat {
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         Some(Self {
             zombie: matches!(*fields.first()?, "Z" | "X"),
+            stopped: matches!(*fields.first()?, "T" | "t"),
             parent: fields.get(1)?.parse().ok()?,
             group: fields.get(2)?.parse().ok()?,
             start_time: fields.get(19)?.parse().ok()?,
@@ -103,7 +147,45 @@ impl Stat {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::{UnixListener, UnixStream};
+
     use super::*;
+
+    #[test]
+    fn a_frozen_process_stands_still() {
+        use std::os::unix::process::CommandExt;
+        let mut child = std::process::Command::new("sleep").arg("1000").process_group(0).spawn();
+        let child = child.as_mut().unwrap();
+        let pid = child.id();
+        assert!(!is_still(&[pid], pid));
+        let leader = crate::sys::pidfd::Pid(pid);
+        crate::sys::pidfd::signal_group(leader, libc::SIGSTOP).unwrap();
+        let end = std::time::Instant::now() + Duration::from_secs(10);
+        while !is_still(&[pid], pid) {
+            assert!(std::time::Instant::now() < end, "it did not stop");
+            std::thread::yield_now();
+        }
+        assert!(is_still(&[std::process::id()], pid), "we are of another group");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_unix_connection_is_seen_once_it_is_accepted() {
+        use std::os::fd::AsFd;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a b.sock");
+        let other = folder.path().join("b.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let _client = UnixStream::connect(&path).unwrap();
+        let seen = || unix_connections(&[&path]).unwrap();
+        assert_eq!(seen(), HashSet::new());
+        let (server, _) = listener.accept().unwrap();
+        assert_eq!(seen(), HashSet::from([crate::sys::socket::inode(server.as_fd()).unwrap()]));
+        assert_eq!(unix_connections(&[&other]).unwrap(), HashSet::new());
+        drop(server);
+        assert_eq!(seen(), HashSet::new());
+    }
 
     #[test]
     fn a_name_full_of_brackets_is_no_trap() {

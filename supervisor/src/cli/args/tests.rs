@@ -97,6 +97,8 @@ fn every_option_of_an_app() {
         "1m",
         "--drain-idle",
         "100ms",
+        "--sticky-wait",
+        "7s",
         "--stop-signal",
         "INT",
         "--restart",
@@ -124,6 +126,7 @@ fn every_option_of_an_app() {
     assert_eq!(app.kill_timeout, Some(Duration::from_secs(4)));
     assert_eq!(app.drain_timeout, Some(Duration::from_secs(60)));
     assert_eq!(app.drain_idle, Some(Duration::from_millis(100)));
+    assert_eq!(app.sticky_wait, Some(Duration::from_secs(7)));
     assert_eq!(app.stop_signal, Some(2));
     assert_eq!(app.restart, Some(RestartOn::Failure));
     assert!(app.no_intercept && args.waiting.no_wait && args.waiting.json);

@@ -1,6 +1,6 @@
 //! Random lives: random apps, random requests, random misfortune; the laws hold.
 
-use config::spec::{ReadyRule, RestartOn};
+use config::spec::{Balance, ReadyRule, RestartOn};
 
 use super::*;
 
@@ -63,6 +63,10 @@ fn random_spec(dice: &mut Dice) -> AppSpec {
     spec.times.ready_timeout = Duration::from_millis(500 + dice.roll() % 6000);
     spec.times.listen_wait = Duration::from_millis(dice.roll() % 2000);
     spec.times.min_uptime = Duration::from_millis(dice.roll() % 1200);
+    if dice.roll().is_multiple_of(4) {
+        spec.balance = Balance::Sticky;
+        spec.times.sticky_wait = Duration::from_millis((dice.roll() % 8) * 400);
+    }
     spec.times.drain_timeout = Duration::from_millis(dice.roll() % 6000);
     spec.times.kill_timeout = Duration::from_millis(dice.roll() % 2000);
     spec

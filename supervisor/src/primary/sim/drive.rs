@@ -37,7 +37,7 @@ impl Sim {
                 assert_ne!(fake.life, Life::Forked, "killing what may not run yet");
                 fake.told = true;
                 let after = self.soon(3);
-                self.deed(worker, after, Deed::Die(Exit::Signal(9)));
+                self.deed(worker, after, Deed::Killed);
             }
             Action::Look { worker } => self.look(worker),
             Action::Release { worker } => {
@@ -73,7 +73,7 @@ impl Sim {
     }
 
     /// A worker that an action may name.
-    fn known(&mut self, worker: WorkerId) -> &mut Fake {
+    pub(super) fn known(&mut self, worker: WorkerId) -> &mut Fake {
         let fake = self.fakes.get_mut(&worker).expect("an action for a worker that never was");
         assert_ne!(fake.life, Life::Released, "an action for a worker that was released");
         fake
@@ -97,7 +97,7 @@ impl Sim {
         self.cause(after, Due::Opened(Ok(opened)));
     }
 
-    fn new_listener(&mut self, address: String, name: Option<String>) -> OpenedListener {
+    pub(super) fn new_listener(&mut self, address: String, name: Option<String>) -> OpenedListener {
         let id = ListenerId(self.next_listener);
         self.next_listener += 1;
         let shared = address.ends_with(":7000");
@@ -112,7 +112,7 @@ impl Sim {
         OpenedListener { id, address, name, shared }
     }
 
-    fn listener_at(&self, address: &str) -> Option<ListenerId> {
+    pub(super) fn listener_at(&self, address: &str) -> Option<ListenerId> {
         self.listeners.iter().find(|(_, l)| l.address == address).map(|(id, _)| *id)
     }
 
@@ -148,7 +148,8 @@ impl Sim {
             life: Life::Forked,
             told: false,
             looked_at: false,
-            frozen: false,
+            frozen: None,
+            held: Vec::new(),
             tickets: BTreeMap::new(),
             holds: Vec::new(),
             listens: Vec::new(),
@@ -164,7 +165,7 @@ impl Sim {
     }
 
     /// A socket is lent to one live worker at a time.
-    fn hold(&mut self, worker: WorkerId, listener: ListenerId, socket: SocketId) {
+    pub(super) fn hold(&mut self, worker: WorkerId, listener: ListenerId, socket: SocketId) {
         let known = self.listeners.get_mut(&listener).expect("lending of nothing");
         known.queues.entry(socket).or_default();
         let pair = (listener, socket);
@@ -179,23 +180,45 @@ impl Sim {
     }
 
     fn signal_worker(&mut self, worker: WorkerId, signal: i32, group: bool) {
-        let calm = self.soon(20);
+        let (now, calm) = (self.now, self.soon(20));
         let fake = self.known(worker);
         assert_ne!(fake.life, Life::Forked, "a signal for what may not run yet");
         if !group {
             return;
         }
         match signal {
-            19 => fake.frozen = true,
-            18 => fake.frozen = false,
-            _ => assert_eq!(signal, 15),
+            19 => {
+                let before = fake.frozen.replace(now);
+                assert_eq!(before, None, "worker {worker} is frozen already");
+            }
+            18 => self.thaw(worker),
+            15 if fake.frozen.is_some() => {
+                fake.told = true;
+                // A program without a handler does nothing more; another goes on for a while.
+                if fake.habit.deaf {
+                    return;
+                }
+                fake.held = vec![Deed::Die(Exit::Signal(15))];
+            }
+            15 => {
+                fake.told = true;
+                if !fake.habit.deaf {
+                    self.deed(worker, calm, Deed::Die(Exit::Signal(15)));
+                }
+            }
+            other => panic!("signal {other} for worker {worker}"),
         }
-        if signal != 15 {
-            return;
+    }
+
+    fn thaw(&mut self, worker: WorkerId) {
+        let now = self.now;
+        let fake = self.known(worker);
+        let since = fake.frozen.take().expect("only who is frozen is thawed");
+        if fake.busy_until > since {
+            fake.busy_until = fake.busy_until + now.since(since);
         }
-        fake.told = true;
-        if !fake.habit.deaf {
-            self.deed(worker, calm, Deed::Die(Exit::Signal(15)));
+        for deed in std::mem::take(&mut fake.held) {
+            self.deed(worker, Duration::from_micros(5), deed);
         }
     }
 
@@ -250,131 +273,5 @@ impl Sim {
                 }
             }
         }
-    }
-
-    fn act(&mut self, worker: WorkerId, deed: Deed) {
-        match deed {
-            Deed::Run => self.run(worker),
-            Deed::CannotRun { permanent } => {
-                self.known(worker).life = Life::Dead;
-                let reason = "cannot run it".to_owned();
-                self.tell(worker, Cue::SpawnFailed { reason, permanent });
-            }
-            Deed::Bind(port) => self.bind(worker, port),
-            Deed::Listen { listener, socket } => self.listen(worker, listener, socket),
-            Deed::Say(notification) => self.tell(worker, Cue::Notified(notification)),
-            Deed::Accept => self.accept(worker),
-            Deed::Die(exit) => self.die(worker, exit),
-            Deed::Looked => {
-                let look = self.seen(worker);
-                self.accept(worker);
-                self.tell(worker, Cue::Looked(look));
-            }
-        }
-    }
-
-    fn run(&mut self, worker: WorkerId) {
-        let fake = self.known(worker);
-        fake.life = Life::Runs;
-        let habit = fake.habit.clone();
-        for port in habit.ports {
-            let after = self.soon(200);
-            self.deed(worker, after, Deed::Bind(port));
-        }
-        if let Some((Moment::Running, after, exit)) = habit.dies {
-            self.deed(worker, after, Deed::Die(exit));
-        }
-        let after = self.soon(100);
-        self.deed(worker, after, Deed::Accept);
-        let said = [
-            (habit.ready, Notification::Ready),
-            (habit.extend, Notification::Extend(Duration::from_secs(1))),
-            (habit.hung, Notification::WatchdogTrigger),
-        ];
-        for (after, notification) in said {
-            if let Some(after) = after {
-                self.deed(worker, after, Deed::Say(notification));
-            }
-        }
-        self.tell(worker, Cue::Spawned);
-    }
-
-    fn bind(&mut self, worker: WorkerId, port: u16) {
-        let address = format!("127.0.0.1:{port}");
-        if self.fakes[&worker].habit.refused || self.taken.contains(&address) {
-            let reason = "address in use".to_owned();
-            self.deed(worker, Duration::from_millis(1), Deed::Die(Exit::Code(98)));
-            self.tell(worker, Cue::BindRefused { address, reason });
-            return;
-        }
-        let listener = self.listener_at(&address).unwrap_or_else(|| {
-            let found = self.new_listener(address, None);
-            let id = found.id;
-            self.feed(Event::ListenerFound(found));
-            id
-        });
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        self.known(worker).tickets.insert(ticket, listener);
-        self.tell(worker, Cue::BindAsked { listener, ticket, another: false });
-    }
-
-    fn listen(&mut self, worker: WorkerId, listener: ListenerId, socket: SocketId) {
-        let fake = self.known(worker);
-        if !fake.holds.contains(&(listener, socket)) {
-            return;
-        }
-        if !fake.listens.contains(&(listener, socket)) {
-            fake.listens.push((listener, socket));
-        }
-        if let Some((Moment::Listening, after, exit)) = fake.habit.dies {
-            self.deed(worker, after, Deed::Die(exit));
-        }
-        self.deed(worker, Duration::from_micros(50), Deed::Accept);
-        self.tell(worker, Cue::Listening { listener, socket });
-    }
-
-    fn accept(&mut self, worker: WorkerId) {
-        let now = self.now;
-        let fake = self.fakes.get_mut(&worker).expect("a worker that acts");
-        let mut accepted = 0;
-        for (listener, socket) in &fake.listens {
-            if let Some(listener) = self.listeners.get_mut(listener) {
-                accepted += listener.queues.insert(*socket, 0).unwrap_or(0);
-            }
-        }
-        if accepted > 0 {
-            fake.busy_until = fake.busy_until.max(now + fake.habit.busy);
-        }
-    }
-
-    fn queued(&self, fake: &Fake) -> u32 {
-        let queue = |(listener, socket): &(ListenerId, SocketId)| {
-            let listener = self.listeners.get(listener).filter(|listener| !listener.shared);
-            listener.and_then(|listener| listener.queues.get(socket)).copied().unwrap_or(0)
-        };
-        fake.holds.iter().map(queue).sum()
-    }
-
-    fn seen(&self, worker: WorkerId) -> Look {
-        let fake = &self.fakes[&worker];
-        Look {
-            queued: self.queued(fake),
-            handshaking: 0,
-            busy: u32::from(fake.busy_until > self.now),
-            idle: 1,
-            visible: fake.habit.looks != Looks::Blind,
-        }
-    }
-
-    pub(super) fn die(&mut self, worker: WorkerId, exit: Exit) {
-        let queued = self.queued(&self.fakes[&worker]);
-        self.known(worker).life = Life::Dead;
-        let last_lines = vec![format!("last words of {worker}")];
-        self.tell(worker, Cue::Exited { exit, last_lines, queued });
-    }
-
-    fn tell(&mut self, worker: WorkerId, cue: Cue) {
-        self.feed(Event::Worker { worker, cue });
     }
 }

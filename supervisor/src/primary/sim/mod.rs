@@ -20,6 +20,7 @@ use laws::Ledger;
 
 mod chaos;
 mod drive;
+mod fakes;
 mod habit;
 mod laws;
 
@@ -45,6 +46,8 @@ pub(super) struct Sim {
     next_ticket: u64,
     pub(super) notices: Vec<Notice>,
     pub(super) exit: Option<u8>,
+    /// How many ended with a request in flight when they were told to stop.
+    pub(super) cut: u32,
     /// Addresses that cannot be opened.
     pub(super) taken: Vec<String>,
     ledger: Ledger,
@@ -68,12 +71,19 @@ enum Due {
 #[derive(Debug)]
 enum Deed {
     Run,
-    CannotRun { permanent: bool },
+    CannotRun {
+        permanent: bool,
+    },
     Bind(u16),
-    Listen { listener: ListenerId, socket: SocketId },
+    Listen {
+        listener: ListenerId,
+        socket: SocketId,
+    },
     Say(Notification),
     Accept,
     Die(Exit),
+    /// SIGKILL, which does not wait for SIGCONT.
+    Killed,
     Looked,
 }
 
@@ -84,8 +94,10 @@ pub(super) struct Fake {
     /// Told to go by the primary.
     pub(super) told: bool,
     pub(super) looked_at: bool,
-    /// By SIGSTOP.
-    pub(super) frozen: bool,
+    /// By SIGSTOP, since then.
+    pub(super) frozen: Option<Time>,
+    /// What it would have done while it is frozen.
+    held: Vec<Deed>,
     tickets: BTreeMap<Ticket, ListenerId>,
     pub(super) holds: Vec<(ListenerId, SocketId)>,
     listens: Vec<(ListenerId, SocketId)>,
@@ -139,6 +151,7 @@ impl Sim {
             next_ticket: 0,
             notices: Vec::new(),
             exit: None,
+            cut: 0,
             taken: Vec::new(),
             ledger: Ledger::default(),
             past: VecDeque::new(),
@@ -192,6 +205,10 @@ impl Sim {
     pub(super) fn connect(&mut self, listener: ListenerId) {
         let roll = self.dice.roll();
         let Some(listening) = self.listeners.get_mut(&listener) else { return };
+        if listening.shared {
+            *listening.queues.entry(SocketId(0)).or_default() += 1;
+            return self.offer(listener);
+        }
         let steered = u64::try_from(listening.steered.len()).expect("few targets");
         if steered == 0 || listening.gated {
             return;
@@ -204,6 +221,17 @@ impl Sim {
         if let Some(holder) = holder.map(|(id, _)| *id) {
             let after = self.soon(2);
             self.deed(holder, after, Deed::Accept);
+        }
+    }
+
+    /// Whoever listens on a shared socket runs for what waits there.
+    fn offer(&mut self, listener: ListenerId) {
+        let pair = (listener, SocketId(0));
+        let listens = |fake: &Fake| fake.life == Life::Runs && fake.listens.contains(&pair);
+        let all = self.fakes.iter().filter(|(_, fake)| listens(fake)).map(|(id, _)| *id);
+        for worker in all.collect::<Vec<_>>() {
+            let after = self.soon(2);
+            self.deed(worker, after, Deed::Accept);
         }
     }
 

@@ -1,0 +1,102 @@
+//! Scenarios of workers that are looked after: frozen, missed, hung.
+
+use config::spec::Balance;
+
+use super::*;
+
+#[test]
+fn a_shared_socket_is_drained_under_load_without_a_cut() {
+    for seed in 0..20 {
+        let mut sim = Sim::begun(app("serve port=7000 busy=6", 2), seed);
+        let up = sim.ask(Request::WaitReady);
+        done(sim.answer(up));
+        let listener = *sim.listeners.keys().next().expect("a listener");
+        for request in [
+            reload("serve port=7000 busy=6", 2),
+            Request::Scale { wanted: 1, because: String::new() },
+        ] {
+            let client = sim.ask(request);
+            let mut turns = 0;
+            while sim.clients[&client].answer.is_none() {
+                sim.connect(listener);
+                sim.pass(Duration::from_millis(3 + turns % 7));
+                turns += 1;
+                assert!(turns < 2000, "it never ends");
+            }
+            done(sim.answer(client));
+        }
+        assert_eq!(sim.told(NoticeKind::Warning), [""; 0]);
+        assert_eq!(sim.cut, 0, "requests were cut");
+        assert!(sim.fakes.values().all(|fake| fake.frozen.is_none()));
+    }
+}
+
+#[test]
+fn a_frozen_worker_goes_on_though_the_look_never_comes_back() {
+    let mut sim = up(app("serve port=7000 no-looks", 1));
+    let old = sim.ids()[0];
+    let client = sim.ask(reload("serve port=7000", 1));
+    sim.until("the freeze", |sim| sim.fakes[&old].frozen.is_some());
+    sim.until("the thaw", |sim| sim.fakes[&old].frozen.is_none());
+    assert!(!sim.fakes[&old].told);
+    done(sim.answer(client));
+}
+
+fn sticky(command: &str, wait: Duration) -> AppSpec {
+    let mut spec = app(command, 3);
+    spec.balance = Balance::Sticky;
+    spec.times.sticky_wait = wait;
+    spec
+}
+
+impl Sim {
+    /// The slots that get connections.
+    fn steered(&self) -> Vec<u16> {
+        let listener = self.listeners.values().next().expect("a listener");
+        listener.steered.iter().map(|target| target.slot.0).collect()
+    }
+}
+
+#[test]
+fn sticky_clients_wait_for_the_next_worker_of_their_slot() {
+    let mut sim = up(sticky(GOOD, Duration::from_secs(5)));
+    let listener = *sim.listeners.keys().next().expect("a listener");
+    let before = sim.listeners[&listener].steered.clone();
+    let victim = sim.ids()[1];
+    sim.murder(victim);
+    assert_eq!(sim.app_status(), Status::Degraded);
+    for _ in 0..30 {
+        sim.connect(listener);
+        assert_eq!(sim.listeners[&listener].steered, before, "somebody was moved");
+        sim.pass(Duration::from_millis(20));
+    }
+    assert_eq!(sim.app_status(), Status::Ready);
+    assert_eq!(sim.listeners[&listener].steered, before);
+    assert!(sim.listeners[&listener].queues.values().all(|waiting| *waiting == 0));
+}
+
+#[test]
+fn sticky_clients_move_when_their_slot_stays_empty_for_too_long_or_is_given_up() {
+    let mut spec = sticky("serve port=8000", Duration::from_secs(2));
+    spec.restart.backoff_min = Duration::from_secs(60);
+    spec.restart.backoff_max = Duration::from_secs(60);
+    let mut sim = up(spec.clone());
+    // The first failure is followed by a restart at once, the second by a backoff.
+    for _ in 0..2 {
+        let seated = sim.primary.workers().find(|(_, slot, _)| slot.0 == 1);
+        sim.murder(seated.expect("slot 1 has a worker").0);
+        assert_eq!(sim.steered(), [0, 1, 2]);
+        sim.pass(Duration::from_millis(1900));
+    }
+    assert_eq!(sim.steered(), [0, 1, 2], "2 s are not over");
+    sim.pass(Duration::from_millis(200));
+    assert_eq!(sim.steered(), [0, 2], "2 s are over");
+    sim.pass(Duration::from_secs(90));
+    assert_eq!(sim.steered(), [0, 1, 2], "and back");
+
+    spec.restart.on = RestartOn::Never;
+    let mut sim = up(spec);
+    let victim = sim.ids()[1];
+    sim.murder(victim);
+    assert_eq!(sim.steered(), [0, 2], "its slot is given up");
+}

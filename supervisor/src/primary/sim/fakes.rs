@@ -1,0 +1,147 @@
+//! The fake programs: what they do, and what is seen of them.
+
+use super::*;
+
+impl Sim {
+    pub(super) fn act(&mut self, worker: WorkerId, deed: Deed) {
+        let fake = self.known(worker);
+        if fake.frozen.is_some() && !matches!(deed, Deed::Killed | Deed::Looked) {
+            fake.held.push(deed);
+            return;
+        }
+        match deed {
+            Deed::Run => self.run(worker),
+            Deed::CannotRun { permanent } => {
+                self.known(worker).life = Life::Dead;
+                let reason = "cannot run it".to_owned();
+                self.tell(worker, Cue::SpawnFailed { reason, permanent });
+            }
+            Deed::Bind(port) => self.bind(worker, port),
+            Deed::Listen { listener, socket } => self.listen(worker, listener, socket),
+            Deed::Say(notification) => self.tell(worker, Cue::Notified(notification)),
+            Deed::Accept => self.accept(worker),
+            Deed::Die(exit) => {
+                let in_flight = self.fakes[&worker].busy_until > self.now;
+                self.cut += u32::from(exit == Exit::Signal(15) && in_flight);
+                self.die(worker, exit);
+            }
+            Deed::Killed => self.die(worker, Exit::Signal(9)),
+            Deed::Looked => {
+                let look = self.seen(worker);
+                if self.known(worker).frozen.is_none() {
+                    self.accept(worker);
+                }
+                self.tell(worker, Cue::Looked(look));
+            }
+        }
+    }
+
+    fn run(&mut self, worker: WorkerId) {
+        let fake = self.known(worker);
+        fake.life = Life::Runs;
+        let habit = fake.habit.clone();
+        for port in habit.ports {
+            let after = self.soon(200);
+            self.deed(worker, after, Deed::Bind(port));
+        }
+        if let Some((Moment::Running, after, exit)) = habit.dies {
+            self.deed(worker, after, Deed::Die(exit));
+        }
+        let after = self.soon(100);
+        self.deed(worker, after, Deed::Accept);
+        let said = [
+            (habit.ready, Notification::Ready),
+            (habit.extend, Notification::Extend(Duration::from_secs(1))),
+            (habit.hung, Notification::WatchdogTrigger),
+        ];
+        for (after, notification) in said {
+            if let Some(after) = after {
+                self.deed(worker, after, Deed::Say(notification));
+            }
+        }
+        self.tell(worker, Cue::Spawned);
+    }
+
+    fn bind(&mut self, worker: WorkerId, port: u16) {
+        let address = format!("127.0.0.1:{port}");
+        if self.fakes[&worker].habit.refused || self.taken.contains(&address) {
+            let reason = "address in use".to_owned();
+            self.deed(worker, Duration::from_millis(1), Deed::Die(Exit::Code(98)));
+            self.tell(worker, Cue::BindRefused { address, reason });
+            return;
+        }
+        let listener = self.listener_at(&address).unwrap_or_else(|| {
+            let found = self.new_listener(address, None);
+            let id = found.id;
+            self.feed(Event::ListenerFound(found));
+            id
+        });
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.known(worker).tickets.insert(ticket, listener);
+        self.tell(worker, Cue::BindAsked { listener, ticket, another: false });
+    }
+
+    fn listen(&mut self, worker: WorkerId, listener: ListenerId, socket: SocketId) {
+        let fake = self.known(worker);
+        if !fake.holds.contains(&(listener, socket)) {
+            return;
+        }
+        if !fake.listens.contains(&(listener, socket)) {
+            fake.listens.push((listener, socket));
+        }
+        if let Some((Moment::Listening, after, exit)) = fake.habit.dies {
+            self.deed(worker, after, Deed::Die(exit));
+        }
+        self.deed(worker, Duration::from_micros(50), Deed::Accept);
+        self.tell(worker, Cue::Listening { listener, socket });
+    }
+
+    fn accept(&mut self, worker: WorkerId) {
+        let now = self.now;
+        let fake = self.fakes.get_mut(&worker).expect("a worker that acts");
+        let mut accepted = 0;
+        for (listener, socket) in &fake.listens {
+            if let Some(listener) = self.listeners.get_mut(listener) {
+                accepted += listener.queues.insert(*socket, 0).unwrap_or(0);
+            }
+        }
+        if accepted > 0 {
+            fake.busy_until = fake.busy_until.max(now + fake.habit.busy);
+        }
+    }
+
+    pub(super) fn queued(&self, fake: &Fake) -> u32 {
+        let queue = |(listener, socket): &(ListenerId, SocketId)| {
+            let listener = self.listeners.get(listener).filter(|listener| !listener.shared);
+            listener.and_then(|listener| listener.queues.get(socket)).copied().unwrap_or(0)
+        };
+        fake.holds.iter().map(queue).sum()
+    }
+
+    fn seen(&mut self, worker: WorkerId) -> Look {
+        let stopped = !self.dice.roll().is_multiple_of(4);
+        let fake = &self.fakes[&worker];
+        Look {
+            queued: self.queued(fake),
+            handshaking: 0,
+            busy: u32::from(fake.busy_until > fake.frozen.unwrap_or(self.now)),
+            idle: 1,
+            visible: fake.habit.looks != Looks::Blind,
+            still: stopped && fake.frozen.is_some(),
+        }
+    }
+
+    pub(super) fn die(&mut self, worker: WorkerId, exit: Exit) {
+        let queued = self.queued(&self.fakes[&worker]);
+        let fake = self.known(worker);
+        fake.life = Life::Dead;
+        fake.frozen = None;
+        let last_lines = vec![format!("last words of {worker}")];
+        self.tell(worker, Cue::Exited { exit, last_lines, queued });
+    }
+
+    fn tell(&mut self, worker: WorkerId, cue: Cue) {
+        self.feed(Event::Worker { worker, cue });
+    }
+}
