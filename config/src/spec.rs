@@ -164,6 +164,10 @@ pub struct Times {
     /// How long the clients of a dead slot wait for its next worker, with `balance = sticky`. 5 s.
     #[serde(default = "sticky_wait")]
     pub sticky_wait: Duration,
+    /// How long connections may wait for a worker that takes none before it counts as hung and is
+    /// killed. Zero: for ever. 0.
+    #[serde(default)]
+    pub hang_timeout: Duration,
 }
 
 /// What happens when a worker dies by itself.
@@ -208,6 +212,7 @@ impl Default for Times {
             drain_timeout: Duration::from_secs(30),
             drain_idle: Duration::from_secs(2),
             sticky_wait: sticky_wait(),
+            hang_timeout: Duration::ZERO,
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::spec::{
 use crate::{address, command, environment, name, signal};
 
 /// Every key an app can have.
-pub const KEYS: [&str; 31] = [
+pub const KEYS: [&str; 32] = [
     "name",
     "command",
     "script",
@@ -39,6 +39,7 @@ pub const KEYS: [&str; 31] = [
     "drain_timeout",
     "drain_idle",
     "sticky_wait",
+    "hang_timeout",
     "stop_signal",
     "restart",
     "start_retries",
@@ -195,6 +196,7 @@ impl<'a> Draft<'a> {
             "drain_timeout" => findings.duration(key, value, &mut times.drain_timeout),
             "drain_idle" => findings.duration(key, value, &mut times.drain_idle),
             "sticky_wait" => findings.duration(key, value, &mut times.sticky_wait),
+            "hang_timeout" => findings.duration(key, value, &mut times.hang_timeout),
             "stop_signal" => {
                 if let Some(text) = findings.text_or_integer(key, value) {
                     let number = signal::number(&text)

@@ -46,6 +46,7 @@ kill_timeout = "4s"
 drain_timeout = "5s"
 drain_idle = "600ms"
 sticky_wait = "700ms"
+hang_timeout = "45s"
 stop_signal = "QUIT"
 restart = "on-failure"
 start_retries = 7
@@ -82,6 +83,7 @@ fn every_key_arrives() {
     assert_eq!(times.drain_timeout, Duration::from_secs(5));
     assert_eq!(times.drain_idle, Duration::from_millis(600));
     assert_eq!(times.sticky_wait, Duration::from_millis(700));
+    assert_eq!(times.hang_timeout, Duration::from_secs(45));
     assert_eq!(spec.stop_signal, 3);
     let restart = spec.restart;
     assert_eq!(restart.on, RestartOn::Failure);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use config::spec::{AddressPattern, Balance, Engine, Instances, ListenSpec, ReadyRule, RestartOn};
 
+use super::times::TimeOptions;
 use super::values::{instances, json, listen, pattern};
 use words::{BALANCES, ENGINES, READY_RULES, RESTARTS, signal, words};
 
@@ -132,7 +133,7 @@ pub(crate) struct AppOptions {
     /// unix:/PATH. Not needed for programs that listen by themselves. May be repeated.
     #[arg(short, long, value_name = "[NAME=]ADDR", value_parser = listen)]
     pub(crate) listen: Vec<ListenSpec>,
-    /// Who gets a connection. Default: hash.
+    /// Who gets a connection. Default: round-robin.
     #[arg(long, value_name = "HOW", value_parser = words(&BALANCES))]
     pub(crate) balance: Option<Balance>,
     /// What carries the balance out. Default: auto.
@@ -156,27 +157,8 @@ pub(crate) struct AppOptions {
     /// Wait for each worker to say READY=1 on NOTIFY_SOCKET; the same as --ready notify.
     #[arg(long, conflicts_with = "ready")]
     pub(crate) wait_ready: bool,
-    /// From exec to ready; longer is a failure. Default: 30s.
-    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
-    pub(crate) ready_timeout: Option<Duration>,
-    /// How long the first new worker of a reload must live before it gets connections. Default: 1s.
-    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
-    pub(crate) min_uptime: Option<Duration>,
-    /// How long a worker may take to listen before it is taken for one that never does. Default: 5s.
-    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
-    pub(crate) listen_wait: Option<Duration>,
-    /// From the stop signal to SIGKILL. Default: 10s.
-    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
-    pub(crate) kill_timeout: Option<Duration>,
-    /// How long a worker that gets no new connections may hold its old ones. Default: 30s.
-    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
-    pub(crate) drain_timeout: Option<Duration>,
-    /// How long a connection must be quiet to count as idle. Default: 2s.
-    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
-    pub(crate) drain_idle: Option<Duration>,
-    /// How long the clients of a dead slot wait for its next worker (balance sticky). Default: 5s.
-    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
-    pub(crate) sticky_wait: Option<Duration>,
+    #[command(flatten)]
+    pub(crate) times: TimeOptions,
     /// What is sent to a worker that shall stop. Default: TERM.
     #[arg(long, value_name = "SIGNAL", value_parser = signal)]
     pub(crate) stop_signal: Option<i32>,

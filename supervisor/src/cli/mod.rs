@@ -36,6 +36,7 @@ mod stop;
 mod survey;
 mod table;
 mod targets;
+mod times;
 mod values;
 
 use std::process::ExitCode;

@@ -150,18 +150,7 @@ pub(crate) fn from_options(
         true => ReadyRule::Notify,
         false => options.ready.unwrap_or(spec.ready),
     };
-    let times = &mut spec.times;
-    for (time, given) in [
-        (&mut times.ready_timeout, options.ready_timeout),
-        (&mut times.min_uptime, options.min_uptime),
-        (&mut times.listen_wait, options.listen_wait),
-        (&mut times.kill_timeout, options.kill_timeout),
-        (&mut times.drain_timeout, options.drain_timeout),
-        (&mut times.drain_idle, options.drain_idle),
-        (&mut times.sticky_wait, options.sticky_wait),
-    ] {
-        *time = given.unwrap_or(*time);
-    }
+    options.times.apply(&mut spec.times);
     spec.stop_signal = options.stop_signal.unwrap_or(spec.stop_signal);
     spec.restart.on = options.restart.unwrap_or(spec.restart.on);
     check(&spec)?;

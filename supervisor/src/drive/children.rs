@@ -10,6 +10,7 @@ use std::sync::Arc;
 use config::spec::AppSpec;
 use ipc::node::ServerAsk;
 
+use super::gauge::Progress;
 use super::logs::{LineSplitter, Stream, Tail, prefix};
 use super::node::NodeChannel;
 use super::observe::Drain;
@@ -61,6 +62,8 @@ pub(crate) struct Child {
     pub(crate) failed: Option<(String, bool)>,
     /// While it drains.
     pub(crate) drain: Option<Drain>,
+    /// While it is watched for hanging.
+    pub(crate) progress: Progress,
 }
 
 /// A request for an address that waits for the core's answer.

@@ -36,6 +36,9 @@ const COUNT_HELD: Duration = Duration::from_millis(100);
 pub(crate) struct HandOff {
     listener: ListenerId,
     peer: SocketAddr,
+    /// When it was given to the worker.
+    given: Time,
+    /// Since then, or since it was last said that the worker is slow.
     since: Time,
 }
 
@@ -81,7 +84,8 @@ impl Drive {
                 Ok(()) => {
                     self.next_hand_off += 1;
                     let now = clock::now();
-                    let entry = HandOff { listener: id, peer: arrival.peer, since: now };
+                    let entry =
+                        HandOff { listener: id, peer: arrival.peer, given: now, since: now };
                     self.hand_offs.insert(hand_off, (worker, entry));
                     self.write_channel(worker);
                     return true;
@@ -218,6 +222,12 @@ impl Drive {
                 self.hand_over(hand_off.listener, Arrival { fd, peer: hand_off.peer });
             }
         }
+    }
+
+    /// When the oldest of the connections that a worker has not taken was given to it.
+    pub(super) fn oldest_hand_off(&self, worker: WorkerId) -> Option<Time> {
+        let its = self.hand_offs.values().filter(|(to, _)| *to == worker);
+        its.map(|(_, hand_off)| hand_off.given).min()
     }
 
     /// When accepting is to be tried again, or slow workers looked for.

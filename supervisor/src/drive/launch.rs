@@ -12,6 +12,7 @@ use std::sync::Arc;
 use config::spec::AppSpec;
 
 use super::children::{Child, Pipe};
+use super::gauge::Progress;
 use super::listeners::Listeners;
 use super::logs::Tail;
 use super::node::{NodeChannel, is_node_program};
@@ -173,6 +174,7 @@ pub(crate) fn launch(order: Order, listeners: &mut Listeners) -> Result<Child, R
         ended: None,
         failed: None,
         drain: None,
+        progress: Progress::default(),
         spec: order.spec,
     })
 }

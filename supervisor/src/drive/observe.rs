@@ -66,6 +66,11 @@ impl Table {
         }
     }
 
+    /// All of them, where they can be seen.
+    pub(crate) fn connections(&self) -> Option<&[Connection]> {
+        self.connections.as_deref().ok()
+    }
+
     /// How many connections the worker of process `pid` holds; `None`: it cannot be seen.
     pub(crate) fn held_by(&self, pid: u32) -> Option<u32> {
         let (connections, unix) = (self.connections.as_ref().ok()?, self.unix.as_ref().ok()?);

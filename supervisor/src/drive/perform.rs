@@ -35,6 +35,7 @@ impl Drive {
             Action::Signal { worker, signal, group } => self.signal(worker, signal, group),
             Action::Kill { worker } => self.signal(worker, libc::SIGKILL, true),
             Action::Look { worker } => self.look(worker),
+            Action::Gauge { worker } => self.gauge(worker),
             Action::Release { worker } => drop(self.children.remove(&worker)),
             Action::Answer { client, reply } => self.answer(client, &reply),
             Action::AnswerStatus { client } => {

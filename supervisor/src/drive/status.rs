@@ -45,7 +45,7 @@ impl Drive {
     }
 
     /// How many connections a worker was given, where every one of its listeners is counted.
-    fn accepted(&self, child: &Child) -> Option<u64> {
+    pub(super) fn accepted(&self, child: &Child) -> Option<u64> {
         if child.accepted > 0 {
             return Some(child.accepted);
         }

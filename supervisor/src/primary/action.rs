@@ -39,6 +39,8 @@ pub(crate) enum Action {
     Kill { worker: WorkerId },
     /// See what it still holds. Answer: `Looked`.
     Look { worker: WorkerId },
+    /// See what waits for it and whether it moves. Answer: `Gauged`.
+    Gauge { worker: WorkerId },
     /// Everything kept for this worker may go; its sockets stay with the primary.
     Release { worker: WorkerId },
     /// A final answer.

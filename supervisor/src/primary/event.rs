@@ -80,6 +80,8 @@ pub(crate) enum Cue {
     Exited { exit: Exit, last_lines: Vec<String>, queued: u32 },
     /// The answer to `Action::Look`.
     Looked(Look),
+    /// The answer to `Action::Gauge`.
+    Gauged(Gauge),
 }
 
 /// What a worker said on NOTIFY_SOCKET.
@@ -133,4 +135,16 @@ pub(crate) struct Look {
     pub(crate) visible: bool,
     /// It was frozen, and every thread of it had stopped before the look began.
     pub(crate) still: bool,
+}
+
+/// What waits for a ready worker, and whether it takes any of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gauge {
+    /// Connections in the accept queues of the sockets it was lent, or handed to it and not taken.
+    pub(crate) waiting: u32,
+    /// Since the last gauge it took a connection, or moved bytes on one; also when it cannot be
+    /// told.
+    pub(crate) moved: bool,
+    /// How long one of those that wait on its listeners has been seen waiting, at the most.
+    pub(crate) oldest: Duration,
 }

@@ -7,6 +7,7 @@ use ipc::control::NoticeKind;
 use super::Step;
 use super::action::Action;
 use super::drain::{Drain, Next};
+use super::hang::Watch;
 use super::life::State;
 use super::words;
 use super::worker::{Cause, Worker};
@@ -62,6 +63,7 @@ impl Worker {
                 self.go_on_draining(Next::Thaw, step);
             }
             self.state = State::Ready;
+            self.watch = Watch::new(step.now, self.plan.spec.times.hang_timeout);
         }
         can
     }

@@ -17,7 +17,8 @@ use ipc::control::NoticeKind;
 use super::Step;
 use super::action::Action;
 use super::drain::Drain;
-use super::event::{Cue, Exit, Notification};
+use super::event::{Cue, Exit, Gauge, Notification};
+use super::hang::Watch;
 use super::ids::{ListenerId, SocketId, Ticket};
 use super::sockets::Sockets;
 use super::time::Time;
@@ -107,13 +108,13 @@ impl Worker {
             Cue::Exited { exit, last_lines, queued } => {
                 Change::Gone(End::died(exit, last_lines, queued))
             }
-            Cue::Looked(_) => Change::Nothing,
+            Cue::Looked(_) | Cue::Gauged(_) => Change::Nothing,
         }
     }
 
     fn starting(&mut self, cue: Cue, step: &mut Step<'_>) -> Change {
         match cue {
-            Cue::Spawned | Cue::Looked(_) => Change::Nothing,
+            Cue::Spawned | Cue::Looked(_) | Cue::Gauged(_) => Change::Nothing,
             Cue::SpawnFailed { reason, permanent } => {
                 Change::Gone(End::not_started(reason, permanent))
             }
@@ -142,6 +143,7 @@ impl Worker {
     fn ready(&mut self, cue: Cue, step: &mut Step<'_>) -> Change {
         match cue {
             Cue::Spawned | Cue::Looked(_) => Change::Nothing,
+            Cue::Gauged(gauge) => self.gauged(gauge, step),
             Cue::SpawnFailed { reason, permanent } => {
                 Change::Gone(End::not_started(reason, permanent))
             }
@@ -167,7 +169,7 @@ impl Worker {
     /// It is on its way out: however it ends, that is what was wanted.
     fn draining(&mut self, cue: Cue, step: &mut Step<'_>) -> Change {
         match cue {
-            Cue::Spawned => Change::Nothing,
+            Cue::Spawned | Cue::Gauged(_) => Change::Nothing,
             Cue::SpawnFailed { .. } => Change::Gone(End::never_was()),
             Cue::BindAsked { listener, ticket, another } => {
                 Change::Asks { listener, ticket, another }
@@ -200,7 +202,9 @@ impl Worker {
 
     fn killing(&mut self, cue: Cue) -> Change {
         match cue {
-            Cue::Spawned | Cue::Looked(_) | Cue::BindRefused { .. } => Change::Nothing,
+            Cue::Spawned | Cue::Looked(_) | Cue::Gauged(_) | Cue::BindRefused { .. } => {
+                Change::Nothing
+            }
             Cue::SpawnFailed { .. } => Change::Gone(End::never_was()),
             // Answered even now: a program that hangs in `bind` cannot run its signal handler.
             Cue::BindAsked { listener, ticket, another } => {
@@ -217,7 +221,13 @@ impl Worker {
     /// The time has come to look at the deadlines.
     pub(super) fn turn(&mut self, sockets: &Sockets, step: &mut Step<'_>) -> Change {
         match &mut self.state {
-            State::Spawning { .. } | State::Ready => Change::Nothing,
+            State::Spawning { .. } => Change::Nothing,
+            State::Ready => {
+                if self.watch.as_mut().is_some_and(|watch| watch.is_due(step.now)) {
+                    step.act(Action::Gauge { worker: self.id });
+                }
+                Change::Nothing
+            }
             State::Starting { ready_by, .. } => {
                 let late = *ready_by <= step.now;
                 let change = self.judge(step.now);
@@ -251,7 +261,8 @@ impl Worker {
     /// When [`Worker::turn`] is to be called next.
     pub(super) fn deadline(&self) -> Option<Time> {
         match &self.state {
-            State::Spawning { .. } | State::Ready => None,
+            State::Spawning { .. } => None,
+            State::Ready => self.watch.as_ref().and_then(Watch::deadline),
             State::Starting { since, ready_by } => {
                 Some(self.ready_at(*since).map_or(*ready_by, |at| at.min(*ready_by)))
             }
@@ -266,6 +277,7 @@ impl Worker {
             State::Starting { since, .. } if self.ready_at(since).is_some_and(|at| at <= now) => {
                 self.state = State::Ready;
                 self.ready_since = Some(now);
+                self.watch = Watch::new(now, self.plan.spec.times.hang_timeout);
                 Change::Ready
             }
             State::Starting { .. }
@@ -278,6 +290,14 @@ impl Worker {
 
     fn hung(&mut self, step: &mut Step<'_>) -> Change {
         self.kill(Cause::Failed("watchdog triggered".to_owned()), step);
+        Change::Nothing
+    }
+
+    fn gauged(&mut self, gauge: Gauge, step: &mut Step<'_>) -> Change {
+        let stood = self.watch.as_mut().and_then(|watch| watch.gauged(gauge, step.now));
+        if let Some(stood) = stood {
+            self.kill(Cause::Failed(words::hung(gauge.waiting, stood)), step);
+        }
         Change::Nothing
     }
 

@@ -5,7 +5,7 @@
 //! job goes on, empty seats are filled, listeners are steered, who waits is answered). The second
 //! half does not ask what the event was, so nothing depends on the order in which news arrive.
 //!
-//! - `life`, `leave`, `worker`, `drain`: one worker;
+//! - `life`, `leave`, `worker`, `drain`, `hang`: one worker;
 //! - `slots`, `deaths`, `restart`, `rescue`: who serves, and what follows when they die;
 //! - `sockets`, `steering`: which socket is whose, and who gets connections;
 //! - `request`, `queue`: who may ask for what, and what must wait;
@@ -40,6 +40,7 @@ pub(crate) mod action;
 mod deaths;
 mod drain;
 pub(crate) mod event;
+mod hang;
 mod hard;
 pub(crate) mod ids;
 mod leave;

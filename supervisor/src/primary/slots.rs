@@ -294,6 +294,7 @@ impl Primary {
             lent: lend.iter().map(|(listener, _)| *listener).collect(),
             bound: BTreeSet::new(),
             shares: lend.iter().any(|(listener, _)| self.sockets.is_shared(*listener)),
+            watch: None,
             said_ready: false,
             notifies: false,
             says_stopping: false,

@@ -151,6 +151,12 @@ pub(super) fn not_ready(worker: &Worker, sockets: &Sockets) -> String {
     }
 }
 
+/// Why a ready worker is taken for hung.
+pub(super) fn hung(waiting: u32, stood: Duration) -> String {
+    let waiting = count(waiting, "connection");
+    format!("hung: it has taken no connection for {}; {waiting} in its queue", span(stood))
+}
+
 /// What else makes it ready.
 fn awaited(worker: &Worker, has: &str) -> String {
     use config::spec::ReadyRule;

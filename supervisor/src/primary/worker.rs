@@ -9,6 +9,7 @@ use ipc::control::NoticeKind;
 
 use super::Step;
 use super::event::{Exit, Notification};
+use super::hang::Watch;
 use super::ids::{Generation, ListenerId, Slot, SocketId, WorkerId};
 use super::life::{Change, State};
 use super::time::Time;
@@ -54,6 +55,8 @@ pub(super) struct Worker {
     pub(super) bound: BTreeSet<ListenerId>,
     /// It has the socket of a shared listener: nobody can be steered away from it.
     pub(super) shares: bool,
+    /// While it is ready, where hung workers are looked for.
+    pub(super) watch: Option<Watch>,
     /// It said READY=1.
     pub(super) said_ready: bool,
     /// It spoke on NOTIFY_SOCKET at all.

@@ -99,6 +99,8 @@ fn every_option_of_an_app() {
         "100ms",
         "--sticky-wait",
         "7s",
+        "--hang-timeout",
+        "45s",
         "--stop-signal",
         "INT",
         "--restart",
@@ -116,17 +118,17 @@ fn every_option_of_an_app() {
     assert_eq!(app.name.as_deref(), Some("web"));
     assert_eq!(app.listen[0].name, "http");
     assert_eq!(app.listen[1].address, ListenAddress::Unix("/run/x".into()));
-    assert_eq!(app.balance, Some(Balance::Sticky));
-    assert_eq!(app.engine, Some(Engine::Kernel));
+    assert_eq!((app.balance, app.engine), (Some(Balance::Sticky), Some(Engine::Kernel)));
     assert_eq!(app.env, [("A".to_owned(), "1=2".to_owned())]);
     assert_eq!(app.ready, Some(ReadyRule::Listen));
-    assert_eq!(app.ready_timeout, Some(Duration::from_secs(5)));
-    assert_eq!(app.min_uptime, Some(Duration::from_secs(2)));
-    assert_eq!(app.listen_wait, Some(Duration::from_secs(3)));
-    assert_eq!(app.kill_timeout, Some(Duration::from_secs(4)));
-    assert_eq!(app.drain_timeout, Some(Duration::from_secs(60)));
-    assert_eq!(app.drain_idle, Some(Duration::from_millis(100)));
-    assert_eq!(app.sticky_wait, Some(Duration::from_secs(7)));
+    assert_eq!(app.times.ready_timeout, Some(Duration::from_secs(5)));
+    assert_eq!(app.times.min_uptime, Some(Duration::from_secs(2)));
+    assert_eq!(app.times.listen_wait, Some(Duration::from_secs(3)));
+    assert_eq!(app.times.kill_timeout, Some(Duration::from_secs(4)));
+    assert_eq!(app.times.drain_timeout, Some(Duration::from_secs(60)));
+    assert_eq!(app.times.drain_idle, Some(Duration::from_millis(100)));
+    let (sticky, hang) = (Duration::from_secs(7), Duration::from_secs(45));
+    assert_eq!((app.times.sticky_wait, app.times.hang_timeout), (Some(sticky), Some(hang)));
     assert_eq!(app.stop_signal, Some(2));
     assert_eq!(app.restart, Some(RestartOn::Failure));
     assert!(app.no_intercept && args.waiting.no_wait && args.waiting.json);

@@ -1,5 +1,7 @@
 //! Scenarios of workers that are looked after: frozen, missed, hung.
 
+use std::sync::Arc;
+
 use config::spec::Balance;
 
 use super::*;
@@ -99,4 +101,47 @@ fn sticky_clients_move_when_their_slot_stays_empty_for_too_long_or_is_given_up()
     let victim = sim.ids()[1];
     sim.murder(victim);
     assert_eq!(sim.steered(), [0, 2], "its slot is given up");
+}
+
+fn watched(command: &str) -> AppSpec {
+    let mut spec = app(command, 2);
+    spec.times.hang_timeout = Duration::from_secs(2);
+    spec
+}
+
+#[test]
+fn a_worker_that_takes_nothing_is_replaced_and_its_queue_is_served() {
+    let mut sim = up(watched("serve port=8000 stuck"));
+    let stuck = sim.ids()[0];
+    let better = watched("serve port=8000");
+    sim.primary.serving.spec = Arc::new(better.clone());
+    for state in sim.primary.slots.values_mut() {
+        state.plan.spec = Arc::new(better.clone());
+    }
+    let listener = *sim.listeners.keys().next().expect("a listener");
+    for _ in 0..8 {
+        sim.connect(listener);
+    }
+    sim.pass(Duration::from_millis(1900));
+    assert!(sim.ids().contains(&stuck), "2 s are not over");
+    sim.pass(Duration::from_millis(1500));
+    assert!(!sim.ids().contains(&stuck), "it hung");
+    assert!(sim.listeners[&listener].queues.values().all(|waiting| *waiting == 0));
+    assert_eq!(sim.app_status(), Status::Ready);
+    let failures = sim.told(NoticeKind::WorkerFailed);
+    assert!(failures.iter().all(|message| message.contains("hung: it has taken no connection")));
+    assert!(!failures.is_empty());
+}
+
+#[test]
+fn who_moves_or_has_nothing_to_do_is_not_hung() {
+    let mut sim = up(watched("serve port=8000"));
+    let before: Vec<_> = sim.ids().into_iter().collect();
+    sim.pass(Duration::from_secs(20));
+    let listener = *sim.listeners.keys().next().expect("a listener");
+    for _ in 0..400 {
+        sim.connect(listener);
+        sim.pass(Duration::from_millis(25));
+    }
+    assert_eq!(sim.ids().into_iter().collect::<Vec<_>>(), before);
 }

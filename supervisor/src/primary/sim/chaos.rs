@@ -67,6 +67,9 @@ fn random_spec(dice: &mut Dice) -> AppSpec {
         spec.balance = Balance::Sticky;
         spec.times.sticky_wait = Duration::from_millis((dice.roll() % 8) * 400);
     }
+    if dice.roll().is_multiple_of(3) {
+        spec.times.hang_timeout = Duration::from_millis(100 + dice.roll() % 3000);
+    }
     spec.times.drain_timeout = Duration::from_millis(dice.roll() % 6000);
     spec.times.kill_timeout = Duration::from_millis(dice.roll() % 2000);
     spec

@@ -33,6 +33,7 @@ impl Sim {
             Action::CloseListener { listener } => self.close_listener(listener),
             Action::Signal { worker, signal, group } => self.signal_worker(worker, signal, group),
             Action::Kill { worker } => {
+                self.check_hung(worker);
                 let fake = self.known(worker);
                 assert_ne!(fake.life, Life::Forked, "killing what may not run yet");
                 fake.told = true;
@@ -40,6 +41,7 @@ impl Sim {
                 self.deed(worker, after, Deed::Killed);
             }
             Action::Look { worker } => self.look(worker),
+            Action::Gauge { worker } => self.deed(worker, Duration::from_millis(2), Deed::Gauged),
             Action::Release { worker } => {
                 let fake = self.known(worker);
                 assert_eq!(fake.life, Life::Dead, "releasing a live worker");
@@ -154,6 +156,8 @@ impl Sim {
             holds: Vec::new(),
             listens: Vec::new(),
             busy_until: self.now,
+            moved: self.now,
+            gauged: self.now,
         };
         assert!(self.fakes.insert(worker, fake).is_none(), "a worker id was used twice");
         for (listener, socket) in lend {

@@ -5,7 +5,7 @@ use super::*;
 impl Sim {
     pub(super) fn act(&mut self, worker: WorkerId, deed: Deed) {
         let fake = self.known(worker);
-        if fake.frozen.is_some() && !matches!(deed, Deed::Killed | Deed::Looked) {
+        if fake.frozen.is_some() && !matches!(deed, Deed::Killed | Deed::Looked | Deed::Gauged) {
             fake.held.push(deed);
             return;
         }
@@ -33,6 +33,7 @@ impl Sim {
                 }
                 self.tell(worker, Cue::Looked(look));
             }
+            Deed::Gauged => self.gauge(worker),
         }
     }
 
@@ -97,9 +98,21 @@ impl Sim {
         self.tell(worker, Cue::Listening { listener, socket });
     }
 
+    /// The oldest waits since it last took one, at the most.
+    fn gauge(&mut self, worker: WorkerId) {
+        let fake = &self.fakes[&worker];
+        let oldest = self.now.since(fake.moved);
+        let gauge = Gauge { waiting: self.queued(fake), moved: fake.moved >= fake.gauged, oldest };
+        self.known(worker).gauged = self.now;
+        self.tell(worker, Cue::Gauged(gauge));
+    }
+
     fn accept(&mut self, worker: WorkerId) {
         let now = self.now;
         let fake = self.fakes.get_mut(&worker).expect("a worker that acts");
+        if fake.habit.stuck {
+            return;
+        }
         let mut accepted = 0;
         for (listener, socket) in &fake.listens {
             if let Some(listener) = self.listeners.get_mut(listener) {
@@ -107,6 +120,7 @@ impl Sim {
             }
         }
         if accepted > 0 {
+            fake.moved = now;
             fake.busy_until = fake.busy_until.max(now + fake.habit.busy);
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! `port=N`, `crash`, `crash-after=MS`, `clean`, `hang`, `deaf`, `missing`, `no-memory`, `refused`,
 //! `ready=MS`, `extend=MS`, `hung=MS`, `late-looks`, `no-looks`, `blind`, `dies-draining`,
-//! `busy=MS`; `wild` draws some of them for each worker.
+//! `stuck`, `busy=MS`; `wild` draws some of them for each worker.
 
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub(in super::super) struct Habit {
     pub(in super::super) ready: Option<Duration>,
     pub(in super::super) extend: Option<Duration>,
     pub(in super::super) hung: Option<Duration>,
+    /// It takes no connection.
+    pub(in super::super) stuck: bool,
     /// So long it works on a request.
     pub(in super::super) busy: Duration,
 }
@@ -63,6 +65,7 @@ impl Habit {
             ready: None,
             extend: None,
             hung: None,
+            stuck: false,
             busy: Duration::ZERO,
         };
         for word in command {
@@ -97,6 +100,7 @@ impl Habit {
             "no-looks" => self.looks = Looks::Never,
             "blind" => self.looks = Looks::Blind,
             "dies-draining" => self.dies_draining = true,
+            "stuck" => self.stuck = true,
             "busy" => self.busy = span,
             unknown => panic!("no such habit: {unknown}"),
         }
@@ -123,6 +127,7 @@ fn wild(dice: &mut Dice) -> String {
         27 => format!("ready={span}"),
         28 => format!("extend={span}"),
         29 => "refused".to_owned(),
+        30 | 31 => "stuck".to_owned(),
         _ => "serve".to_owned(),
     }
 }

@@ -128,6 +128,19 @@ impl Sim {
         targets
     }
 
+    /// Only who has stood still for `hang_timeout`, with connections waiting, is killed as hung.
+    pub(super) fn check_hung(&self, worker: WorkerId) {
+        let Some(known) = self.primary.workers.get(&worker) else { return };
+        let State::Killing { cause: Cause::Failed(reason), .. } = &known.state else { return };
+        if !reason.starts_with("hung: ") {
+            return;
+        }
+        let fake = &self.fakes[&worker];
+        let stood = self.now.since(fake.moved);
+        assert!(stood >= known.plan.spec.times.hang_timeout, "killed as hung after {stood:?}");
+        assert!(self.queued(fake) > 0, "killed as hung though nobody waits");
+    }
+
     /// Nobody is left frozen: only who is looked at while draining, or about to be killed; and not
     /// for long.
     fn check_frozen(&self) {

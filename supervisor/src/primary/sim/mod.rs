@@ -11,7 +11,7 @@ use ipc::control::{Notice, Reply, Request};
 
 use super::Primary;
 use super::action::{Action, Target};
-use super::event::{Cue, Event, Exit, Look, Notification, OpenedListener, PrimarySignal};
+use super::event::{Cue, Event, Exit, Gauge, Look, Notification, OpenedListener, PrimarySignal};
 use super::ids::{ClientId, Generation, ListenerId, SocketId, Ticket, WorkerId};
 use super::restart::Dice;
 use super::time::Time;
@@ -85,6 +85,7 @@ enum Deed {
     /// SIGKILL, which does not wait for SIGCONT.
     Killed,
     Looked,
+    Gauged,
 }
 
 #[derive(Debug)]
@@ -102,6 +103,10 @@ pub(super) struct Fake {
     pub(super) holds: Vec<(ListenerId, SocketId)>,
     listens: Vec<(ListenerId, SocketId)>,
     busy_until: Time,
+    /// When it last took a connection, or began.
+    pub(super) moved: Time,
+    /// When it was last gauged.
+    gauged: Time,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

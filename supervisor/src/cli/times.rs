@@ -1,0 +1,54 @@
+//! The durations that can be said on the command line: one definition of each flag, and which
+//! time of a worker's life it sets. What is not said stays as it is.
+
+use std::time::Duration;
+
+use clap::Args;
+use config::spec::Times;
+
+/// The times of a worker's life.
+#[derive(Debug, Clone, Default, PartialEq, Args)]
+pub(crate) struct TimeOptions {
+    /// From exec to ready; longer is a failure. Default: 30s.
+    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
+    pub(crate) ready_timeout: Option<Duration>,
+    /// How long the first new worker of a reload must live before it gets connections. Default: 1s.
+    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
+    pub(crate) min_uptime: Option<Duration>,
+    /// How long a worker may take to listen before it is taken for one that never does. Default: 5s.
+    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
+    pub(crate) listen_wait: Option<Duration>,
+    /// From the stop signal to SIGKILL. Default: 10s.
+    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
+    pub(crate) kill_timeout: Option<Duration>,
+    /// How long a worker that gets no new connections may hold its old ones. Default: 30s.
+    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
+    pub(crate) drain_timeout: Option<Duration>,
+    /// How long a connection must be quiet to count as idle. Default: 2s.
+    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
+    pub(crate) drain_idle: Option<Duration>,
+    /// How long the clients of a dead slot wait for its next worker (balance sticky). Default: 5s.
+    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
+    pub(crate) sticky_wait: Option<Duration>,
+    /// Kill a worker that takes none of the connections that wait for it. Default: 0, never.
+    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
+    pub(crate) hang_timeout: Option<Duration>,
+}
+
+impl TimeOptions {
+    /// Sets what was given.
+    pub(crate) fn apply(&self, times: &mut Times) {
+        for (time, given) in [
+            (&mut times.ready_timeout, self.ready_timeout),
+            (&mut times.min_uptime, self.min_uptime),
+            (&mut times.listen_wait, self.listen_wait),
+            (&mut times.kill_timeout, self.kill_timeout),
+            (&mut times.drain_timeout, self.drain_timeout),
+            (&mut times.drain_idle, self.drain_idle),
+            (&mut times.sticky_wait, self.sticky_wait),
+            (&mut times.hang_timeout, self.hang_timeout),
+        ] {
+            *time = given.unwrap_or(*time);
+        }
+    }
+}
