@@ -267,7 +267,7 @@ pub enum Status {
 }
 
 /// One address of an app.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ListenerStatus {
     /// `0.0.0.0:8000`, `[::]:8000`, `unix:/run/x.sock`.
     pub address: String,
@@ -281,6 +281,32 @@ pub struct ListenerStatus {
     /// Slots that get new connections now.
     pub slots: Vec<u16>,
     /// Connections waiting in the accept queues of all its sockets.
+    pub backlog: u32,
+    /// What carries its balance out: `kernel` or `primary`.
+    #[serde(default)]
+    pub engine: String,
+    /// The balance in effect, which is another than the app's where that cannot be had.
+    #[serde(default)]
+    pub balance: Option<Balance>,
+    /// Why this engine and this balance.
+    #[serde(default)]
+    pub why: String,
+    /// What each slot gets of its new connections. Empty where nobody steers (one shared socket).
+    #[serde(default)]
+    pub shares: Vec<ShareStatus>,
+}
+
+/// What one slot gets of a listener's new connections.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ShareStatus {
+    /// The slot.
+    pub slot: u16,
+    /// Its share of the new connections in percent; with `sticky`, of the client addresses.
+    pub percent: f32,
+    /// Connections given to it since the listener exists, where somebody counts them.
+    #[serde(default)]
+    pub given: Option<u64>,
+    /// Connections waiting in its accept queues.
     pub backlog: u32,
 }
 

@@ -201,3 +201,32 @@ fn a_unix_socket_is_reloaded_without_loss() {
     assert!(lost.is_empty(), "{} lost: {lost:?}", lost.len());
     assert!(answers.load(Ordering::Relaxed) > 100);
 }
+
+/// For each listener: what was asked for, what carries it out and why, what each slot gets and got.
+#[test]
+fn describe_explains_who_gets_the_connections() {
+    for (balance, in_effect, why, counted) in [
+        ("round-robin", "round-robin", "gives each worker its turn", true),
+        ("sticky", "sticky", "hashes the client's address", false),
+        ("least-connections", "hash", "needs a program that takes connections", false),
+    ] {
+        let (home, port) = (tests::home!(), Port::new());
+        let Some(command) = fixtures::pid_server(&port) else { return };
+        home.start("web", &["-i", "2", "--balance", balance], &command).ok();
+        let mut load = Load::new(port.v4());
+        load.requests = 40;
+        let answered = load.run().nothing_lost("a few").ok;
+        let app = home.app("web");
+        let [listener] = app.listeners.as_slice() else { panic!("{app:#?}") };
+        assert_eq!(listener.engine, "kernel");
+        assert!(listener.why.contains(why), "{listener:#?}");
+        let percent: f32 = listener.shares.iter().map(|share| share.percent).sum();
+        assert!((percent - 100.0).abs() < 0.01, "{listener:#?}");
+        assert_eq!(listener.slots, [0, 1]);
+        let given: Option<u64> = listener.shares.iter().map(|share| share.given).sum();
+        assert_eq!(given, counted.then_some(answered), "{listener:#?}");
+        let text = home.run(&["describe", "web"]).ok().stdout;
+        assert!(text.contains(&format!("{in_effect} by the kernel: ")), "{text}");
+        assert!(text.contains(why) && text.contains("% of new connections"), "{text}");
+    }
+}

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use ipc::control::{AppStatus, ListenerStatus};
+use config::spec::Balance;
+use ipc::control::{AppStatus, ListenerStatus, ShareStatus};
 
 use super::args::DescribeArgs;
 use super::exit::{Exit, Failure};
@@ -58,11 +59,12 @@ fn text(app: &AppStatus, width: Option<u16>) -> String {
     ));
     lines.push(("restarts", app.restarts.to_string()));
     lines.extend(app.last_reload.iter().map(|last| ("last reload", last.clone())));
-    let balance = serde_json::to_value(app.balance).ok();
-    let balance = balance.as_ref().and_then(|word| word.as_str()).unwrap_or("unknown");
-    lines.push(("balance", format!("{balance}, by the engine {}", app.engine)));
+    lines.push(("balance", word(app.balance)));
     lines.extend(app.notes.iter().map(|note| ("note", note.clone())));
-    lines.extend(app.listeners.iter().map(|one| ("listener", listener(one))));
+    for one in &app.listeners {
+        let keys = std::iter::once("listener").chain(std::iter::repeat(""));
+        lines.extend(keys.zip(listener(one)));
+    }
     lines.extend(app.logs.iter().map(|log| ("log", log.clone())));
 
     let mut text = format!("{}\n", app.name);
@@ -86,18 +88,29 @@ fn text(app: &AppStatus, width: Option<u16>) -> String {
     text
 }
 
-fn listener(listener: &ListenerStatus) -> String {
+/// Several lines, below each other.
+fn listener(listener: &ListenerStatus) -> Vec<String> {
     let name = listener.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
     let origin = if listener.configured { "configured" } else { "asked for by a worker" };
-    let slots: Vec<String> = listener.slots.iter().map(u16::to_string).collect();
-    let slots = match slots.is_empty() {
-        true => "no slot gets connections".to_owned(),
-        false => format!("slots {}", slots.join(" ")),
-    };
-    format!(
-        "{}{name}, {origin}, {} sockets, {slots}, backlog {}",
+    let nobody = if listener.slots.is_empty() { ", no slot gets connections" } else { "" };
+    let mut lines = vec![format!(
+        "{}{name}, {origin}, {} sockets{nobody}, backlog {}",
         listener.address, listener.sockets, listener.backlog
-    )
+    )];
+    if let Some(balance) = listener.balance {
+        lines.push(format!("{} by the {}: {}", word(balance), listener.engine, listener.why));
+    }
+    lines.extend(listener.shares.iter().map(|share| {
+        let given = share.given.map(|given| format!("{given} given, ")).unwrap_or_default();
+        let ShareStatus { slot, percent, backlog, .. } = share;
+        format!("slot {slot}: {percent:.0} % of new connections, {given}{backlog} waiting")
+    }));
+    lines
+}
+
+fn word(balance: Balance) -> String {
+    let value = serde_json::to_value(balance).ok();
+    value.as_ref().and_then(|word| word.as_str()).unwrap_or("unknown").to_owned()
 }
 
 #[cfg(test)]
@@ -122,6 +135,10 @@ mod tests {
             sockets: 1,
             slots: vec![0],
             backlog: 3,
+            engine: "kernel".into(),
+            balance: Some(Balance::Hash),
+            why: "turns need CAP_BPF".into(),
+            shares: vec![ShareStatus { slot: 0, percent: 100.0, given: Some(7), backlog: 3 }],
         });
         app.workers[0].reason = Some("exit code 1".into());
         app.workers[0].status_text = Some("warming up".into());
@@ -131,7 +148,9 @@ mod tests {
             "web\n  status      errored\n  reason      it always exits\n",
             "  command     node app.js\n",
             "  from        /srv/supervisor.toml\n",
-            "[::]:8000, asked for by a worker, 1 sockets, slots 0, backlog 3",
+            "[::]:8000, asked for by a worker, 1 sockets, backlog 3\n",
+            "            hash by the kernel: turns need CAP_BPF\n",
+            "            slot 0: 100 % of new connections, 7 given, 3 waiting\n",
             "intercept+notify",
             "  slot 0: exit code 1\n  slot 0: says: warming up\n",
         ] {

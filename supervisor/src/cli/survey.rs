@@ -127,6 +127,7 @@ pub(crate) fn from_record(name: &str, record: &Record, status: Status, reason: &
         sockets: 0,
         slots: Vec::new(),
         backlog: 0,
+        ..ListenerStatus::default()
     });
     let workers = record.workers.iter().map(|worker| WorkerStatus {
         slot: worker.slot,

@@ -203,6 +203,11 @@ impl Drive {
         if let Some(child) = self.children.get_mut(&worker) {
             child.accepted += 1;
             child.held += 1;
+            let slot = child.slot.0;
+            let open = self.listeners.get_mut(hand_off.listener);
+            if let Some(state) = open.and_then(Listener::hand_over_mut) {
+                *state.given.entry(slot).or_default() += 1;
+            }
         }
         self.resume(hand_off.listener);
     }

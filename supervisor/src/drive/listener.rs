@@ -39,6 +39,8 @@ pub(crate) struct HandOver {
     pub(crate) waiting: VecDeque<(OwnedFd, SocketAddr)>,
     /// Whose turn it is.
     pub(crate) turn: u64,
+    /// Connections that the workers of each slot took.
+    pub(crate) given: BTreeMap<u16, u64>,
     /// Whether the poller watches the listening socket.
     pub(crate) watched: bool,
 }

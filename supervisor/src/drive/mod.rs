@@ -10,6 +10,7 @@ mod calls;
 mod children;
 mod clients;
 mod deal;
+mod explain;
 mod gauge;
 mod handover;
 mod launch;

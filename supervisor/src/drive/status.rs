@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ipc::control::{AppStatus, ListenerStatus};
+use ipc::control::AppStatus;
 
 use super::Drive;
 use super::children::Child;
@@ -23,25 +23,10 @@ impl Drive {
         status.logs = self.log_paths.clone();
         status.notes.extend(self.notes.iter().cloned());
         status.notes.extend(self.balance_note());
-        status.listeners = self.listener_statuses();
+        let spec = self.core.spec();
+        status.listeners = self.listeners.iter().map(|open| open.status(spec)).collect();
         self.complete_workers(&mut status);
         status
-    }
-
-    fn listener_statuses(&self) -> Vec<ListenerStatus> {
-        let one = |listener: &super::listener::Listener| {
-            let mut slots: Vec<u16> = listener.targets.iter().map(|t| t.slot.0).collect();
-            slots.dedup();
-            ListenerStatus {
-                address: listener.address(),
-                name: listener.name.clone(),
-                configured: listener.name.is_some(),
-                sockets: u32::try_from(listener.socket_count()).unwrap_or(u32::MAX),
-                slots,
-                backlog: listener.backlog(),
-            }
-        };
-        self.listeners.iter().map(one).collect()
     }
 
     /// How many connections a worker was given, where every one of its listeners is counted.

@@ -116,6 +116,7 @@ impl Primary {
             sockets: listener.count(),
             slots,
             backlog: 0,
+            ..ListenerStatus::default()
         }
     }
 

@@ -168,6 +168,7 @@ fn the_summary_says_where_and_why() {
         sockets: 2,
         slots: vec![0, 1],
         backlog: 0,
+        ..ListenerStatus::default()
     });
     let expected = "2 workers ready on 127.0.0.1:8000 (2: max of 2 CPUs)\n  note: round-robin needs \
                     CAP_BPF";
