@@ -83,6 +83,20 @@ fn serving(spec: &AppSpec, faults: &mut Vec<Fault>) {
         )),
         _ => {}
     }
+    if spec.proxy_protocol && spec.balance != Balance::Sticky {
+        faults.push(fault(
+            "proxy_protocol",
+            "proxy_protocol has no meaning without balance = \"sticky\": who the client is decides \
+             nothing else (your program reads the header in any case)",
+        ));
+    }
+    if spec.proxy_protocol && spec.engine == Engine::Kernel {
+        faults.push(fault(
+            "proxy_protocol",
+            "proxy_protocol needs engine = \"primary\" or \"auto\": the kernel places a connection \
+             before the first byte of it comes",
+        ));
+    }
     if spec.ready == ReadyRule::Listen && !spec.intercept {
         faults.push(fault(
             "ready",

@@ -35,6 +35,10 @@ pub struct AppSpec {
     pub balance: Balance,
     /// What carries the balance out.
     pub engine: Engine,
+    /// Proxies begin each connection with a PROXY header, and `sticky` goes by the client that it
+    /// names. False.
+    #[serde(default)]
+    pub proxy_protocol: bool,
     /// Whether `bind` and `listen` of the workers are intercepted.
     pub intercept: bool,
     /// Whether Node's own cluster protocol is spoken with Node programs.
@@ -254,6 +258,7 @@ impl AppSpec {
             listen: Vec::new(),
             balance: Balance::RoundRobin,
             engine: Engine::Auto,
+            proxy_protocol: false,
             intercept: true,
             node: true,
             passthrough: Vec::new(),

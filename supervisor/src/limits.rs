@@ -26,6 +26,11 @@ pub(crate) const CHANNEL_READ: usize = 64 * 1024;
 pub(crate) const ACCEPTS_PER_TURN: usize = 64;
 /// Connections on their way to one worker, which it has not taken yet.
 pub(crate) const HAND_OFFS_PER_WORKER: usize = 64;
+/// Connections that wait for their PROXY header.
+pub(crate) const HEADERS_AWAITED: usize = 256;
+/// Bytes of a connection that are looked at for it. Those of version 1 are at most 107; what
+/// proxies add to version 2 fits easily.
+pub(crate) const HEADER_BYTES: usize = 2048;
 /// Connections of a draining worker that are remembered between two looks.
 pub(crate) const WATCHED_CONNECTIONS: usize = 65_536;
 /// The least accept queue a listening socket gets, whatever the program asked for: while a worker

@@ -15,7 +15,7 @@ use crate::spec::{
 use crate::{address, command, environment, name, signal};
 
 /// Every key an app can have.
-pub const KEYS: [&str; 32] = [
+pub const KEYS: [&str; 33] = [
     "name",
     "command",
     "script",
@@ -25,6 +25,7 @@ pub const KEYS: [&str; 32] = [
     "listen",
     "balance",
     "engine",
+    "proxy_protocol",
     "intercept",
     "node",
     "passthrough",
@@ -168,6 +169,7 @@ impl<'a> Draft<'a> {
             "listen" => spec.listen = listen(value, findings),
             "balance" => findings.choice(key, value, &BALANCES, &mut spec.balance),
             "engine" => findings.choice(key, value, &ENGINES, &mut spec.engine),
+            "proxy_protocol" => findings.flag(key, value, &mut spec.proxy_protocol),
             "intercept" => findings.flag(key, value, &mut spec.intercept),
             "node" => findings.flag(key, value, &mut spec.node),
             "passthrough" => {

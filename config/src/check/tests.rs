@@ -47,6 +47,7 @@ drain_timeout = "5s"
 drain_idle = "600ms"
 sticky_wait = "700ms"
 hang_timeout = "45s"
+proxy_protocol = false
 stop_signal = "QUIT"
 restart = "on-failure"
 start_retries = 7

@@ -139,6 +139,9 @@ pub(crate) struct AppOptions {
     /// What carries the balance out. Default: auto.
     #[arg(long, value_name = "ENGINE", value_parser = words(&ENGINES))]
     pub(crate) engine: Option<Engine>,
+    /// Proxies begin each connection with a PROXY header: sticky goes by the client it names.
+    #[arg(long)]
+    pub(crate) proxy_protocol: bool,
     /// Set a variable in the environment of the workers. May be repeated.
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = config::environment::pair)]
     pub(crate) env: Vec<(String, String)>,

@@ -25,7 +25,9 @@ fn hands_over(spec: &AppSpec) -> bool {
         (Engine::Primary, _) | (Engine::Auto, Balance::LeastConnections) => true,
         // Strictly in turn in either engine; the kernel's costs nothing, but needs a privilege.
         (Engine::Auto, Balance::RoundRobin) => RoundRobin::new().is_err(),
-        (Engine::Auto, Balance::Sticky | Balance::Hash) => false,
+        // Only the primary can look for the client behind a proxy.
+        (Engine::Auto, Balance::Sticky) => spec.proxy_protocol,
+        (Engine::Auto, Balance::Hash) => false,
     }
 }
 

@@ -71,6 +71,9 @@ impl Listener {
             (_, Balance::LeastConnections) => {
                 format!("{hands_over}: only so can it go to the worker that holds the fewest")
             }
+            (_, Balance::Sticky) => {
+                format!("{hands_over}: only so can it look for the client behind a proxy")
+            }
             _ => format!("{hands_over}: the kernel's strict round-robin needs root or CAP_BPF"),
         }
     }
@@ -97,6 +100,12 @@ impl Listener {
                 ),
             ),
             (Balance::Hash | Balance::Shared, _) => (Balance::Hash, even.to_owned()),
+        };
+        let why = match spec.proxy_protocol {
+            true => format!(
+                "{why}, which is the proxy's here: only the primary engine reads PROXY headers"
+            ),
+            false => why,
         };
         match spec.engine {
             Engine::Primary => (

@@ -44,19 +44,26 @@ pub(crate) struct HandOff {
 
 /// One that looks for a worker.
 #[derive(Debug)]
-struct Arrival {
-    fd: OwnedFd,
-    peer: SocketAddr,
+pub(super) struct Arrival {
+    pub(super) fd: OwnedFd,
+    /// Its client.
+    pub(super) peer: SocketAddr,
 }
 
 impl Drive {
     /// Connections wait at a hand-over listener.
     pub(super) fn take_arrivals(&mut self, id: ListenerId) {
+        let looks = self.core.spec().proxy_protocol;
         for _ in 0..ACCEPTS_PER_TURN {
+            if looks && self.proxied.is_full() {
+                return self.pause(id);
+            }
             let Some(fd) = self.listeners.get(id).and_then(|open| open.accepting()) else { return };
             match socket::accept(fd) {
                 Ok(Some((fd, peer))) => {
-                    if !self.hand_over(id, Arrival { fd, peer }) {
+                    let arrival = Arrival { fd, peer };
+                    let arrival = if looks { self.see_client(id, arrival) } else { Some(arrival) };
+                    if arrival.is_some_and(|arrival| !self.hand_over(id, arrival)) {
                         return self.pause(id);
                     }
                 }
@@ -72,7 +79,7 @@ impl Drive {
     }
 
     /// Gives a connection to a worker; false: nobody can take it now, and it waits.
-    fn hand_over(&mut self, id: ListenerId, arrival: Arrival) -> bool {
+    pub(super) fn hand_over(&mut self, id: ListenerId, arrival: Arrival) -> bool {
         self.count_held(id);
         let mut tried = BTreeSet::new();
         let mut fd = arrival.fd;
@@ -238,11 +245,13 @@ impl Drive {
     /// When accepting is to be tried again, or slow workers looked for.
     pub(super) fn hand_over_deadline(&self) -> Option<Time> {
         let oldest = self.hand_offs.values().map(|(_, hand_off)| hand_off.since).min();
-        oldest.map(|since| since + SLOW_TO_TAKE).into_iter().chain(self.accept_again).min()
+        let slow = oldest.map(|since| since + SLOW_TO_TAKE);
+        [slow, self.accept_again, self.proxied.deadline()].into_iter().flatten().min()
     }
 
     /// What is due at that deadline.
     pub(super) fn look_after_hand_overs(&mut self, now: Time) {
+        self.end_header_waits(now);
         if self.accept_again.is_some_and(|at| at <= now) {
             self.accept_again = None;
             let all: Vec<ListenerId> = self.listeners.iter().map(|open| open.id).collect();

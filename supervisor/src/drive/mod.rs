@@ -21,6 +21,7 @@ mod node;
 mod observe;
 mod perform;
 mod pick;
+mod proxied;
 mod record;
 mod source;
 mod sources;
@@ -41,6 +42,7 @@ use self::handover::HandOff;
 use self::listeners::Listeners;
 use self::logs::Logs;
 use self::observe::Table;
+use self::proxied::Proxied;
 use self::record::Recorder;
 use self::source::Source;
 use crate::home::Home;
@@ -82,6 +84,8 @@ pub(crate) struct Drive {
     /// Connections on their way to workers.
     hand_offs: BTreeMap<HandOffId, (WorkerId, HandOff)>,
     next_hand_off: u64,
+    /// Connections that wait for their PROXY header.
+    proxied: Proxied,
     /// When the kernel was last asked how many connections each worker holds.
     held_counted: Option<Time>,
     /// When accepting is tried again after it failed.

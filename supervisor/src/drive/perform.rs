@@ -113,6 +113,7 @@ impl Drive {
 
     fn close_listener(&mut self, listener: ListenerId) {
         self.refuse_asking(listener);
+        self.forget_headers(listener);
         if let Some(closed) = self.listeners.close(listener)
             && let Some(fd) = closed.accepting()
         {
@@ -190,6 +191,13 @@ impl Drive {
         let in_kernel = |open: &&Listener| matches!(open.kind, Kind::Slots);
         let mut kernels = self.listeners.iter().filter(in_kernel).peekable();
         kernels.peek()?;
+        if spec.proxy_protocol {
+            return Some(
+                "PROXY headers are not read: this program accepts its connections itself, and the \
+                 kernel places them before the first byte comes, by the address of the proxy"
+                    .to_owned(),
+            );
+        }
         if spec.engine == Engine::Primary || spec.balance == Balance::LeastConnections {
             return Some(
                 "the primary engine needs a program that takes connections from it (Node does): \

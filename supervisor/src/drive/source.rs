@@ -27,6 +27,8 @@ pub(crate) enum Source {
     Channel(WorkerId),
     /// A hand-over listener.
     Accept(ListenerId),
+    /// A connection that waits for its PROXY header.
+    Header(u64),
 }
 
 /// The kind is in the low bits, the id above them; ids never come near 2^60.
@@ -47,6 +49,7 @@ impl Source {
             Self::Notify(id) => (8, id.0),
             Self::Channel(id) => (9, id.0),
             Self::Accept(id) => (10, id.0.into()),
+            Self::Header(id) => (11, id),
         };
         id << KIND_BITS | kind
     }
@@ -66,6 +69,7 @@ impl Source {
             8 => Self::Notify(WorkerId(id)),
             9 => Self::Channel(WorkerId(id)),
             10 => Self::Accept(ListenerId(u32::try_from(id).ok()?)),
+            11 => Self::Header(id),
             _ => return None,
         })
     }
@@ -90,6 +94,7 @@ mod tests {
             Source::Notify(worker),
             Source::Channel(worker),
             Source::Accept(ListenerId(3)),
+            Source::Header(9),
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }

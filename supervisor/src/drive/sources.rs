@@ -46,6 +46,7 @@ impl Drive {
             Source::Notify(worker) => self.take_notifications(worker),
             Source::Channel(worker) => self.take_channel(worker, readable),
             Source::Accept(listener) => self.take_arrivals(listener),
+            Source::Header(id) => self.take_header(id),
         }
     }
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::clients::Clients;
 use super::listeners::Listeners;
 use super::logs::Logs;
+use super::proxied::Proxied;
 use super::record::Recorder;
 use super::source::Source;
 use super::{Drive, LAST_WORDS};
@@ -151,6 +152,7 @@ fn prepare(
         node_places: BTreeMap::new(),
         hand_offs: BTreeMap::new(),
         next_hand_off: 0,
+        proxied: Proxied::default(),
         held_counted: None,
         accept_again: None,
         lingering: BTreeSet::new(),

@@ -196,6 +196,24 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<Option<(OwnedFd, SocketAd
     }
 }
 
+/// The first bytes of a connection, which stay in its queue. `None`: there are none yet; 0 bytes:
+/// it has ended.
+pub(crate) fn peek(fd: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Option<usize>> {
+    let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
+    match rustix::net::recv(fd, bytes, flags) {
+        Ok((_, count)) => Ok(Some(count)),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Polling calls a connection readable when so many bytes have come, or it has ended
+/// (SO_RCVLOWAT; a fresh one has 1).
+pub(crate) fn wake_at(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
+    let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+    super::socket_options::set(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT, &bytes.to_ne_bytes())
+}
+
 /// Whether nobody has read from or written to this connection: every byte that came is still in
 /// its queue, and none went out.
 pub(crate) fn is_untouched(fd: BorrowedFd<'_>) -> bool {

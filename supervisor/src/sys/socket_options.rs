@@ -157,7 +157,7 @@ pub(super) fn get<const N: usize>(
     Ok(Value { buffer, len: N.min(len as usize) })
 }
 
-fn set(fd: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
+pub(super) fn set(fd: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
     let len = libc::socklen_t::try_from(value.len()).unwrap_or(0);
     // SAFETY: the kernel reads `len` bytes of `value`, which has that many.
     let result =
