@@ -22,7 +22,7 @@ fn start(options: &[&str]) -> Option<(Home, Port)> {
 /// Sends the pieces, with a pause between them, and reads the answer to its end.
 fn exchange(port: &Port, pieces: &[&[u8]]) -> String {
     let mut stream = TcpStream::connect(port.v4()).expect("a connection");
-    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.set_read_timeout(Some(SOON)).expect("a timeout");
     for (at, piece) in pieces.iter().enumerate() {
         if at > 0 {
             tests::wait::let_pass(Duration::from_millis(30));
@@ -85,7 +85,7 @@ fn who_sends_nothing_holds_nobody_up() {
     let late = silent.into_iter().map(|mut stream| {
         thread::spawn(move || {
             tests::wait::let_pass(Duration::from_secs(4));
-            stream.set_read_timeout(Some(SOON)).unwrap();
+            stream.set_read_timeout(Some(SOON)).expect("a timeout");
             stream.write_all(b"late\r\n").expect("somebody reads");
             let mut answer = String::new();
             stream.read_to_string(&mut answer).expect("an answer in time");

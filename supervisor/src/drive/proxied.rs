@@ -24,6 +24,11 @@ use crate::sys::{clock, socket};
 /// How long a connection's header is waited for. A proxy sends it at once.
 const HEADER_WITHIN: Duration = Duration::from_secs(3);
 
+/// How a header of version 1 begins; it is one line.
+const TEXT: &[u8] = b"PROXY ";
+/// The longest such line, its end included.
+const LONGEST_TEXT: usize = 107;
+
 /// The connections whose header has not come.
 #[derive(Debug, Default)]
 pub(crate) struct Proxied {
@@ -147,8 +152,17 @@ fn settle(arrival: &mut Arrival) -> Result<(), usize> {
 }
 
 fn header(bytes: &[u8]) -> Header {
+    let is_text = !bytes.is_empty() && bytes.iter().zip(TEXT).all(|(byte, of)| byte == of);
+    let line = bytes.windows(2).take(LONGEST_TEXT - 1).position(|two| two == b"\r\n");
+    let bytes = match (is_text, line) {
+        (true, Some(end)) => &bytes[..end + 2],
+        (true, None) if bytes.len() < LONGEST_TEXT => return Header::Incomplete,
+        (true, None) => return Header::Nobody,
+        (false, _) => bytes,
+    };
     let result = HeaderResult::parse(bytes);
-    if result.is_incomplete() {
+    // Of a whole line the parser may say so too, where a part is missing.
+    if !is_text && result.is_incomplete() {
         return Header::Incomplete;
     }
     let ip = match result {
@@ -176,14 +190,14 @@ mod tests {
 
     use super::*;
 
-    const TEXT: &[u8] = b"PROXY TCP4 203.0.113.7 192.0.2.1 56324 443\r\n";
+    const LINE: &[u8] = b"PROXY TCP4 203.0.113.7 192.0.2.1 56324 443\r\n";
     const BINARY: &[u8] =
         b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x07\xc0\0\x02\x01\xdc\x04\x01\xbb";
 
     #[test]
     fn both_versions_name_the_client_and_what_follows_does_not_matter() {
         let client = Header::Client("203.0.113.7".parse().unwrap());
-        for bytes in [TEXT, BINARY] {
+        for bytes in [LINE, BINARY] {
             assert_eq!(header(bytes), client);
             assert_eq!(header(&[bytes, b"GET / HTTP/1.1\r\n\r\n"].concat()), client);
             for end in 1..bytes.len() {
