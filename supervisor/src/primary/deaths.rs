@@ -112,6 +112,9 @@ impl Primary {
             }
             Role::Retiring => {
                 state.retiring.remove(&id);
+                if let Some(Job::Rollout(rollout)) = &mut self.job {
+                    rollout.cut += worker.cut;
+                }
             }
             Role::Rescue => self.rescue_lost(&worker, &end, step),
         }

@@ -168,6 +168,16 @@ impl Drain {
         self.next_look.into_iter().chain(thaw).fold(self.until, Time::min)
     }
 
+    /// How many connections with a request in flight the last look saw.
+    pub(super) fn in_flight(&self) -> u32 {
+        self.seen.filter(|look| look.visible).map_or(0, |look| look.busy)
+    }
+
+    /// How many quiet connections the last look saw.
+    pub(super) fn idle(&self) -> u32 {
+        self.seen.filter(|look| look.visible).map_or(0, |look| look.idle)
+    }
+
     /// What is lost by not waiting any longer.
     pub(super) fn cut_short(&self, now: Time) -> String {
         let after = words::span(now.since(self.began));

@@ -80,7 +80,8 @@ impl Worker {
                     // Now that the stop signal is there before anything else it could do.
                     step.act(Action::Signal { worker: self.id, signal: SIGCONT, group: true });
                 }
-                let message = words::stopping(signal);
+                let idle = if let State::Draining(drain) = &self.state { drain.idle() } else { 0 };
+                let message = words::stopping(signal, idle);
                 step.publish(words::about(self, NoticeKind::WorkerStopping, message));
                 self.state = State::Killing { deadline: Some(latest), cause: Cause::Told };
             }

@@ -239,6 +239,7 @@ impl Worker {
             }
             State::Draining(drain) if drain.until <= step.now => {
                 let message = drain.cut_short(step.now);
+                self.cut = drain.in_flight();
                 step.publish(words::about(self, NoticeKind::Warning, message));
                 self.stop(self.plan.spec.times.kill_timeout, step);
                 Change::Nothing

@@ -27,6 +27,8 @@ pub(super) struct Rollout {
     pub(super) began: Time,
     /// Slots that the new generation has taken over.
     pub(super) replaced: u32,
+    /// Connections with a request in flight that old workers took with them.
+    pub(super) cut: u32,
     pub(super) course: Course,
 }
 
@@ -61,7 +63,7 @@ impl Primary {
         } else {
             Course::Forward
         };
-        let rollout = Rollout { clients, to, began: step.now, replaced: 0, course };
+        let rollout = Rollout { clients, to, began: step.now, replaced: 0, cut: 0, course };
         self.job = Some(Job::Rollout(rollout));
     }
 
@@ -128,7 +130,7 @@ impl Primary {
         let Some(Job::Rollout(rollout)) = self.job.take() else { return false };
         self.sweep_later(step.now);
         let took = words::span(step.now.since(rollout.began));
-        let message = words::reload_done(&self.serving, rollout.replaced, &took);
+        let message = words::reload_done(&self.serving, rollout.replaced, rollout.cut, &took);
         self.last_reload = Some(message.clone());
         step.publish(words::general(NoticeKind::ReloadDone, message.clone()));
         step.answer_all(&rollout.clients, &Reply::Done { message });

@@ -295,6 +295,7 @@ impl Primary {
             bound: BTreeSet::new(),
             shares: lend.iter().any(|(listener, _)| self.sockets.is_shared(*listener)),
             watch: None,
+            cut: 0,
             said_ready: false,
             notifies: false,
             says_stopping: false,

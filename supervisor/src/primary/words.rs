@@ -175,8 +175,14 @@ pub(super) fn ready(worker: &Worker, sockets: &Sockets) -> String {
     }
 }
 
-pub(super) fn stopping(signal: i32) -> String {
-    format!("told to stop by {}", signal_name(signal))
+/// `idle`: the connections that nobody uses, which it takes with it.
+pub(super) fn stopping(signal: i32, idle: u32) -> String {
+    let told = format!("told to stop by {}", signal_name(signal));
+    match idle {
+        0 => told,
+        1 => format!("{told}; 1 idle connection is closed"),
+        _ => format!("{told}; {idle} idle connections are closed"),
+    }
 }
 
 /// Why a live worker is in its state, where there is more to say.
@@ -337,10 +343,14 @@ pub(super) fn reload_refused(serving: &Plan, reason: &str) -> String {
     format!("{name}: nothing changed, generation {generation} serves: {reason}")
 }
 
-pub(super) fn reload_done(serving: &Plan, replaced: u32, took: &str) -> String {
+pub(super) fn reload_done(serving: &Plan, replaced: u32, cut: u32, took: &str) -> String {
     let (name, generation) = (name(serving), serving.generation);
     let replaced = count(replaced, "worker");
-    format!("{name}: generation {generation} serves; {replaced} replaced in {took}")
+    let done = format!("{name}: generation {generation} serves; {replaced} replaced in {took}");
+    match cut {
+        0 => done,
+        _ => format!("{done}; {} cut by the drain timeout", count(cut, "connection")),
+    }
 }
 
 pub(super) fn turning_back(to: &Plan, failure: &Failure) -> String {

@@ -57,6 +57,8 @@ pub(super) struct Worker {
     pub(super) shares: bool,
     /// While it is ready, where hung workers are looked for.
     pub(super) watch: Option<Watch>,
+    /// Connections with a request in flight when its drain timed out.
+    pub(super) cut: u32,
     /// It said READY=1.
     pub(super) said_ready: bool,
     /// It spoke on NOTIFY_SOCKET at all.

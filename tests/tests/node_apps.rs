@@ -1,0 +1,237 @@
+//! Node programs as people write them for `node`, `cluster` and PM2, unmodified: one after the
+//! other under two workers, each doing what it is for, reloaded under load without a loss.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use ipc::control::{NoticeKind, Request, Status};
+use tests::fixtures::{self, Kind};
+use tests::{Home, Load, Mode, Port, npm, run, wait_until};
+
+const SOON: Duration = Duration::from_secs(20);
+const RELOADS: u32 = 3;
+
+/// Starts a program of fixtures/node/apps as its users would.
+fn start(home: &Home, port: &Port, program: &str, options: &[&str]) -> Option<()> {
+    let file = npm::app(program)?;
+    let port = format!("PORT={port}");
+    let fixed = ["start", &file, "--name", "web", "--env", &port, "--min-uptime", "300ms"];
+    home.run(&[&fixed, options].concat()).ok();
+    Some(())
+}
+
+/// Every worker answers, before and after reloads under load, and nobody notices anything.
+fn serves_and_reloads(what: &str, home: &Home, port: &Port, workers: u16, contract: &str) {
+    let app = home.app("web");
+    assert_eq!((app.status, app.ready), (Status::Ready, workers), "{app:#?}");
+    let known = |worker: &ipc::control::WorkerStatus| worker.contract.iter().any(|c| c == contract);
+    assert!(app.workers.iter().all(known), "{what} speaks {contract}: {app:#?}");
+    for mode in [Mode::NewConnection, Mode::KeepAlive { requests_per_connection: 20 }] {
+        let mut load = Load::new(port.v4());
+        load.clients = 16;
+        load.mode = mode;
+        let load = load.start();
+        load.warm(100);
+        for _ in 0..RELOADS {
+            home.run(&["reload", "web"]).ok();
+            load.warm(load.so_far().ok + 50);
+        }
+        let tally = load.stop().nothing_lost(&format!("{what}, {mode:?}, {RELOADS} reloads"));
+        let generations = RELOADS as usize + 1;
+        assert!(tally.by_pid.len() > generations, "not every worker answers: {tally}");
+    }
+    assert_eq!(home.app("web").restarts, 0);
+}
+
+fn app_is_clustered(program: &str, options: &[&str]) {
+    let _alone = tests::alone();
+    let (home, port) = (tests::home!(), Port::new());
+    let options = [&["-i", "2"], options].concat();
+    let Some(()) = start(&home, &port, program, &options) else { return };
+    serves_and_reloads(program, &home, &port, 2, "node");
+}
+
+/// The file that every introduction shows: its `fork` for each CPU is ours to do.
+#[test]
+fn the_classic_cluster_program() {
+    app_is_clustered("cluster.js", &[]);
+}
+
+#[test]
+fn the_classic_cluster_program_once_per_cpu() {
+    let _alone = tests::alone();
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(()) = start(&home, &port, "cluster.js", &["-i", "max"]) else { return };
+    let app = home.app("web");
+    let cpus = std::thread::available_parallelism().expect("a number of CPUs").get();
+    assert_eq!(usize::from(app.wanted), cpus, "{app:#?}");
+    serves_and_reloads("cluster.js -i max", &home, &port, app.wanted, "node");
+    // No worker has forked others of its own.
+    for worker in home.app("web").workers {
+        let pid = worker.pid.expect("a live worker");
+        let children = tests::process::all().into_iter().filter(|one| one.parent == pid).count();
+        assert_eq!(children, 0, "worker {pid} has children");
+    }
+}
+
+#[test]
+fn express() {
+    app_is_clustered("express.js", &[]);
+}
+
+#[test]
+fn express_by_the_primary_engine() {
+    app_is_clustered("express.js", &["--engine", "primary"]);
+}
+
+#[test]
+fn fastify() {
+    app_is_clustered("fastify.js", &[]);
+}
+
+#[test]
+fn an_es_module() {
+    app_is_clustered("module.mjs", &[]);
+}
+
+#[test]
+fn hashing_in_worker_threads() {
+    app_is_clustered("hashing.js", &[]);
+}
+
+#[test]
+fn graceful_shutdown_is_heard_and_waited_for() {
+    let _alone = tests::alone();
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(()) = start(&home, &port, "graceful.js", &["-i", "2"]) else { return };
+    let mut notices = home.ask("web", &Request::Subscribe);
+    serves_and_reloads("graceful.js", &home, &port, 2, "node");
+    let exited = notices.notice_of(NoticeKind::WorkerStopped, SOON);
+    assert!(exited.message.contains("exit code 0"), "it ends by itself: {exited:?}");
+    let old = 2 * 2 * RELOADS as usize;
+    let closings = home.log("web", "out.log").matches("closing").count();
+    assert_eq!(closings, old, "every old worker heard SIGTERM once");
+}
+
+#[test]
+fn typescript_by_a_loader() {
+    let _alone = tests::alone();
+    let (home, port) = (tests::home!(), Port::new());
+    let (Some(node), Some(file)) = (fixtures::need("node"), npm::app("typed.ts")) else { return };
+    let env = format!("PORT={port}");
+    let options = ["-i", "2", "--env", &env, "--min-uptime", "300ms"];
+    let folder = file.trim_end_matches("/typed.ts");
+    let options = [&options[..], &["--cwd", folder]].concat();
+    let command = [node.as_str(), "--import", "tsx", "typed.ts"];
+    home.start("web", &options, &command).ok();
+    serves_and_reloads("typed.ts by --import tsx", &home, &port, 2, "node");
+    home.run(&["delete", "web"]).ok();
+
+    // The loader's own command starts Node itself: nobody speaks to that one, it is intercepted.
+    let tsx = format!("{folder}/node_modules/.bin/tsx");
+    home.start("web", &options, &[tsx.as_str(), "typed.ts"]).ok();
+    serves_and_reloads("tsx typed.ts", &home, &port, 2, "intercept");
+}
+
+#[test]
+fn npm_start() {
+    let _alone = tests::alone();
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(command) = Kind::Npm.command(&home, port.number()) else { return };
+    home.start("web", &["-i", "2", "--min-uptime", "300ms"], &command).ok();
+    serves_and_reloads("npm start", &home, &port, 2, "intercept");
+}
+
+/// What one WebSocket client saw.
+#[derive(Debug, serde::Deserialize)]
+struct Client {
+    pid: String,
+    sent: u32,
+    echoed: u32,
+    others: u32,
+    code: u16,
+    ms: u64,
+}
+
+/// Clients that stay until they are closed.
+fn chat(home: &Home, port: &Port, clients: u16, ping_ms: u32) -> Option<run::Running> {
+    let (node, program) = (fixtures::need("node")?, npm::app("chat-clients.js")?);
+    let mut command = home.command_of(node);
+    let numbers = [port.to_string(), clients.to_string(), ping_ms.to_string()];
+    command.arg(program).args(numbers);
+    let running = run::spawn(&mut command, home.path());
+    wait_until("all clients to be connected", SOON, || {
+        running.stdout().contains("open").then_some(())
+    });
+    Some(running)
+}
+
+fn saw(clients: run::Running) -> Vec<Client> {
+    let outcome = clients.end(Duration::from_secs(30)).ok();
+    let line = outcome.stdout.lines().last().expect("a line of JSON");
+    serde_json::from_str(line).expect(line)
+}
+
+/// WebSockets in use stay over a reload until `drain_timeout`; then they are closed with their
+/// worker, which is counted and said. Everybody else notices nothing.
+fn websockets_stay_until_the_drain_timeout(engine: &str, ping_ms: u32, options: &[&str]) {
+    let _alone = tests::alone();
+    let (home, port) = (tests::home!(), Port::new());
+    let fixed = ["-i", "2", "--drain-timeout", "3s", "--engine", engine];
+    let Some(()) = start(&home, &port, "chat.js", &[&fixed, options].concat()) else { return };
+    let old: BTreeSet<String> = home.pids("web").iter().map(u32::to_string).collect();
+    let Some(clients) = chat(&home, &port, 6, ping_ms) else { return };
+    let mut notices = home.ask("web", &Request::Subscribe);
+    let load = Load { clients: 8, ..Load::new(port.v4()) }.start();
+    load.warm(50);
+    let began = Instant::now();
+    let done = home.run(&["reload", "web"]).ok();
+    assert!(began.elapsed() >= Duration::from_secs(6), "each worker's drain takes 3 s");
+    assert!(done.stdout.contains("6 connections cut by the drain timeout"), "{done:#?}");
+    load.stop().nothing_lost("plain requests beside WebSockets");
+    let said = notices.notice_of(NoticeKind::Warning, SOON);
+    assert!(said.message.contains("drain timeout after 3"), "{said:?}");
+
+    let all = saw(clients);
+    assert_eq!(all.iter().map(|one| one.pid.clone()).collect::<BTreeSet<_>>(), old);
+    for one in &all {
+        assert_eq!(one.code, 1006, "closed with its worker: {all:#?}");
+        assert!(one.ms >= 2900, "it was closed before the drain timeout: {all:#?}");
+        if ping_ms > 0 {
+            // What was said at the very end may have lost its echo.
+            assert!(one.sent > 10 && one.echoed + 2 >= one.sent, "{all:#?}");
+            assert!(one.others > 0, "they hear each other: {all:#?}");
+        }
+    }
+}
+
+#[test]
+fn websockets_in_use_stay_until_the_drain_timeout_in_the_kernel_engine() {
+    websockets_stay_until_the_drain_timeout("kernel", 100, &[]);
+}
+
+#[test]
+fn websockets_in_use_stay_until_the_drain_timeout_in_the_primary_engine() {
+    websockets_stay_until_the_drain_timeout("primary", 100, &[]);
+}
+
+/// To the kernel a quiet WebSocket looks like an idle keep-alive connection; `drain_idle` says how
+/// long it must be quiet to be let go.
+#[test]
+fn quiet_websockets_stay_as_long_as_drain_idle_says() {
+    websockets_stay_until_the_drain_timeout("kernel", 0, &["--drain-idle", "1m"]);
+}
+
+#[test]
+fn idle_websockets_are_closed_early_and_that_is_said() {
+    let _alone = tests::alone();
+    let (home, port) = (tests::home!(), Port::new());
+    let options = ["-i", "1", "--drain-idle", "500ms"];
+    let Some(()) = start(&home, &port, "chat.js", &options) else { return };
+    let Some(clients) = chat(&home, &port, 3, 0) else { return };
+    let mut notices = home.ask("web", &Request::Subscribe);
+    home.run(&["reload", "web"]).ok();
+    let said = notices.notice_of(NoticeKind::WorkerStopping, SOON);
+    assert!(said.message.contains("3 idle connections are closed"), "{said:?}");
+    assert_eq!(saw(clients).len(), 3);
+}
