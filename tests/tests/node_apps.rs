@@ -235,3 +235,32 @@ fn idle_websockets_are_closed_early_and_that_is_said() {
     assert!(said.message.contains("3 idle connections are closed"), "{said:?}");
     assert_eq!(saw(clients).len(), 3);
 }
+
+/// What PM2's programs rely on, and Node's primary does not have.
+#[test]
+fn instance_numbers_and_said_readiness() {
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(node) = fixtures::need("node") else { return };
+    let program = home.write(
+        "ready.js",
+        "require('http').createServer((q, r) => r.end(process.env.NODE_APP_INSTANCE))\n\
+         .listen(process.argv[2], '127.0.0.1', () => setTimeout(() => process.send('ready'), 700))\n",
+    );
+    let command = [node, program.display().to_string(), port.to_string()];
+    let started =
+        home.start("web", &["-i", "2", "--wait-ready", "--ready-timeout", "3s"], &command).ok();
+    assert!(started.took >= Duration::from_millis(700), "{started:#?}");
+    let ask = || tests::http::get(port.v4(), SOON).expect("an answer").body;
+    let mut answers: Vec<_> = (0..8).map(|_| ask()).collect();
+    answers.sort();
+    answers.dedup();
+    assert_eq!(answers, ["0", "1"]);
+    // One that never says it is not ready, however long it listens.
+    let mute = home.write(
+        "ready.js",
+        "require('http').createServer((q, r) => r.end('new')).listen(process.argv[2], '127.0.0.1')\n",
+    );
+    assert_eq!(mute, program);
+    home.run(&["reload", "web"]).code(4).says(&["not ready within 3s"]);
+    assert_eq!(ask().len(), 1, "the old ones serve on");
+}
