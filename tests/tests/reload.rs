@@ -1,5 +1,5 @@
-//! The loss matrix. For a server that dies at once on SIGTERM (Python), Node, Go, Rust and the
-//! demo, with new connections and with keep-alive, under 32 clients: 30 reloads, 20 of the old
+//! The loss matrix. For a server that dies at once on SIGTERM (Python), Node in both engines, Go,
+//! Rust and the demo, with new connections and with keep-alive, under 32 clients: 30 reloads, 20 of the old
 //! workers killed with SIGKILL once they are drained, scale 2→4→1→3. Nothing may be lost.
 
 use std::net::SocketAddr;
@@ -91,12 +91,14 @@ fn nothing_is_lost(what: &str, home: &Home, name: &str, address: SocketAddr, mod
     assert!(tally.by_pid.len() > RELOADS as usize, "{tally}");
 }
 
-fn cell(kind: Kind, mode: Mode) {
+fn cell(kind: Kind, engine: &str, mode: Mode) {
     let _alone = tests::alone();
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = kind.command(&home, port.number()) else { return };
-    home.start("web", &["-i", "2", "--min-uptime", "300ms"], &command).ok();
-    nothing_is_lost(&format!("{kind:?}"), &home, "web", port.v4(), mode);
+    let options = ["-i", "2", "--min-uptime", "300ms", "--engine", engine];
+    home.start("web", &options, &command).ok();
+    assert!(engine == "auto" || home.app("web").engine == engine);
+    nothing_is_lost(&format!("{kind:?}, engine {engine}"), &home, "web", port.v4(), mode);
 }
 
 fn demo_cell(mode: Mode) {
@@ -127,10 +129,11 @@ macro_rules! matrix {
 }
 
 matrix! {
-    python: |mode| cell(Kind::Python, mode),
-    node: |mode| cell(Kind::Node, mode),
-    go: |mode| cell(Kind::Go, mode),
-    rust: |mode| cell(Kind::Rust, mode),
+    python: |mode| cell(Kind::Python, "auto", mode),
+    node: |mode| cell(Kind::Node, "kernel", mode),
+    node_by_the_primary: |mode| cell(Kind::Node, "primary", mode),
+    go: |mode| cell(Kind::Go, "auto", mode),
+    rust: |mode| cell(Kind::Rust, "auto", mode),
     demo: demo_cell,
 }
 
