@@ -121,6 +121,14 @@ fn plain(text: &str, most: usize) -> String {
     kept
 }
 
+/// How often a service must be heard of (WATCHDOG=1), by the variables of its environment, if its
+/// manager watches the process `own_pid`.
+pub fn watchdog(vars: impl Fn(&str) -> Option<String>, own_pid: u32) -> Option<Duration> {
+    let meant = vars("WATCHDOG_PID").is_none_or(|pid| pid.trim().parse() == Ok(own_pid));
+    let usec = vars("WATCHDOG_USEC").and_then(|usec| number(usec.trim()));
+    usec.filter(|usec| meant && *usec > 0).map(Duration::from_micros)
+}
+
 /// The way to say something to whoever started this process.
 #[derive(Debug)]
 pub struct Notifier {
@@ -237,6 +245,23 @@ mod tests {
         Notifier::to(OsStr::new(&name)).unwrap().send("STOPPING=1").unwrap();
         let length = heard.recv(&mut bytes).unwrap();
         assert_eq!(parse(&bytes[..length]), Ok(vec![Assignment::Stopping]));
+    }
+
+    #[test]
+    fn the_watchdog_is_for_one_process() {
+        let of = |pid: Option<&str>, usec: Option<&str>| {
+            let vars = |key: &str| match key {
+                "WATCHDOG_PID" => pid.map(str::to_owned),
+                _ => usec.map(str::to_owned),
+            };
+            watchdog(vars, 7)
+        };
+        assert_eq!(of(Some("7"), Some("3000000")), Some(Duration::from_secs(3)));
+        assert_eq!(of(None, Some("3000000")), Some(Duration::from_secs(3)));
+        assert_eq!(of(Some("8"), Some("3000000")), None);
+        assert_eq!(of(Some("7"), Some("0")), None);
+        assert_eq!(of(Some("7"), Some("soon")), None);
+        assert_eq!(of(Some("7"), None), None);
     }
 
     #[test]

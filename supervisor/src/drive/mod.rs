@@ -17,6 +17,7 @@ mod launch;
 mod listener;
 mod listeners;
 mod logs;
+mod manager;
 mod node;
 mod observe;
 mod perform;
@@ -41,6 +42,7 @@ use self::clients::Clients;
 use self::handover::HandOff;
 use self::listeners::Listeners;
 use self::logs::Logs;
+use self::manager::Manager;
 use self::observe::Table;
 use self::proxied::Proxied;
 use self::record::Recorder;
@@ -77,6 +79,8 @@ pub(crate) struct Drive {
     home: Home,
     recorder: Recorder,
     sampler: Sampler,
+    /// The service manager that started us.
+    manager: Option<Manager>,
     started: Time,
     tickets: u64,
     /// Which listener answers which ask of Node workers.
@@ -119,6 +123,7 @@ impl Drive {
             }
             self.report_dropped_lines();
             self.keep_record();
+            self.tell_manager();
             if let Some(code) = self.exit {
                 return Ok(code);
             }
@@ -142,7 +147,9 @@ impl Drive {
             return Some(Duration::ZERO);
         }
         let now = clock::now();
-        let deadlines = self.core.deadline().into_iter().chain(self.hand_over_deadline());
+        let manager = self.manager.as_ref().and_then(Manager::deadline);
+        let deadlines =
+            [self.core.deadline(), self.hand_over_deadline(), manager].into_iter().flatten();
         let deadline = deadlines.min().map(|deadline| deadline.since(now));
         let linger = (!self.lingering.is_empty()).then_some(LINGER_LOOK);
         deadline.into_iter().chain(linger).min()

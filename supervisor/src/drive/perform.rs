@@ -218,6 +218,9 @@ impl Drive {
     }
 
     pub(super) fn publish(&mut self, mut notice: Notice) {
+        if let Some(manager) = &mut self.manager {
+            manager.look_again();
+        }
         notice.unix_ms = clock::unix_ms();
         let worker = notice.worker.map(WorkerId);
         notice.pid = worker.and_then(|id| self.children.get(&id)).map(|child| child.pid.0);

@@ -13,7 +13,7 @@ use crate::limits::CALLS_PER_TURN;
 use crate::primary::event::{Cue, Event, Notification, PrimarySignal};
 use crate::primary::ids::{ClientId, WorkerId};
 use crate::sys::spawn::{Report, read_report};
-use crate::sys::{pidfd, procfs};
+use crate::sys::{clock, pidfd, procfs};
 
 /// Reads of one pipe when its worker has ended: what it wrote last is in there.
 const LAST_READS: usize = 32;
@@ -55,7 +55,12 @@ impl Drive {
             let meaning = match signal {
                 libc::SIGTERM | libc::SIGINT => PrimarySignal::Stop,
                 libc::SIGQUIT => PrimarySignal::StopFast,
-                libc::SIGHUP => PrimarySignal::Reload,
+                libc::SIGHUP => {
+                    if let Some(manager) = &mut self.manager {
+                        manager.reload_asked(clock::now());
+                    }
+                    PrimarySignal::Reload
+                }
                 libc::SIGUSR1 => PrimarySignal::ReopenLogs,
                 libc::SIGTTIN => PrimarySignal::More,
                 libc::SIGTTOU => PrimarySignal::Fewer,

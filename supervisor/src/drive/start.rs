@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::clients::Clients;
 use super::listeners::Listeners;
 use super::logs::Logs;
+use super::manager::Manager;
 use super::proxied::Proxied;
 use super::record::Recorder;
 use super::source::Source;
@@ -134,8 +135,9 @@ fn prepare(
     let folder_made = home.prepare_logs(&name).map_err(|error| io::Error::other(error.to_string()));
     let log_paths = [&out, &err].map(|path| path.display().to_string()).to_vec();
     let (logs, opened) = Logs::open(out, err, echo);
+    let core = Primary::new(Arc::new(spec), random::number());
     let mut drive = Drive {
-        core: Primary::new(Arc::new(spec), random::number()),
+        core: if detach { core } else { core.ending_with_workers() },
         poller,
         signals,
         inbox: VecDeque::new(),
@@ -146,6 +148,7 @@ fn prepare(
         log_paths,
         recorder: Recorder::default(),
         home: home.clone(),
+        manager: None,
         sampler: Sampler::new().map_err(failed("watch the processes"))?,
         started: clock::now(),
         tickets: 0,
@@ -160,6 +163,14 @@ fn prepare(
         notes: BTreeSet::new(),
         exit: None,
     };
+    // One that runs in the background was not started by a service manager, whoever typed the
+    // command that started it.
+    if !detach {
+        match Manager::above(drive.started) {
+            Ok(manager) => drive.manager = manager,
+            Err(why) => drive.note(why),
+        }
+    }
     if let Err(error) = folder_made.and(opened) {
         drive.note(format!("cannot write the log files: {error}"));
     }

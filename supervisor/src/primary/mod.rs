@@ -99,6 +99,9 @@ pub(crate) struct Primary {
     last_reload: Option<String>,
     /// The status that subscribers know.
     announced: Option<Status>,
+    /// It ends when nothing runs any more and nothing will: nobody attends to it but a service
+    /// manager, which must see that.
+    ends_with_workers: bool,
 }
 
 /// What the app as a whole is at.
@@ -151,7 +154,13 @@ impl Primary {
             restarts: 0,
             last_reload: None,
             announced: None,
+            ends_with_workers: false,
         }
+    }
+
+    /// The same, ending with its workers.
+    pub(crate) fn ending_with_workers(self) -> Self {
+        Self { ends_with_workers: true, ..self }
     }
 
     /// Takes one event in and says what is to be done.
@@ -247,6 +256,7 @@ impl Primary {
         self.fill(step);
         self.sweep(step);
         self.rescue(step);
+        self.end_with_workers(step);
         self.forget_deserted();
         self.steer(step);
         self.answer_waiters(step);

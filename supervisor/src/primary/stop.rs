@@ -99,6 +99,26 @@ impl Primary {
         }
     }
 
+    /// Ends the primary if it is to end with its workers and none is left or will come.
+    pub(super) fn end_with_workers(&mut self, step: &mut Step<'_>) {
+        let idle = matches!(self.phase, Phase::Running) && self.job.is_none();
+        if !self.ends_with_workers || !idle || !self.workers.is_empty() {
+            return;
+        }
+        let mut code = 0;
+        for (_, state) in self.wanted() {
+            match &state.seat {
+                Seat::Empty | Seat::Held(_) | Seat::Waiting { .. } => return,
+                Seat::Errored { .. } => code = 1,
+                Seat::Stopped { .. } => {}
+            }
+        }
+        self.answer_waiters(step);
+        step.publish(words::general(NoticeKind::Warning, words::ends(&self.serving, code)));
+        self.stop(true, Some(code), None, step);
+        while self.advance(step) {}
+    }
+
     /// The first start has failed in a way that trying again cannot help: leaves nothing behind.
     pub(super) fn abandon(&mut self, reason: &str, last_lines: Vec<String>, step: &mut Step<'_>) {
         let reason = words::cannot_start(&self.serving, reason);

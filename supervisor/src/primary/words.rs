@@ -290,6 +290,14 @@ pub(super) fn stopped(plan: &Plan, deleted: bool) -> String {
     format!("{} is {}", name(plan), if deleted { "stopped and deleted" } else { "stopped" })
 }
 
+pub(super) fn ends(plan: &Plan, code: u8) -> String {
+    let name = name(plan);
+    match code {
+        0 => format!("{name}: every worker has ended by itself, and so does the supervisor"),
+        _ => format!("{name}: every worker is given up; the supervisor ends with exit code {code}"),
+    }
+}
+
 pub(super) fn scale_to_none(plan: &Plan) -> String {
     format!("{} needs at least 1 worker; use stop to have none", name(plan))
 }

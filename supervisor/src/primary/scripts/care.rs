@@ -145,3 +145,21 @@ fn who_moves_or_has_nothing_to_do_is_not_hung() {
     }
     assert_eq!(sim.ids().into_iter().collect::<Vec<_>>(), before);
 }
+
+#[test]
+fn a_primary_in_the_foreground_ends_with_its_workers() {
+    for (command, on, code) in [
+        ("serve port=8000 crash-after=50", RestartOn::Always, 1),
+        ("serve port=8000 crash-after=50", RestartOn::Never, 1),
+        ("serve port=8000 clean=50", RestartOn::Failure, 0),
+    ] {
+        let mut spec = app(command, 2);
+        spec.restart.on = on;
+        spec.restart.max_restarts = 3;
+        let mut sim = Sim::new(spec, 1);
+        sim.primary.ends_with_workers = true;
+        sim.begin();
+        sim.until("the end", |sim| sim.exit.is_some());
+        assert_eq!(sim.exit, Some(code), "{command}");
+    }
+}

@@ -1,0 +1,228 @@
+//! The service manager above us, if there is one (systemd, or whoever sets NOTIFY_SOCKET): it is
+//! told how the app is, that the loop turns (WATCHDOG), and when something takes longer, as in
+//! sd_notify(3). What cannot be said is said to the log once; nobody waits for it.
+
+use std::time::Duration;
+
+use ipc::control::{AppStatus, Status};
+use systemd::notify::Notifier;
+
+use super::Drive;
+use crate::primary::time::Time;
+use crate::sys::clock;
+
+/// While something is under way, the manager's own timeouts are put off this often…
+const EXTEND_EVERY: Duration = Duration::from_secs(5);
+/// … by so much. Everything that is under way has a timeout of its own.
+const EXTEND_BY: Duration = Duration::from_secs(20);
+
+/// What the manager knows of us.
+#[derive(Debug)]
+pub(crate) struct Manager {
+    notifier: Notifier,
+    /// The loop must be heard of within twice this.
+    watchdog: Option<Duration>,
+    next_watchdog: Option<Time>,
+    next_extension: Option<Time>,
+    phase: Phase,
+    /// The last STATUS.
+    said: String,
+    /// Something happened since it was last told.
+    stale: bool,
+    failed: bool,
+}
+
+/// What the manager thinks we are doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    Serving,
+    Reloading,
+    Stopping,
+}
+
+impl Manager {
+    /// `None`: there is none. An address that cannot be used is an error text.
+    pub(super) fn above(now: Time) -> Result<Option<Self>, String> {
+        let notifier = match Notifier::from_env() {
+            Ok(Some(notifier)) => notifier,
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(format!("cannot tell the service manager anything: {error}")),
+        };
+        let watchdog = systemd::notify::watchdog(|key| std::env::var(key).ok(), std::process::id());
+        let watchdog = watchdog.map(|within| within / 2);
+        Ok(Some(Self {
+            notifier,
+            watchdog,
+            next_watchdog: watchdog.map(|_| now),
+            next_extension: None,
+            phase: Phase::Starting,
+            said: String::new(),
+            stale: true,
+            failed: false,
+        }))
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.next_watchdog.into_iter().chain(self.next_extension).min()
+    }
+
+    /// Something happened that may be worth telling.
+    pub(super) fn look_again(&mut self) {
+        self.stale = true;
+    }
+
+    /// SIGHUP came: with Type=notify-reload the manager now waits for these words.
+    pub(super) fn reload_asked(&mut self, now: Time) {
+        if self.phase == Phase::Serving {
+            self.phase = Phase::Reloading;
+            self.stale = true;
+            self.say(&reloading(now));
+        }
+    }
+
+    /// What is due by the clock.
+    fn turn(&mut self, now: Time) {
+        let mut words = String::new();
+        if self.next_watchdog.is_some_and(|at| at <= now) {
+            self.next_watchdog = self.watchdog.map(|every| now + every);
+            words.push_str("WATCHDOG=1\n");
+        }
+        if self.next_extension.is_some_and(|at| at <= now) {
+            self.next_extension = Some(now + EXTEND_EVERY);
+            words.push_str(&format!("EXTEND_TIMEOUT_USEC={}\n", EXTEND_BY.as_micros()));
+        }
+        if !words.is_empty() {
+            self.say(&words);
+        }
+    }
+
+    /// Says what is new about the app.
+    fn tell(&mut self, app: &AppStatus, now: Time) {
+        self.stale = false;
+        let next = phase(self.phase, app);
+        let mut words = String::new();
+        if next != self.phase {
+            match next {
+                Phase::Starting => {}
+                Phase::Serving => words.push_str("READY=1\n"),
+                Phase::Reloading => words.push_str(&reloading(now)),
+                Phase::Stopping => words.push_str("STOPPING=1\n"),
+            }
+            self.phase = next;
+        }
+        self.next_extension = match next {
+            Phase::Serving => None,
+            Phase::Starting | Phase::Reloading | Phase::Stopping => {
+                Some(self.next_extension.unwrap_or(now))
+            }
+        };
+        let status = status_line(app);
+        if status != self.said {
+            words.push_str(&format!("STATUS={status}\n"));
+            self.said = status;
+        }
+        if !words.is_empty() {
+            self.say(&words);
+        }
+    }
+
+    fn say(&mut self, words: &str) {
+        if let Err(error) = self.notifier.send(words)
+            && !std::mem::replace(&mut self.failed, true)
+        {
+            eprintln!("cannot tell the service manager: {error}");
+        }
+    }
+}
+
+fn reloading(now: Time) -> String {
+    format!("RELOADING=1\nMONOTONIC_USEC={}\n", now.0 / 1000)
+}
+
+fn phase(before: Phase, app: &AppStatus) -> Phase {
+    match app.status {
+        Status::Stopping => Phase::Stopping,
+        Status::Reloading => Phase::Reloading,
+        Status::Ready => Phase::Serving,
+        // Some serve: that is up, though not well. Until one does, it is not.
+        Status::Degraded | Status::Errored if before != Phase::Starting || app.ready > 0 => {
+            Phase::Serving
+        }
+        // Stopped by request while the primary stays: still a service that answers commands.
+        Status::Stopped if before != Phase::Starting => Phase::Serving,
+        Status::Starting if before == Phase::Serving => Phase::Serving,
+        Status::Starting | Status::Degraded | Status::Errored | Status::Stopped | Status::Lost => {
+            before
+        }
+    }
+}
+
+/// `2/2 workers ready, generation 3; last reload: …`
+fn status_line(app: &AppStatus) -> String {
+    let AppStatus { ready, wanted, generation, .. } = app;
+    let mut line = format!("{ready}/{wanted} workers ready, generation {generation}");
+    if let Some(reason) = &app.reason {
+        line.push_str(&format!("; {reason}"));
+    }
+    if let Some(last) = &app.last_reload {
+        line.push_str(&format!("; last reload: {last}"));
+    }
+    line.replace('\n', " ")
+}
+
+impl Drive {
+    /// Tells the service manager what it does not know, where there is one.
+    pub(super) fn tell_manager(&mut self) {
+        let Some(manager) = &mut self.manager else { return };
+        let now = clock::now();
+        if manager.stale {
+            manager.tell(&self.core.status(now), now);
+        }
+        manager.turn(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use config::spec::AppSpec;
+
+    use super::*;
+
+    fn app(status: Status, ready: u16) -> AppStatus {
+        let spec = AppSpec::new("web", vec!["true".into()], "/".into());
+        let core = crate::primary::Primary::new(std::sync::Arc::new(spec), 1);
+        AppStatus { status, ready, ..core.status(Time(0)) }
+    }
+
+    #[test]
+    fn an_app_is_up_when_it_serves_and_stays_up_whatever_happens_to_its_workers() {
+        use Phase::{Reloading, Serving, Starting, Stopping};
+        for (before, status, ready, after) in [
+            (Starting, Status::Starting, 0, Starting),
+            (Starting, Status::Errored, 0, Starting),
+            (Starting, Status::Degraded, 0, Starting),
+            (Starting, Status::Degraded, 1, Serving),
+            (Starting, Status::Ready, 2, Serving),
+            (Serving, Status::Degraded, 0, Serving),
+            (Serving, Status::Reloading, 2, Reloading),
+            (Reloading, Status::Ready, 2, Serving),
+            (Reloading, Status::Degraded, 1, Serving),
+            (Serving, Status::Stopping, 2, Stopping),
+            (Serving, Status::Stopped, 0, Serving),
+        ] {
+            assert_eq!(phase(before, &app(status, ready)), after, "{before:?}, {status:?} {ready}");
+        }
+    }
+
+    #[test]
+    fn the_status_is_one_line() {
+        let mut one = app(Status::Degraded, 1);
+        one.reason = Some("slot 1: exit code 1\nsecond line".to_owned());
+        one.last_reload = Some("done".to_owned());
+        assert_eq!(
+            status_line(&one),
+            "1/1 workers ready, generation 1; slot 1: exit code 1 second line; last reload: done"
+        );
+    }
+}
