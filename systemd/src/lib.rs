@@ -2,6 +2,8 @@
 //!
 //! [`listen`]: listening sockets handed to a process that is started, as in sd_listen_fds(3).
 //! [`notify`]: what a service says about itself, as in sd_notify(3).
+//! [`unit`]: the unit files.
 
 pub mod listen;
 pub mod notify;
+pub mod unit;

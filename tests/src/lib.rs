@@ -9,6 +9,7 @@
 //! - `client`, `http`: the strict load client;
 //! - `census`: which slot answered;
 //! - `npm`: Node programs with packages;
+//! - `machine`: one that runs systemd;
 //! - `fixtures`, `stage`: the servers, and the world-readable place they are put in;
 //! - `port`, `process`, `wait`, `alone`: small things.
 
@@ -19,6 +20,7 @@ pub mod control;
 pub mod fixtures;
 pub mod home;
 pub mod http;
+pub mod machine;
 pub mod npm;
 pub mod port;
 pub mod process;
@@ -29,6 +31,7 @@ pub mod wait;
 pub use alone::alone;
 pub use client::{Load, Mode, Tally};
 pub use home::Home;
+pub use machine::Machine;
 pub use port::Port;
 pub use wait::wait_until;
 

@@ -11,8 +11,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use config::spec::{AddressPattern, Balance, Engine, Instances, ListenSpec, ReadyRule, RestartOn};
 
+use super::send::SendArgs;
 use super::times::TimeOptions;
-use super::values::{instances, json, listen, pattern};
+use super::unit::{StartupArgs, UnitArgs};
+use super::values::{instances, listen, pattern};
 use words::{BALANCES, ENGINES, READY_RULES, RESTARTS, signal, words};
 
 const AFTER: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration wrong, 3 no such app, \
@@ -65,6 +67,12 @@ pub(crate) enum Verb {
     Init(InitArgs),
     /// Run a small built-in server on all cores, to try things on.
     Demo(DemoArgs),
+    /// Print the systemd unit of an app.
+    Unit(UnitArgs),
+    /// Make apps systemd services that start with the machine.
+    Startup(StartupArgs),
+    /// Take that back.
+    Unstartup(StartupArgs),
     /// Print the completions for a shell.
     Completions(CompletionsArgs),
     /// Write the man pages into a folder.
@@ -112,6 +120,15 @@ pub(crate) struct StartArgs {
     /// Stay in the foreground and print what the workers write.
     #[arg(long, conflicts_with_all = ["no_wait", "timeout", "json"])]
     pub(crate) foreground: bool,
+    /// Run, in the foreground, what "startup" wrote down.
+    #[arg(
+        long,
+        value_name = "FILE",
+        hide = true,
+        requires = "foreground",
+        conflicts_with = "target"
+    )]
+    pub(crate) spec: Option<PathBuf>,
     // Before the options of the app, whose heading holds for all that follow.
     #[command(flatten)]
     pub(crate) waiting: Waiting,
@@ -251,22 +268,6 @@ pub(crate) struct EnvArgs {
     #[arg(long)]
     pub(crate) show: bool,
     /// Print an object as JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct SendArgs {
-    /// The app.
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
-    /// The message.
-    #[arg(value_name = "JSON", value_parser = json)]
-    pub(crate) message: serde_json::Value,
-    /// Only to this slot.
-    #[arg(long, value_name = "N")]
-    pub(crate) slot: Option<u16>,
-    /// Print the result as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }

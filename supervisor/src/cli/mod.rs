@@ -37,6 +37,7 @@ mod survey;
 mod table;
 mod targets;
 mod times;
+mod unit;
 mod values;
 
 use std::process::ExitCode;
@@ -107,6 +108,9 @@ fn run_on_apps(verb: Verb, session: &mut Session) -> Result<Exit, Failure> {
         Verb::Logs(args) => logs::run(&args, session),
         Verb::Events(args) => events::run(&args, session),
         Verb::Demo(args) => demo::run(&args, session),
+        Verb::Unit(args) => unit::print(&args, session),
+        Verb::Startup(args) => unit::startup(&args, session),
+        Verb::Unstartup(args) => unit::unstartup(&args, session),
         Verb::Primary(args) => primary::run(&args, session),
         Verb::Check(_)
         | Verb::Init(_)

@@ -13,12 +13,15 @@ use super::plan::{Plan, here, plan};
 use super::say::Progress;
 use super::survey::{self, Seen};
 use super::targets::{Said, Targets, finish, show};
-use super::{Session, launch, say};
+use super::{Session, launch, say, unit};
 
 /// How long a primary that has said it is done may take to be gone.
 const GONE: Duration = Duration::from_secs(5);
 
 pub(super) fn run(args: StartArgs, session: &mut Session) -> Result<Exit, Failure> {
+    if let Some(file) = &args.spec {
+        return in_foreground(unit::read_spec(file)?, session);
+    }
     let known = session.home.apps()?;
     match plan(&args, &here()?, &known)? {
         Plan::Revive(names) => {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use ipc::control::{AppStatus, Status};
+use ipc::control::{AppStatus, Status, WorkerStatus};
 use systemd::notify::Notifier;
 
 use super::Drive;
@@ -145,10 +145,9 @@ fn phase(before: Phase, app: &AppStatus) -> Phase {
         Status::Stopping => Phase::Stopping,
         Status::Reloading => Phase::Reloading,
         Status::Ready => Phase::Serving,
-        // Some serve: that is up, though not well. Until one does, it is not.
-        Status::Degraded | Status::Errored if before != Phase::Starting || app.ready > 0 => {
-            Phase::Serving
-        }
+        Status::Degraded | Status::Errored if before != Phase::Starting => Phase::Serving,
+        // Some serve and no more will for now: that is up, though not well.
+        Status::Degraded if app.ready > 0 && !app.workers.iter().any(is_coming) => Phase::Serving,
         // Stopped by request while the primary stays: still a service that answers commands.
         Status::Stopped if before != Phase::Starting => Phase::Serving,
         Status::Starting if before == Phase::Serving => Phase::Serving,
@@ -156,6 +155,10 @@ fn phase(before: Phase, app: &AppStatus) -> Phase {
             before
         }
     }
+}
+
+fn is_coming(worker: &WorkerStatus) -> bool {
+    matches!(worker.state.as_str(), "spawning" | "starting" | "waiting")
 }
 
 /// `2/2 workers ready, generation 3; last reload: …`

@@ -1,0 +1,153 @@
+//! Unit files: what systemd needs to know to run an app, as in systemd.service(5).
+//!
+//! The texts are those of `systemd/units/`; here they are filled in. Nothing is written to disk and
+//! nothing is run.
+
+/// The unit of one app, with blanks.
+const APP: &str = include_str!("../units/app.service");
+/// The template unit for apps in `/etc/supervisor`.
+const TEMPLATE: &str = include_str!("../units/supervisor@.service");
+/// What system services are kept from.
+const HARDENING: &str = include_str!("../units/hardening.conf");
+
+/// One app as a service.
+#[derive(Debug, Clone)]
+pub struct Unit<'a> {
+    /// The app's name.
+    pub name: &'a str,
+    /// What starts it in the foreground: an absolute path and arguments.
+    pub start: &'a [String],
+    /// What reloads it.
+    pub reload: &'a [String],
+    /// Variables for it.
+    pub environment: &'a [(String, String)],
+    /// The longest that stopping it takes, in seconds.
+    pub stop_seconds: u64,
+    /// It runs in somebody's own session manager, which can take nothing away from it.
+    pub of_user: bool,
+}
+
+impl Unit<'_> {
+    /// The name of the unit's file.
+    pub fn file_name(app: &str) -> String {
+        format!("supervisor-{app}.service")
+    }
+
+    /// The text of the unit's file.
+    pub fn text(&self) -> String {
+        let environment: Vec<String> = self
+            .environment
+            .iter()
+            .map(|(key, value)| format!("Environment={}", quoted(&format!("{key}={value}"), false)))
+            .collect();
+        let (hardening, target) = match self.of_user {
+            true => ("NoNewPrivileges=yes\n", "default.target"),
+            false => (HARDENING, "multi-user.target"),
+        };
+        APP.replace("@NAME@", self.name)
+            .replace("@START@", &line(self.start))
+            .replace("@RELOAD@", &line(self.reload))
+            .replace(
+                "@ENVIRONMENT@\n",
+                &environment.iter().map(|e| format!("{e}\n")).collect::<String>(),
+            )
+            .replace("@STOP_SECONDS@", &self.stop_seconds.to_string())
+            .replace("@HARDENING@\n", hardening)
+            .replace("@TARGET@", target)
+    }
+}
+
+/// The text of `supervisor@.service`, for the program at this absolute path.
+pub fn template(program: &str) -> String {
+    TEMPLATE.replace("/usr/bin/supervisor", program).replace("@HARDENING@\n", HARDENING)
+}
+
+/// A command line.
+fn line(arguments: &[String]) -> String {
+    let quoted: Vec<String> = arguments.iter().map(|argument| quoted(argument, true)).collect();
+    quoted.join(" ")
+}
+
+/// One word, as systemd.syntax(7) and "COMMAND LINES" of systemd.service(5) want it. `command`: in
+/// a command line, where variables are replaced as well.
+fn quoted(word: &str, command: bool) -> String {
+    let mut text = String::with_capacity(word.len() + 2);
+    for c in word.chars() {
+        match c {
+            '%' => text.push_str("%%"),
+            '$' if command => text.push_str("$$"),
+            '"' | '\\' => text.extend(['\\', c]),
+            '\n' => text.push_str("\\n"),
+            '\t' => text.push_str("\\t"),
+            c => text.push(c),
+        }
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
+    if !word.is_empty() && text.chars().all(plain) { text } else { format!("\"{text}\"") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(all: &[&str]) -> Vec<String> {
+        all.iter().map(|&word| word.to_owned()).collect()
+    }
+
+    #[test]
+    fn a_unit_is_filled_in() {
+        let start = words(&["/opt/my tools/supervisor", "start", "--foreground", "/srv/100%.toml"]);
+        let environment = [("PATH".to_owned(), "/bin:/opt/my \"tools\"".to_owned())];
+        let reload = words(&["/usr/bin/supervisor", "reload", "web"]);
+        let unit = Unit {
+            name: "web",
+            start: &start,
+            reload: &reload,
+            environment: &environment,
+            stop_seconds: 25,
+            of_user: false,
+        };
+        let text = unit.text();
+        for expected in [
+            "\nExecStart=\"/opt/my tools/supervisor\" start --foreground /srv/100%%.toml\n",
+            "\nExecReload=/usr/bin/supervisor reload web\n",
+            "\nEnvironment=\"PATH=/bin:/opt/my \\\"tools\\\"\"\n",
+            "\nTimeoutStopSec=25\n",
+            "\nCapabilityBoundingSet=",
+            "\nWantedBy=multi-user.target\n",
+        ] {
+            assert!(text.contains(expected), "{expected:?} in\n{text}");
+        }
+        assert!(!text.contains('@') || !text.contains("@N"), "{text}");
+        let of_user = Unit { of_user: true, ..unit }.text();
+        assert!(of_user.contains("\nWantedBy=default.target\n") && !of_user.contains("Capability"));
+    }
+
+    #[test]
+    fn nothing_is_left_blank() {
+        let unit = Unit {
+            name: "x",
+            start: &words(&["/s"]),
+            reload: &words(&["/r"]),
+            environment: &[],
+            stop_seconds: 1,
+            of_user: false,
+        };
+        for text in [unit.text(), template("/usr/local/bin/supervisor")] {
+            let blank = text.split('@').skip(1).step_by(2).find(|word| {
+                !word.is_empty() && word.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+            });
+            assert_eq!(blank, None, "{text}");
+        }
+        assert!(template("/usr/local/bin/supervisor").contains("ExecStart=/usr/local/bin/sup"));
+    }
+
+    #[test]
+    fn words_survive_systemd() {
+        assert_eq!(quoted("a b", true), "\"a b\"");
+        assert_eq!(quoted("", true), "\"\"");
+        assert_eq!(quoted("$HOME;%i", true), "\"$$HOME;%%i\"");
+        assert_eq!(quoted("K=$HOME", false), "\"K=$HOME\"");
+        assert_eq!(quoted("a\\b\"c\nd", true), "\"a\\\\b\\\"c\\nd\"");
+    }
+}

@@ -1,0 +1,193 @@
+//! Apps as services of a real systemd, which runs as PID 1 of namespaces of its own.
+
+use std::fs;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tests::{Home, Load, Machine, Port, fixtures, wait_until};
+
+const SOON: Duration = Duration::from_secs(60);
+const UNIT: &str = "supervisor-web.service";
+
+/// A machine with a configuration file for two workers.
+fn machine(home: &Home, port: &Port, more: &str) -> Option<Machine> {
+    let program = fixtures::pid_server(port)?;
+    let machine = Machine::boot(home)?;
+    let command = serde_json::to_string(&program).expect("strings");
+    let text = format!(
+        "name = \"web\"\ncommand = {command}\ninstances = 2\nmin_uptime = \"300ms\"\n{more}\n"
+    );
+    machine.write("/etc/supervisor/web.toml", &text);
+    Some(machine)
+}
+
+/// The same, as a service that runs.
+fn service(home: &Home, port: &Port, more: &str) -> Option<Machine> {
+    let machine = machine(home, port, more)?;
+    machine.supervisor(&["startup", "/etc/supervisor/web.toml", "--now"]).ok();
+    assert_eq!(machine.property(UNIT, "ActiveState"), "active");
+    Some(machine)
+}
+
+/// Waits until the status that systemd shows says this.
+fn status(machine: &Machine, wanted: &str) -> String {
+    wait_until(wanted, SOON, || {
+        let text = machine.property(UNIT, "StatusText");
+        text.contains(wanted).then_some(text)
+    })
+}
+
+#[test]
+fn start_reload_under_load_and_stop() {
+    let _alone = tests::alone();
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(machine) = service(&home, &port, "") else { return };
+    let started = status(&machine, "2/2 workers ready, generation 1");
+    assert!(!started.contains("note"), "{started}");
+    let app = machine.supervisor(&["describe", "web", "--json"]).ok().json();
+    // All of this under the unit's hardening: interception, and the steering program.
+    assert_eq!(app[0]["workers"][1]["contract"][0], "intercept", "{app:#}");
+    assert_eq!(app[0]["listeners"][0]["balance"], "round-robin", "{app:#}");
+    assert_eq!(app[0]["notes"], serde_json::json!([]), "{app:#}");
+
+    let load = Load::new(port.v4()).start();
+    load.warm(100);
+    for generation in 2..=4 {
+        machine.run(&["systemctl", "reload", UNIT]).ok();
+        status(&machine, &format!("2/2 workers ready, generation {generation}"));
+        load.warm(load.so_far().ok + 100);
+    }
+    load.stop().nothing_lost("systemctl reload, three times");
+    assert_eq!(machine.property(UNIT, "NRestarts"), "0");
+
+    let stopped = machine.run(&["systemctl", "stop", UNIT]).ok();
+    assert!(stopped.took < Duration::from_secs(15), "{stopped:#?}");
+    assert_eq!(machine.property(UNIT, "Result"), "success");
+    assert_eq!(machine.property(UNIT, "ActiveState"), "inactive");
+    machine.supervisor(&["unstartup", "web"]).ok();
+    assert_eq!(machine.property(UNIT, "LoadState"), "not-found");
+}
+
+#[test]
+fn a_bad_deploy_fails_the_reload_and_nothing_else() {
+    let _alone = tests::alone();
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(machine) = service(&home, &port, "") else { return };
+    let load = Load::new(port.v4()).start();
+    load.warm(100);
+    let config = fs::read_to_string(home.path().join("machine/text")).expect("the configuration");
+    machine.write("/etc/supervisor/web.toml", &config.replace("pid_server.py", "exits.py"));
+    machine.run(&["systemctl", "reload", UNIT]).code(1);
+    let said = status(&machine, "rolled back");
+    assert!(said.contains("generation 1") && said.contains("exit code 1"), "{said}");
+    assert_eq!(machine.property(UNIT, "ActiveState"), "active");
+    load.warm(load.so_far().ok + 100);
+    load.stop().nothing_lost("a bad deploy");
+
+    machine.write("/etc/supervisor/web.toml", &config);
+    machine.run(&["systemctl", "reload", UNIT]).ok();
+}
+
+/// Whoever dies or hangs is started again, without anybody's doing.
+#[test]
+fn the_supervisor_is_killed_and_hangs() {
+    let _alone = tests::alone();
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(machine) = service(&home, &port, "") else { return };
+    for (signal, restarts) in [(Signal::SIGKILL, "1"), (Signal::SIGSTOP, "2")] {
+        let before = machine.property(UNIT, "MainPID");
+        machine.run(&["kill", "-s", signal.as_str(), &before]).ok();
+        wait_until("systemd to start it again", SOON, || {
+            let again = machine.property(UNIT, "NRestarts") == restarts
+                && machine.property(UNIT, "SubState") == "running";
+            again.then_some(())
+        });
+        assert_ne!(machine.property(UNIT, "MainPID"), before, "{signal}");
+        status(&machine, "2/2 workers ready");
+        let mut load = Load::new(port.v4());
+        load.requests = 100;
+        load.run().nothing_lost(&format!("after {signal}"));
+    }
+}
+
+#[test]
+fn it_starts_with_the_machine() {
+    let _alone = tests::alone();
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(mut machine) = machine(&home, &port, "") else { return };
+    // One from a file, and one from a command line, which is written down.
+    let other = Port::new();
+    let Some(program) = fixtures::pid_server(&other) else { return };
+    let words: Vec<&str> = program.iter().map(String::as_str).collect();
+    let options = ["start", "--name", "api", "--env", "TOKEN=secret", "-i", "2", "--"];
+    machine.supervisor(&[&options, words.as_slice()].concat()).ok();
+    machine.supervisor(&["startup", "api", "--now"]).code(1).says(&["runs already"]);
+    machine.supervisor(&["startup", "api", "/etc/supervisor/web.toml"]).ok();
+    let mode = machine.run(&["stat", "-c", "%a", "/etc/supervisor/api.json"]).ok();
+    assert_eq!(mode.stdout.trim(), "600", "it has the values of the environment");
+    let unit = machine.supervisor(&["unit", "api"]).ok().stdout;
+    assert!(!unit.contains("secret"), "{unit}");
+
+    if !machine.keeps_files() {
+        eprintln!("SKIPPED: this file system cannot keep a machine's files over a reboot");
+        return;
+    }
+    machine.reboot();
+    for (name, port) in [("web", &port), ("api", &other)] {
+        let unit = format!("supervisor-{name}.service");
+        wait_until("the app to be up", SOON, || {
+            (machine.property(&unit, "ActiveState") == "active").then_some(())
+        });
+        let mut load = Load::new(port.v4());
+        load.requests = 100;
+        let tally = load.run().nothing_lost(&format!("{name} after a reboot"));
+        assert_eq!(tally.by_pid.len(), 2, "{tally}");
+    }
+}
+
+#[test]
+fn a_start_that_fails_fails_the_service() {
+    let _alone = tests::alone();
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(machine) = machine(&home, &port, "") else { return };
+    machine.write(
+        "/etc/supervisor/bad.toml",
+        "name = \"bad\"\ncommand = [\"sh\", \"-c\", \"echo no database >&2; exit 3\"]\n",
+    );
+    machine.supervisor(&["startup", "/etc/supervisor/bad.toml"]).ok();
+    machine.run(&["systemctl", "start", "supervisor-bad.service"]).code(1);
+    let journal = machine.run(&["journalctl", "--no-pager", "-u", "supervisor-bad.service"]).ok();
+    assert!(journal.stdout.contains("no database"), "{}", journal.stdout);
+}
+
+/// The units are what systemd itself takes for right, and keep what they need not have away.
+#[test]
+fn the_units_are_well_written() {
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(command) = fixtures::pid_server(&port) else { return };
+    if fixtures::need("systemd-analyze").is_none() {
+        return;
+    }
+    let config = home.config("web", &command, "");
+    // Its path is in the unit, and must be a program that everybody may run.
+    let program = tests::stage::program(home.built());
+    let unit = |arguments: &[&str], name: &str| {
+        let mut run = home.command_of(&program);
+        let printed =
+            tests::run::spawn(run.arg("unit").args(arguments), home.path()).end(SOON).ok();
+        home.write(name, &printed.stdout).display().to_string()
+    };
+    let app = unit(&[&config], UNIT);
+    let template = unit(&["--template"], "supervisor@.service");
+    for file in [&app, &template] {
+        let mut verify = home.command_of("systemd-analyze");
+        let done = tests::run::spawn(verify.args(["verify", file]), home.path()).end(SOON).ok();
+        let complaints: Vec<&str> =
+            done.stderr.lines().filter(|line| line.contains("supervisor")).collect();
+        assert!(complaints.is_empty(), "{complaints:#?}");
+    }
+    let mut security = home.command_of("systemd-analyze");
+    security.args(["security", "--offline=true", "--no-pager", "--threshold=40", &app]);
+    let score = tests::run::spawn(&mut security, home.path()).end(SOON).ok();
+    println!("{}", score.stdout.lines().last().unwrap_or_default());
+}
