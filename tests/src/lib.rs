@@ -9,6 +9,7 @@
 //! - `client`, `http`: the strict load client;
 //! - `census`: which slot answered;
 //! - `npm`: Node programs with packages;
+//! - `decoders`: every decoder, ready for a fuzzer;
 //! - `fixtures`, `stage`: the servers, and the world-readable place they are put in;
 //! - `port`, `process`, `wait`, `alone`: small things.
 
@@ -16,6 +17,7 @@ pub mod alone;
 pub mod census;
 pub mod client;
 pub mod control;
+pub mod decoders;
 pub mod fixtures;
 pub mod home;
 pub mod http;
