@@ -26,6 +26,11 @@ pub(crate) const CHANNEL_READ: usize = 64 * 1024;
 pub(crate) const ACCEPTS_PER_TURN: usize = 64;
 /// Connections on their way to one worker, which it has not taken yet.
 pub(crate) const HAND_OFFS_PER_WORKER: usize = 64;
+/// Clients of a slot that takes nothing now, who wait in the primary while others are served
+/// (`balance = sticky`, primary engine). With more of them it stops accepting.
+pub(crate) const WAITING_FOR_THEIR_SLOT: usize = 64;
+/// Notes that are kept: things said once and shown in the status.
+pub(crate) const NOTES: usize = 64;
 /// Connections of a draining worker that are remembered between two looks.
 pub(crate) const WATCHED_CONNECTIONS: usize = 65_536;
 /// The least accept queue a listening socket gets, whatever the program asked for: while a worker

@@ -44,6 +44,7 @@ use self::observe::Table;
 use self::record::Recorder;
 use self::source::Source;
 use crate::home::Home;
+use crate::limits::NOTES;
 use crate::link::node::HandOffId;
 use crate::primary::Primary;
 use crate::primary::action::Action;
@@ -180,9 +181,10 @@ impl Drive {
         });
     }
 
-    /// As `warn`, but only the first time, and shown in the status from then on.
+    /// As `warn`, but only the first time, and shown in the status from then on. Beyond the bound
+    /// (a worker may say ever new nonsense) nothing is kept, nor said.
     fn note(&mut self, message: String) {
-        if self.notes.insert(message.clone()) {
+        if self.notes.len() < NOTES && self.notes.insert(message.clone()) {
             self.warn(message);
         }
     }

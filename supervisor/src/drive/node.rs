@@ -18,6 +18,7 @@ use crate::limits::{CALLS_PER_TURN, CHANNEL_READ};
 use crate::link::node::{NodeLink, Word};
 use crate::primary::event::{Cue, Notification};
 use crate::primary::ids::{ListenerId, SocketId, WorkerId};
+use crate::primary::time::Time;
 use crate::sys::channel::{self, Received};
 use crate::sys::clock;
 
@@ -31,6 +32,8 @@ pub(crate) struct NodeChannel {
     pub(crate) link: NodeLink,
     /// Its servers, by Node's key.
     pub(crate) servers: BTreeMap<String, (ListenerId, SocketId)>,
+    /// It has refused a connection, and is offered none until then.
+    pub(crate) rests: Option<Time>,
     /// The poller waits for room to write.
     waits_for_room: bool,
 }
@@ -44,6 +47,7 @@ impl NodeChannel {
             stream: ours,
             link: NodeLink::default(),
             servers: BTreeMap::new(),
+            rests: None,
             waits_for_room: false,
         };
         Ok((channel, theirs.into()))
@@ -181,7 +185,7 @@ impl Drive {
                 self.cue(worker, Cue::Notified(Notification::Ready));
             }
             Word::Accepted { id } => self.hand_off_done(worker, id),
-            Word::Refused { id, fd } => self.hand_off_refused(id, fd),
+            Word::Refused { id, fd } => self.hand_off_refused(worker, id, fd),
             Word::Message(message) => self.tell_subscribers(worker, &message),
             Word::Handle { kind, message, fd } => {
                 drop(fd);
