@@ -99,6 +99,7 @@ impl Drive {
                     let entry =
                         HandOff { listener: id, peer: arrival.peer, given: now, since: now };
                     self.hand_offs.insert(hand_off, (worker, entry));
+                    self.slow_due.get_or_insert(now + SLOW_TO_TAKE);
                     self.write_channel(worker);
                     return true;
                 }
@@ -282,8 +283,7 @@ impl Drive {
 
     /// When accepting is to be tried again, or slow workers looked for.
     pub(super) fn hand_over_deadline(&self) -> Option<Time> {
-        let oldest = self.hand_offs.values().map(|(_, hand_off)| hand_off.since).min();
-        oldest.map(|since| since + SLOW_TO_TAKE).into_iter().chain(self.accept_again).min()
+        self.slow_due.into_iter().chain(self.accept_again).min()
     }
 
     /// What is due at that deadline.
@@ -292,6 +292,9 @@ impl Drive {
             self.accept_again = None;
             let all: Vec<ListenerId> = self.listeners.iter().map(|open| open.id).collect();
             all.into_iter().for_each(|id| self.resume(id));
+        }
+        if self.slow_due.is_none_or(|due| now < due) {
+            return;
         }
         let mut slow = BTreeSet::new();
         for (worker, hand_off) in self.hand_offs.values_mut() {
@@ -303,6 +306,8 @@ impl Drive {
         for worker in slow {
             self.report_slow(worker);
         }
+        let oldest = self.hand_offs.values().map(|(_, hand_off)| hand_off.since).min();
+        self.slow_due = oldest.map(|since| since + SLOW_TO_TAKE);
     }
 
     fn report_slow(&mut self, worker: WorkerId) {

@@ -65,6 +65,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Drive {
     core: Primary,
+    /// When the core is to be asked again, if nothing happens before.
+    core_due: Option<Time>,
     poller: Poller,
     signals: Signals,
     inbox: VecDeque<Event>,
@@ -83,6 +85,10 @@ pub(crate) struct Drive {
     /// Connections on their way to workers.
     hand_offs: BTreeMap<HandOffId, (WorkerId, HandOff)>,
     next_hand_off: u64,
+    /// When slow workers are looked for.
+    slow_due: Option<Time>,
+    /// For what workers' channels hold.
+    channel_bytes: Vec<u8>,
     /// When the kernel was last asked how many connections each worker holds.
     held_counted: Option<Time>,
     /// When accepting is tried again after it failed.
@@ -109,12 +115,17 @@ impl Drive {
             }
             self.look_for_groups();
             self.look_after_hand_overs(clock::now());
-            let actions = self.step();
+            self.report_dropped_lines();
             self.table = None;
+            // Connections that are handed over are none of the core's business.
+            if self.inbox.is_empty() && self.core_due.is_none_or(|due| clock::now() < due) {
+                continue;
+            }
+            let actions = self.step();
+            self.core_due = self.core.deadline();
             for action in actions {
                 self.perform(action);
             }
-            self.report_dropped_lines();
             self.keep_record();
             if let Some(code) = self.exit {
                 return Ok(code);
@@ -139,7 +150,7 @@ impl Drive {
             return Some(Duration::ZERO);
         }
         let now = clock::now();
-        let deadlines = self.core.deadline().into_iter().chain(self.hand_over_deadline());
+        let deadlines = self.core_due.into_iter().chain(self.hand_over_deadline());
         let deadline = deadlines.min().map(|deadline| deadline.since(now));
         let linger = (!self.lingering.is_empty()).then_some(LINGER_LOOK);
         deadline.into_iter().chain(linger).min()

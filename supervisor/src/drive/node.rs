@@ -14,7 +14,6 @@ use serde_json::Value;
 
 use super::Drive;
 use super::source::Source;
-use crate::limits::{CALLS_PER_TURN, CHANNEL_READ};
 use crate::link::node::{NodeLink, Word};
 use crate::primary::event::{Cue, Notification};
 use crate::primary::ids::{ListenerId, SocketId, WorkerId};
@@ -88,32 +87,42 @@ impl Drive {
     /// Bytes on a worker's channel, or room for some.
     pub(super) fn take_channel(&mut self, worker: WorkerId, readable: bool) {
         if readable {
-            self.read_channel(worker, CALLS_PER_TURN);
+            // What is left makes it readable again.
+            self.read_channel(worker, 1);
         }
         self.write_channel(worker);
     }
 
     /// Reads at most so many times.
     pub(super) fn read_channel(&mut self, worker: WorkerId, times: usize) {
-        let mut bytes = vec![0; CHANNEL_READ];
+        let mut bytes = std::mem::take(&mut self.channel_bytes);
         for _ in 0..times {
-            let Some(node) = self.node(worker) else { return };
-            let received = channel::receive(node.stream.as_fd(), &mut bytes);
-            let (count, fds) = match received {
-                Ok(Received::Some(count, fds)) => (count, fds),
-                Ok(Received::Nothing) => return,
-                Ok(Received::End) => return self.close_channel(worker, None),
-                Err(error) => return self.close_channel(worker, Some(error.to_string())),
-            };
-            let mut words = Vec::new();
-            let taken = node.link.take(&bytes[..count], fds, &mut words);
-            for word in words {
-                self.take_word(worker, word);
-            }
-            if let Err(error) = taken {
-                return self.close_channel(worker, Some(error.to_string()));
+            if !self.read_channel_once(worker, &mut bytes) {
+                break;
             }
         }
+        self.channel_bytes = bytes;
+    }
+
+    /// Reads once; false: there is nothing more to come now.
+    fn read_channel_once(&mut self, worker: WorkerId, bytes: &mut [u8]) -> bool {
+        let Some(node) = self.node(worker) else { return false };
+        let why = match channel::receive(node.stream.as_fd(), bytes) {
+            Ok(Received::Some(count, fds)) => {
+                let mut words = Vec::new();
+                let taken = node.link.take(&bytes[..count], fds, &mut words);
+                for word in words {
+                    self.take_word(worker, word);
+                }
+                let Err(error) = taken else { return true };
+                Some(error.to_string())
+            }
+            Ok(Received::Nothing) => return false,
+            Ok(Received::End) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        self.close_channel(worker, why);
+        false
     }
 
     pub(super) fn node(&mut self, worker: WorkerId) -> Option<&mut NodeChannel> {

@@ -16,6 +16,7 @@ use super::record::Recorder;
 use super::source::Source;
 use super::{Drive, LAST_WORDS};
 use crate::home::Home;
+use crate::limits::CHANNEL_READ;
 use crate::primary::Primary;
 use crate::sys::poller::Poller;
 use crate::sys::procfs::Sampler;
@@ -135,6 +136,7 @@ fn prepare(
     let (logs, opened) = Logs::open(out, err, echo);
     let mut drive = Drive {
         core: Primary::new(Arc::new(spec), random::number()),
+        core_due: None,
         poller,
         signals,
         inbox: VecDeque::new(),
@@ -151,6 +153,8 @@ fn prepare(
         node_places: BTreeMap::new(),
         hand_offs: BTreeMap::new(),
         next_hand_off: 0,
+        slow_due: None,
+        channel_bytes: vec![0; CHANNEL_READ],
         held_counted: None,
         accept_again: None,
         lingering: BTreeSet::new(),
