@@ -347,7 +347,7 @@ pub struct WorkerStatus {
     /// Connections it has accepted, where somebody counts them.
     #[serde(default)]
     pub accepted: Option<u64>,
-    /// Connections waiting in its accept queues.
+    /// Connections waiting in its accept queues, and those handed to it that it has not taken.
     #[serde(default)]
     pub backlog: Option<u32>,
     /// How the last worker of this slot ended: `exit 1`, `signal SIGKILL`.

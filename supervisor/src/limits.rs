@@ -31,6 +31,11 @@ pub(crate) const HEADERS_AWAITED: usize = 256;
 /// Bytes of a connection that are looked at for it. Those of version 1 are at most 107; what
 /// proxies add to version 2 fits easily.
 pub(crate) const HEADER_BYTES: usize = 2048;
+/// Clients of a slot that takes nothing now, who wait in the primary while others are served
+/// (`balance = sticky`, primary engine). With more of them it stops accepting.
+pub(crate) const WAITING_FOR_THEIR_SLOT: usize = 64;
+/// Notes that are kept: things said once and shown in the status.
+pub(crate) const NOTES: usize = 64;
 /// Connections of a draining worker that are remembered between two looks.
 pub(crate) const WATCHED_CONNECTIONS: usize = 65_536;
 /// The least accept queue a listening socket gets, whatever the program asked for: while a worker

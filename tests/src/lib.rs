@@ -10,6 +10,7 @@
 //! - `census`: which slot answered;
 //! - `npm`: Node programs with packages;
 //! - `machine`: one that runs systemd;
+//! - `decoders`: every decoder, ready for a fuzzer;
 //! - `fixtures`, `stage`: the servers, and the world-readable place they are put in;
 //! - `port`, `process`, `wait`, `alone`: small things.
 
@@ -17,6 +18,7 @@ pub mod alone;
 pub mod census;
 pub mod client;
 pub mod control;
+pub mod decoders;
 pub mod fixtures;
 pub mod home;
 pub mod http;

@@ -125,6 +125,9 @@ pub enum HandleKind {
 /// One line, its newline taken off.
 pub(super) fn read(line: &[u8]) -> Result<FromWorker, NodeError> {
     let text = std::str::from_utf8(line).map_err(|_| NodeError::NotUtf8)?.trim();
+    if let Some(answer) = answer(text) {
+        return Ok(answer);
+    }
     let Some(cmd) = command(text) else {
         serde_json::from_str::<IgnoredAny>(text).map_err(NodeError::NotJson)?;
         return Ok(FromWorker::User(UserMessage(text.into())));
@@ -134,6 +137,34 @@ pub(super) fn read(line: &[u8]) -> Result<FromWorker, NodeError> {
         return Err(NodeError::Misshapen { what: "protocol", why });
     }
     read_internal(&cmd, shaped("protocol", text.parse())?)
+}
+
+/// The two lines that come with every connection, without detours. Whatever is written otherwise
+/// goes the long way, to the same end.
+fn answer(text: &str) -> Option<FromWorker> {
+    /// Those of Node have less than 80 bytes.
+    const SHORT: usize = 200;
+    #[derive(Deserialize)]
+    struct Answer<'a> {
+        cmd: &'a str,
+        ack: u64,
+        #[serde(default)]
+        accepted: Option<bool>,
+        #[serde(rename = "act", default)]
+        _act: Option<&'a str>,
+        #[serde(rename = "seq", default)]
+        _seq: Option<u64>,
+        #[serde(rename = "key", default)]
+        _key: Option<&'a str>,
+    }
+    if text == r#"{"cmd":"NODE_HANDLE_ACK"}"# {
+        return Some(FromWorker::HandleAck);
+    }
+    if text.len() > SHORT || !text.contains(r#""ack":"#) {
+        return None;
+    }
+    let Answer { cmd, ack, accepted, .. } = serde_json::from_str(text).ok()?;
+    (cmd == "NODE_CLUSTER").then(|| FromWorker::Ack { ack, accepted: accepted.unwrap_or(false) })
 }
 
 fn read_internal(cmd: &str, value: Value) -> Result<FromWorker, NodeError> {

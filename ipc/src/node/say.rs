@@ -61,6 +61,9 @@ impl From<SocketAddr> for Sockname {
     }
 }
 
+/// Room for a line such as come with every connection.
+const USUAL: usize = 192;
+
 #[derive(Serialize)]
 struct Cluster<'a> {
     cmd: &'static str,
@@ -82,7 +85,8 @@ struct Cluster<'a> {
 impl ToWorker<'_> {
     /// As a line, newline included. `seq`: the number of the message; not used for `User`.
     pub fn line(&self, seq: u64) -> Result<Vec<u8>, serde_json::Error> {
-        let mut line = self.json(seq)?;
+        let mut line = Vec::with_capacity(USUAL);
+        self.write(seq, &mut line)?;
         line.push(b'\n');
         Ok(line)
     }
@@ -93,15 +97,16 @@ impl ToWorker<'_> {
         seq: u64,
         kind: HandleKind,
     ) -> Result<Vec<u8>, serde_json::Error> {
-        let mut line = b"{\"cmd\":\"NODE_HANDLE\",\"type\":".to_vec();
+        let mut line = Vec::with_capacity(USUAL);
+        line.extend_from_slice(b"{\"cmd\":\"NODE_HANDLE\",\"type\":");
         serde_json::to_writer(&mut line, &kind)?;
         line.extend_from_slice(b",\"msg\":");
-        line.extend(self.json(seq)?);
+        self.write(seq, &mut line)?;
         line.extend_from_slice(b"}\n");
         Ok(line)
     }
 
-    fn json(&self, seq: u64) -> Result<Vec<u8>, serde_json::Error> {
+    fn write(&self, seq: u64, line: &mut Vec<u8>) -> Result<(), serde_json::Error> {
         let empty = Cluster {
             cmd: "NODE_CLUSTER",
             act: None,
@@ -112,8 +117,11 @@ impl ToWorker<'_> {
             sockname: None,
             seq,
         };
-        serde_json::to_vec(&match *self {
-            ToWorker::User(message) => return Ok(message.text().as_bytes().to_vec()),
+        let message = match *self {
+            ToWorker::User(message) => {
+                line.extend_from_slice(message.text().as_bytes());
+                return Ok(());
+            }
             ToWorker::Reply { ack, errno, key, data, sockname } => Cluster {
                 ack: Some(ack),
                 errno: Some(errno),
@@ -125,7 +133,8 @@ impl ToWorker<'_> {
             ToWorker::NewConn { key } => Cluster { act: Some("newconn"), key: Some(key), ..empty },
             ToWorker::Disconnect => Cluster { act: Some("disconnect"), ..empty },
             ToWorker::Acknowledge { ack } => Cluster { ack: Some(ack), ..empty },
-        })
+        };
+        serde_json::to_writer(line, &message)
     }
 }
 

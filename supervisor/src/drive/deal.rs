@@ -14,10 +14,13 @@ pub(crate) const BUCKETS: usize = 256;
 
 /// The slot of each bucket. `slots` must not be empty; its order does not matter.
 pub(crate) fn deal(seed: u64, slots: &[u16]) -> [u16; BUCKETS] {
-    std::array::from_fn(|bucket| {
-        let best = slots.iter().max_by_key(|slot| (weight(seed, bucket, **slot), **slot));
-        best.copied().unwrap_or_default()
-    })
+    std::array::from_fn(|bucket| slot_of(seed, bucket, slots))
+}
+
+/// The slot of one bucket.
+pub(crate) fn slot_of(seed: u64, bucket: usize, slots: &[u16]) -> u16 {
+    let best = slots.iter().max_by_key(|slot| (weight(seed, bucket, **slot), **slot));
+    best.copied().unwrap_or_default()
 }
 
 fn weight(seed: u64, bucket: usize, slot: u16) -> u64 {

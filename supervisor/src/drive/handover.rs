@@ -3,7 +3,11 @@
 //! Our copy of a connection is kept by the link until the worker has said that it took it. One
 //! that a worker refused, or had not taken when it died, goes to another, if nobody has touched it.
 //! What nobody can take now waits here, a bounded number of them, and meanwhile nothing more is
-//! accepted: the rest waits in the kernel's queue.
+//! accepted: the rest waits in the kernel's queue. Clients of one slot (`sticky`) do not keep those
+//! of another waiting.
+//!
+//! A worker that has stopped taking connections gets no more of them until it takes one again; one
+//! that has refused a connection is left alone for a moment.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -13,18 +17,26 @@ use std::time::Duration;
 use config::spec::Balance;
 
 use super::Drive;
+use super::children::Child;
 use super::listener::Listener;
 use super::observe::Table;
 use super::pick::{Candidate, pick};
 use super::source::Source;
-use crate::limits::{ACCEPTS_PER_TURN, HAND_OFFS_PER_WORKER};
+use crate::limits::{ACCEPTS_PER_TURN, HAND_OFFS_PER_WORKER, WAITING_FOR_THEIR_SLOT};
 use crate::link::node::{HandOffId, Refusal, TakenBack};
 use crate::primary::ids::{ListenerId, SocketId, WorkerId};
 use crate::primary::time::Time;
 use crate::sys::{clock, socket};
 
-/// A worker that has not taken a connection for this long has stopped reading.
+/// A worker that has left so many connections waiting for so long gets no more: few of them may
+/// wait a little longer, so that round-robin is exact also on a busy machine.
+const PASSED_OVER: [(usize, Duration); 2] =
+    [(1, Duration::from_secs(1)), (8, Duration::from_millis(100))];
+/// After so long it is reported.
 const SLOW_TO_TAKE: Duration = Duration::from_secs(5);
+/// How long a worker that refused a connection is offered no other: it may have as many as it
+/// wants (`server.maxConnections`), and would only be asked again and again.
+const RESTS: Duration = Duration::from_millis(20);
 /// How long accepting pauses when no descriptor is left for it.
 const OUT_OF_FDS: Duration = Duration::from_millis(100);
 
@@ -63,7 +75,8 @@ impl Drive {
                 Ok(Some((fd, peer))) => {
                     let arrival = Arrival { fd, peer };
                     let arrival = if looks { self.see_client(id, arrival) } else { Some(arrival) };
-                    if arrival.is_some_and(|arrival| !self.hand_over(id, arrival)) {
+                    let waits = arrival.is_some_and(|arrival| !self.hand_over(id, arrival));
+                    if waits && !self.has_room(id) {
                         return self.pause(id);
                     }
                 }
@@ -94,6 +107,7 @@ impl Drive {
                     let entry =
                         HandOff { listener: id, peer: arrival.peer, given: now, since: now };
                     self.hand_offs.insert(hand_off, (worker, entry));
+                    self.slow_due.get_or_insert(now + SLOW_TO_TAKE);
                     self.write_channel(worker);
                     return true;
                 }
@@ -109,7 +123,19 @@ impl Drive {
         if let Some(state) = self.listeners.get_mut(id).and_then(|open| open.hand_over_mut()) {
             state.waiting.push_back((fd, arrival.peer));
         }
+        let (now, again) = (clock::now(), self.accept_again);
+        let rests = self.children.values().filter_map(|child| child.node.as_ref()?.rests);
+        self.accept_again = rests.filter(|until| *until > now).chain(again).min();
         false
+    }
+
+    /// Whether more may be accepted although some wait already: those wait for their own slot.
+    pub(super) fn has_room(&self, id: ListenerId) -> bool {
+        self.listeners.get(id).is_some_and(|open| {
+            let sticky = open.balance == Balance::Sticky;
+            let waiting = open.hand_over().map_or(0, |state| state.waiting.len());
+            waiting == 0 || (sticky && waiting < WAITING_FOR_THEIR_SLOT)
+        })
     }
 
     /// Asks the kernel how many connections each worker holds, where that decides, and not for
@@ -136,32 +162,44 @@ impl Drive {
         tried: &BTreeSet<WorkerId>,
     ) -> Option<(WorkerId, SocketId)> {
         let listener = self.listeners.get(id)?;
-        let mut places = Vec::new();
-        let mut candidates = Vec::new();
+        let now = clock::now();
+        let mut places = Vec::with_capacity(listener.targets.len());
+        let mut candidates = Vec::with_capacity(listener.targets.len());
         for target in &listener.targets {
             let place = (id, target.socket);
-            let holder = self.children.values().find(|child| {
-                child.ended.is_none()
-                    && !tried.contains(&child.id)
-                    && child.lent.contains_key(&place)
-            });
-            let Some((child, node)) = holder.and_then(|c| Some((c, c.node.as_ref()?))) else {
-                continue;
+            let lives = |child: &&Child| child.ended.is_none() && child.lent.contains_key(&place);
+            let child = self.children.values().find(lives);
+            let (held, full) = match child.map(|child| (child, child.node.as_ref())) {
+                Some((child, Some(node))) => {
+                    let takes = node.key_of(place).is_some_and(|key| node.link.takes(key));
+                    if !takes || tried.contains(&child.id) {
+                        continue;
+                    }
+                    let pending = node.link.pending();
+                    let full = pending >= HAND_OFFS_PER_WORKER
+                        || self.is_passed_over(child.id, pending, now)
+                        || node.rests.is_some_and(|until| now < until);
+                    (child.held + u32::try_from(pending).unwrap_or(u32::MAX), full)
+                }
+                // Its clients wait for the next worker of this slot.
+                None if listener.balance == Balance::Sticky => (0, true),
+                Some((_, None)) | None => continue,
             };
-            if !node.key_of(place).is_some_and(|key| node.link.takes(key)) {
-                continue;
-            }
-            let pending = node.link.pending();
-            places.push((child.id, target.socket));
-            candidates.push(Candidate {
-                slot: target.slot.0,
-                held: child.held + u32::try_from(pending).unwrap_or(u32::MAX),
-                full: pending >= HAND_OFFS_PER_WORKER,
-            });
+            places.push((child.map(|child| child.id), target.socket));
+            candidates.push(Candidate { slot: target.slot.0, held, full });
         }
         let (balance, seed) = (listener.balance, listener.seed);
         let state = self.listeners.get_mut(id)?.hand_over_mut()?;
-        pick(balance, &candidates, &mut state.turn, seed, peer).map(|at| places[at])
+        let (worker, socket) = places[pick(balance, &candidates, &mut state.turn, seed, peer)?];
+        Some((worker?, socket))
+    }
+
+    fn is_passed_over(&self, worker: WorkerId, pending: usize, now: Time) -> bool {
+        let oldest = self.oldest_hand_off(worker).map(|given| now.since(given));
+        let past = |(count, span): &(usize, Duration)| {
+            pending >= *count && oldest.is_some_and(|oldest| oldest >= *span)
+        };
+        PASSED_OVER.iter().any(past)
     }
 
     /// Stops accepting until somebody can take connections again.
@@ -177,15 +215,20 @@ impl Drive {
 
     /// Somebody may be able to take connections again: first those that wait here.
     pub(super) fn resume(&mut self, id: ListenerId) {
-        loop {
+        let Some(open) = self.listeners.get(id) else { return };
+        let sticky = open.balance == Balance::Sticky;
+        for _ in 0..open.hand_over().map_or(0, |state| state.waiting.len()) {
             let state = self.listeners.get_mut(id).and_then(|open| open.hand_over_mut());
-            let Some(state) = state else { return };
-            let Some((fd, peer)) = state.waiting.pop_front() else { break };
-            if !self.hand_over(id, Arrival { fd, peer }) {
-                // It went to the back of those that wait, where it is the newest of them no more
-                // than by one turn; none is lost.
+            let next = state.and_then(|state| state.waiting.pop_front());
+            let Some((fd, peer)) = next else { return };
+            // It goes to the back of those that wait, where it is the newest of them no more than
+            // by one turn; none is lost.
+            if !self.hand_over(id, Arrival { fd, peer }) && !sticky {
                 return;
             }
+        }
+        if !self.has_room(id) {
+            return;
         }
         let Some(listener) = self.listeners.get(id) else { return };
         let (Some(fd), Some(state)) = (listener.accepting(), listener.hand_over()) else { return };
@@ -220,8 +263,11 @@ impl Drive {
     }
 
     /// A worker did not take a connection, nor read from it.
-    pub(super) fn hand_off_refused(&mut self, id: HandOffId, fd: OwnedFd) {
+    pub(super) fn hand_off_refused(&mut self, worker: WorkerId, id: HandOffId, fd: OwnedFd) {
         let Some((_, hand_off)) = self.hand_offs.remove(&id) else { return };
+        if let Some(node) = self.node(worker) {
+            node.rests = Some(clock::now() + RESTS);
+        }
         self.hand_over(hand_off.listener, Arrival { fd, peer: hand_off.peer });
     }
 
@@ -238,15 +284,14 @@ impl Drive {
 
     /// When the oldest of the connections that a worker has not taken was given to it.
     pub(super) fn oldest_hand_off(&self, worker: WorkerId) -> Option<Time> {
-        let its = self.hand_offs.values().filter(|(to, _)| *to == worker);
-        its.map(|(_, hand_off)| hand_off.given).min()
+        // They are in the order of giving.
+        let (_, hand_off) = self.hand_offs.values().find(|(to, _)| *to == worker)?;
+        Some(hand_off.given)
     }
 
     /// When accepting is to be tried again, or slow workers looked for.
     pub(super) fn hand_over_deadline(&self) -> Option<Time> {
-        let oldest = self.hand_offs.values().map(|(_, hand_off)| hand_off.since).min();
-        let slow = oldest.map(|since| since + SLOW_TO_TAKE);
-        [slow, self.accept_again, self.proxied.deadline()].into_iter().flatten().min()
+        [self.slow_due, self.accept_again, self.proxied.deadline()].into_iter().flatten().min()
     }
 
     /// What is due at that deadline.
@@ -256,6 +301,9 @@ impl Drive {
             self.accept_again = None;
             let all: Vec<ListenerId> = self.listeners.iter().map(|open| open.id).collect();
             all.into_iter().for_each(|id| self.resume(id));
+        }
+        if self.slow_due.is_none_or(|due| now < due) {
+            return;
         }
         let mut slow = BTreeSet::new();
         for (worker, hand_off) in self.hand_offs.values_mut() {
@@ -267,6 +315,8 @@ impl Drive {
         for worker in slow {
             self.report_slow(worker);
         }
+        let oldest = self.hand_offs.values().map(|(_, hand_off)| hand_off.since).min();
+        self.slow_due = oldest.map(|since| since + SLOW_TO_TAKE);
     }
 
     fn report_slow(&mut self, worker: WorkerId) {

@@ -48,6 +48,7 @@ use self::proxied::Proxied;
 use self::record::Recorder;
 use self::source::Source;
 use crate::home::Home;
+use crate::limits::NOTES;
 use crate::link::node::HandOffId;
 use crate::primary::Primary;
 use crate::primary::action::Action;
@@ -68,6 +69,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Drive {
     core: Primary,
+    /// When the core is to be asked again, if nothing happens before.
+    core_due: Option<Time>,
     poller: Poller,
     signals: Signals,
     inbox: VecDeque<Event>,
@@ -90,6 +93,10 @@ pub(crate) struct Drive {
     next_hand_off: u64,
     /// Connections that wait for their PROXY header.
     proxied: Proxied,
+    /// When slow workers are looked for.
+    slow_due: Option<Time>,
+    /// For what workers' channels hold.
+    channel_bytes: Vec<u8>,
     /// When the kernel was last asked how many connections each worker holds.
     held_counted: Option<Time>,
     /// When accepting is tried again after it failed.
@@ -116,12 +123,17 @@ impl Drive {
             }
             self.look_for_groups();
             self.look_after_hand_overs(clock::now());
-            let actions = self.step();
+            self.report_dropped_lines();
             self.table = None;
+            // Connections that are handed over are none of the core's business.
+            if self.inbox.is_empty() && self.core_due.is_none_or(|due| clock::now() < due) {
+                continue;
+            }
+            let actions = self.step();
+            self.core_due = self.core.deadline();
             for action in actions {
                 self.perform(action);
             }
-            self.report_dropped_lines();
             self.keep_record();
             self.tell_manager();
             if let Some(code) = self.exit {
@@ -148,8 +160,7 @@ impl Drive {
         }
         let now = clock::now();
         let manager = self.manager.as_ref().and_then(Manager::deadline);
-        let deadlines =
-            [self.core.deadline(), self.hand_over_deadline(), manager].into_iter().flatten();
+        let deadlines = [self.core_due, self.hand_over_deadline(), manager].into_iter().flatten();
         let deadline = deadlines.min().map(|deadline| deadline.since(now));
         let linger = (!self.lingering.is_empty()).then_some(LINGER_LOOK);
         deadline.into_iter().chain(linger).min()
@@ -191,9 +202,10 @@ impl Drive {
         });
     }
 
-    /// As `warn`, but only the first time, and shown in the status from then on.
+    /// As `warn`, but only the first time, and shown in the status from then on. Beyond the bound
+    /// (a worker may say ever new nonsense) nothing is kept, nor said.
     fn note(&mut self, message: String) {
-        if self.notes.insert(message.clone()) {
+        if self.notes.len() < NOTES && self.notes.insert(message.clone()) {
             self.warn(message);
         }
     }

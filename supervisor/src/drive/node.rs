@@ -14,10 +14,10 @@ use serde_json::Value;
 
 use super::Drive;
 use super::source::Source;
-use crate::limits::{CALLS_PER_TURN, CHANNEL_READ};
 use crate::link::node::{NodeLink, Word};
 use crate::primary::event::{Cue, Notification};
 use crate::primary::ids::{ListenerId, SocketId, WorkerId};
+use crate::primary::time::Time;
 use crate::sys::channel::{self, Received};
 use crate::sys::clock;
 
@@ -31,6 +31,8 @@ pub(crate) struct NodeChannel {
     pub(crate) link: NodeLink,
     /// Its servers, by Node's key.
     pub(crate) servers: BTreeMap<String, (ListenerId, SocketId)>,
+    /// It has refused a connection, and is offered none until then.
+    pub(crate) rests: Option<Time>,
     /// The poller waits for room to write.
     waits_for_room: bool,
 }
@@ -44,6 +46,7 @@ impl NodeChannel {
             stream: ours,
             link: NodeLink::default(),
             servers: BTreeMap::new(),
+            rests: None,
             waits_for_room: false,
         };
         Ok((channel, theirs.into()))
@@ -84,32 +87,42 @@ impl Drive {
     /// Bytes on a worker's channel, or room for some.
     pub(super) fn take_channel(&mut self, worker: WorkerId, readable: bool) {
         if readable {
-            self.read_channel(worker, CALLS_PER_TURN);
+            // What is left makes it readable again.
+            self.read_channel(worker, 1);
         }
         self.write_channel(worker);
     }
 
     /// Reads at most so many times.
     pub(super) fn read_channel(&mut self, worker: WorkerId, times: usize) {
-        let mut bytes = vec![0; CHANNEL_READ];
+        let mut bytes = std::mem::take(&mut self.channel_bytes);
         for _ in 0..times {
-            let Some(node) = self.node(worker) else { return };
-            let received = channel::receive(node.stream.as_fd(), &mut bytes);
-            let (count, fds) = match received {
-                Ok(Received::Some(count, fds)) => (count, fds),
-                Ok(Received::Nothing) => return,
-                Ok(Received::End) => return self.close_channel(worker, None),
-                Err(error) => return self.close_channel(worker, Some(error.to_string())),
-            };
-            let mut words = Vec::new();
-            let taken = node.link.take(&bytes[..count], fds, &mut words);
-            for word in words {
-                self.take_word(worker, word);
-            }
-            if let Err(error) = taken {
-                return self.close_channel(worker, Some(error.to_string()));
+            if !self.read_channel_once(worker, &mut bytes) {
+                break;
             }
         }
+        self.channel_bytes = bytes;
+    }
+
+    /// Reads once; false: there is nothing more to come now.
+    fn read_channel_once(&mut self, worker: WorkerId, bytes: &mut [u8]) -> bool {
+        let Some(node) = self.node(worker) else { return false };
+        let why = match channel::receive(node.stream.as_fd(), bytes) {
+            Ok(Received::Some(count, fds)) => {
+                let mut words = Vec::new();
+                let taken = node.link.take(&bytes[..count], fds, &mut words);
+                for word in words {
+                    self.take_word(worker, word);
+                }
+                let Err(error) = taken else { return true };
+                Some(error.to_string())
+            }
+            Ok(Received::Nothing) => return false,
+            Ok(Received::End) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        self.close_channel(worker, why);
+        false
     }
 
     pub(super) fn node(&mut self, worker: WorkerId) -> Option<&mut NodeChannel> {
@@ -181,7 +194,7 @@ impl Drive {
                 self.cue(worker, Cue::Notified(Notification::Ready));
             }
             Word::Accepted { id } => self.hand_off_done(worker, id),
-            Word::Refused { id, fd } => self.hand_off_refused(id, fd),
+            Word::Refused { id, fd } => self.hand_off_refused(worker, id, fd),
             Word::Message(message) => self.tell_subscribers(worker, &message),
             Word::Handle { kind, message, fd } => {
                 drop(fd);

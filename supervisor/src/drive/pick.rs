@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use config::spec::Balance;
 use siphasher::sip::SipHasher13;
 
-use super::deal::{BUCKETS, deal};
+use super::deal::{BUCKETS, slot_of};
 
 /// One worker that could take it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub(crate) struct Candidate {
     pub(crate) slot: u16,
     /// Connections it holds or is about to get.
     pub(crate) held: u32,
-    /// It has as much waiting for it as it may have.
+    /// It gets nothing now: it has as much waiting for it as it may have, or has stopped taking.
     pub(crate) full: bool,
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn pick(
     match balance {
         Balance::Sticky => {
             let slots: Vec<u16> = candidates.iter().map(|candidate| candidate.slot).collect();
-            let slot = deal(seed, &slots)[bucket(seed, peer.ip())];
+            let slot = slot_of(seed, bucket(seed, peer.ip()), &slots);
             let at = candidates.iter().position(|candidate| candidate.slot == slot)?;
             // Another slot would be somebody else's place: it waits for its own.
             (!candidates[at].full).then_some(at)

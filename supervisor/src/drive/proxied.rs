@@ -124,10 +124,11 @@ impl Drive {
         if let Err(error) = socket::wake_at(fd, 1) {
             self.warn(format!("cannot prepare a connection for its worker: {error}"));
         }
-        if !self.hand_over(waiting.listener, waiting.arrival) {
-            self.pause(waiting.listener);
+        let listener = waiting.listener;
+        if !self.hand_over(listener, waiting.arrival) && !self.has_room(listener) {
+            self.pause(listener);
         } else if was_full {
-            self.resume(waiting.listener);
+            self.resume(listener);
         }
     }
 }

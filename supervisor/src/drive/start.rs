@@ -18,6 +18,7 @@ use super::record::Recorder;
 use super::source::Source;
 use super::{Drive, LAST_WORDS};
 use crate::home::Home;
+use crate::limits::CHANNEL_READ;
 use crate::primary::Primary;
 use crate::sys::poller::Poller;
 use crate::sys::procfs::Sampler;
@@ -138,6 +139,7 @@ fn prepare(
     let core = Primary::new(Arc::new(spec), random::number());
     let mut drive = Drive {
         core: if detach { core } else { core.ending_with_workers() },
+        core_due: None,
         poller,
         signals,
         inbox: VecDeque::new(),
@@ -156,6 +158,8 @@ fn prepare(
         hand_offs: BTreeMap::new(),
         next_hand_off: 0,
         proxied: Proxied::default(),
+        slow_due: None,
+        channel_bytes: vec![0; CHANNEL_READ],
         held_counted: None,
         accept_again: None,
         lingering: BTreeSet::new(),

@@ -65,7 +65,9 @@ impl Drive {
             entry.cpu_percent = Some(used.iter().map(|usage| usage.cpu_percent).sum());
             entry.connections = table.held_by(*pid);
             let lent: Vec<_> = child.lent.keys().copied().collect();
-            entry.backlog = Some(self.queued(&lent));
+            let handed = child.node.as_ref().map_or(0, |node| node.link.pending());
+            let handed = u32::try_from(handed).unwrap_or(u32::MAX);
+            entry.backlog = Some(self.queued(&lent) + handed);
             entry.accepted = self.accepted(child);
         }
     }

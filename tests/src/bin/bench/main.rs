@@ -1,9 +1,11 @@
 //! The benchmark: the same Node and Go server in turn, two processes each: sharing the port by
-//! themselves, under the supervisor, under PM2. Rounds are interleaved, so that what the machine
+//! themselves, under the supervisor, under Node's own cluster, under PM2. Rounds are interleaved, so that what the machine
 //! does meanwhile meets them all; what counts is the ratio within a round, and its spread.
 //!
 //! A copy of this program called `supervisor` is the supervisor: so one command builds both.
 
+mod aims;
+mod reload;
 mod setup;
 mod stats;
 mod times;
@@ -45,6 +47,9 @@ fn main() -> ExitCode {
     for server in [Server::Node, Server::Go] {
         if let Some(plan) = setup::Plan::new(server, &binary) {
             throughput(&plan, &options);
+            if server == Server::Node {
+                reload::under_load(&plan);
+            }
         }
     }
     times::start_to_ready(&binary, options.rounds * 2);
@@ -78,7 +83,7 @@ fn throughput(plan: &setup::Plan, options: &Options) {
     for kind in [Kind::NewConnections, Kind::KeepAlive] {
         println!("\n{:?}, {}", plan.server, kind.name());
         let mut measured: Vec<Vec<Measured>> = setups.iter().map(|_| Vec::new()).collect();
-        let mut primary = Primary::default();
+        let mut primaries: Vec<Primary> = setups.iter().map(|_| Primary::default()).collect();
         for round in 0..options.rounds {
             // Another one begins each time.
             for step in 0..setups.len() {
@@ -88,6 +93,7 @@ fn throughput(plan: &setup::Plan, options: &Options) {
                 let before = running.primary().map(process::ticks);
                 let result = wrk::measure(running.address(), kind, options.span);
                 if let Some((pid, before)) = running.primary().zip(before) {
+                    let primary = &mut primaries[index];
                     primary.ticks.push((process::ticks(pid) - before) as f64);
                     primary.rss.push(process::rss_kib(pid) as f64);
                 }
@@ -95,12 +101,18 @@ fn throughput(plan: &setup::Plan, options: &Options) {
             }
         }
         report(&setups, &measured);
-        println!(
-            "  our primary meanwhile: {} ms CPU in {:.0?}, RSS {} KiB",
-            primary.ticks.map(|ticks| ticks * 10.0),
-            options.span,
-            primary.rss
-        );
+        for (setup, primary) in setups.iter().zip(primaries) {
+            if !primary.ticks.is_empty() {
+                println!(
+                    "  {}: its primary used {} ms CPU in {:.0?}, RSS {} KiB",
+                    setup.name(),
+                    primary.ticks.map(|ticks| ticks * 10.0),
+                    options.span,
+                    primary.rss
+                );
+            }
+        }
+        aims::judge(kind, &setups, &measured);
     }
 }
 
@@ -115,7 +127,7 @@ fn report(setups: &[Setup], measured: &[Vec<Measured>]) {
         let of = |value: fn(&Measured) -> f64| results.iter().map(value).collect::<Samples>();
         let errors: u64 = results.iter().map(|m| m.errors).sum();
         println!(
-            "  {:<28} {:>24}/s   p50 {} ms   p99 {} ms   errors {errors}",
+            "  {:<32} {:>24}/s   p50 {} ms   p99 {} ms   errors {errors}",
             setup.name(),
             of(|m| m.per_second).to_string(),
             of(|m| m.p50_ms),

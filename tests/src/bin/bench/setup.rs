@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use socket2::{Domain, Socket, Type};
-use tests::{Home, Port, fixtures, http, run, stage, wait_until};
+use tests::{Home, Load, Port, fixtures, run, stage, wait_until};
 
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +22,14 @@ pub(crate) enum Server {
 pub(crate) enum Setup {
     /// Nobody: each has a socket of its own in one SO_REUSEPORT group.
     Bare,
-    /// The supervisor.
+    /// The supervisor, its kernel engine.
     Ours,
+    /// The supervisor, its primary engine.
+    OursPrimary,
+    /// Node's own cluster, round-robin by its primary.
+    NodeRoundRobin,
+    /// Node's own cluster, one socket for all workers.
+    NodeNone,
     /// PM2 in cluster mode.
     Pm2,
 }
@@ -49,8 +55,11 @@ impl Setup {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Bare => "(a) SO_REUSEPORT by hand",
-            Self::Ours => "(b) supervisor",
-            Self::Pm2 => "(c) PM2 cluster mode",
+            Self::Ours => "(b) supervisor, kernel engine",
+            Self::OursPrimary => "(c) supervisor, primary engine",
+            Self::NodeRoundRobin => "(d) Node's cluster, RR",
+            Self::NodeNone => "(e) Node's cluster, NONE",
+            Self::Pm2 => "(f) PM2 cluster mode",
         }
     }
 }
@@ -72,8 +81,17 @@ impl Plan {
     /// Those that can be had here.
     pub(crate) fn setups(&self) -> Vec<Setup> {
         let mut setups = vec![Setup::Bare, Setup::Ours];
-        setups.extend(self.pm2.is_some().then_some(Setup::Pm2));
+        if self.server == Server::Node {
+            setups.extend([Setup::OursPrimary, Setup::NodeRoundRobin, Setup::NodeNone]);
+            setups.extend(self.pm2.is_some().then_some(Setup::Pm2));
+        }
         setups
+    }
+
+    /// Those that can replace their workers.
+    pub(crate) fn reloadable(&self) -> Vec<Setup> {
+        let can = |setup: &Setup| matches!(setup, Setup::Ours | Setup::OursPrimary | Setup::Pm2);
+        self.setups().into_iter().filter(can).collect()
     }
 
     /// Starts two copies and waits until both answer.
@@ -83,8 +101,14 @@ impl Plan {
         match (setup, self.server) {
             (Setup::Bare, Server::Go) => self.bare_go(&mut running),
             (Setup::Bare, Server::Node) => self.bare_node(&mut running),
-            (Setup::Ours, _) => self.ours(&running),
-            (Setup::Pm2, _) => self.pm2(&running),
+            (Setup::Ours, _) => self.ours(&running, "auto"),
+            (Setup::OursPrimary, _) => self.ours(&running, "primary"),
+            (Setup::NodeRoundRobin, _) => self.node_cluster(&mut running, "rr"),
+            (Setup::NodeNone, _) => self.node_cluster(&mut running, "none"),
+            (Setup::Pm2, _) => {
+                let options = ["start", &self.script, "-i", "2", "--name", "bench"];
+                self.pm2(&running, &options);
+            }
         }
         running.wait_for_both();
         running
@@ -116,13 +140,22 @@ impl Plan {
         // Closed here: they end with the copies.
     }
 
-    fn ours(&self, running: &Running) {
+    fn node_cluster(&self, running: &mut Running, policy: &str) {
+        let mut command = running.home.command_of("setsid");
+        command
+            .args([&self.program, &fixtures::file("bench/cluster.js")])
+            .env("NODE_CLUSTER_SCHED_POLICY", policy)
+            .env("PORT", running.port.to_string());
+        running.children.push(run::spawn(&mut command, running.home.path()));
+    }
+
+    fn ours(&self, running: &Running, engine: &str) {
         let port = running.port.to_string();
         let variable = format!("PORT={port}");
         let (program, script) = (self.program.as_str(), self.script.as_str());
         match self.server {
             Server::Node => {
-                let options = ["-i", "2", "--env", &variable];
+                let options = ["-i", "2", "--engine", engine, "--env", &variable];
                 running.home.start("bench", &options, &[program, script]).ok();
             }
             Server::Go => {
@@ -131,12 +164,23 @@ impl Plan {
         }
     }
 
-    fn pm2(&self, running: &Running) {
+    /// Replaces both workers, and waits until that is done.
+    pub(crate) fn reload(&self, running: &Running) {
+        match running.setup {
+            Setup::Ours | Setup::OursPrimary => {
+                running.home.run(&["reload", "bench"]).ok();
+            }
+            Setup::Pm2 => self.pm2(running, &["reload", "bench"]),
+            Setup::Bare | Setup::NodeRoundRobin | Setup::NodeNone => {}
+        }
+    }
+
+    fn pm2(&self, running: &Running, options: &[&str]) {
         let pm2 = self.pm2.as_ref().expect("planned only where it is installed");
         let mut command = running.home.command_of(&self.program);
         command
             .arg(pm2)
-            .args(["start", &self.script, "-i", "2", "--name", "bench"])
+            .args(options)
             .env("PM2_HOME", running.home.path().join("pm2"))
             .env("PORT", running.port.to_string());
         run::spawn(&mut command, running.home.path()).end(Duration::from_secs(60)).ok();
@@ -150,17 +194,17 @@ impl Running {
 
     /// Our primary.
     pub(crate) fn primary(&self) -> Option<u32> {
-        (self.setup == Setup::Ours).then(|| self.home.app("bench").primary_pid)
+        let ours = matches!(self.setup, Setup::Ours | Setup::OursPrimary);
+        ours.then(|| self.home.app("bench").primary_pid)
     }
 
+    /// Several clients at once: where one socket is for all, only a busy worker leaves a
+    /// connection to the other.
     fn wait_for_both(&self) {
-        let mut pids = std::collections::BTreeSet::new();
         wait_until("both copies to answer", Duration::from_secs(30), || {
-            for _ in 0..20 {
-                let answer = http::get(self.address(), Duration::from_secs(5)).ok()?;
-                pids.insert(answer.pid()?);
-            }
-            (pids.len() == 2).then_some(())
+            let load = Load::new(self.address());
+            let tally = Load { clients: 8, requests: 80, ..load }.run();
+            (tally.by_pid.len() == 2).then_some(())
         });
     }
 }

@@ -11,6 +11,10 @@ impl Samples {
         self.0.push(value);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn map(self, change: impl Fn(f64) -> f64) -> Self {
         Self(self.0.into_iter().map(change).collect())
     }

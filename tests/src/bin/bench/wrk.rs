@@ -7,7 +7,7 @@ use std::time::Duration;
 use ::tests::{Load, Mode, fixtures, run, stage};
 
 /// At once.
-pub(crate) const CONNECTIONS: usize = 64;
+pub(crate) const CONNECTIONS: usize = 32;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,205 @@
+//! Every decoder of bytes that we did not write ourselves, each as one function that a fuzzer can
+//! call with anything. It panics if the decoder does, or if what must always hold does not: any
+//! split of the bytes gives the same messages, what is shown to people is short and plain, what
+//! was read can be written and read again.
+//!
+//! `tests/fuzz` gives them to libFuzzer; `tests/tests/decoders.rs` runs them for a moment with
+//! every `cargo test`.
+
+use std::path::Path;
+
+use config::instances::{CpuLimit, Cpus};
+use ipc::control::{Reply, Request};
+use ipc::lines::{LineReader, to_line};
+use ipc::node::{FromWorker, NodeReader, UserMessage};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A decoder, by its name.
+pub type Decoder = (&'static str, fn(&[u8]));
+
+/// All of them. The seeds of each lie in `tests/fuzz/seeds/NAME`.
+pub const ALL: [Decoder; 6] = [
+    ("node", node),
+    ("control", control),
+    ("notify", notify),
+    ("listen_fds", listen_fds),
+    ("configuration", configuration),
+    ("words", words),
+];
+
+/// The longest line here: the real limit would never be met.
+const LINE: usize = 2048;
+/// More than this nobody wants to read in a log.
+const ERROR: usize = 500;
+
+/// A Node worker's channel. The first byte says in which pieces the others come.
+pub fn node(data: &[u8]) {
+    let (piece, bytes) = cut(data);
+    let heard = |piece: usize| {
+        let mut reader = NodeReader::with_limit(LINE);
+        let mut seen = Vec::new();
+        for part in bytes.chunks(piece) {
+            reader.push(part);
+            loop {
+                match reader.next_message() {
+                    Ok(Some(message)) => seen.push(message),
+                    Ok(None) => break,
+                    Err(error) => return (seen, Some(error.to_string())),
+                }
+            }
+        }
+        (seen, None)
+    };
+    let whole = heard(usize::MAX);
+    assert_eq!(whole, heard(piece), "in pieces of {piece}");
+    let (messages, error) = whole;
+    assert!(error.is_none_or(|text| text.len() < ERROR), "a long reason");
+    for message in messages {
+        match message {
+            FromWorker::QueryServer { ask, .. } | FromWorker::Listening { ask } => {
+                assert!(ask.key().starts_with(&ask.listener()) || ask.port == Some(0));
+                if let Err(error) = ask.wanted() {
+                    assert!(error.to_string().len() < ERROR, "a long reason");
+                }
+            }
+            FromWorker::User(message) => one_line(&message),
+            FromWorker::Handle { message, .. } => {
+                if let FromWorker::User(message) = *message {
+                    one_line(&message);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn one_line(message: &UserMessage) {
+    assert!(!message.text().contains('\n'), "a message is one line");
+    if let Ok(value) = message.value() {
+        assert!(UserMessage::new(&value).value().is_ok(), "it can be said again");
+    }
+}
+
+/// What commands say to a primary, and what it answers. The first byte as above.
+pub fn control(data: &[u8]) {
+    let (piece, bytes) = cut(data);
+    let request = |line: &[u8]| {
+        let mut reader = LineReader::default();
+        reader.push(line);
+        let again = reader.next_message::<Request>();
+        assert!(matches!(again, Ok(Some(_))), "{}: {again:?}", line.escape_ascii());
+    };
+    lines::<Request>(piece, bytes, request);
+    lines::<Reply>(piece, bytes, |_| ());
+}
+
+fn lines<T: Serialize + DeserializeOwned>(piece: usize, bytes: &[u8], check: impl Fn(&[u8])) {
+    let heard = |piece: usize| {
+        let mut reader = LineReader::default();
+        let mut seen = Vec::new();
+        for part in bytes.chunks(piece) {
+            reader.push(part);
+            loop {
+                match reader.next_message::<T>() {
+                    Ok(Some(message)) => {
+                        let line = to_line(&message).expect("what was read can be written");
+                        check(&line);
+                        seen.push(line);
+                    }
+                    Ok(None) => break,
+                    Err(error) => return (seen, Some(error.to_string())),
+                }
+            }
+        }
+        (seen, None)
+    };
+    assert_eq!(heard(usize::MAX), heard(piece), "in pieces of {piece}");
+}
+
+/// A datagram of sd_notify.
+pub fn notify(data: &[u8]) {
+    use systemd::notify::{Assignment, MAX_STATUS, parse};
+    for said in parse(data).into_iter().flatten() {
+        if let Assignment::Status(text) | Assignment::Unknown(text) = said {
+            assert!(text.len() <= MAX_STATUS && !text.contains(char::is_control), "{text:?}");
+        }
+    }
+}
+
+/// LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES, with a zero byte between them; a missing one is not
+/// set.
+pub fn listen_fds(data: &[u8]) {
+    use systemd::listen::{FIRST_FD, MAX_FDS, taken_from_env};
+    let text = String::from_utf8_lossy(data);
+    let values: Vec<&str> = text.split('\0').collect();
+    let names = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+    let variable = |name: &str| {
+        let at = names.iter().position(|known| *known == name)?;
+        values.get(at).map(|value| (*value).to_owned())
+    };
+    match taken_from_env(variable, 42) {
+        Ok(taken) => {
+            assert!(taken.len() <= MAX_FDS);
+            let numbers: Vec<i32> = taken.iter().map(|(_, fd)| *fd).collect();
+            assert!((FIRST_FD..).zip(&numbers).all(|(wanted, fd)| wanted == *fd), "{numbers:?}");
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// A configuration file.
+pub fn configuration(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let cpus = Cpus { count: 4, limit: CpuLimit::Machine };
+    match config::parse(text, Path::new("/app/supervisor.toml"), &cpus) {
+        Ok(specs) => {
+            assert!(!specs.is_empty(), "a file without an app is no configuration");
+            for spec in specs {
+                let line = to_line(&Request::Reload { spec: Some(Box::new(spec)) });
+                let mut reader = LineReader::default();
+                reader.push(&line.expect("a spec can be sent"));
+                let back = reader.next_message::<Request>();
+                assert!(matches!(back, Ok(Some(Request::Reload { .. }))), "{back:?}");
+            }
+        }
+        Err(report) => {
+            assert!(!report.problems.is_empty(), "refused without a reason");
+            let shown = report.to_string();
+            let plain = |c: char| !c.is_control() || "\n\t".contains(c);
+            assert!(shown.chars().all(plain), "{shown:?} could move a cursor");
+        }
+    }
+}
+
+/// Small words, from the command line and from files.
+pub fn words(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(listen) = config::address::listen(text) {
+        let again = config::address::named(&listen.name, &listen.address.to_string());
+        assert_eq!(again.as_ref().map(|again| &again.address), Ok(&listen.address), "{text:?}");
+    }
+    if let Ok(duration) = config::units::duration(text) {
+        assert!(duration <= config::units::MAX_DURATION);
+    }
+    if let Ok(words) = config::command::split(text) {
+        assert!(!words.is_empty());
+    }
+    if let Ok((key, value)) = config::environment::pair(text) {
+        assert!(!key.is_empty() && !format!("{key}{value}").contains('\0'));
+    }
+    if let Ok(instances) = text.parse::<config::spec::Instances>() {
+        let cpus = Cpus { count: 4, limit: CpuLimit::Machine };
+        assert!(instances.resolve(&cpus).count >= 1);
+    }
+    let name = config::name::from_command(&[text.to_owned()]);
+    assert_eq!(config::name::check(&name), Ok(()), "{text:?} gives the name {name:?}");
+    let _ = config::name::check(text);
+    let _ = config::signal::number(text);
+}
+
+/// How long the pieces are, and what is cut.
+fn cut(data: &[u8]) -> (usize, &[u8]) {
+    let Some((first, rest)) = data.split_first() else { return (1, data) };
+    (usize::from(*first % 61) + 1, rest)
+}

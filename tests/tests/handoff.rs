@@ -1,0 +1,279 @@
+//! The primary engine when workers do not take what they are given: killed with connections in
+//! their hands, stopped, full. Nobody is refused, nobody waits for ever, and the primary holds no
+//! descriptor longer than needed. HANDOFF_FULL=1 for 1,000 kills.
+
+use std::net::IpAddr;
+use std::thread;
+use std::time::Duration;
+
+use ipc::control::{NoticeKind, Request};
+use nix::sys::signal::Signal;
+use tests::http::{Connection, FaultKind};
+use tests::wait::{let_pass, try_until};
+use tests::{Home, Load, Port, Tally, fixtures, process, wait_until};
+
+const SOON: Duration = Duration::from_secs(30);
+/// For clients whose worker is stopped meanwhile.
+const PATIENT: Duration = Duration::from_secs(60);
+
+fn full() -> bool {
+    std::env::var_os("HANDOFF_FULL").is_some_and(|value| value == "1")
+}
+
+/// Node workers under the primary engine that may be killed as often as we like.
+fn start(home: &Home, port: &Port, workers: u16) -> Option<()> {
+    let command =
+        [fixtures::need("node")?, fixtures::file("node/plain.js"), port.to_string()].to_vec();
+    let options = format!(
+        "instances = {workers}\nengine = \"primary\"\nmax_restarts = 65535\n\
+         restart_window = \"1s\"\nbackoff_reset = \"1ms\"\nbackoff_min = \"1ms\""
+    );
+    let config = home.config("web", &command, &options);
+    home.run(&["start", &config]).ok();
+    assert_eq!(home.app("web").engine, "primary");
+    Some(())
+}
+
+fn load(port: &Port, clients: usize, requests: u64) -> Load {
+    let load = Load::new(port.v4());
+    Load { clients, requests, hang: PATIENT, ..load }
+}
+
+/// Connections that the worker of this slot was given and has not taken.
+fn untaken(home: &Home, slot: usize) -> u32 {
+    home.app("web").workers[slot].backlog.unwrap_or(0)
+}
+
+fn wait_for_untaken(home: &Home, slot: usize, wanted: u32) {
+    wait_until("connections on their way to a stopped worker", SOON, || {
+        (untaken(home, slot) >= wanted).then_some(())
+    });
+}
+
+/// The fewest descriptors seen in some looks: our own question may not have been closed yet.
+fn fds(home: &Home) -> usize {
+    let primary = home.app("web").primary_pid;
+    let mut least = usize::MAX;
+    try_until::<()>(Duration::from_millis(200), || {
+        least = least.min(process::fds(primary).len());
+        None
+    });
+    least
+}
+
+/// Waits until nothing is on its way any more.
+fn wait_for_calm(home: &Home) {
+    home.wait_app("web", "everything to be taken", SOON, |app| {
+        app.workers.iter().all(|worker| worker.backlog == Some(0))
+    });
+}
+
+/// A worker that serves nobody is stopped, is given connections, and is killed before it could
+/// acknowledge one: every single one of them is served by another worker.
+fn killed_before_it_took_anything(home: &Home) {
+    let port = Port::new();
+    let Some(()) = start(home, &port, 2) else { return };
+    load(&port, 8, 200).run().nothing_lost("warming up");
+    let before = fds(home);
+    for count in 0..6 {
+        let victim = home.pids("web")[count % 2];
+        let mut notices = home.ask("web", &Request::Subscribe);
+        process::kill(victim, Signal::SIGSTOP);
+        let running = load(&port, 32, 200).start();
+        wait_for_untaken(home, count % 2, 8);
+        process::kill(victim, Signal::SIGKILL);
+        notices.notice_of(NoticeKind::WorkerReady, SOON);
+        running.warm(200);
+        running.stop().nothing_lost("a kill between hand-off and acknowledgement");
+    }
+    wait_for_calm(home);
+    assert_eq!(fds(home), before, "descriptors leak");
+}
+
+#[test]
+fn nothing_is_lost_with_a_worker_that_took_nothing() {
+    let _alone = tests::alone();
+    killed_before_it_took_anything(&tests::home!());
+}
+
+#[test]
+fn nothing_is_lost_with_a_worker_that_took_nothing_as_nobody() {
+    let _alone = tests::alone();
+    if let Some(home) = tests::home_of_nobody!() {
+        killed_before_it_took_anything(&home);
+    }
+}
+
+/// The same under load: what the worker was serving when it was stopped is torn, and nothing else.
+#[test]
+fn kills_between_hand_off_and_acknowledgement_under_load() {
+    let _alone = tests::alone();
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(()) = start(&home, &port, 2) else { return };
+    load(&port, 32, 2000).run().nothing_lost("warming up");
+    let primary = home.app("web").primary_pid;
+    let (before, rss) = (fds(&home), process::rss_kib(primary));
+    let running = load(&port, 32, u64::MAX).start();
+    running.warm(500);
+    let kills = if full() { 1000 } else { 60 };
+    for count in 0..kills {
+        let slot = count % 2;
+        let mut notices = home.ask("web", &Request::Subscribe);
+        let victim = home.app("web").workers[slot].pid.expect("a ready worker has a pid");
+        process::kill(victim, Signal::SIGSTOP);
+        wait_for_untaken(&home, slot, 4);
+        process::kill(victim, Signal::SIGKILL);
+        notices.notice_of(NoticeKind::WorkerReady, SOON);
+    }
+    let tally = running.stop();
+    wait_for_calm(&home);
+    let (after, grown) = (fds(&home), process::rss_kib(primary));
+    println!("{kills} kills with hand-offs untaken:\n{tally}");
+    println!("the primary: fds {before} → {after}, RSS {rss} → {grown} KiB");
+    let torn = [FaultKind::Reset, FaultKind::Empty, FaultKind::Truncated];
+    let torn: u64 = torn.into_iter().map(|kind| tally.count(kind)).sum();
+    assert_eq!(torn, tally.lost(), "nobody is refused, nobody hangs: {tally}");
+    assert!(torn <= 32 * u64::try_from(kills).unwrap(), "{tally}");
+    assert_eq!(after, before, "descriptors leak: {:#?}", process::fds(primary));
+    assert!(grown <= rss + 1024, "memory grows");
+}
+
+/// A stopped worker gets no more after a moment, is reported, and takes up its work again.
+#[test]
+fn a_stopped_worker_is_passed_over_and_comes_back() {
+    let _alone = tests::alone();
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(()) = start(&home, &port, 2) else { return };
+    let pids = home.pids("web");
+    let mut notices = home.ask("web", &Request::Subscribe);
+    process::kill(pids[0], Signal::SIGSTOP);
+    let first = load(&port, 8, 16).start();
+    let warning = notices.notice_of(NoticeKind::Warning, SOON);
+    assert!(warning.message.contains("slot 0"), "{warning:?}");
+    assert!(warning.message.contains("has not taken connections for 5s"), "{warning:?}");
+    let meanwhile = load(&port, 8, 400).run().nothing_lost("with one worker stopped");
+    assert_eq!(meanwhile.by_pid.keys().copied().collect::<Vec<_>>(), [pids[1]]);
+    assert!(meanwhile.slowest < Duration::from_secs(5), "{meanwhile}");
+
+    process::kill(pids[0], Signal::SIGCONT);
+    let waited = join(first, 16).nothing_lost("those who waited for the stopped one");
+    assert!(waited.by_pid.contains_key(&pids[0]), "{waited}");
+    let after = load(&port, 4, 400).run().nothing_lost("afterwards");
+    assert_eq!(after.by_pid.len(), 2, "{after}");
+    assert_eq!(home.pids("web"), pids, "nobody was replaced");
+}
+
+fn join(load: tests::client::Running, answers: u64) -> Tally {
+    load.warm(answers);
+    load.stop()
+}
+
+/// Nobody takes anything: the primary stops accepting, and the rest waits in the kernel's queue.
+fn all_are_full(home: &Home) {
+    const CLIENTS: usize = 300;
+    let port = Port::new();
+    let Some(()) = start(home, &port, 2) else { return };
+    load(&port, 8, 200).run().nothing_lost("warming up");
+    let before = fds(home);
+    let pids = home.pids("web");
+    pids.iter().for_each(|pid| process::kill(*pid, Signal::SIGSTOP));
+    let running = load(&port, CLIENTS, CLIENTS as u64).start();
+    let waiting = |app: &ipc::control::AppStatus| {
+        let untaken: u32 = app.workers.iter().filter_map(|worker| worker.backlog).sum();
+        app.listeners[0].backlog + untaken
+    };
+    let app = home.wait_app("web", "all clients to wait", SOON, |app| {
+        usize::try_from(waiting(app)).is_ok_and(|waiting| waiting >= CLIENTS)
+    });
+    let held = fds(home);
+    let untaken: Vec<_> = app.workers.iter().map(|worker| worker.backlog).collect();
+    println!(
+        "fds {before} → {held}, in the queue {}, untaken {untaken:?}",
+        app.listeners[0].backlog
+    );
+    assert!(held <= before + 2 * 64 + 2, "more were accepted than can be given: {held}");
+    let ticks = process::ticks(app.primary_pid);
+    let_pass(Duration::from_secs(1));
+    let ticks = process::ticks(app.primary_pid) - ticks;
+    assert!(ticks <= 2, "waiting costs {ticks} ticks a second");
+
+    pids.iter().for_each(|pid| process::kill(*pid, Signal::SIGCONT));
+    let tally = join(running, CLIENTS as u64).nothing_lost("when all were full");
+    assert!(tally.ok >= CLIENTS as u64, "{tally}");
+    wait_for_calm(home);
+    assert_eq!(fds(home), before, "descriptors leak");
+}
+
+#[test]
+fn when_all_are_full_the_queue_holds() {
+    let _alone = tests::alone();
+    all_are_full(&tests::home!());
+}
+
+#[test]
+fn when_all_are_full_the_queue_holds_as_nobody() {
+    let _alone = tests::alone();
+    if let Some(home) = tests::home_of_nobody!() {
+        all_are_full(&home);
+    }
+}
+
+/// Workers that refuse what is past their `maxConnections` are not asked again and again.
+#[test]
+fn refusing_workers_are_left_alone_for_a_moment() {
+    let _alone = tests::alone();
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(node) = fixtures::need("node") else { return };
+    let command = [node, fixtures::file("node/few.js"), port.to_string(), "3".into(), "100".into()];
+    home.start("web", &["-i", "2", "--engine", "primary"], &command).ok();
+    let primary = home.app("web").primary_pid;
+    let ticks = process::ticks(primary);
+    let tally = load(&port, 40, 150).run().nothing_lost("two workers with maxConnections = 3");
+    let ticks = process::ticks(primary) - ticks;
+    println!("the primary meanwhile: {ticks} ticks of 10 ms in {:.1?}", tally.took);
+    assert!(ticks <= 10 + tally.took.as_secs() * 10, "the primary asks without a pause");
+}
+
+/// With `sticky` the clients of a stopped worker wait for it; those of the other do not.
+#[test]
+fn sticky_clients_of_a_stopped_worker_do_not_keep_the_others_waiting() {
+    let _alone = tests::alone();
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(node) = fixtures::need("node") else { return };
+    let command = [node, fixtures::file("node/plain.js"), port.to_string()];
+    home.start("web", &["-i", "2", "--engine", "primary", "--balance", "sticky"], &command).ok();
+    // A client of each slot.
+    let pids = home.pids("web");
+    let of = |pid: u32| (1..=250u8).find(|last| answer(&port, *last, SOON) == Some(pid)).unwrap();
+    let (stopped, other) = (of(pids[0]), of(pids[1]));
+    process::kill(pids[0], Signal::SIGSTOP);
+    let clients = |count| -> Vec<_> {
+        let number = port.number();
+        let one = move |_| thread::spawn(move || answer_at(number, stopped, PATIENT));
+        (0..count).map(one).collect()
+    };
+    let mut waiting = clients(10);
+    wait_for_untaken(&home, 0, 10);
+    // So many for so long: the worker is passed over.
+    let_pass(Duration::from_millis(150));
+    waiting.extend(clients(40));
+    home.wait_app("web", "clients to wait", SOON, |app| app.listeners[0].backlog >= 40);
+    for _ in 0..50 {
+        assert_eq!(answer(&port, other, Duration::from_secs(5)), Some(pids[1]));
+    }
+    process::kill(pids[0], Signal::SIGCONT);
+    for client in waiting {
+        assert_eq!(client.join().unwrap(), Some(pids[0]));
+    }
+}
+
+fn answer(port: &Port, last: u8, limit: Duration) -> Option<u32> {
+    answer_at(port.number(), last, limit)
+}
+
+/// Who answers a client from 127.0.0.`last`.
+fn answer_at(port: u16, last: u8, limit: Duration) -> Option<u32> {
+    let own = IpAddr::from([127, 0, 0, last]);
+    let mut connection = Connection::open_from(own, ([127, 0, 0, 1], port).into(), limit).ok()?;
+    connection.get("/", true).ok()?.pid()
+}

@@ -1,0 +1,153 @@
+//! A worker that says to the primary what no Node program would. Each deed ends at most that
+//! worker's channel, with a reason; the primary lives on, its memory and descriptors stay where
+//! they were, and the other worker serves on.
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use ipc::control::{NoticeKind, Request};
+use nix::sys::signal::Signal;
+use tests::{Home, Load, Port, fixtures, process, wait_until};
+
+/// A 100 MB line takes a while on a busy machine.
+const SOON: Duration = Duration::from_secs(90);
+/// More than this much memory in the end is growth, in KiB.
+const GROWTH: u64 = 4 << 10;
+/// The same where 16 MiB of small pieces were held for a while: the allocator keeps some of them.
+const GROWTH_OF_PIECES: u64 = 20 << 10;
+/// What it may hold meanwhile: one line of a worker is at most 16 MiB, read into a buffer that
+/// doubles, and so much may wait for the worker.
+const MEANWHILE: u64 = 80 << 10;
+
+/// What comes of a deed.
+enum End {
+    /// The channel is closed, and this is said.
+    Closed(&'static str),
+    /// Nothing; but this is said, if anything.
+    GoesOn(&'static str),
+}
+use End::{Closed, GoesOn};
+
+/// The rogue as slot 0 and an ordinary Node server as slot 1.
+fn start(home: &Home, port: &Port, deed: &str) -> Option<()> {
+    let (python, node) = (fixtures::need("python3")?, fixtures::need("node")?);
+    let script = home.write(
+        "rogue.py",
+        &std::fs::read_to_string(fixtures::file("python/rogue.py")).expect("read the rogue"),
+    );
+    let program = format!("#!/bin/sh\nexec {python} \"$0.py\" \"$@\"\n");
+    let program = home.write("node", &program);
+    std::fs::rename(script, home.path().join("node.py")).expect("put it beside");
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755))
+        .expect("make it a program");
+    let command = [program.display().to_string(), "rogue".into(), port.to_string(), deed.into()];
+    let server = fixtures::file("node/plain.js");
+    let more = format!(
+        "instances = 2\nengine = \"primary\"\nmax_restarts = 65535\nbackoff_reset = \"1ms\"\n\
+         env = {{ REAL_NODE = \"{node}\", REAL_SERVER = \"{server}\" }}"
+    );
+    let config = home.config("web", &command, &more);
+    home.run(&["start", &config]).ok();
+    Some(())
+}
+
+fn fds(home: &Home) -> usize {
+    let primary = home.app("web").primary_pid;
+    let looks = (0..10).map(|_| {
+        tests::wait::let_pass(Duration::from_millis(10));
+        process::fds(primary).len()
+    });
+    looks.min().expect("some looks")
+}
+
+fn high_water(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it is there");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it is there");
+    line.trim().trim_end_matches(" kB").parse().expect("it is there")
+}
+
+fn does(deed: &str, end: &End) {
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(()) = start(&home, &port, deed) else { return };
+    let load = |requests| {
+        let load = Load::new(port.v4());
+        Load { clients: 4, requests, hang: Duration::from_secs(30), ..load }
+    };
+    load(200).run().nothing_lost("before the deed");
+    let before = home.app("web");
+    let primary = before.primary_pid;
+    let (held, rss) = (fds(&home), process::rss_kib(primary));
+    let rogue = before.workers[0].pid.expect("a ready worker has a pid");
+    let mut notices = home.ask("web", &Request::Subscribe);
+    let running = load(u64::MAX).start();
+
+    process::kill(rogue, Signal::SIGUSR1);
+    match end {
+        Closed(reason) => {
+            let warning = loop {
+                let warning = notices.notice_of(NoticeKind::Warning, SOON);
+                if warning.message.contains("the channel of slot 0") {
+                    break warning;
+                }
+            };
+            assert!(warning.message.contains(reason), "{deed}: {warning:?}");
+            notices.notice_of(NoticeKind::WorkerReady, SOON);
+            assert!(home.log("web", "primary.log").contains(reason), "{deed}: not in the log");
+        }
+        GoesOn(said) => {
+            wait_until("the deed to be done", SOON, || {
+                home.log("web", "out.log").contains("done").then_some(())
+            });
+            let log = home.log("web", "primary.log");
+            assert!(log.contains(said), "{deed}: {log}");
+        }
+    }
+    running.warm(running.so_far().ok + 100);
+    running.stop().nothing_lost(deed);
+    drop(notices);
+
+    let after = home.app("web");
+    assert_eq!(after.primary_pid, primary, "{deed}: the primary died");
+    assert_eq!(after.workers[1].pid, before.workers[1].pid, "{deed}: another worker fell");
+    let replaced = after.workers[0].pid != Some(rogue);
+    assert_eq!(replaced, matches!(end, Closed(_)), "{deed}: {after:#?}");
+    assert_eq!(after.ready, 2, "{deed}: {after:#?}");
+    let (now, most) = (process::rss_kib(primary), high_water(primary));
+    println!("{deed}: fds {held} → {}, RSS {rss} → {now} KiB, at most {most}", fds(&home));
+    assert_eq!(fds(&home), held, "{deed}: {:#?}", process::fds(primary));
+    let growth = if deed == "lost-descriptors-unread" { GROWTH_OF_PIECES } else { GROWTH };
+    assert!(now <= rss + growth && most <= rss + MEANWHILE, "{deed}: memory grows");
+}
+
+macro_rules! deeds {
+    ($($name:ident: $deed:literal, $end:expr;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                let _alone = tests::alone();
+                does($deed, &$end);
+            }
+        )*
+    };
+}
+
+deeds! {
+    malformed: "malformed", Closed("a line is not JSON");
+    not_text: "not-text", Closed("a line is not UTF-8");
+    a_line_of_100_mb: "long-line", Closed("a line is longer than 16777216 bytes");
+    a_long_line_of_the_protocol: "long-own", Closed("it is longer than 262144 bytes");
+    misshapen: "misshapen", Closed("`seq` is missing");
+    asked_twice: "asked-twice", Closed("asked twice");
+    an_answer_to_nothing: "answer-to-nothing", Closed("a message that was never sent to it");
+    an_acknowledgement_of_nothing: "acknowledges-nothing",
+        Closed("acknowledged a descriptor that was never sent");
+    a_descriptor_where_none_belongs: "stray-descriptor", Closed("a descriptor where none belongs");
+    a_descriptor_with_a_word_of_the_protocol: "own-word-with-descriptor",
+        Closed("a descriptor where none belongs");
+    fifty_descriptors_at_once: "many-descriptors", Closed("more descriptors came than may");
+    a_flood_whose_answers_are_not_read: "lost-descriptors-unread",
+        Closed("has stopped reading its channel");
+    unknown_acts: "flood-of-unknown-acts", GoesOn("said act `x1`: ignored");
+    a_flood_of_messages: "flood-of-messages", GoesOn("");
+    sockets_for_nobody: "sockets", GoesOn("which has no use for it");
+}
