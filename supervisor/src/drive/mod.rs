@@ -125,6 +125,7 @@ impl Drive {
             self.look_after_hand_overs(clock::now());
             self.report_dropped_lines();
             self.table = None;
+            self.tell_manager();
             // Connections that are handed over are none of the core's business.
             if self.inbox.is_empty() && self.core_due.is_none_or(|due| clock::now() < due) {
                 continue;
