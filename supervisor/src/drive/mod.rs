@@ -20,6 +20,7 @@ mod logs;
 mod manager;
 mod node;
 mod observe;
+mod orphans;
 mod perform;
 mod pick;
 mod proxied;
@@ -44,6 +45,7 @@ use self::listeners::Listeners;
 use self::logs::Logs;
 use self::manager::Manager;
 use self::observe::Table;
+use self::orphans::Orphans;
 use self::proxied::Proxied;
 use self::record::Recorder;
 use self::source::Source;
@@ -90,6 +92,8 @@ pub(crate) struct Drive {
     next_hand_off: u64,
     /// Connections that wait for their PROXY header.
     proxied: Proxied,
+    /// Slot sockets that nobody listens on although their worker lives.
+    orphans: Orphans,
     /// When the kernel was last asked how many connections each worker holds.
     held_counted: Option<Time>,
     /// When accepting is tried again after it failed.

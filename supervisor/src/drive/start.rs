@@ -13,6 +13,7 @@ use super::clients::Clients;
 use super::listeners::Listeners;
 use super::logs::Logs;
 use super::manager::Manager;
+use super::orphans::Orphans;
 use super::proxied::Proxied;
 use super::record::Recorder;
 use super::source::Source;
@@ -156,6 +157,7 @@ fn prepare(
         hand_offs: BTreeMap::new(),
         next_hand_off: 0,
         proxied: Proxied::default(),
+        orphans: Orphans::default(),
         held_counted: None,
         accept_again: None,
         lingering: BTreeSet::new(),
