@@ -147,7 +147,11 @@ impl Incoming<'_> {
         }
         self.stream.set_read_timeout(Some(left)).map_err(|e| fault("set up", &e))?;
         let mut bytes = [0; 4096];
-        let n = self.stream.read(&mut bytes).map_err(|e| fault("read the answer", &e))?;
+        let n = match self.stream.read(&mut bytes) {
+            // A process that was stopped for a moment (a debugger, a frozen container) goes on.
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            read => read.map_err(|e| fault("read the answer", &e))?,
+        };
         self.bytes.extend_from_slice(&bytes[..n]);
         Ok(n > 0)
     }

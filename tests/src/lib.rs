@@ -8,7 +8,8 @@
 //! - `control`: the control socket;
 //! - `client`, `http`: the strict load client;
 //! - `census`: which slot answered;
-//! - `npm`: Node programs with packages;
+//! - `node`, `npm`: the versions of Node, and programs with packages;
+//! - `told`: workers that do what they are told, under Node's own primary or under ours;
 //! - `machine`: one that runs systemd;
 //! - `decoders`: every decoder, ready for a fuzzer;
 //! - `fixtures`, `stage`: the servers, and the world-readable place they are put in;
@@ -23,11 +24,13 @@ pub mod fixtures;
 pub mod home;
 pub mod http;
 pub mod machine;
+pub mod node;
 pub mod npm;
 pub mod port;
 pub mod process;
 pub mod run;
 pub mod stage;
+pub mod told;
 pub mod wait;
 
 pub use alone::alone;

@@ -80,9 +80,11 @@ impl Drive {
                         .map_err(|error| (errno(&error), refusal(*address, &error)))?,
                 }
             }
-            Wanted::Udp { .. } | Wanted::Unix { .. } => self
-                .open_asked(worker, &wanted)
-                .map_err(|error| (errno(&error), format!("cannot open {place}: {error}")))?,
+            Wanted::Udp { .. } | Wanted::Unix { .. } => {
+                self.open_asked(worker, &wanted).map_err(|error| {
+                    (errno_of_path(&error), format!("cannot open {place}: {error}"))
+                })?
+            }
             Wanted::Descriptor { fd, .. } => {
                 let child = self.children.get(&worker);
                 let lent = child.and_then(|child| child.inherited.get(fd));
@@ -160,6 +162,7 @@ impl Drive {
             Some(Err(error)) => node.link.reply_error(seq, Some(&data), errno(&error)),
         };
         node.servers.insert(key, place);
+        self.orphans.forget(&self.poller, &self.listeners, place);
         child.lent.entry(place).or_insert(given);
         if let Err(error) = replied {
             return self.close_channel(worker, Some(error.to_string()));
@@ -189,6 +192,14 @@ fn ask_shares(ask: &ServerAsk) -> bool {
 
 fn errno(error: &io::Error) -> i32 {
     error.raw_os_error().unwrap_or(libc::EADDRINUSE)
+}
+
+/// As libuv has it for unix sockets.
+fn errno_of_path(error: &io::Error) -> i32 {
+    match errno(error) {
+        libc::ENOENT => libc::EACCES,
+        errno => errno,
+    }
 }
 
 fn no_ipv6(error: &io::Error) -> bool {

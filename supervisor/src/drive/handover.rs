@@ -93,6 +93,11 @@ impl Drive {
 
     /// Gives a connection to a worker; false: nobody can take it now, and it waits.
     pub(super) fn hand_over(&mut self, id: ListenerId, arrival: Arrival) -> bool {
+        if self.listeners.get(id).is_some_and(|open| open.hand_over().is_none()) {
+            // The kernel placed it once, and its worker closed the server.
+            self.take_homeless(id, arrival);
+            return false;
+        }
         self.count_held(id);
         let mut tried = BTreeSet::new();
         let mut fd = arrival.fd;
@@ -102,13 +107,7 @@ impl Drive {
             let Some(key) = node.key_of((id, socket)).map(str::to_owned) else { break };
             match node.link.newconn(hand_off, &key, fd) {
                 Ok(()) => {
-                    self.next_hand_off += 1;
-                    let now = clock::now();
-                    let entry =
-                        HandOff { listener: id, peer: arrival.peer, given: now, since: now };
-                    self.hand_offs.insert(hand_off, (worker, entry));
-                    self.slow_due.get_or_insert(now + SLOW_TO_TAKE);
-                    self.write_channel(worker);
+                    self.handed_over(id, arrival.peer, worker);
                     return true;
                 }
                 Err(refused) => {
@@ -136,6 +135,16 @@ impl Drive {
             let waiting = open.hand_over().map_or(0, |state| state.waiting.len());
             waiting == 0 || (sticky && waiting < WAITING_FOR_THEIR_SLOT)
         })
+    }
+
+    /// A connection is on its way.
+    pub(super) fn handed_over(&mut self, id: ListenerId, peer: SocketAddr, worker: WorkerId) {
+        let (hand_off, now) = (HandOffId(self.next_hand_off), clock::now());
+        self.next_hand_off += 1;
+        let entry = HandOff { listener: id, peer, given: now, since: now };
+        self.hand_offs.insert(hand_off, (worker, entry));
+        self.slow_due.get_or_insert(now + SLOW_TO_TAKE);
+        self.write_channel(worker);
     }
 
     /// Asks the kernel how many connections each worker holds, where that decides, and not for
@@ -215,6 +224,7 @@ impl Drive {
 
     /// Somebody may be able to take connections again: first those that wait here.
     pub(super) fn resume(&mut self, id: ListenerId) {
+        self.resume_orphans(id);
         let Some(open) = self.listeners.get(id) else { return };
         let sticky = open.balance == Balance::Sticky;
         for _ in 0..open.hand_over().map_or(0, |state| state.waiting.len()) {
@@ -250,14 +260,14 @@ impl Drive {
     /// A worker took a connection.
     pub(super) fn hand_off_done(&mut self, worker: WorkerId, id: HandOffId) {
         let Some((_, hand_off)) = self.hand_offs.remove(&id) else { return };
-        if let Some(child) = self.children.get_mut(&worker) {
+        let open = self.listeners.get_mut(hand_off.listener);
+        // What the kernel placed before is counted there.
+        if let Some(state) = open.and_then(Listener::hand_over_mut)
+            && let Some(child) = self.children.get_mut(&worker)
+        {
             child.accepted += 1;
             child.held += 1;
-            let slot = child.slot.0;
-            let open = self.listeners.get_mut(hand_off.listener);
-            if let Some(state) = open.and_then(Listener::hand_over_mut) {
-                *state.given.entry(slot).or_default() += 1;
-            }
+            *state.given.entry(child.slot.0).or_default() += 1;
         }
         self.resume(hand_off.listener);
     }

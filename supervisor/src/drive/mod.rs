@@ -20,6 +20,7 @@ mod logs;
 mod manager;
 mod node;
 mod observe;
+mod orphans;
 mod perform;
 mod pick;
 mod proxied;
@@ -44,6 +45,7 @@ use self::listeners::Listeners;
 use self::logs::Logs;
 use self::manager::Manager;
 use self::observe::Table;
+use self::orphans::Orphans;
 use self::proxied::Proxied;
 use self::record::Recorder;
 use self::source::Source;
@@ -97,6 +99,8 @@ pub(crate) struct Drive {
     slow_due: Option<Time>,
     /// For what workers' channels hold.
     channel_bytes: Vec<u8>,
+    /// Slot sockets that nobody listens on although their worker lives.
+    orphans: Orphans,
     /// When the kernel was last asked how many connections each worker holds.
     held_counted: Option<Time>,
     /// When accepting is tried again after it failed.

@@ -186,8 +186,11 @@ impl Drive {
                 self.resume(listener);
             }
             Word::Closed { key } => {
-                if let Some(node) = self.node(worker) {
-                    node.servers.remove(&key);
+                if let Some((listener, socket)) =
+                    self.node(worker).and_then(|node| node.servers.remove(&key))
+                {
+                    self.cue(worker, Cue::Closed { listener, socket });
+                    self.orphan((listener, socket));
                 }
             }
             Word::Message(message) if message.is_ready() => {
@@ -204,8 +207,7 @@ impl Drive {
                 ));
             }
             Word::Ignored { what } => self.note(format!("a Node worker said {what}: ignored")),
-            // Its exit follows.
-            Word::Leaving => {}
+            Word::Leaving => self.cue(worker, Cue::Leaving),
         }
     }
 

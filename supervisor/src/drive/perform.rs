@@ -114,6 +114,7 @@ impl Drive {
     fn close_listener(&mut self, listener: ListenerId) {
         self.refuse_asking(listener);
         self.forget_headers(listener);
+        self.forget_orphans(listener);
         if let Some(closed) = self.listeners.close(listener)
             && let Some(fd) = closed.accepting()
         {

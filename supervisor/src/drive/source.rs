@@ -1,6 +1,6 @@
 //! What can wake the loop, and the number by which the kernel hands it back.
 
-use crate::primary::ids::{ClientId, ListenerId, WorkerId};
+use crate::primary::ids::{ClientId, ListenerId, SocketId, WorkerId};
 
 /// One registered fd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +29,15 @@ pub(crate) enum Source {
     Accept(ListenerId),
     /// A connection that waits for its PROXY header.
     Header(u64),
+    /// A slot socket whose worker has closed it and lives on.
+    Orphan(ListenerId, SocketId),
 }
 
 /// The kind is in the low bits, the id above them; ids never come near 2^60.
 const KIND_BITS: u32 = 4;
+/// A listener never has near as many sockets.
+const SOCKET_BITS: u32 = 28;
+const SOCKET_MASK: u64 = (1 << SOCKET_BITS) - 1;
 
 impl Source {
     /// The number for the poller.
@@ -50,6 +55,9 @@ impl Source {
             Self::Channel(id) => (9, id.0),
             Self::Accept(id) => (10, id.0.into()),
             Self::Header(id) => (11, id),
+            Self::Orphan(listener, socket) => {
+                (12, u64::from(listener.0) << SOCKET_BITS | u64::from(socket.0) & SOCKET_MASK)
+            }
         };
         id << KIND_BITS | kind
     }
@@ -70,6 +78,10 @@ impl Source {
             9 => Self::Channel(WorkerId(id)),
             10 => Self::Accept(ListenerId(u32::try_from(id).ok()?)),
             11 => Self::Header(id),
+            12 => Self::Orphan(
+                ListenerId(u32::try_from(id >> SOCKET_BITS).ok()?),
+                SocketId(u32::try_from(id & SOCKET_MASK).ok()?),
+            ),
             _ => return None,
         })
     }
@@ -95,6 +107,7 @@ mod tests {
             Source::Channel(worker),
             Source::Accept(ListenerId(3)),
             Source::Header(9),
+            Source::Orphan(ListenerId(u32::MAX), SocketId(5)),
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }

@@ -47,6 +47,7 @@ impl Drive {
             Source::Channel(worker) => self.take_channel(worker, readable),
             Source::Accept(listener) => self.take_arrivals(listener),
             Source::Header(id) => self.take_header(id),
+            Source::Orphan(listener, socket) => self.take_orphans((listener, socket)),
         }
     }
 

@@ -13,6 +13,7 @@ use super::clients::Clients;
 use super::listeners::Listeners;
 use super::logs::Logs;
 use super::manager::Manager;
+use super::orphans::Orphans;
 use super::proxied::Proxied;
 use super::record::Recorder;
 use super::source::Source;
@@ -160,6 +161,7 @@ fn prepare(
         proxied: Proxied::default(),
         slow_due: None,
         channel_bytes: vec![0; CHANNEL_READ],
+        orphans: Orphans::default(),
         held_counted: None,
         accept_again: None,
         lingering: BTreeSet::new(),

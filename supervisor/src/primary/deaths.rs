@@ -179,6 +179,9 @@ impl Primary {
             }
             RestartOn::Failure | RestartOn::Never => return gave_up("not restarted".to_owned()),
         }
+        if worker.left_well(end, step.now) {
+            return Seat::Empty;
+        }
         let ready_for = worker.ready_since.map(|since| step.now.since(since));
         let Self { slots, dice, .. } = self;
         let state = slots.get_mut(&worker.slot).expect("a slot outlives its workers");
@@ -201,7 +204,7 @@ impl End {
         matches!(self.kind, EndKind::NotStarted { permanent: true, .. })
     }
 
-    fn is_clean(&self) -> bool {
+    pub(super) fn is_clean(&self) -> bool {
         matches!(self.kind, EndKind::Died) && self.exit == Some(Exit::Code(0))
     }
 

@@ -74,6 +74,10 @@ pub(crate) enum Cue {
     BindRefused { address: String, reason: String },
     /// It listens on a socket it was lent; the socket is in the kernel's group from now on.
     Listening { listener: ListenerId, socket: SocketId },
+    /// It has closed a socket it listened on, and lives on.
+    Closed { listener: ListenerId, socket: SocketId },
+    /// It says that it leaves of its own accord. `Exited` follows.
+    Leaving,
     /// It spoke on NOTIFY_SOCKET.
     Notified(Notification),
     /// It and its whole process group are gone.

@@ -62,6 +62,11 @@ pub(super) enum Change {
         listener: ListenerId,
         socket: SocketId,
     },
+    /// It listens there no more.
+    Closes {
+        listener: ListenerId,
+        socket: SocketId,
+    },
     Ready,
     Gone(End),
 }
@@ -101,6 +106,8 @@ impl Worker {
             }
             Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
             Cue::Listening { listener, socket } => self.listens(listener, socket),
+            Cue::Closed { listener, socket } => Change::Closes { listener, socket },
+            Cue::Leaving => self.leaves(),
             Cue::Notified(notification) => self.notes(notification),
             Cue::Exited { exit, last_lines, queued } if doomed => {
                 Change::Gone(End::told(exit, last_lines, queued))
@@ -123,6 +130,8 @@ impl Worker {
             }
             Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
             Cue::Listening { listener, socket } => self.listens(listener, socket),
+            Cue::Closed { listener, socket } => Change::Closes { listener, socket },
+            Cue::Leaving => self.leaves(),
             Cue::Notified(notification) => match notification {
                 Notification::Ready => {
                     self.notes(notification);
@@ -152,6 +161,8 @@ impl Worker {
             }
             Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
             Cue::Listening { listener, socket } => self.listens(listener, socket),
+            Cue::Closed { listener, socket } => Change::Closes { listener, socket },
+            Cue::Leaving => self.leaves(),
             Cue::Notified(notification) => match notification {
                 Notification::WatchdogTrigger => self.hung(step),
                 Notification::Ready
@@ -176,6 +187,8 @@ impl Worker {
             }
             Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
             Cue::Listening { listener, socket } => self.listens(listener, socket),
+            Cue::Closed { listener, socket } => Change::Closes { listener, socket },
+            Cue::Leaving => self.leaves(),
             Cue::Notified(notification) => match notification {
                 Notification::WatchdogTrigger => {
                     self.kill(Cause::Told, step);
@@ -211,6 +224,8 @@ impl Worker {
                 Change::Asks { listener, ticket, another }
             }
             Cue::Listening { listener, socket } => self.listens(listener, socket),
+            Cue::Closed { listener, socket } => Change::Closes { listener, socket },
+            Cue::Leaving => self.leaves(),
             Cue::Notified(notification) => self.notes(notification),
             Cue::Exited { exit, last_lines, queued } => {
                 Change::Gone(self.ended(exit, last_lines, queued))

@@ -208,7 +208,7 @@ impl Primary {
         let slot = worker.slot;
         let is_new = worker.plan.generation == rollout.to.generation;
         match &rollout.course {
-            Course::Forward if is_new => {
+            Course::Forward if is_new && !worker.left_well(&end, step.now) => {
                 self.turn_back(Self::failure(worker, end), step);
                 self.restore(slot, step);
             }

@@ -296,6 +296,7 @@ impl Primary {
             shares: lend.iter().any(|(listener, _)| self.sockets.is_shared(*listener)),
             watch: None,
             cut: 0,
+            leaves: false,
             said_ready: false,
             notifies: false,
             says_stopping: false,

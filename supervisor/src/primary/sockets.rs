@@ -130,6 +130,19 @@ impl Sockets {
         }
     }
 
+    /// A worker has closed the socket that it was lent, and lives on. It may listen there again.
+    pub(super) fn closed(&mut self, listener: ListenerId, socket: SocketId, by: WorkerId) {
+        let lent = self
+            .listeners
+            .get_mut(&listener)
+            .and_then(|listener| listener.sockets.get_mut(index(socket)));
+        if let Some(Socket { hold: Hold::Lent { worker, listening, .. }, .. }) = lent
+            && *worker == by
+        {
+            *listening = false;
+        }
+    }
+
     /// A worker is gone; so many connections were seen waiting in what it held, if it was looked.
     pub(super) fn vacate(&mut self, gone: WorkerId, queued: Option<u32>) {
         for listener in self.listeners.values_mut() {

@@ -59,6 +59,8 @@ pub(super) struct Worker {
     pub(super) watch: Option<Watch>,
     /// Connections with a request in flight when its drain timed out.
     pub(super) cut: u32,
+    /// It said that it leaves of its own accord.
+    pub(super) leaves: bool,
     /// It said READY=1.
     pub(super) said_ready: bool,
     /// It spoke on NOTIFY_SOCKET at all.
@@ -158,6 +160,18 @@ impl Worker {
     pub(super) fn listens(&mut self, listener: ListenerId, socket: SocketId) -> Change {
         self.bound.insert(listener);
         Change::Listens { listener, socket }
+    }
+
+    pub(super) fn leaves(&mut self) -> Change {
+        self.leaves = true;
+        Change::Nothing
+    }
+
+    /// Whether its end was no failure: it said that it leaves, had served for a while, and ended
+    /// well.
+    pub(super) fn left_well(&self, end: &End, now: Time) -> bool {
+        let served = self.ready_since.map(|since| now.since(since));
+        self.leaves && end.is_clean() && served >= Some(self.plan.spec.times.min_uptime)
     }
 
     pub(super) fn refused(&mut self, address: &str, reason: &str, step: &mut Step<'_>) -> Change {

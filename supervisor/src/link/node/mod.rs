@@ -112,6 +112,12 @@ impl NodeLink {
         !self.leaving && self.servers.get(key).is_some_and(|server| server.round_robin)
     }
 
+    /// Whether it has that server open, however it gets its connections: one that is handed over
+    /// is served there in any case.
+    pub(crate) fn serves(&self, key: &str) -> bool {
+        !self.leaving && self.servers.contains_key(key)
+    }
+
     /// Hand-offs that it has neither taken nor refused.
     pub(crate) fn pending(&self) -> usize {
         self.hand_offs.len()
@@ -187,7 +193,7 @@ impl NodeLink {
         if self.leaving {
             return refused(Refusal::Leaving, fd);
         }
-        if !self.takes(key) {
+        if !self.serves(key) {
             return refused(Refusal::NotServing, fd);
         }
         if self.hand_offs.len() >= HAND_OFFS {
