@@ -109,6 +109,9 @@ impl Drive {
                     self.hand_offs.insert(hand_off, (worker, entry));
                     self.slow_due.get_or_insert(now + SLOW_TO_TAKE);
                     self.write_channel(worker);
+                    if self.node(worker).is_some_and(|node| node.link.pending() >= 2) {
+                        self.read_answers_later(worker, now);
+                    }
                     return true;
                 }
                 Err(refused) => {
@@ -291,12 +294,14 @@ impl Drive {
 
     /// When accepting is to be tried again, or slow workers looked for.
     pub(super) fn hand_over_deadline(&self) -> Option<Time> {
-        [self.slow_due, self.accept_again, self.proxied.deadline()].into_iter().flatten().min()
+        let all = [self.slow_due, self.accept_again, self.answers_due, self.proxied.deadline()];
+        all.into_iter().flatten().min()
     }
 
     /// What is due at that deadline.
     pub(super) fn look_after_hand_overs(&mut self, now: Time) {
         self.end_header_waits(now);
+        self.read_answers(now);
         if self.accept_again.is_some_and(|at| at <= now) {
             self.accept_again = None;
             let all: Vec<ListenerId> = self.listeners.iter().map(|open| open.id).collect();

@@ -95,6 +95,8 @@ pub(crate) struct Drive {
     proxied: Proxied,
     /// When slow workers are looked for.
     slow_due: Option<Time>,
+    /// When the channels of busy workers are read.
+    answers_due: Option<Time>,
     /// For what workers' channels hold.
     channel_bytes: Vec<u8>,
     /// When the kernel was last asked how many connections each worker holds.

@@ -159,6 +159,7 @@ fn prepare(
         next_hand_off: 0,
         proxied: Proxied::default(),
         slow_due: None,
+        answers_due: None,
         channel_bytes: vec![0; CHANNEL_READ],
         held_counted: None,
         accept_again: None,
