@@ -108,6 +108,9 @@ impl Drive {
             match node.link.newconn(hand_off, &key, fd) {
                 Ok(()) => {
                     self.handed_over(id, arrival.peer, worker);
+                    if self.node(worker).is_some_and(|node| node.link.pending() >= 2) {
+                        self.read_answers_later(worker, clock::now());
+                    }
                     return true;
                 }
                 Err(refused) => {
@@ -301,12 +304,14 @@ impl Drive {
 
     /// When accepting is to be tried again, or slow workers looked for.
     pub(super) fn hand_over_deadline(&self) -> Option<Time> {
-        [self.slow_due, self.accept_again, self.proxied.deadline()].into_iter().flatten().min()
+        let all = [self.slow_due, self.accept_again, self.answers_due, self.proxied.deadline()];
+        all.into_iter().flatten().min()
     }
 
     /// What is due at that deadline.
     pub(super) fn look_after_hand_overs(&mut self, now: Time) {
         self.end_header_waits(now);
+        self.read_answers(now);
         if self.accept_again.is_some_and(|at| at <= now) {
             self.accept_again = None;
             let all: Vec<ListenerId> = self.listeners.iter().map(|open| open.id).collect();

@@ -175,6 +175,15 @@ fn status_line(app: &AppStatus) -> String {
 }
 
 impl Drive {
+    /// Finds out whether there is a service manager. One that runs in the background was not
+    /// started by it, whoever typed the command that started it.
+    pub(super) fn meet_manager(&mut self) {
+        match Manager::above(self.started) {
+            Ok(manager) => self.manager = manager,
+            Err(why) => self.note(why),
+        }
+    }
+
     /// Tells the service manager what it does not know, where there is one.
     pub(super) fn tell_manager(&mut self) {
         let Some(manager) = &mut self.manager else { return };

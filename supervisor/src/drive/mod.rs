@@ -97,6 +97,8 @@ pub(crate) struct Drive {
     proxied: Proxied,
     /// When slow workers are looked for.
     slow_due: Option<Time>,
+    /// When the channels of busy workers are read.
+    answers_due: Option<Time>,
     /// For what workers' channels hold.
     channel_bytes: Vec<u8>,
     /// Slot sockets that nobody listens on although their worker lives.

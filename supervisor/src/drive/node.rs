@@ -7,12 +7,14 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
 use ipc::node::UserMessage;
 use serde_json::Value;
 
 use super::Drive;
+use super::children::Child;
 use super::source::Source;
 use crate::link::node::{NodeLink, Word};
 use crate::primary::event::{Cue, Notification};
@@ -20,6 +22,11 @@ use crate::primary::ids::{ListenerId, SocketId, WorkerId};
 use crate::primary::time::Time;
 use crate::sys::channel::{self, Received};
 use crate::sys::clock;
+
+/// How long acknowledgements may wait until they are read.
+const ANSWERS: Duration = Duration::from_millis(1);
+/// So many connections of one worker that have no answer yet are enough to look at once.
+const ANSWERS_AT_ONCE: usize = 24;
 
 /// Characters of a worker's message that are shown to those who follow the events.
 const MESSAGE_SHOWN: usize = 4096;
@@ -35,6 +42,8 @@ pub(crate) struct NodeChannel {
     pub(crate) rests: Option<Time>,
     /// The poller waits for room to write.
     waits_for_room: bool,
+    /// The poller does not wait for bytes: they are looked for now and then.
+    read_later: bool,
 }
 
 impl NodeChannel {
@@ -48,6 +57,7 @@ impl NodeChannel {
             servers: BTreeMap::new(),
             rests: None,
             waits_for_room: false,
+            read_later: false,
         };
         Ok((channel, theirs.into()))
     }
@@ -147,9 +157,49 @@ impl Drive {
         let wanted = node.link.next_packet().is_some();
         if wanted != node.waits_for_room {
             node.waits_for_room = wanted;
-            let token = Source::Channel(worker).token();
-            if let Err(error) = self.poller.modify(node.stream.as_fd(), token, wanted) {
-                self.warn(format!("cannot watch a worker's channel: {error}"));
+            self.watch_channel(worker);
+        }
+    }
+
+    fn watch_channel(&mut self, worker: WorkerId) {
+        let Some(node) = self.children.get(&worker).and_then(|c| c.node.as_ref()) else { return };
+        let (token, fd) = (Source::Channel(worker).token(), node.stream.as_fd());
+        let watched = self.poller.modify_both(fd, token, !node.read_later, node.waits_for_room);
+        if let Err(error) = watched {
+            self.warn(format!("cannot watch a worker's channel: {error}"));
+        }
+    }
+
+    /// A worker that gets connections in quick succession acknowledges each by two lines. They are
+    /// read some at a time, for each one that woke us would cost more than it says.
+    pub(super) fn read_answers_later(&mut self, worker: WorkerId, now: Time) {
+        let Some(node) = self.node(worker) else { return };
+        let many = node.link.pending() >= ANSWERS_AT_ONCE;
+        if !std::mem::replace(&mut node.read_later, true) {
+            self.watch_channel(worker);
+        }
+        let due = if many { now } else { now + ANSWERS };
+        self.answers_due = Some(self.answers_due.map_or(due, |other| other.min(due)));
+    }
+
+    /// Reads what was left for later. Who has nothing to say is waited for again.
+    pub(super) fn read_answers(&mut self, now: Time) {
+        if self.answers_due.is_none_or(|due| now < due) {
+            return;
+        }
+        self.answers_due = None;
+        let later = |child: &Child| child.node.as_ref().is_some_and(|node| node.read_later);
+        let workers = self.children.values().filter(|child| later(child)).map(|child| child.id);
+        for worker in workers.collect::<Vec<_>>() {
+            let before = self.node(worker).map(|node| node.link.pending());
+            self.read_channel(worker, 1);
+            self.write_channel(worker);
+            let Some(node) = self.node(worker) else { continue };
+            if node.link.pending() < 2 || before == Some(node.link.pending()) {
+                node.read_later = false;
+                self.watch_channel(worker);
+            } else {
+                self.answers_due = Some(now + ANSWERS);
             }
         }
     }

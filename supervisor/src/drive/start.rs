@@ -12,7 +12,6 @@ use serde::Serialize;
 use super::clients::Clients;
 use super::listeners::Listeners;
 use super::logs::Logs;
-use super::manager::Manager;
 use super::orphans::Orphans;
 use super::proxied::Proxied;
 use super::record::Recorder;
@@ -160,6 +159,7 @@ fn prepare(
         next_hand_off: 0,
         proxied: Proxied::default(),
         slow_due: None,
+        answers_due: None,
         channel_bytes: vec![0; CHANNEL_READ],
         orphans: Orphans::default(),
         held_counted: None,
@@ -169,13 +169,8 @@ fn prepare(
         notes: BTreeSet::new(),
         exit: None,
     };
-    // One that runs in the background was not started by a service manager, whoever typed the
-    // command that started it.
     if !detach {
-        match Manager::above(drive.started) {
-            Ok(manager) => drive.manager = manager,
-            Err(why) => drive.note(why),
-        }
+        drive.meet_manager();
     }
     if let Err(error) = folder_made.and(opened) {
         drive.note(format!("cannot write the log files: {error}"));

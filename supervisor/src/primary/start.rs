@@ -205,9 +205,18 @@ impl Primary {
             Some(Job::Rollout(rollout)) => rollout.to.configures(address),
             Some(Job::Hard(_) | Job::Scale(_)) | None => false,
         };
-        if !self.is_served(listener) && !is_named && !self.serving.configures(address) {
+        let is_wanted = is_named || self.serving.configures(address) || self.is_awaited(listener);
+        if !self.is_served(listener) && !is_wanted {
             self.close(listener, step);
         }
+    }
+
+    /// Whether a worker that comes must listen there: the last one of its slot did, and is gone.
+    fn is_awaited(&self, listener: ListenerId) -> bool {
+        self.wanted().any(|(_, state)| {
+            let served = state.served.as_ref().is_some_and(|served| served.contains(&listener));
+            served && state.has_hope() && !self.is_ready(state)
+        })
     }
 
     /// Whether any worker listens there, or inherited it.

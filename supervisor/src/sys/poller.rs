@@ -44,7 +44,21 @@ impl Poller {
 
     /// Wait for this fd to be readable, and writable too or not.
     pub(crate) fn modify(&self, fd: BorrowedFd<'_>, token: u64, writable: bool) -> io::Result<()> {
-        let flags = if writable { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+        self.modify_both(fd, token, true, writable)
+    }
+
+    /// Wait for this fd to be readable or not, and writable or not. That the other side is gone is
+    /// said in any case.
+    pub(crate) fn modify_both(
+        &self,
+        fd: BorrowedFd<'_>,
+        token: u64,
+        readable: bool,
+        writable: bool,
+    ) -> io::Result<()> {
+        let mut flags = EventFlags::empty();
+        flags.set(EventFlags::IN, readable);
+        flags.set(EventFlags::OUT, writable);
         Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(token), flags)?)
     }
 

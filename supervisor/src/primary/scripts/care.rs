@@ -163,3 +163,23 @@ fn a_primary_in_the_foreground_ends_with_its_workers() {
         assert_eq!(sim.exit, Some(code), "{command}");
     }
 }
+
+#[test]
+fn a_listener_whose_workers_are_all_dead_for_a_moment_stays_open() {
+    let mut spec = app("serve port=8000", 2);
+    spec.restart.backoff_min = Duration::from_secs(3);
+    let mut sim = up(spec);
+    // The first failure is followed by a restart at once, the second by a backoff, in the midst of
+    // which the listeners that nobody serves are closed.
+    sim.pass(Duration::from_secs(3));
+    for _ in 0..2 {
+        for worker in sim.ids() {
+            sim.murder(worker);
+        }
+        sim.pass(Duration::from_millis(700));
+    }
+    assert_eq!(sim.primary.workers().count(), 0, "the backoff");
+    sim.pass(Duration::from_secs(10));
+    assert_eq!(sim.app_status(), Status::Ready);
+    assert_eq!(sim.told(NoticeKind::ListenerClosed), [""; 0]);
+}
