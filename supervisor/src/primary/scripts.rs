@@ -10,6 +10,7 @@ use super::ids::{SocketId, WorkerId};
 use super::sim::{Sim, app, listening};
 
 mod care;
+mod closing;
 
 const GOOD: &str = "serve port=8000";
 

@@ -146,7 +146,7 @@ impl Sim {
         }
     }
 
-    pub(super) fn die(&mut self, worker: WorkerId, exit: Exit) {
+    pub(in super::super) fn die(&mut self, worker: WorkerId, exit: Exit) {
         let queued = self.queued(&self.fakes[&worker]);
         let fake = self.known(worker);
         fake.life = Life::Dead;
