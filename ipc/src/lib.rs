@@ -1,6 +1,7 @@
 //! What is said between the supervisor's processes: messages, and the codecs that turn them into
 //! bytes and back. No sockets here.
 
+pub mod bus;
 pub mod control;
 pub mod lines;
 pub mod node;
