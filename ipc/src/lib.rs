@@ -2,6 +2,7 @@
 //! bytes and back. No sockets here.
 
 pub mod bus;
+#[cfg(feature = "control")]
 pub mod control;
 pub mod lines;
 pub mod node;
