@@ -6,3 +6,4 @@ pub mod bus;
 pub mod control;
 pub mod lines;
 pub mod node;
+pub mod talk;

@@ -11,8 +11,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use config::spec::{AddressPattern, Balance, Engine, Instances, ListenSpec, ReadyRule, RestartOn};
 
+use super::metrics::MetricsArgs;
+use super::send::SendArgs;
 use super::times::TimeOptions;
-use super::values::{instances, json, listen, pattern};
+use super::trigger::TriggerArgs;
+use super::values::{instances, listen, pattern};
 use words::{BALANCES, ENGINES, READY_RULES, RESTARTS, signal, words};
 
 const AFTER: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration wrong, 3 no such app, \
@@ -53,8 +56,12 @@ pub(crate) enum Verb {
     Env(EnvArgs),
     /// Send a signal to the main process of each worker, or of one.
     Signal(SignalArgs),
-    /// Give a message to an app's Node workers, as process.on('message') gets it.
+    /// Give a message to an app's workers: on a topic of the bus, or as Node programs get one.
     Send(SendArgs),
+    /// Have an app's workers do an action that they registered, and show their answers.
+    Trigger(TriggerArgs),
+    /// Show what an app's workers and its primary measure.
+    Metrics(MetricsArgs),
     /// Show what the workers wrote.
     Logs(LogsArgs),
     /// Show what happens to an app, or to all, as it happens.
@@ -251,22 +258,6 @@ pub(crate) struct EnvArgs {
     #[arg(long)]
     pub(crate) show: bool,
     /// Print an object as JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct SendArgs {
-    /// The app.
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
-    /// The message.
-    #[arg(value_name = "JSON", value_parser = json)]
-    pub(crate) message: serde_json::Value,
-    /// Only to this slot.
-    #[arg(long, value_name = "N")]
-    pub(crate) slot: Option<u16>,
-    /// Print the result as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use config::spec::AppSpec;
 
+use super::bus::BusChannel;
 use super::children::{Child, Pipe};
 use super::gauge::Progress;
 use super::listeners::Listeners;
@@ -134,7 +135,12 @@ pub(crate) fn launch(order: Order, listeners: &mut Listeners) -> Result<Child, R
         .filter_map(|(fd, (id, socket))| Some((listeners.get(*id)?.existing(*socket)?, *fd)))
         .collect();
     inherit.extend(node_end.as_ref().map(|end| (end.as_fd(), node_fd)));
+    let (bus, bus_end) =
+        BusChannel::pair().map_err(|error| temporary("make its channel", &error))?;
+    let bus_fd = inherit.last().map_or(FIRST_FD, |(_, last)| last + 1);
+    inherit.push((bus_end.as_fd(), bus_fd));
     let mut env = environment(&order, &names, &notify);
+    env.push(("SUPERVISOR_CHANNEL_FD".into(), bus_fd.to_string().into()));
     if node_end.is_some() {
         env.extend(node_environment(order.worker, node_fd));
     }
@@ -166,6 +172,7 @@ pub(crate) fn launch(order: Order, listeners: &mut Listeners) -> Result<Child, R
         lent: order.lend.iter().map(|lent| (*lent, listeners.given(*lent))).collect(),
         inherited,
         node,
+        bus: Some(bus),
         accepted: 0,
         held: 0,
         asking: BTreeMap::new(),

@@ -6,6 +6,7 @@
 //! begins at once. Nothing here decides about policy.
 
 mod asks;
+mod bus;
 mod calls;
 mod children;
 mod clients;
@@ -18,6 +19,7 @@ mod listener;
 mod listeners;
 mod logs;
 mod manager;
+mod metrics;
 mod node;
 mod observe;
 mod perform;
@@ -37,6 +39,7 @@ use ipc::control::{Notice, NoticeKind};
 
 pub(crate) use start::{Mode, run};
 
+use self::bus::Bus;
 use self::children::Child;
 use self::clients::Clients;
 use self::handover::HandOff;
@@ -90,6 +93,8 @@ pub(crate) struct Drive {
     next_hand_off: u64,
     /// Connections that wait for their PROXY header.
     proxied: Proxied,
+    /// What the workers say to each other.
+    bus: Bus,
     /// When the kernel was last asked how many connections each worker holds.
     held_counted: Option<Time>,
     /// When accepting is tried again after it failed.
@@ -121,6 +126,7 @@ impl Drive {
             for action in actions {
                 self.perform(action);
             }
+            self.turn_bus();
             self.report_dropped_lines();
             self.keep_record();
             self.tell_manager();
@@ -143,13 +149,15 @@ impl Drive {
 
     /// How long the poller may wait.
     fn patience(&self) -> Option<Duration> {
-        if !self.inbox.is_empty() {
+        if !self.inbox.is_empty() || self.bus_is_restless() {
             return Some(Duration::ZERO);
         }
         let now = clock::now();
         let manager = self.manager.as_ref().and_then(Manager::deadline);
         let deadlines =
-            [self.core.deadline(), self.hand_over_deadline(), manager].into_iter().flatten();
+            [self.core.deadline(), self.hand_over_deadline(), manager, self.bus.deadline()]
+                .into_iter()
+                .flatten();
         let deadline = deadlines.min().map(|deadline| deadline.since(now));
         let linger = (!self.lingering.is_empty()).then_some(LINGER_LOOK);
         deadline.into_iter().chain(linger).min()

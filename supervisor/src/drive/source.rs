@@ -29,6 +29,8 @@ pub(crate) enum Source {
     Accept(ListenerId),
     /// A connection that waits for its PROXY header.
     Header(u64),
+    /// A worker's channel to the bus.
+    Bus(WorkerId),
 }
 
 /// The kind is in the low bits, the id above them; ids never come near 2^60.
@@ -50,6 +52,7 @@ impl Source {
             Self::Channel(id) => (9, id.0),
             Self::Accept(id) => (10, id.0.into()),
             Self::Header(id) => (11, id),
+            Self::Bus(id) => (12, id.0),
         };
         id << KIND_BITS | kind
     }
@@ -70,6 +73,7 @@ impl Source {
             9 => Self::Channel(WorkerId(id)),
             10 => Self::Accept(ListenerId(u32::try_from(id).ok()?)),
             11 => Self::Header(id),
+            12 => Self::Bus(WorkerId(id)),
             _ => return None,
         })
     }
@@ -95,6 +99,7 @@ mod tests {
             Source::Channel(worker),
             Source::Accept(ListenerId(3)),
             Source::Header(9),
+            Source::Bus(worker),
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }

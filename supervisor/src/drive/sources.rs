@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 
+use ipc::control::Request;
 use systemd::notify::Assignment;
 
 use super::Drive;
@@ -47,6 +48,7 @@ impl Drive {
             Source::Channel(worker) => self.take_channel(worker, readable),
             Source::Accept(listener) => self.take_arrivals(listener),
             Source::Header(id) => self.take_header(id),
+            Source::Bus(worker) => self.take_bus(worker, readable, hangup),
         }
     }
 
@@ -88,6 +90,9 @@ impl Drive {
     fn take_request(&mut self, client: ClientId) {
         let (request, standing) = self.clients.read(client);
         if let Some(request) = request {
+            if request == Request::Subscribe {
+                self.follow_bus(client);
+            }
             self.inbox.push_back(Event::Request { client, request });
         }
         self.settle(client, standing);
@@ -287,6 +292,7 @@ impl Drive {
         self.read_channel(worker, LAST_READS);
         let back = self.node(worker).map(|node| node.link.take_back());
         self.take_back(back.unwrap_or_default());
+        self.leave_bus(worker);
         let Some(child) = self.children.get_mut(&worker) else { return };
         for (fd, _) in child.sources() {
             // Those that left the poller earlier are not there any more; that is no error.

@@ -9,6 +9,7 @@ use config::spec::AppSpec;
 use ipc::control::FailureKind;
 use serde::Serialize;
 
+use super::bus::Bus;
 use super::clients::Clients;
 use super::listeners::Listeners;
 use super::logs::Logs;
@@ -156,6 +157,7 @@ fn prepare(
         hand_offs: BTreeMap::new(),
         next_hand_off: 0,
         proxied: Proxied::default(),
+        bus: Bus::new(name.clone()),
         held_counted: None,
         accept_again: None,
         lingering: BTreeSet::new(),

@@ -195,6 +195,11 @@ impl Relay {
         std::mem::take(&mut self.dirty)
     }
 
+    /// Whether there are any.
+    pub(crate) fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
     /// What to write to a worker now.
     pub(crate) fn flight(&mut self, worker: WorkerId) -> Vec<&[u8]> {
         let member = self.members.get_mut(&worker);
