@@ -22,6 +22,7 @@ mod manager;
 mod metrics;
 mod node;
 mod observe;
+mod people;
 mod perform;
 mod pick;
 mod proxied;

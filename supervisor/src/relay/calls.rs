@@ -3,19 +3,17 @@
 //! Refuses calls beyond the bounds at once (`full`), and a pool that nobody ever belonged to. A
 //! call to a pool whose workers are all busy, or just being replaced, waits until its deadline.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ipc::bus::{ErrorKind, Json, Peer, ToWorker};
 
 use super::limits::{CALL_BYTES, CALL_LONGEST, CALL_TIMEOUT, CALLS, CALLS_PER_WORKER, TRIES};
 use super::member::Member;
+use super::table::{AROUND, Call, Caller};
 use super::{Action, Failure, Relay};
 use crate::primary::ids::WorkerId;
 use crate::primary::time::Time;
-
-/// What else a call's frame holds than its data, at most.
-const AROUND: usize = 2048;
 
 /// What a worker wants to have answered.
 #[derive(Debug)]
@@ -38,86 +36,6 @@ pub(crate) struct Trigger {
     pub(crate) slot: Option<u16>,
     pub(crate) data: Json,
     pub(crate) timeout: Duration,
-}
-
-/// Who waits for an answer.
-#[derive(Debug, Clone, Copy)]
-enum Caller {
-    Worker { worker: WorkerId, id: u64 },
-    Person { ticket: u64, slot: u16 },
-}
-
-/// One call that has no answer yet.
-#[derive(Debug)]
-struct Call {
-    caller: Caller,
-    from: Peer,
-    pool: String,
-    topic: String,
-    /// Until it is given to a worker, or as long as it may be given to another.
-    data: Option<Json>,
-    since: Time,
-    deadline: Time,
-    retry: bool,
-    tries: u8,
-    on: Option<WorkerId>,
-}
-
-impl Call {
-    fn bytes(&self) -> usize {
-        self.data.as_ref().map_or(0, |data| data.text().len() + AROUND)
-    }
-}
-
-/// All calls of an app.
-#[derive(Debug, Default)]
-pub(super) struct Calls {
-    next: u64,
-    all: BTreeMap<u64, Call>,
-    deadlines: BTreeSet<(Time, u64)>,
-    /// Those that no worker has yet, by pool and topic; the oldest first.
-    waiting: BTreeMap<(String, String), BTreeSet<u64>>,
-    bytes: usize,
-}
-
-impl Calls {
-    fn add(&mut self, call: Call) -> u64 {
-        self.next += 1;
-        self.bytes += call.bytes();
-        self.deadlines.insert((call.deadline, self.next));
-        self.all.insert(self.next, call);
-        self.next
-    }
-
-    fn wait(&mut self, id: u64) {
-        let Some(call) = self.all.get_mut(&id) else { return };
-        call.on = None;
-        self.waiting.entry((call.pool.clone(), call.topic.clone())).or_default().insert(id);
-    }
-
-    fn wait_no_more(&mut self, id: u64) {
-        let Some(call) = self.all.get(&id) else { return };
-        let key = (call.pool.clone(), call.topic.clone());
-        if let Some(ids) = self.waiting.get_mut(&key) {
-            ids.remove(&id);
-            if ids.is_empty() {
-                self.waiting.remove(&key);
-            }
-        }
-    }
-
-    fn remove(&mut self, id: u64) -> Option<Call> {
-        self.wait_no_more(id);
-        let call = self.all.remove(&id)?;
-        self.bytes -= call.bytes();
-        self.deadlines.remove(&(call.deadline, id));
-        Some(call)
-    }
-
-    #[cfg(test)]
-    pub(super) fn held(&self) -> usize {
-        self.bytes
-    }
 }
 
 impl Relay {
