@@ -109,6 +109,35 @@ fn three_languages_on_one_bus() {
 }
 
 #[test]
+fn shared_values_reach_every_worker() {
+    let home = tests::home!();
+    let command: Vec<String> = rust(&home, "").split(' ').map(str::to_owned).collect();
+    let more =
+        "instances = 2\nready = \"notify\"\nmin_uptime = \"300ms\"\nshared = { limit = 7 }\n";
+    let file = home.config("web", &command[..1], more);
+    home.run(&["start", &file]).ok();
+    let limits = |wanted: u64| {
+        wait_until("the values", SOON, || {
+            let seen = trigger(&home, "limit", "null", None);
+            (seen.len() == 2 && seen.values().all(|limit| *limit == wanted)).then_some(())
+        });
+    };
+    limits(7);
+    let noted = |words: &str| {
+        home.wait_app("web", words, SOON, |app| app.notes.iter().any(|note| note.contains(words)));
+    };
+    noted("version 1: applied by 2 of 2 workers");
+    home.config("web", &command[..1], &more.replace('7', "8"));
+    home.run(&["reload", "web"]).ok();
+    limits(8);
+    noted("version 2: applied by 2 of 2 workers");
+    home.config("web", &command[..1], &more.replace('7', "666"));
+    home.run(&["reload", "web"]).ok();
+    noted("refused by slot 0: too high");
+    limits(8);
+}
+
+#[test]
 fn node_programs_talk_without_a_client() {
     let Some(node) = fixtures::need("node") else { return };
     let home = tests::home!();

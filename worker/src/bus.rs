@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,8 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use ipc::bus::check::Check;
-use ipc::bus::decode::{Codec, Decoder};
-use ipc::bus::{FromWorker, Json, OLDEST, Peer, ToWorker, VERSION, WhenFull};
+use ipc::bus::decode::Codec;
+use ipc::bus::{FromWorker, Json, OLDEST, Peer, VERSION, WhenFull};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -22,8 +22,6 @@ use crate::handlers::{Event, HandlerId, Handlers, Outcome, contained};
 
 /// How long the supervisor may take to say welcome.
 const WELCOME: Duration = Duration::from_secs(10);
-/// Bytes read at a time.
-const READ: usize = 64 * 1024;
 
 type Configure = dyn Fn(&Json) -> Result<(), String> + Send + Sync;
 type OnDrain = Box<dyn FnOnce() + Send>;
@@ -41,21 +39,21 @@ pub(crate) struct Inner {
     pub(crate) handlers: Arc<Handlers>,
     pub(crate) calls: Calls,
     pub(crate) served: Served,
-    state: Mutex<State>,
-    changed: Condvar,
-    configure: Mutex<Option<Arc<Configure>>>,
+    pub(crate) state: Mutex<State>,
+    pub(crate) changed: Condvar,
+    pub(crate) configure: Mutex<Option<Arc<Configure>>>,
     /// Messages to this worker that the supervisor had to drop.
-    lost: AtomicU64,
+    pub(crate) lost: AtomicU64,
 }
 
 #[derive(Default)]
-struct State {
-    welcome: Option<Peer>,
-    refused: Option<String>,
+pub(crate) struct State {
+    pub(crate) welcome: Option<Peer>,
+    pub(crate) refused: Option<String>,
     gone: bool,
-    draining: bool,
-    on_drain: Vec<OnDrain>,
-    config: Option<Json>,
+    pub(crate) draining: bool,
+    pub(crate) on_drain: Vec<OnDrain>,
+    pub(crate) config: Option<Json>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -64,7 +62,7 @@ impl std::fmt::Debug for Inner {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -318,85 +316,7 @@ impl Inner {
         let _ = self.say_if_joined(&FromWorker::Unsubscribe { topic: topic.to_owned() }, true);
     }
 
-    /// The reading thread.
-    fn read(self: Arc<Self>, mut stream: UnixStream) {
-        let mut decoder = Decoder::<ToWorker>::default();
-        let mut bytes = vec![0; READ];
-        'reading: loop {
-            let count = match stream.read(&mut bytes) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => break,
-            };
-            decoder.push(&bytes[..count]);
-            loop {
-                match decoder.next_message() {
-                    Ok(Some(message)) => self.hear(message),
-                    Ok(None) => break,
-                    Err(error) => {
-                        eprintln!("supervisor: the bus sent what cannot be read: {error}");
-                        break 'reading;
-                    }
-                }
-            }
-        }
-        self.end();
-    }
-
-    fn hear(self: &Arc<Self>, message: ToWorker) {
-        match message {
-            ToWorker::Welcome { you, .. } => {
-                locked(&self.state).welcome = Some(you);
-                self.changed.notify_all();
-            }
-            ToWorker::Refused { reason } => {
-                eprintln!("supervisor: this worker was cut off from the bus: {reason}");
-                locked(&self.state).refused = Some(reason);
-            }
-            ToWorker::Event { topic, data, from } => {
-                self.handlers.push(Event { topic, from, data });
-            }
-            ToWorker::Call { id, topic, data, from, timeout_ms } => {
-                self.take_call(id, topic, data, from, timeout_ms);
-            }
-            ToWorker::Answer { id, data } => self.calls.done(id, Ok(data)),
-            ToWorker::Error { id, kind, message } => self.calls.done(id, Err((kind, message))),
-            ToWorker::Config { version, data } => self.take_config(version, data),
-            ToWorker::Drain {} => self.drain(),
-            ToWorker::Trigger { id, action, data } => self.take_trigger(id, &action, data),
-            ToWorker::Dropped { count } => self.lost.store(count, Ordering::Relaxed),
-            ToWorker::Ping { id } => {
-                let _ = self.say(&FromWorker::Pong { id }, true);
-            }
-            ToWorker::Pong { .. } => {}
-        }
-    }
-
-    fn take_config(&self, version: u64, data: Json) {
-        let handler = locked(&self.configure).clone();
-        let error = handler.and_then(|handler| contained(|| handler(&data).err()));
-        locked(&self.state).config = Some(data);
-        let _ = self.say(&FromWorker::Applied { version, error: error.map(short) }, true);
-    }
-
-    fn drain(&self) {
-        let mut state = locked(&self.state);
-        state.draining = true;
-        let runs = std::mem::take(&mut state.on_drain);
-        drop(state);
-        for run in runs {
-            let why = contained(|| {
-                run();
-                None
-            });
-            if let Some(why) = why {
-                eprintln!("supervisor: a handler of draining failed: {why}");
-            }
-        }
-    }
-
-    fn end(&self) {
+    pub(crate) fn end(&self) {
         if let Some(outbox) = &self.outbox {
             outbox.close();
         }

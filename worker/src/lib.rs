@@ -49,6 +49,7 @@ mod channel;
 #[cfg(feature = "tokio")]
 mod futures;
 mod handlers;
+mod hear;
 mod identity;
 mod lent;
 mod measure;

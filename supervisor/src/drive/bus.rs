@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use super::Drive;
 use super::people::Waiting;
+use super::shared::Shared;
 use super::source::Source;
 use crate::limits::CHANNEL_READ;
 use crate::primary::event::{Cue, Notification};
@@ -71,6 +72,8 @@ pub(crate) struct Bus {
     /// How reloads ended.
     pub(super) reloads_done: u64,
     pub(super) reloads_rolled_back: u64,
+    /// The spec whose shared values were given to the workers, and what these said to it.
+    pub(super) shared: Shared,
     bytes: Vec<u8>,
 }
 
@@ -85,6 +88,7 @@ impl Bus {
             not_shown: 0,
             reloads_done: 0,
             reloads_rolled_back: 0,
+            shared: Shared::default(),
             bytes: vec![0; CHANNEL_READ],
         }
     }
@@ -211,9 +215,7 @@ impl Drive {
                     self.take_answer(ticket, slot, answer);
                 }
                 Action::Applied { worker, version, error } => {
-                    if let Some(error) = error {
-                        self.warn(format!("worker {worker} did not apply version {version} of the shared values: {error}"));
-                    }
+                    self.take_applied(worker, version, error);
                 }
                 Action::Warn(text) => self.warn(text),
             }
@@ -278,6 +280,7 @@ impl Drive {
 
     /// The end of a turn: what is overdue, and what waits to be written.
     pub(super) fn turn_bus(&mut self) {
+        self.share();
         let mut actions = Vec::new();
         let followed = self.clients.has_followers();
         self.bus.relay.follow(followed);

@@ -27,6 +27,7 @@ mod perform;
 mod pick;
 mod proxied;
 mod record;
+mod shared;
 mod source;
 mod sources;
 mod start;

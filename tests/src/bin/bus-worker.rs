@@ -24,7 +24,7 @@ fn main() -> Result<(), Error> {
     })?;
     worker.serve("who", 4, |request| Ok::<_, Error>(json!([ME, request.data::<Value>()?])))?;
     worker.serve("sum", 1, |request| {
-        thread::sleep(Duration::from_millis(2));
+        tests::wait::let_pass(Duration::from_millis(2));
         Ok::<_, Error>(request.data::<Vec<u64>>()?.iter().sum::<u64>())
     })?;
     let shouter = worker.clone();
@@ -42,6 +42,16 @@ fn main() -> Result<(), Error> {
     let caller = worker.clone();
     worker.action("load", move |request| Ok::<_, Error>(load(&caller, request.data()?)))?;
     speed(&worker)?;
+    let limit = Arc::new(AtomicU64::new(0));
+    let kept = Arc::clone(&limit);
+    worker.on_config(move |values: Value| match values["limit"].as_u64() {
+        Some(666) => Err("too high"),
+        limit => {
+            kept.store(limit.unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        }
+    });
+    worker.action("limit", move |_| Ok::<_, Error>(limit.load(Ordering::Relaxed)))?;
     worker.counter("bus_test_starts", 1.0, &[("language", ME)])?;
     worker.ready()?;
     loop {
