@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::ops::Range;
 use std::time::Duration;
 
+use serde_json::{Number, Value};
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
@@ -13,6 +14,10 @@ use crate::units;
 
 /// A value with its place in the file.
 pub(crate) type Written<'i> = Spanned<DeValue<'i>>;
+
+/// The longest `shared` values, as JSON. What is sent to workers may not be much longer.
+const MOST_SHARED: usize = 512 * 1024;
+const TOO_MUCH: &str = "is more than 512 KiB as JSON: give the workers a file to read instead";
 
 /// Everything that is wrong so far.
 #[derive(Debug, Default)]
@@ -109,6 +114,14 @@ impl Findings {
         table
     }
 
+    /// A table of anything, as JSON text.
+    pub(crate) fn shared(&mut self, key: &str, value: &Written<'_>) -> Option<String> {
+        self.table(key, value)?;
+        let text = self.keep(key, value, as_json(value))?.to_string();
+        let fits = if text.len() <= MOST_SHARED { Ok(text) } else { Err(TOO_MUCH) };
+        self.keep(key, value, fits)
+    }
+
     pub(crate) fn flag(&mut self, key: &str, value: &Written<'_>, into: &mut bool) {
         match value.get_ref().as_bool() {
             Some(flag) => *into = flag,
@@ -169,6 +182,34 @@ fn shown(value: &Written<'_>) -> String {
         DeValue::Integer(number) => decimal(number),
         other => kind(other).to_owned(),
     }
+}
+
+/// A value as JSON; a date becomes a string.
+fn as_json(value: &Written<'_>) -> Result<Value, String> {
+    Ok(match value.get_ref() {
+        DeValue::String(text) => Value::from(text.as_ref()),
+        DeValue::Integer(number) => {
+            let text = decimal(number);
+            let small = text.parse::<i64>().map(Value::from);
+            small
+                .or_else(|_| text.parse::<u64>().map(Value::from))
+                .map_err(|_| format!("the integer {text} is too large: write it as a string"))?
+        }
+        DeValue::Float(number) => {
+            let text = number.to_string();
+            let number = text.replace('_', "").parse().ok().and_then(Number::from_f64);
+            number.map(Value::Number).ok_or_else(|| format!("{text} is no number in JSON"))?
+        }
+        DeValue::Boolean(flag) => Value::from(*flag),
+        DeValue::Datetime(date) => Value::from(date.to_string()),
+        DeValue::Array(items) => items.iter().map(as_json).collect::<Result<Value, _>>()?,
+        DeValue::Table(table) => {
+            let entries = table.iter();
+            let entries = entries
+                .map(|(key, value)| Ok::<_, String>((key.get_ref().to_string(), as_json(value)?)));
+            Value::Object(entries.collect::<Result<_, _>>()?)
+        }
+    })
 }
 
 /// An integer in decimal; one too large for that stays as it is written.

@@ -41,6 +41,9 @@ pub struct AppSpec {
     pub proxy_protocol: bool,
     /// Whether `bind` and `listen` of the workers are intercepted.
     pub intercept: bool,
+    /// Values that all workers share and hear of when they change, as JSON text.
+    #[serde(default)]
+    pub shared: Option<String>,
     /// Whether Node's own cluster protocol is spoken with Node programs.
     #[serde(default = "yes")]
     pub node: bool,
@@ -259,6 +262,7 @@ impl AppSpec {
             balance: Balance::RoundRobin,
             engine: Engine::Auto,
             proxy_protocol: false,
+            shared: None,
             intercept: true,
             node: true,
             passthrough: Vec::new(),

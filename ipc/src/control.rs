@@ -9,6 +9,8 @@
 use config::spec::{AppSpec, Balance};
 use serde::{Deserialize, Serialize};
 
+use crate::talk::{Answered, BusRequest, Metric};
+
 /// What a command asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case")]
@@ -72,6 +74,8 @@ pub enum Request {
         #[serde(default)]
         slot: Option<u16>,
     },
+    /// Something about the bus.
+    Bus(BusRequest),
     /// Close and open the log files again (after a rotation by somebody else).
     ReopenLogs,
     /// Every notice from now on, until the connection ends.
@@ -103,6 +107,19 @@ pub enum Reply {
     Status(Box<AppStatus>),
     /// Final: the answer to [`Request::Spec`].
     Spec(Box<AppSpec>),
+    /// Final: what the workers said to a trigger, by slot.
+    Answers {
+        /// One for each worker that registered the action.
+        answers: Vec<Answered>,
+    },
+    /// Final: what was measured.
+    Metrics {
+        /// In order of their names.
+        metrics: Vec<Metric>,
+        /// So many did not fit into the answer.
+        #[serde(default)]
+        left_out: usize,
+    },
 }
 
 /// Why a request did not succeed.

@@ -1,6 +1,9 @@
 //! What is said between the supervisor's processes: messages, and the codecs that turn them into
 //! bytes and back. No sockets here.
 
+pub mod bus;
+#[cfg(feature = "control")]
 pub mod control;
 pub mod lines;
 pub mod node;
+pub mod talk;

@@ -7,6 +7,7 @@
 //! - `drive`: carries out, the only loop;
 //! - `limits`: every bound of the loop;
 //! - `link`: translates one worker protocol each, no sockets inside;
+//! - `relay`: the bus between workers, pure;
 //! - `sys`: the kernel, the only unsafe code.
 
 mod cli;
@@ -16,6 +17,7 @@ mod home;
 mod limits;
 mod link;
 mod primary;
+mod relay;
 mod sys;
 
 use std::process::ExitCode;

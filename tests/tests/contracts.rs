@@ -78,13 +78,14 @@ fn workers_inherit_nothing_but_what_is_promised() {
         "env SUPERVISOR_GENERATION=1",
         "env NODE_APP_INSTANCE=0",
         "env NOTIFY_SOCKET=",
+        "env SUPERVISOR_CHANNEL_FD=3",
     ] {
         assert!(log.contains(words), "{words:?} is missing: {log}");
     }
-    // 0, 1, 2 and the folder that the program itself reads. Anything more has leaked.
+    // 0, 1, 2, the channel, and the folder that the program itself reads. Anything more has leaked.
     let fds: Vec<&str> = log.lines().filter_map(|l| l.split_once("fd ")).map(|f| f.1).collect();
     let leaked = fds.iter().filter(|fd| !fd.contains("/proc/")).count();
-    assert_eq!(leaked, 3, "{fds:#?}");
+    assert_eq!(leaked, 4, "{fds:#?}");
     assert!(!log.contains("env LISTEN_FDS"), "no address is configured: {log}");
 }
 

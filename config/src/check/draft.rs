@@ -15,7 +15,7 @@ use crate::spec::{
 use crate::{address, command, environment, name, signal};
 
 /// Every key an app can have.
-pub const KEYS: [&str; 33] = [
+pub const KEYS: [&str; 34] = [
     "name",
     "command",
     "script",
@@ -29,6 +29,7 @@ pub const KEYS: [&str; 33] = [
     "intercept",
     "node",
     "passthrough",
+    "shared",
     "user",
     "group",
     "wait_ready",
@@ -155,6 +156,7 @@ impl<'a> Draft<'a> {
                     self.spec.instances = instances.unwrap_or(self.spec.instances);
                 }
             }
+            "shared" => self.spec.shared = findings.shared(key, value),
             "user" => self.spec.user = findings.text_or_integer(key, value),
             "group" => self.spec.group = findings.text_or_integer(key, value),
             _ => return false,

@@ -48,6 +48,7 @@ drain_idle = "600ms"
 sticky_wait = "700ms"
 hang_timeout = "45s"
 proxy_protocol = false
+shared = { limit = 9, names = ["a"], rate = 0.5, deep = { on = true } }
 stop_signal = "QUIT"
 restart = "on-failure"
 start_retries = 7
@@ -85,6 +86,8 @@ fn every_key_arrives() {
     assert_eq!(times.drain_idle, Duration::from_millis(600));
     assert_eq!(times.sticky_wait, Duration::from_millis(700));
     assert_eq!(times.hang_timeout, Duration::from_secs(45));
+    let shared = r#"{"deep":{"on":true},"limit":9,"names":["a"],"rate":0.5}"#;
+    assert_eq!(spec.shared.as_deref(), Some(shared));
     assert_eq!(spec.stop_signal, 3);
     let restart = spec.restart;
     assert_eq!(restart.on, RestartOn::Failure);

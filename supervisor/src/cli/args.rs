@@ -11,8 +11,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use config::spec::{AddressPattern, Balance, Engine, Instances, ListenSpec, ReadyRule, RestartOn};
 
+use super::metrics::MetricsArgs;
 use super::send::SendArgs;
 use super::times::TimeOptions;
+use super::trigger::TriggerArgs;
 use super::unit::{StartupArgs, UnitArgs};
 use super::values::{instances, listen, pattern};
 use words::{BALANCES, ENGINES, READY_RULES, RESTARTS, signal, words};
@@ -55,8 +57,12 @@ pub(crate) enum Verb {
     Env(EnvArgs),
     /// Send a signal to the main process of each worker, or of one.
     Signal(SignalArgs),
-    /// Give a message to an app's Node workers, as process.on('message') gets it.
+    /// Give a message to an app's workers: on a topic of the bus, or as Node programs get one.
     Send(SendArgs),
+    /// Have an app's workers do an action that they registered, and show their answers.
+    Trigger(TriggerArgs),
+    /// Show what an app's workers and its primary measure.
+    Metrics(MetricsArgs),
     /// Show what the workers wrote.
     Logs(LogsArgs),
     /// Show what happens to an app, or to all, as it happens.

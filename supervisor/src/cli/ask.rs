@@ -36,7 +36,11 @@ pub(crate) fn ask(
     match reply {
         Reply::Done { message } => Ok(Said::new(without_name(name, &message))),
         Reply::Failed { kind, reason, last_lines } => Err(refused(name, kind, &reason, last_lines)),
-        Reply::Notice(_) | Reply::Status(_) | Reply::Spec(_) => Err(Failure::failed(format!(
+        Reply::Notice(_)
+        | Reply::Status(_)
+        | Reply::Spec(_)
+        | Reply::Answers { .. }
+        | Reply::Metrics { .. } => Err(Failure::failed(format!(
             "the primary of {name} answered something that was not asked for"
         ))),
     }

@@ -23,6 +23,7 @@ mod list;
 mod logs;
 mod lost;
 mod man;
+mod metrics;
 mod plan;
 mod primary;
 mod reload;
@@ -37,6 +38,7 @@ mod survey;
 mod table;
 mod targets;
 mod times;
+mod trigger;
 mod unit;
 mod values;
 
@@ -104,6 +106,8 @@ fn run_on_apps(verb: Verb, session: &mut Session) -> Result<Exit, Failure> {
         Verb::Describe(args) => describe::run(&args, session),
         Verb::Env(args) => env::run(&args, session),
         Verb::Send(args) => send::run(&args, session),
+        Verb::Trigger(args) => trigger::run(&args, session),
+        Verb::Metrics(args) => metrics::run(&args, session),
         Verb::Signal(args) => signal::run(&args, session),
         Verb::Logs(args) => logs::run(&args, session),
         Verb::Events(args) => events::run(&args, session),

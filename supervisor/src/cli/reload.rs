@@ -16,7 +16,7 @@ use super::survey::{self, Seen};
 use super::targets::{Targets, finish, show};
 
 /// How long a primary may take to tell its spec.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
+pub(super) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// What is to be done with one app.
 #[derive(Debug)]
@@ -139,7 +139,11 @@ pub(super) fn held_spec(session: &Session, name: &str) -> Result<AppSpec, Failur
     match client.ask(&Request::Spec, Some(PATIENCE), |_| {})? {
         Reply::Spec(spec) => Ok(*spec),
         Reply::Failed { kind, reason, last_lines } => Err(refused(name, kind, &reason, last_lines)),
-        Reply::Notice(_) | Reply::Done { .. } | Reply::Status(_) => Err(Failure::failed(format!(
+        Reply::Notice(_)
+        | Reply::Done { .. }
+        | Reply::Status(_)
+        | Reply::Answers { .. }
+        | Reply::Metrics { .. } => Err(Failure::failed(format!(
             "the primary of {name} answered something that was not asked for"
         ))),
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use config::spec::AppSpec;
 use ipc::node::ServerAsk;
 
+use super::bus::BusChannel;
 use super::gauge::Progress;
 use super::logs::{LineSplitter, Stream, Tail, prefix};
 use super::node::NodeChannel;
@@ -46,6 +47,8 @@ pub(crate) struct Child {
     pub(crate) inherited: BTreeMap<i32, (ListenerId, SocketId)>,
     /// Its Node channel.
     pub(crate) node: Option<NodeChannel>,
+    /// Its channel to the bus.
+    pub(crate) bus: Option<BusChannel>,
     /// Connections handed over to it.
     pub(crate) accepted: u64,
     /// How many connections it held when the kernel was last asked, and was handed since.
@@ -184,6 +187,7 @@ impl Child {
         self.calls = None;
         self.notify = None;
         self.node = None;
+        self.bus = None;
         self.out = None;
         self.err = None;
         self.asking.clear();
@@ -196,6 +200,7 @@ impl Child {
         all.extend(self.calls.as_ref().map(|fd| (fd.as_fd(), Source::Calls(self.id))));
         all.extend(self.notify.as_ref().map(|socket| (socket.fd(), Source::Notify(self.id))));
         all.extend(self.node.as_ref().map(|node| (node.fd(), Source::Channel(self.id))));
+        all.extend(self.bus.as_ref().map(|bus| (bus.fd(), Source::Bus(self.id))));
         all.extend(self.out.as_ref().map(|pipe| (pipe.fd(), Source::Out(self.id))));
         all.extend(self.err.as_ref().map(|pipe| (pipe.fd(), Source::Err(self.id))));
         all

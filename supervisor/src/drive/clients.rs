@@ -29,6 +29,8 @@ struct Client {
     reader: LineReader,
     out: Vec<u8>,
     subscribed: bool,
+    /// It also gets what is said on the bus.
+    follows: bool,
     /// One request a connection; a second one is not read.
     asked: bool,
     /// Ends when everything is written.
@@ -91,6 +93,7 @@ impl Clients {
             reader: LineReader::default(),
             out: Vec::new(),
             subscribed: false,
+            follows: false,
             asked: false,
             answered: false,
             waits_for_room: false,
@@ -128,6 +131,41 @@ impl Clients {
         if let Some(client) = self.connected.get_mut(&id) {
             client.subscribed = true;
         }
+    }
+
+    /// From now on it also gets what is said on the bus.
+    pub(crate) fn follow(&mut self, id: ClientId) {
+        if let Some(client) = self.connected.get_mut(&id) {
+            client.follows = true;
+        }
+    }
+
+    /// Whether anybody gets what is said on the bus.
+    pub(crate) fn has_followers(&self) -> bool {
+        self.connected.values().any(|client| client.follows)
+    }
+
+    /// Tells those who follow the bus, unless they are behind: nobody is cut off because the
+    /// workers talk faster than a person reads. How many did not get it, and whose standing
+    /// changed.
+    pub(crate) fn tell_followers(&mut self, notice: &Notice) -> (u64, Vec<(ClientId, Standing)>) {
+        let Ok(line) = to_line(&Reply::Notice(notice.clone())) else { return (0, Vec::new()) };
+        let (mut behind, mut changed) = (0, Vec::new());
+        for (id, client) in &mut self.connected {
+            if !client.follows || client.answered {
+                continue;
+            }
+            if client.out.len() + line.len() > CLIENT_OUT / 4 {
+                behind += 1;
+                continue;
+            }
+            client.out.extend_from_slice(&line);
+            let standing = client.flush();
+            if standing != Standing::Open {
+                changed.push((*id, standing));
+            }
+        }
+        (behind, changed)
     }
 
     /// Tells every subscriber; gives those whose standing changed.

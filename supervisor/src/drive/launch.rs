@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use config::spec::AppSpec;
 
+use super::bus::BusChannel;
 use super::children::{Child, Pipe};
 use super::gauge::Progress;
 use super::listeners::Listeners;
@@ -118,13 +119,8 @@ pub(crate) fn launch(order: Order, listeners: &mut Listeners) -> Result<Child, R
     let names = listen(&order, listeners).map_err(|error| temporary("lend its sockets", &error))?;
     let notify = NotifySocket::new(&spec.name, order.worker.0)
         .map_err(|error| temporary("make its NOTIFY_SOCKET", &error))?;
-    let pipes = io::pipe().and_then(|out| Ok((out, io::pipe()?)));
-    let ((out_reader, out_writer), (err_reader, err_writer)) =
-        pipes.map_err(|error| temporary("make its output pipes", &error))?;
-    for reader in [&out_reader, &err_reader] {
-        socket::set_nonblocking(reader.as_fd(), true)
-            .map_err(|error| temporary("make its output pipes", &error))?;
-    }
+    let [(out_reader, out_writer), (err_reader, err_writer)] =
+        output_pipes().map_err(|error| temporary("make its output pipes", &error))?;
     let inherited: BTreeMap<i32, (ListenerId, SocketId)> =
         (FIRST_FD..).zip(order.lend.iter().copied()).collect();
     let (node, node_end) = node_channel(spec)?.unzip();
@@ -134,7 +130,12 @@ pub(crate) fn launch(order: Order, listeners: &mut Listeners) -> Result<Child, R
         .filter_map(|(fd, (id, socket))| Some((listeners.get(*id)?.existing(*socket)?, *fd)))
         .collect();
     inherit.extend(node_end.as_ref().map(|end| (end.as_fd(), node_fd)));
+    let (bus, bus_end) =
+        BusChannel::pair().map_err(|error| temporary("make its channel", &error))?;
+    let bus_fd = inherit.last().map_or(FIRST_FD, |(_, last)| last + 1);
+    inherit.push((bus_end.as_fd(), bus_fd));
     let mut env = environment(&order, &names, &notify);
+    env.push(("SUPERVISOR_CHANNEL_FD".into(), bus_fd.to_string().into()));
     if node_end.is_some() {
         env.extend(node_environment(order.worker, node_fd));
     }
@@ -166,6 +167,7 @@ pub(crate) fn launch(order: Order, listeners: &mut Listeners) -> Result<Child, R
         lent: order.lend.iter().map(|lent| (*lent, listeners.given(*lent))).collect(),
         inherited,
         node,
+        bus: Some(bus),
         accepted: 0,
         held: 0,
         asking: BTreeMap::new(),
@@ -177,6 +179,15 @@ pub(crate) fn launch(order: Order, listeners: &mut Listeners) -> Result<Child, R
         progress: Progress::default(),
         spec: order.spec,
     })
+}
+
+/// For stdout and stderr; our ends do not block.
+fn output_pipes() -> io::Result<[(io::PipeReader, io::PipeWriter); 2]> {
+    let pipes = [io::pipe()?, io::pipe()?];
+    for (reader, _) in &pipes {
+        socket::set_nonblocking(reader.as_fd(), true)?;
+    }
+    Ok(pipes)
 }
 
 /// The channel of a Node program, ours and its end.

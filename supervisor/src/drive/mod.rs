@@ -6,6 +6,7 @@
 //! begins at once. Nothing here decides about policy.
 
 mod asks;
+mod bus;
 mod calls;
 mod children;
 mod clients;
@@ -18,13 +19,16 @@ mod listener;
 mod listeners;
 mod logs;
 mod manager;
+mod metrics;
 mod node;
 mod observe;
 mod orphans;
+mod people;
 mod perform;
 mod pick;
 mod proxied;
 mod record;
+mod shared;
 mod source;
 mod sources;
 mod start;
@@ -38,6 +42,7 @@ use ipc::control::{Notice, NoticeKind};
 
 pub(crate) use start::{Mode, run};
 
+use self::bus::Bus;
 use self::children::Child;
 use self::clients::Clients;
 use self::handover::HandOff;
@@ -103,6 +108,8 @@ pub(crate) struct Drive {
     channel_bytes: Vec<u8>,
     /// Slot sockets that nobody listens on although their worker lives.
     orphans: Orphans,
+    /// What the workers say to each other.
+    bus: Bus,
     /// When the kernel was last asked how many connections each worker holds.
     held_counted: Option<Time>,
     /// When accepting is tried again after it failed.
@@ -132,6 +139,7 @@ impl Drive {
             self.report_dropped_lines();
             self.table = None;
             self.tell_manager();
+            self.turn_bus();
             // Connections that are handed over are none of the core's business.
             if self.inbox.is_empty() && self.core_due.is_none_or(|due| clock::now() < due) {
                 continue;
@@ -141,6 +149,7 @@ impl Drive {
             for action in actions {
                 self.perform(action);
             }
+            self.turn_bus();
             self.keep_record();
             self.tell_manager();
             if let Some(code) = self.exit {
@@ -162,12 +171,14 @@ impl Drive {
 
     /// How long the poller may wait.
     fn patience(&self) -> Option<Duration> {
-        if !self.inbox.is_empty() {
+        if !self.inbox.is_empty() || self.bus_is_restless() {
             return Some(Duration::ZERO);
         }
         let now = clock::now();
         let manager = self.manager.as_ref().and_then(Manager::deadline);
-        let deadlines = [self.core_due, self.hand_over_deadline(), manager].into_iter().flatten();
+        let bus = self.bus.deadline();
+        let deadlines =
+            [self.core_due, self.hand_over_deadline(), manager, bus].into_iter().flatten();
         let deadline = deadlines.min().map(|deadline| deadline.since(now));
         let linger = (!self.lingering.is_empty()).then_some(LINGER_LOOK);
         deadline.into_iter().chain(linger).min()

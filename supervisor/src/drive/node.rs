@@ -248,7 +248,10 @@ impl Drive {
             }
             Word::Accepted { id } => self.hand_off_done(worker, id),
             Word::Refused { id, fd } => self.hand_off_refused(worker, id, fd),
-            Word::Message(message) => self.tell_subscribers(worker, &message),
+            Word::Message(message) => {
+                self.emit_for_node(worker, &message);
+                self.tell_subscribers(worker, &message);
+            }
             Word::Handle { kind, message, fd } => {
                 drop(fd);
                 self.tell_subscribers(worker, &message);
@@ -279,6 +282,24 @@ impl Drive {
             last_lines: Vec::new(),
         };
         self.tell(&notice);
+    }
+
+    /// Gives a message to Node workers that are not on the bus. How many.
+    pub(super) fn send_to_plain(&mut self, message: &Value, slot: Option<u16>) -> usize {
+        let message = UserMessage::new(message);
+        let wanted = |child: &&mut Child| slot.is_none_or(|slot| child.slot.0 == slot);
+        let plain = |child: &&mut Child| !child.contracts.contains("native");
+        let mut sent = Vec::new();
+        for child in self.children.values_mut().filter(wanted).filter(plain) {
+            let taken = child.node.as_mut().map(|node| node.link.send(&message));
+            if matches!(taken, Some(Ok(()))) {
+                sent.push(child.id);
+            }
+        }
+        for worker in &sent {
+            self.write_channel(*worker);
+        }
+        sent.len()
     }
 
     /// Gives a message to Node workers (`process.on('message')`): all, or one slot's.

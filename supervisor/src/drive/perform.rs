@@ -50,6 +50,7 @@ impl Drive {
                 let reply = self.send_to_workers(&message, slot);
                 self.answer(client, &reply);
             }
+            Action::Bus { client, request } => self.ask_bus(client, request),
             Action::Subscribe { client } => self.clients.subscribe(client),
             Action::Publish(notice) => self.publish(notice),
             Action::ReopenLogs => {
@@ -109,6 +110,7 @@ impl Drive {
             self.warn(format!("cannot watch a worker: {error}"));
         }
         self.children.insert(worker, child);
+        self.join_bus(worker);
     }
 
     fn close_listener(&mut self, listener: ListenerId) {
@@ -224,6 +226,7 @@ impl Drive {
         }
         notice.unix_ms = clock::unix_ms();
         let worker = notice.worker.map(WorkerId);
+        self.bus_hears(&notice);
         notice.pid = worker.and_then(|id| self.children.get(&id)).map(|child| child.pid.0);
         eprintln!("{}", log_line(&self.core.spec().name, &notice));
         self.tell(&notice);

@@ -31,6 +31,8 @@ pub(crate) enum Source {
     Header(u64),
     /// A slot socket whose worker has closed it and lives on.
     Orphan(ListenerId, SocketId),
+    /// A worker's channel to the bus.
+    Bus(WorkerId),
 }
 
 /// The kind is in the low bits, the id above them; ids never come near 2^60.
@@ -58,6 +60,7 @@ impl Source {
             Self::Orphan(listener, socket) => {
                 (12, u64::from(listener.0) << SOCKET_BITS | u64::from(socket.0) & SOCKET_MASK)
             }
+            Self::Bus(id) => (13, id.0),
         };
         id << KIND_BITS | kind
     }
@@ -82,6 +85,7 @@ impl Source {
                 ListenerId(u32::try_from(id >> SOCKET_BITS).ok()?),
                 SocketId(u32::try_from(id & SOCKET_MASK).ok()?),
             ),
+            13 => Self::Bus(WorkerId(id)),
             _ => return None,
         })
     }
@@ -108,6 +112,7 @@ mod tests {
             Source::Accept(ListenerId(3)),
             Source::Header(9),
             Source::Orphan(ListenerId(u32::MAX), SocketId(5)),
+            Source::Bus(worker),
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }

@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 
+use ipc::control::Request;
 use systemd::notify::Assignment;
 
 use super::Drive;
@@ -48,6 +49,7 @@ impl Drive {
             Source::Accept(listener) => self.take_arrivals(listener),
             Source::Header(id) => self.take_header(id),
             Source::Orphan(listener, socket) => self.take_orphans((listener, socket)),
+            Source::Bus(worker) => self.take_bus(worker, readable, hangup),
         }
     }
 
@@ -89,6 +91,9 @@ impl Drive {
     fn take_request(&mut self, client: ClientId) {
         let (request, standing) = self.clients.read(client);
         if let Some(request) = request {
+            if request == Request::Subscribe {
+                self.follow_bus(client);
+            }
             self.inbox.push_back(Event::Request { client, request });
         }
         self.settle(client, standing);
@@ -288,6 +293,7 @@ impl Drive {
         self.read_channel(worker, LAST_READS);
         let back = self.node(worker).map(|node| node.link.take_back());
         self.take_back(back.unwrap_or_default());
+        self.leave_bus(worker);
         let Some(child) = self.children.get_mut(&worker) else { return };
         for (fd, _) in child.sources() {
             // Those that left the poller earlier are not there any more; that is no error.

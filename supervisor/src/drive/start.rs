@@ -9,6 +9,7 @@ use config::spec::AppSpec;
 use ipc::control::FailureKind;
 use serde::Serialize;
 
+use super::bus::Bus;
 use super::clients::Clients;
 use super::listeners::Listeners;
 use super::logs::Logs;
@@ -162,6 +163,7 @@ fn prepare(
         answers_due: None,
         channel_bytes: vec![0; CHANNEL_READ],
         orphans: Orphans::default(),
+        bus: Bus::new(name.clone()),
         held_counted: None,
         accept_again: None,
         lingering: BTreeSet::new(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use config::spec::AppSpec;
 use ipc::control::{Notice, Reply};
+use ipc::talk::BusRequest;
 use serde_json::Value;
 
 use super::ids::{ClientId, Generation, ListenerId, Slot, SocketId, Ticket, WorkerId};
@@ -52,6 +53,8 @@ pub(crate) enum Action {
     /// The client wants a message given to the workers, or to one slot's; the drive does it and
     /// answers.
     Send { client: ClientId, message: Value, slot: Option<u16> },
+    /// The client asks something of the bus; the drive does it and answers.
+    Bus { client: ClientId, request: BusRequest },
     /// From now on this client gets every notice.
     Subscribe { client: ClientId },
     /// Log it and tell every subscriber.

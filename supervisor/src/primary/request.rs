@@ -53,6 +53,7 @@ impl Primary {
                 self.enqueue(wish, Some(client), step);
             }
             Request::Send { message, slot } => step.act(Action::Send { client, message, slot }),
+            Request::Bus(request) => step.act(Action::Bus { client, request }),
             Request::Signal { signal, slot } => self.request_signal(client, signal, slot, step),
             Request::ReopenLogs => {
                 step.act(Action::ReopenLogs);

@@ -68,3 +68,16 @@ pub(crate) fn send(
         Err(error) => Err(error.into()),
     }
 }
+
+/// Writes several pieces at once. `None`: no room now.
+pub(crate) fn send_all(
+    channel: BorrowedFd<'_>,
+    pieces: &[IoSlice<'_>],
+) -> io::Result<Option<usize>> {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    match sendmsg(channel, pieces, &mut SendAncillaryBuffer::default(), flags) {
+        Ok(count) => Ok(Some(count)),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

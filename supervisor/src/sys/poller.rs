@@ -62,6 +62,20 @@ impl Poller {
         Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(token), flags)?)
     }
 
+    /// Wait for this fd to be readable, or writable, or both, or only for its end.
+    pub(crate) fn watch(
+        &self,
+        fd: BorrowedFd<'_>,
+        token: u64,
+        readable: bool,
+        writable: bool,
+    ) -> io::Result<()> {
+        let mut flags = EventFlags::empty();
+        flags.set(EventFlags::IN, readable);
+        flags.set(EventFlags::OUT, writable);
+        Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(token), flags)?)
+    }
+
     /// No longer wait for this fd. That it was not in the set is no error.
     pub(crate) fn remove(&self, fd: BorrowedFd<'_>) {
         // The only errors possible here say that the fd is not in the set.

@@ -58,7 +58,7 @@ impl Sim {
                 let spec = AppSpec::clone(self.primary.spec());
                 self.take_answer(client, Reply::Spec(Box::new(spec)));
             }
-            Action::Send { client, .. } => {
+            Action::Send { client, .. } | Action::Bus { client, .. } => {
                 let message = "sent".to_owned();
                 self.take_answer(client, Reply::Done { message });
             }

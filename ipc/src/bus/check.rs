@@ -1,0 +1,130 @@
+//! The bounds of a message's parts. Whoever goes beyond them has its channel closed.
+
+use super::{FromWorker, Json, MAX_DATA, MAX_LABELS, MAX_NAME, MAX_TEXT, Peer, ToWorker};
+
+/// Which bound was passed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// A name.
+    #[error("a {what} must have 1 to {MAX_NAME} bytes and no control characters")]
+    Name {
+        /// Of what.
+        what: &'static str,
+    },
+    /// A text for people.
+    #[error("a {what} must have at most {MAX_TEXT} bytes")]
+    Text {
+        /// Which.
+        what: &'static str,
+    },
+    /// The data is too long.
+    #[error("data must have at most {MAX_DATA} bytes")]
+    Long,
+    /// The data is not JSON.
+    #[error("data must be one JSON value without line breaks")]
+    NotJson,
+    /// The labels of a metric.
+    #[error("a metric must have at most {MAX_LABELS} labels")]
+    Labels,
+    /// A metric's value.
+    #[error("a metric's value must be a finite number, and a counter's not negative")]
+    Value,
+}
+
+/// A message that knows its bounds.
+pub trait Check {
+    /// Whether it keeps them.
+    fn check(&self) -> Result<(), Unfit>;
+}
+
+fn name(what: &'static str, text: &str) -> Result<(), Unfit> {
+    let fits = !text.is_empty() && text.len() <= MAX_NAME && !text.chars().any(char::is_control);
+    if fits { Ok(()) } else { Err(Unfit::Name { what }) }
+}
+
+/// A name that may be left out.
+fn optional(what: &'static str, text: &str) -> Result<(), Unfit> {
+    if text.is_empty() { Ok(()) } else { name(what, text) }
+}
+
+fn text(what: &'static str, text: &str) -> Result<(), Unfit> {
+    if text.len() <= MAX_TEXT { Ok(()) } else { Err(Unfit::Text { what }) }
+}
+
+fn data(data: &Json) -> Result<(), Unfit> {
+    if data.text().len() > MAX_DATA {
+        return Err(Unfit::Long);
+    }
+    if data.is_sound() { Ok(()) } else { Err(Unfit::NotJson) }
+}
+
+fn peer(peer: &Peer) -> Result<(), Unfit> {
+    optional("pool", &peer.pool)
+}
+
+impl Check for FromWorker {
+    fn check(&self) -> Result<(), Unfit> {
+        match self {
+            Self::Hello { client, pool, .. } => {
+                text("client's name", client)?;
+                optional("pool", pool)
+            }
+            Self::Ready {} | Self::Draining {} | Self::Ping { .. } | Self::Pong { .. } => Ok(()),
+            Self::Emit { topic, data: value } | Self::Send { topic, data: value, .. } => {
+                name("topic", topic)?;
+                data(value)
+            }
+            Self::Subscribe { topic, .. }
+            | Self::Unsubscribe { topic }
+            | Self::Serve { topic, .. }
+            | Self::Unserve { topic } => name("topic", topic),
+            Self::Call { pool, topic, data: value, .. } => {
+                optional("pool", pool)?;
+                name("topic", topic)?;
+                data(value)
+            }
+            Self::Answer { data: value, .. } => data(value),
+            Self::Fail { message, .. } => text("failure's message", message),
+            Self::Metric { name: of, kind, value, unit, labels } => {
+                name("metric's name", of)?;
+                optional("unit", unit)?;
+                if labels.len() > MAX_LABELS {
+                    return Err(Unfit::Labels);
+                }
+                for (label, value) in labels {
+                    name("label's name", label)?;
+                    optional("label's value", value)?;
+                }
+                let counts = *kind != super::MetricKind::Counter || *value >= 0.0;
+                if value.is_finite() && counts { Ok(()) } else { Err(Unfit::Value) }
+            }
+            Self::Applied { error, .. } => text("reason", error.as_deref().unwrap_or_default()),
+            Self::Action { name: action } => name("action's name", action),
+        }
+    }
+}
+
+impl Check for ToWorker {
+    fn check(&self) -> Result<(), Unfit> {
+        match self {
+            Self::Welcome { you, app, .. } => {
+                peer(you)?;
+                text("app's name", app)
+            }
+            Self::Refused { reason } => text("reason", reason),
+            Self::Event { topic, data: value, from }
+            | Self::Call { topic, data: value, from, .. } => {
+                peer(from)?;
+                name("topic", topic)?;
+                data(value)
+            }
+            Self::Answer { data: value, .. } | Self::Config { data: value, .. } => data(value),
+            Self::Error { message, .. } => text("message", message),
+            Self::Trigger { action, data: value, .. } => {
+                name("action's name", action)?;
+                data(value)
+            }
+            Self::Drain {} | Self::Dropped { .. } | Self::Ping { .. } | Self::Pong { .. } => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Bytes in, in any split; messages out. The first byte tells the codec.
+//!
+//! Keeps at most one frame that is not whole, and never more than was received.
+
+use std::marker::PhantomData;
+
+use bincode::{Decode, Encode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::check::{Check, Unfit};
+use super::frame::{self, HEADER, Known, MAGIC};
+use super::{MAX_FRAME, line};
+
+/// Why bytes are no message. The channel they came from is to be closed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Longer than [`MAX_FRAME`].
+    #[error("a message is longer than {MAX_FRAME} bytes")]
+    TooLong,
+    /// Neither a frame's header nor a line.
+    #[error("what was sent is neither a frame of a known layout nor a line of JSON")]
+    Header,
+    /// Not a message.
+    #[error("malformed message: {0}")]
+    Malformed(String),
+    /// More in a frame than one message.
+    #[error("malformed message: its frame goes on behind it")]
+    Trailing,
+    /// A message that passes a bound.
+    #[error("refused message: {0}")]
+    Unfit(#[from] Unfit),
+}
+
+/// How messages are written on a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// [`frame`].
+    Frames,
+    /// [`line`].
+    Lines,
+}
+
+impl Codec {
+    /// Appends one message.
+    pub fn write<T: Encode + Serialize>(
+        self,
+        message: &T,
+        to: &mut Vec<u8>,
+    ) -> Result<(), DecodeError> {
+        match self {
+            Self::Frames => frame::write(message, to),
+            Self::Lines => line::write(message, to),
+        }
+    }
+}
+
+/// Collects bytes until they make whole messages of one kind.
+#[derive(Debug)]
+pub struct Decoder<T> {
+    buffer: Vec<u8>,
+    /// Bytes before this have been read.
+    start: usize,
+    /// Bytes from `start` to this are known to hold no newline.
+    scanned: usize,
+    codec: Option<Codec>,
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<T> Default for Decoder<T> {
+    fn default() -> Self {
+        Self { buffer: Vec::new(), start: 0, scanned: 0, codec: None, kind: PhantomData }
+    }
+}
+
+impl<T: Decode<()> + DeserializeOwned + Known + Check> Decoder<T> {
+    /// Takes bytes in. All messages of earlier bytes should have been taken out before.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.start > 0 {
+            self.buffer.drain(..self.start);
+            self.scanned -= self.start.min(self.scanned);
+            self.start = 0;
+        }
+        self.buffer.extend_from_slice(bytes);
+        if self.codec.is_none() {
+            self.codec = self.buffer.first().map(|first| match *first {
+                MAGIC => Codec::Frames,
+                _ => Codec::Lines,
+            });
+        }
+    }
+
+    /// The codec, once a byte has come.
+    pub fn codec(&self) -> Option<Codec> {
+        self.codec
+    }
+
+    /// Bytes that are held.
+    pub fn held(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
+    /// The next whole message; `None`: more bytes are needed. Unknown ones are passed over.
+    pub fn next_message(&mut self) -> Result<Option<T>, DecodeError> {
+        loop {
+            let (message, end) = match self.codec {
+                None => return Ok(None),
+                Some(Codec::Frames) => {
+                    let rest = &self.buffer[self.start..];
+                    let Some(length) = frame::body(rest)? else { return Ok(None) };
+                    let Some(body) = rest.get(HEADER..HEADER + length) else { return Ok(None) };
+                    (frame::read(body)?, self.start + HEADER + length)
+                }
+                Some(Codec::Lines) => {
+                    let Some(end) = self.newline()? else { return Ok(None) };
+                    (line::read(&self.buffer[self.start..end])?, end + 1)
+                }
+            };
+            self.start = end;
+            self.scanned = end;
+            let Some(message): Option<T> = message else { continue };
+            message.check()?;
+            return Ok(Some(message));
+        }
+    }
+
+    /// Where the line ends that begins at `start`.
+    fn newline(&mut self) -> Result<Option<usize>, DecodeError> {
+        let from = self.scanned.max(self.start);
+        let Some(at) = self.buffer[from..].iter().position(|byte| *byte == b'\n') else {
+            self.scanned = self.buffer.len();
+            return if self.held() >= MAX_FRAME { Err(DecodeError::TooLong) } else { Ok(None) };
+        };
+        let end = from + at;
+        if end - self.start >= MAX_FRAME { Err(DecodeError::TooLong) } else { Ok(Some(end)) }
+    }
+}

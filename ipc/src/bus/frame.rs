@@ -1,0 +1,86 @@
+//! Messages as bincode frames, for Rust. The only user of bincode, and bounded.
+//!
+//! A frame is a header of 8 bytes and a body: the magic byte 0xB5, the layout's version, two zero
+//! bytes, the body's length (u32, little endian), the message in bincode's standard layout. A
+//! length is looked at before anything is kept for it, and a collection's claimed size is counted
+//! against [`MEMORY`] before anything is allocated for it.
+//!
+//! Refuses another magic or layout, bodies beyond the limit, and bytes behind the message.
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use bincode::{Decode, Encode};
+
+use super::MAX_FRAME;
+use super::decode::DecodeError;
+
+/// The first byte of every frame. No JSON text and no UTF-8 begins with it.
+pub const MAGIC: u8 = 0xB5;
+/// The layout of the header.
+const LAYOUT: u8 = 1;
+/// Bytes of the header.
+pub const HEADER: usize = 8;
+/// What the parts of one message may need in memory. bincode counts before it allocates.
+const MEMORY: usize = 2 * MAX_FRAME;
+
+type Config = Configuration<LittleEndian, Varint, Limit<MEMORY>>;
+
+/// bincode 2's standard layout with our limit.
+const CONFIG: Config = bincode::config::standard().with_limit::<MEMORY>();
+
+/// How many messages an enum of them has: those behind are of a newer build and are skipped.
+pub trait Known {
+    /// So many.
+    const COUNT: u8;
+}
+
+impl Known for super::FromWorker {
+    const COUNT: u8 = 17;
+}
+
+impl Known for super::ToWorker {
+    const COUNT: u8 = 12;
+}
+
+/// Appends one message as a frame.
+pub fn write<T: Encode>(message: &T, to: &mut Vec<u8>) -> Result<(), DecodeError> {
+    let start = to.len();
+    to.extend_from_slice(&[MAGIC, LAYOUT, 0, 0, 0, 0, 0, 0]);
+    let written = bincode::encode_into_std_write(message, to, CONFIG);
+    let total = to.len() - start;
+    let length = u32::try_from(total - HEADER).unwrap_or(u32::MAX);
+    if let Err(error) = written {
+        to.truncate(start);
+        return Err(DecodeError::Malformed(error.to_string()));
+    }
+    if total > MAX_FRAME {
+        to.truncate(start);
+        return Err(DecodeError::TooLong);
+    }
+    to[start + 4..start + HEADER].copy_from_slice(&length.to_le_bytes());
+    Ok(())
+}
+
+/// The body's length, from the bytes of a header; `None`: more are needed.
+pub(super) fn body(bytes: &[u8]) -> Result<Option<usize>, DecodeError> {
+    let expected = [MAGIC, LAYOUT, 0, 0];
+    let seen = bytes.len().min(expected.len());
+    if bytes[..seen] != expected[..seen] {
+        return Err(DecodeError::Header);
+    }
+    let Some(length) = bytes.get(4..HEADER).and_then(|length| length.try_into().ok()) else {
+        return Ok(None);
+    };
+    let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+    if length > MAX_FRAME - HEADER { Err(DecodeError::TooLong) } else { Ok(Some(length)) }
+}
+
+/// One body. `None`: a message that this build does not know.
+pub(super) fn read<T: Decode<()> + Known>(body: &[u8]) -> Result<Option<T>, DecodeError> {
+    // Tags below 251 are one byte.
+    if body.first().is_some_and(|tag| *tag >= T::COUNT) {
+        return Ok(None);
+    }
+    let (message, used) = bincode::decode_from_slice(body, CONFIG)
+        .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+    if used == body.len() { Ok(Some(message)) } else { Err(DecodeError::Trailing) }
+}

@@ -1,0 +1,56 @@
+//! Messages as JSON lines, for everything but Rust: `{"emit":{"topic":"x","data":1}}`.
+//!
+//! Refuses lines beyond the limit and what is not the JSON of a message. A message of a name that
+//! this build does not know is skipped.
+
+use std::collections::BTreeMap;
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
+
+use super::MAX_FRAME;
+use super::decode::DecodeError;
+
+/// Appends one message as a line.
+pub fn write<T: Serialize>(message: &T, to: &mut Vec<u8>) -> Result<(), DecodeError> {
+    let start = to.len();
+    let written = serde_json::to_writer(&mut *to, message);
+    to.push(b'\n');
+    if let Err(error) = written {
+        to.truncate(start);
+        return Err(DecodeError::Malformed(error.to_string()));
+    }
+    if to.len() - start > MAX_FRAME {
+        to.truncate(start);
+        return Err(DecodeError::TooLong);
+    }
+    Ok(())
+}
+
+/// A word without contents, as a client may write a message that has none: `"ready"`.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Shape {
+    Word(String),
+    Message(BTreeMap<String, IgnoredAny>),
+}
+
+/// One line, without its newline. `None`: empty, or a message that this build does not know.
+pub(super) fn read<T: DeserializeOwned>(line: &[u8]) -> Result<Option<T>, DecodeError> {
+    if line.iter().all(u8::is_ascii_whitespace) {
+        return Ok(None);
+    }
+    let error = match serde_json::from_slice(line) {
+        Ok(message) => return Ok(Some(message)),
+        Err(error) => error,
+    };
+    let unknown = error.to_string().starts_with("unknown variant");
+    match serde_json::from_slice(line) {
+        Ok(Shape::Word(word)) => {
+            let message = serde_json::json!({ word: {} });
+            Ok(serde_json::from_value(message).ok())
+        }
+        Ok(Shape::Message(parts)) if unknown && parts.len() == 1 => Ok(None),
+        _ => Err(DecodeError::Malformed(error.to_string())),
+    }
+}

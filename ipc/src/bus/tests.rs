@@ -1,0 +1,287 @@
+//! The bytes of version 1, and that no bytes do harm.
+
+use proptest::prelude::*;
+
+use super::check::Check;
+use super::decode::{Codec, DecodeError, Decoder};
+use super::frame::{HEADER, Known, MAGIC};
+use super::*;
+
+fn json(text: &str) -> Json {
+    Json::parse(text).unwrap()
+}
+
+fn peer() -> Peer {
+    Peer { worker: 300, slot: 2, pool: "web".into() }
+}
+
+/// One of each, in the order of their tags.
+fn said() -> Vec<FromWorker> {
+    let (topic, data) = ("orders".to_owned(), json(r#"{"id":1}"#));
+    vec![
+        FromWorker::Hello { oldest: 1, newest: 1, client: "rust".into(), pool: String::new() },
+        FromWorker::Ready {},
+        FromWorker::Draining {},
+        FromWorker::Emit { topic: topic.clone(), data: data.clone() },
+        FromWorker::Subscribe { topic: topic.clone(), when_full: WhenFull::Wait },
+        FromWorker::Unsubscribe { topic: topic.clone() },
+        FromWorker::Send { slot: 1, topic: topic.clone(), data: data.clone() },
+        FromWorker::Call {
+            id: 7,
+            pool: "hash".into(),
+            topic: topic.clone(),
+            data: data.clone(),
+            timeout_ms: 70_000,
+            retry: true,
+        },
+        FromWorker::Answer { id: 7, data },
+        FromWorker::Fail { id: 7, message: "no".into() },
+        FromWorker::Serve { topic: topic.clone(), at_once: 4 },
+        FromWorker::Unserve { topic },
+        FromWorker::Metric {
+            name: "latency".into(),
+            kind: MetricKind::Histogram,
+            value: 0.5,
+            unit: "seconds".into(),
+            labels: vec![("route".into(), "/".into())],
+        },
+        FromWorker::Applied { version: 3, error: Some("no".into()) },
+        FromWorker::Action { name: "gc".into() },
+        FromWorker::Ping { id: 1 },
+        FromWorker::Pong { id: 1 },
+    ]
+}
+
+fn heard() -> Vec<ToWorker> {
+    let (topic, data) = ("orders".to_owned(), json(r#"{"id":1}"#));
+    vec![
+        ToWorker::Welcome { version: 1, you: peer(), app: "shop".into() },
+        ToWorker::Refused { reason: "no".into() },
+        ToWorker::Event { topic: topic.clone(), data: data.clone(), from: peer() },
+        ToWorker::Call { id: 9, topic, data: data.clone(), from: peer(), timeout_ms: 30_000 },
+        ToWorker::Answer { id: 7, data: data.clone() },
+        ToWorker::Error { id: 7, kind: ErrorKind::TimedOut, message: "late".into() },
+        ToWorker::Config { version: 3, data: data.clone() },
+        ToWorker::Drain {},
+        ToWorker::Trigger { id: 9, action: "gc".into(), data },
+        ToWorker::Dropped { count: 5 },
+        ToWorker::Ping { id: 1 },
+        ToWorker::Pong { id: 1 },
+    ]
+}
+
+fn all<T>(codec: Codec, messages: &[T]) -> Vec<u8>
+where
+    T: Encode + Serialize,
+{
+    let mut bytes = Vec::new();
+    for message in messages {
+        codec.write(message, &mut bytes).unwrap();
+    }
+    bytes
+}
+
+fn decoded<T>(bytes: &[u8], cuts: &[usize]) -> Result<Vec<T>, DecodeError>
+where
+    T: Decode<()> + serde::de::DeserializeOwned + Known + Check,
+{
+    let mut decoder = Decoder::default();
+    let mut seen = Vec::new();
+    let mut rest = bytes;
+    for cut in cuts.iter().copied().chain([usize::MAX]) {
+        let (now, later) = rest.split_at(cut.min(rest.len()));
+        decoder.push(now);
+        rest = later;
+        while let Some(message) = decoder.next_message()? {
+            seen.push(message);
+        }
+    }
+    Ok(seen)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Frames of version 1 as they were when it was made. They never change; a new version gets its
+/// own list.
+const SAID_1: &str = include_str!("golden/said.1.txt");
+const HEARD_1: &str = include_str!("golden/heard.1.txt");
+
+fn lines_of<T: Encode + Serialize>(messages: &[T]) -> String {
+    let line = |message: &T| {
+        let frame = all(Codec::Frames, std::slice::from_ref(message));
+        let text = String::from_utf8(all(Codec::Lines, std::slice::from_ref(message))).unwrap();
+        format!("{} {text}", hex(&frame))
+    };
+    messages.iter().map(line).collect()
+}
+
+#[test]
+fn the_bytes_of_version_1_stay() {
+    assert_eq!(lines_of(&said()), SAID_1);
+    assert_eq!(lines_of(&heard()), HEARD_1);
+}
+
+#[test]
+fn the_golden_lists_name_every_message() {
+    assert_eq!(said().len(), usize::from(FromWorker::COUNT));
+    assert_eq!(heard().len(), usize::from(ToWorker::COUNT));
+    for (number, message) in said().iter().enumerate() {
+        let frame = all(Codec::Frames, std::slice::from_ref(message));
+        assert_eq!(usize::from(frame[HEADER]), number, "{message:?}");
+    }
+}
+
+#[test]
+fn the_bytes_can_be_read_without_bincode() {
+    let config = wincode::config::Configuration::default().with_varint_encoding();
+    for message in said() {
+        let frame = all(Codec::Frames, std::slice::from_ref(&message));
+        let read: FromWorker = wincode::config::deserialize(&frame[HEADER..], config).unwrap();
+        assert_eq!(read, message);
+        assert_eq!(wincode::config::serialize(&message, config).unwrap(), &frame[HEADER..]);
+    }
+    for message in heard() {
+        let frame = all(Codec::Frames, std::slice::from_ref(&message));
+        let read: ToWorker = wincode::config::deserialize(&frame[HEADER..], config).unwrap();
+        assert_eq!(read, message);
+    }
+}
+
+#[test]
+fn what_a_person_would_write_is_understood() {
+    let read = |text: &str| decoded::<FromWorker>(text.as_bytes(), &[]);
+    assert_eq!(
+        read("{\"hello\":{}}\n\"ready\"\n{\"emit\":{\"topic\":\"a\"}}\n").unwrap(),
+        [
+            FromWorker::Hello { oldest: 1, newest: 1, client: String::new(), pool: String::new() },
+            FromWorker::Ready {},
+            FromWorker::Emit { topic: "a".into(), data: Json::default() },
+        ]
+    );
+    assert_eq!(
+        read("{\"later\":{\"x\":1}}\n\n\"newer\"\n{\"ready\":{\"why\":1}}\n").unwrap(),
+        [FromWorker::Ready {}]
+    );
+    for wrong in ["{\"emit\":{}}\n", "{\"emit\":{\"topic\":\"\"}}\n", "17\n", "{}\n", "x\n"] {
+        assert!(read(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn unknown_frames_are_skipped() {
+    let mut bytes = vec![MAGIC, 1, 0, 0, 3, 0, 0, 0, FromWorker::COUNT, 1, 2];
+    bytes.extend(all(Codec::Frames, &[FromWorker::Ready {}]));
+    assert_eq!(decoded::<FromWorker>(&bytes, &[]).unwrap(), [FromWorker::Ready {}]);
+}
+
+#[test]
+fn versions() {
+    assert_eq!(agree(1, 1), Ok(1));
+    assert_eq!(agree(1, 9), Ok(1));
+    assert!(agree(2, 9).unwrap_err().contains("versions 2 to 9"));
+    assert!(agree(9, 1).is_err());
+}
+
+/// A frame around this body, whatever it claims.
+fn framed(body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).unwrap();
+    [&[MAGIC, 1, 0, 0], length.to_le_bytes().as_slice(), body].concat()
+}
+
+#[test]
+fn claims_are_not_believed() {
+    // Emit with a topic of 2^40 bytes; Metric with 2^40 labels; a header that claims 4 GiB.
+    let many = [&[253][..], &(1u64 << 40).to_le_bytes()].concat();
+    let metric = [&[12, 1, b'm', 0][..], &[0; 8], &[0], &many].concat();
+    for body in [[&[3][..], &many].concat(), metric] {
+        assert!(matches!(
+            decoded::<FromWorker>(&framed(&body), &[]),
+            Err(DecodeError::Malformed(_))
+        ));
+    }
+    let header = [MAGIC, 1, 0, 0, 255, 255, 255, 255];
+    assert_eq!(decoded::<FromWorker>(&header, &[]), Err(DecodeError::TooLong));
+    let mut trailing = all(Codec::Frames, &[FromWorker::Ready {}]);
+    trailing.push(0);
+    trailing[4] += 1;
+    assert_eq!(decoded::<FromWorker>(&trailing, &[]), Err(DecodeError::Trailing));
+}
+
+#[test]
+fn half_a_frame_is_kept_and_no_more() {
+    let whole = FromWorker::Emit { topic: "t".into(), data: json(&"1".repeat(MAX_DATA)) };
+    for codec in [Codec::Frames, Codec::Lines] {
+        let bytes = all(codec, std::slice::from_ref(&whole));
+        let mut decoder = Decoder::<FromWorker>::default();
+        decoder.push(&bytes[..bytes.len() / 2]);
+        assert_eq!(decoder.next_message(), Ok(None));
+        assert_eq!(decoder.held(), bytes.len() / 2);
+        decoder.push(&bytes[bytes.len() / 2..]);
+        assert_eq!(decoder.next_message().unwrap().as_ref(), Some(&whole));
+        assert_eq!(decoder.held(), 0);
+    }
+    let mut decoder = Decoder::<FromWorker>::default();
+    decoder.push(&vec![b' '; MAX_FRAME]);
+    assert_eq!(decoder.next_message(), Err(DecodeError::TooLong));
+}
+
+#[test]
+fn data_in_a_frame_must_be_json() {
+    for text in ["{", "1\n2", "\n1", ""] {
+        let body = [&[3, 1, b't', u8::try_from(text.len()).unwrap()][..], text.as_bytes()].concat();
+        assert!(matches!(decoded::<FromWorker>(&framed(&body), &[]), Err(DecodeError::Unfit(_))));
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_split_gives_the_same(
+        picks in prop::collection::vec(0usize..17, 0..12),
+        cuts in prop::collection::vec(1usize..60, 0..64),
+        lines in any::<bool>(),
+    ) {
+        let codec = if lines { Codec::Lines } else { Codec::Frames };
+        let (from, to) = (said(), heard());
+        let from: Vec<_> = picks.iter().map(|at| from[*at].clone()).collect();
+        prop_assert_eq!(&decoded::<FromWorker>(&all(codec, &from), &cuts).unwrap(), &from);
+        let to: Vec<_> = picks.iter().map(|at| to[*at % to.len()].clone()).collect();
+        prop_assert_eq!(&decoded::<ToWorker>(&all(codec, &to), &cuts).unwrap(), &to);
+    }
+
+    #[test]
+    fn any_text_comes_through(
+        topic in "[^\\p{Cc}]{1,40}",
+        value in ".{0,200}",
+        number in any::<u64>(),
+    ) {
+        for codec in [Codec::Frames, Codec::Lines] {
+            let data = Json::of(&(&value, number)).unwrap();
+            let message = FromWorker::Emit { topic: topic.clone(), data };
+            let seen = decoded::<FromWorker>(&all(codec, std::slice::from_ref(&message)), &[3]);
+            prop_assert_eq!(seen.unwrap(), [message]);
+        }
+    }
+
+    #[test]
+    fn garbage_never_panics(
+        mut bytes in prop::collection::vec(any::<u8>(), 0..400),
+        frame in any::<bool>(),
+        pick in 0usize..17,
+        at in 0usize..64,
+    ) {
+        if frame {
+            bytes = framed(&bytes);
+        }
+        let _ = decoded::<FromWorker>(&bytes, &[5]);
+        let _ = decoded::<ToWorker>(&bytes, &[5]);
+        // A true message with one byte changed.
+        for codec in [Codec::Frames, Codec::Lines] {
+            let mut message = all(codec, &said()[pick..=pick]);
+            let at = at % message.len();
+            message[at] = message[at].wrapping_add(1 + bytes.first().copied().unwrap_or(0) % 255);
+            let _ = decoded::<FromWorker>(&message, &[5]);
+        }
+    }
+}

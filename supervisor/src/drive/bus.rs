@@ -1,0 +1,345 @@
+//! The workers' channels to the bus: bytes become what the relay hears, and what it wants written
+//! is written. What a person asks of the bus is answered here.
+//!
+//! In each turn a bounded part of each channel is read, and each worker gets one write.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use ipc::bus::decode::{DecodeError, Decoder};
+use ipc::bus::{FromWorker, Json, Peer};
+use ipc::control::{Notice, NoticeKind};
+use ipc::node::UserMessage;
+use serde::Deserialize;
+
+use super::Drive;
+use super::people::Waiting;
+use super::shared::Shared;
+use super::source::Source;
+use crate::limits::CHANNEL_READ;
+use crate::primary::event::{Cue, Notification};
+use crate::primary::ids::WorkerId;
+use crate::primary::time::Time;
+use crate::relay::{Action, Event, Relay};
+use crate::sys::channel::{self, Received};
+use crate::sys::clock;
+
+/// The pool of a worker that names none.
+const POOL: &str = "default";
+/// Reads of a channel whose worker has ended: what it said last is in there.
+const LAST_READS: usize = 32;
+
+/// A worker's channel.
+#[derive(Debug)]
+pub(crate) struct BusChannel {
+    stream: UnixStream,
+    decoder: Decoder<FromWorker>,
+    /// Not read, because somebody else does not read.
+    paused: bool,
+    /// The poller waits for room to write.
+    waits_for_room: bool,
+}
+
+impl BusChannel {
+    /// A new channel and the worker's end of it.
+    pub(crate) fn pair() -> io::Result<(Self, OwnedFd)> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let decoder = Decoder::default();
+        let channel = Self { stream: ours, decoder, paused: false, waits_for_room: false };
+        Ok((channel, theirs.into()))
+    }
+
+    /// For the poller.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+/// The bus of an app.
+#[derive(Debug)]
+pub(crate) struct Bus {
+    pub(super) relay: Relay,
+    pub(super) triggers: BTreeMap<u64, Waiting>,
+    pub(super) tickets: u64,
+    pub(super) actions: VecDeque<Action>,
+    /// Those whose held messages are to be heard.
+    resumed: Vec<WorkerId>,
+    /// What those who follow missed.
+    pub(super) not_shown: u64,
+    /// How reloads ended.
+    pub(super) reloads_done: u64,
+    pub(super) reloads_rolled_back: u64,
+    /// The spec whose shared values were given to the workers, and what these said to it.
+    pub(super) shared: Shared,
+    bytes: Vec<u8>,
+}
+
+impl Bus {
+    pub(crate) fn new(app: String) -> Self {
+        Self {
+            relay: Relay::new(app),
+            triggers: BTreeMap::new(),
+            tickets: 0,
+            actions: VecDeque::new(),
+            resumed: Vec::new(),
+            not_shown: 0,
+            reloads_done: 0,
+            reloads_rolled_back: 0,
+            shared: Shared::default(),
+            bytes: vec![0; CHANNEL_READ],
+        }
+    }
+
+    /// When the bus has something to do.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.relay.deadline()
+    }
+
+    fn step(&mut self, event: Event) {
+        let mut actions = Vec::new();
+        self.relay.step(clock::now(), event, &mut actions);
+        self.actions.extend(actions);
+    }
+}
+
+/// What a Node program sends to all: `process.send({topic, data})`.
+#[derive(Deserialize)]
+struct Plain<'a> {
+    topic: String,
+    #[serde(borrow, default)]
+    data: Option<&'a serde_json::value::RawValue>,
+}
+
+impl Drive {
+    /// A worker was started.
+    pub(super) fn join_bus(&mut self, worker: WorkerId) {
+        let Some(child) = self.children.get(&worker) else { return };
+        let slot = child.slot.0;
+        self.bus.step(Event::Joined { worker, slot, pool: POOL.to_owned() });
+    }
+
+    /// What the bus needs to know of what happens.
+    pub(super) fn bus_hears(&mut self, notice: &Notice) {
+        match (notice.event, notice.worker) {
+            (NoticeKind::WorkerDraining, Some(worker)) => {
+                self.bus.step(Event::Draining { worker: WorkerId(worker) });
+            }
+            (NoticeKind::ReloadDone, _) => self.bus.reloads_done += 1,
+            (NoticeKind::ReloadRolledBack, _) => self.bus.reloads_rolled_back += 1,
+            _ => {}
+        }
+    }
+
+    /// Bytes on a worker's channel, or room for some, or its end.
+    pub(super) fn take_bus(&mut self, worker: WorkerId, readable: bool, hangup: bool) {
+        if hangup {
+            // Nothing can be written any more, and what is left is bounded by its socket.
+            self.resume_bus(worker);
+        }
+        if readable {
+            self.read_bus(worker, 1);
+        }
+        self.write_bus(worker);
+    }
+
+    fn read_bus(&mut self, worker: WorkerId, times: usize) {
+        for _ in 0..times {
+            let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) else {
+                return;
+            };
+            if channel.paused {
+                return;
+            }
+            match channel::receive(channel.stream.as_fd(), &mut self.bus.bytes) {
+                // Descriptors have no meaning here: they are closed.
+                Ok(Received::Some(count, _)) => channel.decoder.push(&self.bus.bytes[..count]),
+                Ok(Received::Nothing) => return,
+                Ok(Received::End) => return self.close_bus(worker, None),
+                Err(error) => return self.close_bus(worker, Some(error.to_string())),
+            }
+            self.hear_bus(worker);
+        }
+    }
+
+    /// Hears what has come whole.
+    fn hear_bus(&mut self, worker: WorkerId) {
+        loop {
+            let now = clock::now();
+            if let Err(error) = self.hear_some(worker, now) {
+                return self.close_bus(worker, Some(error.to_string()));
+            }
+            if self.bus.actions.is_empty() {
+                return;
+            }
+            self.perform_bus();
+        }
+    }
+
+    /// Hears messages until one has a consequence here.
+    fn hear_some(&mut self, worker: WorkerId, now: Time) -> Result<(), DecodeError> {
+        let Some(child) = self.children.get_mut(&worker) else { return Ok(()) };
+        let Some(channel) = child.bus.as_mut() else { return Ok(()) };
+        let mut actions = Vec::new();
+        while actions.is_empty() && !channel.paused {
+            let Some(message) = channel.decoder.next_message()? else { break };
+            let Some(codec) = channel.decoder.codec() else { break };
+            if matches!(message, FromWorker::Hello { .. }) {
+                child.contracts.insert("native");
+            }
+            let spoke = Event::Spoke { worker, codec, message };
+            self.bus.relay.step(now, spoke, &mut actions);
+        }
+        self.bus.actions.extend(actions);
+        Ok(())
+    }
+
+    /// Does what the relay wants.
+    fn perform_bus(&mut self) {
+        while let Some(action) = self.bus.actions.pop_front() {
+            match action {
+                Action::Pause(worker) => self.pause_bus(worker),
+                Action::Resume(worker) => self.resume_bus(worker),
+                Action::Cut { worker, why } => {
+                    self.write_bus(worker);
+                    self.close_bus(worker, Some(why));
+                }
+                Action::Ready(worker) => self.cue(worker, Cue::Notified(Notification::Ready)),
+                Action::Leaving(worker) => {
+                    self.cue(worker, Cue::Notified(Notification::Stopping));
+                }
+                Action::Heard { from, topic, data } => self.show_event(from, &topic, data.text()),
+                Action::Answered { ticket, slot, answer } => {
+                    self.take_answer(ticket, slot, answer);
+                }
+                Action::Applied { worker, version, error } => {
+                    self.take_applied(worker, version, error);
+                }
+                Action::Warn(text) => self.warn(text),
+            }
+        }
+    }
+
+    fn pause_bus(&mut self, worker: WorkerId) {
+        if let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) {
+            channel.paused = true;
+        }
+        self.watch_bus(worker);
+    }
+
+    fn resume_bus(&mut self, worker: WorkerId) {
+        let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) else {
+            return;
+        };
+        if std::mem::replace(&mut channel.paused, false) {
+            self.bus.resumed.push(worker);
+            self.watch_bus(worker);
+        }
+    }
+
+    fn watch_bus(&mut self, worker: WorkerId) {
+        let Some(channel) = self.children.get(&worker).and_then(|c| c.bus.as_ref()) else { return };
+        let token = Source::Bus(worker).token();
+        let (readable, writable) = (!channel.paused, channel.waits_for_room);
+        if let Err(error) = self.poller.watch(channel.fd(), token, readable, writable) {
+            self.warn(format!("cannot watch a worker's bus channel: {error}"));
+        }
+    }
+
+    /// One write of what waits for a worker.
+    fn write_bus(&mut self, worker: WorkerId) {
+        let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) else {
+            return;
+        };
+        if !self.bus.relay.has_more(worker) && !channel.waits_for_room {
+            return;
+        }
+        let flight = self.bus.relay.flight(worker);
+        let pieces: Vec<IoSlice<'_>> = flight.into_iter().map(IoSlice::new).collect();
+        let written = match pieces.is_empty() {
+            true => Ok(Some(0)),
+            false => channel::send_all(channel.stream.as_fd(), &pieces),
+        };
+        // An error: the worker has closed its end; what it still said is read first.
+        let count = written.unwrap_or_default().unwrap_or_default();
+        if count > 0 {
+            let mut actions = Vec::new();
+            self.bus.relay.wrote(clock::now(), worker, count, &mut actions);
+            self.bus.actions.extend(actions);
+        }
+        let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) else {
+            return;
+        };
+        let wanted = self.bus.relay.has_more(worker);
+        if std::mem::replace(&mut channel.waits_for_room, wanted) != wanted {
+            self.watch_bus(worker);
+        }
+    }
+
+    /// The end of a turn: what is overdue, and what waits to be written.
+    pub(super) fn turn_bus(&mut self) {
+        self.share();
+        let mut actions = Vec::new();
+        let followed = self.clients.has_followers();
+        self.bus.relay.follow(followed);
+        self.bus.relay.turn(clock::now(), &mut actions);
+        self.bus.actions.extend(actions);
+        self.perform_bus();
+        // A resumed worker may be paused again and another resumed; each was heard by then.
+        let most = self.children.len();
+        for _ in 0..most {
+            let Some(worker) = self.bus.resumed.pop() else { break };
+            self.hear_bus(worker);
+        }
+        for worker in self.bus.relay.take_dirty() {
+            self.write_bus(worker);
+        }
+        self.perform_bus();
+    }
+
+    /// Whether the bus has work that no fd announces.
+    pub(super) fn bus_is_restless(&self) -> bool {
+        !self.bus.resumed.is_empty() || !self.bus.actions.is_empty() || self.bus.relay.is_dirty()
+    }
+
+    /// A worker has ended: what it said last is heard.
+    pub(super) fn leave_bus(&mut self, worker: WorkerId) {
+        self.resume_bus(worker);
+        self.read_bus(worker, LAST_READS);
+        self.close_bus(worker, None);
+    }
+
+    /// Ends a channel. `why`: the worker broke a rule; else it closed its end.
+    fn close_bus(&mut self, worker: WorkerId, why: Option<String>) {
+        let Some(child) = self.children.get_mut(&worker) else { return };
+        let Some(channel) = child.bus.take() else { return };
+        let (slot, pid) = (child.slot, child.pid.0);
+        self.poller.remove(channel.fd());
+        if let Some(why) = why {
+            self.warn(format!("slot {slot} (pid {pid}) was cut off from the bus: {why}"));
+        }
+        self.bus.step(Event::Left { worker });
+    }
+
+    /// A Node program that is not on the bus says something to all: `{topic, data}`.
+    pub(super) fn emit_for_node(&mut self, worker: WorkerId, message: &UserMessage) {
+        let Some(child) = self.children.get(&worker) else { return };
+        let Ok(plain) = serde_json::from_str::<Plain<'_>>(message.text()) else { return };
+        let text = plain.data.map_or("null", |data| data.get());
+        let Ok(data) = Json::parse(text) else { return };
+        let said = FromWorker::Emit { topic: plain.topic, data };
+        if ipc::bus::check::Check::check(&said).is_err() {
+            return self.note(
+                "a Node worker sent a topic or data that is too long for the bus: ignored"
+                    .to_owned(),
+            );
+        }
+        let FromWorker::Emit { topic, data } = said else { return };
+        let peer = Peer { worker: worker.0, slot: child.slot.0, pool: POOL.to_owned() };
+        let mut actions = Vec::new();
+        self.bus.relay.emit_for(clock::now(), worker, peer, topic, data, &mut actions);
+        self.bus.actions.extend(actions);
+    }
+}

@@ -1,0 +1,55 @@
+//! Every bound of the relay. What one worker can make it hold is [`PER_WORKER`] bytes and a few
+//! names; what all can make it hold on top of that is [`CALL_BYTES`].
+
+use std::time::Duration;
+
+/// Bytes of events that wait for one worker.
+pub(crate) const QUEUE_BYTES: usize = 8 << 20;
+/// Events that wait for one worker.
+pub(crate) const QUEUE_FRAMES: usize = 16 * 1024;
+/// Bytes of calls and answers that wait for one worker.
+pub(crate) const OWN_BYTES: usize = 4 << 20;
+/// Bytes of calls, answers, errors and the like: a worker that lets more wait is cut off.
+pub(crate) const OWN_MOST: usize = 6 << 20;
+/// Bytes taken out of the queues for one write, plus at most one frame.
+pub(crate) const FLIGHT_BYTES: usize = 256 * 1024;
+/// Frames taken out of the queues for one write (IOV_MAX is 1024).
+pub(crate) const FLIGHT_FRAMES: usize = 512;
+/// What can wait for one worker, in bytes of frames.
+#[cfg(test)]
+pub(crate) const PER_WORKER: usize =
+    QUEUE_BYTES + OWN_MOST + FLIGHT_BYTES + 2 * ipc::bus::MAX_FRAME;
+
+/// Topics that one worker subscribes to.
+pub(crate) const SUBSCRIPTIONS: usize = 10_000;
+/// Topics that one worker serves.
+pub(crate) const SERVED: usize = 256;
+/// Actions that one worker registers.
+pub(crate) const ACTIONS: usize = 64;
+/// Calls of one topic that one worker works on.
+pub(crate) const AT_ONCE: u16 = 64;
+/// Calls of one worker that have no answer yet.
+pub(crate) const CALLS_PER_WORKER: usize = 1024;
+/// Calls of all workers that have no answer yet.
+pub(crate) const CALLS: usize = 16 * 1024;
+/// Bytes of all calls that wait for a worker or may be tried again.
+pub(crate) const CALL_BYTES: usize = 32 << 20;
+/// Times that a call is given to a worker, if it may be retried.
+pub(crate) const TRIES: u8 = 3;
+/// Pools that are remembered though nobody belongs to them.
+pub(crate) const POOLS: usize = 64;
+/// How long a call waits that does not say.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest that a call waits.
+pub(crate) const CALL_LONGEST: Duration = Duration::from_secs(3600);
+/// A worker that makes others wait and reads nothing for so long makes them wait no more.
+pub(crate) const STALL: Duration = Duration::from_secs(5);
+
+/// Metrics of one slot, each combination of labels being one.
+pub(crate) const SERIES: usize = 512;
+/// Upper bounds of a histogram's buckets.
+pub(crate) const BUCKETS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+
+const _: () = assert!(OWN_BYTES > 2 * ipc::bus::MAX_FRAME && OWN_MOST > OWN_BYTES);
+const _: () = assert!(QUEUE_BYTES >= 4 * ipc::bus::MAX_FRAME && FLIGHT_FRAMES <= 1024);

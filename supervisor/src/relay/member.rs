@@ -1,0 +1,91 @@
+//! One worker on the bus, as the relay knows it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use ipc::bus::decode::Codec;
+use ipc::bus::{Peer, WhenFull};
+
+use super::queue::Queue;
+use crate::primary::ids::WorkerId;
+use crate::primary::time::Time;
+
+/// How many calls of a topic a worker takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Serving {
+    pub(crate) at_once: u16,
+    pub(crate) busy: u16,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) peer: Peer,
+    /// How to write to it; `None` until its hello.
+    pub(crate) codec: Option<Codec>,
+    pub(crate) client: String,
+    pub(crate) queue: Queue,
+    pub(crate) subscribed: HashMap<String, WhenFull>,
+    pub(crate) serves: BTreeMap<String, Serving>,
+    pub(crate) actions: BTreeSet<String>,
+    /// Calls that were given to it and have no answer from it, with their topic; a trigger has
+    /// none. Also those for whose answer nobody waits any more.
+    pub(crate) works_on: BTreeMap<u64, Option<String>>,
+    /// Its own calls, by its number.
+    pub(crate) calls: BTreeMap<u64, u64>,
+    /// It takes no new calls.
+    pub(crate) draining: bool,
+    /// It was told that it is cut off; nothing of it counts any more.
+    pub(crate) cut: bool,
+    /// Those who wait until it has read.
+    pub(crate) holds: BTreeSet<WorkerId>,
+    /// So many hold it.
+    pub(crate) held_by: usize,
+    /// When it last read anything, or began to be waited for.
+    pub(crate) progress: Time,
+    /// It made others wait too long: nobody waits for it until it has caught up.
+    pub(crate) distrusted: bool,
+    /// Messages to it that were dropped; the next warning comes at so many.
+    pub(crate) lost: u64,
+    pub(crate) warn_at: u64,
+    /// Dropped messages that it was told of.
+    pub(crate) told_lost: u64,
+    /// Messages of it that others lost.
+    pub(crate) caused: u64,
+    /// Messages from it and to it.
+    pub(crate) said: u64,
+    pub(crate) heard: u64,
+}
+
+impl Member {
+    pub(crate) fn new(peer: Peer, now: Time) -> Self {
+        Self {
+            peer,
+            codec: None,
+            client: String::new(),
+            queue: Queue::default(),
+            subscribed: HashMap::new(),
+            serves: BTreeMap::new(),
+            actions: BTreeSet::new(),
+            works_on: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            draining: false,
+            cut: false,
+            holds: BTreeSet::new(),
+            held_by: 0,
+            progress: now,
+            distrusted: false,
+            lost: 0,
+            warn_at: 1,
+            told_lost: 0,
+            caused: 0,
+            said: 0,
+            heard: 0,
+        }
+    }
+
+    /// Whether it takes one more call of this topic.
+    pub(crate) fn is_idle(&self, topic: &str) -> bool {
+        let serving = self.serves.get(topic);
+        !self.draining && !self.cut && serving.is_some_and(|s| s.busy < s.at_once)
+    }
+}

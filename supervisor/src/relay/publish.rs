@@ -1,0 +1,280 @@
+//! Events to their readers, and what happens when one of them does not read.
+
+use std::collections::BTreeSet;
+
+use ipc::bus::decode::Codec;
+use ipc::bus::{Json, Peer, ToWorker, WhenFull};
+
+use super::limits::STALL;
+use super::member::Member;
+use super::queue::Bytes;
+use super::{Action, MemberStatus, PERSON, Relay, encode};
+use crate::primary::ids::WorkerId;
+use crate::primary::time::Time;
+
+/// One message in both codecs, each made when the first worker needs it.
+struct Encoded<'a> {
+    message: &'a ToWorker,
+    frames: Option<Bytes>,
+    lines: Option<Bytes>,
+}
+
+impl Encoded<'_> {
+    fn get(&mut self, codec: Option<Codec>) -> Option<Bytes> {
+        let cached = match codec? {
+            Codec::Frames => &mut self.frames,
+            Codec::Lines => &mut self.lines,
+        };
+        if cached.is_none() {
+            *cached = encode(codec, self.message);
+        }
+        cached.clone()
+    }
+}
+
+impl Relay {
+    /// From a worker: to all readers of the topic, or to one slot.
+    pub(super) fn emit(
+        &mut self,
+        now: Time,
+        from: WorkerId,
+        slot: Option<u16>,
+        topic: String,
+        data: Json,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(peer) = self.members.get(&from).map(|member| member.peer.clone()) else { return };
+        if self.followed {
+            actions.push(Action::Heard { from, topic: topic.clone(), data: data.clone() });
+        }
+        self.spread(now, from, peer, slot, topic, data, actions);
+    }
+
+    /// From a person: how many workers it was queued for.
+    pub(crate) fn say(
+        &mut self,
+        now: Time,
+        slot: Option<u16>,
+        topic: String,
+        data: Json,
+        actions: &mut Vec<Action>,
+    ) -> usize {
+        self.spread(now, PERSON, Peer::default(), slot, topic, data, actions)
+    }
+
+    /// From a worker that has another channel than the bus (Node's own): to all readers.
+    pub(crate) fn emit_for(
+        &mut self,
+        now: Time,
+        from: WorkerId,
+        peer: Peer,
+        topic: String,
+        data: Json,
+        actions: &mut Vec<Action>,
+    ) {
+        self.spread(now, from, peer, None, topic, data, actions);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one message and where it comes from")]
+    fn spread(
+        &mut self,
+        now: Time,
+        from: WorkerId,
+        peer: Peer,
+        slot: Option<u16>,
+        topic: String,
+        data: Json,
+        actions: &mut Vec<Action>,
+    ) -> usize {
+        self.counts.emitted += 1;
+        let readers: Vec<(WorkerId, WhenFull)> = match slot {
+            None => {
+                let readers = self.topics.get(&topic).into_iter().flatten();
+                readers.map(|(reader, when)| (*reader, *when)).collect()
+            }
+            Some(slot) => self.of_slot(slot).map(|worker| (worker, WhenFull::DropOldest)).collect(),
+        };
+        let message = ToWorker::Event { topic, data, from: peer };
+        let mut encoded = Encoded { message: &message, frames: None, lines: None };
+        let mut reached = 0;
+        for (reader, when_full) in readers {
+            if reader == from {
+                continue;
+            }
+            let Some(member) = self.members.get_mut(&reader).filter(|m| !m.cut) else { continue };
+            let Some(frame) = encoded.get(member.codec) else { continue };
+            reached += 1;
+            member.heard += 1;
+            let losers = member.queue.event(from, frame);
+            self.dirty.insert(reader);
+            self.press(now, from, reader, when_full, actions);
+            if !losers.is_empty() {
+                self.count_lost(reader, &losers, actions);
+            }
+        }
+        self.counts.delivered += u64::try_from(reached).unwrap_or(u64::MAX);
+        self.counts.unheard += u64::from(reached == 0);
+        reached
+    }
+
+    /// The workers on the bus in this slot: during a reload there may be two.
+    fn of_slot(&self, slot: u16) -> impl Iterator<Item = WorkerId> + '_ {
+        let members = self.members.iter();
+        members.filter(move |(_, m)| m.peer.slot == slot && !m.draining).map(|(id, _)| *id)
+    }
+
+    /// Makes the sender wait if the reader asked for that and is behind.
+    fn press(
+        &mut self,
+        now: Time,
+        from: WorkerId,
+        reader: WorkerId,
+        when_full: WhenFull,
+        actions: &mut Vec<Action>,
+    ) {
+        if when_full == WhenFull::DropOldest || !self.members.contains_key(&from) {
+            return;
+        }
+        let Some(member) = self.members.get_mut(&reader) else { return };
+        if member.distrusted || !member.queue.is_crowded() {
+            return;
+        }
+        if member.holds.is_empty() {
+            member.progress = now;
+        }
+        if member.holds.insert(from)
+            && let Some(sender) = self.members.get_mut(&from)
+        {
+            sender.held_by += 1;
+            if sender.held_by == 1 {
+                actions.push(Action::Pause(from));
+            }
+        }
+    }
+
+    /// These need not wait for one reader any more.
+    pub(super) fn let_go(&mut self, held: BTreeSet<WorkerId>, actions: &mut Vec<Action>) {
+        for sender in held {
+            let Some(member) = self.members.get_mut(&sender) else { continue };
+            member.held_by = member.held_by.saturating_sub(1);
+            if member.held_by == 0 {
+                actions.push(Action::Resume(sender));
+            }
+        }
+    }
+
+    fn count_lost(&mut self, reader: WorkerId, losers: &[WorkerId], actions: &mut Vec<Action>) {
+        let lost = u64::try_from(losers.len()).unwrap_or(u64::MAX);
+        self.counts.dropped_full += lost;
+        for loser in losers {
+            if let Some(member) = self.members.get_mut(loser) {
+                member.caused += 1;
+            }
+        }
+        let Some(member) = self.members.get_mut(&reader) else { return };
+        member.lost += lost;
+        if member.lost < member.warn_at {
+            return;
+        }
+        member.warn_at = member.lost.saturating_mul(10);
+        let count = member.lost;
+        let most = losers.last().map(|loser| self.name(*loser)).unwrap_or_default();
+        actions.push(Action::Warn(format!(
+            "{} reads more slowly than others write: {count} of its messages were dropped, oldest first, the last ones from {most}",
+            self.name(reader)
+        )));
+    }
+
+    /// Whether somebody follows the events.
+    pub(crate) fn follow(&mut self, followed: bool) {
+        self.followed = followed;
+    }
+
+    /// Those with something to write, each once.
+    pub(crate) fn take_dirty(&mut self) -> BTreeSet<WorkerId> {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Whether there are any.
+    pub(crate) fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// What to write to a worker now.
+    pub(crate) fn flight(&mut self, worker: WorkerId) -> Vec<&[u8]> {
+        let member = self.members.get_mut(&worker);
+        member.map(|member| member.queue.flight().collect()).unwrap_or_default()
+    }
+
+    /// Whether anything waits to be written to a worker.
+    pub(crate) fn has_more(&self, worker: WorkerId) -> bool {
+        self.members.get(&worker).is_some_and(|member| !member.queue.is_empty())
+    }
+
+    /// So many bytes were written to a worker.
+    pub(crate) fn wrote(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        count: usize,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(member) = self.members.get_mut(&worker) else { return };
+        member.queue.wrote(count);
+        member.progress = now;
+        if !member.holds.is_empty() && member.queue.is_roomy() {
+            let held = std::mem::take(&mut member.holds);
+            self.let_go(held, actions);
+        }
+        let Some(member) = self.members.get_mut(&worker) else { return };
+        if member.queue.is_empty() {
+            member.distrusted = false;
+            if member.lost > member.told_lost {
+                member.told_lost = member.lost;
+                let count = member.lost;
+                self.tell(worker, &ToWorker::Dropped { count }, actions);
+            }
+        }
+        self.room_again(now, worker, actions);
+    }
+
+    /// Those that make others wait and read nothing are waited for no more.
+    pub(super) fn look_for_stalls(&mut self, now: Time, actions: &mut Vec<Action>) {
+        let stalled = |m: &Member| !m.holds.is_empty() && now.since(m.progress) >= STALL;
+        let found: Vec<WorkerId> =
+            self.members.iter().filter(|(_, m)| stalled(m)).map(|(id, _)| *id).collect();
+        for worker in found {
+            let Some(member) = self.members.get_mut(&worker) else { continue };
+            member.distrusted = true;
+            let held = std::mem::take(&mut member.holds);
+            self.let_go(held, actions);
+            actions.push(Action::Warn(format!(
+                "{} made others wait and read nothing for {} seconds: its messages are dropped instead, until it has caught up",
+                self.name(worker),
+                STALL.as_secs()
+            )));
+        }
+    }
+
+    /// When one of those would be waited for no more.
+    pub(super) fn next_stall(&self) -> Option<Time> {
+        let held = self.members.values().filter(|member| !member.holds.is_empty());
+        held.map(|member| member.progress + STALL).min()
+    }
+
+    /// The members, for a person.
+    pub(crate) fn members(&self) -> impl Iterator<Item = MemberStatus> + '_ {
+        self.members.values().filter(|member| member.codec.is_some()).map(|member| MemberStatus {
+            slot: member.peer.slot,
+            client: member.client.clone(),
+            pool: member.peer.pool.clone(),
+            said: member.said,
+            heard: member.heard,
+            lost: member.lost,
+            waiting: member.queue.len(),
+            waiting_bytes: member.queue.held(),
+            working: member.works_on.len(),
+            subscriptions: member.subscribed.len(),
+        })
+    }
+}

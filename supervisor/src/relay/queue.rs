@@ -1,0 +1,224 @@
+//! What waits to be written to one worker: bounded, and fair between those who wrote it.
+//!
+//! Events lie in one lane for each sender and leave the lanes in turn, so that a flooding worker
+//! delays only itself. When they are too many, the sender with the most bytes loses its oldest.
+//! Calls, answers and the like have their own lane: they leave first and are never dropped.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::limits::{FLIGHT_BYTES, FLIGHT_FRAMES, OWN_BYTES, OWN_MOST, QUEUE_BYTES, QUEUE_FRAMES};
+use crate::primary::ids::WorkerId;
+
+/// An encoded message, shared by all who get it.
+pub(crate) type Bytes = Arc<[u8]>;
+
+/// One sender's events.
+#[derive(Debug, Default)]
+struct Lane {
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    own: VecDeque<Bytes>,
+    own_bytes: usize,
+    lanes: BTreeMap<WorkerId, Lane>,
+    /// The senders with waiting events, next first.
+    turn: VecDeque<WorkerId>,
+    frames: usize,
+    bytes: usize,
+    /// Being written.
+    flight: VecDeque<Bytes>,
+    flight_bytes: usize,
+    /// Bytes of the first that have been written.
+    written: usize,
+}
+
+impl Queue {
+    /// Adds an event. Gives the senders that lost their oldest one for it.
+    pub(crate) fn event(&mut self, from: WorkerId, frame: Bytes) -> Vec<WorkerId> {
+        let lane = self.lanes.entry(from).or_default();
+        if lane.frames.is_empty() {
+            self.turn.push_back(from);
+        }
+        lane.bytes += frame.len();
+        self.bytes += frame.len();
+        self.frames += 1;
+        lane.frames.push_back(frame);
+        let mut losers = Vec::new();
+        while self.bytes > QUEUE_BYTES || self.frames > QUEUE_FRAMES {
+            let Some(loser) = self.drop_oldest() else { break };
+            losers.push(loser);
+        }
+        losers
+    }
+
+    fn drop_oldest(&mut self) -> Option<WorkerId> {
+        let (loser, lane) = self
+            .lanes
+            .iter_mut()
+            .max_by_key(|(_, lane)| (lane.bytes.max(lane.frames.len() * 64), lane.frames.len()))?;
+        let loser = *loser;
+        let frame = lane.frames.pop_front()?;
+        lane.bytes -= frame.len();
+        self.bytes -= frame.len();
+        self.frames -= 1;
+        if lane.frames.is_empty() {
+            self.lanes.remove(&loser);
+            self.turn.retain(|sender| *sender != loser);
+        }
+        Some(loser)
+    }
+
+    /// Whether a call or an answer of this length may be added.
+    pub(crate) fn has_room(&self, length: usize) -> bool {
+        self.own_bytes + length <= OWN_BYTES
+    }
+
+    /// Adds what must not be dropped. `false`: too much waits already; it is not added.
+    #[must_use]
+    pub(crate) fn own(&mut self, frame: Bytes) -> bool {
+        if self.own_bytes + frame.len() > OWN_MOST {
+            return false;
+        }
+        self.own_bytes += frame.len();
+        self.own.push_back(frame);
+        true
+    }
+
+    /// More than half full of events.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.bytes > QUEUE_BYTES / 2 || self.frames > QUEUE_FRAMES / 2
+    }
+
+    /// Less than a quarter full of events.
+    pub(crate) fn is_roomy(&self) -> bool {
+        self.bytes < QUEUE_BYTES / 4 && self.frames < QUEUE_FRAMES / 4
+    }
+
+    /// Nothing waits and nothing is being written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.own.is_empty() && self.frames == 0 && self.flight.is_empty()
+    }
+
+    /// Events that wait or are being written.
+    pub(crate) fn len(&self) -> usize {
+        self.frames + self.own.len() + self.flight.len()
+    }
+
+    /// All bytes that are held.
+    pub(crate) fn held(&self) -> usize {
+        self.own_bytes + self.bytes + self.flight_bytes
+    }
+
+    /// What to write now, in order: the first begins where the last write ended.
+    pub(crate) fn flight(&mut self) -> impl Iterator<Item = &[u8]> {
+        while self.flight.len() < FLIGHT_FRAMES && self.flight_bytes < FLIGHT_BYTES {
+            let Some(frame) = self.next() else { break };
+            self.flight_bytes += frame.len();
+            self.flight.push_back(frame);
+        }
+        let skip = self.written;
+        self.flight.iter().enumerate().map(move |(at, frame)| match at {
+            0 => &frame[skip..],
+            _ => &frame[..],
+        })
+    }
+
+    fn next(&mut self) -> Option<Bytes> {
+        if let Some(frame) = self.own.pop_front() {
+            self.own_bytes -= frame.len();
+            return Some(frame);
+        }
+        let sender = self.turn.pop_front()?;
+        let lane = self.lanes.get_mut(&sender)?;
+        let frame = lane.frames.pop_front()?;
+        lane.bytes -= frame.len();
+        self.bytes -= frame.len();
+        self.frames -= 1;
+        if lane.frames.is_empty() {
+            self.lanes.remove(&sender);
+        } else {
+            self.turn.push_back(sender);
+        }
+        Some(frame)
+    }
+
+    /// So many bytes of the flight were written.
+    pub(crate) fn wrote(&mut self, count: usize) {
+        self.written += count;
+        while let Some(first) = self.flight.front() {
+            if self.written < first.len() {
+                return;
+            }
+            self.written -= first.len();
+            self.flight_bytes -= first.len();
+            self.flight.pop_front();
+        }
+        self.written = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: WorkerId = WorkerId(1);
+    const B: WorkerId = WorkerId(2);
+
+    fn frame(text: &str) -> Bytes {
+        Arc::from(text.as_bytes())
+    }
+
+    fn written(queue: &mut Queue, most: usize) -> String {
+        let all: Vec<u8> = queue.flight().flatten().copied().take(most).collect();
+        queue.wrote(all.len());
+        String::from_utf8(all).unwrap()
+    }
+
+    #[test]
+    fn senders_take_turns_and_answers_go_first() {
+        let mut queue = Queue::default();
+        for text in ["a1", "a2", "a3"] {
+            assert!(queue.event(A, frame(text)).is_empty());
+        }
+        assert!(queue.event(B, frame("b1")).is_empty());
+        assert!(queue.own(frame("!!")));
+        assert_eq!(queue.len(), 5);
+        assert_eq!(written(&mut queue, 5), "!!a1b");
+        assert_eq!(written(&mut queue, 99), "1a2a3");
+        assert!(queue.is_empty());
+        assert_eq!(queue.held(), 0);
+    }
+
+    #[test]
+    fn who_floods_loses_its_own() {
+        let mut queue = Queue::default();
+        assert!(queue.event(B, frame("b")).is_empty());
+        let big: Bytes = Arc::from(vec![0; 1 << 20]);
+        let mut lost = Vec::new();
+        for _ in 0..20 {
+            lost.extend(queue.event(A, big.clone()));
+            assert!(queue.held() <= QUEUE_BYTES);
+        }
+        assert_eq!(lost, [A; 13]);
+        for _ in 0..QUEUE_FRAMES {
+            lost.extend(queue.event(A, frame("")));
+        }
+        assert!(!lost.contains(&B) && queue.len() <= QUEUE_FRAMES);
+    }
+
+    #[test]
+    fn what_must_not_be_dropped_is_bounded_too() {
+        let mut queue = Queue::default();
+        let big: Bytes = Arc::from(vec![0; 1 << 20]);
+        for at in 0..6 {
+            assert_eq!(queue.has_room(big.len()), at < 4);
+            assert!(queue.own(big.clone()));
+        }
+        assert!(!queue.own(big));
+    }
+}

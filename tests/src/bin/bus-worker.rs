@@ -1,0 +1,120 @@
+//! A Rust worker on the bus, for the tests: says who it is on every word, serves sums, and calls
+//! as fast as it may.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use worker::{Call, CallError, Error, Worker};
+
+const ME: &str = "rust";
+
+fn main() -> Result<(), Error> {
+    let role = std::env::args().nth(1).unwrap_or_default();
+    let worker = Worker::join_pool(if role == "hash" { "hash" } else { ME })?;
+    let heard = Arc::new(Mutex::new(Vec::<String>::new()));
+    let hear = Arc::clone(&heard);
+    worker.on("shout", move |event| {
+        let who = event.data::<String>()?;
+        hear.lock().unwrap_or_else(PoisonError::into_inner).push(who);
+        Ok::<_, serde_json::Error>(())
+    })?;
+    worker.serve("who", 4, |request| Ok::<_, Error>(json!([ME, request.data::<Value>()?])))?;
+    worker.serve("sum", 1, |request| {
+        tests::wait::let_pass(Duration::from_millis(2));
+        Ok::<_, Error>(request.data::<Vec<u64>>()?.iter().sum::<u64>())
+    })?;
+    let shouter = worker.clone();
+    worker.action("shout", move |_| shouter.emit("shout", ME).map(|()| ME))?;
+    worker.action("heard", move |_| {
+        let mut all = heard.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        all.sort();
+        Ok::<_, Error>(all)
+    })?;
+    let asker = worker.clone();
+    worker.action("ask", move |_| {
+        let ask = |pool| asker.call::<Value>(pool, "who", ME);
+        ["node", "python", "rust"].map(ask).into_iter().collect::<Result<Vec<_>, _>>()
+    })?;
+    let caller = worker.clone();
+    worker.action("load", move |request| Ok::<_, Error>(load(&caller, request.data()?)))?;
+    speed(&worker)?;
+    let limit = Arc::new(AtomicU64::new(0));
+    let kept = Arc::clone(&limit);
+    worker.on_config(move |values: Value| match values["limit"].as_u64() {
+        Some(666) => Err("too high"),
+        limit => {
+            kept.store(limit.unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        }
+    });
+    worker.action("limit", move |_| Ok::<_, Error>(limit.load(Ordering::Relaxed)))?;
+    worker.counter("bus_test_starts", 1.0, &[("language", ME)])?;
+    worker.ready()?;
+    loop {
+        thread::park();
+    }
+}
+
+/// Calls for so many seconds: how each call ended, and the longest that one took.
+fn load(worker: &Worker, seconds: u64) -> Value {
+    let begin = Instant::now();
+    let mut ends: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut longest = Duration::ZERO;
+    while begin.elapsed() < Duration::from_secs(seconds) {
+        let one = Instant::now();
+        let call = Call::to("hash", "sum").timeout(Duration::from_secs(5)).retry();
+        let end = match worker.call_with::<u64>(&call, &[1, 2, 3]) {
+            Ok(6) => "right",
+            Ok(_) => "wrong",
+            Err(CallError::Died(_)) => "died",
+            Err(CallError::TimedOut(_)) => "timed out",
+            Err(CallError::Full(_)) => "full",
+            Err(_) => "other",
+        };
+        *ends.entry(end).or_default() += 1;
+        longest = longest.max(one.elapsed());
+    }
+    json!({ "ends": ends, "longest_ms": longest.as_millis() })
+}
+
+/// How many events and round trips in a second.
+fn speed(worker: &Worker) -> Result<(), Error> {
+    let count = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&count);
+    worker.on("speed", move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+    })?;
+    worker.action("count", move |_| Ok::<_, Error>(count.load(Ordering::Relaxed)))?;
+    let emitter = worker.clone();
+    worker.action("emit", move |request| {
+        let data = "x".repeat(62);
+        let begin = Instant::now();
+        for _ in 0..request.data::<u64>()? {
+            emitter.emit("fast", &data)?;
+        }
+        Ok::<_, Error>(begin.elapsed().as_secs_f64())
+    })?;
+    let counter = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&counter);
+    worker.on("fast", move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+    })?;
+    worker.action("fast", move |_| Ok::<_, Error>(counted.load(Ordering::Relaxed)))?;
+    let caller = worker.clone();
+    worker.action("round-trips", move |request| {
+        let mut took = Vec::new();
+        for _ in 0..request.data::<u64>()? {
+            let begin = Instant::now();
+            caller.call::<Value>("hash", "who", &1)?;
+            took.push(begin.elapsed().as_micros());
+        }
+        took.sort_unstable();
+        let at = |part: usize| took.get(took.len() * part / 100).copied().unwrap_or_default();
+        Ok::<_, Error>(json!({ "p50_us": at(50), "p99_us": at(99) }))
+    })?;
+    Ok(())
+}

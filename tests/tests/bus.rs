@@ -1,0 +1,288 @@
+//! Workers talk: every language with every other, and nobody can bring the relay down.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use ipc::control::{AppStatus, NoticeKind, Request};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tests::wait::let_pass;
+use tests::{Home, fixtures, process, wait_until};
+
+const SOON: Duration = Duration::from_secs(30);
+/// What the primary may need for what waits for one worker that does not read, and what the
+/// allocator keeps of it.
+const PER_WORKER_KIB: u64 = 40 * 1024;
+
+/// Programs, one for each slot, as one command.
+fn by_slot(programs: &[String]) -> Vec<String> {
+    let arms: Vec<String> = programs
+        .iter()
+        .enumerate()
+        .map(|(slot, program)| format!("{slot}) exec {program};;"))
+        .collect();
+    let script = format!("case $SUPERVISOR_SLOT in {} esac", arms.join(" "));
+    ["sh".to_owned(), "-c".to_owned(), script].to_vec()
+}
+
+fn rust(home: &Home, role: &str) -> String {
+    let bin = home.built().with_file_name("bus-worker");
+    format!("{} {role}", bin.display())
+}
+
+fn raw(how: &str) -> Option<String> {
+    let python = fixtures::need("python3")?;
+    Some(format!("{python} {} {how}", fixtures::file("bus/raw.py")))
+}
+
+fn start(home: &Home, programs: &[String], options: &[&str]) -> AppStatus {
+    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("../worker");
+    let node = format!("BUS_NODE={}", clients.join("node").display());
+    let python = format!("PYTHONPATH={}", clients.join("python").display());
+    let count = programs.len().to_string();
+    let fixed = ["-i", &count, "--ready", "notify", "--env", &node, "--env", &python];
+    home.start("web", &[&fixed, options].concat(), &by_slot(programs)).ok();
+    home.app("web")
+}
+
+/// What each slot answered to an action.
+fn trigger(home: &Home, action: &str, data: &str, slot: Option<u16>) -> BTreeMap<u16, Value> {
+    let mut args = vec!["trigger", "web", action, data, "--json", "--timeout", "50s"];
+    let slot = slot.map(|slot| slot.to_string());
+    if let Some(slot) = &slot {
+        args.extend(["--slot", slot]);
+    }
+    let outcome = home.run(&args).ok();
+    let answers: Vec<ipc::talk::Answered> =
+        serde_json::from_value(outcome.json()).expect("an array of answers");
+    answers.into_iter().map(|a| (a.slot, a.data.unwrap_or_default())).collect()
+}
+
+fn metric(home: &Home, name: &str) -> f64 {
+    let outcome = home.run(&["metrics", "web", "--json"]).ok();
+    let apps = outcome.json();
+    let all = apps[0]["metrics"].as_array().expect("metrics").clone();
+    all.iter().filter(|m| m["name"] == name).filter_map(|m| m["value"].as_f64()).sum()
+}
+
+#[test]
+fn three_languages_on_one_bus() {
+    let (Some(node), Some(python)) = (fixtures::need("node"), fixtures::need("python3")) else {
+        return;
+    };
+    let home = tests::home!();
+    let node = format!("{node} {}", fixtures::file("bus/worker.js"));
+    let python = format!("{python} {}", fixtures::file("bus/worker.py"));
+    let app = start(&home, &[rust(&home, ""), node, python], &[]);
+    let native = |w: &ipc::control::WorkerStatus| w.contract.iter().any(|c| c == "native");
+    assert!(app.workers.iter().all(native), "{app:#?}");
+    // Everybody shouts, and everybody hears everybody, itself included.
+    let mut follow = home.ask("web", &Request::Subscribe);
+    assert_eq!(trigger(&home, "shout", "null", None).len(), 3);
+    let shout = follow.notice_of(NoticeKind::WorkerMessage, SOON);
+    assert!(shout.message.starts_with(r#"{"topic":"shout","data":"#), "{shout:?}");
+    let all = serde_json::json!(["node", "python", "rust"]);
+    wait_until("everybody to hear everybody", SOON, || {
+        let heard = trigger(&home, "heard", "null", None);
+        heard.values().all(|heard| *heard == all).then_some(())
+    });
+    // Everybody asks everybody.
+    let asked = trigger(&home, "ask", "null", None);
+    for (slot, me) in [(0, "rust"), (1, "node"), (2, "python")] {
+        let expected = serde_json::json!([["node", me], ["python", me], ["rust", me]]);
+        assert_eq!(asked[&slot], expected);
+    }
+    // A person says something to all.
+    let sent = home.run(&["send", "web", "shout", "\"person\""]).ok().stdout;
+    assert_eq!(sent, "web: sent to 3 workers\n");
+    home.run(&["send", "web", "nobody", "1"]).code(1);
+    home.run(&["trigger", "web", "nothing"]).code(1).says(&["known: ask,", "heard", "shout"]);
+    assert!((metric(&home, "bus_test_starts") - 3.0).abs() < 0.1);
+    let text = home.run(&["metrics", "web", "--openmetrics"]).ok().stdout;
+    assert!(text.contains("bus_test_starts_total{app=\"web\",language=\"node\",slot=\"1\"} 1"));
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    // After a reload they are all there again.
+    home.run(&["reload", "web"]).ok();
+    let asked = trigger(&home, "ask", "null", None);
+    assert_eq!(asked.len(), 3, "{asked:?}");
+}
+
+#[test]
+fn shared_values_reach_every_worker() {
+    let home = tests::home!();
+    let command: Vec<String> = rust(&home, "").split(' ').map(str::to_owned).collect();
+    let more =
+        "instances = 2\nready = \"notify\"\nmin_uptime = \"300ms\"\nshared = { limit = 7 }\n";
+    let file = home.config("web", &command[..1], more);
+    home.run(&["start", &file]).ok();
+    let limits = |wanted: u64| {
+        wait_until("the values", SOON, || {
+            let seen = trigger(&home, "limit", "null", None);
+            (seen.len() == 2 && seen.values().all(|limit| *limit == wanted)).then_some(())
+        });
+    };
+    limits(7);
+    let noted = |words: &str| {
+        home.wait_app("web", words, SOON, |app| app.notes.iter().any(|note| note.contains(words)));
+    };
+    noted("version 1: applied by 2 of 2 workers");
+    home.config("web", &command[..1], &more.replace('7', "8"));
+    home.run(&["reload", "web"]).ok();
+    limits(8);
+    noted("version 2: applied by 2 of 2 workers");
+    home.config("web", &command[..1], &more.replace('7', "666"));
+    home.run(&["reload", "web"]).ok();
+    noted("refused by slot 0: too high");
+    limits(8);
+}
+
+#[test]
+fn node_programs_talk_without_a_client() {
+    let Some(node) = fixtures::need("node") else { return };
+    let home = tests::home!();
+    let program = home.write(
+        "plain.js",
+        "process.on('message', (m) => { if (m.topic === 'ask') process.send({ topic: 'shout', data: 'plain' }); });\n\
+         process.send('ready'); setInterval(() => {}, 1000);\n",
+    );
+    // A Node program of its own app line is `node FILE`; the listener is Rust, in another slot.
+    let command = [node, program.display().to_string()];
+    home.start("plain", &["--ready", "notify"], &command).ok();
+    let mut follow = home.ask("plain", &Request::Subscribe);
+    let sent = home.run(&["send", "plain", "ask", "1"]).ok().stdout;
+    assert_eq!(sent, "plain: sent to 1 worker\n");
+    let said = follow.notice_of(NoticeKind::WorkerMessage, SOON);
+    assert!(said.message.contains("\"plain\""), "{said:?}");
+    wait_until("the relay to have it", SOON, || {
+        let outcome = home.run(&["metrics", "plain", "--json"]).ok().json();
+        let all = outcome[0]["metrics"].as_array().cloned().unwrap_or_default();
+        let emitted = all.iter().find(|m| m["name"] == "supervisor_bus_emitted")?;
+        (emitted["value"].as_f64()? >= 1.0).then_some(())
+    });
+}
+
+/// A misbehaving worker beside two good ones: the good ones talk on, and the primary stays small.
+fn beside(how: &str, options: &[&str]) -> Option<(Home, AppStatus)> {
+    let raw = raw(how)?;
+    let home = tests::home!();
+    let app = start(&home, &[rust(&home, ""), rust(&home, "hash"), raw], options);
+    Some((home, app))
+}
+
+fn good_ones_talk(home: &Home) {
+    let before = trigger(home, "heard", "null", Some(1))[&1].as_array().map_or(0, Vec::len);
+    trigger(home, "shout", "null", Some(0));
+    wait_until("the other to hear it", SOON, || {
+        let now = trigger(home, "heard", "null", Some(1))[&1].as_array().map_or(0, Vec::len);
+        (now > before).then_some(())
+    });
+}
+
+#[test]
+fn one_that_floods_and_one_that_does_not_read() {
+    let _alone = tests::alone();
+    let (Some(flood), Some(deaf)) = (raw("flood"), raw("deaf")) else { return };
+    let home = tests::home!();
+    let app = start(&home, &[rust(&home, ""), rust(&home, "hash"), flood, deaf], &[]);
+    let primary = app.primary_pid;
+    let before = process::rss_kib(primary);
+    wait_until("something to be dropped", SOON, || {
+        (metric(&home, "supervisor_bus_worker_lost") > 500.0).then_some(())
+    });
+    good_ones_talk(&home);
+    let rss = process::rss_kib(primary);
+    assert!(rss < before + 2 * PER_WORKER_KIB, "{before} KiB became {rss} KiB");
+    let log = home.log("web", "primary.log");
+    assert!(log.contains("slot 3 (worker") && log.contains("from slot 2 (worker"), "{log}");
+    println!("primary: {before} KiB before, {rss} KiB after");
+}
+
+#[test]
+fn ten_thousand_topics_and_no_more() {
+    let Some((home, app)) = beside("topics", &[]) else { return };
+    wait_until("all subscriptions", SOON, || {
+        (metric(&home, "supervisor_bus_worker_subscriptions") >= 10_000.0).then_some(())
+    });
+    good_ones_talk(&home);
+    let rss = process::rss_kib(app.primary_pid);
+    assert!(rss < 2 * PER_WORKER_KIB, "{rss} KiB");
+}
+
+#[test]
+fn who_breaks_the_rules_is_cut_off_and_named() {
+    // Neither says that it is ready: it counts as ready once it has lived for a while.
+    for (how, why) in [
+        ("many-topics", "subscribed to more than 10000 topics"),
+        ("claim", "malformed message"),
+        ("garbage", "malformed message"),
+    ] {
+        let Some(raw) = raw(how) else { return };
+        let home = tests::home!();
+        let programs = [rust(&home, ""), rust(&home, "hash"), raw];
+        let count = programs.len().to_string();
+        let options = ["-i", &count, "--ready", "uptime", "--min-uptime", "300ms"];
+        home.start("web", &options, &by_slot(&programs)).ok();
+        wait_until("it to be cut off", SOON, || {
+            let log = home.log("web", "primary.log");
+            let line = log.lines().find(|line| line.contains("was cut off from the bus"))?;
+            assert!(line.contains("slot 2 (pid") && line.contains(why), "{line}");
+            Some(())
+        });
+        good_ones_talk(&home);
+        assert_eq!(home.app("web").restarts, 0, "its process lives on");
+    }
+}
+
+#[test]
+fn half_a_message_and_then_silence() {
+    let Some((home, _)) = beside("half", &[]) else { return };
+    good_ones_talk(&home);
+}
+
+#[test]
+fn calls_survive_a_worker_that_is_killed_every_second() {
+    let _alone = tests::alone();
+    let home = tests::home!();
+    let client = rust(&home, "");
+    let programs = [rust(&home, "hash"), client.clone(), client.clone(), client.clone(), client];
+    start(&home, &programs, &["--min-uptime", "100ms"]);
+    let seconds: u64 = 6;
+    std::thread::scope(|scope| {
+        let ends = scope.spawn(|| {
+            let mut all = BTreeMap::new();
+            let clients: Vec<_> = (1..5)
+                .map(|slot| {
+                    let home = &home;
+                    let data = seconds.to_string();
+                    scope.spawn(move || trigger(home, "load", &data, Some(slot)))
+                })
+                .collect();
+            for client in clients {
+                all.extend(client.join().expect("a client"));
+            }
+            all
+        });
+        let mut killed = 0;
+        while !ends.is_finished() {
+            let worker = home.wait_worker("web", "the pool's worker", SOON, |w| {
+                w.slot == 0 && w.state == "ready" && w.pid.is_some()
+            });
+            process::kill(worker.pid.expect("it has one"), Signal::SIGKILL);
+            killed += 1;
+            if killed >= seconds {
+                break;
+            }
+            let_pass(Duration::from_secs(1));
+        }
+        let ends = ends.join().expect("all clients");
+        println!("{killed} kills: {ends:?}");
+        assert_eq!(ends.len(), 4);
+        for end in ends.values() {
+            let right = end["ends"]["right"].as_u64().unwrap_or(0);
+            assert!(right > 0 && end["ends"]["wrong"].is_null(), "{end}");
+            assert!(end["longest_ms"].as_u64().is_some_and(|ms| ms < 8_000), "{end}");
+        }
+    });
+    assert!(metric(&home, "supervisor_bus_calls_retried") > 0.0);
+}

@@ -1,0 +1,135 @@
+'use strict';
+// The client's words against a relay that this test plays itself.
+
+const assert = require('node:assert');
+const fs = require('node:fs');
+const net = require('node:net');
+const os = require('node:os');
+const path = require('node:path');
+const test = require('node:test');
+const { once } = require('node:events');
+const { CallError, Worker } = require('./index.js');
+
+async function joined(t) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'bus-'));
+  const server = net.createServer().listen(path.join(folder, 's'));
+  await once(server, 'listening');
+  const theirs = net.connect(path.join(folder, 's'));
+  const [ours] = await once(server, 'connection');
+  const lines = require('node:readline').createInterface({ input: ours })[Symbol.asyncIterator]();
+  const relay = {
+    hear: async () => JSON.parse((await lines.next()).value),
+    say: (message) => ours.write(`${JSON.stringify(message)}\n`),
+    socket: ours,
+  };
+  const worker = new Worker(theirs, 'web');
+  t.after(() => {
+    theirs.destroy();
+    ours.destroy();
+    server.close();
+    fs.rmSync(folder, { recursive: true });
+  });
+  assert.strictEqual((await relay.hear()).hello.pool, 'web');
+  relay.say({ welcome: { version: 1, you: { worker: 7, slot: 1, pool: 'web' }, app: 'shop' } });
+  await worker.joined;
+  return { worker, relay };
+}
+
+const from = { worker: 9, slot: 2, pool: 'web' };
+
+test('the words of an event emitter', async (t) => {
+  const { worker, relay } = await joined(t);
+  const seen = [];
+  const note = (data, who) => seen.push([data, who.worker]);
+  worker.on('a', note);
+  worker.once('a', note);
+  assert.deepStrictEqual(await relay.hear(), {
+    subscribe: { topic: 'a', when_full: 'drop-oldest' },
+  });
+  assert.strictEqual(worker.listenerCount('a'), 2);
+  relay.socket.write('{"event":{"topic":"a","data":1,"fr');
+  relay.socket.write('om":{"worker":9}}}\n{"later":{}}\n{"ping":{"id":3}}\n');
+  assert.deepStrictEqual(await relay.hear(), { pong: { id: 3 } });
+  assert.deepStrictEqual(seen, [[1, 9], [1, 9]]);
+  worker.emit('a', { x: 2 });
+  assert.deepStrictEqual(await relay.hear(), { emit: { topic: 'a', data: { x: 2 } } });
+  assert.deepStrictEqual(seen[2], [{ x: 2 }, 7]);
+  worker.off('a', note);
+  assert.deepStrictEqual(await relay.hear(), { unsubscribe: { topic: 'a' } });
+  worker.send(3, 'b');
+  assert.deepStrictEqual(await relay.hear(), { send: { slot: 3, topic: 'b', data: null } });
+  assert.throws(() => worker.emit('', 1), RangeError);
+  assert.throws(() => worker.emit('a', 'x'.repeat(2 << 20)), RangeError);
+});
+
+test('a handler that fails is contained', async (t) => {
+  const { worker, relay } = await joined(t);
+  let seen = 0;
+  worker.on('a', () => { throw new Error('ouch'); });
+  worker.on('a', async () => { throw new Error('later'); });
+  worker.on('a', () => { seen += 1; });
+  await relay.hear();
+  for (let at = 0; at < 2; at += 1) relay.say({ event: { topic: 'a', data: 1, from } });
+  relay.say({ ping: { id: 1 } });
+  await relay.hear();
+  assert.deepStrictEqual([seen, worker.failures], [2, 4]);
+});
+
+test('calls have exactly one end', async (t) => {
+  const { worker, relay } = await joined(t);
+  const good = worker.call('hash', 'sum', [1, 2], { timeout: 9000, retry: true });
+  const { call } = await relay.hear();
+  assert.deepStrictEqual(call, {
+    id: 1, pool: 'hash', topic: 'sum', timeout_ms: 9000, retry: true, data: [1, 2],
+  });
+  relay.say({ answer: { id: 1, data: 3 } });
+  relay.say({ answer: { id: 1, data: 4 } });
+  assert.strictEqual(await good, 3);
+  const bad = worker.call('hash', 'sum');
+  relay.say({ error: { id: 2, kind: 'died', message: 'it died' } });
+  await assert.rejects(bad, { name: 'CallError', kind: 'died' });
+  const over = worker.call('hash', 'sum');
+  relay.socket.destroy();
+  await assert.rejects(over, (error) => error instanceof CallError && error.kind === 'alone');
+  assert.ok(worker.alone);
+});
+
+test('serving, triggers, configuration, metrics, draining', async (t) => {
+  const { worker, relay } = await joined(t);
+  worker.serve('double', async (number) => {
+    if (number === 0) throw new Error('zero');
+    return number * 2;
+  }, { atOnce: 2 });
+  assert.deepStrictEqual(await relay.hear(), { serve: { topic: 'double', at_once: 2 } });
+  relay.say({ call: { id: 1, topic: 'double', data: 21, from, timeout_ms: 9 } });
+  assert.deepStrictEqual(await relay.hear(), { answer: { id: 1, data: 42 } });
+  relay.say({ call: { id: 2, topic: 'double', data: 0, from, timeout_ms: 9 } });
+  assert.deepStrictEqual(await relay.hear(), { fail: { id: 2, message: 'zero' } });
+  worker.action('gc', () => 'done');
+  assert.deepStrictEqual(await relay.hear(), { action: { name: 'gc' } });
+  relay.say({ trigger: { id: 3, action: 'gc', data: null } });
+  assert.deepStrictEqual(await relay.hear(), { answer: { id: 3, data: 'done' } });
+  worker.onConfig(({ limit }) => { if (limit > 9) throw new Error('too high'); });
+  relay.say({ config: { version: 2, data: { limit: 10 } } });
+  assert.deepStrictEqual(await relay.hear(), { applied: { version: 2, error: 'too high' } });
+  worker.gauge('queue', 4, { kind: 'mail' });
+  assert.deepStrictEqual(await relay.hear(), {
+    metric: { name: 'queue', kind: 'gauge', value: 4, unit: '', labels: [['kind', 'mail']] },
+  });
+  assert.throws(() => worker.counter('c', -1), RangeError);
+  const drained = new Promise((resolve) => { worker.onDrain(resolve); });
+  relay.say({ drain: {} });
+  await drained;
+  assert.ok(worker.draining);
+});
+
+test('alone, it talks with itself', async () => {
+  const worker = new Worker(null, '');
+  const heard = new Promise((resolve) => { worker.on('a', resolve); });
+  worker.emit('a', 5);
+  assert.strictEqual(await heard, 5);
+  worker.serve('double', (number) => number * 2);
+  assert.strictEqual(await worker.call('any', 'double', 4), 8);
+  await assert.rejects(worker.call('', 'nope'), { kind: 'alone' });
+  await worker.joined;
+});

@@ -1,0 +1,353 @@
+"""A worker that uses threads: one reads, one runs the handlers of events, each served topic has
+its own."""
+
+import collections
+import concurrent.futures
+import json
+import queue
+import socket
+import sys
+import threading
+
+from . import _wire
+from ._wire import CallError
+
+#: Events that wait for their handlers; then the oldest is dropped.
+WAITING = 16 * 1024
+#: How long the supervisor may take to say welcome, or to read, in seconds.
+PATIENCE = 30
+
+
+class Worker:
+    """See the package's README."""
+
+    def __init__(self, channel, pool=""):
+        self.peer = {"worker": 0, "slot": 0, "pool": ""}
+        self.alone = channel is None
+        self.draining = False
+        self.failures = 0
+        self.dropped = 0
+        self._channel = channel
+        self._lock = threading.RLock()
+        self._write_lock = threading.Lock()
+        self._handlers = _wire.Handlers()
+        self._events = collections.deque()
+        self._arrived = threading.Semaphore(0)
+        self._calls = {}
+        self._next_call = 0
+        self._served = {}
+        self._actions = {}
+        self._on_drain = []
+        self._configure = None
+        self._config = None
+        self._welcome = queue.Queue()
+        self._thread(self._run_handlers, "bus-handlers")
+        if channel is None:
+            return
+        channel.settimeout(None)
+        self._thread(self._read, "bus-reader")
+        self._write(_wire.hello(pool))
+        try:
+            refused = self._welcome.get(timeout=PATIENCE)
+        except queue.Empty:
+            refused = "no answer"
+        if refused:
+            self.leave()
+            raise ConnectionError(f"cannot join the supervisor's bus: {refused}")
+
+    @staticmethod
+    def _thread(target, name):
+        threading.Thread(target=target, name=name, daemon=True).start()
+
+    # ---- events
+
+    def on(self, topic, handler=None, *, wait=False):
+        """Runs `handler(data, sender)` for each event; without a handler, a decorator."""
+        if handler is None:
+            return lambda handler: self.on(topic, handler, wait=wait)
+        return self._listen(topic, handler, False, wait)
+
+    def once(self, topic, handler=None):
+        if handler is None:
+            return lambda handler: self.once(topic, handler)
+        return self._listen(topic, handler, True, False)
+
+    def _listen(self, topic, handler, once, wait):
+        _wire.name("topic", topic)
+        with self._lock:
+            first = self._handlers.add(topic, handler, once)
+        if first or wait:
+            when_full = "wait" if wait else "drop-oldest"
+            self._tell("subscribe", {"topic": topic, "when_full": when_full})
+        return handler
+
+    def off(self, topic, handler=None):
+        """Removes a handler, or all of the topic."""
+        with self._lock:
+            empty = self._handlers.remove(topic, handler)
+        if empty:
+            self._tell("unsubscribe", {"topic": topic})
+
+    def listener_count(self, topic):
+        with self._lock:
+            return self._handlers.count(topic)
+
+    def set_max_listeners(self, most):
+        self._handlers.most = most
+
+    def emit(self, topic, data=None):
+        """To all handlers in all workers, this one included."""
+        text = _wire.data_text(data)
+        _wire.name("topic", topic)
+        if self.listener_count(topic):
+            self._push(topic, json.loads(text), self.peer)
+        self._write(_wire.line("emit", {"topic": topic}, text))
+
+    def send(self, slot, topic, data=None):
+        """To one slot's worker."""
+        message = {"slot": int(slot), "topic": _wire.name("topic", topic)}
+        self._write(_wire.line("send", message, _wire.data_text(data)))
+
+    def _push(self, topic, data, sender):
+        with self._lock:
+            self._events.append((topic, data, sender))
+            if len(self._events) > WAITING:
+                self._events.popleft()
+                self.dropped += 1
+                return
+        self._arrived.release()
+
+    def _run_handlers(self):
+        while True:
+            self._arrived.acquire()
+            with self._lock:
+                if not self._events:
+                    continue
+                topic, data, sender = self._events.popleft()
+                handlers, empty = self._handlers.take(topic)
+            for handler in handlers:
+                try:
+                    handler(data, sender)
+                except Exception:
+                    self.failures += 1
+                    _wire.report(f"a handler of {topic!r}")
+            if empty:
+                self._tell("unsubscribe", {"topic": topic})
+
+    # ---- calls
+
+    def call(self, pool, topic, data=None, *, timeout=30, retry=False):
+        """Asks an idle worker of a pool ("" is the caller's own), and waits for its answer."""
+        future = concurrent.futures.Future()
+        with self._lock:
+            self._next_call += 1
+            number = self._next_call
+        message = _wire.call(number, pool, topic, data, timeout, retry)
+        if self.alone:
+            return self._call_here(topic, json.loads(_wire.data_text(data)))
+        with self._lock:
+            self._calls[number] = future
+            if self.alone:
+                future.set_exception(CallError("alone", "the channel has ended"))
+        try:
+            self._write(message)
+            return future.result(timeout + _wire.GRACE)
+        except concurrent.futures.TimeoutError:
+            raise CallError("timed-out", "the supervisor did not answer either") from None
+        finally:
+            with self._lock:
+                self._calls.pop(number, None)
+
+    def _call_here(self, topic, data):
+        served = self._served.get(topic)
+        if served is None:
+            raise CallError("alone", "there is no supervisor, and nothing here serves the call")
+        try:
+            return served[1].submit(served[0], data, self.peer).result()
+        except Exception as error:
+            raise CallError("failed", _wire.short(error)) from error
+
+    def serve(self, topic, handler=None, *, at_once=1):
+        """Answers calls with what `handler(data, sender)` returns."""
+        if handler is None:
+            return lambda handler: self.serve(topic, handler, at_once=at_once)
+        at_once = min(max(1, at_once), 64)
+        _wire.name("topic", topic)
+        threads = concurrent.futures.ThreadPoolExecutor(at_once, f"bus-{topic}")
+        with self._lock:
+            self._served[topic] = (handler, threads)
+        self._tell("serve", {"topic": topic, "at_once": at_once})
+        return handler
+
+    def unserve(self, topic):
+        with self._lock:
+            served = self._served.pop(topic, None)
+        if served:
+            served[1].shutdown(wait=False)
+        self._tell("unserve", {"topic": topic})
+
+    def action(self, name, handler=None):
+        """Lets people trigger this: `supervisor trigger NAME ACTION`."""
+        if handler is None:
+            return lambda handler: self.action(name, handler)
+        threads = concurrent.futures.ThreadPoolExecutor(1, f"bus-{name}")
+        with self._lock:
+            self._actions[_wire.name("action's name", name)] = (handler, threads)
+        self._tell("action", {"name": name})
+        return handler
+
+    def _answer(self, number, served, data, sender):
+        if served is None:
+            message = "this worker does not serve that any more"
+            return self._tell("fail", {"id": number, "message": message})
+        handler, threads = served
+
+        def run():
+            try:
+                text = _wire.data_text(handler(data, sender))
+                answer = _wire.line("answer", {"id": number}, text)
+            except Exception as error:
+                answer = _wire.line("fail", {"id": number, "message": _wire.short(error)})
+            try:
+                self._write(answer)
+            except OSError:
+                pass  # The channel's end is noticed by the reader.
+
+        return threads.submit(run)
+
+    # ---- metrics, configuration, life
+
+    def gauge(self, name, value, **labels):
+        self._write(_wire.metric("gauge", name, value, "", labels))
+
+    def counter(self, name, more=1, **labels):
+        self._write(_wire.metric("counter", name, more, "", labels))
+
+    def histogram(self, name, value, **labels):
+        """One observation, in seconds."""
+        self._write(_wire.metric("histogram", name, value, "seconds", labels))
+
+    def on_config(self, handler):
+        """Runs for the values that all workers share, now if there are any, and on changes."""
+        self._configure = handler
+        if self._config is not None:
+            handler(self._config)
+        return handler
+
+    def _apply(self, version, data):
+        self._config = data
+        error = None
+        try:
+            if self._configure:
+                self._configure(data)
+        except Exception as failure:
+            error = _wire.short(failure)
+        self._tell("applied", {"version": version, "error": error})
+
+    def on_drain(self, run):
+        """Runs once when this worker gets no new connections any more."""
+        with self._lock:
+            if not self.draining:
+                self._on_drain.append(run)
+                return run
+        run()
+        return run
+
+    def _drain(self):
+        with self._lock:
+            self.draining = True
+            runs, self._on_drain = self._on_drain, []
+        for run in runs:
+            try:
+                run()
+            except Exception:
+                self.failures += 1
+                _wire.report("a handler of draining")
+
+    def ready(self):
+        self._tell("ready", {})
+
+    def leaving(self):
+        self._tell("draining", {})
+
+    def leave(self):
+        """Leaves the bus."""
+        if self._channel is not None:
+            try:
+                self._channel.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # It has ended already.
+
+    # ---- wire
+
+    def _tell(self, word, message):
+        self._write(_wire.line(word, message))
+
+    def _write(self, message):
+        if self.alone:
+            return
+        if len(message) > _wire.MAX_FRAME:
+            raise ValueError(f"a message must have at most {_wire.MAX_FRAME} bytes")
+        with self._write_lock:
+            self._channel.sendall(message)
+
+    def _read(self):
+        lines = _wire.Lines()
+        why = "the channel to the supervisor has ended"
+        try:
+            while True:
+                data = self._channel.recv(65536)
+                if not data:
+                    break
+                for word, said in lines.take(data):
+                    self._hear(word, said)
+        except (OSError, ValueError, RecursionError) as error:
+            why = f"{why}: {error}"
+        self.alone = True
+        self._welcome.put(why)
+        with self._lock:
+            calls = list(self._calls.values())
+        for future in calls:
+            if not future.done():
+                future.set_exception(CallError("alone", why))
+
+    def _hear(self, word, said):
+        if word == "welcome":
+            self.peer = said["you"]
+            self._welcome.put(None)
+        elif word == "refused":
+            reason = said["reason"]
+            print(f"supervisor: this worker was cut off from the bus: {reason}", file=sys.stderr)
+            self._welcome.put(reason)
+        elif word == "event":
+            self._push(said["topic"], said["data"], said["from"])
+        elif word == "call":
+            self._answer(said["id"], self._served.get(said["topic"]), said["data"], said["from"])
+        elif word == "trigger":
+            self._answer(said["id"], self._actions.get(said["action"]), said["data"], {})
+        elif word in ("answer", "error"):
+            with self._lock:
+                future = self._calls.pop(said["id"], None)
+            if future and word == "answer":
+                future.set_result(said["data"])
+            elif future:
+                future.set_exception(CallError(said["kind"], said["message"]))
+        elif word == "config":
+            self._apply(said["version"], said["data"])
+        elif word == "drain":
+            self._drain()
+        elif word == "dropped":
+            self.dropped = said["count"]
+        elif word == "ping":
+            self._tell("pong", {"id": said["id"]})
+
+
+_only = None
+
+
+def join(pool=""):
+    """Joins the bus of the supervisor above; the same worker each time."""
+    global _only
+    if _only is None:
+        _only = Worker(_wire.inherited(), pool)
+    return _only

@@ -1,0 +1,398 @@
+//! Calls, both ends: asking another pool, and answering.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Display};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ipc::bus::{ErrorKind, FromWorker, Json, Peer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Worker;
+use crate::bus::{Inner, Table, fits, short};
+use crate::handlers::spoken;
+
+/// How much later than the supervisor we ourselves give up.
+const GRACE: Duration = Duration::from_secs(2);
+/// How long a call waits that does not say.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The handler failed.
+    #[error("the handler failed: {0}")]
+    Failed(String),
+    /// Nobody answered in time.
+    #[error("no answer in time: {0}")]
+    TimedOut(String),
+    /// The worker that was asked died before it answered.
+    #[error("{0}")]
+    Died(String),
+    /// Too many calls wait.
+    #[error("too many calls: {0}")]
+    Full(String),
+    /// There is no such pool.
+    #[error("{0}")]
+    NoPool(String),
+    /// The answer was dropped because this worker reads too slowly.
+    #[error("{0}")]
+    Lost(String),
+    /// There is no supervisor, or its channel ended, and this worker does not serve the topic
+    /// itself.
+    #[error("there is no supervisor to relay the call, and nothing here serves it")]
+    Alone,
+    /// The question or the answer is not what was expected.
+    #[error("not the expected data: {0}")]
+    Data(#[from] serde_json::Error),
+    /// It could not be asked.
+    #[error("cannot ask: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl CallError {
+    fn of((kind, message): (ErrorKind, String)) -> Self {
+        match kind {
+            ErrorKind::Failed => Self::Failed(message),
+            ErrorKind::TimedOut => Self::TimedOut(message),
+            ErrorKind::Died => Self::Died(message),
+            ErrorKind::Full => Self::Full(message),
+            ErrorKind::NoPool => Self::NoPool(message),
+            ErrorKind::Lost => Self::Lost(message),
+        }
+    }
+}
+
+/// Whom to call, and how long to wait.
+#[derive(Debug, Clone)]
+pub struct Call<'a> {
+    pool: &'a str,
+    topic: &'a str,
+    timeout: Duration,
+    retry: bool,
+}
+
+impl<'a> Call<'a> {
+    /// An idle worker of this pool (empty: the caller's own). 30 seconds, no retry.
+    pub fn to(pool: &'a str, topic: &'a str) -> Self {
+        Self { pool, topic, timeout: TIMEOUT, retry: false }
+    }
+
+    /// Another deadline, at most an hour.
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout: timeout.clamp(Duration::from_millis(1), Duration::from_secs(3600)), ..self }
+    }
+
+    /// Ask another worker if the first dies before it answers: only for what may be done twice.
+    pub fn retry(self) -> Self {
+        Self { retry: true, ..self }
+    }
+}
+
+pub(crate) type Answer = Result<Json, (ErrorKind, String)>;
+type Waiter = Box<dyn FnOnce(Option<Answer>) + Send>;
+
+/// Calls of this worker that have no answer yet.
+#[derive(Default)]
+pub(crate) struct Calls {
+    next: AtomicU64,
+    waiting: Mutex<BTreeMap<u64, Waiter>>,
+    over: Mutex<bool>,
+}
+
+impl Calls {
+    pub(crate) fn done(&self, id: u64, answer: Answer) {
+        let waiter = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        if let Some(waiter) = waiter {
+            waiter(Some(answer));
+        }
+    }
+
+    /// The channel has ended: nobody gets an answer any more.
+    pub(crate) fn end(&self) {
+        *self.over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        let all = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        for waiter in all.into_values() {
+            waiter(None);
+        }
+    }
+
+    fn wait(&self, waiter: Waiter) -> u64 {
+        let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
+        // Under the same lock as `end` sets it, so that no waiter is forgotten.
+        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        if *over {
+            drop(over);
+            waiter(None);
+            return id;
+        }
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id, waiter);
+        id
+    }
+}
+
+/// A call to this worker.
+#[derive(Debug)]
+pub struct Request {
+    /// The topic.
+    pub topic: String,
+    /// Who asks.
+    pub from: Peer,
+    /// Nobody waits for the answer after this.
+    pub deadline: Instant,
+    data: Json,
+    reply: Reply,
+}
+
+impl Request {
+    /// The question as a value.
+    pub fn data<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        self.data.read()
+    }
+}
+
+/// Where the answer goes.
+enum Reply {
+    Bus { inner: Arc<Inner>, id: u64 },
+    Here(Waiter),
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bus { .. } => "Bus",
+            Self::Here(_) => "Here",
+        })
+    }
+}
+
+impl Reply {
+    fn give(self, answer: Result<Json, String>) {
+        match self {
+            Self::Here(waiter) => {
+                waiter(Some(answer.map_err(|message| (ErrorKind::Failed, message))));
+            }
+            Self::Bus { inner, id } => {
+                let mut message = match answer {
+                    Ok(data) => FromWorker::Answer { id, data },
+                    Err(message) => FromWorker::Fail { id, message: short(message) },
+                };
+                if let Err(error) = fits(&message) {
+                    message = FromWorker::Fail { id, message: error.to_string() };
+                }
+                // A caller behind a closed channel hears of the end from the supervisor.
+                let _ = inner.say(&message, true);
+            }
+        }
+    }
+}
+
+/// What this worker serves.
+#[derive(Debug, Default)]
+pub(crate) struct Served {
+    topics: Table<SyncSender<Request>>,
+    actions: Table<SyncSender<Request>>,
+}
+
+impl Worker {
+    /// Asks an idle worker of a pool, and waits for its answer. A call to oneself is answered by
+    /// this worker's own threads.
+    pub fn call<A: DeserializeOwned>(
+        &self,
+        pool: &str,
+        topic: &str,
+        data: &(impl Serialize + ?Sized),
+    ) -> Result<A, CallError> {
+        self.call_with(&Call::to(pool, topic), data)
+    }
+
+    /// As [`Worker::call`], with another deadline or with a retry.
+    pub fn call_with<A: DeserializeOwned>(
+        &self,
+        call: &Call<'_>,
+        data: &(impl Serialize + ?Sized),
+    ) -> Result<A, CallError> {
+        let (sender, receiver) = sync_channel(1);
+        let waiter = Box::new(move |answer| {
+            // Nobody waits any more: the deadline has passed.
+            let _ = sender.try_send(answer);
+        });
+        let id = self.ask(call, Json::of(data)?, waiter)?;
+        match receiver.recv_timeout(call.timeout + GRACE) {
+            Ok(answer) => read(answer),
+            Err(_) => {
+                self.forget(id);
+                Err(CallError::TimedOut("the supervisor did not answer either".to_owned()))
+            }
+        }
+    }
+
+    pub(crate) fn forget(&self, id: u64) {
+        let calls = &self.inner.calls;
+        calls.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    pub(crate) fn ask(
+        &self,
+        call: &Call<'_>,
+        data: Json,
+        waiter: Waiter,
+    ) -> Result<u64, CallError> {
+        if self.is_alone() {
+            self.inner.ask_here(call, data, waiter);
+            return Ok(0);
+        }
+        let message = |id, data| FromWorker::Call {
+            id,
+            pool: call.pool.to_owned(),
+            topic: call.topic.to_owned(),
+            data,
+            timeout_ms: u32::try_from(call.timeout.as_millis()).unwrap_or(u32::MAX),
+            retry: call.retry,
+        };
+        fits(&message(0, data.clone()))?;
+        let id = self.inner.calls.wait(waiter);
+        if let Err(error) = self.inner.say(&message(id, data), true) {
+            self.forget(id);
+            return Err(error.into());
+        }
+        Ok(id)
+    }
+
+    /// Answers calls on this topic, so many at once, each in a thread of its own. The handler's
+    /// error or panic is the caller's [`CallError::Failed`].
+    pub fn serve<A: Serialize, E: Display>(
+        &self,
+        topic: &str,
+        at_once: u16,
+        handler: impl Fn(&Request) -> Result<A, E> + Send + Sync + 'static,
+    ) -> io::Result<()> {
+        let at_once = at_once.clamp(1, 64);
+        let message = FromWorker::Serve { topic: topic.to_owned(), at_once };
+        fits(&message)?;
+        let sender = threads(topic, at_once, handler)?;
+        let mut topics = self.inner.served.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        topics.insert(topic.to_owned(), sender);
+        drop(topics);
+        self.inner.say_if_joined(&message, true)
+    }
+
+    /// Answers calls on this topic no more. Those being worked on are still answered.
+    pub fn unserve(&self, topic: &str) -> io::Result<()> {
+        self.inner.served.topics.lock().unwrap_or_else(PoisonError::into_inner).remove(topic);
+        self.inner.say_if_joined(&FromWorker::Unserve { topic: topic.to_owned() }, true)
+    }
+
+    /// Lets people trigger this: `supervisor trigger NAME ACTION`.
+    pub fn action<A: Serialize, E: Display>(
+        &self,
+        name: &str,
+        handler: impl Fn(&Request) -> Result<A, E> + Send + Sync + 'static,
+    ) -> io::Result<()> {
+        let message = FromWorker::Action { name: name.to_owned() };
+        fits(&message)?;
+        let sender = threads(name, 1, handler)?;
+        let mut actions = self.inner.served.actions.lock().unwrap_or_else(PoisonError::into_inner);
+        actions.insert(name.to_owned(), sender);
+        drop(actions);
+        self.inner.say_if_joined(&message, true)
+    }
+}
+
+/// What a waiter got.
+pub(crate) fn read<A: DeserializeOwned>(answer: Option<Answer>) -> Result<A, CallError> {
+    match answer {
+        Some(Ok(data)) => Ok(data.read()?),
+        Some(Err(failure)) => Err(CallError::of(failure)),
+        None => Err(CallError::Alone),
+    }
+}
+
+/// Threads that answer; they end when the sender is dropped.
+fn threads<A: Serialize, E: Display>(
+    topic: &str,
+    count: u16,
+    handler: impl Fn(&Request) -> Result<A, E> + Send + Sync + 'static,
+) -> io::Result<SyncSender<Request>> {
+    let (sender, receiver) = sync_channel(usize::from(count) * 2);
+    let receiver = Arc::new(Mutex::new(receiver));
+    let handler = Arc::new(handler);
+    for _ in 0..count {
+        let (receiver, handler) = (Arc::clone(&receiver), Arc::clone(&handler));
+        let name: String = format!("bus-{topic}").chars().take(15).collect();
+        thread::Builder::new().name(name).spawn(move || {
+            while let Some(request) = next(&receiver) {
+                let answer = catch_unwind(AssertUnwindSafe(|| {
+                    let answer = handler(&request).map_err(|error| error.to_string())?;
+                    Json::of(&answer).map_err(|error| error.to_string())
+                }));
+                let answer = answer.unwrap_or_else(|panic| Err(spoken(panic.as_ref())));
+                request.reply.give(answer);
+            }
+        })?;
+    }
+    Ok(sender)
+}
+
+fn next(receiver: &Mutex<Receiver<Request>>) -> Option<Request> {
+    receiver.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+}
+
+impl Inner {
+    pub(crate) fn take_call(
+        self: &Arc<Self>,
+        id: u64,
+        topic: String,
+        data: Json,
+        from: Peer,
+        timeout_ms: u32,
+    ) {
+        let deadline = Instant::now() + Duration::from_millis(timeout_ms.into());
+        let reply = Reply::Bus { inner: Arc::clone(self), id };
+        let request = Request { topic, from, deadline, data, reply };
+        give(&self.served.topics, request);
+    }
+
+    pub(crate) fn take_trigger(self: &Arc<Self>, id: u64, action: &str, data: Json) {
+        let reply = Reply::Bus { inner: Arc::clone(self), id };
+        let deadline = Instant::now() + TIMEOUT;
+        let (topic, from) = (action.to_owned(), Peer::default());
+        give(&self.served.actions, Request { topic, from, deadline, data, reply });
+    }
+
+    fn ask_here(&self, call: &Call<'_>, data: Json, waiter: Waiter) {
+        let topics = self.served.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        if !topics.contains_key(call.topic) {
+            drop(topics);
+            return waiter(None);
+        }
+        drop(topics);
+        let (topic, from) = (call.topic.to_owned(), Peer::default());
+        let deadline = Instant::now() + call.timeout;
+        let request = Request { topic, from, deadline, data, reply: Reply::Here(waiter) };
+        give(&self.served.topics, request);
+    }
+}
+
+/// Gives a request to its threads.
+fn give(table: &Table<SyncSender<Request>>, request: Request) {
+    let table = table.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(sender) = table.get(&request.topic) else {
+        drop(table);
+        let why = format!("this worker does not serve {:?} any more", request.topic);
+        return request.reply.give(Err(why));
+    };
+    match sender.try_send(request) {
+        Ok(()) => {}
+        Err(TrySendError::Full(request) | TrySendError::Disconnected(request)) => {
+            drop(table);
+            request.reply.give(Err("this worker has too much to do".to_owned()));
+        }
+    }
+}

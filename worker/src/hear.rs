@@ -1,0 +1,95 @@
+//! What the supervisor says, and what follows from it.
+
+use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use ipc::bus::decode::Decoder;
+use ipc::bus::{FromWorker, Json, ToWorker};
+
+use crate::bus::{Inner, locked, short};
+use crate::handlers::{Event, contained};
+
+/// Bytes read at a time.
+const READ: usize = 64 * 1024;
+
+impl Inner {
+    /// The reading thread.
+    pub(crate) fn read(self: Arc<Self>, mut stream: UnixStream) {
+        let mut decoder = Decoder::<ToWorker>::default();
+        let mut bytes = vec![0; READ];
+        'reading: loop {
+            let count = match stream.read(&mut bytes) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => break,
+            };
+            decoder.push(&bytes[..count]);
+            loop {
+                match decoder.next_message() {
+                    Ok(Some(message)) => self.hear(message),
+                    Ok(None) => break,
+                    Err(error) => {
+                        eprintln!("supervisor: the bus sent what cannot be read: {error}");
+                        break 'reading;
+                    }
+                }
+            }
+        }
+        self.end();
+    }
+
+    fn hear(self: &Arc<Self>, message: ToWorker) {
+        match message {
+            ToWorker::Welcome { you, .. } => {
+                locked(&self.state).welcome = Some(you);
+                self.changed.notify_all();
+            }
+            ToWorker::Refused { reason } => {
+                eprintln!("supervisor: this worker was cut off from the bus: {reason}");
+                locked(&self.state).refused = Some(reason);
+            }
+            ToWorker::Event { topic, data, from } => {
+                self.handlers.push(Event { topic, from, data });
+            }
+            ToWorker::Call { id, topic, data, from, timeout_ms } => {
+                self.take_call(id, topic, data, from, timeout_ms);
+            }
+            ToWorker::Answer { id, data } => self.calls.done(id, Ok(data)),
+            ToWorker::Error { id, kind, message } => self.calls.done(id, Err((kind, message))),
+            ToWorker::Config { version, data } => self.take_config(version, data),
+            ToWorker::Drain {} => self.drain(),
+            ToWorker::Trigger { id, action, data } => self.take_trigger(id, &action, data),
+            ToWorker::Dropped { count } => self.lost.store(count, Ordering::Relaxed),
+            ToWorker::Ping { id } => {
+                let _ = self.say(&FromWorker::Pong { id }, true);
+            }
+            ToWorker::Pong { .. } => {}
+        }
+    }
+
+    fn take_config(&self, version: u64, data: Json) {
+        let handler = locked(&self.configure).clone();
+        let error = handler.and_then(|handler| contained(|| handler(&data).err()));
+        locked(&self.state).config = Some(data);
+        let _ = self.say(&FromWorker::Applied { version, error: error.map(short) }, true);
+    }
+
+    fn drain(&self) {
+        let mut state = locked(&self.state);
+        state.draining = true;
+        let runs = std::mem::take(&mut state.on_drain);
+        drop(state);
+        for run in runs {
+            let why = contained(|| {
+                run();
+                None
+            });
+            if let Some(why) = why {
+                eprintln!("supervisor: a handler of draining failed: {why}");
+            }
+        }
+    }
+}

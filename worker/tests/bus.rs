@@ -1,0 +1,238 @@
+//! The client's words against a relay that this test plays itself.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set its stage has failed")]
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use ipc::bus::decode::{Codec, Decoder};
+use ipc::bus::{ErrorKind, FromWorker, Json, MetricKind, Peer, ToWorker, WhenFull};
+use worker::{Call, CallError, Worker};
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// The supervisor's end.
+struct Relay {
+    stream: UnixStream,
+    decoder: Decoder<FromWorker>,
+}
+
+impl Relay {
+    fn hear(&mut self) -> FromWorker {
+        loop {
+            if let Some(message) = self.decoder.next_message().unwrap() {
+                return message;
+            }
+            let mut bytes = [0; 4096];
+            let count = self.stream.read(&mut bytes).unwrap();
+            assert!(count > 0, "the worker has left");
+            self.decoder.push(&bytes[..count]);
+        }
+    }
+
+    fn say(&mut self, message: &ToWorker) {
+        let mut bytes = Vec::new();
+        Codec::Frames.write(message, &mut bytes).unwrap();
+        self.stream.write_all(&bytes).unwrap();
+    }
+
+    fn event(&mut self, topic: &str, data: &str) {
+        let (topic, data) = (topic.to_owned(), Json::parse(data).unwrap());
+        self.say(&ToWorker::Event { topic, data, from: peer(9) });
+    }
+}
+
+fn peer(worker: u64) -> Peer {
+    Peer { worker, slot: 1, pool: "web".into() }
+}
+
+fn joined() -> (Worker, Relay) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_read_timeout(Some(LONG)).unwrap();
+    let join = thread::spawn(|| Worker::over(theirs, "web").unwrap());
+    let mut relay = Relay { stream: ours, decoder: Decoder::default() };
+    let FromWorker::Hello { oldest: 1, newest: 1, client, pool } = relay.hear() else { panic!() };
+    assert!(client.starts_with("rust ") && pool == "web");
+    relay.say(&ToWorker::Welcome { version: 1, you: peer(7), app: "shop".into() });
+    (join.join().unwrap(), relay)
+}
+
+fn subscribe(topic: &str) -> FromWorker {
+    FromWorker::Subscribe { topic: topic.into(), when_full: WhenFull::DropOldest }
+}
+
+#[test]
+fn the_words_of_an_event_emitter() {
+    let (worker, mut relay) = joined();
+    assert_eq!((worker.peer().worker, worker.is_alone()), (7, false));
+    let (sender, heard) = channel();
+    let also = sender.clone();
+    let id = worker.on("a", move |event| sender.send(event.text().to_owned())).unwrap();
+    assert_eq!(relay.hear(), subscribe("a"));
+    worker.once("a", move |event| also.send(format!("once {}", event.from.worker))).unwrap();
+    assert_eq!(worker.listener_count("a"), 2);
+    relay.event("a", "[1]");
+    assert_eq!(heard.recv_timeout(LONG).unwrap(), "[1]");
+    assert_eq!(heard.recv_timeout(LONG).unwrap(), "once 9");
+    // Its own handlers hear what it emits itself, and the supervisor does, too.
+    worker.emit("a", &2).unwrap();
+    assert_eq!(heard.recv_timeout(LONG).unwrap(), "2");
+    assert_eq!(relay.hear(), FromWorker::Emit { topic: "a".into(), data: Json::of(&2).unwrap() });
+    worker.off(id);
+    assert_eq!(relay.hear(), FromWorker::Unsubscribe { topic: "a".into() });
+    assert_eq!(worker.listener_count("a"), 0);
+    worker.send(3, "b", "x").unwrap();
+    let data = Json::of("x").unwrap();
+    assert_eq!(relay.hear(), FromWorker::Send { slot: 3, topic: "b".into(), data });
+    for number in 0..100 {
+        worker.emit("c", &number).unwrap();
+    }
+    worker.leave();
+    for number in 0..100 {
+        let data = Json::of(&number).unwrap();
+        assert_eq!(relay.hear(), FromWorker::Emit { topic: "c".into(), data });
+    }
+    assert!(worker.emit("", &1).is_err() && worker.emit("t", &"x".repeat(2 << 20)).is_err());
+}
+
+#[test]
+fn a_handler_that_panics_or_fails_is_contained() {
+    let (worker, mut relay) = joined();
+    let (sender, heard) = channel();
+    worker
+        .on("a", |event| {
+            if event.text() == "1" {
+                panic!("ouch")
+            }
+        })
+        .unwrap();
+    worker.on("a", |_| Err::<(), _>("no")).unwrap();
+    worker.on("a", move |event| sender.send(event.text().to_owned())).unwrap();
+    for text in ["1", "2"] {
+        relay.event("a", text);
+        assert_eq!(heard.recv_timeout(LONG).unwrap(), text);
+    }
+    assert_eq!(worker.failures(), (3, 0));
+}
+
+#[test]
+fn calls_have_exactly_one_end() {
+    let (worker, mut relay) = joined();
+    let asker = worker.clone();
+    let asked = thread::spawn(move || {
+        let call = Call::to("hash", "sum").timeout(Duration::from_secs(9)).retry();
+        let good = asker.call_with::<u64>(&call, &[1, 2]).unwrap();
+        let bad = asker.call::<u64>("hash", "sum", &()).unwrap_err();
+        let over = asker.call::<u64>("hash", "sum", &()).unwrap_err();
+        (good, bad, over)
+    });
+    let FromWorker::Call { id, pool, timeout_ms: 9000, retry: true, data, .. } = relay.hear()
+    else {
+        panic!()
+    };
+    assert_eq!((pool.as_str(), data.text()), ("hash", "[1,2]"));
+    relay.say(&ToWorker::Answer { id, data: Json::of(&3).unwrap() });
+    relay.say(&ToWorker::Answer { id, data: Json::of(&4).unwrap() });
+    let FromWorker::Call { id, retry: false, .. } = relay.hear() else { panic!() };
+    relay.say(&ToWorker::Error { id, kind: ErrorKind::Died, message: "it died".into() });
+    let FromWorker::Call { .. } = relay.hear() else { panic!() };
+    drop(relay);
+    let (good, bad, over) = asked.join().unwrap();
+    assert_eq!(good, 3);
+    assert!(matches!(bad, CallError::Died(_)) && matches!(over, CallError::Alone));
+    assert!(worker.is_alone());
+}
+
+#[test]
+fn serving_and_triggers() {
+    let (worker, mut relay) = joined();
+    worker
+        .serve("double", 2, |request| match request.data::<u64>()? {
+            0 => Err("zero".into()),
+            1 => panic!("one"),
+            number => Ok::<_, worker::Error>(number * 2),
+        })
+        .unwrap();
+    assert_eq!(relay.hear(), FromWorker::Serve { topic: "double".into(), at_once: 2 });
+    worker.action("gc", |_| Ok::<_, worker::Error>("done")).unwrap();
+    assert_eq!(relay.hear(), FromWorker::Action { name: "gc".into() });
+    let mut call = |id, topic: &str, data: u64| {
+        let (topic, data, timeout_ms) = (topic.to_owned(), Json::of(&data).unwrap(), 1000);
+        relay.say(&ToWorker::Call { id, topic, data, from: peer(9), timeout_ms });
+        relay.hear()
+    };
+    assert_eq!(call(1, "double", 21), FromWorker::Answer { id: 1, data: Json::of(&42).unwrap() });
+    assert_eq!(call(2, "double", 0), FromWorker::Fail { id: 2, message: "zero".into() });
+    assert_eq!(
+        call(3, "double", 1),
+        FromWorker::Fail { id: 3, message: "it panicked: one".into() }
+    );
+    assert!(matches!(call(4, "half", 1), FromWorker::Fail { id: 4, .. }));
+    relay.say(&ToWorker::Trigger { id: 5, action: "gc".into(), data: Json::default() });
+    assert_eq!(relay.hear(), FromWorker::Answer { id: 5, data: Json::of("done").unwrap() });
+}
+
+#[test]
+fn configuration_metrics_and_draining() {
+    let (worker, mut relay) = joined();
+    worker.on_config(|limit: u64| if limit > 9 { Err("too high") } else { Ok(()) });
+    for (version, value, error) in [(1, 5, None), (2, 10, Some("too high".to_owned()))] {
+        relay.say(&ToWorker::Config { version, data: Json::of(&value).unwrap() });
+        assert_eq!(relay.hear(), FromWorker::Applied { version, error });
+    }
+    worker.gauge("queue", 4.0, &[("kind", "mail")]).unwrap();
+    let FromWorker::Metric { name, kind: MetricKind::Gauge, labels, .. } = relay.hear() else {
+        panic!()
+    };
+    assert_eq!((name.as_str(), labels.len()), ("queue", 1));
+    assert!(worker.counter("c", -1.0, &[]).is_err());
+    let listener = worker.listener("127.0.0.1:0").unwrap();
+    let waits = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    assert!(!worker.draining());
+    let (sender, drained) = channel();
+    worker.on_drain(move || sender.send(()).unwrap());
+    relay.say(&ToWorker::Drain {});
+    drained.recv_timeout(LONG).unwrap();
+    assert!(listener.accept().unwrap().is_some(), "one waited");
+    assert!(listener.accept().unwrap().is_none() && worker.draining());
+    drop(waits);
+}
+
+#[test]
+fn who_is_refused_does_not_join() {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let join = thread::spawn(|| Worker::over(theirs, "").map(drop));
+    let mut relay = Relay { stream: ours, decoder: Decoder::default() };
+    relay.hear();
+    relay.say(&ToWorker::Refused { reason: "too old".into() });
+    drop(relay);
+    let error = join.join().unwrap().unwrap_err().to_string();
+    assert_eq!(error, "cannot join the supervisor's bus: too old");
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn futures() {
+    let (worker, mut relay) = joined();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let play = thread::spawn(move || {
+        let FromWorker::Call { id, .. } = relay.hear() else { panic!() };
+        relay.say(&ToWorker::Answer { id, data: Json::of(&5).unwrap() });
+        relay.say(&ToWorker::Drain {});
+        relay
+    });
+    runtime.block_on(async {
+        let listener = worker.tokio_listener("127.0.0.1:0").unwrap();
+        let answer: u64 = worker.call_async(&Call::to("", "x"), &1).await.unwrap();
+        worker.drained().await;
+        assert_eq!(answer, 5);
+        let address = listener.local_addr().unwrap();
+        let connect = thread::spawn(move || std::net::TcpStream::connect(address));
+        listener.accept().await.unwrap();
+        drop(connect.join());
+    });
+    drop(play.join());
+}
