@@ -1,6 +1,8 @@
 //! Workers talk: every language with every other, and nobody can bring the relay down.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use ipc::control::{AppStatus, NoticeKind, Request};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::wait::let_pass;
-use tests::{Home, fixtures, process, wait_until};
+use tests::{Home, Port, fixtures, process, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
 /// What the primary may need for what waits for one worker that does not read, and what the
@@ -285,4 +287,47 @@ fn calls_survive_a_worker_that_is_killed_every_second() {
         }
     });
     assert!(metric(&home, "supervisor_bus_calls_retried") > 0.0);
+}
+
+/// The example, as its first lines say it is used.
+#[test]
+fn the_shop_goes_on_without_its_mailer() {
+    if fixtures::need("node").is_none() {
+        return;
+    }
+    let (home, port) = (tests::home!(), Port::new());
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/shop/shop.toml");
+    let port_is = format!("PORT={port}");
+    home.run(&["start", &file.display().to_string(), "--env", &port_is]).ok();
+    let order = |item: &str| {
+        let body = format!("{{\"item\":\"{item}\"}}");
+        let mut stream = TcpStream::connect(port.v4()).expect("connect");
+        write!(
+            stream,
+            "POST /orders HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .expect("ask");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    };
+    let report = |orders: u64, emails: u64| {
+        wait_until(&format!("{orders} orders and {emails} letters"), SOON, || {
+            let said = home.run(&["trigger", "shop", "report", "--json"]).ok().json();
+            let counts = &said[0]["data"];
+            (counts["orders"] == orders && counts["emails"] == emails).then_some(())
+        });
+    };
+    order("book");
+    report(1, 1);
+    order("bomb");
+    order("lamp");
+    home.wait_app("shop", "a new mailer", SOON, |app| app.restarts == 1 && app.ready == 4);
+    order("book");
+    wait_until("another letter", SOON, || {
+        let said = home.run(&["trigger", "shop", "report", "--json"]).ok().json();
+        (said[0]["data"]["orders"] == 4 && said[0]["data"]["emails"].as_u64() >= Some(2))
+            .then_some(())
+    });
 }
