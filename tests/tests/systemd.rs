@@ -191,3 +191,51 @@ fn the_units_are_well_written() {
     let score = tests::run::spawn(&mut security, home.path()).end(SOON).ok();
     println!("{}", score.stdout.lines().last().unwrap_or_default());
 }
+
+/// systemd listens before the service runs: the first connection starts it, and is answered.
+fn socket_activated(reuse_port: bool) {
+    let _alone = tests::alone();
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(machine) = machine(&home, &port, "") else { return };
+    machine.supervisor(&["startup", "/etc/supervisor/web.toml"]).ok();
+    let option = if reuse_port { "ReusePort=yes\n" } else { "" };
+    machine.write(
+        "/etc/systemd/system/supervisor-web.socket",
+        &format!("[Socket]\nListenStream={}\n{option}Backlog=4096\n", port.v4()),
+    );
+    machine.run(&["systemctl", "daemon-reload"]).ok();
+    machine.run(&["systemctl", "start", "supervisor-web.socket"]).ok();
+    assert_eq!(machine.property(UNIT, "ActiveState"), "inactive");
+    for round in ["the first time", "and again"] {
+        let mut load = Load::new(port.v4());
+        (load.requests, load.hang) = (400, SOON);
+        let tally = load.run().nothing_lost(&format!("nobody ran when they connected, {round}"));
+        println!("{tally}");
+        status(&machine, "2/2 workers ready");
+        let app = machine.supervisor(&["describe", "web", "--json"]).ok().json();
+        let listener = &app[0]["listeners"][0];
+        let balance = if reuse_port { "round-robin" } else { "shared" };
+        assert_eq!(listener["balance"], balance, "{listener:#}");
+        assert_eq!(app[0]["notes"], serde_json::json!([]), "{app:#}");
+        // Both serve, each through its own socket or through the one.
+        let mut load = Load::new(port.v4());
+        load.requests = 400;
+        let tally = load.run().nothing_lost("socket-activated");
+        assert_eq!(tally.by_pid.len(), 2, "{tally}");
+        let load = Load::new(port.v4()).start();
+        load.warm(100);
+        machine.run(&["systemctl", "reload", UNIT]).ok();
+        load.stop().nothing_lost("a reload on systemd's socket");
+        machine.run(&["systemctl", "stop", UNIT]).ok();
+    }
+}
+
+#[test]
+fn activated_by_a_socket_that_more_can_join() {
+    socket_activated(true);
+}
+
+#[test]
+fn activated_by_a_socket_for_all() {
+    socket_activated(false);
+}

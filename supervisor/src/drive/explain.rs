@@ -58,6 +58,9 @@ impl Listener {
     fn why_shared(&self, spec: &AppSpec) -> String {
         let one = "one socket for all: whichever worker accepts first";
         match (self.path().is_some(), spec.balance) {
+            (false, balance) if balance != Balance::Shared && self.tcp_address().is_some() => {
+                format!("{one}; the service manager opened it without ReusePort=yes")
+            }
             (true, _) => format!("{one}; unix sockets cannot be steered"),
             (false, Balance::Shared) => format!("{one}, as asked for"),
             (false, _) => one.to_owned(),

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use config::spec::{Balance, ListenAddress, ListenSpec};
 
+use super::lent::{Lent, can_be_joined};
 use super::listener::{HandOver, Kind, Listener};
 use crate::limits::BACKLOG;
 use crate::primary::ids::{ListenerId, SocketId};
@@ -36,6 +37,8 @@ pub(crate) enum Key {
 pub(crate) struct Listeners {
     open: BTreeMap<ListenerId, Listener>,
     next: u32,
+    /// What a service manager opened.
+    pub(super) lent: Lent,
 }
 
 impl Listeners {
@@ -68,6 +71,10 @@ impl Listeners {
         balance: Balance,
         hand_over: bool,
     ) -> io::Result<&Listener> {
+        if let Some(fd) = self.lent.tcp(address)? {
+            let key = Key::Tcp(address, v6only.unwrap_or(false));
+            return self.adopt(key, address, None, balance, hand_over, fd);
+        }
         let fd = socket::first_tcp(address, v6only)?;
         let address = socket::local_address(fd.as_fd())?;
         let kind = match (hand_over, balance) {
@@ -96,7 +103,10 @@ impl Listeners {
 
     /// Opens a unix socket that a worker asked for: one socket, which all accept from.
     pub(crate) fn open_unix(&mut self, path: PathBuf, mode: u32) -> io::Result<&Listener> {
-        let fd = socket::unix_listener(&path, mode)?;
+        let fd = match self.lent.unix(&path)? {
+            Some(fd) => fd,
+            None => socket::unix_listener(&path, mode)?,
+        };
         Ok(self.insert(Key::Unix(path), None, Kind::Shared, Balance::Shared, fd))
     }
 
@@ -109,6 +119,10 @@ impl Listeners {
         let name = Some(spec.name.clone());
         match &spec.address {
             ListenAddress::Tcp(address) => {
+                if let Some(fd) = self.lent.tcp(*address)? {
+                    let key = Key::Tcp(*address, false);
+                    return self.adopt(key, *address, name, balance, false, fd);
+                }
                 let v6only = address.is_ipv6().then_some(false);
                 let (fd, kind) = match balance {
                     Balance::Shared => (socket::shared_tcp(*address)?, Kind::Shared),
@@ -117,10 +131,42 @@ impl Listeners {
                 Ok(self.insert(Key::Tcp(*address, false), name, kind, balance, fd))
             }
             ListenAddress::Unix(path) => {
-                let fd = socket::unix_listener(path, 0o666)?;
+                let fd = match self.lent.unix(path)? {
+                    Some(fd) => fd,
+                    None => socket::unix_listener(path, 0o666)?,
+                };
                 Ok(self.insert(Key::Unix(path.clone()), name, Kind::Shared, balance, fd))
             }
         }
+    }
+
+    /// Takes a socket over that listens already.
+    fn adopt(
+        &mut self,
+        key: Key,
+        address: SocketAddr,
+        name: Option<String>,
+        balance: Balance,
+        hand_over: bool,
+        fd: OwnedFd,
+    ) -> io::Result<&Listener> {
+        let kind = match balance {
+            _ if hand_over => {
+                socket::set_nonblocking(fd.as_fd(), true)?;
+                Kind::HandOver(HandOver::default())
+            }
+            Balance::Shared => Kind::Shared,
+            _ if can_be_joined(&fd, address) => Kind::Slots,
+            _ => Kind::Shared,
+        };
+        let is_slots = matches!(kind, Kind::Slots);
+        let id = self.insert(key, name, kind, balance, fd).id;
+        let listener = self.open.get_mut(&id).ok_or(io::ErrorKind::NotFound)?;
+        if is_slots {
+            // It listens: it is the first of its group, and what joins must get nothing unasked.
+            listener.listen(SocketId(0), BACKLOG)?;
+        }
+        Ok(listener)
     }
 
     fn insert(
@@ -139,7 +185,15 @@ impl Listeners {
     /// Closes a listener, all its sockets and its socket file.
     pub(crate) fn close(&mut self, id: ListenerId) -> Option<Listener> {
         let listener = self.open.remove(&id)?;
-        if let Key::Unix(path) = &listener.key {
+        // The manager's own socket listens on, and new connections wait in it for our next start.
+        if let Some(address) = listener.tcp_address()
+            && let Ok(Some(fd)) = self.lent.tcp(address)
+        {
+            socket::release(fd.as_fd());
+        }
+        if let Key::Unix(path) = &listener.key
+            && !self.lent.owns(path)
+        {
             // Somebody may have removed it before us; there is nothing more to do then.
             let _ = std::fs::remove_file(path);
         }

@@ -8,6 +8,7 @@ use ipc::control::{AppStatus, Status, WorkerStatus};
 use systemd::notify::Notifier;
 
 use super::Drive;
+use super::lent::Lent;
 use crate::primary::time::Time;
 use crate::sys::clock;
 
@@ -175,9 +176,12 @@ fn status_line(app: &AppStatus) -> String {
 }
 
 impl Drive {
-    /// Finds out whether there is a service manager. One that runs in the background was not
+    /// Finds out whether there is a service manager, and takes the sockets it passed. One that runs in the background was not
     /// started by it, whoever typed the command that started it.
     pub(super) fn meet_manager(&mut self) {
+        let (lent, complaints) = Lent::take();
+        self.listeners.lent = lent;
+        complaints.into_iter().for_each(|complaint| self.note(complaint));
         match Manager::above(self.started) {
             Ok(manager) => self.manager = manager,
             Err(why) => self.note(why),

@@ -15,6 +15,7 @@ mod explain;
 mod gauge;
 mod handover;
 mod launch;
+mod lent;
 mod listener;
 mod listeners;
 mod logs;

@@ -215,6 +215,15 @@ impl Drive {
         ))
     }
 
+    /// What a person should know about the sockets that the service manager passed.
+    pub(super) fn lent_note(&self) -> Option<String> {
+        let unused = self.listeners.lent.unused();
+        (!unused.is_empty()).then(|| {
+            let sockets = unused.join(", ");
+            format!("nobody has asked for {sockets}, which the service manager passed to us")
+        })
+    }
+
     pub(super) fn answer(&mut self, client: ClientId, reply: &Reply) {
         let standing = self.clients.answer(client, reply);
         self.settle(client, standing);

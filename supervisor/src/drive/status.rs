@@ -23,6 +23,7 @@ impl Drive {
         status.logs = self.log_paths.clone();
         status.notes.extend(self.notes.iter().cloned());
         status.notes.extend(self.balance_note());
+        status.notes.extend(self.lent_note());
         status.notes.extend(self.shared_note());
         let spec = self.core.spec();
         status.listeners = self.listeners.iter().map(|open| open.status(spec)).collect();

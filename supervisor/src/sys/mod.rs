@@ -12,6 +12,7 @@ pub(crate) mod daemon;
 pub(crate) mod diag;
 pub(crate) mod ebpf;
 pub(crate) mod holders;
+pub(crate) mod inherited;
 pub(crate) mod notify;
 pub(crate) mod pidfd;
 pub(crate) mod poller;

@@ -252,6 +252,18 @@ pub(crate) fn gate(fd: BorrowedFd<'_>) -> io::Result<()> {
     SockRef::from(&fd).attach_filter(&program)
 }
 
+/// Undoes `gate` and every steering of this socket, which somebody else goes on using. What was
+/// never done is no error.
+pub(crate) fn release(fd: BorrowedFd<'_>) {
+    /// SO_DETACH_REUSEPORT_BPF of asm-generic/socket.h.
+    const DETACH_REUSEPORT_BPF: i32 = 68;
+    let none = 0i32.to_ne_bytes();
+    for option in [libc::SO_DETACH_FILTER, DETACH_REUSEPORT_BPF] {
+        // ENOENT: there was none.
+        let _ = super::socket_options::set(fd, libc::SOL_SOCKET, option, &none);
+    }
+}
+
 /// The number by which /proc and sock_diag know this socket.
 pub(crate) fn inode(fd: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(rustix::fs::fstat(fd)?.st_ino)
