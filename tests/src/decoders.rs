@@ -9,6 +9,7 @@
 use std::path::Path;
 
 use config::instances::{CpuLimit, Cpus};
+use ipc::bus::decode::{Codec, Decoder as Bus};
 use ipc::control::{Reply, Request};
 use ipc::lines::{LineReader, to_line};
 use ipc::node::{FromWorker, NodeReader, UserMessage};
@@ -19,7 +20,8 @@ use serde::de::DeserializeOwned;
 pub type Decoder = (&'static str, fn(&[u8]));
 
 /// All of them. The seeds of each lie in `tests/fuzz/seeds/NAME`.
-pub const ALL: [Decoder; 6] = [
+pub const ALL: [Decoder; 7] = [
+    ("bus", bus),
     ("node", node),
     ("control", control),
     ("notify", notify),
@@ -78,6 +80,47 @@ fn one_line(message: &UserMessage) {
     assert!(!message.text().contains('\n'), "a message is one line");
     if let Ok(value) = message.value() {
         assert!(UserMessage::new(&value).value().is_ok(), "it can be said again");
+    }
+}
+
+/// What a decoder of the bus makes of bytes in pieces of this size: the messages as text (a metric
+/// may be no number, which equals nothing), each of which can be written and read again, and why
+/// it stopped.
+macro_rules! heard {
+    ($message:ty, $bytes:expr, $piece:expr) => {{
+        let mut decoder = Bus::<$message>::default();
+        let (mut seen, mut end) = (Vec::new(), None);
+        for part in $bytes.chunks($piece) {
+            decoder.push(part);
+            while let Some(next) = decoder.next_message().transpose().filter(|_| end.is_none()) {
+                match next {
+                    Ok(message) => {
+                        let (text, mut frame) = (format!("{message:?}"), Vec::new());
+                        Codec::Frames.write(&message, &mut frame).expect("it was read");
+                        let mut again = Bus::<$message>::default();
+                        again.push(&frame);
+                        let back = again.next_message().map(|back| format!("{back:?}"));
+                        assert_eq!(back, Ok(format!("Some({text})")));
+                        seen.push(text);
+                    }
+                    Err(error) => end = Some(error.to_string()),
+                }
+            }
+        }
+        assert!(decoder.held() <= $bytes.len(), "more is held than came");
+        (seen, end)
+    }};
+}
+
+/// The bus of workers that know the supervisor, both ends and both codecs. The first byte as above.
+pub fn bus(data: &[u8]) {
+    let (piece, bytes) = cut(data);
+    let said = heard!(ipc::bus::FromWorker, bytes, usize::MAX);
+    assert_eq!(said, heard!(ipc::bus::FromWorker, bytes, piece), "in pieces of {piece}");
+    let heard = heard!(ipc::bus::ToWorker, bytes, usize::MAX);
+    assert_eq!(heard, heard!(ipc::bus::ToWorker, bytes, piece), "in pieces of {piece}");
+    for error in [said.1, heard.1].into_iter().flatten() {
+        assert!(error.len() < ERROR, "a long reason: {error}");
     }
 }
 

@@ -15,6 +15,8 @@ use tests::{Home, Load, Port, Tally, fixtures, process, wait_until};
 const SOON: Duration = Duration::from_secs(30);
 /// For clients whose worker is stopped meanwhile.
 const PATIENT: Duration = Duration::from_secs(60);
+/// 1,000 kills take some minutes.
+const LONGEST: Duration = Duration::from_secs(30 * 60);
 
 fn full() -> bool {
     std::env::var_os("HANDOFF_FULL").is_some_and(|value| value == "1")
@@ -36,7 +38,7 @@ fn start(home: &Home, port: &Port, workers: u16) -> Option<()> {
 
 fn load(port: &Port, clients: usize, requests: u64) -> Load {
     let load = Load::new(port.v4());
-    Load { clients, requests, hang: PATIENT, ..load }
+    Load { clients, requests, hang: PATIENT, at_most: LONGEST, ..load }
 }
 
 /// Connections that the worker of this slot was given and has not taken.
