@@ -9,6 +9,7 @@
 use std::path::Path;
 
 use config::instances::{CpuLimit, Cpus};
+use ipc::bus;
 use ipc::control::{Reply, Request};
 use ipc::lines::{LineReader, to_line};
 use ipc::node::{FromWorker, NodeReader, UserMessage};
@@ -19,13 +20,14 @@ use serde::de::DeserializeOwned;
 pub type Decoder = (&'static str, fn(&[u8]));
 
 /// All of them. The seeds of each lie in `tests/fuzz/seeds/NAME`.
-pub const ALL: [Decoder; 6] = [
+pub const ALL: [Decoder; 7] = [
     ("node", node),
     ("control", control),
     ("notify", notify),
     ("listen_fds", listen_fds),
     ("configuration", configuration),
     ("words", words),
+    ("bus", bus),
 ];
 
 /// The longest line here: the real limit would never be met.
@@ -115,6 +117,45 @@ fn lines<T: Serialize + DeserializeOwned>(piece: usize, bytes: &[u8], check: imp
         (seen, None)
     };
     assert_eq!(heard(usize::MAX), heard(piece), "in pieces of {piece}");
+}
+
+/// A worker's channel to the bus, both directions and both codecs. The first byte as above.
+pub fn bus(data: &[u8]) {
+    let (piece, bytes) = cut(data);
+    bus_messages::<bus::FromWorker>(piece, bytes);
+    bus_messages::<bus::ToWorker>(piece, bytes);
+}
+
+fn bus_messages<T>(piece: usize, bytes: &[u8])
+where
+    T: bus::Message + Clone + PartialEq + std::fmt::Debug,
+{
+    let heard = |piece: usize, bytes: &[u8]| {
+        let mut decoder = bus::decode::Decoder::<T>::default();
+        let mut seen = Vec::new();
+        for part in bytes.chunks(piece) {
+            decoder.push(part);
+            loop {
+                match decoder.next_message() {
+                    Ok(Some(message)) => seen.push(message),
+                    Ok(None) => break,
+                    Err(error) => return (seen, Some(error.to_string())),
+                }
+            }
+        }
+        (seen, None)
+    };
+    let whole = heard(usize::MAX, bytes);
+    assert_eq!(whole, heard(piece, bytes), "in pieces of {piece}");
+    let (messages, error) = whole;
+    assert!(error.is_none_or(|text| text.len() < 4 * ERROR), "a long reason");
+    for codec in [bus::decode::Codec::Frames, bus::decode::Codec::Lines] {
+        let mut bytes = Vec::new();
+        for message in &messages {
+            codec.write(message, &mut bytes).expect("what was read can be written");
+        }
+        assert_eq!(heard(usize::MAX, &bytes), (messages.clone(), None), "as {codec:?}");
+    }
 }
 
 /// A datagram of sd_notify.
