@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipc::control::{AppStatus, NoticeKind, Request};
 use nix::sys::signal::Signal;
@@ -330,4 +330,28 @@ fn the_shop_goes_on_without_its_mailer() {
         (said[0]["data"]["orders"] == 4 && said[0]["data"]["emails"].as_u64() >= Some(2))
             .then_some(())
     });
+}
+
+/// Prints what a machine makes of it; the bounds are those of one that is busy elsewhere, and of
+/// a build without optimisation.
+#[test]
+fn how_fast_it_is() {
+    let _alone = tests::alone();
+    let home = tests::home!();
+    start(&home, &[rust(&home, "hash"), rust(&home, "")], &[]);
+    // Fewer than the client keeps for its handlers, so that what is lost is lost in the relay.
+    let sent = 15_000_u64;
+    let begun = Instant::now();
+    trigger(&home, "emit", &sent.to_string(), Some(1));
+    let accounted = || {
+        let read = trigger(&home, "fast", "null", Some(0))[&0].as_u64()?;
+        let lost = metric(&home, "supervisor_bus_worker_lost");
+        (read + lost.round() as u64 >= sent).then_some(read)
+    };
+    let read = wait_until("every message to be read or counted as lost", SOON, accounted);
+    println!("{read} of {sent} messages read within {:.2?}", begun.elapsed());
+    assert!(read > sent / 10);
+    let times = &trigger(&home, "round-trips", "500", Some(1))[&1];
+    println!("round trip of a call: {times}");
+    assert!(times["p50_us"].as_u64().is_some_and(|us| us < 50_000), "{times}");
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use ipc::bus::check::Check;
+use ipc::bus::check::{self, Check, Unfit};
 use ipc::bus::decode::Codec;
 use ipc::bus::{FromWorker, Json, OLDEST, Peer, VERSION, WhenFull};
 use serde::Serialize;
@@ -248,8 +248,9 @@ impl Worker {
     /// Gives data to all handlers of a topic in all workers, this one included. At most once: a
     /// worker that is not there, or that is too slow, misses it.
     pub fn emit<T: Serialize + ?Sized>(&self, topic: &str, data: &T) -> io::Result<()> {
-        let message = FromWorker::Emit { topic: topic.to_owned(), data: Json::of(data)? };
-        fits(&message)?;
+        let data = Json::of(data)?;
+        check::event(topic, &data).map_err(invalid)?;
+        let message = FromWorker::Emit { topic: topic.to_owned(), data };
         if self.inner.handlers.count(topic) > 0 {
             let FromWorker::Emit { topic, data } = message.clone() else { return Ok(()) };
             self.inner.handlers.push(Event { topic, data, from: self.peer() });
@@ -296,7 +297,11 @@ impl Worker {
 
 /// Whether the supervisor would take it: else it would cut this worker off.
 pub(crate) fn fits(message: &FromWorker) -> io::Result<()> {
-    message.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
+    message.check().map_err(invalid)
+}
+
+fn invalid(error: Unfit) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, error)
 }
 
 impl Inner {

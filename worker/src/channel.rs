@@ -73,6 +73,8 @@ pub(crate) struct Outbox {
 struct Waiting {
     bytes: Vec<u8>,
     writing: bool,
+    /// The thread sleeps. Waking it costs more than a message.
+    asleep: bool,
     closed: bool,
 }
 
@@ -116,9 +118,11 @@ impl Outbox {
         }
         waiting.bytes.extend_from_slice(frame);
         if urgent && !waiting.writing {
-            drop(self.write_once(waiting));
+            waiting = self.write_once(waiting);
         }
-        self.wake.notify_one();
+        if !waiting.writing && !waiting.bytes.is_empty() && std::mem::take(&mut waiting.asleep) {
+            self.wake.notify_one();
+        }
         Ok(())
     }
 
@@ -146,6 +150,7 @@ impl Outbox {
                 return;
             }
             if waiting.writing || waiting.bytes.is_empty() {
+                waiting.asleep = true;
                 waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }

@@ -166,7 +166,10 @@ impl Handlers {
             waiting.bytes -= oldest.data.text().len();
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        self.wake.notify_one();
+        // The thread sleeps only while nothing waits.
+        if waiting.events.len() == 1 {
+            self.wake.notify_one();
+        }
     }
 
     /// Nothing more comes: the thread ends when it has done what waits.

@@ -62,6 +62,12 @@ fn peer(peer: &Peer) -> Result<(), Unfit> {
     optional("pool", &peer.pool)
 }
 
+/// Whether this topic and this data, which is known to be JSON, may be sent.
+pub fn event(topic: &str, data: &Json) -> Result<(), Unfit> {
+    name("topic", topic)?;
+    if data.text().len() > MAX_DATA { Err(Unfit::Long) } else { Ok(()) }
+}
+
 impl Check for FromWorker {
     fn check(&self) -> Result<(), Unfit> {
         match self {

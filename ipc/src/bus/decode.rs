@@ -32,6 +32,17 @@ pub enum DecodeError {
     Unfit(#[from] Unfit),
 }
 
+/// Characters of a reason that are kept: serde quotes what it was given.
+const REASON: usize = 300;
+
+impl DecodeError {
+    pub(super) fn malformed(error: &dyn std::fmt::Display) -> Self {
+        let text = error.to_string();
+        let plain = text.chars().map(|c| if c.is_control() { '?' } else { c });
+        Self::Malformed(plain.take(REASON).collect())
+    }
+}
+
 /// How messages are written on a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
@@ -55,6 +66,11 @@ impl Codec {
     }
 }
 
+/// What a channel carries in one direction.
+pub trait Message: Encode + Decode<()> + Serialize + DeserializeOwned + Known + Check {}
+
+impl<T: Encode + Decode<()> + Serialize + DeserializeOwned + Known + Check> Message for T {}
+
 /// Collects bytes until they make whole messages of one kind.
 #[derive(Debug)]
 pub struct Decoder<T> {
@@ -73,7 +89,7 @@ impl<T> Default for Decoder<T> {
     }
 }
 
-impl<T: Decode<()> + DeserializeOwned + Known + Check> Decoder<T> {
+impl<T: Message> Decoder<T> {
     /// Takes bytes in. All messages of earlier bytes should have been taken out before.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.start > 0 {

@@ -50,7 +50,7 @@ pub fn write<T: Encode>(message: &T, to: &mut Vec<u8>) -> Result<(), DecodeError
     let length = u32::try_from(total - HEADER).unwrap_or(u32::MAX);
     if let Err(error) = written {
         to.truncate(start);
-        return Err(DecodeError::Malformed(error.to_string()));
+        return Err(DecodeError::malformed(&error));
     }
     if total > MAX_FRAME {
         to.truncate(start);
@@ -80,7 +80,7 @@ pub(super) fn read<T: Decode<()> + Known>(body: &[u8]) -> Result<Option<T>, Deco
     if body.first().is_some_and(|tag| *tag >= T::COUNT) {
         return Ok(None);
     }
-    let (message, used) = bincode::decode_from_slice(body, CONFIG)
-        .map_err(|error| DecodeError::Malformed(error.to_string()))?;
+    let (message, used) =
+        bincode::decode_from_slice(body, CONFIG).map_err(|error| DecodeError::malformed(&error))?;
     if used == body.len() { Ok(Some(message)) } else { Err(DecodeError::Trailing) }
 }

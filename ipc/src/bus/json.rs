@@ -39,7 +39,8 @@ impl Json {
     /// Whether it is what this type promises; it is not if it came in a frame that lies.
     pub(super) fn is_sound(&self) -> bool {
         let breaks = self.0.bytes().any(|byte| matches!(byte, b'\n' | b'\r'));
-        !breaks && serde_json::from_str::<IgnoredAny>(&self.0).is_ok()
+        let trimmed = self.0.trim_ascii().len() == self.0.len();
+        !breaks && trimmed && serde_json::from_str::<IgnoredAny>(&self.0).is_ok()
     }
 }
 

@@ -18,7 +18,7 @@ pub fn write<T: Serialize>(message: &T, to: &mut Vec<u8>) -> Result<(), DecodeEr
     to.push(b'\n');
     if let Err(error) = written {
         to.truncate(start);
-        return Err(DecodeError::Malformed(error.to_string()));
+        return Err(DecodeError::malformed(&error));
     }
     if to.len() - start > MAX_FRAME {
         to.truncate(start);
@@ -51,6 +51,6 @@ pub(super) fn read<T: DeserializeOwned>(line: &[u8]) -> Result<Option<T>, Decode
             Ok(serde_json::from_value(message).ok())
         }
         Ok(Shape::Message(parts)) if unknown && parts.len() == 1 => Ok(None),
-        _ => Err(DecodeError::Malformed(error.to_string())),
+        _ => Err(DecodeError::malformed(&error)),
     }
 }

@@ -16,6 +16,7 @@ pub mod line;
 mod tests;
 
 use bincode::{Decode, Encode};
+pub use decode::Message;
 pub use json::Json;
 use serde::{Deserialize, Serialize};
 

@@ -2,7 +2,6 @@
 
 use proptest::prelude::*;
 
-use super::check::Check;
 use super::decode::{Codec, DecodeError, Decoder};
 use super::frame::{HEADER, Known, MAGIC};
 use super::*;
@@ -83,7 +82,7 @@ where
 
 fn decoded<T>(bytes: &[u8], cuts: &[usize]) -> Result<Vec<T>, DecodeError>
 where
-    T: Decode<()> + serde::de::DeserializeOwned + Known + Check,
+    T: Message,
 {
     let mut decoder = Decoder::default();
     let mut seen = Vec::new();
