@@ -320,7 +320,8 @@ pub struct ShareStatus {
     pub slot: u16,
     /// Its share of the new connections in percent; with `sticky`, of the client addresses.
     pub percent: f32,
-    /// Connections given to it since the listener exists, where somebody counts them.
+    /// Connections given to it, where somebody counts them: in the primary engine since the
+    /// listener exists, in the kernel engine to the socket that it has now, since that exists.
     #[serde(default)]
     pub given: Option<u64>,
     /// Connections waiting in its accept queues.
