@@ -355,3 +355,18 @@ fn how_fast_it_is() {
     println!("round trip of a call: {times}");
     assert!(times["p50_us"].as_u64().is_some_and(|us| us < 50_000), "{times}");
 }
+
+/// The Node and Python clients have tests of their own, in their own languages.
+#[test]
+fn the_clients_own_tests() {
+    let home = tests::home!();
+    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("../worker");
+    let tests: [(&str, &str, &[&str]); 2] =
+        [("node", "node", &["--test"]), ("python3", "python", &["-m", "unittest", "-q"])];
+    for (program, folder, args) in tests {
+        let Some(program) = fixtures::need(program) else { continue };
+        let mut command = home.command_of(program);
+        command.args(args).current_dir(clients.join(folder)).env("PYTHONDONTWRITEBYTECODE", "1");
+        tests::run::spawn(&mut command, home.path()).end(SOON).ok();
+    }
+}
