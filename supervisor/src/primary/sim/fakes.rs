@@ -20,6 +20,12 @@ impl Sim {
             Deed::Listen { listener, socket } => self.listen(worker, listener, socket),
             Deed::Say(notification) => self.tell(worker, Cue::Notified(notification)),
             Deed::Accept => self.accept(worker),
+            Deed::Close { listener, socket } => self.close_server(worker, listener, socket),
+            Deed::Leave => {
+                let after = self.soon(20);
+                self.deed(worker, after, Deed::Die(Exit::Code(0)));
+                self.tell(worker, Cue::Leaving);
+            }
             Deed::Die(exit) => {
                 let in_flight = self.fakes[&worker].busy_until > self.now;
                 self.cut += u32::from(exit == Exit::Signal(15) && in_flight);
@@ -91,11 +97,32 @@ impl Sim {
         if !fake.listens.contains(&(listener, socket)) {
             fake.listens.push((listener, socket));
         }
-        if let Some((Moment::Listening, after, exit)) = fake.habit.dies {
+        let Habit { dies, closes, leaves, .. } = fake.habit.clone();
+        if let Some((Moment::Listening, after, exit)) = dies {
             self.deed(worker, after, Deed::Die(exit));
+        }
+        if let Some(after) = closes {
+            self.deed(worker, after, Deed::Close { listener, socket });
+        }
+        if let Some(after) = leaves {
+            self.deed(worker, after, Deed::Leave);
         }
         self.deed(worker, Duration::from_micros(50), Deed::Accept);
         self.tell(worker, Cue::Listening { listener, socket });
+    }
+
+    /// What waits there goes to others: the drive sees to that.
+    fn close_server(&mut self, worker: WorkerId, listener: ListenerId, socket: SocketId) {
+        let fake = self.known(worker);
+        let before = fake.listens.len();
+        fake.listens.retain(|pair| *pair != (listener, socket));
+        if fake.listens.len() == before {
+            return;
+        }
+        if let Some(listener) = self.listeners.get_mut(&listener).filter(|open| !open.shared) {
+            listener.queues.insert(socket, 0);
+        }
+        self.tell(worker, Cue::Closed { listener, socket });
     }
 
     /// The oldest waits since it last took one, at the most.

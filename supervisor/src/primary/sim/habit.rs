@@ -2,7 +2,7 @@
 //!
 //! `port=N`, `crash`, `crash-after=MS`, `clean`, `hang`, `deaf`, `missing`, `no-memory`, `refused`,
 //! `ready=MS`, `extend=MS`, `hung=MS`, `late-looks`, `no-looks`, `blind`, `dies-draining`,
-//! `stuck`, `busy=MS`; `wild` draws some of them for each worker.
+//! `stuck`, `closes=MS`, `leaves=MS`, `busy=MS`; `wild` draws some of them for each worker.
 
 use std::time::Duration;
 
@@ -25,6 +25,9 @@ pub(in super::super) struct Habit {
     pub(in super::super) ready: Option<Duration>,
     pub(in super::super) extend: Option<Duration>,
     pub(in super::super) hung: Option<Duration>,
+    /// So long after it listens it closes that server, or leaves.
+    pub(in super::super) closes: Option<Duration>,
+    pub(in super::super) leaves: Option<Duration>,
     /// It takes no connection.
     pub(in super::super) stuck: bool,
     /// So long it works on a request.
@@ -65,6 +68,8 @@ impl Habit {
             ready: None,
             extend: None,
             hung: None,
+            closes: None,
+            leaves: None,
             stuck: false,
             busy: Duration::ZERO,
         };
@@ -100,6 +105,8 @@ impl Habit {
             "no-looks" => self.looks = Looks::Never,
             "blind" => self.looks = Looks::Blind,
             "dies-draining" => self.dies_draining = true,
+            "closes" => self.closes = Some(span),
+            "leaves" => self.leaves = Some(span),
             "stuck" => self.stuck = true,
             "busy" => self.busy = span,
             unknown => panic!("no such habit: {unknown}"),
@@ -128,6 +135,8 @@ fn wild(dice: &mut Dice) -> String {
         28 => format!("extend={span}"),
         29 => "refused".to_owned(),
         30 | 31 => "stuck".to_owned(),
+        32 | 33 => format!("closes={span}"),
+        34 | 35 => format!("leaves={span}"),
         _ => "serve".to_owned(),
     }
 }

@@ -81,6 +81,13 @@ enum Deed {
     },
     Say(Notification),
     Accept,
+    /// It closes a server and lives on.
+    Close {
+        listener: ListenerId,
+        socket: SocketId,
+    },
+    /// It says that it leaves, and does.
+    Leave,
     Die(Exit),
     /// SIGKILL, which does not wait for SIGCONT.
     Killed,
