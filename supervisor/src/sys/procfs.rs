@@ -37,7 +37,10 @@ impl Sampler {
     pub(crate) fn usage(&mut self, pids: &[u32]) -> HashMap<u32, Usage> {
         let wanted: Vec<_> = pids.iter().map(|pid| sysinfo::Pid::from_u32(*pid)).collect();
         let what = ProcessRefreshKind::nothing().with_memory().with_cpu().without_tasks();
-        self.system.refresh_processes_specifics(ProcessesToUpdate::Some(&wanted), true, what);
+        // Those of earlier questions too: the dead are forgotten only if they are asked for.
+        let mut asked = wanted.clone();
+        asked.extend(self.system.processes().keys().filter(|known| !wanted.contains(*known)));
+        self.system.refresh_processes_specifics(ProcessesToUpdate::Some(&asked), true, what);
         let look = |pid: &sysinfo::Pid| {
             let process = self.system.process(*pid)?;
             let usage = Usage {
@@ -207,5 +210,18 @@ mod tests {
         let usage = sampler.usage(&[me, u32::MAX - 1]);
         assert_eq!(usage.len(), 1);
         assert!(usage[&me].rss_bytes > 100_000);
+    }
+
+    #[test]
+    fn the_dead_are_forgotten() {
+        let mut sampler = Sampler::new().unwrap();
+        for _ in 0..3 {
+            let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+            assert_eq!(sampler.usage(&[child.id()]).len(), 1);
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        sampler.usage(&[std::process::id()]);
+        assert_eq!(sampler.system.processes().len(), 1);
     }
 }

@@ -100,7 +100,7 @@ fn throughput(plan: &setup::Plan, options: &Options) {
                 measured[index].push(result);
             }
         }
-        report(&setups, &measured);
+        report(&setups, &plan.missing(), &measured);
         for (setup, primary) in setups.iter().zip(primaries) {
             if !primary.ticks.is_empty() {
                 println!(
@@ -122,7 +122,7 @@ struct Primary {
     rss: Samples,
 }
 
-fn report(setups: &[Setup], measured: &[Vec<Measured>]) {
+fn report(setups: &[Setup], missing: &[Setup], measured: &[Vec<Measured>]) {
     for (setup, results) in setups.iter().zip(measured) {
         let of = |value: fn(&Measured) -> f64| results.iter().map(value).collect::<Samples>();
         let errors: u64 = results.iter().map(|m| m.errors).sum();
@@ -133,6 +133,9 @@ fn report(setups: &[Setup], measured: &[Vec<Measured>]) {
             of(|m| m.p50_ms),
             of(|m| m.p99_ms),
         );
+    }
+    for missing in missing {
+        println!("  {:<32} cannot be had here", missing.name());
     }
     for (index, setup) in setups.iter().enumerate().skip(1) {
         let pairs = measured[index].iter().zip(&measured[0]);

@@ -88,6 +88,12 @@ impl Plan {
         setups
     }
 
+    /// Those that cannot.
+    pub(crate) fn missing(&self) -> Vec<Setup> {
+        let missing = self.server == Server::Node && self.pm2.is_none();
+        missing.then_some(Setup::Pm2).into_iter().collect()
+    }
+
     /// Those that can replace their workers.
     pub(crate) fn reloadable(&self) -> Vec<Setup> {
         let can = |setup: &Setup| matches!(setup, Setup::Ours | Setup::OursPrimary | Setup::Pm2);
