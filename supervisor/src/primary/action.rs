@@ -5,12 +5,13 @@ use std::sync::Arc;
 use config::spec::AppSpec;
 use ipc::control::{Notice, Reply};
 use ipc::talk::BusRequest;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ids::{ClientId, Generation, ListenerId, Slot, SocketId, Ticket, WorkerId};
 
 /// Something to do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Action {
     /// Open the addresses of `spec.listen` that are not open yet. Answer: `ListenersOpened`.
     OpenListeners { spec: Arc<AppSpec> },
@@ -66,7 +67,7 @@ pub(crate) enum Action {
 }
 
 /// One socket that gets new connections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Target {
     pub(crate) slot: Slot,
     pub(crate) socket: SocketId,

@@ -123,7 +123,7 @@ impl Primary {
     fn seat_lost(&mut self, worker: &Worker, end: End, step: &mut Step<'_>) {
         match self.phase {
             Phase::Running => {}
-            Phase::Opening | Phase::Stopping(_) | Phase::Stopped | Phase::Over => {
+            Phase::Opening | Phase::Stopping(_) | Phase::Stopped | Phase::Over { .. } => {
                 self.slot(worker.slot).seat = Seat::Stopped { reason: words::STOPPED.to_owned() };
                 return;
             }

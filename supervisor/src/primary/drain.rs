@@ -9,6 +9,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::event::Look;
 use super::time::Time;
 use super::words;
@@ -28,7 +30,7 @@ const FROZEN_AT_MOST: Duration = Duration::from_millis(25);
 const JITTER: u64 = 7_000_000;
 
 /// A drain under way. It began with a look.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Drain {
     began: Time,
     /// Longer is not waited.
@@ -42,7 +44,8 @@ pub(super) struct Drain {
 }
 
 /// Whether the worker is frozen to be looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 enum Freeze {
     /// Never: it is steered away from.
     No,
@@ -65,7 +68,7 @@ pub(super) enum Next {
 }
 
 /// Looks in a row that saw nothing in need of the worker.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Calm {
     since: Time,
     looks: u32,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use ipc::control::Request;
+use serde::{Deserialize, Serialize};
 
 use super::ids::{ClientId, ListenerId, SocketId, Ticket, WorkerId};
 
@@ -30,7 +31,7 @@ pub(crate) enum Event {
 }
 
 /// A listener that exists now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OpenedListener {
     pub(crate) id: ListenerId,
     /// As people write it: `127.0.0.1:8000`, `unix:/run/x.sock`.
@@ -125,7 +126,7 @@ impl fmt::Display for Exit {
 }
 
 /// What a draining worker holds, as the kernel sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Look {
     /// Connections in the accept queues of the sockets it was lent.
     pub(crate) queued: u32,

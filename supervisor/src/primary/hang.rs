@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::event::Gauge;
 use super::time::Time;
 
@@ -15,7 +17,7 @@ const GAUGES: u32 = 8;
 const LEAST: Duration = Duration::from_millis(20);
 
 /// A ready worker is watched.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Watch {
     timeout: Duration,
     /// When it is gauged next. `None`: a gauge is under way.

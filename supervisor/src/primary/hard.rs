@@ -2,6 +2,7 @@
 //! the listeners stay.
 
 use ipc::control::{FailureKind, Reply};
+use serde::{Deserialize, Serialize};
 
 use super::action::Action;
 use super::ids::{ClientId, Slot};
@@ -12,14 +13,15 @@ use super::worker::Plan;
 use super::{Job, Primary, Step, words};
 
 /// A hard restart under way.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct HardRestart {
     pub(super) clients: Vec<ClientId>,
-    to: Plan,
+    pub(super) to: Plan,
     pub(super) stage: Stage,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Stage {
     /// `Action::OpenListeners` is under way; nothing is stopped before it succeeds.
     Opening,

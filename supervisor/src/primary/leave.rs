@@ -83,7 +83,8 @@ impl Worker {
                 let idle = if let State::Draining(drain) = &self.state { drain.idle() } else { 0 };
                 let message = words::stopping(signal, idle);
                 step.publish(words::about(self, NoticeKind::WorkerStopping, message));
-                self.state = State::Killing { deadline: Some(latest), cause: Cause::Told };
+                self.state =
+                    State::Killing { since: step.now, deadline: Some(latest), cause: Cause::Told };
             }
             State::Killing { deadline, .. } => *deadline = deadline.map(|at| at.min(latest)),
         }
@@ -95,7 +96,7 @@ impl Worker {
             State::Spawning { doomed } => *doomed = true,
             State::Starting { .. } | State::Ready | State::Draining(_) => {
                 step.act(Action::Kill { worker: self.id });
-                self.state = State::Killing { deadline: None, cause: why };
+                self.state = State::Killing { since: step.now, deadline: None, cause: why };
             }
             State::Killing { deadline, .. } => {
                 if deadline.take().is_some() {

@@ -13,6 +13,7 @@
 //! its owner must act on.
 
 use ipc::control::NoticeKind;
+use serde::{Deserialize, Serialize};
 
 use super::Step;
 use super::action::Action;
@@ -26,7 +27,8 @@ use super::words;
 use super::worker::{Cause, End, EndKind, Worker};
 
 /// Where a worker is in its life.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum State {
     /// It is not known yet whether its program runs. `doomed`: it is to be killed when it does.
     Spawning {
@@ -42,6 +44,8 @@ pub(super) enum State {
     Draining(Drain),
     /// It was told to stop and is killed at `deadline`. `None`: it has been.
     Killing {
+        /// When it was told.
+        since: Time,
         deadline: Option<Time>,
         cause: Cause,
     },
@@ -88,7 +92,7 @@ impl Worker {
         match cue {
             Cue::Spawned if doomed => {
                 step.act(Action::Kill { worker: self.id });
-                self.state = State::Killing { deadline: None, cause: Cause::Told };
+                self.state = State::Killing { since: step.now, deadline: None, cause: Cause::Told };
                 Change::Nothing
             }
             Cue::Spawned => {
@@ -326,7 +330,7 @@ impl Worker {
     }
 
     fn ended(&mut self, exit: Exit, last_lines: Vec<String>, queued: u32) -> End {
-        let told = State::Killing { deadline: None, cause: Cause::Told };
+        let told = State::Killing { since: self.started, deadline: None, cause: Cause::Told };
         match std::mem::replace(&mut self.state, told) {
             State::Killing { cause: Cause::Failed(reason), .. } => {
                 let (kind, exit) = (EndKind::Failed(reason), Some(exit));

@@ -36,10 +36,13 @@ use stop::Stopping;
 use time::Time;
 use worker::{Plan, Worker};
 
+use serde::{Deserialize, Serialize};
+
 pub(crate) mod action;
 mod deaths;
 mod drain;
 pub(crate) mod event;
+pub(crate) mod frozen;
 mod hang;
 mod hard;
 pub(crate) mod ids;
@@ -71,12 +74,14 @@ mod sim;
 const ROUNDS: usize = 8;
 
 /// Everything that is known and decided about one app.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Primary {
     /// What serves, or shall serve.
     serving: Plan,
     /// The highest generation there ever was.
     newest: Generation,
+    /// The highest [`Plan::edition`] there ever was.
+    editions: u32,
     phase: Phase,
     /// What is being done to the slots as a whole; one thing at a time.
     job: Option<Job>,
@@ -94,6 +99,8 @@ pub(crate) struct Primary {
     /// When the listeners that nobody serves then are closed.
     sweep_at: Option<Time>,
     born: Option<Time>,
+    /// When the last step was taken.
+    stepped: Option<Time>,
     /// Restarts of all slots, those that are no more included.
     restarts: u64,
     last_reload: Option<String>,
@@ -105,7 +112,8 @@ pub(crate) struct Primary {
 }
 
 /// What the app as a whole is at.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 enum Phase {
     /// `Action::OpenListeners` is under way; the workers come after.
     Opening,
@@ -113,11 +121,14 @@ enum Phase {
     Stopping(Stopping),
     Stopped,
     /// `Action::Exit` was given; nothing matters any more.
-    Over,
+    Over {
+        code: u8,
+    },
 }
 
 /// Something that is done to the slots as a whole.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 enum Job {
     Rollout(Rollout),
     Scale(Scaling),
@@ -136,8 +147,9 @@ impl Primary {
     pub(crate) fn new(spec: Arc<AppSpec>, seed: u64) -> Self {
         let first = Generation(1);
         Self {
-            serving: Plan { generation: first, spec },
+            serving: Plan { generation: first, edition: 1, spec },
             newest: first,
+            editions: 1,
             phase: Phase::Stopped,
             job: None,
             queue: VecDeque::new(),
@@ -151,6 +163,7 @@ impl Primary {
             starting: false,
             sweep_at: None,
             born: None,
+            stepped: None,
             restarts: 0,
             last_reload: None,
             announced: None,
@@ -165,9 +178,10 @@ impl Primary {
 
     /// Takes one event in and says what is to be done.
     pub(crate) fn step(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
-        if matches!(self.phase, Phase::Over) {
+        if matches!(self.phase, Phase::Over { .. }) {
             return;
         }
+        self.stepped = Some(now);
         let step = &mut Step { now, out };
         match event {
             Event::Begin => {
@@ -197,7 +211,7 @@ impl Primary {
         });
         let stop = match &self.phase {
             Phase::Stopping(stopping) => stopping.linger(),
-            Phase::Over => return None,
+            Phase::Over { .. } => return None,
             Phase::Opening | Phase::Running | Phase::Stopped => None,
         };
         workers.chain(slots).chain(waiters).chain(job).chain(stop).chain(self.sweep_at).min()
@@ -267,7 +281,7 @@ impl Primary {
     /// Brings the phase or the job one step further. Whether there may be another.
     fn advance(&mut self, step: &mut Step<'_>) -> bool {
         match (&self.phase, &self.job) {
-            (Phase::Opening | Phase::Over, _) => false,
+            (Phase::Opening | Phase::Over { .. }, _) => false,
             (Phase::Stopping(_), _) => self.advance_stop(step),
             (Phase::Stopped, _) | (Phase::Running, None) => self.begin_next(step),
             (Phase::Running, Some(Job::Rollout(_))) => self.advance_rollout(step),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use config::spec::AppSpec;
 use ipc::control::FailureKind;
+use serde::{Deserialize, Serialize};
 
 use super::ids::{ClientId, Generation};
 use super::worker::Plan;
@@ -13,19 +14,20 @@ use super::{Job, Phase, Primary, Step, words};
 const LIMIT: usize = 64;
 
 /// Something to begin when nothing else is under way.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Pending {
     pub(super) wish: Wish,
     /// Who is to be answered; those who lost patience are not among them any more.
     pub(super) clients: Vec<ClientId>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Wish {
     /// Replace all workers; `hard`: stop them first. `None`: by the spec that serves then.
     Replace {
         hard: bool,
-        spec: Option<Arc<AppSpec>>,
+        spec: Option<Box<AppSpec>>,
     },
     Scale {
         to: Count,
@@ -34,7 +36,8 @@ pub(super) enum Wish {
 }
 
 /// How many workers.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Count {
     Exactly(u16),
     OneMore,
@@ -94,13 +97,16 @@ impl Primary {
     fn begin_replace(
         &mut self,
         hard: bool,
-        spec: Option<Arc<AppSpec>>,
+        spec: Option<Box<AppSpec>>,
         clients: Vec<ClientId>,
         step: &mut Step<'_>,
     ) {
         self.newest = Generation(self.newest.0 + 1);
-        let spec = spec.unwrap_or_else(|| self.serving.spec.clone());
-        let plan = Plan { generation: self.newest, spec };
+        let serves = self.serving.clone();
+        let plan = match spec {
+            Some(spec) => self.edited(Plan { generation: self.newest, ..serves }, Arc::from(spec)),
+            None => Plan { generation: self.newest, ..serves },
+        };
         if !self.is_alive() {
             self.founding = false;
             self.start(plan, step);
@@ -114,11 +120,17 @@ impl Primary {
         }
     }
 
+    /// The plan with a spec that no other plan has.
+    pub(super) fn edited(&mut self, plan: Plan, spec: Arc<AppSpec>) -> Plan {
+        self.editions += 1;
+        Plan { edition: self.editions, spec, ..plan }
+    }
+
     /// Whether any slot is served, or will be without anybody's asking.
     pub(super) fn is_alive(&self) -> bool {
         match self.phase {
             Phase::Opening | Phase::Running => self.wanted().any(|(_, state)| state.has_hope()),
-            Phase::Stopping(_) | Phase::Stopped | Phase::Over => false,
+            Phase::Stopping(_) | Phase::Stopped | Phase::Over { .. } => false,
         }
     }
 

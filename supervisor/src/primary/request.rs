@@ -1,7 +1,5 @@
 //! What a control connection or a signal may ask, and what is refused at once.
 
-use std::sync::Arc;
-
 use ipc::control::{FailureKind, Reply, Request};
 
 use super::action::Action;
@@ -36,12 +34,10 @@ impl Primary {
             }
             Request::Restart { hard, spec } => {
                 step.act(Action::Subscribe { client });
-                let spec = spec.map(Arc::from);
                 self.enqueue(Wish::Replace { hard, spec }, Some(client), step);
             }
             Request::Reload { spec } => {
                 step.act(Action::Subscribe { client });
-                let spec = spec.map(Arc::from);
                 self.enqueue(Wish::Replace { hard: false, spec }, Some(client), step);
             }
             Request::Scale { wanted: 0, .. } => {

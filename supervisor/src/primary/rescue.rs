@@ -36,7 +36,7 @@ impl Primary {
     fn may_rescue(&self) -> bool {
         match self.phase {
             Phase::Running => !matches!(self.job, Some(Job::Hard(_))),
-            Phase::Opening | Phase::Stopping(_) | Phase::Stopped | Phase::Over => false,
+            Phase::Opening | Phase::Stopping(_) | Phase::Stopped | Phase::Over { .. } => false,
         }
     }
 

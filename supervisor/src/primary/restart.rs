@@ -6,12 +6,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use config::spec::RestartPolicy;
+use serde::{Deserialize, Serialize};
 
 use super::time::Time;
 use super::words;
 
 /// The failures of one slot.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct History {
     /// Whether a worker of this slot has been ready since the slot was last begun anew.
     ever_ready: bool,
@@ -82,7 +83,7 @@ pub(super) fn backoff(policy: &RestartPolicy, delays: u32) -> Duration {
 }
 
 /// Splitmix64: small, seeded, good enough to keep slots from restarting in step.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Dice(u64);
 
 impl Dice {

@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 
 use ipc::control::{FailureKind, NoticeKind, Reply};
+use serde::{Deserialize, Serialize};
 
 use super::action::Action;
 use super::ids::{ClientId, ListenerId, Slot, WorkerId};
@@ -20,7 +21,7 @@ use super::worker::{End, Plan, Worker};
 use super::{Job, Primary, Step, words};
 
 /// A reload under way.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Rollout {
     pub(super) clients: Vec<ClientId>,
     pub(super) to: Plan,
@@ -32,7 +33,8 @@ pub(super) struct Rollout {
     pub(super) course: Course,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Course {
     /// `Action::OpenListeners` is under way.
     Opening,
@@ -47,7 +49,7 @@ pub(super) enum Course {
 }
 
 /// Why a reload failed.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Failure {
     pub(super) slot: Slot,
     pub(super) reason: String,

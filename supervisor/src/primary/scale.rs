@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use config::spec::{AppSpec, Instances};
 use ipc::control::{FailureKind, NoticeKind, Reply};
+use serde::{Deserialize, Serialize};
 
 use super::ids::{ClientId, Slot};
 use super::start::Outlook;
@@ -12,7 +13,7 @@ use super::worker::Plan;
 use super::{Job, Primary, Step, words};
 
 /// A change of the number of workers under way.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Scaling {
     pub(super) clients: Vec<ClientId>,
     /// The number before.
@@ -20,7 +21,8 @@ pub(super) struct Scaling {
     direction: Direction,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 enum Direction {
     /// The new ones are waited for until then.
     Up {
@@ -73,7 +75,7 @@ impl Primary {
             instances: Instances::Count(wanted),
             ..AppSpec::clone(&self.serving.spec)
         });
-        self.serving = Plan { spec, ..self.serving };
+        self.serving = self.edited(self.serving.clone(), spec);
         for state in self.slots.values_mut() {
             state.plan = self.serving.clone();
         }

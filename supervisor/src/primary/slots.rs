@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::action::Action;
 use super::ids::{ListenerId, Slot, SocketId, WorkerId};
 use super::life::State;
@@ -12,7 +14,7 @@ use super::worker::{Plan, Worker};
 use super::{Job, Phase, Primary, Step};
 
 /// One slot.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SlotState {
     /// What its next worker runs.
     pub(super) plan: Plan,
@@ -35,7 +37,8 @@ pub(super) struct SlotState {
 }
 
 /// Whether a slot's clients are served, where each client has its slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Presence {
     Here,
     /// Nobody is ready; they wait until then.
@@ -47,7 +50,8 @@ pub(super) enum Presence {
 }
 
 /// Who serves a slot.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Seat {
     /// Nobody; a worker is to be started at once.
     Empty,
@@ -69,7 +73,8 @@ pub(super) enum Seat {
 }
 
 /// The worker that serves what waits in sockets nobody of the slot will ask for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Rescue {
     None,
     Due { at: Time, tries: u32 },
@@ -123,6 +128,22 @@ impl SlotState {
         } else {
             Role::Retiring
         }
+    }
+
+    /// Every worker that it names.
+    pub(super) fn members(&self) -> impl Iterator<Item = WorkerId> {
+        let seated = match self.seat {
+            Seat::Held(worker) => Some(worker),
+            Seat::Empty | Seat::Waiting { .. } | Seat::Errored { .. } | Seat::Stopped { .. } => {
+                None
+            }
+        };
+        let rescue = match self.rescue {
+            Rescue::Live { worker, .. } => Some(worker),
+            Rescue::None | Rescue::Due { .. } => None,
+        };
+        let retiring = self.retiring.iter().copied();
+        seated.into_iter().chain(self.successor).chain(rescue).chain(retiring)
     }
 
     /// Somebody serves it, or will without anybody's asking.
@@ -304,7 +325,7 @@ impl Primary {
             refused: None,
         };
         self.workers.insert(id, worker);
-        let Plan { generation, spec } = plan;
+        let Plan { generation, spec, .. } = plan;
         let workers = spec.wanted;
         step.act(Action::Spawn { worker: id, slot, generation, spec, workers, lend });
         id

@@ -8,18 +8,20 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::action::Target;
 use super::event::OpenedListener;
 use super::ids::{Generation, ListenerId, Slot, SocketId, WorkerId};
 use super::worker::Plan;
 
 /// Every open listener.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Sockets {
     listeners: BTreeMap<ListenerId, Listener>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Listener {
     pub(super) opened: OpenedListener,
     /// The generation that it was first opened for.
@@ -30,7 +32,7 @@ pub(super) struct Listener {
     pub(super) steered: Vec<Target>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Socket {
     pub(super) hold: Hold,
     /// Somebody has listened on it, so connections can wait in it.
@@ -40,7 +42,8 @@ pub(super) struct Socket {
 }
 
 /// Who has a socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Hold {
     Free,
     /// Lent. `listening`: its holder listens on it.

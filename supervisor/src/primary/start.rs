@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ipc::control::{FailureKind, NoticeKind, Reply};
+use serde::{Deserialize, Serialize};
 
 use super::action::Action;
 use super::event::OpenedListener;
@@ -17,7 +18,7 @@ use super::{Job, Phase, Primary, Step, words};
 const SOON: Duration = Duration::from_secs(1);
 
 /// A client that waits for the app to be up.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Waiter {
     pub(super) client: ClientId,
     /// Longer is not waited.
@@ -89,7 +90,8 @@ impl Primary {
             (Phase::Stopping(stopping), _) => stopping.opening = false,
             (Phase::Running, Some(Job::Rollout(_))) => self.rollout_opened(result, step),
             (Phase::Running, Some(Job::Hard(_))) => self.hard_opened(result, step),
-            (Phase::Running, Some(Job::Scale(_)) | None) | (Phase::Stopped | Phase::Over, _) => {}
+            (Phase::Running, Some(Job::Scale(_)) | None)
+            | (Phase::Stopped | Phase::Over { .. }, _) => {}
         }
     }
 
@@ -149,7 +151,7 @@ impl Primary {
 
     fn verdict(&self) -> Option<Reply> {
         match &self.phase {
-            Phase::Opening | Phase::Over => None,
+            Phase::Opening | Phase::Over { .. } => None,
             Phase::Running => match self.outlook(Slot(0)) {
                 Outlook::Ready => {
                     Some(Reply::Done { message: words::up(&self.serving, &self.sockets) })

@@ -123,7 +123,9 @@ impl Primary {
     /// The app's status, and why it is so.
     fn standing(&self) -> (Status, Option<String>) {
         match (&self.phase, &self.job) {
-            (Phase::Stopped | Phase::Over, _) => (Status::Stopped, Some(words::STOPPED.to_owned())),
+            (Phase::Stopped | Phase::Over { .. }, _) => {
+                (Status::Stopped, Some(words::STOPPED.to_owned()))
+            }
             (Phase::Stopping(stopping), _) => {
                 (Status::Stopping, stopping.reason().map(str::to_owned))
             }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use ipc::control::{FailureKind, NoticeKind, Reply};
+use serde::{Deserialize, Serialize};
 
 use super::action::Action;
 use super::hard::Stage;
@@ -20,18 +21,20 @@ const FAST: Duration = Duration::from_secs(2);
 const LINGER: Duration = Duration::from_secs(2);
 
 /// A stop under way.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Stopping {
     clients: Vec<ClientId>,
     /// The primary ends afterwards, with this code.
     exit: Option<u8>,
     /// `Action::OpenListeners` is under way.
     pub(super) opening: bool,
+    /// The listeners that there were let nobody in any more.
+    pub(super) gated: bool,
     /// The first start failed.
     failed: Option<FailedStart>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct FailedStart {
     reason: String,
     last_lines: Vec<String>,
@@ -85,7 +88,8 @@ impl Primary {
                 self.gate(step);
             }
             let clients = client.into_iter().collect();
-            self.phase = Phase::Stopping(Stopping { clients, exit, opening, failed: None });
+            self.phase =
+                Phase::Stopping(Stopping { clients, exit, opening, gated: !fast, failed: None });
         }
         for worker in self.workers.values_mut() {
             let times = worker.plan.spec.times;
@@ -127,7 +131,8 @@ impl Primary {
         let told = !self.waiters.is_empty();
         let until = (!told).then(|| step.now + LINGER);
         let failed = Some(FailedStart { reason, last_lines, until });
-        let stopping = Stopping { clients: Vec::new(), exit: Some(1), opening, failed };
+        let stopping =
+            Stopping { clients: Vec::new(), exit: Some(1), opening, gated: false, failed };
         let refusal = stopping.refusal(&self.serving);
         for waiter in std::mem::take(&mut self.waiters) {
             step.answer(waiter.client, refusal.clone());
@@ -198,7 +203,7 @@ impl Primary {
         let message = words::stopped(&self.serving, deleted);
         step.answer_all(&stopping.clients, &Reply::Done { message });
         if let Some(code) = stopping.exit {
-            self.phase = Phase::Over;
+            self.phase = Phase::Over { code };
             step.act(Action::Exit { code });
         }
         true

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use config::spec::{AppSpec, ReadyRule};
 use ipc::control::NoticeKind;
+use serde::{Deserialize, Serialize};
 
 use super::Step;
 use super::event::{Exit, Notification};
+use super::frozen;
 use super::hang::Watch;
 use super::ids::{Generation, ListenerId, Slot, SocketId, WorkerId};
 use super::life::{Change, State};
@@ -16,9 +18,12 @@ use super::time::Time;
 use super::words;
 
 /// What a worker runs: a spec, and which generation that is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Plan {
     pub(super) generation: Generation,
+    /// Plans of the same number have the same spec; in the frozen state it stands for the spec.
+    pub(super) edition: u32,
+    #[serde(skip, default = "frozen::no_spec")]
     pub(super) spec: Arc<AppSpec>,
 }
 
@@ -37,7 +42,7 @@ impl Plan {
 }
 
 /// One live worker.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Worker {
     pub(super) id: WorkerId,
     pub(super) slot: Slot,
@@ -74,7 +79,8 @@ pub(super) struct Worker {
 }
 
 /// Why a worker is made to go.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(super) enum Cause {
     /// It is not wanted any more.
     Told,

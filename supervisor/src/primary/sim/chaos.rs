@@ -150,26 +150,48 @@ fn from_env(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
-#[test]
-fn random_lives_keep_the_laws() {
-    let seeds = match from_env("SIM_SEED") {
+fn seeds() -> std::ops::RangeInclusive<u64> {
+    match from_env("SIM_SEED") {
         Some(seed) => seed..=seed,
         None => 1..=u64::MAX,
-    };
-    let limit = from_env("SIM_STEPS").unwrap_or(STEPS);
+    }
+}
+
+fn limit() -> u64 {
+    from_env("SIM_STEPS").unwrap_or(STEPS)
+}
+
+#[test]
+fn random_lives_keep_the_laws() {
     let mut steps = 0;
-    for seed in seeds {
+    for seed in seeds() {
         let spec = random_spec(&mut Dice::new(seed));
         let mut sim = Sim::new(spec, seed);
         sim.begin();
         sim.live(LIFE);
         sim.end();
         steps += sim.steps;
-        if steps >= limit {
+        if steps >= limit() {
             break;
         }
     }
     eprintln!("{steps} random steps");
+}
+
+#[test]
+fn a_thawed_core_goes_on_as_the_one_that_was_frozen() {
+    let mut steps = 0;
+    for seed in seeds() {
+        let spec = random_spec(&mut Dice::new(seed));
+        let mut sim = Sim::new(spec, seed).doubled();
+        sim.begin();
+        sim.live(LIFE);
+        sim.end();
+        steps += sim.steps;
+        if steps >= limit() / 10 {
+            break;
+        }
+    }
 }
 
 #[test]

@@ -17,12 +17,14 @@ use super::restart::Dice;
 use super::time::Time;
 use habit::{Habit, Looks, Moment, Spawns};
 use laws::Ledger;
+use twins::Twin;
 
 mod chaos;
 mod drive;
 mod fakes;
 mod habit;
 mod laws;
+mod twins;
 
 /// When each world begins.
 const BORN: Time = Time(1_000_000_000);
@@ -51,6 +53,7 @@ pub(super) struct Sim {
     /// Addresses that cannot be opened.
     pub(super) taken: Vec<String>,
     ledger: Ledger,
+    twin: Option<Twin>,
     past: VecDeque<(Time, Past)>,
 }
 
@@ -166,6 +169,7 @@ impl Sim {
             cut: 0,
             taken: Vec::new(),
             ledger: Ledger::default(),
+            twin: None,
             past: VecDeque::new(),
         }
     }
@@ -301,8 +305,9 @@ impl Sim {
     pub(super) fn feed(&mut self, event: Event) {
         self.remember(Past::Event(event.clone()));
         let mut actions = Vec::new();
-        self.primary.step(self.now, event, &mut actions);
+        self.primary.step(self.now, event.clone(), &mut actions);
         self.primary.step(self.now, Event::Turn, &mut actions);
+        self.step_twin(&event, &actions);
         self.steps += 2;
         for action in actions {
             self.remember(Past::Action(action.clone()));

@@ -1,0 +1,140 @@
+//! The core as text, and back: what a later primary, perhaps of another build, goes on from.
+//!
+//! JSON of the core's own types. A field that is not known is passed over and one that is added
+//! later needs a default, so that a neighbouring version can read it either way. Whoever changes
+//! the meaning of what is there raises [`FORMAT`], and refuses no older one.
+//!
+//! Specs are large and shared by many workers: each is written once, in a table, and plans name it
+//! by its edition.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use config::spec::AppSpec;
+use serde::{Deserialize, Serialize};
+
+use super::ids::WorkerId;
+use super::worker::Plan;
+use super::{Job, Primary};
+
+/// What this build writes.
+const FORMAT: u32 = 1;
+
+/// Why a frozen state cannot be gone on from.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ThawError {
+    /// Not JSON, or not of this form.
+    #[error("the frozen state cannot be read: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// A newer build wrote it.
+    #[error(
+        "the frozen state has format {0}, and this version reads formats up to {FORMAT}; use the \
+         version that wrote it, or a newer one"
+    )]
+    Newer(u32),
+    /// It speaks of something that it does not hold.
+    #[error("the frozen state contradicts itself: {0}")]
+    Broken(String),
+}
+
+/// All that is written.
+#[derive(Serialize, Deserialize)]
+struct Frozen<Spec, Core> {
+    format: u32,
+    /// By edition.
+    specs: BTreeMap<u32, Spec>,
+    core: Core,
+}
+
+/// What every version can read of every other's.
+#[derive(Deserialize)]
+struct Head {
+    format: u32,
+}
+
+/// In place of the spec of a plan that was just read.
+pub(super) fn no_spec() -> Arc<AppSpec> {
+    Arc::new(AppSpec::new("", Vec::new(), PathBuf::new()))
+}
+
+impl Primary {
+    /// Everything the core knows, as text. [`Primary::thaw`] makes a core of it that does what
+    /// this one would.
+    pub(crate) fn freeze(&self) -> serde_json::Result<String> {
+        let specs: BTreeMap<u32, &AppSpec> =
+            self.plans().map(|plan| (plan.edition, plan.spec.as_ref())).collect();
+        serde_json::to_string(&Frozen { format: FORMAT, specs, core: self })
+    }
+
+    /// The core that was frozen. If its process has died, [`Primary::resume`] comes next.
+    pub(crate) fn thaw(text: &str) -> Result<Self, ThawError> {
+        let Head { format } = serde_json::from_str(text)?;
+        if format > FORMAT {
+            return Err(ThawError::Newer(format));
+        }
+        let Frozen { specs, mut core, .. }: Frozen<AppSpec, Self> = serde_json::from_str(text)?;
+        let specs: BTreeMap<u32, Arc<AppSpec>> =
+            specs.into_iter().map(|(edition, spec)| (edition, Arc::new(spec))).collect();
+        for plan in core.plans_mut() {
+            let Some(spec) = specs.get(&plan.edition) else {
+                return Err(ThawError::Broken(format!("no spec of edition {}", plan.edition)));
+            };
+            plan.spec = spec.clone();
+        }
+        core.check()?;
+        Ok(core)
+    }
+
+    fn plans(&self) -> impl Iterator<Item = &Plan> {
+        let slots = self.slots.values().map(|state| &state.plan);
+        let workers = self.workers.values().map(|worker| &worker.plan);
+        let job = self.job.as_ref().and_then(Job::plan);
+        std::iter::once(&self.serving).chain(slots).chain(workers).chain(job)
+    }
+
+    fn plans_mut(&mut self) -> impl Iterator<Item = &mut Plan> {
+        let slots = self.slots.values_mut().map(|state| &mut state.plan);
+        let workers = self.workers.values_mut().map(|worker| &mut worker.plan);
+        let job = self.job.as_mut().and_then(Job::plan_mut);
+        std::iter::once(&mut self.serving).chain(slots).chain(workers).chain(job)
+    }
+
+    /// What the rest of the core takes for granted.
+    fn check(&self) -> Result<(), ThawError> {
+        let broken = |text| Err(ThawError::Broken(text));
+        for (id, worker) in &self.workers {
+            if worker.id != *id || *id >= WorkerId(self.next_worker) {
+                return broken(format!("worker {id} has a wrong number"));
+            }
+            if !self.slots.contains_key(&worker.slot) {
+                return broken(format!("worker {id} is of slot {}, which is missing", worker.slot));
+            }
+        }
+        for (slot, state) in &self.slots {
+            if let Some(missing) = state.members().find(|id| !self.workers.contains_key(id)) {
+                return broken(format!("slot {slot} names worker {missing}, which is missing"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Job {
+    /// What it brings in.
+    fn plan(&self) -> Option<&Plan> {
+        match self {
+            Self::Rollout(rollout) => Some(&rollout.to),
+            Self::Hard(hard) => Some(&hard.to),
+            Self::Scale(_) => None,
+        }
+    }
+
+    fn plan_mut(&mut self) -> Option<&mut Plan> {
+        match self {
+            Self::Rollout(rollout) => Some(&mut rollout.to),
+            Self::Hard(hard) => Some(&mut hard.to),
+            Self::Scale(_) => None,
+        }
+    }
+}
