@@ -121,6 +121,20 @@ impl Drain {
         }
     }
 
+    /// Nobody has looked for a while, and what is under way will not be answered any more. It is
+    /// not frozen, or goes on at once. At least so long it has yet.
+    pub(super) fn resume(&mut self, now: Time, least: Duration) {
+        self.until = self.until.max(now + least);
+        self.calm = None;
+        match self.freeze {
+            Freeze::No => self.next_look = Some(now),
+            Freeze::Thawed | Freeze::Frozen { .. } => {
+                self.freeze = Freeze::Thawed;
+                self.next_look = Some(next_freeze(now));
+            }
+        }
+    }
+
     fn is_drained(&mut self, look: Look, now: Time) -> bool {
         let in_need = look.queued + look.handshaking + if look.visible { look.busy } else { 0 };
         if in_need > 0 {

@@ -41,6 +41,12 @@ impl Watch {
         self.next = Some(now + (self.timeout / GAUGES).max(LEAST));
     }
 
+    /// Nobody has looked for a while, and what is under way will not be answered any more.
+    pub(super) fn resume(&mut self, now: Time) {
+        self.still_since = None;
+        self.gauge_after(now);
+    }
+
     pub(super) fn deadline(&self) -> Option<Time> {
         self.next
     }

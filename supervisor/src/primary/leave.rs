@@ -13,7 +13,7 @@ use super::words;
 use super::worker::{Cause, Worker};
 
 /// Signal numbers that mean the same to every program.
-const SIGCONT: i32 = 18;
+pub(super) const SIGCONT: i32 = 18;
 const SIGSTOP: i32 = 19;
 
 impl Worker {

@@ -10,6 +10,7 @@
 //! - `sockets`, `steering`: which socket is whose, and who gets connections;
 //! - `request`, `queue`: who may ask for what, and what must wait;
 //! - `start`, `rollout`, `rollback`, `scale`, `hard`, `stop`: the jobs;
+//! - `frozen`, `resume`: how it outlives its process;
 //! - `status`, `words`: what people are told.
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
@@ -52,6 +53,7 @@ mod queue;
 mod request;
 mod rescue;
 mod restart;
+pub(crate) mod resume;
 mod rollback;
 mod rollout;
 mod scale;
@@ -99,7 +101,7 @@ pub(crate) struct Primary {
     /// When the listeners that nobody serves then are closed.
     sweep_at: Option<Time>,
     born: Option<Time>,
-    /// When the last step was taken.
+    /// When the last step was taken. All steps of one turn have one time.
     stepped: Option<Time>,
     /// Restarts of all slots, those that are no more included.
     restarts: u64,
@@ -181,7 +183,7 @@ impl Primary {
         if matches!(self.phase, Phase::Over { .. }) {
             return;
         }
-        self.stepped = Some(now);
+        self.begin_step(now);
         let step = &mut Step { now, out };
         match event {
             Event::Begin => {
@@ -197,6 +199,12 @@ impl Primary {
             Event::Worker { worker, cue } => self.cue(worker, cue, step),
         }
         self.settle(step);
+    }
+
+    fn begin_step(&mut self, now: Time) {
+        if self.stepped.replace(now) != Some(now) {
+            self.sockets.begin_turn();
+        }
     }
 
     /// When [`Event::Turn`] is due, if nothing else happens before.

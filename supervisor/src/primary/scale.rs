@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use super::ids::{ClientId, Slot};
 use super::start::Outlook;
 use super::time::Time;
-use super::worker::Plan;
 use super::{Job, Primary, Step, words};
 
 /// A change of the number of workers under way.

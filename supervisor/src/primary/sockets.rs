@@ -6,7 +6,7 @@
 //!
 //! A shared listener has one socket for all; who has it is not counted here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,8 @@ use super::worker::Plan;
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Sockets {
     listeners: BTreeMap<ListenerId, Listener>,
+    /// Those that were closed in this turn.
+    closed: BTreeSet<ListenerId>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -82,7 +84,35 @@ impl Sockets {
 
     /// Forgets a listener. Whether it was there.
     pub(super) fn close(&mut self, listener: ListenerId) -> bool {
-        self.listeners.remove(&listener).is_some()
+        let known = self.listeners.remove(&listener).is_some();
+        if known {
+            self.closed.insert(listener);
+        }
+        known
+    }
+
+    /// A turn later than the last begins.
+    pub(super) fn begin_turn(&mut self) {
+        self.closed.clear();
+    }
+
+    pub(super) fn has_just_closed(&self, listener: ListenerId) -> bool {
+        self.closed.contains(&listener)
+    }
+
+    pub(super) fn knows(&self, listener: ListenerId) -> bool {
+        self.listeners.contains_key(&listener)
+    }
+
+    /// Which socket of a listener a worker was lent.
+    pub(super) fn lent(&self, listener: ListenerId, to: WorkerId) -> Option<SocketId> {
+        let listener = self.listeners.get(&listener)?;
+        if listener.opened.shared {
+            return Some(SocketId(0));
+        }
+        let is_its =
+            |socket: &Socket| matches!(socket.hold, Hold::Lent { worker, .. } if worker == to);
+        listener.sockets.iter().position(is_its).map(socket_id)
     }
 
     /// Chooses a socket and lends it. `None`: there is no such listener (any more).

@@ -23,7 +23,7 @@ const LINGER: Duration = Duration::from_secs(2);
 /// A stop under way.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Stopping {
-    clients: Vec<ClientId>,
+    pub(super) clients: Vec<ClientId>,
     /// The primary ends afterwards, with this code.
     exit: Option<u8>,
     /// `Action::OpenListeners` is under way.

@@ -124,7 +124,7 @@ pub(super) fn why(worker: &Worker, end: &End) -> String {
     let exit = end.exit.map(|exit| exit.to_string());
     match (&end.kind, exit) {
         (EndKind::Failed(reason) | EndKind::NotStarted { reason, .. }, _) => reason.clone(),
-        (EndKind::Died | EndKind::Told, None) => "it was not started".to_owned(),
+        (EndKind::Died | EndKind::Told, None) => worker.unseen().to_owned(),
         (EndKind::Told, Some(exit)) => exit,
         (EndKind::Died, Some(exit)) => match &worker.refused {
             Some(refused) if worker.ready_since.is_none() => format!("{exit}; {refused}"),

@@ -1,0 +1,246 @@
+//! Coming back: the process died at an unknown moment, and the core was thawed from what was last
+//! written.
+//!
+//! It is written before its actions are carried out, so the core is ahead of the world by the
+//! actions of one turn at most: what was ordered may have been done or not. And what happened
+//! since is not known to it. Here everything is ordered again that may be missing and does no harm
+//! twice; what has an answer is asked again; what is gone is given up. What the drive can find out
+//! by itself it tells afterwards, as events.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use config::spec::ListenSpec;
+
+use super::action::Action;
+use super::event::OpenedListener;
+use super::hard::Stage;
+use super::ids::WorkerId;
+use super::leave::SIGCONT;
+use super::life::State;
+use super::rollout::Course;
+use super::time::Time;
+use super::worker::{Cause, End, EndKind, Worker};
+use super::{Job, Phase, Primary, Step};
+
+/// So long who starts or drains has at the least: nobody answered it, nobody looked at it.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What the drive finds when it comes back.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    /// Every listener that is open.
+    pub(crate) listeners: Vec<OpenedListener>,
+    /// Every worker that it has something of: those that live, and those of whose end it will tell
+    /// next. The others are gone, nobody knows how.
+    pub(crate) workers: BTreeSet<WorkerId>,
+    /// The actions of the last turn were all carried out. False: some may not have been.
+    pub(crate) carried_out: bool,
+}
+
+impl Primary {
+    /// To be called once after [`Primary::thaw`], before any event. In the same turn (at the same
+    /// `now`, before its actions are carried out) come the events that the drive finds out: the
+    /// workers that ended, those whose programs run, where they listen and no longer listen, the
+    /// `bind`s that wait for an answer; then `Event::Turn`.
+    pub(crate) fn resume(&mut self, now: Time, facts: Facts, out: &mut Vec<Action>) {
+        let step = &mut Step { now, out };
+        if let Phase::Over { code } = self.phase {
+            facts.workers.iter().for_each(|worker| step.act(Action::Release { worker: *worker }));
+            for OpenedListener { id, .. } in facts.listeners {
+                step.act(Action::CloseListener { listener: id });
+            }
+            step.act(Action::Exit { code });
+            return;
+        }
+        let doubtful = self.stepped.filter(|_| !facts.carried_out);
+        self.dismiss_clients();
+        self.find_listeners(facts.listeners, step);
+        // What was closed in the last turn may have to be closed in the next one again.
+        self.stepped = Some(now);
+        self.count_workers(facts.workers, step);
+        self.open_again(step);
+        self.steer_again(step);
+        for worker in self.workers.values_mut() {
+            worker.resume(doubtful, step);
+        }
+    }
+
+    /// Their connections ended with the process; what they asked for goes on.
+    fn dismiss_clients(&mut self) {
+        self.waiters.clear();
+        self.queue.iter_mut().for_each(|pending| pending.clients.clear());
+        match &mut self.job {
+            Some(Job::Rollout(rollout)) => rollout.clients.clear(),
+            Some(Job::Scale(scaling)) => scaling.clients.clear(),
+            Some(Job::Hard(hard)) => hard.clients.clear(),
+            None => {}
+        }
+        if let Phase::Stopping(stopping) = &mut self.phase {
+            stopping.clients.clear();
+        }
+    }
+
+    /// Those that were closed are closed again; of the others nobody has heard yet.
+    fn find_listeners(&mut self, found: Vec<OpenedListener>, step: &mut Step<'_>) {
+        for opened in found {
+            let listener = opened.id;
+            if self.sockets.knows(listener) {
+                continue;
+            }
+            if self.sockets.has_just_closed(listener) || matches!(self.phase, Phase::Stopped) {
+                step.act(Action::CloseListener { listener });
+                continue;
+            }
+            let by = match &self.job {
+                Some(Job::Rollout(rollout)) if rollout.to.configures(&opened.address) => {
+                    Some(rollout.to.generation)
+                }
+                Some(Job::Rollout(_) | Job::Hard(_) | Job::Scale(_)) | None => None,
+            };
+            self.open(opened, by, step);
+            // If nobody comes for it, it is not served.
+            if matches!(self.phase, Phase::Running) && !matches!(self.job, Some(Job::Rollout(_))) {
+                self.sweep_later(step.now);
+            }
+        }
+    }
+
+    fn count_workers(&mut self, found: BTreeSet<WorkerId>, step: &mut Step<'_>) {
+        for worker in found.iter().copied().filter(|id| !self.workers.contains_key(id)) {
+            // It was started after the last writing, which must have failed.
+            if worker >= WorkerId(self.next_worker) {
+                self.next_worker = worker.0 + 1;
+                step.act(Action::Kill { worker });
+            }
+            step.act(Action::Release { worker });
+        }
+        let is_lost = |worker: &&Worker| !found.contains(&worker.id);
+        let lost: Vec<WorkerId> = self.workers.values().filter(is_lost).map(|w| w.id).collect();
+        for id in lost {
+            match self.workers.get_mut(&id) {
+                Some(Worker { state: State::Spawning { .. }, .. }) => self.spawn_again(id, step),
+                Some(worker) => {
+                    let end = worker.vanished();
+                    self.gone(id, end, step);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// It has not come to that, or nothing is left of it.
+    fn spawn_again(&self, id: WorkerId, step: &mut Step<'_>) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        let lent = |configured: &ListenSpec| {
+            let listener = self.sockets.find(&configured.address.to_string())?;
+            worker.lent.contains(&listener).then_some(listener)
+        };
+        let socket = |listener| Some((listener, self.sockets.lent(listener, id)?));
+        step.act(Action::Spawn {
+            worker: id,
+            slot: worker.slot,
+            generation: worker.plan.generation,
+            spec: worker.plan.spec.clone(),
+            workers: worker.plan.spec.wanted,
+            lend: worker.plan.spec.listen.iter().filter_map(lent).filter_map(socket).collect(),
+        });
+    }
+
+    /// The answer to `Action::OpenListeners` will not come any more.
+    fn open_again(&mut self, step: &mut Step<'_>) {
+        let spec = match (&mut self.phase, &self.job) {
+            (Phase::Opening, _) => Some(&self.serving.spec),
+            (Phase::Stopping(stopping), _) => {
+                // What it opened is known by now.
+                stopping.opening = false;
+                None
+            }
+            (Phase::Running, Some(Job::Rollout(rollout))) => {
+                matches!(rollout.course, Course::Opening).then_some(&rollout.to.spec)
+            }
+            (Phase::Running, Some(Job::Hard(hard))) => {
+                matches!(hard.stage, Stage::Opening).then_some(&hard.to.spec)
+            }
+            (Phase::Running, Some(Job::Scale(_)) | None)
+            | (Phase::Stopped | Phase::Over { .. }, _) => None,
+        };
+        if let Some(spec) = spec {
+            step.act(Action::OpenListeners { spec: spec.clone() });
+        }
+    }
+
+    fn steer_again(&mut self, step: &mut Step<'_>) {
+        let gated = match &self.phase {
+            Phase::Opening | Phase::Running => false,
+            Phase::Stopping(stopping) if stopping.gated => true,
+            Phase::Stopping(_) | Phase::Stopped | Phase::Over { .. } => return,
+        };
+        for (listener, state) in self.sockets.steerable() {
+            if gated {
+                step.act(Action::Gate { listener });
+            } else if !state.steered.is_empty() {
+                step.act(Action::Steer { listener, targets: state.steered.clone() });
+            }
+        }
+    }
+}
+
+impl Worker {
+    /// It is gone, and nobody saw how.
+    fn vanished(&self) -> End {
+        let kind = match &self.state {
+            State::Spawning { .. } | State::Draining(_) => EndKind::Told,
+            State::Starting { .. } | State::Ready => EndKind::Failed(self.unseen().to_owned()),
+            State::Killing { cause: Cause::Told, .. } => EndKind::Told,
+            State::Killing { cause: Cause::Failed(reason), .. } => EndKind::Failed(reason.clone()),
+        };
+        End { kind, exit: None, last_lines: Vec::new(), queued: None }
+    }
+
+    /// Why it is gone, where nobody saw how it ended.
+    pub(super) fn unseen(&self) -> &'static str {
+        match self.state {
+            State::Spawning { .. } => "it was not started",
+            State::Starting { .. } | State::Ready | State::Draining(_) | State::Killing { .. } => {
+                "it was gone when the supervisor came back"
+            }
+        }
+    }
+
+    /// Whatever it was last told is said again, unless it has heard it. `doubtful`: what was
+    /// ordered then may not have been carried out.
+    fn resume(&mut self, doubtful: Option<Time>, step: &mut Step<'_>) {
+        let now = step.now;
+        match &mut self.state {
+            // The drive tells whether its program runs, and then it is killed if it is to be.
+            State::Spawning { .. } => return,
+            State::Starting { ready_by, .. } => {
+                let grace = GRACE.min(self.plan.spec.times.ready_timeout);
+                *ready_by = (*ready_by).max(now + grace);
+            }
+            State::Ready => {
+                if let Some(watch) = &mut self.watch {
+                    watch.resume(now);
+                }
+            }
+            State::Draining(drain) => drain.resume(now, GRACE),
+            State::Killing { deadline: None, .. } => {
+                step.act(Action::Kill { worker: self.id });
+                return;
+            }
+            // A second stop signal makes many programs hurry: not without need.
+            State::Killing { since, .. } => {
+                if Some(*since) == doubtful {
+                    *since = now;
+                    let signal = self.plan.spec.stop_signal;
+                    step.act(Action::Signal { worker: self.id, signal, group: true });
+                }
+            }
+        }
+        if self.shares {
+            // It may have been frozen to be looked at.
+            step.act(Action::Signal { worker: self.id, signal: SIGCONT, group: true });
+        }
+    }
+}
