@@ -221,6 +221,9 @@ pub struct AppStatus {
     pub primary_pid: u32,
     /// The keeper's process id, where there is one.
     pub keeper_pid: Option<u32>,
+    /// So many primaries died and were replaced since the app was started.
+    #[serde(default)]
+    pub primary_deaths: u32,
     /// The version of the binary that the primary runs.
     pub version: String,
     /// The generation that serves, or shall serve.

@@ -5,6 +5,8 @@
 //! - `home`: the only file that knows paths;
 //! - `primary`: decides, pure;
 //! - `drive`: carries out, the only loop;
+//! - `keeper`: the parent of the primary and its workers, which outlives the primary;
+//! - `frozen`: where the primary's state is kept for its successor;
 //! - `limits`: every bound of the loop;
 //! - `link`: translates one worker protocol each, no sockets inside;
 //! - `relay`: the bus between workers, pure;
@@ -13,7 +15,9 @@
 mod cli;
 mod client;
 mod drive;
+mod frozen;
 mod home;
+mod keeper;
 mod limits;
 mod link;
 mod primary;

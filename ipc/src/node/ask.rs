@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::path::PathBuf;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 /// libuv's flags: `UV_TCP_IPV6ONLY` and `UV_UDP_IPV6ONLY`, `UV_UDP_REUSEADDR`.
@@ -14,7 +14,7 @@ const UDP_REUSE_ADDRESS: i64 = 4;
 
 /// The body of `queryServer` and of `listening`. Node fills fields in loosely (a backlog may be
 /// `false`, a port a string), so what is not a number is read as absent.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerAsk {
     /// An IP address, the path of a unix socket, or none for any address.
@@ -211,6 +211,19 @@ impl<'de> Deserialize<'de> for AddressType {
             Value::Number(number) if number.as_i64() == Some(6) => Ok(Self::Tcp6),
             Value::Number(number) if number.as_i64() == Some(-1) => Ok(Self::Unix),
             _ => Err(serde::de::Error::custom("unknown addressType")),
+        }
+    }
+}
+
+impl Serialize for AddressType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Tcp4 => serializer.serialize_i64(4),
+            Self::Tcp6 => serializer.serialize_i64(6),
+            Self::Unix => serializer.serialize_i64(-1),
+            Self::Udp4 => serializer.serialize_str("udp4"),
+            Self::Udp6 => serializer.serialize_str("udp6"),
+            Self::Descriptor => serializer.serialize_none(),
         }
     }
 }

@@ -152,6 +152,7 @@ pub(crate) fn from_record(name: &str, record: &Record, status: Status, reason: &
         reason: Some(reason.to_owned()),
         primary_pid: record.primary_pid,
         keeper_pid: None,
+        primary_deaths: 0,
         version: "unknown".to_owned(),
         generation: record.workers.iter().map(|worker| worker.generation).max().unwrap_or(0),
         balance: spec.balance,

@@ -52,6 +52,12 @@ impl BusChannel {
         Ok((channel, theirs.into()))
     }
 
+    /// One that nobody has spoken on.
+    pub(crate) fn from_fd(stream: OwnedFd) -> Self {
+        let (stream, decoder) = (stream.into(), Decoder::default());
+        Self { stream, decoder, paused: false, waits_for_room: false }
+    }
+
     /// For the poller.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
@@ -315,6 +321,7 @@ impl Drive {
     fn close_bus(&mut self, worker: WorkerId, why: Option<String>) {
         let Some(child) = self.children.get_mut(&worker) else { return };
         let Some(channel) = child.bus.take() else { return };
+        self.stale = true;
         let (slot, pid) = (child.slot, child.pid.0);
         self.poller.remove(channel.fd());
         if let Some(why) = why {

@@ -60,9 +60,7 @@ impl Drive {
             Call::Bind { fd, address_ptr, len } => {
                 self.bind(worker, notification, fd, address_ptr, len)
             }
-            Call::Listen { fd, backlog } => {
-                self.listen(worker, notification, fd, backlog).map(Outcome::Now)
-            }
+            Call::Listen { fd, backlog } => self.listen(worker, notification, fd, backlog),
             Call::Other => Ok(Outcome::Now(Answer::Continue)),
         };
         let answer = match outcome {
@@ -215,25 +213,32 @@ impl Drive {
         notification: &Notification,
         fd: i32,
         backlog: i32,
-    ) -> io::Result<Answer> {
+    ) -> io::Result<Outcome> {
+        let go_on = Ok(Outcome::Now(Answer::Continue));
         let theirs = target::steal_fd(notification.tid, fd)?;
         let Some((id, socket)) = self.listeners.by_inode(socket::inode(theirs.as_fd())?) else {
-            return Ok(Answer::Continue);
+            return go_on;
         };
         drop(theirs);
         if !self.still_waits(worker, notification.id) {
-            return Ok(Answer::Continue);
+            return go_on;
         }
-        let Some(listener) = self.listeners.get_mut(id) else { return Ok(Answer::Continue) };
+        let Some(listener) = self.listeners.get_mut(id) else { return go_on };
+        // Its place in the group is written down before it has it: from then on nobody can ask.
+        if matches!(listener.announce(socket), Ok(true)) {
+            self.freeze();
+        }
+        let Some(listener) = self.listeners.get_mut(id) else { return go_on };
         if let Err(error) = listener.listen(socket, backlog) {
             let address = listener.address();
             let reason = format!("cannot listen on {address}: {error}");
             let errno = error.raw_os_error().unwrap_or(libc::EADDRINUSE);
             self.cue(worker, Cue::BindRefused { address, reason });
-            return Ok(Answer::Errno(errno));
+            return Ok(Outcome::Now(Answer::Errno(errno)));
         }
         self.cue(worker, Cue::Listening { listener: id, socket });
-        Ok(Answer::Success)
+        self.late_answers.push((worker, notification.id, Answer::Success));
+        Ok(Outcome::Later)
     }
 
     /// Whoever still waits for a socket of a listener that is closed gets none.

@@ -1,7 +1,7 @@
 //! The control socket: connections, their requests, what waits to be written to them. Each is
 //! checked by its peer's user and bounded in what it may send and leave unread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt;
@@ -10,10 +10,12 @@ use std::path::Path;
 
 use ipc::control::{FailureKind, Notice, Reply, Request};
 use ipc::lines::{LineReader, to_line};
+use serde::{Deserialize, Serialize};
 
 use crate::limits::{CLIENT_OUT, CLIENT_READ, CLIENTS};
 use crate::primary::ids::ClientId;
 use crate::sys;
+use crate::sys::held::{Claims, Held};
 
 /// The control socket and everybody connected to it.
 #[derive(Debug)]
@@ -37,6 +39,37 @@ struct Client {
     answered: bool,
     /// The poller waits for it to take more bytes.
     waits_for_room: bool,
+}
+
+/// See [`Clients::freeze`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct FrozenClients {
+    listener: Held,
+    next: u64,
+    connected: Vec<FrozenClient>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FrozenClient {
+    id: ClientId,
+    stream: Held,
+    subscribed: bool,
+    follows: bool,
+    asked: bool,
+}
+
+impl FrozenClients {
+    /// Those whose connections are still there; an error is that of the listening socket.
+    pub(crate) fn thaw(self, claims: &mut Claims) -> io::Result<Clients> {
+        let listener = claims.claim(self.listener)?.into();
+        let thawed = |frozen: FrozenClient| {
+            let FrozenClient { id, stream, subscribed, follows, asked } = frozen;
+            let stream = UnixStream::from(claims.claim(stream).ok()?);
+            Some((id, Client { subscribed, follows, asked, ..Client::new(stream) }))
+        };
+        let connected = self.connected.into_iter().filter_map(thawed).collect();
+        Ok(Clients { listener, connected, next: self.next })
+    }
 }
 
 /// What became of a connection after something was done with it.
@@ -64,6 +97,37 @@ impl Clients {
         Ok(Self { listener, connected: BTreeMap::new(), next: 0 })
     }
 
+    /// What a successor goes on with.
+    pub(crate) fn freeze(&self) -> FrozenClients {
+        let alive = self.connected.iter().filter(|(_, client)| !client.answered);
+        let frozen = |(id, client): (&ClientId, &Client)| FrozenClient {
+            id: *id,
+            stream: Held::of(client.stream.as_fd()),
+            subscribed: client.subscribed,
+            follows: client.follows,
+            asked: client.asked,
+        };
+        FrozenClients {
+            listener: Held::of(self.listener()),
+            next: self.next,
+            connected: alive.map(frozen).collect(),
+        }
+    }
+
+    /// Everybody who is connected.
+    pub(crate) fn ids(&self) -> BTreeSet<ClientId> {
+        self.connected.keys().copied().collect()
+    }
+
+    /// Ends the connections of those whom nobody will answer: they asked a predecessor, who may or
+    /// may not have heard it.
+    pub(crate) fn keep(&mut self, awaited: &BTreeSet<ClientId>) {
+        self.connected.retain(|id, client| {
+            let unheard = !client.asked && sys::channel::readable(client.stream.as_fd());
+            awaited.contains(id) || client.subscribed || unheard
+        });
+    }
+
     /// The listening socket, for the poller.
     pub(crate) fn listener(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
@@ -88,16 +152,7 @@ impl Clients {
         stream.set_nonblocking(true)?;
         self.next += 1;
         let id = ClientId(self.next);
-        let mut client = Client {
-            stream,
-            reader: LineReader::default(),
-            out: Vec::new(),
-            subscribed: false,
-            follows: false,
-            asked: false,
-            answered: false,
-            waits_for_room: false,
-        };
+        let mut client = Client::new(stream);
         if !permitted(&client.stream) {
             client.refuse(FailureKind::NotPermitted, "only the app's own user and root may");
         }
@@ -204,6 +259,19 @@ impl Clients {
 }
 
 impl Client {
+    fn new(stream: UnixStream) -> Self {
+        Self {
+            stream,
+            reader: LineReader::default(),
+            out: Vec::new(),
+            subscribed: false,
+            follows: false,
+            asked: false,
+            answered: false,
+            waits_for_room: false,
+        }
+    }
+
     fn read(&mut self) -> Result<Option<Request>, ()> {
         let mut bytes = vec![0; CLIENT_READ];
         match self.stream.read(&mut bytes) {

@@ -112,7 +112,13 @@ const NOT_INHERITED: [&str; 15] = [
 ];
 
 /// Starts one worker.
-pub(crate) fn launch(order: Order, listeners: &mut Listeners) -> Result<Child, Refusal> {
+///
+/// `sibling`: as a child of the keeper, not of ours.
+pub(crate) fn launch(
+    order: Order,
+    listeners: &mut Listeners,
+    sibling: bool,
+) -> Result<Child, Refusal> {
     let spec = &order.spec;
     let user = identity(spec)?;
     let uid = user.as_ref().map(|user| user.uid);
@@ -149,6 +155,7 @@ pub(crate) fn launch(order: Order, listeners: &mut Listeners) -> Result<Child, R
         stderr: err_writer.as_fd(),
         inherit,
         intercept: spec.intercept,
+        sibling,
     })
     .map_err(|error| temporary("fork", &error))?;
     Ok(Child {

@@ -12,7 +12,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::net::{SocketAddrAny, getsockname, sockopt};
+use serde::{Deserialize, Serialize};
 
+use crate::sys::held::{Claims, Held};
+use crate::sys::pidfd::Pid;
 use crate::sys::{inherited, socket};
 
 /// All that were given.
@@ -29,17 +32,30 @@ struct Given {
     used: bool,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+/// All of them, frozen.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct FrozenLent(Vec<(Place, Held, bool)>);
+
+impl FrozenLent {
+    pub(super) fn thaw(self, claims: &mut Claims) -> Lent {
+        let given = |(place, held, used)| Some(Given { place, fd: claims.claim(held).ok()?, used });
+        Lent { sockets: self.0.into_iter().filter_map(given).collect() }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 enum Place {
     Tcp(SocketAddr),
     Unix(PathBuf),
 }
 
 impl Lent {
-    /// Takes those of this process's environment; and what could not be taken, in words.
-    pub(super) fn take() -> (Self, Vec<String>) {
+    /// Takes those of this process's environment, which were passed to its keeper; and what could
+    /// not be taken, in words.
+    pub(super) fn take(keeper: Pid) -> (Self, Vec<String>) {
         let vars = |key: &str| std::env::var(key).ok();
-        let listed = match systemd::listen::taken_from_env(vars, std::process::id()) {
+        let listed = match systemd::listen::taken_from_env(vars, keeper.0) {
             Ok(listed) => listed,
             Err(error) => return (Self::default(), vec![error.to_string()]),
         };
@@ -54,6 +70,11 @@ impl Lent {
             }
         }
         (lent, complaints)
+    }
+
+    pub(super) fn freeze(&self) -> FrozenLent {
+        let frozen = |given: &Given| (given.place.clone(), Held::of(given.fd.as_fd()), given.used);
+        FrozenLent(self.sockets.iter().map(frozen).collect())
     }
 
     /// A copy of the socket of this address. It stays open here, as it does in the manager.

@@ -52,32 +52,34 @@ pub(crate) struct Listener {
     pub(super) key: Key,
     pub(crate) name: Option<String>,
     pub(crate) kind: Kind,
-    sockets: BTreeMap<SocketId, SlotSocket>,
+    pub(super) sockets: BTreeMap<SocketId, SlotSocket>,
     /// A socket that holds the address already: the first slot socket until somebody asks for it,
     /// or the only one of a hand-over listener.
-    prepared: Option<OwnedFd>,
+    pub(super) prepared: Option<OwnedFd>,
     /// Kernel index → socket.
-    group: Vec<SocketId>,
+    pub(super) group: Vec<SocketId>,
     pub(crate) seed: u64,
     pub(crate) targets: Vec<Target>,
     pub(crate) balance: Balance,
     /// Round-robin's counter and counts, where the kernel lets us have them.
-    round_robin: Option<RoundRobin>,
+    pub(super) round_robin: Option<RoundRobin>,
     /// Why it does not, where it was asked for.
     pub(crate) no_round_robin: Option<String>,
     /// Once gated, where filters are not allowed.
-    trap: Option<Trap>,
+    pub(super) trap: Option<Trap>,
     /// What the first Node worker said of its server; Node gives it to all (TLS ticket keys).
     pub(crate) node_data: Option<Value>,
 }
 
 /// One slot socket.
 #[derive(Debug)]
-struct SlotSocket {
-    fd: OwnedFd,
-    inode: u64,
+pub(super) struct SlotSocket {
+    pub(super) fd: OwnedFd,
+    pub(super) inode: u64,
     /// Its place in the group, once it listens.
-    index: Option<u32>,
+    pub(super) index: Option<u32>,
+    /// It does.
+    pub(super) listens: bool,
 }
 
 impl Listener {
@@ -163,6 +165,11 @@ impl Listener {
         }
     }
 
+    /// Whether a socket holds its address that nobody has asked for yet.
+    pub(crate) fn is_held(&self) -> bool {
+        self.prepared.is_some()
+    }
+
     /// How many sockets it has.
     pub(crate) fn socket_count(&self) -> usize {
         self.sockets.len().max(usize::from(self.hand_over().is_some()))
@@ -202,7 +209,7 @@ impl Listener {
                 }
             };
             let inode = socket::inode(fd.as_fd())?;
-            self.sockets.insert(id, SlotSocket { fd, inode, index: None });
+            self.sockets.insert(id, SlotSocket { fd, inode, index: None, listens: false });
         }
         let socket = self.sockets.get(&id).map(|socket| socket.fd.as_fd());
         socket.ok_or_else(|| io::Error::other("the socket has just been made"))
@@ -223,19 +230,33 @@ impl Listener {
         self.sockets.get(&id).map(|socket| socket.inode)
     }
 
-    /// Makes a socket listen and join the group; one that listens already gets the new backlog.
-    pub(crate) fn listen(&mut self, id: SocketId, backlog: i32) -> io::Result<()> {
+    /// Gives a socket its place in the group, which it will have once it listens. To be followed by
+    /// `listen`, with nothing in between but writing that down. Whether it is news.
+    pub(crate) fn announce(&mut self, id: SocketId) -> io::Result<bool> {
         self.socket(id)?;
-        let shared = self.is_shared();
         let next_index = u32::try_from(self.group.len()).unwrap_or(u32::MAX);
-        let Some(socket) = self.sockets.get_mut(&id) else { return Ok(()) };
-        socket::listen(socket.fd.as_fd(), backlog.max(LEAST_BACKLOG))?;
+        let Some(socket) = self.sockets.get_mut(&id) else { return Ok(false) };
         if socket.index.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         socket.index = Some(next_index);
         self.group.push(id);
-        if next_index > 0 || shared {
+        Ok(true)
+    }
+
+    /// Makes a socket listen and join the group; one that listens already gets the new backlog.
+    pub(crate) fn listen(&mut self, id: SocketId, backlog: i32) -> io::Result<()> {
+        self.announce(id)?;
+        let shared = self.is_shared();
+        let Some(socket) = self.sockets.get_mut(&id) else { return Ok(()) };
+        if let Err(error) = socket::listen(socket.fd.as_fd(), backlog.max(LEAST_BACKLOG)) {
+            if !socket.listens {
+                socket.index = None;
+                self.group.retain(|other| *other != id);
+            }
+            return Err(error);
+        }
+        if std::mem::replace(&mut socket.listens, true) || socket.index != Some(0) || shared {
             return Ok(());
         }
         // While it is alone there is nothing to steer; but whatever joins later must get nothing
@@ -337,6 +358,6 @@ impl Listener {
     }
 
     fn listening(&self) -> impl Iterator<Item = &SlotSocket> {
-        self.sockets.values().filter(|socket| socket.index.is_some())
+        self.sockets.values().filter(|socket| socket.listens)
     }
 }

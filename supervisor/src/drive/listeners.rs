@@ -35,8 +35,8 @@ pub(crate) enum Key {
 /// All listeners of the app.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
-    open: BTreeMap<ListenerId, Listener>,
-    next: u32,
+    pub(super) open: BTreeMap<ListenerId, Listener>,
+    pub(super) next: u32,
     /// What a service manager opened.
     pub(super) lent: Lent,
 }

@@ -64,6 +64,13 @@ impl Tail {
         self.lines.push_back(String::from_utf8_lossy(kept).trim_end().to_owned());
     }
 
+    /// With these lines, oldest first.
+    pub(crate) fn of(lines: &[String]) -> Self {
+        let mut tail = Self::default();
+        lines.iter().for_each(|line| tail.push(line.as_bytes()));
+        tail
+    }
+
     /// Oldest first.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.lines.iter().cloned().collect()

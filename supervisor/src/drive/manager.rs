@@ -11,6 +11,7 @@ use super::Drive;
 use super::lent::Lent;
 use crate::primary::time::Time;
 use crate::sys::clock;
+use crate::sys::pidfd::Pid;
 
 /// While something is under way, the manager's own timeouts are put off this often…
 const EXTEND_EVERY: Duration = Duration::from_secs(5);
@@ -44,13 +45,13 @@ enum Phase {
 
 impl Manager {
     /// `None`: there is none. An address that cannot be used is an error text.
-    pub(super) fn above(now: Time) -> Result<Option<Self>, String> {
+    pub(super) fn above(now: Time, keeper: Pid) -> Result<Option<Self>, String> {
         let notifier = match Notifier::from_env() {
             Ok(Some(notifier)) => notifier,
             Ok(None) => return Ok(None),
             Err(error) => return Err(format!("cannot tell the service manager anything: {error}")),
         };
-        let watchdog = systemd::notify::watchdog(|key| std::env::var(key).ok(), std::process::id());
+        let watchdog = systemd::notify::watchdog(|key| std::env::var(key).ok(), keeper.0);
         let watchdog = watchdog.map(|within| within / 2);
         Ok(Some(Self {
             notifier,
@@ -179,10 +180,15 @@ impl Drive {
     /// Finds out whether there is a service manager, and takes the sockets it passed. One that runs in the background was not
     /// started by it, whoever typed the command that started it.
     pub(super) fn meet_manager(&mut self) {
-        let (lent, complaints) = Lent::take();
+        let (lent, complaints) = Lent::take(self.keeper.keeper());
         self.listeners.lent = lent;
         complaints.into_iter().for_each(|complaint| self.note(complaint));
-        match Manager::above(self.started) {
+        self.find_manager();
+    }
+
+    /// Finds out whether there is a service manager.
+    pub(super) fn find_manager(&mut self) {
+        match Manager::above(self.started, self.keeper.keeper()) {
             Ok(manager) => self.manager = manager,
             Err(why) => self.note(why),
         }

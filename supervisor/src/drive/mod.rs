@@ -12,6 +12,7 @@ mod children;
 mod clients;
 mod deal;
 mod explain;
+mod frozen;
 mod gauge;
 mod handover;
 mod launch;
@@ -36,16 +37,19 @@ mod start;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use ipc::control::{Notice, NoticeKind};
 
-pub(crate) use start::{Mode, run};
+pub(crate) use start::{LaunchError, Mode, run};
 
 use self::bus::Bus;
 use self::children::Child;
 use self::clients::Clients;
+use self::frozen::Written;
 use self::handover::HandOff;
 use self::listeners::Listeners;
 use self::logs::Logs;
@@ -56,6 +60,7 @@ use self::proxied::Proxied;
 use self::record::Recorder;
 use self::source::Source;
 use crate::home::Home;
+use crate::keeper::Link;
 use crate::limits::NOTES;
 use crate::link::node::HandOffId;
 use crate::primary::Primary;
@@ -63,10 +68,11 @@ use crate::primary::action::Action;
 use crate::primary::event::{Cue, Event};
 use crate::primary::ids::{ListenerId, Ticket, WorkerId};
 use crate::primary::time::Time;
-use crate::sys::clock;
 use crate::sys::poller::Poller;
 use crate::sys::procfs::Sampler;
+use crate::sys::seccomp::Answer;
 use crate::sys::signals::Signals;
+use crate::sys::{clock, spawn};
 
 /// How often the rest of a process group is looked for once its main process has ended.
 const LINGER_LOOK: Duration = Duration::from_millis(5);
@@ -81,6 +87,27 @@ pub(crate) struct Drive {
     core_due: Option<Time>,
     poller: Poller,
     signals: Signals,
+    /// Our parent, and that of the workers.
+    keeper: Link,
+    /// Says that the name is ours.
+    lock: File,
+    /// In front of a person or a service manager.
+    foreground: bool,
+    /// So many primaries died before this one.
+    deaths: u32,
+    written: Written,
+    /// The state is no longer what was written, although the core had nothing to do.
+    stale: bool,
+    /// Workers that wait for the state to be written before they go on to their exec.
+    waiting_to_go: Vec<WorkerId>,
+    /// Answers to intercepted calls that wait for the same.
+    late_answers: Vec<(WorkerId, u64, Answer)>,
+    /// When it is looked whether workers have read what a predecessor sent.
+    settle_due: Option<Time>,
+    /// What a new primary has to do again.
+    first: Vec<Action>,
+    /// Everything that the core wanted was done.
+    carried_out: bool,
     inbox: VecDeque<Event>,
     children: BTreeMap<WorkerId, Child>,
     listeners: Listeners,
@@ -127,7 +154,8 @@ pub(crate) struct Drive {
 impl Drive {
     /// The loop, until the core says `Exit`. An error means that it cannot even wait any more.
     fn turn_until_exit(&mut self) -> io::Result<u8> {
-        self.inbox.push_back(Event::Begin);
+        let first = std::mem::take(&mut self.first);
+        self.carry_out(first);
         loop {
             let ready = self.poller.wait(self.patience())?;
             for event in ready {
@@ -137,19 +165,21 @@ impl Drive {
             }
             self.look_for_groups();
             self.look_after_hand_overs(clock::now());
+            self.look_after_settling(clock::now());
             self.report_dropped_lines();
             self.table = None;
             self.tell_manager();
             self.turn_bus();
             // Connections that are handed over are none of the core's business.
             if self.inbox.is_empty() && self.core_due.is_none_or(|due| clock::now() < due) {
+                if self.stale {
+                    self.freeze();
+                }
                 continue;
             }
             let actions = self.step();
             self.core_due = self.core.deadline();
-            for action in actions {
-                self.perform(action);
-            }
+            self.carry_out(actions);
             self.turn_bus();
             self.keep_record();
             self.tell_manager();
@@ -178,11 +208,44 @@ impl Drive {
         let now = clock::now();
         let manager = self.manager.as_ref().and_then(Manager::deadline);
         let bus = self.bus.deadline();
-        let deadlines =
-            [self.core_due, self.hand_over_deadline(), manager, bus].into_iter().flatten();
+        let all = [self.core_due, self.hand_over_deadline(), self.settle_due, manager, bus];
+        let deadlines = all.into_iter().flatten();
         let deadline = deadlines.min().map(|deadline| deadline.since(now));
         let linger = (!self.lingering.is_empty()).then_some(LINGER_LOOK);
         deadline.into_iter().chain(linger).min()
+    }
+
+    /// Does what the core wants. A successor goes on from either writing: from the first it does
+    /// again what may not have been done.
+    fn carry_out(&mut self, actions: Vec<Action>) {
+        self.carried_out = actions.is_empty();
+        self.freeze();
+        self.answer_late();
+        if actions.is_empty() {
+            return;
+        }
+        for action in actions {
+            self.perform(action);
+        }
+        self.carried_out = true;
+        self.freeze();
+        self.let_go();
+    }
+
+    /// Workers that the state knows now go on to their exec.
+    fn let_go(&mut self) {
+        for worker in std::mem::take(&mut self.waiting_to_go) {
+            if let Some(report) = self.children.get(&worker).and_then(|c| c.report.as_ref()) {
+                spawn::go(report.as_fd());
+            }
+        }
+    }
+
+    /// Calls whose consequence the state knows now go on.
+    fn answer_late(&mut self) {
+        for (worker, call, answer) in std::mem::take(&mut self.late_answers) {
+            self.answer_call(worker, call, answer);
+        }
     }
 
     fn keep_record(&mut self) {

@@ -44,6 +44,8 @@ pub(crate) struct NodeChannel {
     waits_for_room: bool,
     /// The poller does not wait for bytes: they are looked for now and then.
     read_later: bool,
+    /// Everything sent by whoever had the channel before us was seen read once.
+    was_quiet: bool,
 }
 
 impl NodeChannel {
@@ -58,13 +60,44 @@ impl NodeChannel {
             rests: None,
             waits_for_room: false,
             read_later: false,
+            was_quiet: false,
         };
         Ok((channel, theirs.into()))
+    }
+
+    /// One that somebody else had.
+    pub(crate) fn from_parts(
+        stream: OwnedFd,
+        link: NodeLink,
+        servers: BTreeMap<String, (ListenerId, SocketId)>,
+    ) -> Self {
+        let stream = stream.into();
+        Self {
+            stream,
+            link,
+            servers,
+            rests: None,
+            waits_for_room: false,
+            read_later: false,
+            was_quiet: false,
+        }
     }
 
     /// For the poller.
     pub(crate) fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.stream.as_fd()
+    }
+
+    /// Lets connections follow if the worker has read everything from before, seen twice: what it
+    /// read last is answered in between. Whether it is so.
+    pub(crate) fn settle(&mut self) -> bool {
+        let quiet = channel::unread(self.stream.as_fd()).is_ok_and(|bytes| bytes == 0);
+        if quiet && self.was_quiet {
+            self.link.settle();
+            return true;
+        }
+        self.was_quiet = quiet;
+        false
     }
 
     /// The key of the server that this socket was given for.
@@ -208,6 +241,7 @@ impl Drive {
     pub(super) fn close_channel(&mut self, worker: WorkerId, why: Option<String>) {
         let Some(child) = self.children.get_mut(&worker) else { return };
         let Some(mut node) = child.node.take() else { return };
+        self.stale = true;
         self.poller.remove(node.stream.as_fd());
         if let Some(why) = why {
             let (slot, pid) = (child.slot, child.pid.0);

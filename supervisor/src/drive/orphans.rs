@@ -36,6 +36,17 @@ pub(crate) struct Orphans {
 }
 
 impl Orphans {
+    /// All of them.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+        self.sockets.keys().copied()
+    }
+
+    /// With these.
+    pub(super) fn of(places: Vec<Place>) -> Self {
+        let sockets = places.into_iter().map(|place| (place, false)).collect();
+        Self { sockets, homeless: Vec::new() }
+    }
+
     /// Somebody is lent this socket.
     pub(super) fn forget(&mut self, poller: &Poller, listeners: &Listeners, place: Place) {
         if self.sockets.remove(&place) == Some(true)

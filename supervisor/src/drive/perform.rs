@@ -1,5 +1,6 @@
 //! One match over `Action`: what the core says is done here, and nothing else.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use config::spec::{AppSpec, Balance, Engine, ListenAddress};
@@ -93,7 +94,8 @@ impl Drive {
 
     fn spawn(&mut self, order: Order) {
         let worker = order.worker;
-        let child = match launch(order, &mut self.listeners) {
+        self.announce(&order.lend);
+        let child = match launch(order, &mut self.listeners, !self.keeper.is_lost()) {
             Ok(child) => child,
             Err(refusal) => {
                 let (reason, permanent) = (refusal.reason, refusal.permanent);
@@ -109,8 +111,29 @@ impl Drive {
             let _ = pidfd::signal_group(child.pid, libc::SIGKILL);
             self.warn(format!("cannot watch a worker: {error}"));
         }
+        if let Err(error) = self.keeper.own(child.pid) {
+            // Nobody could tell how it ended.
+            let _ = pidfd::signal_group(child.pid, libc::SIGKILL);
+            self.warn(format!("cannot keep a worker: {error}"));
+        }
+        self.waiting_to_go.push(worker);
         self.children.insert(worker, child);
         self.join_bus(worker);
+    }
+
+    /// Writes down which sockets are about to listen.
+    fn announce(&mut self, lend: &[(ListenerId, SocketId)]) {
+        let mut news = false;
+        for (id, socket) in lend {
+            let Some(listener) = self.listeners.get_mut(*id) else { continue };
+            if !listener.is_shared() {
+                // What is wrong with it is said when it is to listen.
+                news |= listener.announce(*socket).unwrap_or(false);
+            }
+        }
+        if news {
+            self.freeze();
+        }
     }
 
     fn close_listener(&mut self, listener: ListenerId) {
@@ -152,7 +175,7 @@ impl Drive {
             child.told_to_stop |= !matches!(signal, libc::SIGSTOP | libc::SIGCONT);
             pidfd::signal_group(child.pid, signal)
         } else {
-            pidfd::signal(std::os::fd::AsFd::as_fd(&child.pidfd), signal)
+            pidfd::signal(child.pidfd.as_fd(), signal)
         };
         if let Err(error) = result {
             let pid = child.pid.0;

@@ -33,6 +33,8 @@ pub(crate) enum Source {
     Orphan(ListenerId, SocketId),
     /// A worker's channel to the bus.
     Bus(WorkerId),
+    /// The keeper has ended.
+    Keeper,
 }
 
 /// The kind is in the low bits, the id above them; ids never come near 2^60.
@@ -61,6 +63,7 @@ impl Source {
                 (12, u64::from(listener.0) << SOCKET_BITS | u64::from(socket.0) & SOCKET_MASK)
             }
             Self::Bus(id) => (13, id.0),
+            Self::Keeper => (14, 0),
         };
         id << KIND_BITS | kind
     }
@@ -86,6 +89,7 @@ impl Source {
                 SocketId(u32::try_from(id & SOCKET_MASK).ok()?),
             ),
             13 => Self::Bus(WorkerId(id)),
+            14 => Self::Keeper,
             _ => return None,
         })
     }
@@ -113,6 +117,7 @@ mod tests {
             Source::Header(9),
             Source::Orphan(ListenerId(u32::MAX), SocketId(5)),
             Source::Bus(worker),
+            Source::Keeper,
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }

@@ -50,6 +50,7 @@ impl Drive {
             Source::Header(id) => self.take_header(id),
             Source::Orphan(listener, socket) => self.take_orphans((listener, socket)),
             Source::Bus(worker) => self.take_bus(worker, readable, hangup),
+            Source::Keeper => self.take_keepers_end(),
         }
     }
 
@@ -71,6 +72,17 @@ impl Drive {
             };
             self.inbox.push_back(Event::Signal(meaning));
         }
+    }
+
+    /// Nobody will start us again.
+    fn take_keepers_end(&mut self) {
+        self.poller.remove(self.keeper.fd());
+        self.keeper.lose();
+        let keeper = self.keeper.keeper();
+        self.note(format!(
+            "the keeper (pid {keeper}) is gone: if the primary dies too, the app is lost; start it \
+             again when that suits"
+        ));
     }
 
     fn take_connections(&mut self) {
@@ -131,6 +143,7 @@ impl Drive {
                 Ok(Some(Report::Intercepting(calls))) => {
                     let registered = self.poller.add(calls.as_fd(), Source::Calls(worker).token());
                     child.calls = Some(calls);
+                    self.stale = true;
                     if let Err(error) = registered {
                         self.warn(format!("cannot watch the intercepted calls: {error}"));
                     }
@@ -159,6 +172,7 @@ impl Drive {
     }
 
     fn drop_report(&mut self, worker: WorkerId) {
+        self.stale = true;
         let report = self.children.get_mut(&worker).and_then(|child| child.report.take());
         if let Some(report) = report {
             self.poller.remove(report.as_fd());
@@ -166,6 +180,7 @@ impl Drive {
     }
 
     fn drop_calls(&mut self, worker: WorkerId) {
+        self.stale = true;
         let calls = self.children.get_mut(&worker).and_then(|child| child.calls.take());
         if let Some(calls) = calls {
             self.poller.remove(calls.as_fd());
@@ -182,6 +197,7 @@ impl Drive {
     }
 
     fn finish_output(&mut self, worker: WorkerId, stream: Stream) {
+        self.stale = true;
         let Some(child) = self.children.get_mut(&worker) else { return };
         let pipe = match stream {
             Stream::Out => child.out.as_ref(),
@@ -245,14 +261,7 @@ impl Drive {
     fn take_end(&mut self, worker: WorkerId) {
         self.take_report(worker);
         let Some(child) = self.children.get_mut(&worker) else { return };
-        let exit = match pidfd::peek_exit(child.pidfd.as_fd()) {
-            Ok(Some(exit)) => exit,
-            Ok(None) => return,
-            Err(error) => {
-                self.warn(format!("cannot read how a worker ended: {error}"));
-                return;
-            }
-        };
+        let Some(exit) = self.keeper.peek(child.pid) else { return };
         child.ended = Some(exit);
         self.poller.remove(child.pidfd.as_fd());
         if !child.told_to_stop {
@@ -300,9 +309,12 @@ impl Drive {
             self.poller.remove(fd);
         }
         child.forget_fds();
-        let reaped = pidfd::reap(child.pidfd.as_fd());
-        let exit = child.ended.or_else(|| reaped.ok());
-        let Some(exit) = exit else { return };
+        let (pid, ended) = (child.pid, child.ended);
+        // How it ended is written down before nobody can be asked any more.
+        self.freeze();
+        let reaped = self.keeper.reap(pid);
+        let Some(exit) = ended.or(reaped) else { return };
+        let Some(child) = self.children.get_mut(&worker) else { return };
         let cue = match child.failed.take() {
             Some((reason, permanent)) => Cue::SpawnFailed { reason, permanent },
             None => {

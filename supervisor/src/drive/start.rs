@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::bus::Bus;
 use super::clients::Clients;
+use super::frozen::{self, Written};
 use super::listeners::Listeners;
 use super::logs::Logs;
 use super::orphans::Orphans;
@@ -18,12 +19,15 @@ use super::proxied::Proxied;
 use super::record::Recorder;
 use super::source::Source;
 use super::{Drive, LAST_WORDS};
+use crate::frozen::Broken;
 use crate::home::Home;
+use crate::keeper::{self, Birth, Ground, Link, Role};
 use crate::limits::CHANNEL_READ;
 use crate::primary::Primary;
+use crate::primary::event::Event;
 use crate::sys::poller::Poller;
 use crate::sys::procfs::Sampler;
-use crate::sys::signals::Signals;
+use crate::sys::signals::{self, Signals};
 use crate::sys::{clock, daemon, random};
 
 /// How the primary runs.
@@ -71,13 +75,55 @@ struct LaunchReport {
     reason: Option<String>,
 }
 
-/// Runs the app's primary until it ends; gives the exit code.
+/// Becomes the app's keeper, and in a child its primary; in both it ends with the primary's exit
+/// code.
 pub(crate) fn run(spec: AppSpec, home: &Home, mode: Mode) -> Result<u8, LaunchError> {
+    let name = format!("keep:{}", spec.name);
+    daemon::set_name(&name);
+    if matches!(mode, Mode::Daemon { .. }) {
+        daemon::detach().map_err(|error| io_error("leave the terminal", error))?;
+    }
+    match keeper::keep().map_err(|error| io_error("start the primary", error))? {
+        Role::Over(code) => {
+            // Its descriptors were the primary's as well, who closed what was to be closed.
+            std::mem::forget(mode);
+            Ok(code)
+        }
+        Role::Primary(ground, birth) => {
+            let result = live(spec, home, mode, ground, birth);
+            // However it ended: there is nothing that a successor could do better. A keeper that is
+            // gone need not be told.
+            let _ = Link::new(ground).and_then(|link| link.over());
+            result
+        }
+    }
+}
+
+/// Is the primary until it ends; gives the exit code.
+fn live(
+    spec: AppSpec,
+    home: &Home,
+    mode: Mode,
+    ground: &'static Ground,
+    birth: Birth,
+) -> Result<u8, LaunchError> {
+    let state = ground.memory.read().map_err(|error| io_error("read the state", error))?;
+    match state {
+        Ok(copy) => {
+            // Its predecessor has reported long ago, and closed it.
+            std::mem::forget(mode);
+            return go_on(frozen::thaw(copy, home, ground, birth)?, home);
+        }
+        Err(Broken::Empty) => {}
+        Err(broken) => {
+            return Err(io_error("read the state", io::Error::other(broken.to_string())));
+        }
+    }
     let (report, echo) = match mode {
         Mode::Daemon { report } => (Some(report), false),
         Mode::Foreground => (None, true),
     };
-    let result = prepare(spec, home, echo, report.is_some());
+    let result = prepare(spec, home, echo, report.is_some(), ground);
     if let Some(mut report) = report {
         let line = LaunchReport {
             ok: result.is_ok(),
@@ -88,18 +134,23 @@ pub(crate) fn run(spec: AppSpec, home: &Home, mode: Mode) -> Result<u8, LaunchEr
         // Whoever started us may be gone; the app runs all the same.
         let _ = writeln!(report, "{line}");
     }
-    let (mut drive, lock) = result?;
+    let mut drive = result?;
+    drive.inbox.push_back(Event::Begin);
+    go_on(drive, home)
+}
+
+/// The loop, and what is to be done after it.
+fn go_on(mut drive: Drive, home: &Home) -> Result<u8, LaunchError> {
     let code = drive.turn_until_exit().map_err(|error| io_error("wait for events", error))?;
     // The name is free before the last answers are given: whoever waits for one may use it again.
-    if let Err(error) = home.remove_leftovers(&drive.core.spec().name, &lock) {
+    if let Err(error) = home.remove_leftovers(&drive.core.spec().name, &drive.lock) {
         drive.warn(error.to_string());
     }
     drive.clients.finish(LAST_WORDS);
-    drop(lock);
     Ok(code)
 }
 
-fn io_error(what: &str, error: io::Error) -> LaunchError {
+pub(super) fn io_error(what: &str, error: io::Error) -> LaunchError {
     LaunchError::Io { what: what.to_owned(), error }
 }
 
@@ -108,7 +159,8 @@ fn prepare(
     home: &Home,
     echo: bool,
     detach: bool,
-) -> Result<(Drive, File), LaunchError> {
+    ground: &'static Ground,
+) -> Result<Drive, LaunchError> {
     let name = spec.name.clone();
     let failed = |what: &str| {
         let what = format!("{what} of {name}");
@@ -118,12 +170,11 @@ fn prepare(
         .map_err(|error| io_error("prepare the folders", io::Error::other(error.to_string())))?;
     let lock = home.take_lock(&name).map_err(failed("take the lock"))?;
     let lock = lock.ok_or_else(|| LaunchError::Running(name.clone()))?;
-    if detach {
-        daemon::detach().map_err(failed("detach the primary"))?;
-    }
     daemon::set_name(&format!("sup:{}", spec.name));
-    daemon::raise_nofile().map_err(failed("raise the limit of open files"))?;
+    let keeper = Link::new(ground).map_err(failed("watch the keeper"))?;
+    keeper.settled().map_err(failed("speak to the keeper"))?;
     let signals = Signals::new().map_err(failed("watch the signals"))?;
+    signals::unblock().map_err(failed("watch the signals"))?;
     let socket = home.socket(&spec.name).map_err(|error| {
         io_error("make the control socket", io::Error::other(error.to_string()))
     })?;
@@ -131,6 +182,7 @@ fn prepare(
     let poller = Poller::new().map_err(failed("make the event loop"))?;
     poller
         .add(signals.fd(), Source::Signals.token())
+        .and_then(|()| poller.add(keeper.fd(), Source::Keeper.token()))
         .and_then(|()| poller.add(clients.listener(), Source::Control.token()))
         .map_err(failed("make the event loop"))?;
     let (out, err) = (home.out_log(&spec.name), home.err_log(&spec.name));
@@ -143,6 +195,17 @@ fn prepare(
         core_due: None,
         poller,
         signals,
+        keeper,
+        lock,
+        foreground: !detach,
+        deaths: 0,
+        written: Written::default(),
+        stale: false,
+        waiting_to_go: Vec::new(),
+        late_answers: Vec::new(),
+        settle_due: None,
+        first: Vec::new(),
+        carried_out: true,
         inbox: VecDeque::new(),
         children: BTreeMap::new(),
         listeners: Listeners::default(),
@@ -177,5 +240,5 @@ fn prepare(
     if let Err(error) = folder_made.and(opened) {
         drive.note(format!("cannot write the log files: {error}"));
     }
-    Ok((drive, lock))
+    Ok(drive)
 }

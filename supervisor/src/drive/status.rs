@@ -16,6 +16,8 @@ impl Drive {
         let now = clock::now();
         let mut status = self.core.status(now);
         status.primary_pid = std::process::id();
+        status.keeper_pid = (!self.keeper.is_lost()).then(|| self.keeper.keeper().0);
+        status.primary_deaths = self.deaths;
         status.version = env!("CARGO_PKG_VERSION").to_owned();
         let hands_over = self.listeners.iter().any(|open| open.hand_over().is_some());
         status.engine = if hands_over { "primary" } else { "kernel" }.to_owned();

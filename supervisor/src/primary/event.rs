@@ -107,10 +107,12 @@ pub(crate) enum Notification {
 }
 
 /// How a worker ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Exit {
     Code(i32),
     Signal(i32),
+    /// Whoever could have told is gone.
+    Unknown,
 }
 
 impl fmt::Display for Exit {
@@ -121,6 +123,7 @@ impl fmt::Display for Exit {
                 Some(name) => write!(f, "signal {name}"),
                 None => write!(f, "signal {number}"),
             },
+            Self::Unknown => f.write_str("an exit that nobody saw"),
         }
     }
 }

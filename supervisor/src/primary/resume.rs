@@ -15,7 +15,7 @@ use config::spec::ListenSpec;
 use super::action::Action;
 use super::event::OpenedListener;
 use super::hard::Stage;
-use super::ids::WorkerId;
+use super::ids::{ClientId, WorkerId};
 use super::leave::SIGCONT;
 use super::life::State;
 use super::rollout::Course;
@@ -34,6 +34,8 @@ pub(crate) struct Facts {
     /// Every worker that it has something of: those that live, and those of whose end it will tell
     /// next. The others are gone, nobody knows how.
     pub(crate) workers: BTreeSet<WorkerId>,
+    /// Those of the people connected before who still are.
+    pub(crate) clients: BTreeSet<ClientId>,
     /// The actions of the last turn were all carried out. False: some may not have been.
     pub(crate) carried_out: bool,
 }
@@ -54,7 +56,7 @@ impl Primary {
             return;
         }
         let doubtful = self.stepped.filter(|_| !facts.carried_out);
-        self.dismiss_clients();
+        self.keep_clients(&facts.clients);
         self.find_listeners(facts.listeners, step);
         // What was closed in the last turn may have to be closed in the next one again.
         self.stepped = Some(now);
@@ -66,19 +68,35 @@ impl Primary {
         }
     }
 
-    /// Their connections ended with the process; what they asked for goes on.
-    fn dismiss_clients(&mut self) {
-        self.waiters.clear();
-        self.queue.iter_mut().for_each(|pending| pending.clients.clear());
-        match &mut self.job {
-            Some(Job::Rollout(rollout)) => rollout.clients.clear(),
-            Some(Job::Scale(scaling)) => scaling.clients.clear(),
-            Some(Job::Hard(hard)) => hard.clients.clear(),
-            None => {}
+    /// Whoever has gone need not be answered; what they asked for goes on.
+    fn keep_clients(&mut self, connected: &BTreeSet<ClientId>) {
+        let stays = |client: &ClientId| connected.contains(client);
+        self.waiters.retain(|waiter| stays(&waiter.client));
+        self.queue.iter_mut().for_each(|pending| pending.clients.retain(stays));
+        if let Some(clients) = self.job_clients_mut() {
+            clients.retain(stays);
         }
+    }
+
+    /// Those who wait for the end of what is under way.
+    fn job_clients_mut(&mut self) -> Option<&mut Vec<ClientId>> {
         if let Phase::Stopping(stopping) = &mut self.phase {
-            stopping.clients.clear();
+            return Some(&mut stopping.clients);
         }
+        self.job.as_mut().map(|job| match job {
+            Job::Rollout(rollout) => &mut rollout.clients,
+            Job::Scale(scaling) => &mut scaling.clients,
+            Job::Hard(hard) => &mut hard.clients,
+        })
+    }
+
+    /// Everybody who will get an answer.
+    pub(crate) fn awaited(&mut self) -> BTreeSet<ClientId> {
+        let waiters = self.waiters.iter().map(|waiter| waiter.client);
+        let queued = self.queue.iter().flat_map(|pending| pending.clients.iter().copied());
+        let mut all: BTreeSet<ClientId> = waiters.chain(queued).collect();
+        all.extend(self.job_clients_mut().into_iter().flat_map(|clients| clients.iter().copied()));
+        all
     }
 
     /// Those that were closed are closed again; of the others nobody has heard yet.

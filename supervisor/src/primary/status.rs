@@ -25,6 +25,7 @@ impl Primary {
             reason,
             primary_pid: 0,
             keeper_pid: None,
+            primary_deaths: 0,
             version: String::new(),
             generation: self.serving.generation.0,
             balance: spec.balance,

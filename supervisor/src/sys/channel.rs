@@ -2,8 +2,9 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -67,6 +68,25 @@ pub(crate) fn send(
         Err(Errno::AGAIN | Errno::INTR | Errno::TOOMANYREFS) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether something can be read now; the other side's end counts.
+pub(crate) fn readable(channel: BorrowedFd<'_>) -> bool {
+    let mut sources = [PollFd::from_borrowed_fd(channel, PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut sources, Some(&now)).is_ok_and(|count| count > 0)
+}
+
+/// Bytes that were written and not read by the other end, as the kernel counts them: with its own
+/// for each message (SIOCOUTQ, unix(7)).
+pub(crate) fn unread(channel: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the call writes one int, to one that lives.
+    let result = unsafe { libc::ioctl(channel.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(count.unsigned_abs())
 }
 
 /// Writes several pieces at once. `None`: no room now.

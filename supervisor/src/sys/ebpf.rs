@@ -37,6 +37,16 @@ impl RoundRobin {
         Ok(Self { next: array(8, 1)?, counts: array(8, COUNTED)? })
     }
 
+    /// The maps, for `from_fds`.
+    pub(crate) fn fds(&self) -> [BorrowedFd<'_>; 2] {
+        [self.next.as_fd(), self.counts.as_fd()]
+    }
+
+    /// Goes on with the maps of another one.
+    pub(crate) fn from_fds([next, counts]: [OwnedFd; 2]) -> Self {
+        Self { next, counts }
+    }
+
     /// From now on new connections go to these kernel indices in turn. `group`: any socket of the
     /// group.
     pub(crate) fn attach(&self, group: BorrowedFd<'_>, indices: &[u32]) -> io::Result<()> {

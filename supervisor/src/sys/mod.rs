@@ -11,6 +11,8 @@ pub(crate) mod clock;
 pub(crate) mod daemon;
 pub(crate) mod diag;
 pub(crate) mod ebpf;
+pub(crate) mod fork;
+pub(crate) mod held;
 pub(crate) mod holders;
 pub(crate) mod inherited;
 pub(crate) mod notify;

@@ -3,7 +3,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
@@ -28,6 +28,16 @@ impl NotifySocket {
         socket.set_nonblocking(true)?;
         sockopt::set_socket_passcred(&socket, true)?;
         Ok(Self { socket, name })
+    }
+
+    /// One that was made by somebody else.
+    pub(crate) fn from_parts(socket: OwnedFd, name: String) -> Self {
+        Self { socket: socket.into(), name }
+    }
+
+    /// For `from_parts`.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// For the worker's environment.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
@@ -18,20 +18,31 @@ impl fmt::Display for Pid {
     }
 }
 
-/// How the child ended, if it has; it stays a zombie, so its pid and group stay its own.
-pub(crate) fn peek_exit(pidfd: BorrowedFd<'_>) -> io::Result<Option<Exit>> {
-    ended(pidfd, WaitIdOptions::NOWAIT)
+/// A pidfd of a process whose number is known to be its own still.
+pub(crate) fn open(pid: Pid) -> io::Result<OwnedFd> {
+    Ok(rustix::process::pidfd_open(number(pid)?, rustix::process::PidfdFlags::empty())?)
 }
 
-/// Take the child's exit and let its pid go. Asked too early, it is `WouldBlock`.
-pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> io::Result<Exit> {
-    ended(pidfd, WaitIdOptions::empty())?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+/// How a child ended, if it has; it stays a zombie, so its pid and group stay its own. For a process
+/// that reaps all its children itself: nobody else can have let the number go.
+pub(crate) fn peek_child(pid: Pid) -> io::Result<Option<Exit>> {
+    ended(WaitId::Pid(number(pid)?), WaitIdOptions::NOWAIT)
 }
 
-fn ended(pidfd: BorrowedFd<'_>, how: WaitIdOptions) -> io::Result<Option<Exit>> {
+/// As `peek_child`, and lets it go.
+pub(crate) fn reap_child(pid: Pid) -> io::Result<Option<Exit>> {
+    ended(WaitId::Pid(number(pid)?), WaitIdOptions::empty())
+}
+
+fn number(pid: Pid) -> io::Result<rustix::process::Pid> {
+    rustix::process::Pid::from_raw(pid.0.cast_signed())
+        .ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+fn ended(id: WaitId<'_>, how: WaitIdOptions) -> io::Result<Option<Exit>> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | how;
     loop {
-        let status = match waitid(WaitId::PidFd(pidfd), options) {
+        let status = match waitid(id.clone(), options) {
             Err(rustix::io::Errno::INTR) => continue,
             other => other?,
         };

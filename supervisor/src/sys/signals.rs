@@ -23,6 +23,14 @@ const WATCHED: [Signal; 8] = [
     Signal::SIGTTOU,
 ];
 
+/// Nothing is blocked from now on. A primary is born with its signals blocked, so that none comes
+/// before there are handlers.
+pub(crate) fn unblock() -> io::Result<()> {
+    let nothing = nix::sys::signal::SigSet::empty();
+    nix::sys::signal::sigprocmask(nix::sys::signal::SigmaskHow::SIG_SETMASK, Some(&nothing), None)?;
+    Ok(())
+}
+
 /// The signals that came.
 #[derive(Debug)]
 pub(crate) struct Signals {

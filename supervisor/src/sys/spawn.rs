@@ -3,8 +3,12 @@
 //! Needs a process with one thread: the child runs ordinary code between fork and exec
 //! (`spawn_child`). Whatever can fail by lack of memory or a bad name is made before the fork.
 //!
-//! The child talks on a socket that its exec closes:
+//! The child waits until it is told to go on ([`go`]): by then everything that is known of
+//! it is written down. If nobody is left to tell it so, it ends.
+//!
+//! It talks on a socket that its exec closes:
 //! ```text
+//! parent: go
 //! child:  [Intercepting + fd | NotIntercepting errno]?  then  exec (= end of stream)
 //!                                                         or  Failed stage errno
 //! ```
@@ -20,11 +24,12 @@ use std::path::{Path, PathBuf};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{ForkResult, Gid, fork, getgrouplist, setpgid};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
-    recvmsg, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags,
+    SocketType, recvmsg, socketpair,
 };
 use rustix::process::{Pid as RawPid, PidfdFlags, pidfd_open};
 
+use super::fork::Forked;
 use super::users::{self, Identity};
 use super::{pidfd::Pid, socket, spawn_child};
 
@@ -49,6 +54,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) inherit: Vec<(BorrowedFd<'a>, i32)>,
     /// Send its `bind` and `listen` to us.
     pub(crate) intercept: bool,
+    /// It becomes a child of our parent, who then has to reap it.
+    pub(crate) sibling: bool,
 }
 
 /// A child on its way to exec.
@@ -146,31 +153,43 @@ pub(crate) fn spawn(launch: &Launch<'_>) -> io::Result<Spawned> {
     // A signal to the child before it has its own handlers would run ours, with our pipe.
     let mut before = SigSet::empty();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before))?;
-    // SAFETY: one thread, so no lock is held by somebody who is not there in the child; the child
-    // never returns from `run`.
-    let forked = unsafe { fork() };
-    if let Ok(ForkResult::Child) = forked {
+    let forked = if launch.sibling { super::fork::sibling() } else { fork_child() };
+    if let Ok(Forked::Child) = forked {
+        // Else it would never see that nobody is left to tell it to go on.
+        drop(report);
         spawn_child::run(&prepared, &childs);
     }
     let unblocked = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
-    let ForkResult::Parent { child } = forked? else {
+    let Forked::Parent((pid, pidfd)) = forked? else {
         unreachable!("the child does not come here")
     };
+    unblocked?;
+    let raw = nix::unistd::Pid::from_raw(pid.0.cast_signed());
     // The child does the same; whoever comes second changes nothing, or finds that exec is done.
-    let _ = setpgid(child, child);
-    let pidfd = unblocked.map_err(io::Error::from).and_then(|()| {
-        let raw = RawPid::from_raw(child.as_raw()).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(pidfd_open(raw, PidfdFlags::empty())?)
-    });
-    match pidfd {
-        Ok(pidfd) => Ok(Spawned { pid: Pid(child.as_raw().unsigned_abs()), pidfd, report }),
+    let _ = setpgid(raw, raw);
+    Ok(Spawned { pid, pidfd, report })
+}
+
+/// A child of our own.
+fn fork_child() -> io::Result<Forked<(Pid, OwnedFd)>> {
+    // SAFETY: one thread, so no lock is held by somebody who is not there in the child; the child
+    // never returns from `spawn_child::run`.
+    let ForkResult::Parent { child } = unsafe { fork() }? else { return Ok(Forked::Child) };
+    let raw = RawPid::from_raw(child.as_raw()).ok_or(io::ErrorKind::InvalidData)?;
+    match pidfd_open(raw, PidfdFlags::empty()) {
+        Ok(pidfd) => Ok(Forked::Parent((Pid(child.as_raw().unsigned_abs()), pidfd))),
         Err(error) => {
             // Out of fds: without one this child cannot be watched, so there must be none.
             let _ = nix::sys::signal::kill(child, Signal::SIGKILL);
             let _ = nix::sys::wait::waitpid(child, None);
-            Err(error)
+            Err(error.into())
         }
     }
+}
+
+/// Lets a child go on to its exec. That it is gone already is seen by its pidfd.
+pub(crate) fn go(report: BorrowedFd<'_>) {
+    let _ = rustix::net::send(report, GO, SendFlags::NOSIGNAL);
 }
 
 impl<'a> Prepared<'a> {
@@ -239,6 +258,9 @@ fn c_string(bytes: impl Into<Vec<u8>>) -> io::Result<CString> {
 fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("{what} cannot be started"))
 }
+
+/// What the child waits for.
+pub(super) const GO: &[u8] = b"go";
 
 /// A message of the child: kind, stage, errno.
 pub(super) const MESSAGE: usize = 6;

@@ -14,9 +14,11 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{AccessFlags, Gid, Pid, Uid, access, execve, setgid, setgroups, setpgid, setuid};
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
-use super::spawn::{Credentials, Launch, Prepared, Stage, failed, intercepting, not_intercepting};
+use super::spawn::{
+    Credentials, GO, Launch, Prepared, Stage, failed, intercepting, not_intercepting,
+};
 use super::{daemon, seccomp};
 
 /// The highest signal number there is.
@@ -26,12 +28,27 @@ type Step<T> = Result<T, (Stage, io::Error)>;
 
 /// Become the program, or say why not and end.
 pub(super) fn run(prepared: &Prepared<'_>, report: &OwnedFd) -> ! {
+    if !may_go_on(report) {
+        // SAFETY: as below.
+        unsafe { libc::_exit(127) }
+    }
     let (report, (stage, error)) = become_program(prepared, report);
     let errno = error.raw_os_error().unwrap_or(libc::EIO);
     // If nobody listens any more there is nobody to tell.
     let _ = tell(&report, &failed(stage, errno), None);
     // SAFETY: ends the process at once; no destructor or exit handler of the parent's copy runs.
     unsafe { libc::_exit(127) }
+}
+
+/// Waits for the word to go on; false: whoever was to give it is gone.
+fn may_go_on(report: &OwnedFd) -> bool {
+    let mut word = [0u8; GO.len()];
+    loop {
+        match rustix::net::recv(report, &mut word, RecvFlags::empty()) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return result.is_ok_and(|(count, _)| count == GO.len()),
+        }
+    }
 }
 
 /// Returns the report socket where it is now, and what went wrong.

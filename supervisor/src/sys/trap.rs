@@ -25,7 +25,7 @@ use super::steering_code::{Steering, compile};
 pub(crate) struct Trap {
     socket: OwnedFd,
     /// Our connection that fills the queue.
-    _filler: OwnedFd,
+    filler: OwnedFd,
 }
 
 impl Trap {
@@ -43,7 +43,17 @@ impl Trap {
             // A packet filter of the machine may be in the way, or the index is wrong.
             return Err(io::Error::other(format!("cannot reach {address} to close it")));
         }
-        Ok(Self { socket, _filler: filler })
+        Ok(Self { socket, filler })
+    }
+
+    /// Both sockets, for `from_fds`.
+    pub(crate) fn fds(&self) -> [BorrowedFd<'_>; 2] {
+        [self.socket.as_fd(), self.filler.as_fd()]
+    }
+
+    /// One that was set by somebody else.
+    pub(crate) fn from_fds([socket, filler]: [OwnedFd; 2]) -> Self {
+        Self { socket, filler }
     }
 }
 

@@ -18,6 +18,7 @@
 //! descriptor is sent before the last is acknowledged only while everything the worker may not
 //! have read yet fits one read, and no packet was cut: [`out`] holds it back otherwise.
 
+mod frozen;
 mod out;
 mod words;
 
@@ -37,6 +38,7 @@ use ipc::node::{
 };
 use serde_json::Value;
 
+pub(crate) use frozen::FrozenLink;
 pub(crate) use out::Packet;
 use out::{Out, Sent};
 pub(crate) use words::{HandOffId, LinkError, Refusal, Refused, TakenBack, Word};
@@ -64,6 +66,10 @@ pub(crate) struct NodeLink {
     unclaimed: VecDeque<OwnedFd>,
     /// It was told to leave, or said that it does.
     leaving: bool,
+    /// Somebody had the channel before us: see `frozen`.
+    inherited: bool,
+    /// The first line has been read.
+    begun: bool,
 }
 
 /// An answered ask.
@@ -98,8 +104,18 @@ impl NodeLink {
             return Err(LinkError::StrayHandle);
         }
         self.reader.push(bytes);
-        while let Some(message) = self.reader.next_message()? {
-            self.hear(message, words)?;
+        loop {
+            let first = !std::mem::replace(&mut self.begun, true);
+            match self.reader.next_message() {
+                Ok(Some(message)) => self.hear(message, words)?,
+                Ok(None) => {
+                    self.begun = !first;
+                    break;
+                }
+                // The rest of a line whose beginning our predecessor read.
+                Err(_) if first && self.inherited => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         if !self.unclaimed.is_empty() && !self.reader.is_partial() {
             return Err(LinkError::StrayHandle);
@@ -109,13 +125,15 @@ impl NodeLink {
 
     /// Whether this worker has asked for that server and waits for connections from us.
     pub(crate) fn takes(&self, key: &str) -> bool {
-        !self.leaving && self.servers.get(key).is_some_and(|server| server.round_robin)
+        !self.leaving
+            && !self.out.is_settling()
+            && self.servers.get(key).is_some_and(|server| server.round_robin)
     }
 
     /// Whether it has that server open, however it gets its connections: one that is handed over
     /// is served there in any case.
     pub(crate) fn serves(&self, key: &str) -> bool {
-        !self.leaving && self.servers.contains_key(key)
+        !self.leaving && !self.out.is_settling() && self.servers.contains_key(key)
     }
 
     /// Hand-offs that it has neither taken nor refused.
@@ -306,6 +324,7 @@ impl NodeLink {
             }
             // The program would wait for its socket for ever.
             Sent::Shared => Err(LinkError::SocketLost),
+            Sent::Stranger => Ok(()),
         }
     }
 
@@ -342,7 +361,7 @@ impl NodeLink {
         words: &mut Vec<Word>,
     ) -> Result<(), LinkError> {
         if !self.hand_offs.contains_key(&seq) || self.out.is_unsent(seq) {
-            return Err(LinkError::AnsweredUnasked);
+            return if self.inherited { Ok(()) } else { Err(LinkError::AnsweredUnasked) };
         }
         if let Some(HandOff { id, fd, .. }) = self.hand_offs.remove(&seq) {
             words.push(if accepted { Word::Accepted { id } } else { Word::Refused { id, fd } });

@@ -4,7 +4,10 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use serde::{Deserialize, Serialize};
+
 use super::words::LinkError;
+use crate::sys::held::{Claims, Held};
 
 /// Bytes that may wait for one worker when a message of the program's is added.
 const USER: usize = ipc::node::MAX_LINE;
@@ -40,6 +43,8 @@ pub(super) enum Sent {
     NewConn(u64),
     /// A listening or a UDP socket.
     Shared,
+    /// Sent by whoever had the channel before us.
+    Stranger,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +60,17 @@ pub(super) struct Out {
     sent: VecDeque<InFlight>,
     /// The latest hand-off that was sent.
     last_newconn: Option<u64>,
+    /// Somebody had the channel before us, and what he sent may be acknowledged to us.
+    inherited: bool,
+    /// Some of that may not be read yet: no descriptor follows it.
+    settling: bool,
+}
+
+/// A line that was not written, frozen.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct FrozenLine {
+    text: String,
+    handle: Option<Held>,
 }
 
 #[derive(Debug)]
@@ -165,6 +181,7 @@ impl Out {
                 self.read = end;
                 Ok(what)
             }
+            _ if self.inherited => Ok(Sent::Stranger),
             _ => Err(LinkError::AcknowledgedUnsent),
         }
     }
@@ -188,11 +205,51 @@ impl Out {
         dropped
     }
 
+    /// Lines that nothing was written of; connections are not among them.
+    pub(super) fn freeze(&self) -> Vec<FrozenLine> {
+        let unsent = self.queue.iter().filter(|line| line.written == 0);
+        let frozen = |line: &Line| {
+            let handle = match &line.handle {
+                None => None,
+                Some(Handle::Shared(fd)) => Some(Held::of(fd.as_fd())),
+                Some(Handle::NewConn(_)) => return None,
+            };
+            let text = String::from_utf8(line.bytes.clone()).ok()?;
+            Some(FrozenLine { text, handle })
+        };
+        unsent.filter_map(frozen).collect()
+    }
+
+    /// For the successor.
+    pub(super) fn thaw(lines: Vec<FrozenLine>, claims: &mut Claims) -> Self {
+        let mut out = Self { inherited: true, settling: true, ..Self::default() };
+        for FrozenLine { text, handle } in lines {
+            match handle.map(|held| claims.claim(held)) {
+                None => out.push(text.into_bytes(), None),
+                Some(Ok(fd)) => out.push(text.into_bytes(), Some(Handle::Shared(fd))),
+                // It was sent meanwhile.
+                Some(Err(_)) => {}
+            }
+        }
+        out
+    }
+
+    pub(super) fn settle(&mut self) {
+        self.settling = false;
+    }
+
+    pub(super) fn is_settling(&self) -> bool {
+        self.settling
+    }
+
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
     fn may_send_handle(&self, length: usize) -> bool {
+        if self.settling {
+            return false;
+        }
         if self.sent.is_empty() {
             return true;
         }

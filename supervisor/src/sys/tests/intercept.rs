@@ -10,7 +10,7 @@ use super::spawning::{launch, pipe};
 use super::*;
 use crate::sys::seccomp::{self, Answer, Call, Notification};
 use crate::sys::socket::{self, copy_options, first_tcp, further_tcp, set_nonblocking, traits_of};
-use crate::sys::spawn::{Launch, spawn};
+use crate::sys::spawn::{Launch, go, spawn};
 use crate::sys::target::{self, TargetAddress};
 use crate::sys::users;
 
@@ -30,6 +30,7 @@ impl Drop for Worker {
 impl Worker {
     fn start(launch: &Launch<'_>) -> Self {
         let spawned = spawn(launch).unwrap();
+        go(spawned.report.as_fd());
         let notify = match next_report(&spawned) {
             Report::Intercepting(notify) => notify,
             other => panic!("{other:?}"),
@@ -213,6 +214,7 @@ fn the_same_by_an_ordinary_user() {
     let mut launch = launch(&argv, writer.as_fd());
     launch.user = Some(users::resolve("65534", None).unwrap());
     let spawned = spawn(&launch).unwrap();
+    go(spawned.report.as_fd());
     drop(writer);
     let mut text = String::new();
     output.read_to_string(&mut text).unwrap();

@@ -38,10 +38,10 @@ fn next_report(spawned: &Spawned) -> Report {
 
 fn wait_exit(spawned: &Spawned) -> Exit {
     wait_readable(spawned.pidfd.as_fd());
-    let seen = pidfd::peek_exit(spawned.pidfd.as_fd()).unwrap();
-    let reaped = pidfd::reap(spawned.pidfd.as_fd()).unwrap();
-    assert_eq!(seen, Some(reaped));
-    reaped
+    let seen = pidfd::peek_child(spawned.pid).unwrap();
+    let reaped = pidfd::reap_child(spawned.pid).unwrap();
+    assert_eq!(seen, reaped);
+    reaped.unwrap()
 }
 
 fn local(fd: &OwnedFd) -> SocketAddr {

@@ -7,9 +7,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::*;
-use crate::sys::pidfd::{peek_exit, reap, signal, signal_group};
+use crate::sys::pidfd::{peek_child, reap_child, signal, signal_group};
 use crate::sys::procfs;
-use crate::sys::spawn::{Launch, Stage, spawn};
+use crate::sys::spawn::{Launch, Stage, go, spawn};
 use crate::sys::users::{self, Identity};
 
 pub(super) fn launch<'a>(argv: &[&str], out: BorrowedFd<'a>) -> Launch<'a> {
@@ -23,6 +23,7 @@ pub(super) fn launch<'a>(argv: &[&str], out: BorrowedFd<'a>) -> Launch<'a> {
         stderr: out,
         inherit: Vec::new(),
         intercept: false,
+        sibling: false,
     }
 }
 
@@ -35,6 +36,7 @@ pub(super) fn pipe() -> (File, OwnedFd) {
 fn run(make: impl FnOnce(BorrowedFd<'_>) -> Launch<'_>) -> (String, Exit) {
     let (mut reader, writer) = pipe();
     let spawned = spawn(&make(writer.as_fd())).unwrap();
+    go(spawned.report.as_fd());
     drop(writer);
     assert!(matches!(next_report(&spawned), Report::Running));
     let mut text = String::new();
@@ -47,6 +49,7 @@ fn failure(change: impl FnOnce(&mut Launch<'_>)) -> (Stage, i32) {
     let mut launch = launch(&["true"], null.as_fd());
     change(&mut launch);
     let spawned = spawn(&launch).unwrap();
+    go(spawned.report.as_fd());
     let Report::Failed { stage, error } = next_report(&spawned) else { panic!("it runs") };
     assert!(matches!(next_report(&spawned), Report::Running), "the end of the stream");
     assert_eq!(wait_exit(&spawned), Exit::Code(127));
@@ -142,6 +145,7 @@ fn inherited_fds_may_overlap_with_their_targets() {
     launch.inherit =
         files.iter().zip(&targets).map(|((file, _), fd)| (file.as_fd(), *fd)).collect();
     let spawned = spawn(&launch).unwrap();
+    go(spawned.report.as_fd());
     drop(writer);
     let mut text = String::new();
     reader.read_to_string(&mut text).unwrap();
@@ -169,10 +173,11 @@ fn a_whole_group_is_signalled_and_seen() {
     let (mut reader, writer) = pipe();
     let script = "sleep 1000 & sleep 1000 & echo x; exec sleep 1000";
     let spawned = spawn(&launch(&["sh", "-c", script], writer.as_fd())).unwrap();
+    go(spawned.report.as_fd());
     drop(writer);
     reader.read_exact(&mut [0; 2]).unwrap();
-    assert_eq!(peek_exit(spawned.pidfd.as_fd()).unwrap(), None);
-    assert!(reap(spawned.pidfd.as_fd()).is_err());
+    assert_eq!(peek_child(spawned.pid).unwrap(), None);
+    assert_eq!(reap_child(spawned.pid).unwrap(), None);
     let members = procfs::group_members(spawned.pid.0);
     assert_eq!(members.len(), 3);
     assert!(members.contains(&spawned.pid.0));

@@ -1,0 +1,214 @@
+//! One worker, frozen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use config::spec::AppSpec;
+use ipc::node::ServerAsk;
+use serde::{Deserialize, Serialize};
+
+use super::Specs;
+use crate::drive::bus::BusChannel;
+use crate::drive::children::{Asking, Call, Child, Pipe};
+use crate::drive::gauge::Progress;
+use crate::drive::logs::Tail;
+use crate::drive::node::NodeChannel;
+use crate::link::node::FrozenLink;
+use crate::primary::event::Exit;
+use crate::primary::ids::{Generation, ListenerId, Slot, SocketId, Ticket, WorkerId};
+use crate::sys::held::{Claims, Held};
+use crate::sys::notify::NotifySocket;
+use crate::sys::pidfd::{self, Pid};
+
+/// The contracts there are; others are of a later version, and are forgotten.
+const CONTRACTS: [&str; 5] = ["activation", "intercept", "native", "node", "notify"];
+
+/// See the module.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct FrozenChild {
+    id: WorkerId,
+    slot: Slot,
+    generation: Generation,
+    spec: usize,
+    pid: u32,
+    uid: Option<u32>,
+    pidfd: Held,
+    report: Option<Held>,
+    calls: Option<Held>,
+    notify: Option<(Held, String)>,
+    out: Option<Held>,
+    err: Option<Held>,
+    tail: Vec<String>,
+    lent: Vec<(ListenerId, SocketId, u64)>,
+    inherited: Vec<(i32, ListenerId, SocketId)>,
+    node: Option<FrozenNode>,
+    bus: Option<Held>,
+    accepted: u64,
+    asking: Vec<(Ticket, FrozenAsking)>,
+    contracts: Vec<String>,
+    told_to_stop: bool,
+    ended: Option<Exit>,
+    failed: Option<(String, bool)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FrozenNode {
+    stream: Held,
+    link: FrozenLink,
+    servers: Vec<(String, ListenerId, SocketId)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum FrozenAsking {
+    Call {
+        listener: ListenerId,
+        call: u64,
+        theirs: Held,
+        fd: i32,
+        nonblocking: bool,
+        cloexec: bool,
+        address: SocketAddr,
+    },
+    Node {
+        seq: u64,
+        ask: Box<ServerAsk>,
+        listener: ListenerId,
+    },
+}
+
+impl FrozenChild {
+    pub(super) fn of(child: &Child, specs: &mut Specs) -> Self {
+        let pipe = |pipe: &Option<Pipe>| pipe.as_ref().map(|pipe| Held::of(pipe.fd()));
+        Self {
+            id: child.id,
+            slot: child.slot,
+            generation: child.generation,
+            spec: specs.place(&child.spec),
+            pid: child.pid.0,
+            uid: child.uid,
+            pidfd: Held::of(child.pidfd.as_fd()),
+            report: child.report.as_ref().map(|fd| Held::of(fd.as_fd())),
+            calls: child.calls.as_ref().map(|fd| Held::of(fd.as_fd())),
+            notify: child.notify.as_ref().map(|n| (Held::of(n.fd()), n.name().to_owned())),
+            out: pipe(&child.out),
+            err: pipe(&child.err),
+            tail: child.tail.lines(),
+            lent: child.lent.iter().map(|((of, socket), given)| (*of, *socket, *given)).collect(),
+            inherited: child
+                .inherited
+                .iter()
+                .map(|(fd, (of, socket))| (*fd, *of, *socket))
+                .collect(),
+            node: child.node.as_ref().map(FrozenNode::of),
+            bus: child.bus.as_ref().map(|bus| Held::of(bus.fd())),
+            accepted: child.accepted,
+            asking: child.asking.iter().map(|(ticket, a)| (*ticket, FrozenAsking::of(a))).collect(),
+            contracts: child.contracts.iter().map(|name| (*name).to_owned()).collect(),
+            told_to_stop: child.told_to_stop,
+            ended: child.ended,
+            failed: child.failed.clone(),
+        }
+    }
+
+    /// The worker again. Descriptors that are gone are those of things that had ended; only
+    /// without its pidfd there is nothing to go on with.
+    pub(super) fn thaw(self, specs: &[Arc<AppSpec>], claims: &mut Claims) -> io::Result<Child> {
+        let spec = specs.get(self.spec).ok_or_else(|| io::Error::other("its spec is missing"))?;
+        let mut claim = |held: Option<Held>| held.and_then(|held| claims.claim(held).ok());
+        let pid = Pid(self.pid);
+        // Our keeper has not let go of its number, so the number is still its own.
+        let pidfd = claim(Some(self.pidfd)).map_or_else(|| pidfd::open(pid), Ok)?;
+        let notify = self.notify.and_then(|(held, name)| Some((claim(Some(held))?, name)));
+        let known = |name: &String| CONTRACTS.iter().find(|known| **known == name.as_str());
+        let (report, calls) = (claim(self.report), claim(self.calls));
+        let (out, err) = (claim(self.out), claim(self.err));
+        let bus = claim(self.bus);
+        Ok(Child {
+            id: self.id,
+            slot: self.slot,
+            generation: self.generation,
+            pid,
+            uid: self.uid,
+            pidfd,
+            report,
+            calls,
+            notify: notify.map(|(socket, name)| NotifySocket::from_parts(socket, name)),
+            out: out.map(|reader| Pipe::new(reader.into())),
+            err: err.map(|reader| Pipe::new(reader.into())),
+            tail: Tail::of(&self.tail),
+            lent: self.lent.into_iter().map(|(of, socket, given)| ((of, socket), given)).collect(),
+            inherited: self.inherited.into_iter().map(|(fd, of, s)| (fd, (of, s))).collect(),
+            node: self.node.and_then(|node| node.thaw(claims)),
+            bus: bus.map(BusChannel::from_fd),
+            accepted: self.accepted,
+            held: 0,
+            asking: thaw_asking(self.asking, claims),
+            contracts: self.contracts.iter().filter_map(known).copied().collect::<BTreeSet<_>>(),
+            told_to_stop: self.told_to_stop,
+            ended: self.ended,
+            failed: self.failed,
+            drain: None,
+            progress: Progress::default(),
+            spec: Arc::clone(spec),
+        })
+    }
+}
+
+fn thaw_asking(
+    asking: Vec<(Ticket, FrozenAsking)>,
+    claims: &mut Claims,
+) -> BTreeMap<Ticket, Asking> {
+    let thawed =
+        asking.into_iter().filter_map(|(ticket, asking)| Some((ticket, asking.thaw(claims)?)));
+    thawed.collect()
+}
+
+impl FrozenNode {
+    fn of(node: &NodeChannel) -> Self {
+        let servers = node.servers.iter();
+        Self {
+            stream: Held::of(node.fd()),
+            link: node.link.freeze(),
+            servers: servers.map(|(key, (of, socket))| (key.clone(), *of, *socket)).collect(),
+        }
+    }
+
+    fn thaw(self, claims: &mut Claims) -> Option<NodeChannel> {
+        let stream = claims.claim(self.stream).ok()?;
+        let servers = self.servers.into_iter().map(|(key, of, socket)| (key, (of, socket)));
+        Some(NodeChannel::from_parts(stream, self.link.thaw(claims), servers.collect()))
+    }
+}
+
+impl FrozenAsking {
+    fn of(asking: &Asking) -> Self {
+        match asking {
+            Asking::Call(call) => Self::Call {
+                listener: call.listener,
+                call: call.call,
+                theirs: Held::of(call.theirs.as_fd()),
+                fd: call.fd,
+                nonblocking: call.nonblocking,
+                cloexec: call.cloexec,
+                address: call.address,
+            },
+            Asking::Node { seq, ask, listener } => {
+                Self::Node { seq: *seq, ask: ask.clone(), listener: *listener }
+            }
+        }
+    }
+
+    fn thaw(self, claims: &mut Claims) -> Option<Asking> {
+        Some(match self {
+            Self::Call { listener, call, theirs, fd, nonblocking, cloexec, address } => {
+                let theirs = claims.claim(theirs).ok()?;
+                Asking::Call(Call { listener, call, theirs, fd, nonblocking, cloexec, address })
+            }
+            Self::Node { seq, ask, listener } => Asking::Node { seq, ask, listener },
+        })
+    }
+}

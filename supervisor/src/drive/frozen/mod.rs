@@ -1,0 +1,126 @@
+//! The drive as its successor finds it: every descriptor by its number, everything else in plain
+//! values. The core freezes itself.
+//!
+//! Written before anything is done that the core has decided, and again when it is done; a worker
+//! goes on to its exec, and a socket begins to listen, only when the state knows it.
+//!
+//! Not in it, because the world can be asked again or nobody misses it: connections on their way to
+//! a worker, half a line of output, what a drain has seen so far.
+
+mod child;
+mod listeners;
+mod thaw;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use config::spec::AppSpec;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use self::child::FrozenChild;
+use self::listeners::FrozenListeners;
+pub(super) use self::thaw::thaw;
+use super::Drive;
+use super::clients::FrozenClients;
+use crate::primary::ids::{ListenerId, SocketId};
+use crate::primary::time::Time;
+use crate::sys::held::Held;
+
+/// See the module.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Frozen {
+    core: Box<RawValue>,
+    foreground: bool,
+    lock: Held,
+    clients: FrozenClients,
+    /// Everything that the core wanted by then was done.
+    carried_out: bool,
+    started: Time,
+    tickets: u64,
+    next_hand_off: u64,
+    node_places: BTreeMap<String, ListenerId>,
+    notes: BTreeSet<String>,
+    orphans: Vec<(ListenerId, SocketId)>,
+    /// Those of the workers, each once.
+    specs: Vec<AppSpec>,
+    children: Vec<FrozenChild>,
+    listeners: FrozenListeners,
+    /// How many primaries died before.
+    #[serde(default)]
+    deaths: u32,
+}
+
+/// Specs by their place in a list.
+#[derive(Debug, Default)]
+struct Specs(Vec<Arc<AppSpec>>);
+
+impl Specs {
+    fn place(&mut self, spec: &Arc<AppSpec>) -> usize {
+        let known = self.0.iter().position(|known| Arc::ptr_eq(known, spec) || known == spec);
+        known.unwrap_or_else(|| {
+            self.0.push(Arc::clone(spec));
+            self.0.len() - 1
+        })
+    }
+}
+
+/// What was written last.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    number: u64,
+    content: String,
+}
+
+impl Written {
+    /// For one that goes on where another ended.
+    pub(super) fn after(number: u64) -> Self {
+        Self { number, content: String::new() }
+    }
+}
+
+impl Drive {
+    /// Writes the state, if it is not what was written last. From then on a successor goes on from
+    /// here.
+    pub(super) fn freeze(&mut self) {
+        self.stale = false;
+        let written = self.frozen().map_err(std::io::Error::from).and_then(|content| {
+            if content == self.written.content {
+                return Ok(());
+            }
+            let number = self.written.number + 1;
+            self.keeper.memory().write(number, &content)?;
+            self.written = Written { number, content };
+            Ok(())
+        });
+        if let Err(error) = written {
+            self.note(format!(
+                "cannot write the state for the case that this primary dies: {error}"
+            ));
+        }
+    }
+
+    fn frozen(&self) -> serde_json::Result<String> {
+        let mut specs = Specs::default();
+        let children = self.children.values().map(|child| FrozenChild::of(child, &mut specs));
+        let children = children.collect();
+        serde_json::to_string(&Frozen {
+            core: RawValue::from_string(self.core.freeze()?)?,
+            foreground: self.foreground,
+            lock: Held::of(self.lock.as_fd()),
+            clients: self.clients.freeze(),
+            carried_out: self.carried_out,
+            started: self.started,
+            tickets: self.tickets,
+            next_hand_off: self.next_hand_off,
+            node_places: self.node_places.clone(),
+            notes: self.notes.clone(),
+            orphans: self.orphans.places().collect(),
+            specs: specs.0.iter().map(|spec| AppSpec::clone(spec)).collect(),
+            children,
+            listeners: FrozenListeners::of(&self.listeners),
+            deaths: self.deaths,
+        })
+    }
+}

@@ -1,0 +1,262 @@
+//! A primary goes on where its predecessor died: it claims what the state names, closes the rest,
+//! and looks what became of the world meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use config::spec::AppSpec;
+
+use super::{Frozen, Written};
+use crate::drive::bus::Bus;
+use crate::drive::children::{Asking, Child};
+use crate::drive::logs::Logs;
+use crate::drive::orphans::Orphans;
+use crate::drive::proxied::Proxied;
+use crate::drive::record::Recorder;
+use crate::drive::source::Source;
+use crate::drive::start::io_error;
+use crate::drive::{Drive, LaunchError};
+use crate::frozen::Copy;
+use crate::home::Home;
+use crate::keeper::{Birth, Ground, Link};
+use crate::limits::CHANNEL_READ;
+use crate::primary::Primary;
+use crate::primary::event::{Cue, Event};
+use crate::primary::ids::{ListenerId, WorkerId};
+use crate::primary::resume::Facts;
+use crate::sys::held::Claims;
+use crate::sys::poller::Poller;
+use crate::sys::procfs::Sampler;
+use crate::sys::signals::{self, Signals};
+use crate::sys::{clock, daemon, pidfd};
+
+/// No primary hands over so many connections while its state is not written.
+const NUMBERS_LEFT_OUT: u64 = 1 << 40;
+
+/// The drive that a state describes. To be called before this process has opened anything.
+pub(in crate::drive) fn thaw(
+    copy: Copy,
+    home: &Home,
+    ground: &'static Ground,
+    birth: Birth,
+) -> Result<Drive, LaunchError> {
+    let unreadable = |why: String| io_error("go on with the state", io::Error::other(why));
+    let frozen: Frozen =
+        serde_json::from_str(&copy.content).map_err(|error| unreadable(error.to_string()))?;
+    let core = Primary::thaw(frozen.core.get()).map_err(|error| unreadable(error.to_string()))?;
+    let mut claims = Claims::new(ground.fds());
+    let failed = |what: &'static str| move |error| io_error(what, error);
+    let lock = claims.claim(frozen.lock).map(File::from).map_err(failed("find the lock"))?;
+    let clients = frozen.clients.thaw(&mut claims).map_err(failed("find the control socket"))?;
+    let (listeners, mut complaints) = frozen.listeners.thaw(&mut claims);
+    let specs: Vec<Arc<AppSpec>> = frozen.specs.into_iter().map(Arc::new).collect();
+    let mut children = BTreeMap::new();
+    for child in frozen.children {
+        match child.thaw(&specs, &mut claims) {
+            Ok(child) => drop(children.insert(child.id, child)),
+            Err(error) => complaints.push(format!("a worker was lost: {error}")),
+        }
+    }
+    claims.close_others().map_err(failed("close what is left"))?;
+
+    let name = core.spec().name.clone();
+    daemon::set_name(&format!("sup:{name}"));
+    let keeper = Link::new(ground).map_err(failed("watch the keeper"))?;
+    let signals = Signals::new().map_err(failed("watch the signals"))?;
+    let poller = Poller::new().map_err(failed("make the event loop"))?;
+    poller
+        .add(signals.fd(), Source::Signals.token())
+        .and_then(|()| poller.add(keeper.fd(), Source::Keeper.token()))
+        .and_then(|()| poller.add(clients.listener(), Source::Control.token()))
+        .map_err(failed("make the event loop"))?;
+    let (out, err) = (home.out_log(&name), home.err_log(&name));
+    let log_paths = [&out, &err].map(|path| path.display().to_string()).to_vec();
+    let (logs, opened) = Logs::open(out, err, frozen.foreground);
+    if let Err(error) = opened {
+        complaints.push(format!("cannot write the log files: {error}"));
+    }
+    let mut drive = Drive {
+        core,
+        core_due: None,
+        poller,
+        signals,
+        keeper,
+        lock,
+        foreground: frozen.foreground,
+        deaths: birth.deaths.max(frozen.deaths),
+        written: Written::after(copy.number),
+        stale: true,
+        waiting_to_go: Vec::new(),
+        late_answers: Vec::new(),
+        settle_due: None,
+        first: Vec::new(),
+        carried_out: false,
+        inbox: VecDeque::new(),
+        children,
+        listeners,
+        clients,
+        logs,
+        log_paths,
+        recorder: Recorder::default(),
+        home: home.clone(),
+        manager: None,
+        sampler: Sampler::new().map_err(failed("watch the processes"))?,
+        started: frozen.started,
+        tickets: frozen.tickets,
+        node_places: frozen.node_places,
+        hand_offs: BTreeMap::new(),
+        next_hand_off: frozen.next_hand_off.saturating_add(NUMBERS_LEFT_OUT),
+        proxied: Proxied::default(),
+        slow_due: None,
+        answers_due: None,
+        channel_bytes: vec![0; CHANNEL_READ],
+        orphans: Orphans::of(frozen.orphans),
+        bus: Bus::new(name),
+        held_counted: None,
+        accept_again: None,
+        lingering: BTreeSet::new(),
+        table: None,
+        notes: frozen.notes,
+        exit: None,
+    };
+    drive.take_over(frozen.carried_out);
+    signals::unblock().map_err(failed("watch the signals"))?;
+    drive.say_what_happened(birth, complaints);
+    Ok(drive)
+}
+
+impl Drive {
+    /// Everything that a predecessor may have left half done.
+    fn take_over(&mut self, carried_out: bool) {
+        let now = clock::now();
+        self.watch_children();
+        if self.foreground {
+            self.find_manager();
+        }
+        let facts = Facts {
+            listeners: self.listeners.iter().map(|open| open.opened()).collect(),
+            workers: self.children.keys().copied().collect(),
+            clients: self.clients.ids(),
+            carried_out,
+        };
+        let mut actions = Vec::new();
+        self.core.resume(now, facts, &mut actions);
+        self.watch_clients();
+        self.ask_again();
+        while let Some(event) = self.inbox.pop_front() {
+            self.core.step(now, event, &mut actions);
+        }
+        self.core.step(now, Event::Turn, &mut actions);
+        self.core_due = self.core.deadline();
+        self.first = actions;
+        self.settle_due = Some(now);
+    }
+
+    /// Whoever still waits for an answer is heard again.
+    fn watch_clients(&mut self) {
+        self.clients.keep(&self.core.awaited());
+        for client in self.clients.ids() {
+            let Some(stream) = self.clients.stream(client) else { continue };
+            if let Err(error) = self.poller.add(stream, Source::Client(client).token()) {
+                self.clients.drop_client(client);
+                self.warn(format!("cannot serve a control connection: {error}"));
+            }
+        }
+    }
+
+    /// The keeper is told of every worker, and the poller of every descriptor.
+    fn watch_children(&mut self) {
+        for worker in self.children.keys().copied().collect::<Vec<_>>() {
+            let Some(child) = self.children.get_mut(&worker) else { continue };
+            if let Err(error) = self.keeper.own(child.pid) {
+                let pid = child.pid;
+                self.warn(format!("cannot keep worker {pid}: {error}"));
+                continue;
+            }
+            if child.ended.is_some() {
+                self.lingering.insert(worker);
+            }
+            // Whether it had joined cannot be told half way through a message: it is told by the
+            // end of its channel.
+            let joined = child.contracts.contains("native");
+            if joined {
+                child.bus = None;
+            }
+            let sources = child.sources().into_iter();
+            let watched = sources
+                .filter(|(_, source)| child.ended.is_none() || *source != Source::Process(worker))
+                .try_for_each(|(fd, source)| self.poller.add(fd, source.token()));
+            if let Err(error) = watched {
+                // Without its pidfd in the poller its end would never be seen.
+                let _ = pidfd::signal_group(child.pid, libc::SIGKILL);
+                self.warn(format!("cannot watch a worker: {error}"));
+            }
+            match self.children.get(&worker) {
+                Some(Child { ended: Some(_), .. }) | None => {}
+                Some(Child { report: Some(_), .. }) => self.waiting_to_go.push(worker),
+                // What it reported is known; that its program runs may not be.
+                Some(Child { failed: None, .. }) => self.cue(worker, Cue::Spawned),
+                Some(_) => {}
+            }
+            if !joined {
+                self.join_bus(worker);
+            }
+            self.write_channel(worker);
+        }
+        if let Err(error) = self.keeper.settled() {
+            self.warn(format!("cannot tell the keeper that all workers are known: {error}"));
+        }
+    }
+
+    /// What workers had asked for, and may not have been answered, is asked for again.
+    fn ask_again(&mut self) {
+        let asking = |child: &Child| {
+            let worker = child.id;
+            let asks = child.asking.iter();
+            let asks = asks.map(|(ticket, asking): (_, &Asking)| (*ticket, asking.listener()));
+            asks.map(|(ticket, listener)| (worker, ticket, listener)).collect::<Vec<_>>()
+        };
+        let all: Vec<_> = self.children.values().flat_map(asking).collect();
+        for (worker, ticket, listener) in all {
+            self.cue(worker, Cue::BindAsked { listener, ticket, another: false });
+        }
+    }
+
+    fn say_what_happened(&mut self, birth: Birth, complaints: Vec<String>) {
+        let how = birth.last.map_or_else(String::new, |exit| format!(" ({exit})"));
+        let workers = match self.children.len() {
+            1 => "1 worker".to_owned(),
+            count => format!("{count} workers"),
+        };
+        self.warn(format!("the primary died{how}; this one goes on with its {workers}"));
+        complaints.into_iter().for_each(|complaint| self.note(complaint));
+    }
+
+    /// Workers whose channel may still hold what a predecessor sent get connections again once
+    /// they have read it all.
+    pub(in crate::drive) fn look_after_settling(&mut self, now: crate::primary::time::Time) {
+        if self.settle_due.is_none_or(|due| now < due) {
+            return;
+        }
+        let settling = |child: &Child| child.node.as_ref().is_some_and(|n| n.link.is_settling());
+        let all: Vec<WorkerId> =
+            self.children.values().filter(|child| settling(child)).map(|child| child.id).collect();
+        let mut left = false;
+        for worker in all {
+            let Some(node) = self.node(worker) else { continue };
+            if node.settle() {
+                self.write_channel(worker);
+            } else {
+                left = true;
+            }
+        }
+        self.settle_due = left.then_some(now + SETTLE_LOOK);
+        let listeners: Vec<ListenerId> = self.listeners.iter().map(|open| open.id).collect();
+        listeners.into_iter().for_each(|id| self.resume(id));
+    }
+}
+
+/// How often it is looked whether a worker has read its channel.
+const SETTLE_LOOK: std::time::Duration = std::time::Duration::from_millis(5);

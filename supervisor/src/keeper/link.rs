@@ -1,0 +1,164 @@
+//! The primary's end of the line to its keeper.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::process::{PidfdFlags, pidfd_open};
+
+use super::Ground;
+use super::words::{ANSWER, Answer, Ask};
+use crate::frozen::Memory;
+use crate::primary::event::Exit;
+use crate::sys::clock;
+use crate::sys::pidfd::{self, Pid};
+
+/// An answer takes microseconds; a keeper that was stopped gives none.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(crate) struct Link {
+    ground: &'static Ground,
+    /// Readable when the keeper has ended.
+    keeper: OwnedFd,
+    /// It has: our children are our own from then on.
+    is_lost: bool,
+}
+
+impl Link {
+    /// For a new primary. Answers to its predecessor are thrown away.
+    pub(crate) fn new(ground: &'static Ground) -> io::Result<Self> {
+        let number = ground.keeper.0.cast_signed();
+        let number = rustix::process::Pid::from_raw(number).ok_or(io::ErrorKind::InvalidData)?;
+        let keeper = pidfd_open(number, PidfdFlags::empty())?;
+        let mut bytes = [0u8; ANSWER];
+        while recv(&ground.vault, &mut bytes, RecvFlags::DONTWAIT).is_ok() {}
+        Ok(Self { ground, keeper, is_lost: false })
+    }
+
+    pub(crate) fn keeper(&self) -> Pid {
+        self.ground.keeper
+    }
+
+    /// The keeper has ended.
+    pub(crate) fn lose(&mut self) {
+        self.is_lost = true;
+    }
+
+    /// Whether it has.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
+    /// Where the state is kept for our successor.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.ground.memory
+    }
+
+    /// For the poller.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.keeper.as_fd()
+    }
+
+    /// This child is a worker.
+    pub(crate) fn own(&self, pid: Pid) -> io::Result<()> {
+        if self.is_lost {
+            return Ok(());
+        }
+        match self.ask(Ask::Own(pid))? {
+            Answer::Done => Ok(()),
+            _ => Err(io::Error::other("the keeper has no room for another worker")),
+        }
+    }
+
+    /// How a worker whose pidfd says that it has ended did so; it stays a zombie. `None`: it lives
+    /// after all.
+    pub(crate) fn peek(&self, pid: Pid) -> Option<Exit> {
+        if self.is_lost {
+            return pidfd::peek_child(pid).unwrap_or(Some(Exit::Unknown));
+        }
+        self.how_it_ended(Ask::Peek(pid))
+    }
+
+    /// The same, and it is let go.
+    pub(crate) fn reap(&self, pid: Pid) -> Option<Exit> {
+        if self.is_lost {
+            return pidfd::reap_child(pid).unwrap_or(Some(Exit::Unknown));
+        }
+        self.how_it_ended(Ask::Reap(pid))
+    }
+
+    fn how_it_ended(&self, ask: Ask<'_>) -> Option<Exit> {
+        match self.ask(ask) {
+            Ok(Answer::Ended(exit)) => Some(exit),
+            Ok(Answer::Running) => None,
+            // No keeper, or no child of his any more: nobody will ever know.
+            Ok(Answer::Done | Answer::Refused) | Err(_) => Some(Exit::Unknown),
+        }
+    }
+
+    /// Every worker was told: other children may be reaped.
+    pub(crate) fn settled(&self) -> io::Result<()> {
+        self.say(Ask::Settled)
+    }
+
+    /// We are about to end, and shall not be started again.
+    pub(crate) fn over(&self) -> io::Result<()> {
+        self.say(Ask::Over)
+    }
+
+    fn say(&self, ask: Ask<'_>) -> io::Result<()> {
+        if self.is_lost {
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the keeper is gone"));
+        }
+        let bytes = ask.encode();
+        let until = clock::now() + PATIENCE;
+        loop {
+            match send(&self.ground.vault, &bytes, SendFlags::NOSIGNAL) {
+                Ok(_) => return Ok(()),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => self.wait(PollFlags::OUT, until)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn ask(&self, ask: Ask<'_>) -> io::Result<Answer> {
+        self.say(ask)?;
+        let until = clock::now() + PATIENCE;
+        let mut bytes = [0u8; ANSWER];
+        loop {
+            match recv(&self.ground.vault, &mut bytes, RecvFlags::DONTWAIT) {
+                Ok((count, _)) => {
+                    return Answer::decode(&bytes[..count])
+                        .ok_or_else(|| io::ErrorKind::InvalidData.into());
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => self.wait(PollFlags::IN, until)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Until the line is ready. Its other end is in our own table, so that the keeper's death
+    /// shows only by its pidfd.
+    fn wait(&self, ready: PollFlags, until: crate::primary::time::Time) -> io::Result<()> {
+        let left = until.since(clock::now());
+        if left.is_zero() {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the keeper does not answer"));
+        }
+        let timeout = Timespec::try_from(left).map_err(|_| io::ErrorKind::InvalidData)?;
+        let mut sources = [
+            PollFd::from_borrowed_fd(self.ground.vault.as_fd(), ready),
+            PollFd::from_borrowed_fd(self.keeper.as_fd(), PollFlags::IN),
+        ];
+        poll(&mut sources, Some(&timeout))?;
+        if sources[0].revents().is_empty() && !sources[1].revents().is_empty() {
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the keeper is gone"));
+        }
+        Ok(())
+    }
+}

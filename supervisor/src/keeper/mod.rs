@@ -1,0 +1,284 @@
+//! The keeper: the tiny parent of an app's primary and of all its workers. It outlives the primary,
+//! starts it again when it dies, and does nothing clever.
+//!
+//! **The vault is the table of descriptors.** Keeper and primary are two processes with one table
+//! (CLONE_FILES): whatever the primary opens is held by the keeper too, at no cost and without a
+//! moment in between. The next primary finds it there, under the numbers that the frozen state
+//! names. So nothing here may ever close a descriptor that it did not make: after the first fork
+//! the keeper opens none but for the blink of reading its list of children, and closes no other.
+//!
+//! **Workers are its children** (CLONE_PARENT), before and after a primary's death, so one process
+//! can always tell how they ended. They stay zombies until the primary lets go of them; every
+//! other process that comes to it as an orphan is reaped at once.
+//!
+//! Waits in one `poll` without end; allocates nothing once it has begun but for a path in an
+//! upgrade. Refuses more workers than its roster has room for.
+
+mod link;
+mod roster;
+mod words;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, socketpair};
+
+pub(crate) use link::Link;
+use roster::Roster;
+use words::{ASK, Answer, Ask};
+
+use crate::frozen::Memory;
+use crate::primary::event::Exit;
+use crate::primary::time::Time;
+use crate::sys::fork::{self, Forked};
+use crate::sys::pidfd::{self, Pid};
+use crate::sys::{clock, daemon};
+
+/// What the keeper passes on to the primary.
+const FORWARDED: [Signal; 8] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+];
+
+/// A primary that lived so long is started again at once; another one after a pause, which doubles
+/// from the first to the second of these.
+const LIVED: Duration = Duration::from_secs(2);
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+
+/// Asks that are served in one go, so that signals have their turn.
+const ASKS_PER_TURN: usize = 64;
+
+/// What keeper and primary have in common. Never dropped: its descriptors are in the one table.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    pub(crate) keeper: Pid,
+    /// The keeper's end.
+    asks: OwnedFd,
+    /// The primary's end.
+    vault: OwnedFd,
+    signals: SignalFd,
+    /// Where the primary freezes its state.
+    pub(crate) memory: Memory,
+}
+
+/// Why there is a primary.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Birth {
+    /// How many died before it.
+    pub(crate) deaths: u32,
+    /// How the last of them ended.
+    pub(crate) last: Option<Exit>,
+}
+
+/// Who comes back from [`keep`].
+#[derive(Debug)]
+pub(crate) enum Role {
+    /// A new primary. Signals are blocked until it has handlers for them.
+    Primary(&'static Ground, Birth),
+    /// The keeper, when all is over: the primary's exit code.
+    Over(u8),
+}
+
+/// Becomes a keeper, and comes back once in each primary.
+pub(crate) fn keep() -> io::Result<Role> {
+    daemon::raise_nofile()?;
+    nix::sys::prctl::set_child_subreaper(true)?;
+    let ground: &'static Ground = Box::leak(Box::new(Ground::lay()?));
+    Keeper { ground, roster: Roster::default(), settled: false, over: false, pending: 0 }.run()
+}
+
+impl Ground {
+    fn lay() -> io::Result<Self> {
+        let mut watched: SigSet = FORWARDED.into_iter().collect();
+        watched.add(Signal::SIGCHLD);
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&watched), None)?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let (asks, vault) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            None,
+        )?;
+        Ok(Self {
+            keeper: Pid(std::process::id()),
+            asks,
+            vault,
+            signals: SignalFd::with_flags(&watched, flags)?,
+            memory: Memory::new()?,
+        })
+    }
+}
+
+impl Ground {
+    /// What a new primary must leave alone in the table.
+    pub(crate) fn fds(&self) -> [BorrowedFd<'_>; 5] {
+        let [one, other] = self.memory.fds();
+        [self.asks.as_fd(), self.vault.as_fd(), self.signals.as_fd(), one, other]
+    }
+}
+
+struct Keeper {
+    ground: &'static Ground,
+    roster: Roster,
+    /// The primary has told all its workers.
+    settled: bool,
+    /// The primary is about to end for good.
+    over: bool,
+    /// Signals that came while there was no primary, by number.
+    pending: u64,
+}
+
+impl Keeper {
+    fn run(mut self) -> io::Result<Role> {
+        let mut birth = Birth { deaths: 0, last: None };
+        let mut pause = PAUSES.0;
+        loop {
+            self.settled = false;
+            let primary = match fork::sharing_files() {
+                Ok(Forked::Child) => return Ok(Role::Primary(self.ground, birth)),
+                Ok(Forked::Parent(primary)) => primary,
+                // The very first must be possible; later ones are tried again.
+                Err(error) if birth.deaths == 0 => return Err(error),
+                Err(_) => {
+                    self.wait(None, Some(clock::now() + PAUSES.1))?;
+                    continue;
+                }
+            };
+            // It is a group of its own, so that a terminal's signals come here only.
+            let number = nix::unistd::Pid::from_raw(primary.0.cast_signed());
+            let _ = nix::unistd::setpgid(number, number);
+            let born = clock::now();
+            self.forward_pending(primary);
+            let exit = self.wait(Some(primary), None)?.unwrap_or(Exit::Code(1));
+            self.serve_asks();
+            if self.over {
+                return Ok(Role::Over(code(exit)));
+            }
+            birth = Birth { deaths: birth.deaths.saturating_add(1), last: Some(exit) };
+            if clock::now().since(born) >= LIVED {
+                pause = PAUSES.0;
+                continue;
+            }
+            self.wait(None, Some(clock::now() + pause))?;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    /// Until the primary has ended, or the time has come.
+    fn wait(&mut self, primary: Option<Pid>, until: Option<Time>) -> io::Result<Option<Exit>> {
+        loop {
+            self.take_signals(primary);
+            self.serve_asks();
+            if let Some(primary) = primary
+                && let Some(exit) = pidfd::reap_child(primary)?
+            {
+                return Ok(Some(exit));
+            }
+            if self.settled {
+                self.roster.reap_others(primary);
+            }
+            let left = until.map(|until| until.since(clock::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(None);
+            }
+            let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+            let mut sources = [
+                PollFd::from_borrowed_fd(self.ground.signals.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(self.ground.asks.as_fd(), PollFlags::IN),
+            ];
+            match poll(&mut sources, timeout.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn take_signals(&mut self, primary: Option<Pid>) {
+        while let Ok(Some(came)) = self.ground.signals.read_signal() {
+            let number = came.ssi_signo;
+            if number != Signal::SIGCHLD as u32 {
+                self.pending |= 1 << number;
+            }
+        }
+        if let Some(primary) = primary {
+            self.forward_pending(primary);
+        }
+    }
+
+    /// One that has no handlers yet gets them all the same: they are blocked there until it has.
+    fn forward_pending(&mut self, primary: Pid) {
+        let pending = std::mem::take(&mut self.pending);
+        for signal in FORWARDED.iter().filter(|signal| pending & 1 << **signal as u64 != 0) {
+            // It may have ended just now.
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(primary.0.cast_signed()),
+                *signal,
+            );
+        }
+    }
+
+    fn serve_asks(&mut self) {
+        let mut bytes = [0u8; ASK];
+        for _ in 0..ASKS_PER_TURN {
+            let Ok((count, _)) = recv(&self.ground.asks, &mut bytes, RecvFlags::DONTWAIT) else {
+                return;
+            };
+            let Some(answer) = self.serve(Ask::decode(&bytes[..count])) else { continue };
+            // A primary that is dead, or asks faster than it reads, does without.
+            let _ = rustix::net::send(&self.ground.asks, &answer.encode(), SendFlags::NOSIGNAL);
+        }
+    }
+
+    fn serve(&mut self, ask: Option<Ask<'_>>) -> Option<Answer> {
+        let ended = |result: io::Result<Option<Exit>>| match result {
+            Ok(Some(exit)) => Answer::Ended(exit),
+            Ok(None) => Answer::Running,
+            Err(_) => Answer::Refused,
+        };
+        Some(match ask? {
+            Ask::Own(pid) => {
+                if self.roster.add(pid) {
+                    Answer::Done
+                } else {
+                    Answer::Refused
+                }
+            }
+            Ask::Peek(pid) => ended(pidfd::peek_child(pid)),
+            Ask::Reap(pid) => {
+                let exit = pidfd::reap_child(pid);
+                if !matches!(exit, Ok(None)) {
+                    self.roster.remove(pid);
+                }
+                ended(exit)
+            }
+            Ask::Settled => {
+                self.settled = true;
+                return None;
+            }
+            Ask::Over => {
+                self.over = true;
+                return None;
+            }
+            Ask::Replace(_) => return None,
+        })
+    }
+}
+
+/// As shells have it.
+fn code(exit: Exit) -> u8 {
+    match exit {
+        Exit::Code(code) => u8::try_from(code & 0xff).unwrap_or(1),
+        Exit::Signal(signal) => u8::try_from(128 + signal).unwrap_or(1),
+        Exit::Unknown => 1,
+    }
+}

@@ -1,0 +1,350 @@
+//! The primary may die. It is killed again and again under load, at rest and in the middle of
+//! reloads, scales and restarts: no worker notices, nothing is lost in the kernel engine, nothing is
+//! refused or hangs in the primary engine, and what was under way is finished or rolled back.
+//!
+//! `KILLS` says how often (20).
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use ipc::control::{AppStatus, Request, Status};
+use nix::sys::signal::Signal;
+use tests::fixtures::{self, Kind};
+use tests::http::FaultKind;
+use tests::{Home, Load, Port, process};
+
+/// How long a new primary may take until the list is right.
+const A_SECOND: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_secs(60);
+
+fn kills() -> u64 {
+    std::env::var("KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
+}
+
+/// Numbers that look like chance, and are the same in every run.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+
+    fn millis(&mut self, most: u64) -> Duration {
+        Duration::from_micros(self.below(most * 1000))
+    }
+}
+
+/// What the list shows, however often it has to be asked.
+fn listed(home: &Home, name: &str) -> Option<AppStatus> {
+    let outcome = home.run(&["list", "--json"]);
+    let apps: Vec<AppStatus> = serde_json::from_str(&outcome.stdout).ok()?;
+    apps.into_iter().find(|app| app.name == name)
+}
+
+/// Kills the primary, and gives what the list shows once there is another.
+fn kill_primary(home: &Home, name: &str, signal: Signal) -> AppStatus {
+    let before = tests::wait::wait_until("a primary", SOON, || {
+        listed(home, name).filter(|app| app.primary_pid != 0)
+    });
+    process::kill(before.primary_pid, signal);
+    tests::wait::wait_until("another primary to be listed", SOON, || {
+        let app = listed(home, name)?;
+        // A program of Rust's returns from its first SIGSEGV or SIGBUS that somebody sent.
+        if app.primary_pid == before.primary_pid && process::is_alive(app.primary_pid) {
+            process::kill(before.primary_pid, signal);
+        }
+        (app.primary_pid != before.primary_pid).then_some(app)
+    })
+}
+
+fn start(home: &Home, kind: Kind, engine: &str) -> Option<Port> {
+    let port = Port::new();
+    let command = kind.command(home, port.number())?;
+    let options = ["-i", "2", "--min-uptime", "100ms", "--engine", engine];
+    home.start("web", &options, &command).ok();
+    assert!(engine == "auto" || home.app("web").engine == engine);
+    Some(port)
+}
+
+fn load(address: SocketAddr) -> tests::client::Running {
+    let mut load = Load::new(address);
+    load.clients = 16;
+    load.at_most = Duration::from_secs(900);
+    let load = load.start();
+    load.warm(200);
+    load
+}
+
+/// Counts what was lost: everything in the kernel engine; else what was refused or hung. A
+/// connection that the dying primary had accepted and given to nobody is reset.
+fn judge(tally: tests::Tally, engine: &str, what: &str) {
+    if engine != "primary" {
+        tally.nothing_lost(what);
+        return;
+    }
+    let lost = tally.count(FaultKind::Refused) + tally.count(FaultKind::Hung);
+    assert!(lost == 0 && tally.ok > 0, "{what}: lost\n{tally}");
+    println!("{what}: nothing refused, nothing hung\n{tally}");
+}
+
+fn at_rest(kind: Kind, engine: &str) {
+    let _alone = tests::alone();
+    let home = tests::home!();
+    let Some(port) = start(&home, kind, engine) else { return };
+    let (workers, keeper) = (home.pids("web"), home.app("web").keeper_pid);
+    let load = load(port.v4());
+    let mut chance = Chance(7);
+    let mut slowest = Duration::ZERO;
+    for count in 1..=kills() {
+        tests::wait::let_pass(chance.millis(30));
+        let killed = Instant::now();
+        let app = kill_primary(&home, "web", Signal::SIGKILL);
+        slowest = slowest.max(killed.elapsed());
+        let pids: Vec<u32> = app.workers.iter().filter_map(|worker| worker.pid).collect();
+        assert_eq!(pids, workers, "after {count} kills");
+        assert_eq!((app.status, app.ready), (Status::Ready, 2), "after {count} kills: {app:#?}");
+        assert_eq!((app.keeper_pid, app.restarts), (keeper, 0));
+        assert_eq!(u64::from(app.primary_deaths), count);
+    }
+    let seen = load.so_far().ok;
+    load.warm(seen + 200);
+    judge(load.stop(), engine, &format!("{kind:?}, {engine}: {} kills at rest", kills()));
+    println!("the list was right again after at most {slowest:?}");
+    assert!(slowest < A_SECOND * 5, "the list was right only after {slowest:?}");
+    home.run(&["delete", "web"]).ok();
+    home.nothing_left();
+}
+
+/// Kills in the middle of jobs. Afterwards everything is as it was, or as it was to become.
+fn at_work(kind: Kind, engine: &str) {
+    let _alone = tests::alone();
+    let home = tests::home!();
+    let Some(port) = start(&home, kind, engine) else { return };
+    let load = load(port.v4());
+    let mut chance = Chance(11);
+    let jobs: [&[&str]; 4] =
+        [&["reload", "web"], &["scale", "web", "3"], &["reload", "web"], &["scale", "web", "2"]];
+    for count in 0..kills() {
+        let job = jobs[(count % 4) as usize];
+        let before = listed(&home, "web").expect("it is there");
+        let running = home.spawn(job);
+        tests::wait::let_pass(chance.millis(400));
+        kill_primary(&home, "web", Signal::SIGKILL);
+        let outcome = running.end(SOON * 2);
+        let after = tests::wait::try_until(SOON, || {
+            listed(&home, "web")
+                .filter(|app| app.status == Status::Ready && app.ready == app.wanted)
+        });
+        let Some(after) = after else {
+            panic!("{job:?} never ended: {outcome:#?}\n{:#?}", listed(&home, "web"))
+        };
+        // Whoever asked was told the truth, or nothing.
+        if outcome.code == Some(0) && job[0] == "reload" {
+            assert_eq!(after.generation, before.generation + 1, "{outcome:#?}");
+        }
+        if outcome.code == Some(0) && job[0] == "scale" {
+            assert_eq!(after.wanted.to_string(), job[2], "{outcome:#?}");
+        }
+        if outcome.code == Some(4) {
+            assert_eq!(after.generation, before.generation, "{outcome:#?}");
+        }
+        println!("{count}: {job:?} -> {:?} {}", outcome.code, outcome.stderr.trim());
+    }
+    let seen = load.so_far().ok;
+    load.warm(seen + 200);
+    judge(load.stop(), engine, &format!("{kind:?}, {engine}: {} kills at work", kills()));
+    home.run(&["reload", "web"]).ok();
+    home.run(&["delete", "web"]).ok();
+    home.nothing_left();
+}
+
+macro_rules! matrix {
+    ($module:ident, $run:ident) => {
+        mod $module {
+            use super::*;
+
+            #[test]
+            fn node_in_the_kernel() {
+                $run(Kind::Node, "kernel");
+            }
+
+            #[test]
+            fn node_by_the_primary() {
+                $run(Kind::Node, "primary");
+            }
+
+            #[test]
+            fn go() {
+                $run(Kind::Go, "auto");
+            }
+
+            #[test]
+            fn python() {
+                $run(Kind::Python, "auto");
+            }
+        }
+    };
+}
+
+matrix!(rest, at_rest);
+matrix!(work, at_work);
+
+#[test]
+fn whatever_the_primary_dies_of() {
+    let home = tests::home!();
+    let Some(port) = start(&home, Kind::Python, "auto") else { return };
+    let workers = home.pids("web");
+    let load = load(port.v4());
+    for signal in [Signal::SIGSEGV, Signal::SIGABRT, Signal::SIGBUS, Signal::SIGKILL] {
+        let app = kill_primary(&home, "web", signal);
+        assert_eq!(app.workers.iter().filter_map(|w| w.pid).collect::<Vec<_>>(), workers);
+        let log = home.log("web", "primary.log");
+        assert!(log.contains(&format!("signal {}", signal.as_str())), "{signal}: {log}");
+    }
+    judge(load.stop(), "auto", "four ways to die");
+}
+
+#[test]
+fn workers_that_die_meanwhile_are_replaced() {
+    let home = tests::home!();
+    let Some(_port) = start(&home, Kind::Python, "auto") else { return };
+    for _ in 0..5 {
+        let app = home.wait_app("web", "both workers", SOON, |app| app.ready == 2);
+        let victim = app.workers[1].pid.expect("it is ready");
+        process::kill(app.primary_pid, Signal::SIGSTOP);
+        process::kill(victim, Signal::SIGKILL);
+        process::kill(app.primary_pid, Signal::SIGKILL);
+        tests::wait::wait_until("the dead worker to be replaced", SOON, || {
+            let app = listed(&home, "web")?;
+            let fresh = app.workers.get(1)?.pid.is_some_and(|pid| pid != victim);
+            (fresh && app.ready == 2 && app.status == Status::Ready).then_some(())
+        });
+    }
+    home.run(&["delete", "web"]).ok();
+    home.nothing_left();
+}
+
+#[test]
+fn who_waits_for_a_reload_is_answered_by_the_successor() {
+    let home = tests::home!();
+    let Some(_port) = start(&home, Kind::Python, "auto") else { return };
+    let before = home.app("web");
+    let running = home.spawn(&["reload", "web"]);
+    home.wait_app("web", "the reload to be under way", SOON, |app| {
+        app.status == Status::Reloading && app.workers.len() > 2
+    });
+    process::kill(home.app("web").primary_pid, Signal::SIGKILL);
+    let outcome = running.end(SOON).ok();
+    assert!(
+        outcome.stderr.contains("generation 2 serves") || outcome.stdout.contains("generation 2")
+    );
+    assert_eq!(home.app("web").generation, before.generation + 1);
+}
+
+#[test]
+fn a_keeper_costs_next_to_nothing() {
+    let home = tests::home!();
+    let Some(_port) = start(&home, Kind::Python, "auto") else { return };
+    let app = home.app("web");
+    let keeper = app.keeper_pid.expect("there is one");
+    let private = private_kib(keeper);
+    println!("the keeper has {private} KiB of its own");
+    assert!(private <= 1024, "the keeper has {private} KiB of its own");
+    // It sleeps in one call, however long it is left alone: no switch to it in this time.
+    let switches = || status_number(keeper, "voluntary_ctxt_switches:");
+    let before = switches();
+    tests::wait::let_pass(Duration::from_secs(1));
+    assert_eq!(switches(), before, "it was awake");
+}
+
+#[test]
+fn without_its_keeper_an_app_serves_on_and_says_so() {
+    let home = tests::home!();
+    let Some(port) = start(&home, Kind::Python, "auto") else { return };
+    let workers = home.pids("web");
+    let load = load(port.v4());
+    process::kill(home.app("web").keeper_pid.expect("there is one"), Signal::SIGKILL);
+    let app = home.wait_app("web", "the loss to be noticed", SOON, |app| app.keeper_pid.is_none());
+    assert!(app.notes.iter().any(|note| note.contains("the keeper")), "{:#?}", app.notes);
+    process::kill(workers[0], Signal::SIGKILL);
+    home.wait_app("web", "a replacement", SOON, |app| {
+        app.ready == 2 && app.workers[0].pid != Some(workers[0])
+    });
+    home.run(&["reload", "web"]).ok();
+    let tally = load.stop();
+    // The worker that was killed under load may have cost the requests it held, and no others.
+    assert_eq!(tally.count(FaultKind::Refused) + tally.count(FaultKind::Hung), 0, "{tally}");
+    home.run(&["delete", "web"]).ok();
+    home.nothing_left();
+}
+
+#[test]
+fn signals_to_the_keeper_reach_the_primary() {
+    let home = tests::home!();
+    let Some(_port) = start(&home, Kind::Python, "auto") else { return };
+    let keeper = home.app("web").keeper_pid.expect("there is one");
+    process::kill(keeper, Signal::SIGHUP);
+    home.wait_app("web", "a reload", SOON, |app| {
+        app.generation == 2 && app.status == Status::Ready
+    });
+    process::kill(keeper, Signal::SIGTERM);
+    home.nothing_left();
+}
+
+#[test]
+fn notices_and_names_survive() {
+    let home = tests::home!();
+    let Some(_port) = start(&home, Kind::Python, "auto") else { return };
+    let mut follower = home.ask("web", &Request::Subscribe);
+    kill_primary(&home, "web", Signal::SIGKILL);
+    let heard = tests::wait::try_until(SOON, || {
+        follower.notice(Duration::from_millis(100)).filter(|n| n.message.contains("primary died"))
+    });
+    assert!(heard.is_some(), "who follows the events is not told");
+    home.run(&["start", "--name", "web", "--", "true"]).code(1).says(&["running already"]);
+}
+
+fn private_kib(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("it lives");
+    let of = |key: &str| -> u64 {
+        let line = text.lines().find(|line| line.starts_with(key)).expect("the kernel says it");
+        line.split_ascii_whitespace().nth(1).expect("a number").parse().expect("a number")
+    };
+    of("Private_Clean:") + of("Private_Dirty:")
+}
+
+fn status_number(pid: u32, key: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let line = text.lines().find(|line| line.starts_with(key)).expect("the kernel says it");
+    line[key.len()..].trim().parse().expect("a number")
+}
+
+#[test]
+fn orphans_are_reaped() {
+    let home = tests::home!();
+    let Some(python) = fixtures::need("python3") else { return };
+    // A worker whose grandchildren lose their parent, and end later.
+    let script = home.write(
+        "orphans.py",
+        "import os, signal, time\n\
+         for _ in range(50):\n\
+         \x20   if os.fork() == 0:\n\
+         \x20       if os.fork() == 0:\n\
+         \x20           os.setsid(); time.sleep(0.05)\n\
+         \x20       os._exit(0)\n\
+         \x20   os.wait()\n\
+         signal.pause()\n",
+    );
+    let script = script.display().to_string();
+    home.start("orphans", &["-i", "1", "--ready", "spawned"], &[python, script]).ok();
+    let keeper = home.app("orphans").keeper_pid.expect("there is one");
+    let children = || {
+        let path = format!("/proc/{keeper}/task/{keeper}/children");
+        std::fs::read_to_string(path).expect("it lives").split_ascii_whitespace().count()
+    };
+    tests::wait::wait_until("the keeper to have no children but two", SOON, || {
+        (children() == 2).then_some(())
+    });
+}
