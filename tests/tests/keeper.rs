@@ -338,7 +338,7 @@ fn orphans_are_reaped() {
          signal.pause()\n",
     );
     let script = script.display().to_string();
-    home.start("orphans", &["-i", "1", "--ready", "spawned"], &[python, script]).ok();
+    home.start("orphans", &["-i", "1", "--ready", "uptime"], &[python, script]).ok();
     let keeper = home.app("orphans").keeper_pid.expect("there is one");
     let children = || {
         let path = format!("/proc/{keeper}/task/{keeper}/children");

@@ -21,7 +21,7 @@ pub(super) fn run(args: &PrimaryArgs, session: &Session) -> Result<Exit, Failure
         take_report().map_err(|error| Failure::io("cannot set up stdin and stdout", &error))?;
     session.home.prepare()?;
     session.home.prepare_logs(&args.name)?;
-    crate::drive::run(spec, &session.home, crate::drive::Mode::Daemon { report })
+    crate::drive::run(spec, &session.home, crate::drive::Mode::Daemon { report: Some(report) })
         .map(Exit::Primary)
         .map_err(|error| refused(&args.name, error.failure_kind(), &error.to_string(), Vec::new()))
 }

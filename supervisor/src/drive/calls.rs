@@ -35,7 +35,10 @@ impl Drive {
                 return;
             };
             match seccomp::receive(calls.as_fd()) {
-                Ok(Some(notification)) => self.take_call(worker, &notification),
+                Ok(Some(notification)) => {
+                    self.hear_call(worker, notification);
+                    self.take_call(worker, &notification);
+                }
                 // The calling process died meanwhile, or nothing is left.
                 Ok(None) => return,
                 Err(error) => {
@@ -45,6 +48,29 @@ impl Drive {
             }
             if !self.calls_wait(worker) {
                 return;
+            }
+        }
+    }
+
+    /// The kernel tells of a call once. Until it is in the state, or answered, it is on the slip.
+    fn hear_call(&mut self, worker: WorkerId, notification: Notification) {
+        self.heard.push((worker, notification));
+        let slip = serde_json::to_string(&self.heard).map_err(io::Error::from);
+        if let Err(error) = slip.and_then(|slip| self.keeper.memory().note(&slip)) {
+            self.note(format!("cannot write down an intercepted call: {error}"));
+        }
+    }
+
+    /// Takes the calls that a predecessor had heard of, and nobody has answered.
+    pub(super) fn take_calls_again(&mut self) {
+        let noted = self.keeper.memory().noted().ok().flatten().unwrap_or_default();
+        let heard: Vec<(WorkerId, Notification)> = serde_json::from_str(&noted).unwrap_or_default();
+        for (worker, notification) in heard {
+            let Some(child) = self.children.get(&worker) else { continue };
+            let is_it =
+                |asking: &Asking| matches!(asking, Asking::Call(c) if c.call == notification.id);
+            if !child.asking.values().any(is_it) && self.still_waits(worker, notification.id) {
+                self.take_call(worker, &notification);
             }
         }
     }

@@ -77,6 +77,13 @@ impl Lent {
         FrozenLent(self.sockets.iter().map(frozen).collect())
     }
 
+    /// The numbers of those of this process's environment.
+    pub(super) fn numbers(keeper: Pid) -> Vec<i32> {
+        let vars = |key: &str| std::env::var(key).ok();
+        let listed = systemd::listen::taken_from_env(vars, keeper.0).unwrap_or_default();
+        listed.into_iter().map(|(_, number)| number).collect()
+    }
+
     /// A copy of the socket of this address. It stays open here, as it does in the manager.
     pub(super) fn tcp(&mut self, address: SocketAddr) -> io::Result<Option<OwnedFd>> {
         self.copy(&Place::Tcp(address))

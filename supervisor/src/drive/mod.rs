@@ -70,7 +70,7 @@ use crate::primary::ids::{ListenerId, Ticket, WorkerId};
 use crate::primary::time::Time;
 use crate::sys::poller::Poller;
 use crate::sys::procfs::Sampler;
-use crate::sys::seccomp::Answer;
+use crate::sys::seccomp::{Answer, Notification};
 use crate::sys::signals::Signals;
 use crate::sys::{clock, spawn};
 
@@ -100,6 +100,8 @@ pub(crate) struct Drive {
     stale: bool,
     /// Workers that wait for the state to be written before they go on to their exec.
     waiting_to_go: Vec<WorkerId>,
+    /// Intercepted calls that came in this turn.
+    heard: Vec<(WorkerId, Notification)>,
     /// Answers to intercepted calls that wait for the same.
     late_answers: Vec<(WorkerId, u64, Answer)>,
     /// When it is looked whether workers have read what a predecessor sent.
@@ -132,6 +134,8 @@ pub(crate) struct Drive {
     slow_due: Option<Time>,
     /// When the channels of busy workers are read.
     answers_due: Option<Time>,
+    /// Some channel has bytes that were looked at.
+    channels_looked_at: bool,
     /// For what workers' channels hold.
     channel_bytes: Vec<u8>,
     /// Slot sockets that nobody listens on although their worker lives.
@@ -175,6 +179,8 @@ impl Drive {
                 if self.stale {
                     self.freeze();
                 }
+                self.heard.clear();
+                self.done_with_channels();
                 continue;
             }
             let actions = self.step();
@@ -220,6 +226,8 @@ impl Drive {
     fn carry_out(&mut self, actions: Vec<Action>) {
         self.carried_out = actions.is_empty();
         self.freeze();
+        self.heard.clear();
+        self.done_with_channels();
         self.answer_late();
         if actions.is_empty() {
             return;

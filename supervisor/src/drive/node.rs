@@ -44,6 +44,8 @@ pub(crate) struct NodeChannel {
     waits_for_room: bool,
     /// The poller does not wait for bytes: they are looked for now and then.
     read_later: bool,
+    /// Bytes that were looked at and are still in the channel.
+    looked_at: usize,
     /// Everything sent by whoever had the channel before us was seen read once.
     was_quiet: bool,
 }
@@ -61,6 +63,7 @@ impl NodeChannel {
             waits_for_room: false,
             read_later: false,
             was_quiet: false,
+            looked_at: 0,
         };
         Ok((channel, theirs.into()))
     }
@@ -80,6 +83,7 @@ impl NodeChannel {
             waits_for_room: false,
             read_later: false,
             was_quiet: false,
+            looked_at: 0,
         }
     }
 
@@ -131,13 +135,17 @@ impl Drive {
     pub(super) fn take_channel(&mut self, worker: WorkerId, readable: bool) {
         if readable {
             // What is left makes it readable again.
-            self.read_channel(worker, 1);
+            let mut bytes = std::mem::take(&mut self.channel_bytes);
+            self.read_channel_first(worker, &mut bytes);
+            self.channel_bytes = bytes;
         }
         self.write_channel(worker);
     }
 
     /// Reads at most so many times.
     pub(super) fn read_channel(&mut self, worker: WorkerId, times: usize) {
+        // What was looked at is not to be read a second time.
+        self.done_with_channels();
         let mut bytes = std::mem::take(&mut self.channel_bytes);
         for _ in 0..times {
             if !self.read_channel_once(worker, &mut bytes) {
@@ -147,18 +155,69 @@ impl Drive {
         self.channel_bytes = bytes;
     }
 
+    /// Looks at what waits, and leaves the whole lines there until their consequences are in the
+    /// state: a successor reads them again. That costs a call more, which only matters where a
+    /// worker acknowledges connections; and those answers nobody needs twice.
+    fn read_channel_first(&mut self, worker: WorkerId, bytes: &mut [u8]) {
+        let Some(node) = self.node(worker) else { return };
+        if node.looked_at > 0 {
+            return;
+        }
+        let whole = match node.link.pending() {
+            0 => channel::whole_lines(node.stream.as_fd(), bytes),
+            _ => None,
+        };
+        let Some(count) = whole else {
+            self.read_channel_once(worker, bytes);
+            return;
+        };
+        node.looked_at = count;
+        self.channels_looked_at = true;
+        self.hear_channel(worker, &bytes[..count], Vec::new());
+    }
+
+    /// What was looked at is in the state now.
+    pub(super) fn done_with_channels(&mut self) {
+        if !std::mem::take(&mut self.channels_looked_at) {
+            return;
+        }
+        for child in self.children.values_mut() {
+            let Some(node) = child.node.as_mut() else { continue };
+            let mut left = std::mem::take(&mut node.looked_at);
+            while left > 0 {
+                let most = left.min(self.channel_bytes.len());
+                match channel::receive(node.stream.as_fd(), &mut self.channel_bytes[..most]) {
+                    Ok(Received::Some(count, _)) => left -= count.min(left),
+                    // They were there a moment ago, and nobody else reads them.
+                    Ok(Received::Nothing | Received::End) | Err(_) => break,
+                }
+            }
+        }
+    }
+
+    /// Takes what came; whether the channel goes on.
+    fn hear_channel(&mut self, worker: WorkerId, bytes: &[u8], fds: Vec<OwnedFd>) -> bool {
+        let Some(node) = self.node(worker) else { return false };
+        let mut words = Vec::new();
+        let taken = node.link.take(bytes, fds, &mut words);
+        for word in words {
+            self.take_word(worker, word);
+        }
+        match taken {
+            Ok(()) => true,
+            Err(error) => {
+                self.close_channel(worker, Some(error.to_string()));
+                false
+            }
+        }
+    }
+
     /// Reads once; false: there is nothing more to come now.
     fn read_channel_once(&mut self, worker: WorkerId, bytes: &mut [u8]) -> bool {
         let Some(node) = self.node(worker) else { return false };
         let why = match channel::receive(node.stream.as_fd(), bytes) {
             Ok(Received::Some(count, fds)) => {
-                let mut words = Vec::new();
-                let taken = node.link.take(&bytes[..count], fds, &mut words);
-                for word in words {
-                    self.take_word(worker, word);
-                }
-                let Err(error) = taken else { return true };
-                Some(error.to_string())
+                return self.hear_channel(worker, &bytes[..count], fds);
             }
             Ok(Received::Nothing) => return false,
             Ok(Received::End) => None,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use config::spec::AppSpec;
@@ -12,6 +13,7 @@ use serde::Serialize;
 use super::bus::Bus;
 use super::clients::Clients;
 use super::frozen::{self, Written};
+use super::lent::Lent;
 use super::listeners::Listeners;
 use super::logs::Logs;
 use super::orphans::Orphans;
@@ -25,6 +27,7 @@ use crate::keeper::{self, Birth, Ground, Link, Role};
 use crate::limits::CHANNEL_READ;
 use crate::primary::Primary;
 use crate::primary::event::Event;
+use crate::sys::held::{Claims, Held};
 use crate::sys::poller::Poller;
 use crate::sys::procfs::Sampler;
 use crate::sys::signals::{self, Signals};
@@ -35,7 +38,7 @@ use crate::sys::{clock, daemon, random};
 pub(crate) enum Mode {
     /// Detached from whoever started it. One line of JSON goes to `report` once the control
     /// socket accepts, or instead of it.
-    Daemon { report: File },
+    Daemon { report: Option<File> },
     /// In front of a person or a service manager: worker output also goes to stdout and stderr.
     Foreground,
 }
@@ -83,6 +86,10 @@ pub(crate) fn run(spec: AppSpec, home: &Home, mode: Mode) -> Result<u8, LaunchEr
     if matches!(mode, Mode::Daemon { .. }) {
         daemon::detach().map_err(|error| io_error("leave the terminal", error))?;
     }
+    let report = match &mode {
+        Mode::Daemon { report } => report.as_ref().map(|file| Held::of(file.as_fd())),
+        Mode::Foreground => None,
+    };
     match keeper::keep().map_err(|error| io_error("start the primary", error))? {
         Role::Over(code) => {
             // Its descriptors were the primary's as well, who closed what was to be closed.
@@ -90,6 +97,7 @@ pub(crate) fn run(spec: AppSpec, home: &Home, mode: Mode) -> Result<u8, LaunchEr
             Ok(code)
         }
         Role::Primary(ground, birth) => {
+            let mode = if birth.deaths == 0 { mode } else { again(mode, report, ground) };
             let result = live(spec, home, mode, ground, birth);
             // However it ended: there is nothing that a successor could do better. A keeper that is
             // gone need not be told.
@@ -97,6 +105,16 @@ pub(crate) fn run(spec: AppSpec, home: &Home, mode: Mode) -> Result<u8, LaunchEr
             result
         }
     }
+}
+
+/// How a later primary runs: whoever waits for the report may have got it, and then the descriptor
+/// is gone.
+fn again(mode: Mode, report: Option<Held>, ground: &Ground) -> Mode {
+    let Mode::Daemon { report: closed } = mode else { return Mode::Foreground };
+    // Its number may be somebody else's by now.
+    std::mem::forget(closed);
+    let mut claims = Claims::new(ground.fds());
+    Mode::Daemon { report: report.and_then(|held| claims.claim(held).ok()).map(File::from) }
 }
 
 /// Is the primary until it ends; gives the exit code.
@@ -110,20 +128,22 @@ fn live(
     let state = ground.memory.read().map_err(|error| io_error("read the state", error))?;
     match state {
         Ok(copy) => {
-            // Its predecessor has reported long ago, and closed it.
+            // Its predecessor has reported long ago; what is left is closed with everything else.
             std::mem::forget(mode);
             return go_on(frozen::thaw(copy, home, ground, birth)?, home);
         }
+        // It is the first, or the first died before it had written anything.
         Err(Broken::Empty) => {}
         Err(broken) => {
             return Err(io_error("read the state", io::Error::other(broken.to_string())));
         }
     }
     let (report, echo) = match mode {
-        Mode::Daemon { report } => (Some(report), false),
+        Mode::Daemon { report } => (report, false),
         Mode::Foreground => (None, true),
     };
-    let result = prepare(spec, home, echo, report.is_some(), ground);
+    let result = close_leftovers(birth, report.as_ref(), ground)
+        .and_then(|()| prepare(spec, home, echo, !echo, ground));
     if let Some(mut report) = report {
         let line = LaunchReport {
             ok: result.is_ok(),
@@ -137,6 +157,20 @@ fn live(
     let mut drive = result?;
     drive.inbox.push_back(Event::Begin);
     go_on(drive, home)
+}
+
+/// What a predecessor opened that had not written anything yet: its lock, above all.
+fn close_leftovers(
+    birth: Birth,
+    report: Option<&File>,
+    ground: &Ground,
+) -> Result<(), LaunchError> {
+    if birth.deaths == 0 {
+        return Ok(());
+    }
+    let mut claims = Claims::new(ground.fds().into_iter().chain(report.map(File::as_fd)));
+    claims.leave(Lent::numbers(ground.keeper));
+    claims.close_others().map(drop).map_err(|error| io_error("close what is left", error))
 }
 
 /// The loop, and what is to be done after it.
@@ -154,6 +188,7 @@ pub(super) fn io_error(what: &str, error: io::Error) -> LaunchError {
     LaunchError::Io { what: what.to_owned(), error }
 }
 
+/// A drive of an app that has not begun.
 fn prepare(
     spec: AppSpec,
     home: &Home,
@@ -170,70 +205,18 @@ fn prepare(
         .map_err(|error| io_error("prepare the folders", io::Error::other(error.to_string())))?;
     let lock = home.take_lock(&name).map_err(failed("take the lock"))?;
     let lock = lock.ok_or_else(|| LaunchError::Running(name.clone()))?;
-    daemon::set_name(&format!("sup:{}", spec.name));
     let keeper = Link::new(ground).map_err(failed("watch the keeper"))?;
     keeper.settled().map_err(failed("speak to the keeper"))?;
-    let signals = Signals::new().map_err(failed("watch the signals"))?;
-    signals::unblock().map_err(failed("watch the signals"))?;
-    let socket = home.socket(&spec.name).map_err(|error| {
+    let socket = home.socket(&name).map_err(|error| {
         io_error("make the control socket", io::Error::other(error.to_string()))
     })?;
     let clients = Clients::listen(&socket).map_err(failed("make the control socket"))?;
-    let poller = Poller::new().map_err(failed("make the event loop"))?;
-    poller
-        .add(signals.fd(), Source::Signals.token())
-        .and_then(|()| poller.add(keeper.fd(), Source::Keeper.token()))
-        .and_then(|()| poller.add(clients.listener(), Source::Control.token()))
-        .map_err(failed("make the event loop"))?;
-    let (out, err) = (home.out_log(&spec.name), home.err_log(&spec.name));
     let folder_made = home.prepare_logs(&name).map_err(|error| io::Error::other(error.to_string()));
-    let log_paths = [&out, &err].map(|path| path.display().to_string()).to_vec();
-    let (logs, opened) = Logs::open(out, err, echo);
     let core = Primary::new(Arc::new(spec), random::number());
-    let mut drive = Drive {
-        core: if detach { core } else { core.ending_with_workers() },
-        core_due: None,
-        poller,
-        signals,
-        keeper,
-        lock,
-        foreground: !detach,
-        deaths: 0,
-        written: Written::default(),
-        stale: false,
-        waiting_to_go: Vec::new(),
-        late_answers: Vec::new(),
-        settle_due: None,
-        first: Vec::new(),
-        carried_out: true,
-        inbox: VecDeque::new(),
-        children: BTreeMap::new(),
-        listeners: Listeners::default(),
-        clients,
-        logs,
-        log_paths,
-        recorder: Recorder::default(),
-        home: home.clone(),
-        manager: None,
-        sampler: Sampler::new().map_err(failed("watch the processes"))?,
-        started: clock::now(),
-        tickets: 0,
-        node_places: BTreeMap::new(),
-        hand_offs: BTreeMap::new(),
-        next_hand_off: 0,
-        proxied: Proxied::default(),
-        slow_due: None,
-        answers_due: None,
-        channel_bytes: vec![0; CHANNEL_READ],
-        orphans: Orphans::default(),
-        bus: Bus::new(name.clone()),
-        held_counted: None,
-        accept_again: None,
-        lingering: BTreeSet::new(),
-        table: None,
-        notes: BTreeSet::new(),
-        exit: None,
-    };
+    let core = if detach { core } else { core.ending_with_workers() };
+    let parts = Parts { core, lock, keeper, clients, foreground: !detach, echo };
+    let (mut drive, opened) = Drive::new(parts, home)?;
+    signals::unblock().map_err(failed("watch the signals"))?;
     if !detach {
         drive.meet_manager();
     }
@@ -241,4 +224,87 @@ fn prepare(
         drive.note(format!("cannot write the log files: {error}"));
     }
     Ok(drive)
+}
+
+/// What a drive is made of.
+pub(super) struct Parts {
+    pub(super) core: Primary,
+    pub(super) lock: File,
+    pub(super) keeper: Link,
+    pub(super) clients: Clients,
+    pub(super) foreground: bool,
+    /// Worker output also goes to stdout and stderr.
+    pub(super) echo: bool,
+}
+
+impl Drive {
+    /// One without workers or listeners; and whether its log files could be opened. Signals are
+    /// still blocked.
+    pub(super) fn new(parts: Parts, home: &Home) -> Result<(Self, io::Result<()>), LaunchError> {
+        let Parts { core, lock, keeper, clients, foreground, echo } = parts;
+        let name = core.spec().name.clone();
+        let failed = |what: &str| {
+            let what = format!("{what} of {name}");
+            move |error| LaunchError::Io { what, error }
+        };
+        daemon::set_name(&format!("sup:{name}"));
+        let signals = Signals::new().map_err(failed("watch the signals"))?;
+        let poller = Poller::new().map_err(failed("make the event loop"))?;
+        poller
+            .add(signals.fd(), Source::Signals.token())
+            .and_then(|()| poller.add(keeper.fd(), Source::Keeper.token()))
+            .and_then(|()| poller.add(clients.listener(), Source::Control.token()))
+            .map_err(failed("make the event loop"))?;
+        let (out, err) = (home.out_log(&name), home.err_log(&name));
+        let log_paths = [&out, &err].map(|path| path.display().to_string()).to_vec();
+        let (logs, opened) = Logs::open(out, err, echo);
+        let sampler = Sampler::new().map_err(failed("watch the processes"))?;
+        let drive = Self {
+            core,
+            core_due: None,
+            poller,
+            signals,
+            keeper,
+            lock,
+            foreground,
+            deaths: 0,
+            written: Written::default(),
+            stale: false,
+            waiting_to_go: Vec::new(),
+            heard: Vec::new(),
+            late_answers: Vec::new(),
+            settle_due: None,
+            first: Vec::new(),
+            carried_out: true,
+            inbox: VecDeque::new(),
+            children: BTreeMap::new(),
+            listeners: Listeners::default(),
+            clients,
+            logs,
+            log_paths,
+            recorder: Recorder::default(),
+            home: home.clone(),
+            manager: None,
+            sampler,
+            started: clock::now(),
+            tickets: 0,
+            node_places: BTreeMap::new(),
+            hand_offs: BTreeMap::new(),
+            next_hand_off: 0,
+            proxied: Proxied::default(),
+            slow_due: None,
+            answers_due: None,
+            channels_looked_at: false,
+            channel_bytes: vec![0; CHANNEL_READ],
+            orphans: Orphans::default(),
+            bus: Bus::new(name),
+            held_counted: None,
+            accept_again: None,
+            lingering: BTreeSet::new(),
+            table: None,
+            notes: BTreeSet::new(),
+            exit: None,
+        };
+        Ok((drive, opened))
+    }
 }

@@ -25,10 +25,11 @@ const MAGIC: &str = "supervisor";
 /// The first line is never longer.
 const HEAD: usize = 256;
 
-/// Both copies.
+/// Both copies, and a slip of paper for what cannot wait for the next one.
 #[derive(Debug)]
 pub(crate) struct Memory {
     copies: [File; 2],
+    slip: File,
 }
 
 /// A copy that was read.
@@ -63,17 +64,28 @@ impl Memory {
     /// Empty ones.
     pub(crate) fn new() -> io::Result<Self> {
         let make = || memfd_create("supervisor-state", MemfdFlags::CLOEXEC).map(File::from);
-        Ok(Self { copies: [make()?, make()?] })
+        Ok(Self { copies: [make()?, make()?], slip: make()? })
     }
 
     /// Those that a keeper was given by the one before it.
-    pub(crate) fn from_fds(copies: [OwnedFd; 2]) -> Self {
-        Self { copies: copies.map(File::from) }
+    pub(crate) fn from_fds([one, other, slip]: [OwnedFd; 3]) -> Self {
+        Self { copies: [one.into(), other.into()], slip: slip.into() }
     }
 
-    /// Both, by number.
-    pub(crate) fn fds(&self) -> [BorrowedFd<'_>; 2] {
-        [self.copies[0].as_fd(), self.copies[1].as_fd()]
+    /// For `from_fds`.
+    pub(crate) fn fds(&self) -> [BorrowedFd<'_>; 3] {
+        [self.copies[0].as_fd(), self.copies[1].as_fd(), self.slip.as_fd()]
+    }
+
+    /// Writes the slip. One that was cut short counts as blank.
+    pub(crate) fn note(&self, content: &str) -> io::Result<()> {
+        // What is left of a longer one is behind the end that this one states.
+        self.slip.write_all_at(&encode(0, content), 0)
+    }
+
+    /// Reads it.
+    pub(crate) fn noted(&self) -> io::Result<Option<String>> {
+        Ok(decode(&all(&self.slip)?).ok().map(|copy| copy.content))
     }
 
     /// Writes the copy of that number over the older one.
@@ -91,13 +103,17 @@ impl Memory {
     pub(crate) fn read(&self) -> io::Result<Result<Copy, Broken>> {
         let mut read = Vec::new();
         for copy in &self.copies {
-            let length = usize::try_from(copy.metadata()?.len()).unwrap_or(usize::MAX);
-            let mut bytes = vec![0; length.min(LARGEST + HEAD)];
-            copy.read_exact_at(&mut bytes, 0)?;
-            read.push(decode(&bytes));
+            read.push(decode(&all(copy)?));
         }
         Ok(newest(read))
     }
+}
+
+fn all(copy: &File) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(copy.metadata()?.len()).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; length.min(LARGEST + HEAD)];
+    copy.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
 }
 
 /// The one to go on with.
@@ -218,6 +234,18 @@ mod tests {
         let memory = memory(older, "{}");
         memory.copies[0].write_all_at(&bytes, 0).unwrap();
         assert_eq!(memory.read().unwrap().unwrap().content, newer, "whole, before the old end");
+    }
+
+    #[test]
+    fn a_slip_is_whole_or_blank() {
+        let memory = Memory::new().unwrap();
+        assert_eq!(memory.noted().unwrap(), None);
+        for content in ["[1,2,3]", "[]", "[4]"] {
+            memory.note(content).unwrap();
+            assert_eq!(memory.noted().unwrap().as_deref(), Some(content));
+        }
+        memory.slip.write_all_at(b"[5]", 0).unwrap();
+        assert_eq!(memory.noted().unwrap(), None);
     }
 
     #[test]

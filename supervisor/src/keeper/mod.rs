@@ -121,9 +121,9 @@ impl Ground {
 
 impl Ground {
     /// What a new primary must leave alone in the table.
-    pub(crate) fn fds(&self) -> [BorrowedFd<'_>; 5] {
-        let [one, other] = self.memory.fds();
-        [self.asks.as_fd(), self.vault.as_fd(), self.signals.as_fd(), one, other]
+    pub(crate) fn fds(&self) -> [BorrowedFd<'_>; 6] {
+        let [one, other, slip] = self.memory.fds();
+        [self.asks.as_fd(), self.vault.as_fd(), self.signals.as_fd(), one, other, slip]
     }
 }
 

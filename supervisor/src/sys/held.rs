@@ -43,6 +43,11 @@ impl Claims {
         Self { taken }
     }
 
+    /// These stay open too.
+    pub(crate) fn leave(&mut self, numbers: Vec<RawFd>) {
+        self.taken.extend(numbers);
+    }
+
     /// Takes one over.
     pub(crate) fn claim(&mut self, held: Held) -> io::Result<OwnedFd> {
         let gone = || io::Error::from_raw_os_error(libc::EBADF);

@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
+use serde::{Deserialize, Serialize};
 
 use super::bpf::{self, Instruction, branch, plain};
 
@@ -36,7 +37,7 @@ struct RoomyAnswer {
 }
 
 /// A call that waits for an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Notification {
     pub(crate) id: u64,
     /// The thread that calls.
@@ -45,7 +46,8 @@ pub(crate) struct Notification {
 }
 
 /// What it calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Call {
     Bind { fd: i32, address_ptr: u64, len: u32 },
     Listen { fd: i32, backlog: i32 },

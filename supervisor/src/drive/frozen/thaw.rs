@@ -1,7 +1,7 @@
 //! A primary goes on where its predecessor died: it claims what the state names, closes the rest,
 //! and looks what became of the world meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -9,28 +9,20 @@ use std::sync::Arc;
 use config::spec::AppSpec;
 
 use super::{Frozen, Written};
-use crate::drive::bus::Bus;
 use crate::drive::children::{Asking, Child};
-use crate::drive::logs::Logs;
 use crate::drive::orphans::Orphans;
-use crate::drive::proxied::Proxied;
-use crate::drive::record::Recorder;
 use crate::drive::source::Source;
-use crate::drive::start::io_error;
+use crate::drive::start::{Parts, io_error};
 use crate::drive::{Drive, LaunchError};
 use crate::frozen::Copy;
 use crate::home::Home;
 use crate::keeper::{Birth, Ground, Link};
-use crate::limits::CHANNEL_READ;
 use crate::primary::Primary;
 use crate::primary::event::{Cue, Event};
 use crate::primary::ids::{ListenerId, WorkerId};
 use crate::primary::resume::Facts;
 use crate::sys::held::Claims;
-use crate::sys::poller::Poller;
-use crate::sys::procfs::Sampler;
-use crate::sys::signals::{self, Signals};
-use crate::sys::{clock, daemon, pidfd};
+use crate::sys::{clock, pidfd, signals};
 
 /// No primary hands over so many connections while its state is not written.
 const NUMBERS_LEFT_OUT: u64 = 1 << 40;
@@ -61,66 +53,23 @@ pub(in crate::drive) fn thaw(
     }
     claims.close_others().map_err(failed("close what is left"))?;
 
-    let name = core.spec().name.clone();
-    daemon::set_name(&format!("sup:{name}"));
     let keeper = Link::new(ground).map_err(failed("watch the keeper"))?;
-    let signals = Signals::new().map_err(failed("watch the signals"))?;
-    let poller = Poller::new().map_err(failed("make the event loop"))?;
-    poller
-        .add(signals.fd(), Source::Signals.token())
-        .and_then(|()| poller.add(keeper.fd(), Source::Keeper.token()))
-        .and_then(|()| poller.add(clients.listener(), Source::Control.token()))
-        .map_err(failed("make the event loop"))?;
-    let (out, err) = (home.out_log(&name), home.err_log(&name));
-    let log_paths = [&out, &err].map(|path| path.display().to_string()).to_vec();
-    let (logs, opened) = Logs::open(out, err, frozen.foreground);
+    let (foreground, echo) = (frozen.foreground, frozen.foreground);
+    let parts = Parts { core, lock, keeper, clients, foreground, echo };
+    let (mut drive, opened) = Drive::new(parts, home)?;
     if let Err(error) = opened {
         complaints.push(format!("cannot write the log files: {error}"));
     }
-    let mut drive = Drive {
-        core,
-        core_due: None,
-        poller,
-        signals,
-        keeper,
-        lock,
-        foreground: frozen.foreground,
-        deaths: birth.deaths.max(frozen.deaths),
-        written: Written::after(copy.number),
-        stale: true,
-        waiting_to_go: Vec::new(),
-        late_answers: Vec::new(),
-        settle_due: None,
-        first: Vec::new(),
-        carried_out: false,
-        inbox: VecDeque::new(),
-        children,
-        listeners,
-        clients,
-        logs,
-        log_paths,
-        recorder: Recorder::default(),
-        home: home.clone(),
-        manager: None,
-        sampler: Sampler::new().map_err(failed("watch the processes"))?,
-        started: frozen.started,
-        tickets: frozen.tickets,
-        node_places: frozen.node_places,
-        hand_offs: BTreeMap::new(),
-        next_hand_off: frozen.next_hand_off.saturating_add(NUMBERS_LEFT_OUT),
-        proxied: Proxied::default(),
-        slow_due: None,
-        answers_due: None,
-        channel_bytes: vec![0; CHANNEL_READ],
-        orphans: Orphans::of(frozen.orphans),
-        bus: Bus::new(name),
-        held_counted: None,
-        accept_again: None,
-        lingering: BTreeSet::new(),
-        table: None,
-        notes: frozen.notes,
-        exit: None,
-    };
+    drive.deaths = birth.deaths.max(frozen.deaths);
+    drive.written = Written::after(copy.number);
+    drive.children = children;
+    drive.listeners = listeners;
+    drive.started = frozen.started;
+    drive.tickets = frozen.tickets;
+    drive.node_places = frozen.node_places;
+    drive.next_hand_off = frozen.next_hand_off.saturating_add(NUMBERS_LEFT_OUT);
+    drive.orphans = Orphans::of(frozen.orphans);
+    drive.notes = frozen.notes;
     drive.take_over(frozen.carried_out);
     signals::unblock().map_err(failed("watch the signals"))?;
     drive.say_what_happened(birth, complaints);
@@ -145,6 +94,7 @@ impl Drive {
         self.core.resume(now, facts, &mut actions);
         self.watch_clients();
         self.ask_again();
+        self.take_calls_again();
         while let Some(event) = self.inbox.pop_front() {
             self.core.step(now, event, &mut actions);
         }

@@ -338,6 +338,10 @@ impl NodeLink {
         if self.leaving {
             return Ok(());
         }
+        // Our predecessor had heard it as well.
+        if self.inherited && self.asks.contains_key(&seq) {
+            return Ok(());
+        }
         let key = ask.key();
         let asked = self.asks.values().any(|other| other.key() == key);
         if asked || self.asks.contains_key(&seq) || self.servers.contains_key(&key) {
