@@ -55,12 +55,16 @@ impl Primary {
             step.act(Action::Exit { code });
             return;
         }
+        self.returning = true;
         let doubtful = self.stepped.filter(|_| !facts.carried_out);
         self.keep_clients(&facts.clients);
         self.find_listeners(facts.listeners, step);
         // What was closed in the last turn may have to be closed in the next one again.
         self.stepped = Some(now);
         self.count_workers(facts.workers, step);
+        if self.sweep_at.is_some() {
+            self.sweep_later(now);
+        }
         self.open_again(step);
         self.steer_again(step);
         for worker in self.workers.values_mut() {
