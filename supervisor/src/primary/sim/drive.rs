@@ -255,8 +255,13 @@ impl Sim {
     /// Connections that came while it was still steered to.
     pub(in super::super) fn leave_waiting(&mut self, worker: WorkerId) {
         let Some((listener, socket)) = self.fakes[&worker].listens.first().copied() else { return };
+        // Where none have come, none can be left; and of a death that nobody saw this is all that
+        // is known.
+        let known = self.primary.sockets.iter().find(|known| known.opened.id == listener);
+        let used = known.is_some_and(|l| l.sockets().any(|(id, s)| id == socket && s.used));
         if let Some(listener) = self.listeners.get_mut(&listener)
             && !listener.shared
+            && (used || self.mortal.is_none())
         {
             *listener.queues.entry(socket).or_default() += 3;
         }
