@@ -95,7 +95,9 @@ impl Primary {
     pub(super) fn gone(&mut self, id: WorkerId, end: End, step: &mut Step<'_>) {
         let Some(worker) = self.workers.remove(&id) else { return };
         step.act(Action::Release { worker: id });
-        self.sockets.vacate(id, end.queued);
+        // Who comes back may not know of everything that was lent, and so have missed some.
+        let queued = end.queued.filter(|queued| *queued > 0 || !self.returning);
+        self.sockets.vacate(id, queued);
         step.publish(words::gone(&worker, &end));
         let state = self.slot(worker.slot);
         if let Some(exit) = end.exit {

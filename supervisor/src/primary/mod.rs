@@ -103,6 +103,8 @@ pub(crate) struct Primary {
     born: Option<Time>,
     /// When the last step was taken. All steps of one turn have one time.
     stepped: Option<Time>,
+    /// It came back, and is being told what has happened meanwhile. It settles when that ends.
+    returning: bool,
     /// Restarts of all slots, those that are no more included.
     restarts: u64,
     last_reload: Option<String>,
@@ -166,6 +168,7 @@ impl Primary {
             sweep_at: None,
             born: None,
             stepped: None,
+            returning: false,
             restarts: 0,
             last_reload: None,
             announced: None,
@@ -185,6 +188,10 @@ impl Primary {
         }
         self.begin_step(now);
         let step = &mut Step { now, out };
+        if self.returning && matches!(event, Event::Turn) {
+            self.returning = false;
+            self.settle(step);
+        }
         match event {
             Event::Begin => {
                 self.born = Some(now);
@@ -198,7 +205,9 @@ impl Primary {
             Event::ListenerFound(opened) => self.open(opened, None, step),
             Event::Worker { worker, cue } => self.cue(worker, cue, step),
         }
-        self.settle(step);
+        if !self.returning {
+            self.settle(step);
+        }
     }
 
     fn begin_step(&mut self, now: Time) {

@@ -23,7 +23,7 @@ use super::time::Time;
 use super::worker::{Cause, End, EndKind, Worker};
 use super::{Job, Phase, Primary, Step};
 
-/// So long who starts or drains has at the least: nobody answered it, nobody looked at it.
+/// So long who starts, drains or stops has at the least: it was not answered, looked at or told.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// What the drive finds when it comes back.
@@ -55,12 +55,16 @@ impl Primary {
             step.act(Action::Exit { code });
             return;
         }
+        self.returning = true;
         let doubtful = self.stepped.filter(|_| !facts.carried_out);
         self.keep_clients(&facts.clients);
         self.find_listeners(facts.listeners, step);
         // What was closed in the last turn may have to be closed in the next one again.
         self.stepped = Some(now);
         self.count_workers(facts.workers, step);
+        if self.sweep_at.is_some() {
+            self.sweep_later(now);
+        }
         self.open_again(step);
         self.steer_again(step);
         for worker in self.workers.values_mut() {
@@ -248,9 +252,11 @@ impl Worker {
                 return;
             }
             // A second stop signal makes many programs hurry: not without need.
-            State::Killing { since, .. } => {
+            State::Killing { since, deadline: Some(deadline), .. } => {
                 if Some(*since) == doubtful {
                     *since = now;
+                    let grace = GRACE.min(self.plan.spec.times.kill_timeout);
+                    *deadline = (*deadline).max(now + grace);
                     let signal = self.plan.spec.stop_signal;
                     step.act(Action::Signal { worker: self.id, signal, group: true });
                 }

@@ -113,8 +113,10 @@ impl Primary {
             return false;
         }
         self.add_slots(to.spec.wanted, &to);
+        // Who has left of its own accord, and is not followed by another, is not waited for.
         let is_new = |state: &SlotState| state.plan.generation == to.generation;
-        if self.wanted().any(|(_, state)| is_new(state) && !self.is_ready(state)) {
+        let comes = |state: &SlotState| state.has_hope() && !self.is_ready(state);
+        if self.wanted().any(|(_, state)| is_new(state) && comes(state)) {
             return false;
         }
         let wanted = to.spec.wanted;

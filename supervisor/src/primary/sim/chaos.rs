@@ -195,6 +195,30 @@ fn a_thawed_core_goes_on_as_the_one_that_was_frozen() {
 }
 
 #[test]
+fn whenever_the_primary_dies_another_goes_on() {
+    let (mut steps, mut deaths) = (0, 0);
+    for seed in seeds() {
+        let spec = random_spec(&mut Dice::new(seed));
+        let mut sim = Sim::new(spec, seed).mortal(4 + seed % 40);
+        sim.begin();
+        sim.live(LIFE / 4);
+        while seed.is_multiple_of(4) && sim.exit.is_none() {
+            let client = sim.ask(Request::Delete { fast: false });
+            let open = |sim: &Sim| !sim.clients[&client].gone && sim.exit.is_none();
+            while open(&sim) && sim.tick() {}
+        }
+        deaths += sim.mortal.take().map_or(0, |mortal| mortal.deaths);
+        sim.check_calm();
+        sim.end();
+        steps += sim.steps;
+        if steps >= limit() / 5 {
+            break;
+        }
+    }
+    eprintln!("{deaths} deaths in {steps} steps");
+}
+
+#[test]
 fn bad_code_is_always_rolled_back() {
     for seed in 1..=20 {
         for bad in BAD {

@@ -24,7 +24,8 @@ impl Sim {
                 let known = self.listeners.get_mut(&listener).expect("steering nothing");
                 assert!(!known.shared && !known.gated, "steering a shared or gated listener");
                 assert!(!targets.is_empty() && targets.is_sorted(), "bad targets {targets:?}");
-                assert_ne!(known.steered, targets, "steering to where it is steered");
+                let again = known.steered == targets && !self.resuming;
+                assert!(!again, "steering to where it is steered");
                 known.steered = targets;
             }
             Action::Gate { listener } => {
@@ -105,6 +106,7 @@ impl Sim {
         let shared = address.ends_with(":7000");
         let listener = FakeListener {
             address: address.clone(),
+            name: name.clone(),
             shared,
             steered: Vec::new(),
             gated: false,
@@ -159,7 +161,9 @@ impl Sim {
             moved: self.now,
             gauged: self.now,
         };
-        assert!(self.fakes.insert(worker, fake).is_none(), "a worker id was used twice");
+        let before = self.fakes.insert(worker, fake);
+        let lost = before.as_ref().is_none_or(|fake| self.resuming && fake.life == Life::Dead);
+        assert!(lost, "a worker id was used twice");
         for (listener, socket) in lend {
             self.hold(worker, listener, socket);
             self.known(worker).listens.push((listener, socket));
@@ -184,7 +188,7 @@ impl Sim {
     }
 
     fn signal_worker(&mut self, worker: WorkerId, signal: i32, group: bool) {
-        let (now, calm) = (self.now, self.soon(20));
+        let (now, calm, resuming) = (self.now, self.soon(20), self.resuming);
         let fake = self.known(worker);
         assert_ne!(fake.life, Life::Forked, "a signal for what may not run yet");
         if !group {
@@ -195,6 +199,7 @@ impl Sim {
                 let before = fake.frozen.replace(now);
                 assert_eq!(before, None, "worker {worker} is frozen already");
             }
+            18 if resuming && fake.frozen.is_none() => {}
             18 => self.thaw(worker),
             15 if fake.frozen.is_some() => {
                 fake.told = true;
@@ -250,8 +255,13 @@ impl Sim {
     /// Connections that came while it was still steered to.
     pub(in super::super) fn leave_waiting(&mut self, worker: WorkerId) {
         let Some((listener, socket)) = self.fakes[&worker].listens.first().copied() else { return };
+        // Where none have come, none can be left; and of a death that nobody saw this is all that
+        // is known.
+        let known = self.primary.sockets.iter().find(|known| known.opened.id == listener);
+        let used = known.is_some_and(|l| l.sockets().any(|(id, s)| id == socket && s.used));
         if let Some(listener) = self.listeners.get_mut(&listener)
             && !listener.shared
+            && (used || self.mortal.is_none())
         {
             *listener.queues.entry(socket).or_default() += 3;
         }

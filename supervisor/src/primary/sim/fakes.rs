@@ -83,6 +83,9 @@ impl Sim {
             self.feed(Event::ListenerFound(found));
             id
         });
+        if self.fakes[&worker].life != Life::Runs {
+            return;
+        }
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.known(worker).tickets.insert(ticket, listener);

@@ -147,8 +147,9 @@ impl Sim {
         for (id, fake) in &self.fakes {
             let Some(since) = fake.frozen else { continue };
             let span = self.now.since(since);
-            assert!(span <= FROZEN_AT_MOST, "worker {id} is frozen for {span:?}");
             let state = self.primary.workers.get(id).map(|worker| &worker.state);
+            let killed = matches!(state, Some(State::Killing { deadline: None, .. }));
+            assert!(killed || span <= FROZEN_AT_MOST, "worker {id} is frozen for {span:?}");
             let fine = match state {
                 None | Some(State::Draining(_) | State::Killing { deadline: None, .. }) => true,
                 Some(

@@ -17,6 +17,7 @@ use super::restart::Dice;
 use super::time::Time;
 use habit::{Habit, Looks, Moment, Spawns};
 use laws::Ledger;
+use mortal::Mortal;
 use twins::Twin;
 
 mod chaos;
@@ -24,12 +25,13 @@ mod drive;
 mod fakes;
 mod habit;
 mod laws;
+mod mortal;
 mod twins;
 
 /// When each world begins.
 const BORN: Time = Time(1_000_000_000);
 /// So many events and actions are shown when a law is broken.
-const REMEMBERED: usize = 200;
+const REMEMBERED: usize = 200_000;
 
 pub(super) struct Sim {
     pub(super) primary: Primary,
@@ -54,6 +56,9 @@ pub(super) struct Sim {
     pub(super) taken: Vec<String>,
     ledger: Ledger,
     twin: Option<Twin>,
+    mortal: Option<Mortal>,
+    /// What may have been done already is done again.
+    resuming: bool,
     past: VecDeque<(Time, Past)>,
 }
 
@@ -61,6 +66,7 @@ pub(super) struct Sim {
 enum Past {
     Event(Event),
     Action(Action),
+    Death { carried_out: bool },
 }
 
 /// Something that will happen.
@@ -131,6 +137,7 @@ pub(super) enum Life {
 #[derive(Debug)]
 pub(super) struct FakeListener {
     pub(super) address: String,
+    name: Option<String>,
     pub(super) shared: bool,
     pub(super) steered: Vec<Target>,
     gated: bool,
@@ -170,6 +177,8 @@ impl Sim {
             taken: Vec::new(),
             ledger: Ledger::default(),
             twin: None,
+            mortal: None,
+            resuming: false,
             past: VecDeque::new(),
         }
     }
@@ -304,15 +313,15 @@ impl Sim {
     /// One event, and the turn that ends the loop's round; then its actions, in order.
     pub(super) fn feed(&mut self, event: Event) {
         self.remember(Past::Event(event.clone()));
+        if self.is_forgotten(&event) {
+            return self.check();
+        }
         let mut actions = Vec::new();
         self.primary.step(self.now, event.clone(), &mut actions);
         self.primary.step(self.now, Event::Turn, &mut actions);
         self.step_twin(&event, &actions);
         self.steps += 2;
-        for action in actions {
-            self.remember(Past::Action(action.clone()));
-            self.perform(action);
-        }
+        self.carry_out(actions);
         self.check();
     }
 
@@ -342,6 +351,9 @@ impl fmt::Display for Past {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Event(event) => write!(f, "{event:?}"),
+            Self::Death { carried_out } => {
+                write!(f, "-- the primary dies ({carried_out}) and comes back")
+            }
             Self::Action(Action::Spawn { worker, slot, generation, spec, lend, .. }) => {
                 let command = spec.command.join(" ");
                 write!(f, "    spawn {worker}: {slot}/{generation} {command} {lend:?}")
@@ -360,6 +372,10 @@ impl Drop for Sim {
         if std::thread::panicking() {
             for (at, text) in &self.past {
                 eprintln!("{:>14.6}  {text}", Duration::from_nanos(at.0).as_secs_f64());
+            }
+            eprintln!("{:?}", self.primary.job);
+            for worker in self.primary.workers.values() {
+                eprintln!("{}: slot {}, {:?}", worker.id, worker.slot, worker.state);
             }
             eprintln!("to see it again: SIM_SEED={} cargo test -p supervisor sim", self.seed);
         }

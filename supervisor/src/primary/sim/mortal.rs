@@ -1,0 +1,207 @@
+//! The primary dies: at a random moment of a turn, and what came in since is lost. Another one
+//! thaws what was written last, is told what the drive can find out, and goes on.
+
+use super::super::life::State;
+use super::super::resume::Facts;
+use super::twins::thawed;
+use super::*;
+
+/// How a primary dies.
+#[derive(Debug)]
+pub(super) struct Mortal {
+    dice: Dice,
+    /// It dies once in so many turns.
+    once_in: u64,
+    pub(super) deaths: u64,
+}
+
+/// What becomes of one turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Lives,
+    /// It dies before it has written what follows from the event.
+    Forgets,
+    /// It has written that, and dies before it has carried it all out.
+    Leaves,
+}
+
+impl Sim {
+    pub(super) fn mortal(mut self, once_in: u64) -> Self {
+        self.mortal = Some(Mortal { dice: Dice::new(self.seed ^ 0xdead), once_in, deaths: 0 });
+        self
+    }
+
+    fn fate(&mut self) -> Fate {
+        let Some(Mortal { dice, once_in, .. }) = &mut self.mortal else { return Fate::Lives };
+        match dice.roll() % (*once_in * 4) {
+            0 => Fate::Forgets,
+            1..4 => Fate::Leaves,
+            _ => Fate::Lives,
+        }
+    }
+
+    /// Whether the event is lost with the primary; then another one has come back.
+    pub(super) fn is_forgotten(&mut self, event: &Event) -> bool {
+        let forgotten = !matches!(event, Event::Begin) && self.fate() == Fate::Forgets;
+        if forgotten {
+            self.come_back(false);
+        }
+        forgotten
+    }
+
+    /// Carries the actions of a turn out, or dies over it. Whether it has lived.
+    pub(super) fn carry_out(&mut self, actions: Vec<Action>) {
+        let count = match (self.fate(), &mut self.mortal) {
+            (Fate::Leaves, Some(mortal)) => {
+                let all = u64::try_from(actions.len()).expect("few actions");
+                usize::try_from(mortal.dice.roll() % (all + 1)).expect("few actions")
+            }
+            (Fate::Lives | Fate::Forgets | Fate::Leaves, _) => usize::MAX,
+        };
+        let done = actions.len() == count;
+        for (at, action) in actions.into_iter().enumerate() {
+            if at < count {
+                self.remember(Past::Action(action.clone()));
+                self.perform(action);
+            } else if let Action::Publish(notice) = action {
+                // Nobody has heard it, but it was so.
+                self.hear(notice);
+            }
+        }
+        self.resuming = false;
+        if count != usize::MAX && self.exit.is_none() {
+            self.come_back(done);
+        }
+    }
+
+    fn roll(&mut self) -> u64 {
+        self.mortal.as_mut().map_or(0, |mortal| mortal.dice.roll())
+    }
+
+    fn come_back(&mut self, carried_out: bool) {
+        self.remember(Past::Death { carried_out });
+        if let Some(mortal) = &mut self.mortal {
+            mortal.deaths += 1;
+        }
+        self.now = self.now + Duration::from_micros(1 + self.roll() % 3_000_000);
+        self.lose();
+        self.suffer();
+        self.primary = thawed(&self.primary);
+        let (facts, events) = self.find_out();
+        let facts = Facts { carried_out: carried_out && self.roll().is_multiple_of(2), ..facts };
+        let mut actions = Vec::new();
+        self.primary.resume(self.now, facts, &mut actions);
+        for event in events {
+            self.remember(Past::Event(event.clone()));
+            self.primary.step(self.now, event, &mut actions);
+        }
+        self.primary.step(self.now, Event::Turn, &mut actions);
+        self.steps += 1;
+        self.resuming = true;
+        self.carry_out(actions);
+    }
+
+    /// What only the dead process knew.
+    fn lose(&mut self) {
+        for client in self.clients.values_mut().filter(|client| client.answer.is_none()) {
+            client.gone = true;
+        }
+        self.due.retain(|_, due| {
+            !matches!(due, Due::Opened(_) | Due::Deed(_, Deed::Looked | Deed::Gauged))
+        });
+    }
+
+    /// What happened meanwhile.
+    fn suffer(&mut self) {
+        let living: Vec<WorkerId> = self
+            .fakes
+            .iter()
+            .filter(|(_, fake)| fake.life == Life::Runs)
+            .map(|(id, _)| *id)
+            .collect();
+        for worker in living {
+            if self.roll().is_multiple_of(24) {
+                self.known(worker).life = Life::Dead;
+            }
+        }
+    }
+
+    /// What the drive finds: all that is open, who lives, and of most of the dead how they ended.
+    fn find_out(&mut self) -> (Facts, Vec<Event>) {
+        let mut facts = Facts::default();
+        let mut events = Vec::new();
+        let opened = |(id, l): (&ListenerId, &FakeListener)| OpenedListener {
+            id: *id,
+            address: l.address.clone(),
+            name: l.name.clone(),
+            shared: l.shared,
+        };
+        facts.listeners = self.listeners.iter().map(opened).collect();
+        for id in self.fakes.keys().copied().collect::<Vec<_>>() {
+            match self.fakes[&id].life {
+                Life::Released => {}
+                Life::Dead => {
+                    let queued = self.queued(&self.fakes[&id]);
+                    let told = !self.roll().is_multiple_of(4);
+                    self.known(id).frozen = None;
+                    if told {
+                        let last_lines = vec![format!("last words of {id}")];
+                        let cue = Cue::Exited { exit: Exit::Code(1), last_lines, queued };
+                        events.push(Event::Worker { worker: id, cue });
+                        facts.workers.insert(id);
+                    } else if !self.primary.workers.contains_key(&id) {
+                        // Nothing is left of it to be released.
+                        let fake = self.known(id);
+                        fake.holds.clear();
+                        fake.life = Life::Released;
+                    }
+                }
+                Life::Forked => _ = facts.workers.insert(id),
+                Life::Runs => {
+                    facts.workers.insert(id);
+                    self.reveal(id, &mut events);
+                }
+            }
+        }
+        (facts, events)
+    }
+
+    /// What a living worker shows of itself.
+    fn reveal(&mut self, worker: WorkerId, events: &mut Vec<Event>) {
+        let mut cues = vec![Cue::Spawned];
+        let lent = self.primary.workers.get(&worker).map(|worker| worker.lent.clone());
+        let fake = self.known(worker);
+        for (listener, socket) in fake.holds.clone() {
+            if lent.as_ref().is_some_and(|lent| lent.contains(&listener)) {
+                continue;
+            }
+            cues.push(if fake.listens.contains(&(listener, socket)) {
+                Cue::Listening { listener, socket }
+            } else {
+                Cue::Closed { listener, socket }
+            });
+        }
+        let asked: Vec<ListenerId> = std::mem::take(&mut fake.tickets).into_values().collect();
+        for listener in asked {
+            let ticket = Ticket(self.next_ticket);
+            self.next_ticket += 1;
+            self.known(worker).tickets.insert(ticket, listener);
+            cues.push(Cue::BindAsked { listener, ticket, another: false });
+        }
+        events.extend(cues.into_iter().map(|cue| Event::Worker { worker, cue }));
+    }
+
+    /// Nothing is left that waits for what will not come.
+    pub(super) fn check_calm(&mut self) {
+        self.until("everything is done", |sim| {
+            let spawning = |worker: &super::super::worker::Worker| {
+                matches!(worker.state, State::Spawning { .. })
+            };
+            sim.exit.is_some()
+                || (sim.primary.job.is_none()
+                    && sim.primary.queue.is_empty()
+                    && !sim.primary.anyone_retires()
+                    && !sim.primary.workers.values().any(spawning))
+        });
+    }
+}
