@@ -142,7 +142,8 @@ fn at_work(kind: Kind, engine: &str) {
         };
         // Whoever asked was told the truth, or nothing.
         if outcome.code == Some(0) && job[0] == "reload" {
-            assert_eq!(after.generation, before.generation + 1, "{outcome:#?}");
+            // The number of one that was rolled back is not used again.
+            assert!(after.generation > before.generation, "{outcome:#?}");
         }
         if outcome.code == Some(0) && job[0] == "scale" {
             assert_eq!(after.wanted.to_string(), job[2], "{outcome:#?}");

@@ -13,7 +13,7 @@ use super::source::Source;
 use crate::limits::CALLS_PER_TURN;
 use crate::primary::event::{Cue, Event, Notification, PrimarySignal};
 use crate::primary::ids::{ClientId, WorkerId};
-use crate::sys::spawn::{Report, read_report};
+use crate::sys::spawn::{Report, done_with_report, look_at_report};
 use crate::sys::{clock, pidfd, procfs};
 
 /// Reads of one pipe when its worker has ended: what it wrote last is in there.
@@ -138,12 +138,11 @@ impl Drive {
         loop {
             let Some(child) = self.children.get_mut(&worker) else { return };
             let Some(report) = child.report.as_ref() else { return };
-            match read_report(report.as_fd()) {
+            match look_at_report(report.as_fd()) {
                 Ok(None) => return,
                 Ok(Some(Report::Intercepting(calls))) => {
                     let registered = self.poller.add(calls.as_fd(), Source::Calls(worker).token());
                     child.calls = Some(calls);
-                    self.stale = true;
                     if let Err(error) = registered {
                         self.warn(format!("cannot watch the intercepted calls: {error}"));
                     }
@@ -159,14 +158,18 @@ impl Drive {
                 Ok(Some(Report::Failed { stage, error })) => {
                     let reason = explain(&child.spec, stage, &error);
                     child.failed = Some((reason, is_permanent(stage)));
-                    self.drop_report(worker);
-                    return;
                 }
                 Err(error) => {
                     child.failed = Some((format!("cannot start a worker: {error}"), false));
-                    self.drop_report(worker);
-                    return;
                 }
+            }
+            // A successor could not read it again.
+            self.freeze();
+            let Some(child) = self.children.get(&worker) else { return };
+            let Some(report) = child.report.as_ref() else { return };
+            done_with_report(report.as_fd());
+            if child.failed.is_some() {
+                return self.drop_report(worker);
             }
         }
     }

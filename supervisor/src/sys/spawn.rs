@@ -63,7 +63,7 @@ pub(crate) struct Launch<'a> {
 pub(crate) struct Spawned {
     pub(crate) pid: Pid,
     pub(crate) pidfd: OwnedFd,
-    /// For `read_report`; never blocks.
+    /// For `look_at_report`; never blocks.
     pub(crate) report: OwnedFd,
 }
 
@@ -143,7 +143,7 @@ pub(super) struct Credentials {
     pub(super) groups: Vec<Gid>,
 }
 
-/// Start it. It may still fail before exec: see `read_report`.
+/// Start it. It may still fail before exec: see `look_at_report`.
 pub(crate) fn spawn(launch: &Launch<'_>) -> io::Result<Spawned> {
     let prepared = Prepared::new(launch)?;
     let kind = SocketType::SEQPACKET;
@@ -285,14 +285,25 @@ fn message(kind: u8, stage: u8, errno: i32) -> [u8; MESSAGE] {
     [kind, stage, a, b, c, d]
 }
 
-/// The child's next report. `None`: not yet.
-pub(crate) fn read_report(report: BorrowedFd<'_>) -> io::Result<Option<Report>> {
+/// The child's next report, which stays there until `done_with_report`; a descriptor in it is a
+/// copy. `None`: there is none yet.
+pub(crate) fn look_at_report(report: BorrowedFd<'_>) -> io::Result<Option<Report>> {
+    receive(report, RecvFlags::PEEK)
+}
+
+/// Takes away what `look_at_report` gave.
+pub(crate) fn done_with_report(report: BorrowedFd<'_>) {
+    // Whatever goes wrong with it now goes wrong with the next look as well.
+    let _ = receive(report, RecvFlags::DONTWAIT);
+}
+
+fn receive(report: BorrowedFd<'_>, how: RecvFlags) -> io::Result<Option<Report>> {
     let mut bytes = [0u8; MESSAGE];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut buffers = [IoSliceMut::new(&mut bytes)];
     let received = loop {
-        match recvmsg(report, &mut buffers, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+        match recvmsg(report, &mut buffers, &mut ancillary, RecvFlags::CMSG_CLOEXEC | how) {
             Err(rustix::io::Errno::INTR) => {}
             Err(rustix::io::Errno::AGAIN) => return Ok(None),
             // The child was killed with a message of ours unread; for us it is the end.

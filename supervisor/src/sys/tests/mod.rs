@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::pidfd;
 use super::poller::Poller;
-use super::spawn::{Report, Spawned, read_report};
+use super::spawn::{Report, Spawned, done_with_report, look_at_report};
 use crate::primary::event::Exit;
 
 /// Longer than anything here takes on a busy machine; reached only by a failure.
@@ -29,8 +29,11 @@ fn wait_readable(fd: BorrowedFd<'_>) {
 
 fn next_report(spawned: &Spawned) -> Report {
     loop {
-        match read_report(spawned.report.as_fd()).unwrap() {
-            Some(report) => return report,
+        match look_at_report(spawned.report.as_fd()).unwrap() {
+            Some(report) => {
+                done_with_report(spawned.report.as_fd());
+                return report;
+            }
             None => wait_readable(spawned.report.as_fd()),
         }
     }
