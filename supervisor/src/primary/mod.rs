@@ -27,6 +27,7 @@ use ids::{ClientId, Generation, Slot, WorkerId};
 use life::Change;
 use queue::Pending;
 use restart::Dice;
+use resume::Given;
 use rollout::Rollout;
 use scale::Scaling;
 use slots::SlotState;
@@ -105,6 +106,8 @@ pub(crate) struct Primary {
     stepped: Option<Time>,
     /// It came back, and is being told what has happened meanwhile. It settles when that ends.
     returning: bool,
+    /// The answers that were given in this turn.
+    given: Vec<Given>,
     /// Restarts of all slots, those that are no more included.
     restarts: u64,
     last_reload: Option<String>,
@@ -169,6 +172,7 @@ impl Primary {
             born: None,
             stepped: None,
             returning: false,
+            given: Vec::new(),
             restarts: 0,
             last_reload: None,
             announced: None,
@@ -187,6 +191,7 @@ impl Primary {
             return;
         }
         self.begin_step(now);
+        let before = out.len();
         let step = &mut Step { now, out };
         if self.returning && matches!(event, Event::Turn) {
             self.returning = false;
@@ -208,11 +213,13 @@ impl Primary {
         if !self.returning {
             self.settle(step);
         }
+        self.given.extend(out[before..].iter().filter_map(Given::of));
     }
 
     fn begin_step(&mut self, now: Time) {
         if self.stepped.replace(now) != Some(now) {
             self.sockets.begin_turn();
+            self.given.clear();
         }
     }
 

@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use config::spec::ListenSpec;
+use ipc::control::Reply;
+use serde::{Deserialize, Serialize};
 
 use super::action::Action;
 use super::event::OpenedListener;
@@ -40,6 +42,62 @@ pub(crate) struct Facts {
     pub(crate) carried_out: bool,
 }
 
+/// A final answer that the core gave, or left to the drive.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Given {
+    Answer { client: ClientId, reply: Reply },
+    Status { client: ClientId },
+    Spec { client: ClientId },
+}
+
+impl Given {
+    pub(super) fn of(action: &Action) -> Option<Self> {
+        match action {
+            Action::Answer { client, reply } => {
+                Some(Self::Answer { client: *client, reply: reply.clone() })
+            }
+            Action::AnswerStatus { client } => Some(Self::Status { client: *client }),
+            Action::AnswerSpec { client } => Some(Self::Spec { client: *client }),
+            // Done twice would be wrong; whoever asked for it is told that nobody knows.
+            Action::Send { .. } | Action::Bus { .. } => None,
+            Action::OpenListeners { .. }
+            | Action::Spawn { .. }
+            | Action::Lend { .. }
+            | Action::Steer { .. }
+            | Action::Gate { .. }
+            | Action::CloseListener { .. }
+            | Action::Signal { .. }
+            | Action::Kill { .. }
+            | Action::Look { .. }
+            | Action::Gauge { .. }
+            | Action::Release { .. }
+            | Action::Subscribe { .. }
+            | Action::Publish(_)
+            | Action::ReopenLogs
+            | Action::Exit { .. } => None,
+        }
+    }
+
+    fn client(&self) -> ClientId {
+        match self {
+            Self::Answer { client, .. } | Self::Status { client } | Self::Spec { client } => {
+                *client
+            }
+        }
+    }
+
+    fn again(&self) -> Action {
+        match self {
+            Self::Answer { client, reply } => {
+                Action::Answer { client: *client, reply: reply.clone() }
+            }
+            Self::Status { client } => Action::AnswerStatus { client: *client },
+            Self::Spec { client } => Action::AnswerSpec { client: *client },
+        }
+    }
+}
+
 impl Primary {
     /// To be called once after [`Primary::thaw`], before any event. In the same turn (at the same
     /// `now`, before its actions are carried out) come the events that the drive finds out: the
@@ -47,6 +105,9 @@ impl Primary {
     /// `bind`s that wait for an answer; then `Event::Turn`.
     pub(crate) fn resume(&mut self, now: Time, facts: Facts, out: &mut Vec<Action>) {
         let step = &mut Step { now, out };
+        let (carried_out, clients) = (facts.carried_out, &facts.clients);
+        self.given.retain(|given| !carried_out && clients.contains(&given.client()));
+        self.given.iter().for_each(|given| step.act(given.again()));
         if let Phase::Over { code } = self.phase {
             facts.workers.iter().for_each(|worker| step.act(Action::Release { worker: *worker }));
             for OpenedListener { id, .. } in facts.listeners {
@@ -56,10 +117,10 @@ impl Primary {
             return;
         }
         self.returning = true;
-        let doubtful = self.stepped.filter(|_| !facts.carried_out);
-        self.keep_clients(&facts.clients);
+        let doubtful = self.stepped.filter(|_| !carried_out);
+        self.keep_clients(clients);
         self.find_listeners(facts.listeners, step);
-        // What was closed in the last turn may have to be closed in the next one again.
+        // What was closed or answered in the last turn may have to be in the next one again.
         self.stepped = Some(now);
         self.count_workers(facts.workers, step);
         if self.sweep_at.is_some() {
@@ -94,9 +155,10 @@ impl Primary {
         })
     }
 
-    /// Everybody who will get an answer.
+    /// Everybody who will get an answer, or whose answer may not have left.
     pub(crate) fn awaited(&mut self) -> BTreeSet<ClientId> {
-        let waiters = self.waiters.iter().map(|waiter| waiter.client);
+        let given = self.given.iter().map(Given::client);
+        let waiters = self.waiters.iter().map(|waiter| waiter.client).chain(given);
         let queued = self.queue.iter().flat_map(|pending| pending.clients.iter().copied());
         let mut all: BTreeSet<ClientId> = waiters.chain(queued).collect();
         all.extend(self.job_clients_mut().into_iter().flat_map(|clients| clients.iter().copied()));

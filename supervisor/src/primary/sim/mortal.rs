@@ -44,7 +44,11 @@ impl Sim {
     pub(super) fn is_forgotten(&mut self, event: &Event) -> bool {
         let forgotten = !matches!(event, Event::Begin) && self.fate() == Fate::Forgets;
         if forgotten {
-            self.come_back(false);
+            let unheard = match event {
+                Event::Request { client, .. } => Some(*client),
+                _ => None,
+            };
+            self.come_back(false, unheard);
         }
         forgotten
     }
@@ -70,7 +74,7 @@ impl Sim {
         }
         self.resuming = false;
         if count != usize::MAX && self.exit.is_none() {
-            self.come_back(done);
+            self.come_back(done, None);
         }
     }
 
@@ -78,7 +82,7 @@ impl Sim {
         self.mortal.as_mut().map_or(0, |mortal| mortal.dice.roll())
     }
 
-    fn come_back(&mut self, carried_out: bool) {
+    fn come_back(&mut self, carried_out: bool, unheard: Option<ClientId>) {
         self.remember(Past::Death { carried_out });
         if let Some(mortal) = &mut self.mortal {
             mortal.deaths += 1;
@@ -91,6 +95,7 @@ impl Sim {
         let facts = Facts { carried_out: carried_out && self.roll().is_multiple_of(2), ..facts };
         let mut actions = Vec::new();
         self.primary.resume(self.now, facts, &mut actions);
+        self.hang_up(unheard);
         for event in events {
             self.remember(Past::Event(event.clone()));
             self.primary.step(self.now, event, &mut actions);
@@ -103,12 +108,19 @@ impl Sim {
 
     /// What only the dead process knew.
     fn lose(&mut self) {
-        for client in self.clients.values_mut().filter(|client| client.answer.is_none()) {
-            client.gone = true;
-        }
         self.due.retain(|_, due| {
             !matches!(due, Due::Opened(_) | Due::Deed(_, Deed::Looked | Deed::Gauged))
         });
+    }
+
+    /// The connections of those whom nobody will answer are closed: of who was not heard.
+    fn hang_up(&mut self, unheard: Option<ClientId>) {
+        let awaited = self.primary.awaited();
+        let waiting = self.clients.iter_mut().filter(|(_, client)| client.answer.is_none());
+        for (id, client) in waiting.filter(|(id, client)| !client.gone && !awaited.contains(id)) {
+            assert!(client.endless || Some(*id) == unheard, "not answered: {}", client.request);
+            client.gone = true;
+        }
     }
 
     /// What happened meanwhile.
@@ -136,6 +148,8 @@ impl Sim {
             name: l.name.clone(),
             shared: l.shared,
         };
+        let waits = |(_, client): &(&ClientId, &Client)| client.answer.is_none() && !client.gone;
+        facts.clients = self.clients.iter().filter(waits).map(|(id, _)| *id).collect();
         facts.listeners = self.listeners.iter().map(opened).collect();
         for id in self.fakes.keys().copied().collect::<Vec<_>>() {
             match self.fakes[&id].life {
