@@ -7,6 +7,8 @@
 //! to a primary that was started by an older binary, and the other way round.
 
 use config::spec::{AppSpec, Balance};
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::talk::{Answered, BusRequest, Metric};
@@ -76,6 +78,12 @@ pub enum Request {
     },
     /// Something about the bus.
     Bus(BusRequest),
+    /// Have another build of the supervisor take over while the workers serve on.
+    Upgrade {
+        /// Its program; absent: what is now where the present one was.
+        #[serde(default)]
+        binary: Option<PathBuf>,
+    },
     /// Close and open the log files again (after a rotation by somebody else).
     ReopenLogs,
     /// Every notice from now on, until the connection ends.
@@ -201,6 +209,8 @@ pub enum NoticeKind {
     Scaled,
     /// A Node worker said something by `process.send`; the message is its JSON.
     WorkerMessage,
+    /// Another build of the supervisor took over.
+    Upgraded,
     /// The app's status changed.
     AppStatus,
     /// Something a person should know.

@@ -23,8 +23,11 @@ mod link;
 mod primary;
 mod relay;
 mod sys;
+mod version;
 
 use std::process::ExitCode;
+
+pub(crate) use version::version;
 
 /// The whole program, as `main` calls it.
 pub fn main() -> ExitCode {

@@ -16,6 +16,7 @@ use super::send::SendArgs;
 use super::times::TimeOptions;
 use super::trigger::TriggerArgs;
 use super::unit::{StartupArgs, UnitArgs};
+use super::upgrade::UpgradeArgs;
 use super::values::{instances, listen, pattern};
 use words::{BALANCES, ENGINES, READY_RULES, RESTARTS, signal, words};
 
@@ -75,6 +76,8 @@ pub(crate) enum Verb {
     Demo(DemoArgs),
     /// Print the systemd unit of an app.
     Unit(UnitArgs),
+    /// Have another build of this program take over, while the workers serve on.
+    Upgrade(UpgradeArgs),
     /// Make apps systemd services that start with the machine.
     Startup(StartupArgs),
     /// Take that back.
@@ -87,6 +90,9 @@ pub(crate) enum Verb {
     /// Be the primary of an app; its spec comes on stdin. Started by "start".
     #[command(hide = true)]
     Primary(PrimaryArgs),
+    /// Say whether this build could go on from the state on stdin.
+    #[command(hide = true)]
+    ThawCheck,
     /// Be a worker of the demo. Started by "demo".
     #[command(hide = true)]
     DemoServer(DemoServerArgs),
@@ -380,6 +386,12 @@ pub(crate) struct PrimaryArgs {
     /// The app's name.
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
+    /// Where another build left its state.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) memory: Vec<i32>,
+    /// The limit of open files that workers get.
+    #[arg(long)]
+    pub(crate) nofile: Option<u64>,
 }
 
 #[derive(Debug, Args)]

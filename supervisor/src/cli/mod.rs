@@ -40,6 +40,7 @@ mod targets;
 mod times;
 mod trigger;
 mod unit;
+mod upgrade;
 mod values;
 
 use std::process::ExitCode;
@@ -84,6 +85,7 @@ fn run(verb: Verb) -> Result<Exit, Failure> {
         Verb::Completions(args) => completions::run(&args, &mut out),
         Verb::Man(args) => man::run(&args),
         Verb::DemoServer(args) => demo_server::run(&args),
+        Verb::ThawCheck => upgrade::thaw_check(&mut out),
         about_apps => {
             let mut session = Session { home: Home::find()?, out };
             let exit = run_on_apps(about_apps, &mut session);
@@ -113,6 +115,7 @@ fn run_on_apps(verb: Verb, session: &mut Session) -> Result<Exit, Failure> {
         Verb::Events(args) => events::run(&args, session),
         Verb::Demo(args) => demo::run(&args, session),
         Verb::Unit(args) => unit::print(&args, session),
+        Verb::Upgrade(args) => upgrade::run(&args, session),
         Verb::Startup(args) => unit::startup(&args, session),
         Verb::Unstartup(args) => unit::unstartup(&args, session),
         Verb::Primary(args) => primary::run(&args, session),
@@ -120,6 +123,7 @@ fn run_on_apps(verb: Verb, session: &mut Session) -> Result<Exit, Failure> {
         | Verb::Init(_)
         | Verb::Completions(_)
         | Verb::Man(_)
+        | Verb::ThawCheck
         | Verb::DemoServer(_) => Ok(Exit::Done),
     }
 }

@@ -14,8 +14,15 @@ use super::Session;
 use super::args::PrimaryArgs;
 use super::ask::refused;
 use super::exit::{Exit, Failure};
+use crate::keeper::Estate;
 
 pub(super) fn run(args: &PrimaryArgs, session: &Session) -> Result<Exit, Failure> {
+    if let Ok(memory) = <[i32; 3]>::try_from(args.memory.as_slice()) {
+        let estate = Estate { memory, nofile: args.nofile };
+        return crate::drive::run_on(&args.name, &session.home, &estate)
+            .map(Exit::Primary)
+            .map_err(|error| Failure::failed(error.to_string()));
+    }
     let spec = read_spec(io::stdin(), &args.name)?;
     let report =
         take_report().map_err(|error| Failure::io("cannot set up stdin and stdout", &error))?;

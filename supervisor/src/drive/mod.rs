@@ -35,6 +35,7 @@ mod source;
 mod sources;
 mod start;
 mod status;
+mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
@@ -44,7 +45,9 @@ use std::time::Duration;
 
 use ipc::control::{Notice, NoticeKind};
 
-pub(crate) use start::{LaunchError, Mode, run};
+pub(crate) use frozen::check_state;
+pub(crate) use start::{LaunchError, Mode, run, run_on};
+pub(crate) use upgrade::CAN_GO_ON;
 
 use self::bus::Bus;
 use self::children::Child;
@@ -59,6 +62,7 @@ use self::orphans::Orphans;
 use self::proxied::Proxied;
 use self::record::Recorder;
 use self::source::Source;
+use self::upgrade::{Rehearsal, Upgrading};
 use crate::home::Home;
 use crate::keeper::Link;
 use crate::limits::NOTES;
@@ -106,6 +110,10 @@ pub(crate) struct Drive {
     late_answers: Vec<(WorkerId, u64, Answer)>,
     /// When it is looked whether workers have read what a predecessor sent.
     settle_due: Option<Time>,
+    /// Another build is asked whether it can take over.
+    rehearsal: Option<Rehearsal>,
+    /// It does: whoever comes next says so.
+    upgrading: Option<Upgrading>,
     /// What a new primary has to do again.
     first: Vec<Action>,
     /// Everything that the core wanted was done.
@@ -170,6 +178,7 @@ impl Drive {
             self.look_for_groups();
             self.look_after_hand_overs(clock::now());
             self.look_after_settling(clock::now());
+            self.look_after_rehearsal(clock::now());
             self.report_dropped_lines();
             self.table = None;
             self.tell_manager();
@@ -178,6 +187,9 @@ impl Drive {
             if self.inbox.is_empty() && self.core_due.is_none_or(|due| clock::now() < due) {
                 if self.stale {
                     self.freeze();
+                }
+                if let Some(code) = self.exit {
+                    return Ok(code);
                 }
                 self.heard.clear();
                 self.done_with_channels();
@@ -214,7 +226,8 @@ impl Drive {
         let now = clock::now();
         let manager = self.manager.as_ref().and_then(Manager::deadline);
         let bus = self.bus.deadline();
-        let all = [self.core_due, self.hand_over_deadline(), self.settle_due, manager, bus];
+        let (hands, rehearsal) = (self.hand_over_deadline(), self.rehearsal_deadline());
+        let all = [self.core_due, hands, self.settle_due, rehearsal, manager, bus];
         let deadlines = all.into_iter().flatten();
         let deadline = deadlines.min().map(|deadline| deadline.since(now));
         let linger = (!self.lingering.is_empty()).then_some(LINGER_LOOK);

@@ -54,6 +54,7 @@ impl Drive {
             Action::Bus { client, request } => self.ask_bus(client, request),
             Action::Subscribe { client } => self.clients.subscribe(client),
             Action::Publish(notice) => self.publish(notice),
+            Action::Upgrade { client, binary } => self.rehearse(Some(client), binary),
             Action::ReopenLogs => {
                 if let Err(error) = self.logs.reopen() {
                     self.warn(format!("cannot open the log files again: {error}"));

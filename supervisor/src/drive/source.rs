@@ -35,12 +35,14 @@ pub(crate) enum Source {
     Bus(WorkerId),
     /// The keeper has ended.
     Keeper,
+    /// Another build has said whether it can take over.
+    Rehearsal,
 }
 
-/// The kind is in the low bits, the id above them; ids never come near 2^60.
-const KIND_BITS: u32 = 4;
+/// The kind is in the low bits, the id above them; ids never come near 2^59.
+const KIND_BITS: u32 = 5;
 /// A listener never has near as many sockets.
-const SOCKET_BITS: u32 = 28;
+const SOCKET_BITS: u32 = 27;
 const SOCKET_MASK: u64 = (1 << SOCKET_BITS) - 1;
 
 impl Source {
@@ -64,6 +66,7 @@ impl Source {
             }
             Self::Bus(id) => (13, id.0),
             Self::Keeper => (14, 0),
+            Self::Rehearsal => (15, 0),
         };
         id << KIND_BITS | kind
     }
@@ -90,6 +93,7 @@ impl Source {
             ),
             13 => Self::Bus(WorkerId(id)),
             14 => Self::Keeper,
+            15 => Self::Rehearsal,
             _ => return None,
         })
     }
@@ -118,9 +122,10 @@ mod tests {
             Source::Orphan(ListenerId(u32::MAX), SocketId(5)),
             Source::Bus(worker),
             Source::Keeper,
+            Source::Rehearsal,
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }
-        assert_eq!(Source::from_token(15), None);
+        assert_eq!(Source::from_token(16), None);
     }
 }

@@ -51,6 +51,7 @@ impl Drive {
             Source::Orphan(listener, socket) => self.take_orphans((listener, socket)),
             Source::Bus(worker) => self.take_bus(worker, readable, hangup),
             Source::Keeper => self.take_keepers_end(),
+            Source::Rehearsal => self.take_rehearsal(),
         }
     }
 
@@ -66,6 +67,10 @@ impl Drive {
                     PrimarySignal::Reload
                 }
                 libc::SIGUSR1 => PrimarySignal::ReopenLogs,
+                libc::SIGUSR2 => {
+                    self.rehearse(None, None);
+                    continue;
+                }
                 libc::SIGTTIN => PrimarySignal::More,
                 libc::SIGTTOU => PrimarySignal::Fewer,
                 _ => continue,

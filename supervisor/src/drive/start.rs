@@ -23,7 +23,7 @@ use super::source::Source;
 use super::{Drive, LAST_WORDS};
 use crate::frozen::Broken;
 use crate::home::Home;
-use crate::keeper::{self, Birth, Ground, Link, Role};
+use crate::keeper::{self, Birth, Estate, Ground, Link, Role};
 use crate::limits::CHANNEL_READ;
 use crate::primary::Primary;
 use crate::primary::event::Event;
@@ -90,21 +90,48 @@ pub(crate) fn run(spec: AppSpec, home: &Home, mode: Mode) -> Result<u8, LaunchEr
         Mode::Daemon { report } => report.as_ref().map(|file| Held::of(file.as_fd())),
         Mode::Foreground => None,
     };
-    match keeper::keep().map_err(|error| io_error("start the primary", error))? {
+    match keeper::keep(&spec.name).map_err(|error| io_error("start the primary", error))? {
         Role::Over(code) => {
             // Its descriptors were the primary's as well, who closed what was to be closed.
             std::mem::forget(mode);
             Ok(code)
         }
         Role::Primary(ground, birth) => {
-            let mode = if birth.deaths == 0 { mode } else { again(mode, report, ground) };
-            let result = live(spec, home, mode, ground, birth);
-            // However it ended: there is nothing that a successor could do better. A keeper that is
-            // gone need not be told.
-            let _ = Link::new(ground).and_then(|link| link.over());
-            result
+            let mode = if birth.is_first { mode } else { again(mode, report, ground) };
+            ended(live(spec, home, mode, ground, birth), ground)
         }
     }
+}
+
+/// The same in the place of a keeper of another build.
+pub(crate) fn run_on(app: &str, home: &Home, estate: &Estate) -> Result<u8, LaunchError> {
+    daemon::set_name(&format!("keep:{app}"));
+    match keeper::keep_on(app, estate).map_err(|error| io_error("go on as keeper", error))? {
+        Role::Over(code) => Ok(code),
+        Role::Primary(ground, birth) => {
+            let state = ground.memory.read().map_err(|error| io_error("read the state", error))?;
+            let result = match state {
+                Ok(copy) => frozen::thaw(copy, home, ground, birth).and_then(|d| go_on(d, home)),
+                Err(broken) => {
+                    Err(io_error("read the state", io::Error::other(broken.to_string())))
+                }
+            };
+            ended(result, ground)
+        }
+    }
+}
+
+/// The primary's last word: however it ended, there is nothing that a successor could do better,
+/// unless another build is to be one. A keeper that is gone need not be told.
+fn ended(
+    result: Result<Option<u8>, LaunchError>,
+    ground: &'static Ground,
+) -> Result<u8, LaunchError> {
+    if let Ok(None) = result {
+        return Ok(0);
+    }
+    let _ = Link::new(ground).and_then(|link| link.over());
+    result.map(Option::unwrap_or_default)
 }
 
 /// How a later primary runs: whoever waits for the report may have got it, and then the descriptor
@@ -117,14 +144,14 @@ fn again(mode: Mode, report: Option<Held>, ground: &Ground) -> Mode {
     Mode::Daemon { report: report.and_then(|held| claims.claim(held).ok()).map(File::from) }
 }
 
-/// Is the primary until it ends; gives the exit code.
+/// Is the primary until it ends; gives the exit code, unless another build goes on.
 fn live(
     spec: AppSpec,
     home: &Home,
     mode: Mode,
     ground: &'static Ground,
     birth: Birth,
-) -> Result<u8, LaunchError> {
+) -> Result<Option<u8>, LaunchError> {
     let state = ground.memory.read().map_err(|error| io_error("read the state", error))?;
     match state {
         Ok(copy) => {
@@ -165,7 +192,7 @@ fn close_leftovers(
     report: Option<&File>,
     ground: &Ground,
 ) -> Result<(), LaunchError> {
-    if birth.deaths == 0 {
+    if birth.is_first {
         return Ok(());
     }
     let mut claims = Claims::new(ground.fds().into_iter().chain(report.map(File::as_fd)));
@@ -174,14 +201,19 @@ fn close_leftovers(
 }
 
 /// The loop, and what is to be done after it.
-fn go_on(mut drive: Drive, home: &Home) -> Result<u8, LaunchError> {
+fn go_on(mut drive: Drive, home: &Home) -> Result<Option<u8>, LaunchError> {
     let code = drive.turn_until_exit().map_err(|error| io_error("wait for events", error))?;
+    if drive.upgrading.is_some() {
+        // Everything it has is its successor's.
+        std::mem::forget(drive);
+        return Ok(None);
+    }
     // The name is free before the last answers are given: whoever waits for one may use it again.
     if let Err(error) = home.remove_leftovers(&drive.core.spec().name, &drive.lock) {
         drive.warn(error.to_string());
     }
     drive.clients.finish(LAST_WORDS);
-    Ok(code)
+    Ok(Some(code))
 }
 
 pub(super) fn io_error(what: &str, error: io::Error) -> LaunchError {
@@ -274,6 +306,8 @@ impl Drive {
             heard: Vec::new(),
             late_answers: Vec::new(),
             settle_due: None,
+            rehearsal: None,
+            upgrading: None,
             first: Vec::new(),
             carried_out: true,
             inbox: VecDeque::new(),

@@ -18,7 +18,7 @@ impl Drive {
         status.primary_pid = std::process::id();
         status.keeper_pid = (!self.keeper.is_lost()).then(|| self.keeper.keeper().0);
         status.primary_deaths = self.deaths;
-        status.version = env!("CARGO_PKG_VERSION").to_owned();
+        status.version = crate::version();
         let hands_over = self.listeners.iter().any(|open| open.hand_over().is_some());
         status.engine = if hands_over { "primary" } else { "kernel" }.to_owned();
         status.uptime_ms = u64::try_from(now.since(self.started).as_millis()).unwrap_or(u64::MAX);

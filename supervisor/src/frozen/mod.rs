@@ -55,7 +55,7 @@ pub(crate) enum Broken {
     /// Written by a later program.
     #[error(
         "it has format {format}, written by supervisor {version}, and this is supervisor {}, which reads up to format {FORMAT}",
-        env!("CARGO_PKG_VERSION")
+        crate::version()
     )]
     Newer { format: u32, version: String },
 }
@@ -99,6 +99,13 @@ impl Memory {
         copy.set_len(bytes.len() as u64)
     }
 
+    /// The newest whole copy as it is written, for another build to look at.
+    pub(crate) fn newest(&self) -> io::Result<Vec<u8>> {
+        let [one, other] = [all(&self.copies[0])?, all(&self.copies[1])?];
+        let number = |bytes: &[u8]| decode(bytes).ok().map(|copy| copy.number);
+        Ok(if number(&one) > number(&other) { one } else { other })
+    }
+
     /// The newest whole copy; an error only if there is none.
     pub(crate) fn read(&self) -> io::Result<Result<Copy, Broken>> {
         let mut read = Vec::new();
@@ -133,7 +140,7 @@ fn newest(read: Vec<Result<Copy, Broken>>) -> Result<Copy, Broken> {
 }
 
 fn encode(number: u64, content: &str) -> Vec<u8> {
-    let version = env!("CARGO_PKG_VERSION");
+    let version = crate::version();
     let head = format!("{MAGIC} {FORMAT} {version} {number} {} ", content.len());
     let sum = checksum(head.as_bytes(), content.as_bytes());
     [head.as_bytes(), format!("{sum:016x}\n").as_bytes(), content.as_bytes()].concat()

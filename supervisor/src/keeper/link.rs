@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -108,6 +109,11 @@ impl Link {
     /// We are about to end, and shall not be started again.
     pub(crate) fn over(&self) -> io::Result<()> {
         self.say(Ask::Over)
+    }
+
+    /// We are about to end, and this program is to go on in the keeper's place and in ours.
+    pub(crate) fn replace(&self, program: &Path) -> io::Result<()> {
+        self.say(Ask::Replace(program))
     }
 
     fn say(&self, ask: Ask<'_>) -> io::Result<()> {

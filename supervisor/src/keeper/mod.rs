@@ -14,12 +14,14 @@
 //! Waits in one `poll` without end; allocates nothing once it has begun but for a path in an
 //! upgrade. Refuses more workers than its roster has room for.
 
+mod estate;
 mod link;
 mod roster;
 mod words;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
@@ -27,6 +29,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, socketpair};
 
+pub(crate) use estate::Estate;
 pub(crate) use link::Link;
 use roster::Roster;
 use words::{ASK, Answer, Ask};
@@ -36,7 +39,7 @@ use crate::primary::event::Exit;
 use crate::primary::time::Time;
 use crate::sys::fork::{self, Forked};
 use crate::sys::pidfd::{self, Pid};
-use crate::sys::{clock, daemon};
+use crate::sys::{clock, daemon, exec, inherited};
 
 /// What the keeper passes on to the primary.
 const FORWARDED: [Signal; 8] = [
@@ -74,10 +77,12 @@ pub(crate) struct Ground {
 /// Why there is a primary.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Birth {
-    /// How many died before it.
-    pub(crate) deaths: u32,
-    /// How the last of them ended.
+    /// It has no predecessor.
+    pub(crate) is_first: bool,
+    /// How its predecessor ended.
     pub(crate) last: Option<Exit>,
+    /// Another build was to be in its place, and could not be started: the kernel's reason.
+    pub(crate) not_replaced: Option<i32>,
 }
 
 /// Who comes back from [`keep`].
@@ -89,16 +94,27 @@ pub(crate) enum Role {
     Over(u8),
 }
 
-/// Becomes a keeper, and comes back once in each primary.
-pub(crate) fn keep() -> io::Result<Role> {
+/// Becomes the keeper of an app, and comes back once in each primary.
+pub(crate) fn keep(app: &str) -> io::Result<Role> {
     daemon::raise_nofile()?;
-    nix::sys::prctl::set_child_subreaper(true)?;
-    let ground: &'static Ground = Box::leak(Box::new(Ground::lay()?));
-    Keeper { ground, roster: Roster::default(), settled: false, over: false, pending: 0 }.run()
+    let ground = Ground::lay(Memory::new()?)?;
+    let birth = Birth { is_first: true, last: None, not_replaced: None };
+    Keeper::new(app, ground)?.run(birth)
+}
+
+/// The same in the process of a keeper of another build, which says where everything is.
+pub(crate) fn keep_on(app: &str, estate: &Estate) -> io::Result<Role> {
+    exec::close_at_exec()?;
+    if let Some(soft) = estate.nofile {
+        daemon::remember_nofile(soft);
+    }
+    let ground = Ground::lay(Memory::from_fds(inherited::take_memory(estate.memory)?))?;
+    let birth = Birth { is_first: false, last: None, not_replaced: None };
+    Keeper::new(app, ground)?.run(birth)
 }
 
 impl Ground {
-    fn lay() -> io::Result<Self> {
+    fn lay(memory: Memory) -> io::Result<Self> {
         let mut watched: SigSet = FORWARDED.into_iter().collect();
         watched.add(Signal::SIGCHLD);
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&watched), None)?;
@@ -114,7 +130,7 @@ impl Ground {
             asks,
             vault,
             signals: SignalFd::with_flags(&watched, flags)?,
-            memory: Memory::new()?,
+            memory,
         })
     }
 }
@@ -136,11 +152,26 @@ struct Keeper {
     over: bool,
     /// Signals that came while there was no primary, by number.
     pending: u64,
+    /// The program that is to take our place when the primary has ended.
+    replacement: Option<PathBuf>,
+    app: String,
 }
 
 impl Keeper {
-    fn run(mut self) -> io::Result<Role> {
-        let mut birth = Birth { deaths: 0, last: None };
+    fn new(app: &str, ground: Ground) -> io::Result<Self> {
+        nix::sys::prctl::set_child_subreaper(true)?;
+        Ok(Self {
+            ground: Box::leak(Box::new(ground)),
+            roster: Roster::default(),
+            settled: false,
+            over: false,
+            pending: 0,
+            replacement: None,
+            app: app.to_owned(),
+        })
+    }
+
+    fn run(mut self, mut birth: Birth) -> io::Result<Role> {
         let mut pause = PAUSES.0;
         loop {
             self.settled = false;
@@ -148,7 +179,7 @@ impl Keeper {
                 Ok(Forked::Child) => return Ok(Role::Primary(self.ground, birth)),
                 Ok(Forked::Parent(primary)) => primary,
                 // The very first must be possible; later ones are tried again.
-                Err(error) if birth.deaths == 0 => return Err(error),
+                Err(error) if birth.is_first => return Err(error),
                 Err(_) => {
                     self.wait(None, Some(clock::now() + PAUSES.1))?;
                     continue;
@@ -164,7 +195,13 @@ impl Keeper {
             if self.over {
                 return Ok(Role::Over(code(exit)));
             }
-            birth = Birth { deaths: birth.deaths.saturating_add(1), last: Some(exit) };
+            birth = Birth { is_first: false, last: Some(exit), not_replaced: None };
+            if let Some(program) = self.replacement.take() {
+                // Comes back only if it cannot be run: the build that was goes on.
+                let error = exec::become_program(&program, &self.estate().arguments(&self.app));
+                birth.not_replaced = error.raw_os_error().or(Some(libc::EIO));
+                continue;
+            }
             if clock::now().since(born) >= LIVED {
                 pause = PAUSES.0;
                 continue;
@@ -172,6 +209,11 @@ impl Keeper {
             self.wait(None, Some(clock::now() + pause))?;
             pause = (pause * 2).min(PAUSES.1);
         }
+    }
+
+    fn estate(&self) -> Estate {
+        let memory = self.ground.memory.fds().map(|fd| fd.as_raw_fd());
+        Estate { memory, nofile: daemon::original_nofile() }
     }
 
     /// Until the primary has ended, or the time has come.
@@ -269,7 +311,10 @@ impl Keeper {
                 self.over = true;
                 return None;
             }
-            Ask::Replace(_) => return None,
+            Ask::Replace(program) => {
+                self.replacement = Some(program.to_owned());
+                return None;
+            }
         })
     }
 }

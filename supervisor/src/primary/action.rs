@@ -1,5 +1,6 @@
 //! The closed set of what the core can have done. Results come back as events of a later turn.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use config::spec::AppSpec;
@@ -35,6 +36,8 @@ pub(crate) enum Action {
     Gate { listener: ListenerId },
     /// Close a listener and all its sockets.
     CloseListener { listener: ListenerId },
+    /// Have another build take over; it, or the drive, answers the client.
+    Upgrade { client: ClientId, binary: Option<PathBuf> },
     /// Send a signal. `group`: to its whole process group, else to its main process.
     Signal { worker: WorkerId, signal: i32, group: bool },
     /// SIGKILL to its whole process group.

@@ -55,6 +55,10 @@ impl Primary {
                 step.act(Action::ReopenLogs);
                 step.answer(client, Reply::Done { message: words::logs_reopened(&self.serving) });
             }
+            Request::Upgrade { binary } => {
+                step.act(Action::Subscribe { client });
+                step.act(Action::Upgrade { client, binary });
+            }
             Request::Subscribe => step.act(Action::Subscribe { client }),
         }
     }

@@ -60,7 +60,7 @@ impl Given {
             Action::AnswerStatus { client } => Some(Self::Status { client: *client }),
             Action::AnswerSpec { client } => Some(Self::Spec { client: *client }),
             // Done twice would be wrong; whoever asked for it is told that nobody knows.
-            Action::Send { .. } | Action::Bus { .. } => None,
+            Action::Send { .. } | Action::Bus { .. } | Action::Upgrade { .. } => None,
             Action::OpenListeners { .. }
             | Action::Spawn { .. }
             | Action::Lend { .. }

@@ -1,6 +1,9 @@
 //! What a process does to itself: session, name, limits.
 
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -35,8 +38,24 @@ pub(crate) fn raise_nofile() -> io::Result<()> {
 }
 
 /// The soft limit before `raise_nofile`, if it changed anything.
-pub(super) fn original_nofile() -> Option<u64> {
+pub(crate) fn original_nofile() -> Option<u64> {
     NOFILE_BEFORE.get().copied()
+}
+
+/// What it was when another build was in this process's place.
+pub(crate) fn remember_nofile(soft: u64) {
+    // Known already: the one that is known was seen.
+    let _ = NOFILE_BEFORE.set(soft);
+}
+
+/// The program that has the name now by which this one was started: a later build, if the file was
+/// replaced.
+pub(crate) fn own_program() -> io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    // proc(5), /proc/PID/exe.
+    let bytes = path.as_os_str().as_bytes();
+    let name = bytes.strip_suffix(b" (deleted)").unwrap_or(bytes);
+    Ok(PathBuf::from(OsStr::from_bytes(name)))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use rustix::fs::{Mode, OFlags, RawDir, fstat, open};
+use rustix::fs::fstat;
 use serde::{Deserialize, Serialize};
 
 /// A descriptor as the state names it.
@@ -69,20 +69,8 @@ impl Claims {
     /// Closes everything that nobody has claimed. To be called before this process opens anything
     /// of its own. How many there were.
     pub(crate) fn close_others(self) -> io::Result<usize> {
-        let folder = open(
-            "/proc/self/fd",
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
-        let mut numbers = Vec::new();
-        let mut space = Vec::with_capacity(8192);
-        let mut entries = RawDir::new(&folder, space.spare_capacity_mut());
-        while let Some(entry) = entries.next() {
-            let number = entry?.file_name().to_str().ok().and_then(|name| name.parse().ok());
-            numbers.extend(number.filter(|number: &RawFd| {
-                !self.taken.contains(number) && *number != folder.as_raw_fd()
-            }));
-        }
+        let mut numbers = super::exec::open_numbers()?;
+        numbers.retain(|number| !self.taken.contains(number));
         for number in &numbers {
             // SAFETY: as in `claim`: its owner is dead, and nobody has claimed it.
             drop(unsafe { OwnedFd::from_raw_fd(*number) });

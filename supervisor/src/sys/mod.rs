@@ -11,6 +11,7 @@ pub(crate) mod clock;
 pub(crate) mod daemon;
 pub(crate) mod diag;
 pub(crate) mod ebpf;
+pub(crate) mod exec;
 pub(crate) mod fork;
 pub(crate) mod held;
 pub(crate) mod holders;

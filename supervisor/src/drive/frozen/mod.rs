@@ -24,6 +24,8 @@ use self::listeners::FrozenListeners;
 pub(super) use self::thaw::thaw;
 use super::Drive;
 use super::clients::FrozenClients;
+use super::upgrade::Upgrading;
+use crate::primary::Primary;
 use crate::primary::ids::{ListenerId, SocketId};
 use crate::primary::time::Time;
 use crate::sys::held::Held;
@@ -50,6 +52,16 @@ pub(super) struct Frozen {
     /// How many primaries died before.
     #[serde(default)]
     deaths: u32,
+    /// Another build is about to go on.
+    #[serde(default)]
+    upgrading: Option<Upgrading>,
+}
+
+/// Whether this build could go on from a state; else why not.
+pub(crate) fn check_state(bytes: &[u8]) -> Result<(), String> {
+    let copy = crate::frozen::decode(bytes).map_err(|broken| broken.to_string())?;
+    let frozen: Frozen = serde_json::from_str(&copy.content).map_err(|error| error.to_string())?;
+    Primary::thaw(frozen.core.get()).map(drop).map_err(|error| error.to_string())
 }
 
 /// Specs by their place in a list.
@@ -121,6 +133,7 @@ impl Drive {
             children,
             listeners: FrozenListeners::of(&self.listeners),
             deaths: self.deaths,
+            upgrading: self.upgrading.clone(),
         })
     }
 }

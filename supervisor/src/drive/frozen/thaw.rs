@@ -60,7 +60,8 @@ pub(in crate::drive) fn thaw(
     if let Err(error) = opened {
         complaints.push(format!("cannot write the log files: {error}"));
     }
-    drive.deaths = birth.deaths.max(frozen.deaths);
+    drive.deaths = frozen.deaths + u32::from(frozen.upgrading.is_none());
+    drive.upgrading = frozen.upgrading;
     drive.written = Written::after(copy.number);
     drive.children = children;
     drive.listeners = listeners;
@@ -72,7 +73,13 @@ pub(in crate::drive) fn thaw(
     drive.notes = frozen.notes;
     drive.take_over(frozen.carried_out);
     signals::unblock().map_err(failed("watch the signals"))?;
-    drive.say_what_happened(birth, complaints);
+    match drive.upgrading {
+        Some(_) => {
+            drive.report_upgrade(birth.not_replaced.map(io::Error::from_raw_os_error));
+        }
+        None => drive.say_what_happened(birth),
+    }
+    complaints.into_iter().for_each(|complaint| drive.note(complaint));
     Ok(drive)
 }
 
@@ -106,7 +113,9 @@ impl Drive {
 
     /// Whoever still waits for an answer is heard again.
     fn watch_clients(&mut self) {
-        self.clients.keep(&self.core.awaited());
+        let mut awaited = self.core.awaited();
+        awaited.extend(self.awaits_upgrade());
+        self.clients.keep(&awaited);
         for client in self.clients.ids() {
             let Some(stream) = self.clients.stream(client) else { continue };
             if let Err(error) = self.poller.add(stream, Source::Client(client).token()) {
@@ -174,14 +183,13 @@ impl Drive {
         }
     }
 
-    fn say_what_happened(&mut self, birth: Birth, complaints: Vec<String>) {
+    fn say_what_happened(&mut self, birth: Birth) {
         let how = birth.last.map_or_else(String::new, |exit| format!(" ({exit})"));
         let workers = match self.children.len() {
             1 => "1 worker".to_owned(),
             count => format!("{count} workers"),
         };
         self.warn(format!("the primary died{how}; this one goes on with its {workers}"));
-        complaints.into_iter().for_each(|complaint| self.note(complaint));
     }
 
     /// Workers whose channel may still hold what a predecessor sent get connections again once

@@ -67,7 +67,7 @@ impl Sim {
                 assert!(self.clients.contains_key(&client), "a subscriber nobody knows");
             }
             Action::Publish(notice) => self.hear(notice),
-            Action::ReopenLogs => {}
+            Action::Upgrade { .. } | Action::ReopenLogs => {}
             Action::Exit { code } => {
                 assert_eq!(self.exit, None, "a second exit");
                 self.exit = Some(code);

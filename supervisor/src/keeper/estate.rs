@@ -1,0 +1,37 @@
+//! What a keeper of one build leaves to that of the next, in its own process: said by the arguments
+//! of the exec. They are the interface between builds: more may be added, none may change.
+
+use std::ffi::OsString;
+use std::os::fd::RawFd;
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Estate {
+    /// The descriptors of the frozen state.
+    pub(crate) memory: [RawFd; 3],
+    /// The limit of open files that workers get, where it is not our own.
+    pub(crate) nofile: Option<u64>,
+}
+
+impl Estate {
+    pub(super) fn arguments(&self, app: &str) -> Vec<OsString> {
+        let memory = self.memory.map(|number| number.to_string()).join(",");
+        let mut all = vec!["primary".to_owned(), app.to_owned(), format!("--memory={memory}")];
+        all.extend(self.nofile.map(|soft| format!("--nofile={soft}")));
+        all.into_iter().map(OsString::from).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_build_understands_it() {
+        let estate = Estate { memory: [7, 8, 12], nofile: Some(1024) };
+        assert_eq!(
+            estate.arguments("web"),
+            ["primary", "web", "--memory=7,8,12", "--nofile=1024"].map(OsString::from)
+        );
+    }
+}

@@ -1,0 +1,62 @@
+//! This process becomes another program, with every descriptor it has.
+
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::fd::RawFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use rustix::fs::{Mode, OFlags, RawDir, open};
+
+/// Becomes the program; comes back only if that fails, with everything as before.
+pub(crate) fn become_program(program: &Path, arguments: &[OsString]) -> io::Error {
+    match prepared(program, arguments) {
+        Ok((path, argv)) => {
+            let Err(error) = nix::unistd::execv(&path, &argv);
+            // What cannot be marked again would be seen by workers that are started from now on.
+            let _ = close_at_exec();
+            error.into()
+        }
+        Err(error) => error,
+    }
+}
+
+fn prepared(program: &Path, arguments: &[OsString]) -> io::Result<(CString, Vec<CString>)> {
+    let c_string = |bytes: Vec<u8>| CString::new(bytes).map_err(io::Error::other);
+    let path = c_string(program.as_os_str().as_bytes().to_vec())?;
+    let argv = std::iter::once(program.as_os_str().to_owned()).chain(arguments.iter().cloned());
+    let argv = argv.map(|argument| c_string(argument.into_vec())).collect::<Result<_, _>>()?;
+    for number in open_numbers()? {
+        // SAFETY: looks at a flag of a descriptor that is open; whoever owns it keeps it.
+        let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+        fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    }
+    Ok((path, argv))
+}
+
+/// Marks every descriptor but the standard three.
+pub(crate) fn close_at_exec() -> io::Result<()> {
+    for number in open_numbers()? {
+        // SAFETY: as above.
+        let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+        fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    }
+    Ok(())
+}
+
+/// All numbers from 3.
+pub(crate) fn open_numbers() -> io::Result<Vec<RawFd>> {
+    use std::os::fd::AsRawFd;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = open("/proc/self/fd", flags, Mode::empty())?;
+    let mut numbers = Vec::new();
+    let mut space = Vec::with_capacity(8192);
+    let mut entries = RawDir::new(&folder, space.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
+        let number = entry?.file_name().to_str().ok().and_then(|name| name.parse().ok());
+        numbers
+            .extend(number.filter(|number: &RawFd| *number > 2 && *number != folder.as_raw_fd()));
+    }
+    Ok(numbers)
+}

@@ -1,0 +1,167 @@
+//! Another build takes over, up and down, again and again under load: nothing is lost, no worker
+//! is touched, the keeper stays. A build that cannot go on is refused with its reason.
+//!
+//! `UPGRADES` says how often (10).
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipc::control::Status;
+use nix::sys::signal::Signal;
+use tests::fixtures::Kind;
+use tests::{Home, Load, Port, process};
+
+const SOON: Duration = Duration::from_secs(60);
+/// What stands before the version in the binary (`supervisor/src/version.rs`).
+const MARK: &[u8] = b"supervisor build version";
+
+/// A build of the program under test with another version number.
+fn build(home: &Home, version: &str) -> PathBuf {
+    let mut bytes = fs::read(home.binary()).expect("the program under test");
+    let places: Vec<usize> = bytes
+        .windows(MARK.len() + 1)
+        .enumerate()
+        .filter(|(_, window)| window.starts_with(MARK) && window[MARK.len()].is_ascii_digit())
+        .map(|(at, _)| at + MARK.len())
+        .collect();
+    let [place] = places[..] else { panic!("the version is in {} places", places.len()) };
+    bytes[place..place + version.len()].copy_from_slice(version.as_bytes());
+    bytes[place + version.len()] = 0;
+    let path = home.path().join(format!("supervisor-{version}"));
+    write_program(&path, &bytes);
+    path
+}
+
+fn write_program(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).expect("write a program");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("make it executable");
+}
+
+fn start(home: &Home, kind: Kind, engine: &str) -> Option<Port> {
+    let port = Port::new();
+    let command = kind.command(home, port.number())?;
+    let options = ["-i", "2", "--min-uptime", "100ms", "--engine", engine];
+    home.start("web", &options, &command).ok();
+    Some(port)
+}
+
+fn up_and_down(kind: Kind, engine: &str) {
+    let _alone = tests::alone();
+    let home = tests::home!();
+    let Some(port) = start(&home, kind, engine) else { return };
+    let builds = [build(&home, "0.9.0"), build(&home, "0.8.1")];
+    let before = home.app("web");
+    let workers = home.pids("web");
+    let mut load = Load::new(port.v4());
+    load.clients = 16;
+    let load = load.start();
+    load.warm(200);
+    let times: usize = std::env::var("UPGRADES").ok().and_then(|n| n.parse().ok()).unwrap_or(10);
+    for count in 0..times {
+        let binary = &builds[count % 2];
+        let version = if count % 2 == 0 { "0.9.0" } else { "0.8.1" };
+        let path = binary.display().to_string();
+        let outcome = home.run(&["upgrade", "web", "--binary", &path]).ok();
+        assert!(
+            outcome.stdout.contains(&format!("supervisor {version} took over")),
+            "{outcome:#?}"
+        );
+        let after = home.app("web");
+        assert_eq!((after.version.as_str(), after.keeper_pid), (version, before.keeper_pid));
+        assert_eq!((after.status, after.primary_deaths), (Status::Ready, 0));
+        assert_ne!(after.primary_pid, before.primary_pid);
+        assert_eq!(home.pids("web"), workers, "after {count} upgrades");
+        let program =
+            fs::read_link(format!("/proc/{}/exe", after.keeper_pid.expect("it is there")));
+        assert_eq!(program.expect("it lives"), *binary, "the keeper is of that build too");
+    }
+    let seen = load.so_far().ok;
+    load.warm(seen + 200);
+    load.stop().nothing_lost(&format!("{kind:?}, {engine}: {times} upgrades"));
+    // What an upgrade left behind can do everything.
+    process::kill(home.app("web").primary_pid, Signal::SIGKILL);
+    home.run(&["reload", "web"]).ok();
+    home.run(&["scale", "web", "3"]).ok();
+    home.run(&["delete", "web"]).ok();
+    home.nothing_left();
+}
+
+#[test]
+fn python() {
+    up_and_down(Kind::Python, "auto");
+}
+
+#[test]
+fn node_in_the_kernel() {
+    up_and_down(Kind::Node, "kernel");
+}
+
+#[test]
+fn what_cannot_take_over_is_refused() {
+    let home = tests::home!();
+    let Some(_port) = start(&home, Kind::Python, "auto") else { return };
+    let before = home.app("web");
+    let refuse = |text: &str, words: &[&str]| {
+        let path = home.path().join("other");
+        write_program(&path, text.as_bytes());
+        let path = path.display().to_string();
+        let outcome = home.run(&["upgrade", "web", "--binary", &path]);
+        outcome.code(1).says(words).says(&["nothing was changed"]);
+    };
+    let newer = "it has format 9, written by supervisor 7.0.0";
+    refuse(
+        &format!(
+            "#!/bin/sh\ncat > /dev/null\necho 'supervisor: cannot go on from this state: {newer}' >&2\nexit 1\n"
+        ),
+        &["cannot take over", newer],
+    );
+    refuse("#!/bin/sh\nexit 0\n", &["it said nothing"]);
+    refuse("#!/nowhere\n", &["cannot run"]);
+    home.run(&["upgrade", "web", "--binary", "/nowhere/supervisor"]).code(1).says(&["/nowhere"]);
+    let after = home.app("web");
+    assert_eq!(
+        (after.primary_pid, after.status, home.pids("web")),
+        (before.primary_pid, Status::Ready, before.workers.iter().filter_map(|w| w.pid).collect())
+    );
+}
+
+/// It says that it can, and then it is no program any more.
+#[test]
+fn a_build_that_vanishes_leaves_everything_as_it_was() {
+    let home = tests::home!();
+    let Some(_port) = start(&home, Kind::Python, "auto") else { return };
+    let (workers, version) = (home.pids("web"), home.app("web").version);
+    let path = home.path().join("fleeting");
+    write_program(
+        &path,
+        b"#!/bin/sh\ncat > /dev/null\nrm \"$0\"\necho 'can go on from this state: supervisor 9.9.9'\n",
+    );
+    let path = path.display().to_string();
+    let outcome = home.run(&["upgrade", "web", "--binary", &path]).code(1);
+    let outcome = outcome.says(&["cannot run", "nothing was changed"]);
+    let app = home.app("web");
+    assert_eq!((app.version, app.status), (version, Status::Ready), "{outcome:#?}");
+    assert_eq!(home.pids("web"), workers);
+    home.run(&["reload", "web"]).ok();
+}
+
+/// The file is replaced in its place, as a package manager does it.
+#[test]
+fn a_signal_is_enough() {
+    let home = tests::home!();
+    let port = Port::new();
+    let Some(command) = Kind::Python.command(&home, port.number()) else { return };
+    let own = home.path().join("own-supervisor");
+    write_program(&own, &fs::read(home.binary()).expect("the program under test"));
+    let mut start = home.command_of(&own);
+    start.args(["start", "--name", "web", "-i", "2", "--"]).args(&command);
+    assert!(start.status().expect("it runs").success());
+    let workers = home.pids("web");
+    let next = build(&home, "0.9.0");
+    fs::rename(next, &own).expect("replace a program");
+    process::kill(home.app("web").keeper_pid.expect("it is there"), Signal::SIGUSR2);
+    home.wait_app("web", "the other build", SOON, |app| app.version == "0.9.0");
+    assert_eq!(home.pids("web"), workers);
+}
