@@ -11,6 +11,7 @@ use super::sim::{Sim, app, listening};
 
 mod care;
 mod closing;
+mod frozen;
 
 const GOOD: &str = "serve port=8000";
 
