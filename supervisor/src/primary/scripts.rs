@@ -383,14 +383,6 @@ fn a_clean_end_that_is_not_restarted_is_a_stop() {
 }
 
 #[test]
-fn a_hung_worker_is_killed_and_replaced() {
-    let mut sim = up(app("serve port=8000 hung=1000", 1));
-    sim.until("a failure", |sim| !sim.told(NoticeKind::WorkerFailed).is_empty());
-    assert_eq!(sim.told(NoticeKind::WorkerFailed), ["watchdog triggered"]);
-    sim.until("the restart", |sim| sim.app_status() == Status::Ready);
-}
-
-#[test]
 fn readiness_can_be_said_and_put_off() {
     let mut spec = app("serve port=8000 ready=1500 extend=900", 1);
     spec.ready = ReadyRule::Notify;

@@ -50,11 +50,11 @@ fn workers(ids: impl IntoIterator<Item = u64>) -> BTreeSet<WorkerId> {
     ids.into_iter().map(WorkerId).collect()
 }
 
-fn kill_or_signal(action: &Action) -> Option<(u64, i32)> {
-    match action {
-        Action::Signal { worker, signal, .. } => Some((worker.0, *signal)),
-        Action::Kill { worker } => Some((worker.0, 9)),
-        _ => None,
+fn signal(action: &Action) -> Option<(u64, i32)> {
+    if let Action::Signal { worker, signal, .. } = action {
+        Some((worker.0, *signal))
+    } else {
+        None
     }
 }
 
@@ -175,8 +175,8 @@ fn the_stop_signal_is_sent_again_only_if_it_may_not_have_left() {
         let mut actions = Vec::new();
         let facts = Facts { workers: [worker].into(), carried_out, ..Facts::default() };
         core.resume(now, facts, &mut actions);
-        let told: Vec<_> = actions.iter().filter_map(kill_or_signal).collect();
-        let expected: Vec<_> = expected.iter().map(|signal| (worker.0, *signal)).collect();
+        let told: Vec<_> = actions.iter().filter_map(signal).collect();
+        let expected: Vec<_> = expected.iter().map(|number| (worker.0, *number)).collect();
         assert_eq!(told, expected, "all carried out: {carried_out}");
     }
 }
@@ -190,9 +190,12 @@ fn a_worker_that_vanished_is_replaced_and_a_stranger_does_not_stay() {
     assert!(actions.contains(&Action::Kill { worker: WorkerId(77) }), "it was never heard of");
     let started: Vec<WorkerId> = actions
         .iter()
-        .filter_map(|action| match action {
-            Action::Spawn { worker, slot: Slot(2), .. } => Some(*worker),
-            _ => None,
+        .filter_map(|action| {
+            if let Action::Spawn { worker, slot: Slot(2), .. } = action {
+                Some(*worker)
+            } else {
+                None
+            }
         })
         .collect();
     assert_eq!(started, [WorkerId(78)]);
