@@ -11,6 +11,7 @@ use super::sim::{Sim, app, listening};
 
 mod care;
 mod closing;
+mod frozen;
 
 const GOOD: &str = "serve port=8000";
 
@@ -379,14 +380,6 @@ fn a_clean_end_that_is_not_restarted_is_a_stop() {
     assert_eq!(status.reason.as_deref(), Some("slot 0: ended by itself: exit code 0"));
     assert_eq!(status.workers[0].state, "stopped");
     assert_eq!(status.workers[0].last_exit.as_deref(), Some("exit code 0"));
-}
-
-#[test]
-fn a_hung_worker_is_killed_and_replaced() {
-    let mut sim = up(app("serve port=8000 hung=1000", 1));
-    sim.until("a failure", |sim| !sim.told(NoticeKind::WorkerFailed).is_empty());
-    assert_eq!(sim.told(NoticeKind::WorkerFailed), ["watchdog triggered"]);
-    sim.until("the restart", |sim| sim.app_status() == Status::Ready);
 }
 
 #[test]

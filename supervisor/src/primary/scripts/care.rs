@@ -183,3 +183,11 @@ fn a_listener_whose_workers_are_all_dead_for_a_moment_stays_open() {
     assert_eq!(sim.app_status(), Status::Ready);
     assert_eq!(sim.told(NoticeKind::ListenerClosed), [""; 0]);
 }
+
+#[test]
+fn a_hung_worker_is_killed_and_replaced() {
+    let mut sim = up(app("serve port=8000 hung=1000", 1));
+    sim.until("a failure", |sim| !sim.told(NoticeKind::WorkerFailed).is_empty());
+    assert_eq!(sim.told(NoticeKind::WorkerFailed), ["watchdog triggered"]);
+    sim.until("the restart", |sim| sim.app_status() == Status::Ready);
+}

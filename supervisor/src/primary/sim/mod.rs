@@ -31,7 +31,7 @@ mod twins;
 /// When each world begins.
 const BORN: Time = Time(1_000_000_000);
 /// So many events and actions are shown when a law is broken.
-const REMEMBERED: usize = 200_000;
+const REMEMBERED: usize = 300;
 
 pub(super) struct Sim {
     pub(super) primary: Primary,
@@ -373,7 +373,6 @@ impl Drop for Sim {
             for (at, text) in &self.past {
                 eprintln!("{:>14.6}  {text}", Duration::from_nanos(at.0).as_secs_f64());
             }
-            eprintln!("{:?}", self.primary.job);
             for worker in self.primary.workers.values() {
                 eprintln!("{}: slot {}, {:?}", worker.id, worker.slot, worker.state);
             }

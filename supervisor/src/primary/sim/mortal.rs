@@ -44,10 +44,8 @@ impl Sim {
     pub(super) fn is_forgotten(&mut self, event: &Event) -> bool {
         let forgotten = !matches!(event, Event::Begin) && self.fate() == Fate::Forgets;
         if forgotten {
-            let unheard = match event {
-                Event::Request { client, .. } => Some(*client),
-                _ => None,
-            };
+            let unheard =
+                if let Event::Request { client, .. } = event { Some(*client) } else { None };
             self.come_back(false, unheard);
         }
         forgotten
