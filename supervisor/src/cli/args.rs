@@ -3,6 +3,7 @@
 //! Values are read by the same functions as those of a configuration file. What is well-formed but
 //! makes no sense is refused later, by the verb.
 
+mod few;
 mod words;
 
 use std::path::PathBuf;
@@ -10,6 +11,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use config::spec::{AddressPattern, Balance, Engine, Instances, ListenSpec, ReadyRule, RestartOn};
+
+pub(crate) use few::{CompletionsArgs, DemoArgs, ManArgs};
 
 use super::metrics::MetricsArgs;
 use super::send::SendArgs;
@@ -29,6 +32,9 @@ const AFTER: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration wron
 #[derive(Debug, Parser)]
 #[command(name = "supervisor", version, after_help = AFTER, max_term_width = 100)]
 pub(crate) struct Cli {
+    /// Mean the apps of root, of which this user is an operator or observer.
+    #[arg(long, global = true)]
+    pub(crate) system: bool,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
@@ -341,38 +347,6 @@ pub(crate) struct InitArgs {
     /// Where to write it; "-" prints it. A file that exists is not overwritten.
     #[arg(value_name = "FILE", default_value = super::CONFIG_FILE)]
     pub(crate) file: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DemoArgs {
-    /// The port to listen on.
-    #[arg(long, value_name = "PORT", default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) port: u16,
-    /// The address to listen on.
-    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
-    pub(crate) host: std::net::IpAddr,
-    /// How many workers. Default: max.
-    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = instances)]
-    pub(crate) instances: Option<Instances>,
-    /// The app's name.
-    #[arg(short, long, value_name = "NAME", default_value = "demo")]
-    pub(crate) name: String,
-    #[command(flatten)]
-    pub(crate) waiting: Waiting,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct CompletionsArgs {
-    /// Which shell.
-    #[arg(value_name = "SHELL", value_parser = clap::value_parser!(clap_complete::Shell))]
-    pub(crate) shell: clap_complete::Shell,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ManArgs {
-    /// Where to write them.
-    #[arg(value_name = "DIR")]
-    pub(crate) folder: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -67,7 +67,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return not_understood(&error).into(),
     };
-    match run(cli.verb) {
+    match run(cli) {
         Ok(exit) => exit.into(),
         Err(failure) => {
             say::complain(&failure);
@@ -76,16 +76,17 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn run(verb: Verb) -> Result<Exit, Failure> {
+fn run(cli: Cli) -> Result<Exit, Failure> {
     let mut out = Out::stdout();
-    let exit = match verb {
+    let exit = match cli.verb {
         Verb::Check(args) => check::run(&args, &mut out),
         Verb::Init(args) => init::run(&args, &mut out),
         Verb::Completions(args) => completions::run(&args, &mut out),
         Verb::Man(args) => man::run(&args),
         Verb::DemoServer(args) => demo_server::run(&args),
         about_apps => {
-            let mut session = Session { home: Home::find()?, out };
+            let mut session =
+                Session { home: if cli.system { Home::system() } else { Home::find()? }, out };
             let exit = run_on_apps(about_apps, &mut session);
             out = session.out;
             exit

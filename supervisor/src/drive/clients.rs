@@ -4,21 +4,28 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use config::spec::AppSpec;
 use ipc::control::{FailureKind, Notice, Reply, Request};
 use ipc::lines::{LineReader, to_line};
 
+use super::Drive;
+use super::rights::{Access, Rights};
 use crate::limits::{CLIENT_OUT, CLIENT_READ, CLIENTS};
 use crate::primary::ids::ClientId;
-use crate::sys;
+use crate::sys::peer;
+
+/// Connections of people who may nothing; further ones end at once.
+const STRANGERS: usize = 8;
 
 /// The control socket and everybody connected to it.
 #[derive(Debug)]
 pub(crate) struct Clients {
     listener: UnixListener,
+    path: PathBuf,
+    access: Access,
     connected: BTreeMap<ClientId, Client>,
     next: u64,
 }
@@ -26,6 +33,7 @@ pub(crate) struct Clients {
 #[derive(Debug)]
 struct Client {
     stream: UnixStream,
+    rights: Rights,
     reader: LineReader,
     out: Vec<u8>,
     subscribed: bool,
@@ -51,17 +59,29 @@ pub(crate) enum Standing {
 }
 
 impl Clients {
-    /// Listens on `path`, mode 0600. The caller holds the app's lock, so a socket file that is
+    /// Listens on `path`, for the present for nobody else. The caller holds the app's lock, so a socket file that is
     /// there already is a leftover.
     pub(crate) fn listen(path: &Path) -> io::Result<Self> {
+        let access = Access::default();
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        access.admit(path)?;
         listener.set_nonblocking(true)?;
-        Ok(Self { listener, connected: BTreeMap::new(), next: 0 })
+        let path = path.to_owned();
+        Ok(Self { listener, path, access, connected: BTreeMap::new(), next: 0 })
+    }
+
+    /// From now on those may connect whom `spec` says.
+    fn admit(&mut self, spec: &AppSpec, logs: &Path) -> Result<(), String> {
+        // Remembered whatever comes of it, so that it is tried once for each change.
+        let known;
+        (self.access, known) = Access::of(spec);
+        known?;
+        let admitted = self.access.admit(&self.path);
+        admitted.and_then(|()| self.access.open_logs(logs)).map_err(|error| error.to_string())
     }
 
     /// The listening socket, for the poller.
@@ -88,8 +108,14 @@ impl Clients {
         stream.set_nonblocking(true)?;
         self.next += 1;
         let id = ClientId(self.next);
+        let rights =
+            peer::peer(stream.as_fd()).map_or(Rights::None, |peer| self.access.rights(&peer));
+        if rights == Rights::None && self.strangers() >= STRANGERS {
+            return Ok(None);
+        }
         let mut client = Client {
             stream,
+            rights,
             reader: LineReader::default(),
             out: Vec::new(),
             subscribed: false,
@@ -98,11 +124,21 @@ impl Clients {
             answered: false,
             waits_for_room: false,
         };
-        if !permitted(&client.stream) {
-            client.refuse(FailureKind::NotPermitted, "only the app's own user and root may");
+        if rights == Rights::None {
+            client.refuse(FailureKind::NotPermitted, &self.access.refusal());
         }
         self.connected.insert(id, client);
         Ok(Some(id))
+    }
+
+    /// Those who may nothing and have not read so yet.
+    fn strangers(&self) -> usize {
+        self.connected.values().filter(|client| client.rights == Rights::None).count()
+    }
+
+    /// What a connection may.
+    pub(super) fn rights(&self, id: ClientId) -> Rights {
+        self.connected.get(&id).map_or(Rights::None, |client| client.rights)
     }
 
     /// Reads what came; gives the request once it is whole.
@@ -215,10 +251,13 @@ impl Client {
             Err(_) => return Err(()),
         }
         match self.reader.next_message() {
-            Ok(request) => {
-                self.asked = request.is_some();
-                Ok(request)
+            Ok(Some(request)) => {
+                self.asked = true;
+                let Some(refusal) = self.rights.refuse(&request) else { return Ok(Some(request)) };
+                self.refuse(FailureKind::NotPermitted, &refusal);
+                Ok(None)
             }
+            Ok(None) => Ok(None),
             Err(error) => {
                 self.refuse(FailureKind::Usage, &error.to_string());
                 Ok(None)
@@ -231,7 +270,8 @@ impl Client {
     }
 
     fn answer(&mut self, reply: &Reply) {
-        let line = to_line(reply).or_else(|error| {
+        let shown = self.rights.shown(reply);
+        let line = to_line(shown.as_ref().unwrap_or(reply)).or_else(|error| {
             to_line(&Reply::Failed {
                 kind: FailureKind::Failed,
                 reason: format!("cannot answer: {error}"),
@@ -263,8 +303,16 @@ impl Client {
     }
 }
 
-/// Root and the user that runs the primary may do everything, nobody else anything.
-fn permitted(stream: &UnixStream) -> bool {
-    sys::socket::peer_uid(stream.as_fd())
-        .is_ok_and(|uid| uid == 0 || uid == rustix::process::geteuid().as_raw())
+impl Drive {
+    /// Who may connect is as the spec says now.
+    pub(super) fn keep_access(&mut self) {
+        let spec = self.core.spec();
+        if self.clients.access.is_of(spec) {
+            return;
+        }
+        let logs = self.home.log_dir(&spec.name);
+        if let Err(error) = self.clients.admit(spec, &logs) {
+            self.note(format!("cannot let others command this app: {error}"));
+        }
+    }
 }

@@ -29,6 +29,7 @@ mod perform;
 mod pick;
 mod proxied;
 mod record;
+mod rights;
 mod shared;
 mod source;
 mod sources;
@@ -147,6 +148,7 @@ impl Drive {
             }
             let actions = self.step();
             self.core_due = self.core.deadline();
+            self.keep_access();
             for action in actions {
                 self.perform(action);
             }

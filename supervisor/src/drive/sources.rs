@@ -90,7 +90,7 @@ impl Drive {
 
     fn take_request(&mut self, client: ClientId) {
         let (request, standing) = self.clients.read(client);
-        if let Some(request) = request {
+        if let Some(request) = self.vetted(client, request) {
             if request == Request::Subscribe {
                 self.follow_bus(client);
             }
