@@ -14,13 +14,15 @@ use config::spec::{AddressPattern, Balance, Engine, Instances, ListenSpec, Ready
 
 pub(crate) use few::{CompletionsArgs, DemoArgs, ManArgs};
 
+use super::health::HealthArgs;
 use super::metrics::MetricsArgs;
 use super::send::SendArgs;
 use super::times::TimeOptions;
 use super::trigger::TriggerArgs;
 use super::unit::{StartupArgs, UnitArgs};
 use super::values::{instances, listen, pattern};
-use words::{BALANCES, ENGINES, READY_RULES, RESTARTS, signal, words};
+use crate::drive::LogFormat;
+use words::{BALANCES, ENGINES, FORMATS, READY_RULES, RESTARTS, signal, words};
 
 const AFTER: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration wrong, 3 no such app, \
     4 rolled back, 5 timed out, 6 not permitted.\n\
@@ -59,6 +61,8 @@ pub(crate) enum Verb {
     /// Show everything about an app: listeners, workers, contracts, reasons.
     #[command(visible_alias = "show")]
     Describe(DescribeArgs),
+    /// Say by the exit code whether apps serve: for the probes of containers and balancers.
+    Health(HealthArgs),
     /// Show the environment that was given to an app; values only with --show.
     Env(EnvArgs),
     /// Send a signal to the main process of each worker, or of one.
@@ -132,6 +136,9 @@ pub(crate) struct StartArgs {
     /// Stay in the foreground and print what the workers write.
     #[arg(long, conflicts_with_all = ["no_wait", "timeout", "json"])]
     pub(crate) foreground: bool,
+    /// What the foreground prints.
+    #[arg(long, value_name = "FORMAT", requires = "foreground", default_value = "lines", value_parser = words(&FORMATS))]
+    pub(crate) log_format: LogFormat,
     /// Run, in the foreground, what "startup" wrote down.
     #[arg(
         long,

@@ -17,6 +17,7 @@ mod exit;
 #[cfg(test)]
 mod fake;
 mod follow;
+mod health;
 mod init;
 mod launch;
 mod list;
@@ -105,6 +106,7 @@ fn run_on_apps(verb: Verb, session: &mut Session) -> Result<Exit, Failure> {
         Verb::Delete(args) => delete::run(&args, session),
         Verb::List(args) => list::run(&args, session),
         Verb::Describe(args) => describe::run(&args, session),
+        Verb::Health(args) => health::run(&args, session),
         Verb::Env(args) => env::run(&args, session),
         Verb::Send(args) => send::run(&args, session),
         Verb::Trigger(args) => trigger::run(&args, session),

@@ -14,13 +14,14 @@ use super::say::Progress;
 use super::survey::{self, Seen};
 use super::targets::{Said, Targets, finish, show};
 use super::{Session, launch, say, unit};
+use crate::drive::LogFormat;
 
 /// How long a primary that has said it is done may take to be gone.
 const GONE: Duration = Duration::from_secs(5);
 
 pub(super) fn run(args: StartArgs, session: &mut Session) -> Result<Exit, Failure> {
     if let Some(file) = &args.spec {
-        return in_foreground(unit::read_spec(file)?, session);
+        return in_foreground(unit::read_spec(file)?, args.log_format, session);
     }
     let known = session.home.apps()?;
     match plan(&args, &here()?, &known)? {
@@ -31,7 +32,7 @@ pub(super) fn run(args: StartArgs, session: &mut Session) -> Result<Exit, Failur
             })
         }
         Plan::Launch(mut specs) if args.foreground => match specs.pop() {
-            Some(spec) => in_foreground(spec, session),
+            Some(spec) => in_foreground(spec, args.log_format, session),
             None => Ok(Exit::Done),
         },
         Plan::Launch(specs) => launch_all(&specs, &args.waiting, session),
@@ -183,13 +184,12 @@ fn revive(session: &Session, name: &str, waiting: &Waiting) -> Result<Said, Fail
 }
 
 /// Is the primary itself.
-fn in_foreground(spec: AppSpec, session: &Session) -> Result<Exit, Failure> {
+fn in_foreground(spec: AppSpec, format: LogFormat, session: &Session) -> Result<Exit, Failure> {
     make_room(session, &spec.name)?;
     session.home.prepare()?;
-    session.home.prepare_logs(&spec.name)?;
     session.home.socket(&spec.name)?;
     let name = spec.name.clone();
-    crate::drive::run(spec, &session.home, crate::drive::Mode::Foreground)
+    crate::drive::run(spec, &session.home, crate::drive::Mode::Foreground { format })
         .map(Exit::Primary)
         .map_err(|error| refused(&name, error.failure_kind(), &error.to_string(), Vec::new()))
 }

@@ -11,6 +11,7 @@ mod calls;
 mod children;
 mod clients;
 mod deal;
+mod echo;
 mod explain;
 mod gauge;
 mod handover;
@@ -42,6 +43,7 @@ use std::time::Duration;
 
 use ipc::control::{Notice, NoticeKind};
 
+pub(crate) use echo::LogFormat;
 pub(crate) use start::{Mode, run};
 
 use self::bus::Bus;
@@ -197,6 +199,9 @@ impl Drive {
         let dropped = self.logs.take_dropped();
         if dropped > 0 {
             self.note("log lines were dropped: the log files cannot be written".to_owned());
+        }
+        if self.logs.echo.take_dropped() > 0 {
+            self.note("lines were dropped: whoever reads our output does not keep up".to_owned());
         }
     }
 

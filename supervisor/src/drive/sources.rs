@@ -14,7 +14,7 @@ use crate::limits::CALLS_PER_TURN;
 use crate::primary::event::{Cue, Event, Notification, PrimarySignal};
 use crate::primary::ids::{ClientId, WorkerId};
 use crate::sys::spawn::{Report, read_report};
-use crate::sys::{clock, pidfd, procfs};
+use crate::sys::{clock, pidfd, procfs, reaper};
 
 /// Reads of one pipe when its worker has ended: what it wrote last is in there.
 const LAST_READS: usize = 32;
@@ -65,12 +65,21 @@ impl Drive {
                     PrimarySignal::Reload
                 }
                 libc::SIGUSR1 => PrimarySignal::ReopenLogs,
+                libc::SIGCHLD => {
+                    self.reap_orphans();
+                    continue;
+                }
                 libc::SIGTTIN => PrimarySignal::More,
                 libc::SIGTTOU => PrimarySignal::Fewer,
                 _ => continue,
             };
             self.inbox.push_back(Event::Signal(meaning));
         }
+    }
+
+    /// Ends of processes that came to us because their parents ended.
+    fn reap_orphans(&mut self) {
+        reaper::reap_all_but(&self.children.values().map(|child| child.pid.0).collect());
     }
 
     fn take_connections(&mut self) {

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::bus::Bus;
 use super::clients::Clients;
+use super::echo::{Echo, LogFormat};
 use super::listeners::Listeners;
 use super::logs::Logs;
 use super::orphans::Orphans;
@@ -33,7 +34,7 @@ pub(crate) enum Mode {
     /// socket accepts, or instead of it.
     Daemon { report: File },
     /// In front of a person or a service manager: worker output also goes to stdout and stderr.
-    Foreground,
+    Foreground { format: LogFormat },
 }
 
 /// Why the primary did not come up.
@@ -74,8 +75,8 @@ struct LaunchReport {
 /// Runs the app's primary until it ends; gives the exit code.
 pub(crate) fn run(spec: AppSpec, home: &Home, mode: Mode) -> Result<u8, LaunchError> {
     let (report, echo) = match mode {
-        Mode::Daemon { report } => (Some(report), false),
-        Mode::Foreground => (None, true),
+        Mode::Daemon { report } => (Some(report), None),
+        Mode::Foreground { format } => (None, Some(format)),
     };
     let result = prepare(spec, home, echo, report.is_some());
     if let Some(mut report) = report {
@@ -106,7 +107,7 @@ fn io_error(what: &str, error: io::Error) -> LaunchError {
 fn prepare(
     spec: AppSpec,
     home: &Home,
-    echo: bool,
+    echo: Option<LogFormat>,
     detach: bool,
 ) -> Result<(Drive, File), LaunchError> {
     let name = spec.name.clone();
@@ -136,7 +137,7 @@ fn prepare(
     let (out, err) = (home.out_log(&spec.name), home.err_log(&spec.name));
     let folder_made = home.prepare_logs(&name).map_err(|error| io::Error::other(error.to_string()));
     let log_paths = [&out, &err].map(|path| path.display().to_string()).to_vec();
-    let (logs, opened) = Logs::open(out, err, echo);
+    let (logs, opened) = Logs::open(out, err, Echo::new(name.clone(), echo));
     let core = Primary::new(Arc::new(spec), random::number());
     let mut drive = Drive {
         core: if detach { core } else { core.ending_with_workers() },

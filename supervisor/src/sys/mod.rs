@@ -20,6 +20,7 @@ pub(crate) mod poller;
 pub(crate) mod privileges;
 pub(crate) mod procfs;
 pub(crate) mod random;
+pub(crate) mod reaper;
 pub(crate) mod reuseport;
 pub(crate) mod seccomp;
 pub(crate) mod signals;

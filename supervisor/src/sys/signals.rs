@@ -1,7 +1,7 @@
 //! Signals to the primary, as something to poll.
 //!
 //! Each kind is seen at least once after it came; many of one kind between two looks are one.
-//! SIGCHLD is not among them: children are watched by pidfd.
+//! SIGCHLD is not among them, except where orphans come to us: children are watched by pidfd.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::reaper;
 use nix::sys::signal::{SigHandler, Signal, signal};
 
 /// What the primary listens to.
@@ -38,7 +39,8 @@ impl Signals {
         let (pipe, wake) = UnixStream::pair()?;
         pipe.set_nonblocking(true)?;
         let mut came = Vec::with_capacity(WATCHED.len());
-        for watched in WATCHED {
+        let orphans = reaper::is_first().then_some(Signal::SIGCHLD);
+        for watched in WATCHED.into_iter().chain(orphans) {
             let flag = Arc::new(AtomicBool::new(false));
             // The flag first: actions run in the order of their registration, so a wake-up never
             // comes before the flag it is about.
