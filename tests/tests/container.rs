@@ -7,9 +7,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use tests::fixtures::Kind;
 use tests::run::{self, Outcome, Running};
 use tests::wait::try_until;
-use tests::{Home, Port, fixtures, http, process, stage, wait_until};
+use tests::{Home, Load, Port, fixtures, http, process, stage, wait_until};
 
 const SOON: Duration = Duration::from_secs(60);
 /// A user that is in no database.
@@ -198,6 +199,37 @@ fn a_read_only_root_without_a_home() {
     inside(&["reload", "web"]).ok();
     http::get(port.v4(), SOON).expect("an answer");
     first.stop().ok();
+}
+
+/// Docker's and containerd's own rules let nobody copy a socket out of another process.
+#[test]
+fn interception_under_the_rules_of_a_container_runtime() {
+    for home in [Some(tests::home!()), tests::home_of_nobody!()].into_iter().flatten() {
+        for kind in [Kind::Python, Kind::Go, Kind::Java] {
+            let port = Port::new();
+            let Some(server) = kind.command(&home, port.number()) else { continue };
+            let Some(forbidden) = fixtures::python("forbidden.py", &[home.binary().display()])
+            else {
+                return;
+            };
+            let mut command = home.command_of(&forbidden[0]);
+            command.args(&forbidden[1..]).args(["start", "-n", "web", "-i", "2"]);
+            command.args(["--min-uptime", "100ms", "--"]);
+            run::spawn(command.args(&server), home.path()).end(SOON).ok();
+            let app = home.app("web");
+            assert!(
+                app.workers.iter().all(|w| w.contract.iter().any(|c| c == "intercept")),
+                "{app:#?}"
+            );
+            let mut load = Load::new(port.v4());
+            (load.clients, load.requests) = (8, 400);
+            let tally = load.run().nothing_lost(&format!("{kind:?}"));
+            assert_eq!(tally.by_pid.len(), 2, "answers from two processes: {tally}");
+            home.run(&["reload", "web"]).ok();
+            http::get(port.v4(), SOON).expect("an answer");
+            home.run(&["delete", "web"]).ok();
+        }
+    }
 }
 
 #[test]

@@ -31,6 +31,7 @@ pub(crate) mod spawn_child;
 pub(crate) mod steering_code;
 pub(crate) mod target;
 pub(crate) mod trap;
+pub(crate) mod unseen;
 pub(crate) mod users;
 
 #[cfg(test)]
