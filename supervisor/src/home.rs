@@ -190,6 +190,11 @@ impl Home {
         self.state.join(format!("{name}.json"))
     }
 
+    /// What `save` writes.
+    pub(crate) fn saved(&self) -> PathBuf {
+        self.state.join("saved.dump")
+    }
+
     /// The folder of the app's logs.
     pub(crate) fn log_dir(&self, name: &str) -> PathBuf {
         self.logs.join(name)

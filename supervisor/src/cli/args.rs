@@ -16,6 +16,7 @@ pub(crate) use few::{CompletionsArgs, DemoArgs, ManArgs};
 
 use super::health::HealthArgs;
 use super::metrics::MetricsArgs;
+use super::save::{ResurrectArgs, SaveArgs};
 use super::send::SendArgs;
 use super::times::TimeOptions;
 use super::trigger::TriggerArgs;
@@ -81,6 +82,10 @@ pub(crate) enum Verb {
     Check(CheckArgs),
     /// Write a commented configuration file to begin with.
     Init(InitArgs),
+    /// Write down which apps run, for "resurrect".
+    Save(SaveArgs),
+    /// Start the apps that ran when "save" was last used, as after a reboot.
+    Resurrect(ResurrectArgs),
     /// Run a small built-in server on all cores, to try things on.
     Demo(DemoArgs),
     /// Print the systemd unit of an app.

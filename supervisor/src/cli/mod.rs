@@ -11,6 +11,7 @@ mod delete;
 mod demo;
 mod demo_server;
 mod describe;
+mod dump;
 mod env;
 mod events;
 mod exit;
@@ -29,6 +30,7 @@ mod plan;
 mod primary;
 mod reload;
 mod restart;
+mod save;
 mod say;
 mod scale;
 mod send;
@@ -114,6 +116,8 @@ fn run_on_apps(verb: Verb, session: &mut Session) -> Result<Exit, Failure> {
         Verb::Signal(args) => signal::run(&args, session),
         Verb::Logs(args) => logs::run(&args, session),
         Verb::Events(args) => events::run(&args, session),
+        Verb::Save(args) => save::save(&args, session),
+        Verb::Resurrect(args) => save::resurrect(&args, session),
         Verb::Demo(args) => demo::run(&args, session),
         Verb::Unit(args) => unit::print(&args, session),
         Verb::Startup(args) => unit::startup(&args, session),

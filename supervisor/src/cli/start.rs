@@ -1,6 +1,7 @@
 //! `start`: launches an app's primary, waits until the workers are ready or have failed, and says
 //! which. Refuses the name of an app that runs.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use config::spec::{AppSpec, Instances};
@@ -65,9 +66,19 @@ pub(super) fn start_one(
     spec: &AppSpec,
     waiting: &Waiting,
 ) -> Result<Said, Failure> {
+    start_in(session, spec, None, waiting)
+}
+
+/// The same, with this environment instead of ours.
+pub(super) fn start_in(
+    session: &Session,
+    spec: &AppSpec,
+    environment: Option<&BTreeMap<String, String>>,
+    waiting: &Waiting,
+) -> Result<Said, Failure> {
     let home = &session.home;
     make_room(session, &spec.name)?;
-    launch::launch(home, spec)?;
+    launch::launch(home, spec, environment)?;
     if waiting.no_wait {
         return Ok(Said::new("starts in the background"));
     }
