@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipc::control::Status;
 use tests::run::{self, Outcome};
-use tests::{Home, Port, fixtures, http, stage};
+use tests::{Home, Port, fixtures, http, stage, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
 const NOBODY: &str = "65534";
@@ -118,7 +118,8 @@ fn a_refused_step_is_named() {
     ] {
         let Some(outcome) = start(&home, &port, line) else { return };
         outcome.code(1).says(&[step]);
-        home.run(&["delete", "web"]);
+        // It has nothing to run and ends by itself.
+        wait_until("the primary to be gone", SOON, || home.list().is_empty().then_some(()));
     }
     let Some(outcome) = start(&home, &port, "groups = \"root\"\n") else { return };
     outcome.code(2).says(&["only root", "groups"]);

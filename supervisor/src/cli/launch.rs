@@ -89,6 +89,9 @@ fn launch_as(
         command.env(HOME_VARIABLE, folder);
     }
     command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
+    // A lock or a pipe of whoever typed "start" is not to live as long as the app.
+    crate::sys::spawn_child::close_on_exec_from(3)
+        .map_err(|error| Failure::io("cannot keep files to ourselves", &error))?;
     let mut child = command.spawn().map_err(|error| {
         Failure::io(format_args!("cannot start the primary of {}", spec.name), &error)
     })?;

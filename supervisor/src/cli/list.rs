@@ -28,6 +28,8 @@ pub(super) fn run(args: &ListArgs, session: &mut Session) -> Result<Exit, Failur
     }
     if args.json {
         session.out.json(&apps)?;
+    } else if apps.is_empty() && exit != Exit::Done {
+        // Why has been said.
     } else if apps.is_empty() {
         say::remark("no apps; start one with: supervisor start -i max -- COMMAND");
     } else {

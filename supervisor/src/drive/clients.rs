@@ -2,6 +2,7 @@
 //! checked by its peer's user and bounded in what it may send and leave unread.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -12,10 +13,12 @@ use ipc::control::{FailureKind, Notice, Reply, Request};
 use ipc::lines::{LineReader, to_line};
 
 use super::Drive;
+use super::handover::OUT_OF_FDS;
 use super::rights::{Access, Rights};
+use super::source::Source;
 use crate::limits::{CLIENT_OUT, CLIENT_READ, CLIENTS};
 use crate::primary::ids::ClientId;
-use crate::sys::peer;
+use crate::sys::{clock, peer};
 
 /// Connections of people who may nothing; further ones end at once.
 const STRANGERS: usize = 8;
@@ -26,6 +29,10 @@ pub(crate) struct Clients {
     listener: UnixListener,
     path: PathBuf,
     access: Access,
+    /// A descriptor for bad times.
+    spare: Option<File>,
+    /// The poller does not watch the listener.
+    resting: bool,
     connected: BTreeMap<ClientId, Client>,
     next: u64,
 }
@@ -71,7 +78,8 @@ impl Clients {
         access.admit(path)?;
         listener.set_nonblocking(true)?;
         let path = path.to_owned();
-        Ok(Self { listener, path, access, connected: BTreeMap::new(), next: 0 })
+        let connected = BTreeMap::new();
+        Ok(Self { listener, path, access, spare: spare(), resting: false, connected, next: 0 })
     }
 
     /// From now on those may connect whom `spec` says.
@@ -99,6 +107,9 @@ impl Clients {
         let stream = match self.listener.accept() {
             Ok((stream, _)) => stream,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                return self.turn_away(error).map(|()| None);
+            }
             Err(error) => return Err(error),
         };
         if self.connected.len() >= CLIENTS {
@@ -129,6 +140,21 @@ impl Clients {
         }
         self.connected.insert(id, client);
         Ok(Some(id))
+    }
+
+    /// Takes a connection that there is no descriptor for, by the one that is kept for this, and
+    /// says so.
+    fn turn_away(&mut self, error: io::Error) -> io::Result<()> {
+        self.spare.take().ok_or(error).map(drop)?;
+        let (mut stream, _) = self.listener.accept()?;
+        let kind = FailureKind::Failed;
+        let reason = "too many open files: the supervisor cannot answer".to_owned();
+        let reply = Reply::Failed { kind, reason, last_lines: Vec::new() };
+        // It has room for a line; whoever does not read it is not helped otherwise.
+        let _ = stream.write_all(&to_line(&reply).unwrap_or_default());
+        drop(stream);
+        self.spare = spare();
+        Ok(())
     }
 
     /// Those who may nothing and have not read so yet.
@@ -239,6 +265,10 @@ impl Clients {
     }
 }
 
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
 impl Client {
     fn read(&mut self) -> Result<Option<Request>, ()> {
         let mut bytes = vec![0; CLIENT_READ];
@@ -304,6 +334,26 @@ impl Client {
 }
 
 impl Drive {
+    /// Leaves the control socket alone for a while: a connection that cannot be taken would wake
+    /// the loop for ever.
+    pub(super) fn rest_from_clients(&mut self, error: &io::Error) {
+        self.note(format!("cannot accept a control connection: {error}; trying again"));
+        self.poller.remove(self.clients.listener());
+        self.clients.resting = true;
+        self.accept_again = Some(clock::now() + OUT_OF_FDS);
+    }
+
+    /// Serves the control socket again.
+    pub(super) fn hear_again(&mut self) {
+        if !std::mem::take(&mut self.clients.resting) {
+            return;
+        }
+        self.clients.spare = self.clients.spare.take().or_else(spare);
+        if let Err(error) = self.poller.add(self.clients.listener(), Source::Control.token()) {
+            self.rest_from_clients(&error);
+        }
+    }
+
     /// Who may connect is as the spec says now.
     pub(super) fn keep_access(&mut self) {
         let spec = self.core.spec();

@@ -93,7 +93,7 @@ impl Drive {
                 }
             }
             Ok(None) => {}
-            Err(error) => self.warn(format!("cannot accept a control connection: {error}")),
+            Err(error) => self.rest_from_clients(&error),
         }
     }
 

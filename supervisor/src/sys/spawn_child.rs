@@ -91,7 +91,6 @@ fn reset_signals() {
 /// number that another one is to get.
 fn hand_over_files(prepared: &Prepared<'_>) -> io::Result<()> {
     let launch = prepared.launch;
-    // Whatever was opened by somebody careless.
     close_on_exec_from(3)?;
     let standard = [(prepared.null.as_fd(), 0), (launch.stdout, 1), (launch.stderr, 2)];
     let mut moved = Vec::with_capacity(standard.len() + launch.inherit.len());
@@ -126,7 +125,8 @@ fn duplicate_onto(source: &OwnedFd, target: RawFd) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-fn close_on_exec_from(first: u32) -> io::Result<()> {
+/// No program that is run from now on inherits what was opened by somebody careless.
+pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: changes flags of fds, no memory.
     let result =
         unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
