@@ -19,6 +19,7 @@ use crate::sense;
 use crate::spec::{AppSpec, ListenAddress};
 
 mod draft;
+mod privileges;
 mod unknown;
 
 use draft::Draft;

@@ -1,8 +1,8 @@
 //! A file or a command line becomes an [`spec::AppSpec`], or a list of everything wrong with it.
 //!
 //! Small words are read by [`name`], [`instances`], [`address`], [`units`], [`signal`],
-//! [`environment`] and [`command`], the same for a file and for arguments. [`check`] reads a file
-//! with them and cites what it refuses by line and column ([`cite`]). [`sense`] refuses what is
+//! [`environment`], [`privileges`] and [`command`], the same for a file and for arguments. [`check`]
+//! reads a file with them and cites what it refuses by line and column ([`cite`]). [`sense`] refuses what is
 //! well written but cannot work, wherever it came from.
 
 pub mod address;
@@ -13,6 +13,7 @@ mod cpus;
 pub mod environment;
 pub mod instances;
 pub mod name;
+pub mod privileges;
 mod raw;
 pub mod sense;
 pub mod signal;

@@ -146,14 +146,22 @@ pub fn missing_here(spec: &AppSpec) -> Vec<Fault> {
     }
     let user = spec.user.as_ref().map(|name| ("user", name, user_exists(name)));
     let group = spec.group.as_ref().map(|name| ("group", name, group_exists(name)));
-    for (key, name, exists) in [user, group].into_iter().flatten() {
+    let groups = &spec.privileges.groups;
+    let groups = groups.iter().map(|name| ("groups", name, group_exists(name)));
+    for (key, name, exists) in [user, group].into_iter().flatten().chain(groups) {
         if !exists {
-            faults.push(fault(key, format!("there is no {key} {name:?} on this machine")));
+            let what = if key == "user" { key } else { "group" };
+            faults.push(fault(key, format!("there is no {what} {name:?} on this machine")));
         } else if !geteuid().is_root() {
             faults.push(fault(
                 key,
                 format!("only root can run workers with the {key} {name:?}: remove it or use sudo"),
             ));
+        }
+    }
+    for (key, name) in [("operators", &spec.operators), ("observers", &spec.observers)] {
+        if let Some(name) = name.as_ref().filter(|name| !group_exists(name)) {
+            faults.push(fault(key, format!("there is no group {name:?} on this machine")));
         }
     }
     faults

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::privileges::Privileges;
+
 /// Everything needed to run one app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppSpec {
@@ -53,6 +55,15 @@ pub struct AppSpec {
     pub user: Option<String>,
     /// Run workers with this group (name or number). Default: the user's own.
     pub group: Option<String>,
+    /// What the workers may do and use.
+    #[serde(default)]
+    pub privileges: Privileges,
+    /// Members of this group may ask and command the primary, besides root and its own user.
+    #[serde(default)]
+    pub operators: Option<String>,
+    /// Members of this group may ask the primary, and not command it.
+    #[serde(default)]
+    pub observers: Option<String>,
     /// When a worker counts as ready.
     pub ready: ReadyRule,
     /// The durations of a worker's life.
@@ -268,6 +279,9 @@ impl AppSpec {
             passthrough: Vec::new(),
             user: None,
             group: None,
+            privileges: Privileges::default(),
+            operators: None,
+            observers: None,
             ready: ReadyRule::Auto,
             times: Times::default(),
             stop_signal: 15,

@@ -99,7 +99,15 @@ impl Client {
         mut on_notice: impl FnMut(&Notice),
     ) -> Result<Reply, ClientError> {
         let until = deadline.map(|after| (Instant::now() + after, after));
-        self.send(request, until)?;
+        if let Err(error) = self.send(request, until) {
+            // It may have said why before it hung up.
+            return match (&error, self.next_line(Some(Instant::now() + PATIENCE))) {
+                (ClientError::Ended { .. }, Ok(Line::Reply(reply @ Reply::Failed { .. }))) => {
+                    Ok(reply)
+                }
+                _ => Err(error),
+            };
+        }
         loop {
             match self.next_line(until.map(|(at, _)| at))? {
                 Line::Reply(Reply::Notice(notice)) => on_notice(&notice),

@@ -14,11 +14,16 @@ use etcetera::base_strategy::{BaseStrategy, Xdg};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
+mod places;
+
 /// The longest path of a unix socket: `sun_path` without its final zero.
 const MAX_SOCKET_PATH: usize = 107;
 
 /// The variable that moves everything.
 pub(crate) const HOME_VARIABLE: &str = "SUPERVISOR_HOME";
+
+/// Folders that everybody may write to, also where all else is read-only.
+const SHARED: [&str; 2] = ["/tmp", "/dev/shm"];
 
 /// The folders of this user.
 #[derive(Debug, Clone)]
@@ -33,8 +38,6 @@ pub(crate) struct Home {
 /// Why there is no place to work in.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HomeError {
-    #[error("cannot tell where to keep state: neither HOME nor {HOME_VARIABLE} is set")]
-    NoHome,
     #[error(
         "the socket path {} is {} bytes long, and the kernel takes {MAX_SOCKET_PATH}: use a \
          shorter app name, or a shorter folder in {HOME_VARIABLE}", .0.display(), .0.as_os_str().len()
@@ -92,9 +95,9 @@ impl Home {
             runtime_dir: xdg.as_ref().and_then(Xdg::runtime_dir).filter(|dir| dir.is_dir()),
             state_dir: xdg.as_ref().and_then(Xdg::state_dir),
         };
-        let home = Self::choose(surroundings)?;
-        // In /tmp anybody may have made our folder before us, and would then be asked in our name.
-        if home.run.starts_with("/tmp") {
+        let home = Self::choose(surroundings, places::usable);
+        // Here anybody may have made our folder before us, and would then be asked in our name.
+        if SHARED.iter().any(|folder| home.run.starts_with(folder)) {
             verify_ours(&home.run)?;
         }
         Ok(home)
@@ -110,24 +113,42 @@ impl Home {
         }
     }
 
-    fn choose(around: Surroundings) -> Result<Self, HomeError> {
+    /// The folders of root, for whoever may use them.
+    pub(crate) fn system() -> Self {
+        Self {
+            run: "/run/supervisor".into(),
+            logs: "/var/log/supervisor".into(),
+            state: "/var/lib/supervisor".into(),
+            moved: None,
+        }
+    }
+
+    /// Whether the sockets are somebody else's.
+    pub(crate) fn is_others(&self) -> bool {
+        fs::metadata(&self.run).is_ok_and(|run| run.uid() != nix::unistd::geteuid().as_raw())
+    }
+
+    fn choose(around: Surroundings, usable: impl Fn(&Path) -> bool) -> Self {
         if let Some(folder) = around.moved {
-            return Ok(Self::under(&folder));
+            return Self::under(&folder);
         }
-        if around.uid == 0 {
-            return Ok(Self {
-                run: "/run/supervisor".into(),
-                logs: "/var/log/supervisor".into(),
-                state: "/var/lib/supervisor".into(),
+        let uid = around.uid;
+        let shared = SHARED.map(|folder| Path::new(folder).join(format!("supervisor-{uid}")));
+        let base = around.state_dir.map(|dir| dir.join("supervisor"));
+        let usual = match uid {
+            0 => Self::system(),
+            _ => Self {
+                run: around.runtime_dir.map_or_else(|| shared[0].clone(), |d| d.join("supervisor")),
+                // Without a home: what is lost with the machine is better than nothing.
+                logs: base.as_ref().map_or_else(|| shared[0].join("logs"), |b| b.join("logs")),
+                state: base.map_or_else(|| shared[0].join("state"), |base| base.join("state")),
                 moved: None,
-            });
-        }
-        let state = around.state_dir.ok_or(HomeError::NoHome)?.join("supervisor");
-        let run = match around.runtime_dir {
-            Some(dir) => dir.join("supervisor"),
-            None => PathBuf::from(format!("/tmp/supervisor-{}", around.uid)),
+            },
         };
-        Ok(Self { run, logs: state.join("logs"), state: state.join("state"), moved: None })
+        let [tmp, memory] = shared;
+        let run = places::first_usable(&[usual.run, tmp, memory], &usable);
+        let state = places::first_usable(&[usual.state, run.join("state")], &usable);
+        Self { run, state, ..usual }
     }
 
     /// What `SUPERVISOR_HOME` must be for another process to find the same folders from any
@@ -136,11 +157,12 @@ impl Home {
         self.moved.as_deref()
     }
 
-    /// Makes the folders.
+    /// Makes the folders. Where logs cannot be is said by whoever wants to write one.
     pub(crate) fn prepare(&self) -> Result<(), HomeError> {
-        for (folder, mode) in [(&self.run, 0o700), (&self.state, 0o700), (&self.logs, 0o750)] {
-            make_folder(folder, mode)?;
+        for folder in [&self.run, &self.state] {
+            make_folder(folder, 0o700)?;
         }
+        let _ = make_folder(&self.logs, 0o750);
         verify_ours(&self.run)
     }
 
@@ -166,6 +188,11 @@ impl Home {
     /// The file that tells what to look for when the primary is gone; a [`Record`] in JSON.
     pub(crate) fn record(&self, name: &str) -> PathBuf {
         self.state.join(format!("{name}.json"))
+    }
+
+    /// What `save` writes.
+    pub(crate) fn saved(&self) -> PathBuf {
+        self.state.join("saved.dump")
     }
 
     /// The folder of the app's logs.
@@ -198,6 +225,12 @@ impl Home {
             let entries = match fs::read_dir(folder) {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                // An operator sees the sockets, and not what their primaries write down.
+                Err(error)
+                    if error.kind() == io::ErrorKind::PermissionDenied && *folder == self.state =>
+                {
+                    continue;
+                }
                 Err(error) => return Err(failed(error)),
             };
             for entry in entries {
@@ -303,7 +336,8 @@ fn verify_ours(folder: &Path) -> Result<(), HomeError> {
         return no("it is not a folder".to_owned());
     }
     let uid = nix::unistd::geteuid().as_raw();
-    if data.uid() != uid {
+    // Root needs no folder to do as it likes, and may have let this user in.
+    if data.uid() != uid && data.uid() != 0 {
         return no(format!("it belongs to user {}, and this is user {uid}", data.uid()));
     }
     if data.mode() & 0o022 != 0 {
@@ -319,7 +353,7 @@ mod tests {
 
     #[test]
     fn folders_follow_the_surroundings() {
-        let choose = |around| Home::choose(around).unwrap();
+        let choose = |around| Home::choose(around, |_| true);
         let moved = choose(Surroundings { moved: Some("/srv/x".into()), ..Default::default() });
         assert_eq!(moved.socket("web").unwrap(), Path::new("/srv/x/run/web.sock"));
         assert_eq!(moved.lock("web"), Path::new("/srv/x/run/web.lock"));
@@ -347,8 +381,26 @@ mod tests {
         let bare =
             choose(Surroundings { uid: 7, state_dir: Some("/s".into()), ..Default::default() });
         assert_eq!(bare.socket("web").unwrap(), Path::new("/tmp/supervisor-7/web.sock"));
-        let nowhere = Home::choose(Surroundings { uid: 7, ..Default::default() });
-        assert!(matches!(nowhere, Err(HomeError::NoHome)));
+        let homeless = choose(Surroundings { uid: 7, ..Default::default() });
+        assert_eq!(homeless.record("web"), Path::new("/tmp/supervisor-7/state/web.json"));
+        assert_eq!(homeless.out_log("web"), Path::new("/tmp/supervisor-7/logs/web/out.log"));
+    }
+
+    #[test]
+    fn what_is_read_only_is_stepped_over() {
+        let only = |writable: &'static str, uid| {
+            let around = Surroundings { uid, state_dir: Some("/h".into()), ..Default::default() };
+            Home::choose(around, move |path| path.starts_with(writable))
+        };
+        let memory = only("/dev/shm", 0);
+        assert_eq!(memory.socket("web").unwrap(), Path::new("/dev/shm/supervisor-0/web.sock"));
+        assert_eq!(memory.record("web"), Path::new("/dev/shm/supervisor-0/state/web.json"));
+        assert_eq!(memory.out_log("web"), Path::new("/var/log/supervisor/web/out.log"));
+        let tmp = only("/tmp", 7);
+        assert_eq!(tmp.socket("web").unwrap(), Path::new("/tmp/supervisor-7/web.sock"));
+        assert_eq!(tmp.record("web"), Path::new("/tmp/supervisor-7/state/web.json"));
+        // Nothing at all: the refusal names the usual place.
+        assert_eq!(only("/none", 0).lock("web"), Path::new("/run/supervisor/web.lock"));
     }
 
     #[test]

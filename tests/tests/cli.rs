@@ -300,6 +300,20 @@ fn start_gives_its_pipes_back() {
 }
 
 #[test]
+fn start_keeps_nothing_that_was_open_by_chance() {
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(server) = fixtures::pid_server(&port) else { return };
+    let mut command = home.command_of("sh");
+    command.args(["-c", "exec 9>lock; \"$0\" start -n web -- \"$@\""]).arg(home.binary());
+    tests::run::spawn(command.args(server), home.path()).end(SOON).ok();
+    let app = home.app("web");
+    for pid in [Some(app.primary_pid), app.workers[0].pid].into_iter().flatten() {
+        let fds = process::fds(pid);
+        assert!(!fds.iter().any(|(_, file)| file.ends_with("/lock")), "{fds:#?}");
+    }
+}
+
+#[test]
 fn what_a_killed_primary_left_is_recognised() {
     let Some((home, port)) = with_web(&["-i", "2"]) else { return };
     let before = home.pids("web");

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::unknown;
+use super::{privileges, unknown};
 use crate::instances::Cpus;
 use crate::raw::{Findings, Written, in_order};
 use crate::spec::{
@@ -15,7 +15,7 @@ use crate::spec::{
 use crate::{address, command, environment, name, signal};
 
 /// Every key an app can have.
-pub const KEYS: [&str; 34] = [
+pub const KEYS: [&str; 42] = [
     "name",
     "command",
     "script",
@@ -32,6 +32,14 @@ pub const KEYS: [&str; 34] = [
     "shared",
     "user",
     "group",
+    "groups",
+    "umask",
+    "nice",
+    "oom_score_adj",
+    "no_new_privs",
+    "limits",
+    "operators",
+    "observers",
     "wait_ready",
     "ready",
     "ready_timeout",
@@ -123,7 +131,8 @@ impl<'a> Draft<'a> {
             let known = self.what(key, value, findings)
                 || self.serving(key, value, findings)
                 || self.life(key, value, findings)
-                || self.restart(key, value, findings);
+                || self.restart(key, value, findings)
+                || privileges::read(&mut self.spec, key, value, findings);
             if !known {
                 findings.add(span, unknown::message(key));
                 let meant = unknown::meant(key);
@@ -307,7 +316,7 @@ impl<'a> Draft<'a> {
 }
 
 /// A string or an array of strings, each with its place.
-fn items<'t, 'i>(
+pub(super) fn items<'t, 'i>(
     key: &str,
     value: &'t Written<'i>,
     findings: &mut Findings,

@@ -368,6 +368,55 @@ fn value() -> impl Strategy<Value = String> {
     "\\PC{0,20}".prop_map(|text| toml::Value::String(text).to_string())
 }
 
+#[test]
+fn privileges_are_read() {
+    use crate::privileges::{Limit, Resource};
+    let spec = one(r#"
+command = "app"
+groups = ["video", 44]
+umask = "027"
+nice = -5
+oom_score_adj = 500
+no_new_privs = true
+limits = { nofile = 65536, core = "infinity", nproc = "100:200" }
+operators = "deploy"
+observers = "monitoring"
+"#);
+    let asked = &spec.privileges;
+    assert_eq!(asked.groups, ["video", "44"]);
+    assert_eq!((asked.umask, asked.nice, asked.oom_score_adj), (Some(0o27), Some(-5), Some(500)));
+    assert!(asked.no_new_privs);
+    assert_eq!(asked.limits[&Resource::Nproc], Limit { soft: 100, hard: 200 });
+    assert_eq!(asked.limits.len(), 3);
+    assert_eq!(spec.operators.as_deref(), Some("deploy"));
+    assert_eq!(spec.observers.as_deref(), Some("monitoring"));
+    assert_eq!(one("command = \"app\"\numask = 0o77").privileges.umask, Some(0o77));
+}
+
+#[test]
+fn privileges_are_refused_with_their_places() {
+    for (line, message) in [
+        ("umask = 27", "umask must be octal: write \"027\" or 0o027"),
+        (
+            "umask = \"rwx\"",
+            "umask \"rwx\": expected an octal mask such as \"027\", at most \"777\"",
+        ),
+        ("nice = 20", "nice 20: expected a whole number from -20 to 19"),
+        (
+            "oom_score_adj = \"x\"",
+            "oom_score_adj \"x\": expected a whole number from -1000 to 1000",
+        ),
+        ("limits = 5", "limits must be a table, not an integer"),
+        ("limits.files = 5", "there is no limit \"files\": choose one of as, core, cpu"),
+        ("limits.nofile = \"2:1\"", "limits.nofile \"2:1\": the soft limit is above the hard one"),
+        ("no_new_privs = 1", "no_new_privs must be true or false, not an integer"),
+        ("rlimits = 1", "unknown key \"rlimits\": did you mean \"limits\"?"),
+    ] {
+        let report = read(&format!("command = \"app\"\n{line}\n")).unwrap_err().to_string();
+        assert!(report.contains(":2:") && report.contains(message), "{line}: {report}");
+    }
+}
+
 proptest! {
     #[test]
     fn arbitrary_text_never_panics(text in "\\PC{0,200}") {

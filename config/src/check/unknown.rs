@@ -3,7 +3,7 @@
 use super::KEYS;
 
 /// What other tools call our keys.
-const ELSEWHERE: [(&str, &str); 20] = [
+const ELSEWHERE: [(&str, &str); 24] = [
     ("args", "command"),
     ("cmd", "command"),
     ("exec", "command"),
@@ -24,6 +24,10 @@ const ELSEWHERE: [(&str, &str); 20] = [
     ("strategy", "balance"),
     ("autorestart", "restart"),
     ("signal", "stop_signal"),
+    ("supplementary_groups", "groups"),
+    ("rlimits", "limits"),
+    ("ulimits", "limits"),
+    ("oom_score_adjust", "oom_score_adj"),
 ];
 
 /// The key that was probably meant.

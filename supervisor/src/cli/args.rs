@@ -3,6 +3,7 @@
 //! Values are read by the same functions as those of a configuration file. What is well-formed but
 //! makes no sense is refused later, by the verb.
 
+mod few;
 mod words;
 
 use std::path::PathBuf;
@@ -11,14 +12,19 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use config::spec::{AddressPattern, Balance, Engine, Instances, ListenSpec, ReadyRule, RestartOn};
 
+pub(crate) use few::{CompletionsArgs, DemoArgs, ManArgs};
+
+use super::health::HealthArgs;
 use super::metrics::MetricsArgs;
+use super::save::{ResurrectArgs, SaveArgs};
 use super::send::SendArgs;
 use super::times::TimeOptions;
 use super::trigger::TriggerArgs;
 use super::unit::{StartupArgs, UnitArgs};
 use super::upgrade::UpgradeArgs;
 use super::values::{instances, listen, pattern};
-use words::{BALANCES, ENGINES, READY_RULES, RESTARTS, signal, words};
+use crate::drive::LogFormat;
+use words::{BALANCES, ENGINES, FORMATS, READY_RULES, RESTARTS, signal, words};
 
 const AFTER: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration wrong, 3 no such app, \
     4 rolled back, 5 timed out, 6 not permitted.\n\
@@ -30,6 +36,9 @@ const AFTER: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration wron
 #[derive(Debug, Parser)]
 #[command(name = "supervisor", version, after_help = AFTER, max_term_width = 100)]
 pub(crate) struct Cli {
+    /// Mean the apps of root, of which this user is an operator or observer.
+    #[arg(long, global = true)]
+    pub(crate) system: bool,
     #[command(subcommand)]
     pub(crate) verb: Verb,
 }
@@ -54,6 +63,8 @@ pub(crate) enum Verb {
     /// Show everything about an app: listeners, workers, contracts, reasons.
     #[command(visible_alias = "show")]
     Describe(DescribeArgs),
+    /// Say by the exit code whether apps serve: for the probes of containers and balancers.
+    Health(HealthArgs),
     /// Show the environment that was given to an app; values only with --show.
     Env(EnvArgs),
     /// Send a signal to the main process of each worker, or of one.
@@ -72,6 +83,10 @@ pub(crate) enum Verb {
     Check(CheckArgs),
     /// Write a commented configuration file to begin with.
     Init(InitArgs),
+    /// Write down which apps run, for "resurrect".
+    Save(SaveArgs),
+    /// Start the apps that ran when "save" was last used, as after a reboot.
+    Resurrect(ResurrectArgs),
     /// Run a small built-in server on all cores, to try things on.
     Demo(DemoArgs),
     /// Print the systemd unit of an app.
@@ -132,6 +147,9 @@ pub(crate) struct StartArgs {
     /// Stay in the foreground and print what the workers write.
     #[arg(long, conflicts_with_all = ["no_wait", "timeout", "json"])]
     pub(crate) foreground: bool,
+    /// What the foreground prints.
+    #[arg(long, value_name = "FORMAT", requires = "foreground", default_value = "lines", value_parser = words(&FORMATS))]
+    pub(crate) log_format: LogFormat,
     /// Run, in the foreground, what "startup" wrote down.
     #[arg(
         long,
@@ -347,38 +365,6 @@ pub(crate) struct InitArgs {
     /// Where to write it; "-" prints it. A file that exists is not overwritten.
     #[arg(value_name = "FILE", default_value = super::CONFIG_FILE)]
     pub(crate) file: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DemoArgs {
-    /// The port to listen on.
-    #[arg(long, value_name = "PORT", default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
-    pub(crate) port: u16,
-    /// The address to listen on.
-    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
-    pub(crate) host: std::net::IpAddr,
-    /// How many workers. Default: max.
-    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = instances)]
-    pub(crate) instances: Option<Instances>,
-    /// The app's name.
-    #[arg(short, long, value_name = "NAME", default_value = "demo")]
-    pub(crate) name: String,
-    #[command(flatten)]
-    pub(crate) waiting: Waiting,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct CompletionsArgs {
-    /// Which shell.
-    #[arg(value_name = "SHELL", value_parser = clap::value_parser!(clap_complete::Shell))]
-    pub(crate) shell: clap_complete::Shell,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ManArgs {
-    /// Where to write them.
-    #[arg(value_name = "DIR")]
-    pub(crate) folder: PathBuf,
 }
 
 #[derive(Debug, Args)]

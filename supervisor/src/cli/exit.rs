@@ -142,7 +142,7 @@ impl From<ClientError> for Failure {
 impl From<HomeError> for Failure {
     fn from(error: HomeError) -> Self {
         let exit = match &error {
-            HomeError::NoHome | HomeError::TooLong(_) => Exit::Usage,
+            HomeError::TooLong(_) => Exit::Usage,
             HomeError::NotOurs { .. } => Exit::NotPermitted,
             HomeError::Io { source, .. } => match source.kind() {
                 std::io::ErrorKind::PermissionDenied => Exit::NotPermitted,

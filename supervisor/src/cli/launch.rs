@@ -3,6 +3,7 @@
 //! The new process says one line of JSON on its stdout: that its control socket accepts, or why
 //! there will be none. It gets 10 seconds for that and no more.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -24,6 +25,9 @@ use crate::home::{HOME_VARIABLE, Home};
 /// How long a primary may take until its control socket accepts.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Variables by which the folders are found.
+const PLACES: [&str; 3] = ["HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"];
+
 /// So much of the primary's log is shown when it ends without a word.
 const TAIL_LINES: usize = 10;
 const TAIL_BYTES: u64 = 16 * 1024;
@@ -41,8 +45,17 @@ struct Launched {
 }
 
 /// Starts the primary of `spec` in the background.
-pub(crate) fn launch(home: &Home, spec: &AppSpec) -> Result<(), Failure> {
+pub(crate) fn launch(
+    home: &Home,
+    spec: &AppSpec,
+    environment: Option<&BTreeMap<String, String>>,
+) -> Result<(), Failure> {
     let mut command = Command::new(own_program()?);
+    if let Some(environment) = environment {
+        // Where things are is as here and now; what is found there must be found by others, too.
+        let here = PLACES.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
+        command.env_clear().envs(environment).envs(here);
+    }
     command.args([OsStr::new("primary"), OsStr::new(&spec.name)]);
     launch_as(command, home, spec, PATIENCE)
 }
@@ -76,6 +89,9 @@ fn launch_as(
         command.env(HOME_VARIABLE, folder);
     }
     command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
+    // A lock or a pipe of whoever typed "start" is not to live as long as the app.
+    crate::sys::spawn_child::close_on_exec_from(3)
+        .map_err(|error| Failure::io("cannot keep files to ourselves", &error))?;
     let mut child = command.spawn().map_err(|error| {
         Failure::io(format_args!("cannot start the primary of {}", spec.name), &error)
     })?;

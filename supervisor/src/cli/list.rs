@@ -18,6 +18,8 @@ pub(super) fn run(args: &ListArgs, session: &mut Session) -> Result<Exit, Failur
     for looked in look_at(&session.home, &session.home.apps()?) {
         match looked {
             Ok(app) => apps.extend(app),
+            // Others' apps that are none of this user's business.
+            Err(failure) if failure.exit == Exit::NotPermitted && session.home.is_others() => {}
             Err(failure) => {
                 say::complain(&failure);
                 exit = exit.or_worse(failure.exit);
@@ -26,6 +28,8 @@ pub(super) fn run(args: &ListArgs, session: &mut Session) -> Result<Exit, Failur
     }
     if args.json {
         session.out.json(&apps)?;
+    } else if apps.is_empty() && exit != Exit::Done {
+        // Why has been said.
     } else if apps.is_empty() {
         say::remark("no apps; start one with: supervisor start -i max -- COMMAND");
     } else {

@@ -11,12 +11,14 @@ mod delete;
 mod demo;
 mod demo_server;
 mod describe;
+mod dump;
 mod env;
 mod events;
 mod exit;
 #[cfg(test)]
 mod fake;
 mod follow;
+mod health;
 mod init;
 mod launch;
 mod list;
@@ -28,6 +30,7 @@ mod plan;
 mod primary;
 mod reload;
 mod restart;
+mod save;
 mod say;
 mod scale;
 mod send;
@@ -68,7 +71,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return not_understood(&error).into(),
     };
-    match run(cli.verb) {
+    match run(cli) {
         Ok(exit) => exit.into(),
         Err(failure) => {
             say::complain(&failure);
@@ -77,9 +80,9 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn run(verb: Verb) -> Result<Exit, Failure> {
+fn run(cli: Cli) -> Result<Exit, Failure> {
     let mut out = Out::stdout();
-    let exit = match verb {
+    let exit = match cli.verb {
         Verb::Check(args) => check::run(&args, &mut out),
         Verb::Init(args) => init::run(&args, &mut out),
         Verb::Completions(args) => completions::run(&args, &mut out),
@@ -87,7 +90,8 @@ fn run(verb: Verb) -> Result<Exit, Failure> {
         Verb::DemoServer(args) => demo_server::run(&args),
         Verb::ThawCheck => upgrade::thaw_check(&mut out),
         about_apps => {
-            let mut session = Session { home: Home::find()?, out };
+            let mut session =
+                Session { home: if cli.system { Home::system() } else { Home::find()? }, out };
             let exit = run_on_apps(about_apps, &mut session);
             out = session.out;
             exit
@@ -106,6 +110,7 @@ fn run_on_apps(verb: Verb, session: &mut Session) -> Result<Exit, Failure> {
         Verb::Delete(args) => delete::run(&args, session),
         Verb::List(args) => list::run(&args, session),
         Verb::Describe(args) => describe::run(&args, session),
+        Verb::Health(args) => health::run(&args, session),
         Verb::Env(args) => env::run(&args, session),
         Verb::Send(args) => send::run(&args, session),
         Verb::Trigger(args) => trigger::run(&args, session),
@@ -113,6 +118,8 @@ fn run_on_apps(verb: Verb, session: &mut Session) -> Result<Exit, Failure> {
         Verb::Signal(args) => signal::run(&args, session),
         Verb::Logs(args) => logs::run(&args, session),
         Verb::Events(args) => events::run(&args, session),
+        Verb::Save(args) => save::save(&args, session),
+        Verb::Resurrect(args) => save::resurrect(&args, session),
         Verb::Demo(args) => demo::run(&args, session),
         Verb::Unit(args) => unit::print(&args, session),
         Verb::Upgrade(args) => upgrade::run(&args, session),

@@ -1,6 +1,7 @@
 //! `start`: launches an app's primary, waits until the workers are ready or have failed, and says
 //! which. Refuses the name of an app that runs.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use config::spec::{AppSpec, Instances};
@@ -14,13 +15,14 @@ use super::say::Progress;
 use super::survey::{self, Seen};
 use super::targets::{Said, Targets, finish, show};
 use super::{Session, launch, say, unit};
+use crate::drive::LogFormat;
 
 /// How long a primary that has said it is done may take to be gone.
 const GONE: Duration = Duration::from_secs(5);
 
 pub(super) fn run(args: StartArgs, session: &mut Session) -> Result<Exit, Failure> {
     if let Some(file) = &args.spec {
-        return in_foreground(unit::read_spec(file)?, session);
+        return in_foreground(unit::read_spec(file)?, args.log_format, session);
     }
     let known = session.home.apps()?;
     match plan(&args, &here()?, &known)? {
@@ -31,7 +33,7 @@ pub(super) fn run(args: StartArgs, session: &mut Session) -> Result<Exit, Failur
             })
         }
         Plan::Launch(mut specs) if args.foreground => match specs.pop() {
-            Some(spec) => in_foreground(spec, session),
+            Some(spec) => in_foreground(spec, args.log_format, session),
             None => Ok(Exit::Done),
         },
         Plan::Launch(specs) => launch_all(&specs, &args.waiting, session),
@@ -64,9 +66,19 @@ pub(super) fn start_one(
     spec: &AppSpec,
     waiting: &Waiting,
 ) -> Result<Said, Failure> {
+    start_in(session, spec, None, waiting)
+}
+
+/// The same, with this environment instead of ours.
+pub(super) fn start_in(
+    session: &Session,
+    spec: &AppSpec,
+    environment: Option<&BTreeMap<String, String>>,
+    waiting: &Waiting,
+) -> Result<Said, Failure> {
     let home = &session.home;
     make_room(session, &spec.name)?;
-    launch::launch(home, spec)?;
+    launch::launch(home, spec, environment)?;
     if waiting.no_wait {
         return Ok(Said::new("starts in the background"));
     }
@@ -183,13 +195,12 @@ fn revive(session: &Session, name: &str, waiting: &Waiting) -> Result<Said, Fail
 }
 
 /// Is the primary itself.
-fn in_foreground(spec: AppSpec, session: &Session) -> Result<Exit, Failure> {
+fn in_foreground(spec: AppSpec, format: LogFormat, session: &Session) -> Result<Exit, Failure> {
     make_room(session, &spec.name)?;
     session.home.prepare()?;
-    session.home.prepare_logs(&spec.name)?;
     session.home.socket(&spec.name)?;
     let name = spec.name.clone();
-    crate::drive::run(spec, &session.home, crate::drive::Mode::Foreground)
+    crate::drive::run(spec, &session.home, crate::drive::Mode::Foreground { format })
         .map(Exit::Primary)
         .map_err(|error| refused(&name, error.failure_kind(), &error.to_string(), Vec::new()))
 }

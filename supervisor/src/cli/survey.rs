@@ -7,6 +7,7 @@ use std::time::Duration;
 use config::spec::AppSpec;
 use ipc::control::{AppStatus, ListenerStatus, Reply, Request, Status, WorkerStatus};
 
+use super::ask::refused;
 use super::exit::{Exit, Failure};
 use super::lost::Lost;
 use crate::client::{Client, ClientError};
@@ -36,7 +37,9 @@ pub(crate) fn look(home: &Home, name: &str) -> Result<Seen, Failure> {
             .and_then(|mut client| client.ask(&Request::Status, Some(PATIENCE), |_| {}));
         return match asked {
             Ok(Reply::Status(status)) => Ok(Seen::Status(status)),
-            Ok(Reply::Failed { kind, reason, .. }) => Err(Failure::new(kind.into(), reason)),
+            Ok(Reply::Failed { kind, reason, last_lines }) => {
+                Err(refused(name, kind, &reason, last_lines))
+            }
             Ok(_) => Err(Failure::failed(format!(
                 "the primary of {name} answered something else than its status"
             ))),

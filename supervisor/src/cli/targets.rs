@@ -82,6 +82,13 @@ impl Targets {
             if self.all && matches!(&result, Err(failure) if failure.exit == Exit::NoSuchApp) {
                 continue;
             }
+            // Neither are others' apps, where some are this user's business.
+            if self.all
+                && matches!(&result, Err(failure) if failure.exit == Exit::NotPermitted)
+                && session.home.is_others()
+            {
+                continue;
+            }
             results.push((name.clone(), result));
             if let Some((name, result)) = results.last().filter(|_| !json) {
                 show(session, name, result);

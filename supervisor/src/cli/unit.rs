@@ -238,6 +238,12 @@ fn spec_file(app: &str, of_user: bool) -> Result<PathBuf, Failure> {
     Ok(folder.join(format!("{app}.json")))
 }
 
+/// Whether systemd starts this app, as far as its units are where `startup` writes them.
+pub(super) fn is_installed(app: &str) -> bool {
+    let of_user = !nix::unistd::geteuid().is_root();
+    unit_folder(of_user).is_ok_and(|folder| folder.join(Unit::file_name(app)).exists())
+}
+
 /// The apps that have a unit.
 fn installed(folder: &Path) -> Result<Vec<String>, Failure> {
     let entries = match fs::read_dir(folder) {

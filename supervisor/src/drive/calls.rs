@@ -19,6 +19,7 @@ use crate::primary::ids::{ListenerId, SocketId, Ticket, WorkerId};
 use crate::sys::seccomp::{self, Answer, Call, Notification};
 use crate::sys::socket::{self, SocketTraits};
 use crate::sys::target::{self, TargetAddress};
+use crate::sys::unseen::Theirs;
 
 /// What is to be told to the program, at once or when the core has spoken.
 enum Outcome {
@@ -131,8 +132,8 @@ impl Drive {
         if address.port() == 0 || left_alone {
             return go_on;
         }
-        let theirs = target::steal_fd(notification.tid, fd)?;
-        let traits = socket::traits_of(theirs.as_fd())?;
+        let theirs = Theirs::of(notification.tid, fd)?;
+        let traits = theirs.traits()?;
         if !traits.is_tcp {
             return go_on;
         }
@@ -241,11 +242,10 @@ impl Drive {
         backlog: i32,
     ) -> io::Result<Outcome> {
         let go_on = Ok(Outcome::Now(Answer::Continue));
-        let theirs = target::steal_fd(notification.tid, fd)?;
-        let Some((id, socket)) = self.listeners.by_inode(socket::inode(theirs.as_fd())?) else {
+        let inode = Theirs::of(notification.tid, fd)?.inode()?;
+        let Some((id, socket)) = self.listeners.by_inode(inode) else {
             return go_on;
         };
-        drop(theirs);
         if !self.still_waits(worker, notification.id) {
             return go_on;
         }
@@ -343,7 +343,9 @@ impl Drive {
         let child = self.children.get(&worker).ok_or_else(gone)?;
         let calls = child.calls.as_ref().ok_or_else(gone)?;
         let ours = listener.socket(socket)?;
-        socket::copy_options(asking.theirs.as_fd(), ours);
+        if let Some(theirs) = asking.theirs.copy() {
+            socket::copy_options(theirs.as_fd(), ours);
+        }
         socket::set_nonblocking(ours, asking.nonblocking)?;
         seccomp::replace_fd(calls.as_fd(), asking.call, ours, asking.fd, asking.cloexec)
     }

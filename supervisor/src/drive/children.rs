@@ -21,6 +21,7 @@ use crate::primary::event::Exit;
 use crate::primary::ids::{Generation, ListenerId, Slot, SocketId, Ticket, WorkerId};
 use crate::sys::notify::NotifySocket;
 use crate::sys::pidfd::Pid;
+use crate::sys::unseen::Theirs;
 
 /// One worker, from fork until the core lets go of it.
 #[derive(Debug)]
@@ -102,7 +103,7 @@ pub(crate) struct Call {
     /// The call, for the kernel.
     pub(crate) call: u64,
     /// The program's socket.
-    pub(crate) theirs: OwnedFd,
+    pub(crate) theirs: Theirs,
     /// Its number there.
     pub(crate) fd: i32,
     pub(crate) nonblocking: bool,

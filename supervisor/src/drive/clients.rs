@@ -2,25 +2,39 @@
 //! checked by its peer's user and bounded in what it may send and leave unread.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use config::spec::AppSpec;
 use ipc::control::{FailureKind, Notice, Reply, Request};
 use ipc::lines::{LineReader, to_line};
 use serde::{Deserialize, Serialize};
 
+use super::Drive;
+use super::handover::OUT_OF_FDS;
+use super::rights::{Access, Rights};
+use super::source::Source;
 use crate::limits::{CLIENT_OUT, CLIENT_READ, CLIENTS};
 use crate::primary::ids::ClientId;
-use crate::sys;
 use crate::sys::held::{Claims, Held};
+use crate::sys::{channel, clock, peer};
+
+/// Connections of people who may nothing; further ones end at once.
+const STRANGERS: usize = 8;
 
 /// The control socket and everybody connected to it.
 #[derive(Debug)]
 pub(crate) struct Clients {
     listener: UnixListener,
+    path: PathBuf,
+    access: Access,
+    /// A descriptor for bad times.
+    spare: Option<File>,
+    /// The poller does not watch the listener.
+    resting: bool,
     connected: BTreeMap<ClientId, Client>,
     next: u64,
 }
@@ -28,6 +42,7 @@ pub(crate) struct Clients {
 #[derive(Debug)]
 struct Client {
     stream: UnixStream,
+    rights: Rights,
     reader: LineReader,
     out: Vec<u8>,
     subscribed: bool,
@@ -53,6 +68,7 @@ pub(crate) struct FrozenClients {
 struct FrozenClient {
     id: ClientId,
     stream: Held,
+    rights: Rights,
     subscribed: bool,
     follows: bool,
     asked: bool,
@@ -60,15 +76,25 @@ struct FrozenClient {
 
 impl FrozenClients {
     /// Those whose connections are still there; an error is that of the listening socket.
-    pub(crate) fn thaw(self, claims: &mut Claims) -> io::Result<Clients> {
+    /// `path`: where it is.
+    pub(crate) fn thaw(self, claims: &mut Claims, path: PathBuf) -> io::Result<Clients> {
         let listener = claims.claim(self.listener)?.into();
         let thawed = |frozen: FrozenClient| {
-            let FrozenClient { id, stream, subscribed, follows, asked } = frozen;
+            let FrozenClient { id, stream, rights, subscribed, follows, asked } = frozen;
             let stream = UnixStream::from(claims.claim(stream).ok()?);
-            Some((id, Client { subscribed, follows, asked, ..Client::new(stream) }))
+            Some((id, Client { subscribed, follows, asked, ..Client::new(stream, rights) }))
         };
         let connected = self.connected.into_iter().filter_map(thawed).collect();
-        Ok(Clients { listener, connected, next: self.next })
+        Ok(Clients {
+            listener,
+            path,
+            // Whom the spec admits is seen in the first turn.
+            access: Access::default(),
+            spare: None,
+            resting: false,
+            connected,
+            next: self.next,
+        })
     }
 }
 
@@ -84,17 +110,30 @@ pub(crate) enum Standing {
 }
 
 impl Clients {
-    /// Listens on `path`, mode 0600. The caller holds the app's lock, so a socket file that is
+    /// Listens on `path`, for the present for nobody else. The caller holds the app's lock, so a socket file that is
     /// there already is a leftover.
     pub(crate) fn listen(path: &Path) -> io::Result<Self> {
+        let access = Access::default();
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        access.admit(path)?;
         listener.set_nonblocking(true)?;
-        Ok(Self { listener, connected: BTreeMap::new(), next: 0 })
+        let path = path.to_owned();
+        let connected = BTreeMap::new();
+        Ok(Self { listener, path, access, spare: spare(), resting: false, connected, next: 0 })
+    }
+
+    /// From now on those may connect whom `spec` says.
+    fn admit(&mut self, spec: &AppSpec, logs: &Path) -> Result<(), String> {
+        // Remembered whatever comes of it, so that it is tried once for each change.
+        let known;
+        (self.access, known) = Access::of(spec);
+        known?;
+        let admitted = self.access.admit(&self.path);
+        admitted.and_then(|()| self.access.open_logs(logs)).map_err(|error| error.to_string())
     }
 
     /// What a successor goes on with.
@@ -103,6 +142,7 @@ impl Clients {
         let frozen = |(id, client): (&ClientId, &Client)| FrozenClient {
             id: *id,
             stream: Held::of(client.stream.as_fd()),
+            rights: client.rights,
             subscribed: client.subscribed,
             follows: client.follows,
             asked: client.asked,
@@ -123,7 +163,7 @@ impl Clients {
     /// may not have heard it.
     pub(crate) fn keep(&mut self, awaited: &BTreeSet<ClientId>) {
         self.connected.retain(|id, client| {
-            let unheard = !client.asked && sys::channel::readable(client.stream.as_fd());
+            let unheard = !client.asked && channel::readable(client.stream.as_fd());
             awaited.contains(id) || client.subscribed || unheard
         });
     }
@@ -143,6 +183,9 @@ impl Clients {
         let stream = match self.listener.accept() {
             Ok((stream, _)) => stream,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                return self.turn_away(error).map(|()| None);
+            }
             Err(error) => return Err(error),
         };
         if self.connected.len() >= CLIENTS {
@@ -152,12 +195,42 @@ impl Clients {
         stream.set_nonblocking(true)?;
         self.next += 1;
         let id = ClientId(self.next);
-        let mut client = Client::new(stream);
-        if !permitted(&client.stream) {
-            client.refuse(FailureKind::NotPermitted, "only the app's own user and root may");
+        let rights =
+            peer::peer(stream.as_fd()).map_or(Rights::None, |peer| self.access.rights(&peer));
+        if rights == Rights::None && self.strangers() >= STRANGERS {
+            return Ok(None);
+        }
+        let mut client = Client::new(stream, rights);
+        if rights == Rights::None {
+            client.refuse(FailureKind::NotPermitted, &self.access.refusal());
         }
         self.connected.insert(id, client);
         Ok(Some(id))
+    }
+
+    /// Takes a connection that there is no descriptor for, by the one that is kept for this, and
+    /// says so.
+    fn turn_away(&mut self, error: io::Error) -> io::Result<()> {
+        self.spare.take().ok_or(error).map(drop)?;
+        let (mut stream, _) = self.listener.accept()?;
+        let kind = FailureKind::Failed;
+        let reason = "too many open files: the supervisor cannot answer".to_owned();
+        let reply = Reply::Failed { kind, reason, last_lines: Vec::new() };
+        // It has room for a line; whoever does not read it is not helped otherwise.
+        let _ = stream.write_all(&to_line(&reply).unwrap_or_default());
+        drop(stream);
+        self.spare = spare();
+        Ok(())
+    }
+
+    /// Those who may nothing and have not read so yet.
+    fn strangers(&self) -> usize {
+        self.connected.values().filter(|client| client.rights == Rights::None).count()
+    }
+
+    /// What a connection may.
+    pub(super) fn rights(&self, id: ClientId) -> Rights {
+        self.connected.get(&id).map_or(Rights::None, |client| client.rights)
     }
 
     /// Reads what came; gives the request once it is whole.
@@ -258,10 +331,15 @@ impl Clients {
     }
 }
 
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
 impl Client {
-    fn new(stream: UnixStream) -> Self {
+    fn new(stream: UnixStream, rights: Rights) -> Self {
         Self {
             stream,
+            rights,
             reader: LineReader::default(),
             out: Vec::new(),
             subscribed: false,
@@ -283,10 +361,13 @@ impl Client {
             Err(_) => return Err(()),
         }
         match self.reader.next_message() {
-            Ok(request) => {
-                self.asked = request.is_some();
-                Ok(request)
+            Ok(Some(request)) => {
+                self.asked = true;
+                let Some(refusal) = self.rights.refuse(&request) else { return Ok(Some(request)) };
+                self.refuse(FailureKind::NotPermitted, &refusal);
+                Ok(None)
             }
+            Ok(None) => Ok(None),
             Err(error) => {
                 self.refuse(FailureKind::Usage, &error.to_string());
                 Ok(None)
@@ -299,7 +380,8 @@ impl Client {
     }
 
     fn answer(&mut self, reply: &Reply) {
-        let line = to_line(reply).or_else(|error| {
+        let shown = self.rights.shown(reply);
+        let line = to_line(shown.as_ref().unwrap_or(reply)).or_else(|error| {
             to_line(&Reply::Failed {
                 kind: FailureKind::Failed,
                 reason: format!("cannot answer: {error}"),
@@ -331,8 +413,36 @@ impl Client {
     }
 }
 
-/// Root and the user that runs the primary may do everything, nobody else anything.
-fn permitted(stream: &UnixStream) -> bool {
-    sys::socket::peer_uid(stream.as_fd())
-        .is_ok_and(|uid| uid == 0 || uid == rustix::process::geteuid().as_raw())
+impl Drive {
+    /// Leaves the control socket alone for a while: a connection that cannot be taken would wake
+    /// the loop for ever.
+    pub(super) fn rest_from_clients(&mut self, error: &io::Error) {
+        self.note(format!("cannot accept a control connection: {error}; trying again"));
+        self.poller.remove(self.clients.listener());
+        self.clients.resting = true;
+        self.accept_again = Some(clock::now() + OUT_OF_FDS);
+    }
+
+    /// Serves the control socket again.
+    pub(super) fn hear_again(&mut self) {
+        if !std::mem::take(&mut self.clients.resting) {
+            return;
+        }
+        self.clients.spare = self.clients.spare.take().or_else(spare);
+        if let Err(error) = self.poller.add(self.clients.listener(), Source::Control.token()) {
+            self.rest_from_clients(&error);
+        }
+    }
+
+    /// Who may connect is as the spec says now.
+    pub(super) fn keep_access(&mut self) {
+        let spec = self.core.spec();
+        if self.clients.access.is_of(spec) {
+            return;
+        }
+        let logs = self.home.log_dir(&spec.name);
+        if let Err(error) = self.clients.admit(spec, &logs) {
+            self.note(format!("cannot let others command this app: {error}"));
+        }
+    }
 }

@@ -38,7 +38,7 @@ const SLOW_TO_TAKE: Duration = Duration::from_secs(5);
 /// wants (`server.maxConnections`), and would only be asked again and again.
 const RESTS: Duration = Duration::from_millis(20);
 /// How long accepting pauses when no descriptor is left for it.
-const OUT_OF_FDS: Duration = Duration::from_millis(100);
+pub(super) const OUT_OF_FDS: Duration = Duration::from_millis(100);
 
 /// How often the kernel is asked how many connections each worker holds.
 const COUNT_HELD: Duration = Duration::from_millis(100);
@@ -314,6 +314,7 @@ impl Drive {
         self.read_answers(now);
         if self.accept_again.is_some_and(|at| at <= now) {
             self.accept_again = None;
+            self.hear_again();
             let all: Vec<ListenerId> = self.listeners.iter().map(|open| open.id).collect();
             all.into_iter().for_each(|id| self.resume(id));
         }

@@ -20,6 +20,7 @@ use super::node::{NodeChannel, is_node_program};
 use crate::limits::BACKLOG;
 use crate::primary::ids::{Generation, ListenerId, Slot, SocketId, WorkerId};
 use crate::sys::notify::NotifySocket;
+use crate::sys::privileges::Privileges;
 use crate::sys::spawn::{Launch, Stage, spawn};
 use crate::sys::{socket, users};
 
@@ -62,6 +63,14 @@ pub(crate) fn explain(spec: &AppSpec, stage: Stage, error: &io::Error) -> String
             let user = spec.user.as_deref().unwrap_or_default();
             format!("cannot become user {user}: {error}")
         }
+        Stage::Resources => {
+            let limits = &spec.privileges.limits;
+            let limits: Vec<_> = limits.iter().map(|(name, at)| format!("{name} = {at}")).collect();
+            format!("{stage} ({}): {error}", limits.join(", "))
+        }
+        Stage::OomScore | Stage::Nice | Stage::Groups | Stage::NoNewPrivileges => {
+            format!("{stage}: {error}")
+        }
         Stage::Group | Stage::Files | Stage::Limits => {
             format!("cannot start a worker: {stage}: {error}")
         }
@@ -72,6 +81,8 @@ pub(crate) fn explain(spec: &AppSpec, stage: Stage, error: &io::Error) -> String
 /// something.)
 pub(crate) fn is_permanent(stage: Stage) -> bool {
     match stage {
+        Stage::OomScore | Stage::Nice | Stage::Resources | Stage::Groups => true,
+        Stage::NoNewPrivileges => true,
         Stage::User | Stage::WorkingFolder | Stage::Command | Stage::Interpreter | Stage::Exec => {
             true
         }
@@ -151,6 +162,7 @@ pub(crate) fn launch(
         listen_pid: !names.is_empty(),
         cwd: &spec.cwd,
         user,
+        privileges: privileges(spec)?,
         stdout: out_writer.as_fd(),
         stderr: err_writer.as_fd(),
         inherit,
@@ -233,6 +245,10 @@ fn identity(spec: &AppSpec) -> Result<Option<users::Identity>, Refusal> {
         )));
     }
     users::resolve(user, spec.group.as_deref()).map(Some).map_err(permanent)
+}
+
+fn privileges(spec: &AppSpec) -> Result<Privileges, Refusal> {
+    Privileges::of(&spec.privileges).map_err(|reason| Refusal { reason, permanent: true })
 }
 
 /// Makes every lent socket exist and listen; gives their names in order.

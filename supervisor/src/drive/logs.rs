@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::echo::Echo;
 use crate::limits::{LOG_FILE, LOG_FILES_KEPT, LOG_LINE, TAIL_LINE, TAIL_LINES};
 
 /// Bytes of one pipe on their way to whole lines.
@@ -90,13 +91,13 @@ pub(crate) struct Logs {
     out: LogFile,
     err: LogFile,
     /// In the foreground the lines also go to our own stdout and stderr.
-    echo: bool,
+    pub(super) echo: Echo,
 }
 
 impl Logs {
     /// Opens the files of an app. Failing to is no reason not to run: lines are then dropped and
     /// counted, and the caller is told once.
-    pub(crate) fn open(out: PathBuf, err: PathBuf, echo: bool) -> (Self, io::Result<()>) {
+    pub(crate) fn open(out: PathBuf, err: PathBuf, echo: Echo) -> (Self, io::Result<()>) {
         let mut logs = Self { out: LogFile::new(out), err: LogFile::new(err), echo };
         let result = logs.reopen();
         (logs, result)
@@ -116,13 +117,7 @@ impl Logs {
             Stream::Err => &mut self.err,
         };
         file.write(lines);
-        if self.echo {
-            // Nothing sensible can be done where our own stdout is gone.
-            let _ = match stream {
-                Stream::Out => io::stdout().lock().write_all(lines),
-                Stream::Err => io::stderr().lock().write_all(lines),
-            };
-        }
+        self.echo.output(stream, lines);
     }
 
     /// Bytes that could not be written since the last call.
@@ -198,6 +193,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn silent() -> Echo {
+        Echo::new("web".into(), None)
+    }
+
     proptest! {
         #[test]
         fn any_split_gives_the_same_lines(text in "[a-c\n]{0,200}", cuts in prop::collection::vec(1usize..9, 0..40)) {
@@ -238,7 +237,7 @@ mod tests {
     fn a_full_file_is_put_aside() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.log");
-        let (mut logs, opened) = Logs::open(path.clone(), folder.path().join("err.log"), false);
+        let (mut logs, opened) = Logs::open(path.clone(), folder.path().join("err.log"), silent());
         opened.unwrap();
         let chunk = vec![b'x'; 1 << 20];
         for _ in 0..51 {
@@ -252,7 +251,7 @@ mod tests {
     #[test]
     fn lines_that_cannot_be_written_are_counted() {
         let path = PathBuf::from("/nonexistent/out.log");
-        let (mut logs, opened) = Logs::open(path.clone(), path, false);
+        let (mut logs, opened) = Logs::open(path.clone(), path, silent());
         assert!(opened.is_err());
         logs.write(Stream::Err, b"0 | lost\n");
         assert_eq!(logs.take_dropped(), 9);

@@ -2,6 +2,7 @@
 //! told how the app is, that the loop turns (WATCHDOG), and when something takes longer, as in
 //! sd_notify(3). What cannot be said is said to the log once; nobody waits for it.
 
+use std::io::Write;
 use std::time::Duration;
 
 use ipc::control::{AppStatus, Status, WorkerStatus};
@@ -133,7 +134,8 @@ impl Manager {
         if let Err(error) = self.notifier.send(words)
             && !std::mem::replace(&mut self.failed, true)
         {
-            eprintln!("cannot tell the service manager: {error}");
+            // Said, or else nobody reads our stderr.
+            let _ = writeln!(std::io::stderr(), "cannot tell the service manager: {error}");
         }
     }
 }

@@ -11,6 +11,7 @@ mod calls;
 mod children;
 mod clients;
 mod deal;
+mod echo;
 mod explain;
 mod frozen;
 mod gauge;
@@ -30,6 +31,7 @@ mod perform;
 mod pick;
 mod proxied;
 mod record;
+mod rights;
 mod shared;
 mod source;
 mod sources;
@@ -45,6 +47,7 @@ use std::time::Duration;
 
 use ipc::control::{Notice, NoticeKind};
 
+pub(crate) use echo::LogFormat;
 pub(crate) use frozen::check_state;
 pub(crate) use start::{LaunchError, Mode, run, run_on};
 pub(crate) use upgrade::CAN_GO_ON;
@@ -95,8 +98,8 @@ pub(crate) struct Drive {
     keeper: Link,
     /// Says that the name is ours.
     lock: File,
-    /// In front of a person or a service manager.
-    foreground: bool,
+    /// In front of a person or a service manager: how worker output is shown there.
+    echo: Option<LogFormat>,
     /// So many primaries died before this one.
     deaths: u32,
     written: Written,
@@ -197,6 +200,7 @@ impl Drive {
             }
             let actions = self.step();
             self.core_due = self.core.deadline();
+            self.keep_access();
             self.carry_out(actions);
             self.turn_bus();
             self.keep_record();
@@ -279,6 +283,9 @@ impl Drive {
         let dropped = self.logs.take_dropped();
         if dropped > 0 {
             self.note("log lines were dropped: the log files cannot be written".to_owned());
+        }
+        if self.logs.echo.take_dropped() > 0 {
+            self.note("lines were dropped: whoever reads our output does not keep up".to_owned());
         }
     }
 

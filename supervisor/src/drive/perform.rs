@@ -261,7 +261,7 @@ impl Drive {
         let worker = notice.worker.map(WorkerId);
         self.bus_hears(&notice);
         notice.pid = worker.and_then(|id| self.children.get(&id)).map(|child| child.pid.0);
-        eprintln!("{}", log_line(&self.core.spec().name, &notice));
+        self.logs.echo.notice(&notice);
         self.tell(&notice);
     }
 
@@ -274,7 +274,7 @@ impl Drive {
 }
 
 /// `2026-11-21T08:00:00Z web: slot 0: worker 12 is ready`
-fn log_line(app: &str, notice: &Notice) -> String {
+pub(super) fn log_line(app: &str, notice: &Notice) -> String {
     let ms = i64::try_from(notice.unix_ms).unwrap_or_default();
     let time = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
     let slot = notice.slot.map(|slot| format!(" slot {slot}:")).unwrap_or_default();

@@ -101,13 +101,13 @@ impl Drive {
                 }
             }
             Ok(None) => {}
-            Err(error) => self.warn(format!("cannot accept a control connection: {error}")),
+            Err(error) => self.rest_from_clients(&error),
         }
     }
 
     fn take_request(&mut self, client: ClientId) {
         let (request, standing) = self.clients.read(client);
-        if let Some(request) = request {
+        if let Some(request) = self.vetted(client, request) {
             if request == Request::Subscribe {
                 self.follow_bus(client);
             }

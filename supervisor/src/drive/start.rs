@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::bus::Bus;
 use super::clients::Clients;
+use super::echo::{Echo, LogFormat};
 use super::frozen::{self, Written};
 use super::lent::Lent;
 use super::listeners::Listeners;
@@ -40,7 +41,7 @@ pub(crate) enum Mode {
     /// socket accepts, or instead of it.
     Daemon { report: Option<File> },
     /// In front of a person or a service manager: worker output also goes to stdout and stderr.
-    Foreground,
+    Foreground { format: LogFormat },
 }
 
 /// Why the primary did not come up.
@@ -88,7 +89,7 @@ pub(crate) fn run(spec: AppSpec, home: &Home, mode: Mode) -> Result<u8, LaunchEr
     }
     let report = match &mode {
         Mode::Daemon { report } => report.as_ref().map(|file| Held::of(file.as_fd())),
-        Mode::Foreground => None,
+        Mode::Foreground { .. } => None,
     };
     match keeper::keep(&spec.name).map_err(|error| io_error("start the primary", error))? {
         Role::Over(code) => {
@@ -137,7 +138,10 @@ fn ended(
 /// How a later primary runs: whoever waits for the report may have got it, and then the descriptor
 /// is gone.
 fn again(mode: Mode, report: Option<Held>, ground: &Ground) -> Mode {
-    let Mode::Daemon { report: closed } = mode else { return Mode::Foreground };
+    let closed = match mode {
+        Mode::Daemon { report } => report,
+        Mode::Foreground { .. } => return mode,
+    };
     // Its number may be somebody else's by now.
     std::mem::forget(closed);
     let mut claims = Claims::new(ground.fds());
@@ -166,11 +170,11 @@ fn live(
         }
     }
     let (report, echo) = match mode {
-        Mode::Daemon { report } => (report, false),
-        Mode::Foreground => (None, true),
+        Mode::Daemon { report } => (report, None),
+        Mode::Foreground { format } => (None, Some(format)),
     };
     let result = close_leftovers(birth, report.as_ref(), ground)
-        .and_then(|()| prepare(spec, home, echo, !echo, ground));
+        .and_then(|()| prepare(spec, home, echo, ground));
     if let Some(mut report) = report {
         let line = LaunchReport {
             ok: result.is_ok(),
@@ -224,8 +228,7 @@ pub(super) fn io_error(what: &str, error: io::Error) -> LaunchError {
 fn prepare(
     spec: AppSpec,
     home: &Home,
-    echo: bool,
-    detach: bool,
+    echo: Option<LogFormat>,
     ground: &'static Ground,
 ) -> Result<Drive, LaunchError> {
     let name = spec.name.clone();
@@ -245,11 +248,11 @@ fn prepare(
     let clients = Clients::listen(&socket).map_err(failed("make the control socket"))?;
     let folder_made = home.prepare_logs(&name).map_err(|error| io::Error::other(error.to_string()));
     let core = Primary::new(Arc::new(spec), random::number());
-    let core = if detach { core } else { core.ending_with_workers() };
-    let parts = Parts { core, lock, keeper, clients, foreground: !detach, echo };
+    let core = if echo.is_some() { core.ending_with_workers() } else { core };
+    let parts = Parts { core, lock, keeper, clients, echo };
     let (mut drive, opened) = Drive::new(parts, home)?;
     signals::unblock().map_err(failed("watch the signals"))?;
-    if !detach {
+    if drive.echo.is_some() {
         drive.meet_manager();
     }
     if let Err(error) = folder_made.and(opened) {
@@ -264,16 +267,15 @@ pub(super) struct Parts {
     pub(super) lock: File,
     pub(super) keeper: Link,
     pub(super) clients: Clients,
-    pub(super) foreground: bool,
-    /// Worker output also goes to stdout and stderr.
-    pub(super) echo: bool,
+    /// In the foreground: worker output also goes to stdout and stderr.
+    pub(super) echo: Option<LogFormat>,
 }
 
 impl Drive {
     /// One without workers or listeners; and whether its log files could be opened. Signals are
     /// still blocked.
     pub(super) fn new(parts: Parts, home: &Home) -> Result<(Self, io::Result<()>), LaunchError> {
-        let Parts { core, lock, keeper, clients, foreground, echo } = parts;
+        let Parts { core, lock, keeper, clients, echo } = parts;
         let name = core.spec().name.clone();
         let failed = |what: &str| {
             let what = format!("{what} of {name}");
@@ -289,7 +291,7 @@ impl Drive {
             .map_err(failed("make the event loop"))?;
         let (out, err) = (home.out_log(&name), home.err_log(&name));
         let log_paths = [&out, &err].map(|path| path.display().to_string()).to_vec();
-        let (logs, opened) = Logs::open(out, err, echo);
+        let (logs, opened) = Logs::open(out, err, Echo::new(name.clone(), echo));
         let sampler = Sampler::new().map_err(failed("watch the processes"))?;
         let drive = Self {
             core,
@@ -298,7 +300,7 @@ impl Drive {
             signals,
             keeper,
             lock,
-            foreground,
+            echo,
             deaths: 0,
             written: Written::default(),
             stale: false,

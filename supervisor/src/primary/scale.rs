@@ -68,11 +68,16 @@ impl Primary {
 
     fn set_wanted(&mut self, wanted: u16, because: String) {
         let because = if because.is_empty() { format!("{wanted} asked for") } else { because };
+        let before = &self.serving.spec;
         let spec = Arc::new(AppSpec {
             wanted,
             wanted_because: because,
-            instances: Instances::Count(wanted),
-            ..AppSpec::clone(&self.serving.spec)
+            // What the file asks for: a reload with another number there is another wish.
+            instances: match before.source {
+                Some(_) => before.instances,
+                None => Instances::Count(wanted),
+            },
+            ..AppSpec::clone(before)
         });
         self.serving = self.edited(self.serving.clone(), spec);
         for state in self.slots.values_mut() {

@@ -17,8 +17,10 @@ pub(crate) mod held;
 pub(crate) mod holders;
 pub(crate) mod inherited;
 pub(crate) mod notify;
+pub(crate) mod peer;
 pub(crate) mod pidfd;
 pub(crate) mod poller;
+pub(crate) mod privileges;
 pub(crate) mod procfs;
 pub(crate) mod random;
 pub(crate) mod reuseport;
@@ -31,6 +33,7 @@ pub(crate) mod spawn_child;
 pub(crate) mod steering_code;
 pub(crate) mod target;
 pub(crate) mod trap;
+pub(crate) mod unseen;
 pub(crate) mod users;
 
 #[cfg(test)]

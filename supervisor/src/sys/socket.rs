@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
@@ -267,9 +267,4 @@ pub(crate) fn release(fd: BorrowedFd<'_>) {
 /// The number by which /proc and sock_diag know this socket.
 pub(crate) fn inode(fd: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(rustix::fs::fstat(fd)?.st_ino)
-}
-
-/// Who connected to this unix socket.
-pub(crate) fn peer_uid(fd: BorrowedFd<'_>) -> io::Result<u32> {
-    Ok(sockopt::socket_peercred(fd.as_fd())?.uid.as_raw())
 }

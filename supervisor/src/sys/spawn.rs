@@ -30,6 +30,7 @@ use rustix::net::{
 use rustix::process::{Pid as RawPid, PidfdFlags, pidfd_open};
 
 use super::fork::Forked;
+use super::privileges::Privileges;
 use super::users::{self, Identity};
 use super::{pidfd::Pid, socket, spawn_child};
 
@@ -47,6 +48,7 @@ pub(crate) struct Launch<'a> {
     pub(crate) listen_pid: bool,
     pub(crate) cwd: &'a Path,
     pub(crate) user: Option<Identity>,
+    pub(crate) privileges: Privileges,
     /// Standard input is /dev/null.
     pub(crate) stdout: BorrowedFd<'a>,
     pub(crate) stderr: BorrowedFd<'a>,
@@ -86,7 +88,12 @@ pub(crate) enum Stage {
     Group,
     Files,
     Limits,
+    OomScore,
+    Nice,
+    Resources,
+    Groups,
     User,
+    NoNewPrivileges,
     WorkingFolder,
     /// There is no such command.
     Command,
@@ -96,11 +103,16 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 13] = [
         Self::Group,
         Self::Files,
         Self::Limits,
+        Self::OomScore,
+        Self::Nice,
+        Self::Resources,
+        Self::Groups,
         Self::User,
+        Self::NoNewPrivileges,
         Self::WorkingFolder,
         Self::Command,
         Self::Interpreter,
@@ -114,7 +126,12 @@ impl fmt::Display for Stage {
             Self::Group => "cannot make a process group",
             Self::Files => "cannot hand over the files",
             Self::Limits => "cannot set the limits",
+            Self::OomScore => "cannot set oom_score_adj",
+            Self::Nice => "cannot set nice",
+            Self::Resources => "cannot set the limits asked for",
+            Self::Groups => "cannot take the groups",
             Self::User => "cannot become the user",
+            Self::NoNewPrivileges => "cannot set no_new_privs",
             Self::WorkingFolder => "cannot enter the working folder",
             Self::Command => "no such command",
             Self::Interpreter => "the interpreter that the command names is missing",
@@ -132,6 +149,8 @@ pub(super) struct Prepared<'a> {
     pub(super) listen_pid: bool,
     pub(super) cwd: CString,
     pub(super) user: Option<Credentials>,
+    /// The supplementary groups, if others than ours.
+    pub(super) groups: Option<Vec<Gid>>,
     pub(super) null: OwnedFd,
     pub(super) launch: &'a Launch<'a>,
 }
@@ -140,7 +159,6 @@ pub(super) struct Prepared<'a> {
 pub(super) struct Credentials {
     pub(super) uid: u32,
     pub(super) gid: u32,
-    pub(super) groups: Vec<Gid>,
 }
 
 /// Start it. It may still fail before exec: see `look_at_report`.
@@ -203,6 +221,7 @@ impl<'a> Prepared<'a> {
         let variable = |(key, value): &(OsString, OsString)| {
             c_string([key.as_bytes(), b"=", value.as_bytes()].concat())
         };
+        let (user, groups) = credentials(launch)?;
         Ok(Self {
             candidates: candidates(program, path)?,
             argv: launch
@@ -213,24 +232,25 @@ impl<'a> Prepared<'a> {
             env: launch.env.iter().map(variable).collect::<Result<_, _>>()?,
             listen_pid: launch.listen_pid,
             cwd: c_string(launch.cwd.as_os_str().as_bytes())?,
-            user: credentials(launch.user.as_ref())?,
+            user,
+            groups,
             null: std::fs::File::open("/dev/null")?.into(),
             launch,
         })
     }
 }
 
-/// `None`: stay who we are.
-fn credentials(user: Option<&Identity>) -> io::Result<Option<Credentials>> {
-    let Some(identity) = user.filter(|identity| !users::is_ourselves(identity)) else {
-        return Ok(None);
-    };
+/// Who to become and which groups to have. `None`: as we are.
+fn credentials(launch: &Launch<'_>) -> io::Result<(Option<Credentials>, Option<Vec<Gid>>)> {
+    let user = launch.user.as_ref().filter(|identity| !users::is_ourselves(identity));
+    let Some(identity) = user else { return Ok((None, launch.privileges.groups(None)?)) };
     let gid = Gid::from_raw(identity.gid);
     let groups = match &identity.name {
         Some(name) => getgrouplist(name, gid)?,
         None => vec![gid],
     };
-    Ok(Some(Credentials { uid: identity.uid, gid: identity.gid, groups }))
+    let groups = launch.privileges.groups(Some(groups))?;
+    Ok((Some(Credentials { uid: identity.uid, gid: identity.gid }), groups))
 }
 
 fn candidates(program: &OsStr, path: &OsStr) -> io::Result<Vec<CString>> {

@@ -1,7 +1,8 @@
 //! The child's way from fork to exec. Runs in a copy of the primary with one thread.
 //!
 //! The order matters: files before the filter (the filter's fd must not be in their way), the
-//! filter before the user (root needs no promise then), the folder after the user (who may not be
+//! filter before the user (root needs no promise then), limits and priorities before the user (who
+//! may not raise them), the folder after the user (who may not be
 //! allowed in). Never returns; leaves no trace in the parent but its reports.
 
 use std::convert::Infallible;
@@ -74,9 +75,15 @@ fn steps(prepared: &Prepared<'_>, report: &OwnedFd) -> Step<Infallible> {
     if prepared.launch.intercept {
         intercept(report).map_err(|error| (Stage::Files, error))?;
     }
+    prepared.launch.privileges.before_user()?;
+    if let Some(groups) = &prepared.groups {
+        let stage = if prepared.user.is_some() { Stage::User } else { Stage::Groups };
+        setgroups(groups).map_err(at(stage))?;
+    }
     if let Some(user) = &prepared.user {
         become_user(user).map_err(at(Stage::User))?;
     }
+    prepared.launch.privileges.after_user()?;
     nix::unistd::chdir(prepared.cwd.as_c_str()).map_err(at(Stage::WorkingFolder))?;
     execute(prepared)
 }
@@ -101,7 +108,6 @@ fn reset_signals() {
 /// number that another one is to get.
 fn hand_over_files(prepared: &Prepared<'_>) -> io::Result<()> {
     let launch = prepared.launch;
-    // Whatever was opened by somebody careless.
     close_on_exec_from(3)?;
     let standard = [(prepared.null.as_fd(), 0), (launch.stdout, 1), (launch.stderr, 2)];
     let mut moved = Vec::with_capacity(standard.len() + launch.inherit.len());
@@ -136,7 +142,8 @@ fn duplicate_onto(source: &OwnedFd, target: RawFd) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-fn close_on_exec_from(first: u32) -> io::Result<()> {
+/// No program that is run from now on inherits what was opened by somebody careless.
+pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: changes flags of fds, no memory.
     let result =
         unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
@@ -178,9 +185,8 @@ fn tell(report: &OwnedFd, message: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Res
     Ok(())
 }
 
-/// In this order: after the last step the others are no longer allowed.
+/// In this order: after the last step the other is no longer allowed.
 fn become_user(user: &Credentials) -> nix::Result<()> {
-    setgroups(&user.groups)?;
     setgid(Gid::from_raw(user.gid))?;
     setuid(Uid::from_raw(user.uid))
 }

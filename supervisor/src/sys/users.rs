@@ -15,7 +15,7 @@ pub(crate) struct Identity {
 }
 
 /// The user, and the group if it is not to be the user's own. Both by name or by number.
-pub(crate) fn resolve(user: &str, group: Option<&str>) -> Result<Identity, String> {
+pub(crate) fn resolve(user: &str, named: Option<&str>) -> Result<Identity, String> {
     let known = match User::from_name(user) {
         Ok(Some(known)) => Some(known),
         Ok(None) => by_number(user)?,
@@ -25,8 +25,8 @@ pub(crate) fn resolve(user: &str, group: Option<&str>) -> Result<Identity, Strin
         Some(known) => (known.uid.as_raw(), Some(known.gid.as_raw()), Some(known.name)),
         None => (user.parse().map_err(|_| format!("no such user: {user}"))?, None, None),
     };
-    let gid = match (group, own_gid) {
-        (Some(group), _) => resolve_group(group)?,
+    let gid = match (named, own_gid) {
+        (Some(name), _) => group(name)?,
         (None, Some(gid)) => gid,
         (None, None) => {
             return Err(format!("user {user} has no entry in the user database; name a group too"));
@@ -42,7 +42,8 @@ fn by_number(user: &str) -> Result<Option<User>, String> {
         .map_err(|error| format!("cannot look up user {user}: {}", error.desc()))
 }
 
-fn resolve_group(group: &str) -> Result<u32, String> {
+/// A group, by name or by number.
+pub(crate) fn group(group: &str) -> Result<u32, String> {
     match Group::from_name(group) {
         Ok(Some(known)) => Ok(known.gid.as_raw()),
         Ok(None) => group.parse().map_err(|_| format!("no such group: {group}")),

@@ -3,6 +3,8 @@
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use config::spec::{Balance, Engine, ReadyRule, RestartOn};
 
+use crate::drive::LogFormat;
+
 /// A value that is written as one of a few words: the word, what it means, the help.
 pub(super) type Words<T, const N: usize> = [(&'static str, T, &'static str); N];
 
@@ -25,6 +27,11 @@ pub(super) static READY_RULES: Words<ReadyRule, 4> = [
     ("listen", ReadyRule::Listen, "like auto, and never to listen is a failure"),
     ("notify", ReadyRule::Notify, "it says READY=1 on NOTIFY_SOCKET"),
     ("uptime", ReadyRule::Uptime, "it has lived for min-uptime"),
+];
+
+pub(super) static FORMATS: Words<LogFormat, 2> = [
+    ("lines", LogFormat::Lines, "as the workers write, with the slot in front"),
+    ("json", LogFormat::Json, "an object a line: time, app, slot, stream, message"),
 ];
 
 pub(super) static RESTARTS: Words<RestartOn, 3> = [

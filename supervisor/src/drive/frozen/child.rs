@@ -22,6 +22,7 @@ use crate::primary::ids::{Generation, ListenerId, Slot, SocketId, Ticket, Worker
 use crate::sys::held::{Claims, Held};
 use crate::sys::notify::NotifySocket;
 use crate::sys::pidfd::{self, Pid};
+use crate::sys::unseen::Theirs;
 
 /// The contracts there are; others are of a later version, and are forgotten.
 const CONTRACTS: [&str; 5] = ["activation", "intercept", "native", "node", "notify"];
@@ -67,7 +68,7 @@ enum FrozenAsking {
     Call {
         listener: ListenerId,
         call: u64,
-        theirs: Held,
+        theirs: FrozenTheirs,
         fd: i32,
         nonblocking: bool,
         cloexec: bool,
@@ -78,6 +79,13 @@ enum FrozenAsking {
         ask: Box<ServerAsk>,
         listener: ListenerId,
     },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum FrozenTheirs {
+    Copy(Held),
+    Place { tid: u32, fd: i32 },
 }
 
 impl FrozenChild {
@@ -190,7 +198,10 @@ impl FrozenAsking {
             Asking::Call(call) => Self::Call {
                 listener: call.listener,
                 call: call.call,
-                theirs: Held::of(call.theirs.as_fd()),
+                theirs: match &call.theirs {
+                    Theirs::Copy(copy) => FrozenTheirs::Copy(Held::of(copy.as_fd())),
+                    Theirs::Place { tid, fd } => FrozenTheirs::Place { tid: *tid, fd: *fd },
+                },
                 fd: call.fd,
                 nonblocking: call.nonblocking,
                 cloexec: call.cloexec,
@@ -205,7 +216,10 @@ impl FrozenAsking {
     fn thaw(self, claims: &mut Claims) -> Option<Asking> {
         Some(match self {
             Self::Call { listener, call, theirs, fd, nonblocking, cloexec, address } => {
-                let theirs = claims.claim(theirs).ok()?;
+                let theirs = match theirs {
+                    FrozenTheirs::Copy(held) => Theirs::Copy(claims.claim(held).ok()?),
+                    FrozenTheirs::Place { tid, fd } => Theirs::Place { tid, fd },
+                };
                 Asking::Call(Call { listener, call, theirs, fd, nonblocking, cloexec, address })
             }
             Self::Node { seq, ask, listener } => Asking::Node { seq, ask, listener },

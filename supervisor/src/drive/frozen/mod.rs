@@ -24,6 +24,7 @@ use self::listeners::FrozenListeners;
 pub(super) use self::thaw::thaw;
 use super::Drive;
 use super::clients::FrozenClients;
+use super::echo::LogFormat;
 use super::upgrade::Upgrading;
 use crate::primary::Primary;
 use crate::primary::ids::{ListenerId, SocketId};
@@ -34,7 +35,7 @@ use crate::sys::held::Held;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Frozen {
     core: Box<RawValue>,
-    foreground: bool,
+    echo: Option<LogFormat>,
     lock: Held,
     clients: FrozenClients,
     /// Everything that the core wanted by then was done.
@@ -119,7 +120,7 @@ impl Drive {
         let children = children.collect();
         serde_json::to_string(&Frozen {
             core: RawValue::from_string(self.core.freeze()?)?,
-            foreground: self.foreground,
+            echo: self.echo,
             lock: Held::of(self.lock.as_fd()),
             clients: self.clients.freeze(),
             carried_out: self.carried_out,

@@ -41,7 +41,9 @@ pub(in crate::drive) fn thaw(
     let mut claims = Claims::new(ground.fds());
     let failed = |what: &'static str| move |error| io_error(what, error);
     let lock = claims.claim(frozen.lock).map(File::from).map_err(failed("find the lock"))?;
-    let clients = frozen.clients.thaw(&mut claims).map_err(failed("find the control socket"))?;
+    let socket = home.socket(&core.spec().name).map_err(|error| unreadable(error.to_string()))?;
+    let clients =
+        frozen.clients.thaw(&mut claims, socket).map_err(failed("find the control socket"))?;
     let (listeners, mut complaints) = frozen.listeners.thaw(&mut claims);
     let specs: Vec<Arc<AppSpec>> = frozen.specs.into_iter().map(Arc::new).collect();
     let mut children = BTreeMap::new();
@@ -54,8 +56,7 @@ pub(in crate::drive) fn thaw(
     claims.close_others().map_err(failed("close what is left"))?;
 
     let keeper = Link::new(ground).map_err(failed("watch the keeper"))?;
-    let (foreground, echo) = (frozen.foreground, frozen.foreground);
-    let parts = Parts { core, lock, keeper, clients, foreground, echo };
+    let parts = Parts { core, lock, keeper, clients, echo: frozen.echo };
     let (mut drive, opened) = Drive::new(parts, home)?;
     if let Err(error) = opened {
         complaints.push(format!("cannot write the log files: {error}"));
@@ -88,7 +89,7 @@ impl Drive {
     fn take_over(&mut self, carried_out: bool) {
         let now = clock::now();
         self.watch_children();
-        if self.foreground {
+        if self.echo.is_some() {
             self.find_manager();
         }
         let facts = Facts {

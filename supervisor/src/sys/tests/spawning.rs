@@ -8,6 +8,7 @@ use std::path::Path;
 
 use super::*;
 use crate::sys::pidfd::{peek_child, reap_child, signal, signal_group};
+use crate::sys::privileges::Privileges;
 use crate::sys::procfs;
 use crate::sys::spawn::{Launch, Stage, go, spawn};
 use crate::sys::users::{self, Identity};
@@ -19,6 +20,7 @@ pub(super) fn launch<'a>(argv: &[&str], out: BorrowedFd<'a>) -> Launch<'a> {
         listen_pid: false,
         cwd: Path::new("/"),
         user: None,
+        privileges: Privileges::default(),
         stdout: out,
         stderr: out,
         inherit: Vec::new(),
