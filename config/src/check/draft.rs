@@ -15,7 +15,7 @@ use crate::spec::{
 use crate::{address, command, environment, name, signal};
 
 /// Every key an app can have.
-pub const KEYS: [&str; 34] = [
+pub const KEYS: [&str; 35] = [
     "name",
     "command",
     "script",
@@ -28,6 +28,7 @@ pub const KEYS: [&str; 34] = [
     "proxy_protocol",
     "intercept",
     "node",
+    "node_metrics",
     "passthrough",
     "shared",
     "user",
@@ -174,6 +175,7 @@ impl<'a> Draft<'a> {
             "proxy_protocol" => findings.flag(key, value, &mut spec.proxy_protocol),
             "intercept" => findings.flag(key, value, &mut spec.intercept),
             "node" => findings.flag(key, value, &mut spec.node),
+            "node_metrics" => findings.flag(key, value, &mut spec.node_metrics),
             "passthrough" => {
                 for (item, text) in items(key, value, findings) {
                     match text.parse::<AddressPattern>() {

@@ -197,6 +197,9 @@ pub(crate) struct AppOptions {
     /// Do not speak Node's cluster protocol with Node programs.
     #[arg(long)]
     pub(crate) no_node: bool,
+    /// Do not measure the event loop and the heap of Node programs.
+    #[arg(long)]
+    pub(crate) no_node_metrics: bool,
     /// Leave this address alone when a worker binds it: :PORT, IP:* or IP:PORT. May be repeated.
     #[arg(long, value_name = "ADDR", value_parser = pattern)]
     pub(crate) passthrough: Vec<AddressPattern>,

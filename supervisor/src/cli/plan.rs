@@ -143,6 +143,7 @@ pub(crate) fn from_options(
     spec.engine = options.engine.unwrap_or(spec.engine);
     spec.intercept = !options.no_intercept;
     spec.node = !options.no_node;
+    spec.node_metrics = !options.no_node_metrics;
     spec.proxy_protocol = options.proxy_protocol;
     spec.passthrough = options.passthrough.clone();
     spec.user = options.user.clone();

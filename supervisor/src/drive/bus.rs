@@ -15,6 +15,7 @@ use ipc::node::UserMessage;
 use serde::Deserialize;
 
 use super::Drive;
+use super::growth::Growing;
 use super::people::Waiting;
 use super::shared::Shared;
 use super::source::Source;
@@ -74,6 +75,8 @@ pub(crate) struct Bus {
     pub(super) reloads_rolled_back: u64,
     /// The spec whose shared values were given to the workers, and what these said to it.
     pub(super) shared: Shared,
+    /// The workers' memory.
+    pub(super) growing: Growing,
     bytes: Vec<u8>,
 }
 
@@ -89,13 +92,14 @@ impl Bus {
             reloads_done: 0,
             reloads_rolled_back: 0,
             shared: Shared::default(),
+            growing: Growing::default(),
             bytes: vec![0; CHANNEL_READ],
         }
     }
 
     /// When the bus has something to do.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        self.relay.deadline()
+        self.relay.deadline().into_iter().chain(self.growing.due).min()
     }
 
     fn step(&mut self, event: Event) {
@@ -281,6 +285,7 @@ impl Drive {
     /// The end of a turn: what is overdue, and what waits to be written.
     pub(super) fn turn_bus(&mut self) {
         self.share();
+        self.watch_growth();
         let mut actions = Vec::new();
         let followed = self.clients.has_followers();
         self.bus.relay.follow(followed);
@@ -309,6 +314,7 @@ impl Drive {
         self.resume_bus(worker);
         self.read_bus(worker, LAST_READS);
         self.close_bus(worker, None);
+        self.forget_growth(worker);
     }
 
     /// Ends a channel. `why`: the worker broke a rule; else it closed its end.

@@ -93,7 +93,8 @@ impl Drive {
 
     fn spawn(&mut self, order: Order) {
         let worker = order.worker;
-        let child = match launch(order, &mut self.listeners) {
+        let preload = self.preload(&order.spec);
+        let child = match launch(order, &mut self.listeners, preload.as_deref()) {
             Ok(child) => child,
             Err(refusal) => {
                 let (reason, permanent) = (refusal.reason, refusal.permanent);
