@@ -30,7 +30,7 @@ const STRAIGHT: f64 = 0.8;
 /// less often than once in a step.
 const PARTS: usize = 6;
 /// This share of the growth must have come in the last third of the time.
-const LASTING: f64 = 0.25;
+const LASTING: f64 = 0.3;
 /// It fell if it is below this share of what it was before.
 const FALLEN: f64 = 0.9;
 
@@ -101,13 +101,11 @@ impl Track {
             return None;
         }
         let lowest = |part: &[Step]| part.iter().min_by_key(|step| step.lowest).copied();
-        let mut points: Vec<(f64, f64)> = steps
-            .rchunks_exact(steps.len() / PARTS)
-            .take(PARTS)
-            .filter_map(lowest)
+        let part = |at: usize| &steps[at * steps.len() / PARTS..(at + 1) * steps.len() / PARTS];
+        let points: Vec<(f64, f64)> = (0..PARTS)
+            .filter_map(|at| lowest(part(at)))
             .map(|step| (step.since.since(first.since).as_secs_f64(), float(step.lowest)))
             .collect();
-        points.reverse();
         let (slope, straight) = line(&points)?;
         let grown = slope * over.as_secs_f64();
         let least = LEAST.max(float(first.lowest) * LEAST_SHARE);
@@ -147,22 +145,26 @@ mod tests {
     /// How often a size comes.
     const EVERY: u64 = 10;
 
-    /// What is suspected after so many minutes of a size that is this function of the minute.
-    fn after(minutes: u64, size: impl Fn(f64) -> f64) -> Option<Growth> {
+    /// What is suspected at each moment of so many minutes of a size that is this function of the
+    /// minute.
+    fn all(minutes: u64, size: impl Fn(f64) -> f64) -> Vec<Option<Growth>> {
         let mut track = Track::default();
-        let mut suspected = None;
-        for second in (0..minutes * 60).step_by(EVERY as usize) {
+        let sizes = (0..minutes * 60).step_by(EVERY as usize).map(|second| {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a size")]
             let bytes = (size(float(second) / 60.0) * MIB) as u64;
             track.push(Time(second * 1_000_000_000), bytes);
-            suspected = track.growth();
-        }
-        suspected
+            track.growth()
+        });
+        sizes.collect()
     }
 
-    /// Whether it was suspected at any time.
-    fn ever(minutes: u64, size: impl Fn(f64) -> f64 + Copy) -> bool {
-        (1..=minutes).any(|at| after(at, size).is_some())
+    /// At the end.
+    fn after(minutes: u64, size: impl Fn(f64) -> f64) -> Option<Growth> {
+        all(minutes, size).pop().flatten()
+    }
+
+    fn ever(minutes: u64, size: impl Fn(f64) -> f64) -> bool {
+        all(minutes, size).iter().any(Option::is_some)
     }
 
     /// Between 0 and 1, of a period in minutes.
@@ -205,7 +207,7 @@ mod tests {
         }
         // One whose collections come very late is suspected once at most: then its height is known.
         let slow = |m: f64| 50.0 + 100.0 * saw(m + 10.0, 80.0);
-        assert!((75..200).all(|at| after(at, slow).is_none()));
+        assert!(all(200, slow).iter().skip(75 * 6).all(Option::is_none));
     }
 
     #[test]
