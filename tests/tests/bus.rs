@@ -139,6 +139,65 @@ fn shared_values_reach_every_worker() {
     limits(8);
 }
 
+/// `reload --config`: every language hears of new values, and nobody is replaced for them.
+#[test]
+fn new_values_replace_nobody() {
+    let (Some(node), Some(python)) = (fixtures::need("node"), fixtures::need("python3")) else {
+        return;
+    };
+    let home = tests::home!();
+    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("../worker");
+    let (js, py) = (fixtures::file("bus/worker.js"), fixtures::file("bus/worker.py"));
+    let programs = [rust(&home, ""), format!("{node} {js}"), format!("{python} {py}")];
+    let command = by_slot(&programs);
+    let configure = |shared: &str, more: &str| {
+        let paths = format!(
+            "env = {{ BUS_NODE = {:?}, PYTHONPATH = {:?} }}",
+            clients.join("node"),
+            clients.join("python")
+        );
+        let fixed = "instances = 3\nready = \"notify\"\nmin_uptime = \"100ms\"";
+        home.config("web", &command, &format!("{fixed}\n{paths}\nshared = {shared}\n{more}"))
+    };
+    let limits = || {
+        let seen = trigger(&home, "limit", "null", None);
+        (0..3).map(|slot| seen.get(&slot).and_then(Value::as_u64)).collect::<Vec<_>>()
+    };
+    home.run(&["start", &configure("{ limit = 7 }", "")]).ok();
+    wait_until("the first values", SOON, || (limits() == [Some(7); 3]).then_some(()));
+    let pids = home.pids("web");
+
+    configure("{ limit = 8 }", "");
+    let said = home.run(&["reload", "web", "--config"]).ok().stdout;
+    assert_eq!(said, "web: shared values, version 2: applied by 3 of 3 workers\n");
+    assert_eq!(limits(), [Some(8); 3]);
+    assert!(home.app("web").notes.contains(&said.trim_start_matches("web: ").trim().to_owned()));
+    // Nothing is new: everybody still has them.
+    home.run(&["reload", "web.toml", "--config"]).ok();
+
+    configure("{ limit = 666 }", "");
+    home.run(&["reload", "web", "--config"]).code(1).says(&[
+        "version 3: applied by 0 of 3 workers",
+        "refused by slot 0: too high",
+        "refused by slot 1: too high",
+        "refused by slot 2:",
+    ]);
+    assert_eq!(limits(), [Some(8); 3]);
+
+    configure("{ limit = 9 }", "stop_signal = \"INT\"");
+    let refused = home.run(&["reload", "web", "--config"]).code(2);
+    refused.says(&["stop_signal", "supervisor reload web"]);
+    configure("{ limit = 9 }", "");
+    home.run(&["restart", "web", "--config"]).code(2);
+    home.run(&["reload", "web", "--config"]).ok();
+    assert_eq!((home.pids("web"), home.app("web").generation), (pids.clone(), 1));
+
+    // Who comes later has them as well.
+    process::kill(pids[2], Signal::SIGKILL);
+    home.wait_app("web", "another worker", SOON, |app| app.restarts == 1 && app.ready == 3);
+    wait_until("the last values", SOON, || (limits() == [Some(9); 3]).then_some(()));
+}
+
 #[test]
 fn node_programs_talk_without_a_client() {
     let Some(node) = fixtures::need("node") else { return };

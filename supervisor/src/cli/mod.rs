@@ -31,6 +31,7 @@ mod restart;
 mod say;
 mod scale;
 mod send;
+mod share;
 mod signal;
 mod start;
 mod stop;

@@ -99,7 +99,10 @@ impl Bus {
 
     /// When the bus has something to do.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        self.relay.deadline().into_iter().chain(self.growing.due).min()
+        [self.relay.deadline(), self.growing.due, self.shared.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn step(&mut self, event: Event) {
@@ -285,6 +288,7 @@ impl Drive {
     /// The end of a turn: what is overdue, and what waits to be written.
     pub(super) fn turn_bus(&mut self) {
         self.share();
+        self.answer_shared();
         self.watch_growth();
         let mut actions = Vec::new();
         let followed = self.clients.has_followers();

@@ -15,7 +15,7 @@ use super::{Job, Primary, Step, words};
 #[derive(Debug)]
 pub(super) struct HardRestart {
     pub(super) clients: Vec<ClientId>,
-    to: Plan,
+    pub(super) to: Plan,
     pub(super) stage: Stage,
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ipc::control::{FailureKind, Reply, Request};
+use ipc::talk::BusRequest;
 
 use super::action::Action;
 use super::event::PrimarySignal;
@@ -53,7 +54,12 @@ impl Primary {
                 self.enqueue(wish, Some(client), step);
             }
             Request::Send { message, slot } => step.act(Action::Send { client, message, slot }),
-            Request::Bus(request) => step.act(Action::Bus { client, request }),
+            Request::Bus(request) => {
+                if let BusRequest::Share { shared } = &request {
+                    self.share(shared.as_deref());
+                }
+                step.act(Action::Bus { client, request });
+            }
             Request::Signal { signal, slot } => self.request_signal(client, signal, slot, step),
             Request::ReopenLogs => {
                 step.act(Action::ReopenLogs);

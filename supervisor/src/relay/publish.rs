@@ -264,7 +264,9 @@ impl Relay {
 
     /// The members, for a person.
     pub(crate) fn members(&self) -> impl Iterator<Item = MemberStatus> + '_ {
-        self.members.values().filter(|member| member.codec.is_some()).map(|member| MemberStatus {
+        let greeted = self.members.iter().filter(|(_, member)| member.codec.is_some());
+        greeted.map(|(worker, member)| MemberStatus {
+            worker: *worker,
             slot: member.peer.slot,
             client: member.client.clone(),
             pool: member.peer.pool.clone(),
