@@ -8,7 +8,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use ipc::bus::decode::{DecodeError, Decoder};
+use ipc::bus::decode::Decoder;
 use ipc::bus::{FromWorker, Json, Peer};
 use ipc::control::{Notice, NoticeKind};
 use ipc::node::UserMessage;
@@ -23,7 +23,7 @@ use crate::limits::CHANNEL_READ;
 use crate::primary::event::{Cue, Notification};
 use crate::primary::ids::WorkerId;
 use crate::primary::time::Time;
-use crate::relay::{Action, Event, Relay};
+use crate::relay::{Action, Event, Gift, Relay};
 use crate::sys::channel::{self, Received};
 use crate::sys::clock;
 
@@ -32,11 +32,17 @@ const POOL: &str = "default";
 /// Reads of a channel whose worker has ended: what it said last is in there.
 const LAST_READS: usize = 32;
 
+/// Descriptors that a worker may send before the messages that they belong to. Clients send each
+/// with its message.
+const UNCLAIMED: usize = 8;
+
 /// A worker's channel.
 #[derive(Debug)]
 pub(crate) struct BusChannel {
     stream: UnixStream,
     decoder: Decoder<FromWorker>,
+    /// Descriptors whose messages have not come whole.
+    fds: VecDeque<OwnedFd>,
     /// Not read, because somebody else does not read.
     paused: bool,
     /// The poller waits for room to write.
@@ -49,7 +55,8 @@ impl BusChannel {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let decoder = Decoder::default();
-        let channel = Self { stream: ours, decoder, paused: false, waits_for_room: false };
+        let fds = VecDeque::new();
+        let channel = Self { stream: ours, decoder, fds, paused: false, waits_for_room: false };
         Ok((channel, theirs.into()))
     }
 
@@ -161,8 +168,10 @@ impl Drive {
                 return;
             }
             match channel::receive(channel.stream.as_fd(), &mut self.bus.bytes) {
-                // Descriptors have no meaning here: they are closed.
-                Ok(Received::Some(count, _)) => channel.decoder.push(&self.bus.bytes[..count]),
+                Ok(Received::Some(count, fds)) => {
+                    channel.fds.extend(fds);
+                    channel.decoder.push(&self.bus.bytes[..count]);
+                }
                 Ok(Received::Nothing) => return,
                 Ok(Received::End) => return self.close_bus(worker, None),
                 Err(error) => return self.close_bus(worker, Some(error.to_string())),
@@ -176,7 +185,7 @@ impl Drive {
         loop {
             let now = clock::now();
             if let Err(error) = self.hear_some(worker, now) {
-                return self.close_bus(worker, Some(error.to_string()));
+                return self.close_bus(worker, Some(error));
             }
             if self.bus.actions.is_empty() {
                 return;
@@ -186,20 +195,31 @@ impl Drive {
     }
 
     /// Hears messages until one has a consequence here.
-    fn hear_some(&mut self, worker: WorkerId, now: Time) -> Result<(), DecodeError> {
+    fn hear_some(&mut self, worker: WorkerId, now: Time) -> Result<(), String> {
         let Some(child) = self.children.get_mut(&worker) else { return Ok(()) };
         let Some(channel) = child.bus.as_mut() else { return Ok(()) };
         let mut actions = Vec::new();
         while actions.is_empty() && !channel.paused {
-            let Some(message) = channel.decoder.next_message()? else { break };
+            let message = channel.decoder.next_message().map_err(|error| error.to_string())?;
+            let Some(message) = message else { break };
             let Some(codec) = channel.decoder.codec() else { break };
             if matches!(message, FromWorker::Hello { .. }) {
                 child.contracts.insert("native");
+            }
+            if let FromWorker::Give { id, slot, topic, data } = message {
+                let fd = channel.fds.pop_front();
+                let fd = fd.ok_or("it gave a descriptor without sending one")?;
+                let gift = Gift { id, slot, topic, data, fd };
+                self.bus.relay.give(worker, gift, &mut actions);
+                continue;
             }
             let spoke = Event::Spoke { worker, codec, message };
             self.bus.relay.step(now, spoke, &mut actions);
         }
         self.bus.actions.extend(actions);
+        if !channel.paused && channel.fds.len() > UNCLAIMED {
+            return Err(format!("it sent more than {UNCLAIMED} descriptors without a message"));
+        }
         Ok(())
     }
 
@@ -263,11 +283,11 @@ impl Drive {
         if !self.bus.relay.has_more(worker) && !channel.waits_for_room {
             return;
         }
-        let flight = self.bus.relay.flight(worker);
+        let (flight, fd) = self.bus.relay.flight(worker);
         let pieces: Vec<IoSlice<'_>> = flight.into_iter().map(IoSlice::new).collect();
         let written = match pieces.is_empty() {
             true => Ok(Some(0)),
-            false => channel::send_all(channel.stream.as_fd(), &pieces),
+            false => channel::send_all(channel.stream.as_fd(), &pieces, fd),
         };
         // An error: the worker has closed its end; what it still said is read first.
         let count = written.unwrap_or_default().unwrap_or_default();
