@@ -39,7 +39,10 @@ worker.on('say', (text) => {
 process.on('SIGTERM', () => {
   server.close();
   for (const client of clients.clients) client.close(1012, 'service restart');
-  clients.close(() => worker.leave());
+  clients.close(() => {
+    worker.leave();
+    if (process.connected) process.disconnect();
+  });
 });
 
 worker.joined.then(() => server.listen(Number(process.env.PORT ?? 8092)));
