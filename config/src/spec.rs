@@ -49,6 +49,9 @@ pub struct AppSpec {
     /// Whether Node's own cluster protocol is spoken with Node programs.
     #[serde(default = "yes")]
     pub node: bool,
+    /// Whether Node programs tell their event loop's delay and heap, without knowing it.
+    #[serde(default = "yes")]
+    pub node_metrics: bool,
     /// Addresses that interception leaves alone.
     pub passthrough: Vec<AddressPattern>,
     /// Run workers as this user (name or number). Only root may.
@@ -276,6 +279,7 @@ impl AppSpec {
             shared: None,
             intercept: true,
             node: true,
+            node_metrics: true,
             passthrough: Vec::new(),
             user: None,
             group: None,

@@ -33,6 +33,13 @@ pub enum BusRequest {
     },
     /// What was measured: `Reply::Metrics`.
     Metrics,
+    /// Give the workers these values to share, replacing nobody. Answered when all that are on
+    /// the bus have said that they apply them, or one has not.
+    Share {
+        /// The values as JSON text; none: `null`.
+        #[serde(default)]
+        shared: Option<String>,
+    },
 }
 
 /// What one worker said to a trigger.

@@ -195,6 +195,11 @@ impl Home {
         self.state.join("saved.dump")
     }
 
+    /// What is put before Node programs.
+    pub(crate) fn preload(&self, mark: &str) -> PathBuf {
+        self.run.join(format!("supervisor-node-{mark}.js"))
+    }
+
     /// The folder of the app's logs.
     pub(crate) fn log_dir(&self, name: &str) -> PathBuf {
         self.logs.join(name)

@@ -9,6 +9,7 @@
 //! - `client`, `http`: the strict load client;
 //! - `census`: which slot answered;
 //! - `node`, `npm`: the versions of Node, and programs with packages;
+//! - `bus`: workers that talk;
 //! - `told`: workers that do what they are told, under Node's own primary or under ours;
 //! - `machine`: one that runs systemd;
 //! - `decoders`: every decoder, ready for a fuzzer;
@@ -16,6 +17,7 @@
 //! - `port`, `process`, `wait`, `alone`: small things.
 
 pub mod alone;
+pub mod bus;
 pub mod census;
 pub mod client;
 pub mod control;

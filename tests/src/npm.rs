@@ -3,7 +3,7 @@
 //! beside them, since Node looks for packages from the program's own folder upwards.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -24,6 +24,22 @@ pub fn app(program: &str) -> Option<String> {
     let path = folder.join(program);
     assert!(path.exists(), "no program {}", path.display());
     Some(path.display().to_string())
+}
+
+/// The folder of one of the examples, copied outside of the checkout with the Node client that it
+/// needs, its packages installed; `None` as above.
+pub fn example(name: &str) -> Option<PathBuf> {
+    let npm = fixtures::need("npm")?;
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let copy = stage::root().join("examples");
+    let _lock = stage::lock();
+    let parts = [format!("examples/{name}"), "worker/node".to_owned()];
+    for part in parts {
+        stage::copy_folder(&checkout.join(&part), &copy.join(part));
+    }
+    let folder = copy.join("examples").join(name);
+    install(&npm, &folder)?;
+    Some(folder)
 }
 
 /// Installs what package.json says, unless that was done.

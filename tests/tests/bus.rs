@@ -1,4 +1,4 @@
-//! Workers talk: every language with every other, and nobody can bring the relay down.
+//! Workers talk: every language with every other.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -6,67 +6,14 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ipc::control::{AppStatus, NoticeKind, Request};
+use ipc::control::{NoticeKind, Request};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use tests::bus::{by_slot, metric, rust, start, trigger};
 use tests::wait::let_pass;
-use tests::{Home, Port, fixtures, process, wait_until};
+use tests::{Port, fixtures, process, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
-/// What the primary may need for what waits for one worker that does not read, and what the
-/// allocator keeps of it.
-const PER_WORKER_KIB: u64 = 40 * 1024;
-
-/// Programs, one for each slot, as one command.
-fn by_slot(programs: &[String]) -> Vec<String> {
-    let arms: Vec<String> = programs
-        .iter()
-        .enumerate()
-        .map(|(slot, program)| format!("{slot}) exec {program};;"))
-        .collect();
-    let script = format!("case $SUPERVISOR_SLOT in {} esac", arms.join(" "));
-    ["sh".to_owned(), "-c".to_owned(), script].to_vec()
-}
-
-fn rust(home: &Home, role: &str) -> String {
-    let bin = home.built().with_file_name("bus-worker");
-    format!("{} {role}", bin.display())
-}
-
-fn raw(how: &str) -> Option<String> {
-    let python = fixtures::need("python3")?;
-    Some(format!("{python} {} {how}", fixtures::file("bus/raw.py")))
-}
-
-fn start(home: &Home, programs: &[String], options: &[&str]) -> AppStatus {
-    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("../worker");
-    let node = format!("BUS_NODE={}", clients.join("node").display());
-    let python = format!("PYTHONPATH={}", clients.join("python").display());
-    let count = programs.len().to_string();
-    let fixed = ["-i", &count, "--ready", "notify", "--env", &node, "--env", &python];
-    home.start("web", &[&fixed, options].concat(), &by_slot(programs)).ok();
-    home.app("web")
-}
-
-/// What each slot answered to an action.
-fn trigger(home: &Home, action: &str, data: &str, slot: Option<u16>) -> BTreeMap<u16, Value> {
-    let mut args = vec!["trigger", "web", action, data, "--json", "--timeout", "50s"];
-    let slot = slot.map(|slot| slot.to_string());
-    if let Some(slot) = &slot {
-        args.extend(["--slot", slot]);
-    }
-    let outcome = home.run(&args).ok();
-    let answers: Vec<ipc::talk::Answered> =
-        serde_json::from_value(outcome.json()).expect("an array of answers");
-    answers.into_iter().map(|a| (a.slot, a.data.unwrap_or_default())).collect()
-}
-
-fn metric(home: &Home, name: &str) -> f64 {
-    let outcome = home.run(&["metrics", "web", "--json"]).ok();
-    let apps = outcome.json();
-    let all = apps[0]["metrics"].as_array().expect("metrics").clone();
-    all.iter().filter(|m| m["name"] == name).filter_map(|m| m["value"].as_f64()).sum()
-}
 
 #[test]
 fn three_languages_on_one_bus() {
@@ -139,6 +86,65 @@ fn shared_values_reach_every_worker() {
     limits(8);
 }
 
+/// `reload --config`: every language hears of new values, and nobody is replaced for them.
+#[test]
+fn new_values_replace_nobody() {
+    let (Some(node), Some(python)) = (fixtures::need("node"), fixtures::need("python3")) else {
+        return;
+    };
+    let home = tests::home!();
+    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("../worker");
+    let (js, py) = (fixtures::file("bus/worker.js"), fixtures::file("bus/worker.py"));
+    let programs = [rust(&home, ""), format!("{node} {js}"), format!("{python} {py}")];
+    let command = by_slot(&programs);
+    let configure = |shared: &str, more: &str| {
+        let paths = format!(
+            "env = {{ BUS_NODE = {:?}, PYTHONPATH = {:?} }}",
+            clients.join("node"),
+            clients.join("python")
+        );
+        let fixed = "instances = 3\nready = \"notify\"\nmin_uptime = \"100ms\"";
+        home.config("web", &command, &format!("{fixed}\n{paths}\nshared = {shared}\n{more}"))
+    };
+    let limits = || {
+        let seen = trigger(&home, "limit", "null", None);
+        (0..3).map(|slot| seen.get(&slot).and_then(Value::as_u64)).collect::<Vec<_>>()
+    };
+    home.run(&["start", &configure("{ limit = 7 }", "")]).ok();
+    wait_until("the first values", SOON, || (limits() == [Some(7); 3]).then_some(()));
+    let pids = home.pids("web");
+
+    configure("{ limit = 8 }", "");
+    let said = home.run(&["reload", "web", "--config"]).ok().stdout;
+    assert_eq!(said, "web: shared values, version 2: applied by 3 of 3 workers\n");
+    assert_eq!(limits(), [Some(8); 3]);
+    assert!(home.app("web").notes.contains(&said.trim_start_matches("web: ").trim().to_owned()));
+    // Nothing is new: everybody still has them.
+    home.run(&["reload", "web.toml", "--config"]).ok();
+
+    configure("{ limit = 666 }", "");
+    home.run(&["reload", "web", "--config"]).code(1).says(&[
+        "version 3: applied by 0 of 3 workers",
+        "refused by slot 0: too high",
+        "refused by slot 1: too high",
+        "refused by slot 2:",
+    ]);
+    assert_eq!(limits(), [Some(8); 3]);
+
+    configure("{ limit = 9 }", "stop_signal = \"INT\"");
+    let refused = home.run(&["reload", "web", "--config"]).code(2);
+    refused.says(&["stop_signal", "supervisor reload web"]);
+    configure("{ limit = 9 }", "");
+    home.run(&["restart", "web", "--config"]).code(2);
+    home.run(&["reload", "web", "--config"]).ok();
+    assert_eq!((home.pids("web"), home.app("web").generation), (pids.clone(), 1));
+
+    // Who comes later has them as well.
+    process::kill(pids[2], Signal::SIGKILL);
+    home.wait_app("web", "another worker", SOON, |app| app.restarts == 1 && app.ready == 3);
+    wait_until("the last values", SOON, || (limits() == [Some(9); 3]).then_some(()));
+}
+
 #[test]
 fn node_programs_talk_without_a_client() {
     let Some(node) = fixtures::need("node") else { return };
@@ -162,84 +168,6 @@ fn node_programs_talk_without_a_client() {
         let emitted = all.iter().find(|m| m["name"] == "supervisor_bus_emitted")?;
         (emitted["value"].as_f64()? >= 1.0).then_some(())
     });
-}
-
-/// A misbehaving worker beside two good ones: the good ones talk on, and the primary stays small.
-fn beside(how: &str, options: &[&str]) -> Option<(Home, AppStatus)> {
-    let raw = raw(how)?;
-    let home = tests::home!();
-    let app = start(&home, &[rust(&home, ""), rust(&home, "hash"), raw], options);
-    Some((home, app))
-}
-
-fn good_ones_talk(home: &Home) {
-    let before = trigger(home, "heard", "null", Some(1))[&1].as_array().map_or(0, Vec::len);
-    trigger(home, "shout", "null", Some(0));
-    wait_until("the other to hear it", SOON, || {
-        let now = trigger(home, "heard", "null", Some(1))[&1].as_array().map_or(0, Vec::len);
-        (now > before).then_some(())
-    });
-}
-
-#[test]
-fn one_that_floods_and_one_that_does_not_read() {
-    let _alone = tests::alone();
-    let (Some(flood), Some(deaf)) = (raw("flood"), raw("deaf")) else { return };
-    let home = tests::home!();
-    let app = start(&home, &[rust(&home, ""), rust(&home, "hash"), flood, deaf], &[]);
-    let primary = app.primary_pid;
-    let before = process::rss_kib(primary);
-    wait_until("something to be dropped", SOON, || {
-        (metric(&home, "supervisor_bus_worker_lost") > 500.0).then_some(())
-    });
-    good_ones_talk(&home);
-    let rss = process::rss_kib(primary);
-    assert!(rss < before + 2 * PER_WORKER_KIB, "{before} KiB became {rss} KiB");
-    let log = home.log("web", "primary.log");
-    assert!(log.contains("slot 3 (worker") && log.contains("from slot 2 (worker"), "{log}");
-    println!("primary: {before} KiB before, {rss} KiB after");
-}
-
-#[test]
-fn ten_thousand_topics_and_no_more() {
-    let Some((home, app)) = beside("topics", &[]) else { return };
-    wait_until("all subscriptions", SOON, || {
-        (metric(&home, "supervisor_bus_worker_subscriptions") >= 10_000.0).then_some(())
-    });
-    good_ones_talk(&home);
-    let rss = process::rss_kib(app.primary_pid);
-    assert!(rss < 2 * PER_WORKER_KIB, "{rss} KiB");
-}
-
-#[test]
-fn who_breaks_the_rules_is_cut_off_and_named() {
-    // Neither says that it is ready: it counts as ready once it has lived for a while.
-    for (how, why) in [
-        ("many-topics", "subscribed to more than 10000 topics"),
-        ("claim", "malformed message"),
-        ("garbage", "malformed message"),
-    ] {
-        let Some(raw) = raw(how) else { return };
-        let home = tests::home!();
-        let programs = [rust(&home, ""), rust(&home, "hash"), raw];
-        let count = programs.len().to_string();
-        let options = ["-i", &count, "--ready", "uptime", "--min-uptime", "300ms"];
-        home.start("web", &options, &by_slot(&programs)).ok();
-        wait_until("it to be cut off", SOON, || {
-            let log = home.log("web", "primary.log");
-            let line = log.lines().find(|line| line.contains("was cut off from the bus"))?;
-            assert!(line.contains("slot 2 (pid") && line.contains(why), "{line}");
-            Some(())
-        });
-        good_ones_talk(&home);
-        assert_eq!(home.app("web").restarts, 0, "its process lives on");
-    }
-}
-
-#[test]
-fn half_a_message_and_then_silence() {
-    let Some((home, _)) = beside("half", &[]) else { return };
-    good_ones_talk(&home);
 }
 
 #[test]

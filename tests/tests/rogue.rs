@@ -43,7 +43,7 @@ fn start(home: &Home, port: &Port, deed: &str) -> Option<()> {
     let command = [program.display().to_string(), "rogue".into(), port.to_string(), deed.into()];
     let server = fixtures::file("node/plain.js");
     let more = format!(
-        "instances = 2\nengine = \"primary\"\nmax_restarts = 65535\nbackoff_reset = \"1ms\"\n\
+        "instances = 2\nengine = \"primary\"\nnode_metrics = false\nmax_restarts = 65535\nbackoff_reset = \"1ms\"\n\
          env = {{ REAL_NODE = \"{node}\", REAL_SERVER = \"{server}\" }}"
     );
     let config = home.config("web", &command, &more);

@@ -1,32 +1,85 @@
-//! Connections, until the worker drains.
+//! Connections, until the worker drains: those that its listening socket brings, and those that
+//! other workers hand over.
 
-use std::io;
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Mutex;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
+use rustix::net::getpeername;
 
-use crate::Worker;
+use crate::{CallError, Given, Worker};
 
-/// A listener that ends when the worker drains and nobody waits in its queue any more.
+/// A listener that ends when the worker drains and nobody waits any more.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
     /// Ends when the worker drains.
     drained: io::PipeReader,
+    handed: Arc<Handed>,
+    /// Holds a byte for each connection in `handed`.
+    bell: io::PipeReader,
+}
+
+/// Connections that other workers have handed over.
+#[derive(Debug)]
+struct Handed {
+    waiting: Mutex<VecDeque<(TcpStream, SocketAddr)>>,
+    bell: io::PipeWriter,
+}
+
+/// On which connections for a listener are given.
+fn topic(name_or_address: &str) -> String {
+    format!("supervisor:connection:{name_or_address}")
 }
 
 impl Worker {
     /// The listener of this name or address (see [`crate::listener`]), which ends with the
-    /// worker.
+    /// worker. It also accepts what other workers hand over to it.
     pub fn listener(&self, name_or_address: &str) -> io::Result<Listener> {
         let socket = crate::listener(name_or_address)?;
         socket.set_nonblocking(true)?;
         let (drained, held) = io::pipe()?;
         let held = Mutex::new(Some(held));
         self.on_drain(move || drop(held));
-        Ok(Listener { socket, drained })
+        let (bell, rope) = io::pipe()?;
+        let handed = Arc::new(Handed { waiting: Mutex::default(), bell: rope });
+        let weak = Arc::downgrade(&handed);
+        self.on_given(&topic(name_or_address), move |given| match weak.upgrade() {
+            Some(handed) => handed.take(given),
+            // Nobody accepts any more.
+            None => Ok(()),
+        })?;
+        Ok(Listener { socket, drained, handed, bell })
+    }
+
+    /// Hands a connection over to the listener of that name or address in another slot's worker.
+    /// Of what was read from it before, that worker knows nothing. On an error this worker still
+    /// has the connection to itself; afterwards it should drop it.
+    pub fn hand_over(
+        &self,
+        slot: u16,
+        name_or_address: &str,
+        connection: &TcpStream,
+    ) -> Result<(), CallError> {
+        self.give(slot, &topic(name_or_address), &(), connection)
+    }
+}
+
+impl Handed {
+    fn take(&self, given: Given) -> io::Result<()> {
+        let from = SocketAddr::try_from(getpeername(given.fd.as_fd())?.ok_or(Errno::NOTCONN)?)?;
+        let connection = TcpStream::from(given.fd);
+        connection.set_nonblocking(false)?;
+        self.lock().push_back((connection, from));
+        (&self.bell).write_all(&[0])
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(TcpStream, SocketAddr)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -34,6 +87,11 @@ impl Listener {
     /// The next connection. `None`: the worker drains, and nobody waits any more.
     pub fn accept(&self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
         loop {
+            let handed = self.handed.lock().pop_front();
+            if handed.is_some() {
+                (&self.bell).read_exact(&mut [0])?;
+                return Ok(handed);
+            }
             match self.socket.accept() {
                 Ok((connection, from)) => {
                     connection.set_nonblocking(false)?;
@@ -45,13 +103,15 @@ impl Listener {
             }
             let mut fds = [
                 PollFd::new(&self.socket, PollFlags::IN),
+                PollFd::new(&self.bell, PollFlags::IN),
                 PollFd::new(&self.drained, PollFlags::IN),
             ];
             match poll(&mut fds, None) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
-            if fds[0].revents().is_empty() && !fds[1].revents().is_empty() {
+            let [socket, bell, drained] = fds.each_ref().map(|fd| !fd.revents().is_empty());
+            if drained && !socket && !bell {
                 return Ok(None);
             }
         }

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use crate::Identity;
 use crate::calls::{Calls, Served};
 use crate::channel::{self, Outbox};
+use crate::gifts::Gifts;
 use crate::handlers::{Event, HandlerId, Handlers, Outcome, contained};
 
 /// How long the supervisor may take to say welcome.
@@ -39,6 +40,7 @@ pub(crate) struct Inner {
     pub(crate) handlers: Arc<Handlers>,
     pub(crate) calls: Calls,
     pub(crate) served: Served,
+    pub(crate) gifts: Gifts,
     pub(crate) state: Mutex<State>,
     pub(crate) changed: Condvar,
     pub(crate) configure: Mutex<Option<Arc<Configure>>>,
@@ -117,6 +119,7 @@ impl Worker {
             handlers: Arc::default(),
             calls: Calls::default(),
             served: Served::default(),
+            gifts: Gifts::default(),
             state: Mutex::default(),
             changed: Condvar::new(),
             configure: Mutex::default(),
@@ -311,9 +314,13 @@ impl Inner {
 
     pub(crate) fn say(&self, message: &FromWorker, urgent: bool) -> io::Result<()> {
         let Some(outbox) = &self.outbox else { return Ok(()) };
+        outbox.push(&self.frame(message)?, urgent)
+    }
+
+    pub(crate) fn frame(&self, message: &FromWorker) -> io::Result<Vec<u8>> {
         let mut frame = Vec::with_capacity(128);
         Codec::Frames.write(message, &mut frame).map_err(io::Error::other)?;
-        outbox.push(&frame, urgent)
+        Ok(frame)
     }
 
     fn unsubscribe(&self, topic: &str) {

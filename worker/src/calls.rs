@@ -123,7 +123,7 @@ impl Calls {
         }
     }
 
-    fn wait(&self, waiter: Waiter) -> u64 {
+    pub(crate) fn wait(&self, waiter: Waiter) -> u64 {
         let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         // Under the same lock as `end` sets it, so that no waiter is forgotten.
         let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,7 +4,7 @@
 
 use std::env;
 use std::io::{self, ErrorKind, Write};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketType, sockopt};
+
+use crate::gifts;
 
 /// Bytes that may wait to be written; then who writes has to wait.
 const WAITING: usize = 1 << 20;
@@ -124,6 +126,38 @@ impl Outbox {
             self.wake.notify_one();
         }
         Ok(())
+    }
+
+    /// Writes a frame with a descriptor in this thread, behind everything that waits.
+    pub(crate) fn push_with(&self, frame: &[u8], fd: BorrowedFd<'_>) -> io::Result<()> {
+        loop {
+            let busy = |waiting: &mut Waiting| waiting.writing && !waiting.closed;
+            let (waiting, timeout) = self
+                .room
+                .wait_timeout_while(self.lock(), PATIENCE, busy)
+                .unwrap_or_else(PoisonError::into_inner);
+            if waiting.closed {
+                return Err(gone());
+            }
+            if timeout.timed_out() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            let mut waiting = waiting;
+            if !waiting.bytes.is_empty() {
+                drop(self.write_once(waiting));
+                continue;
+            }
+            waiting.writing = true;
+            drop(waiting);
+            let written = gifts::send(&self.stream, frame, fd)
+                .and_then(|count| (&self.stream).write_all(&frame[count..]));
+            let mut waiting = self.lock();
+            waiting.writing = false;
+            waiting.closed |= written.is_err();
+            self.room.notify_all();
+            self.wake.notify_all();
+            return written;
+        }
     }
 
     /// Writes what waits now.

@@ -1,6 +1,6 @@
 //! What the supervisor says, and what follows from it.
 
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,6 +9,7 @@ use ipc::bus::decode::Decoder;
 use ipc::bus::{FromWorker, Json, ToWorker};
 
 use crate::bus::{Inner, locked, short};
+use crate::gifts;
 use crate::handlers::{Event, contained};
 
 /// Bytes read at a time.
@@ -16,13 +17,16 @@ const READ: usize = 64 * 1024;
 
 impl Inner {
     /// The reading thread.
-    pub(crate) fn read(self: Arc<Self>, mut stream: UnixStream) {
+    pub(crate) fn read(self: Arc<Self>, stream: UnixStream) {
         let mut decoder = Decoder::<ToWorker>::default();
         let mut bytes = vec![0; READ];
         'reading: loop {
-            let count = match stream.read(&mut bytes) {
-                Ok(0) => break,
-                Ok(count) => count,
+            let count = match gifts::receive(&stream, &mut bytes) {
+                Ok((0, _)) => break,
+                Ok((count, fds)) => {
+                    self.gifts.keep(fds);
+                    count
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => break,
             };
@@ -67,6 +71,7 @@ impl Inner {
                 let _ = self.say(&FromWorker::Pong { id }, true);
             }
             ToWorker::Pong { .. } => {}
+            ToWorker::Given { topic, data, from } => self.gifts.take(topic, data, from),
         }
     }
 

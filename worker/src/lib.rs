@@ -48,6 +48,7 @@ mod calls;
 mod channel;
 #[cfg(feature = "tokio")]
 mod futures;
+mod gifts;
 mod handlers;
 mod hear;
 mod identity;
@@ -59,6 +60,7 @@ use std::io;
 pub use accept::Listener;
 pub use bus::Worker;
 pub use calls::{Call, CallError, Request};
+pub use gifts::Given;
 pub use handlers::{Event, HandlerId, Outcome};
 pub use identity::Identity;
 pub use ipc::bus::{Json, Peer};

@@ -15,7 +15,7 @@ use crate::spec::{
 use crate::{address, command, environment, name, signal};
 
 /// Every key an app can have.
-pub const KEYS: [&str; 42] = [
+pub const KEYS: [&str; 43] = [
     "name",
     "command",
     "script",
@@ -28,6 +28,7 @@ pub const KEYS: [&str; 42] = [
     "proxy_protocol",
     "intercept",
     "node",
+    "node_metrics",
     "passthrough",
     "shared",
     "user",
@@ -183,6 +184,7 @@ impl<'a> Draft<'a> {
             "proxy_protocol" => findings.flag(key, value, &mut spec.proxy_protocol),
             "intercept" => findings.flag(key, value, &mut spec.intercept),
             "node" => findings.flag(key, value, &mut spec.node),
+            "node_metrics" => findings.flag(key, value, &mut spec.node_metrics),
             "passthrough" => {
                 for (item, text) in items(key, value, findings) {
                     match text.parse::<AddressPattern>() {

@@ -76,7 +76,9 @@ impl Check for FromWorker {
                 optional("pool", pool)
             }
             Self::Ready {} | Self::Draining {} | Self::Ping { .. } | Self::Pong { .. } => Ok(()),
-            Self::Emit { topic, data: value } | Self::Send { topic, data: value, .. } => {
+            Self::Emit { topic, data: value }
+            | Self::Send { topic, data: value, .. }
+            | Self::Give { topic, data: value, .. } => {
                 name("topic", topic)?;
                 data(value)
             }
@@ -119,6 +121,7 @@ impl Check for ToWorker {
             }
             Self::Refused { reason } => text("reason", reason),
             Self::Event { topic, data: value, from }
+            | Self::Given { topic, data: value, from }
             | Self::Call { topic, data: value, from, .. } => {
                 peer(from)?;
                 name("topic", topic)?;

@@ -34,11 +34,11 @@ pub trait Known {
 }
 
 impl Known for super::FromWorker {
-    const COUNT: u8 = 17;
+    const COUNT: u8 = 18;
 }
 
 impl Known for super::ToWorker {
-    const COUNT: u8 = 12;
+    const COUNT: u8 = 13;
 }
 
 /// Appends one message as a frame.

@@ -180,6 +180,20 @@ pub enum FromWorker {
         #[serde(default)]
         id: u64,
     },
+    /// A descriptor for one slot's worker. It travels beside this message (SCM_RIGHTS), at the
+    /// latest with its first byte; several come in the order of their messages. A
+    /// [`ToWorker::Answer`] says that it is on its way, a [`ToWorker::Error`] that it is not.
+    Give {
+        /// Its own number for this; not in use by a call of it.
+        id: u64,
+        /// The slot.
+        slot: u16,
+        /// The topic.
+        topic: String,
+        /// Any JSON.
+        #[serde(default)]
+        data: Json,
+    },
 }
 
 /// What a worker hears.
@@ -278,6 +292,16 @@ pub enum ToWorker {
         /// Its number.
         #[serde(default)]
         id: u64,
+    },
+    /// Somebody gave it a descriptor, which travels as with [`FromWorker::Give`].
+    Given {
+        /// The topic.
+        topic: String,
+        /// The data.
+        #[serde(default)]
+        data: Json,
+        /// Who.
+        from: Peer,
     },
 }
 

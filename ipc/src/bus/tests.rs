@@ -48,6 +48,7 @@ fn said() -> Vec<FromWorker> {
         FromWorker::Action { name: "gc".into() },
         FromWorker::Ping { id: 1 },
         FromWorker::Pong { id: 1 },
+        FromWorker::Give { id: 8, slot: 1, topic: "files".into(), data: json("1") },
     ]
 }
 
@@ -66,6 +67,7 @@ fn heard() -> Vec<ToWorker> {
         ToWorker::Dropped { count: 5 },
         ToWorker::Ping { id: 1 },
         ToWorker::Pong { id: 1 },
+        ToWorker::Given { topic: "files".into(), data: json("1"), from: peer() },
     ]
 }
 
@@ -102,8 +104,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Frames of version 1 as they were when it was made. They never change; a new version gets its
-/// own list.
+/// Frames of version 1 as they were when each was made. They never change: new messages come last,
+/// a new version gets its own list.
 const SAID_1: &str = include_str!("golden/said.1.txt");
 const HEARD_1: &str = include_str!("golden/heard.1.txt");
 

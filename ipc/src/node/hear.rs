@@ -63,11 +63,24 @@ pub enum FromWorker {
         /// Whether it took the connection.
         accepted: bool,
     },
+    /// What our preload measured in it.
+    Measured(Measured),
     /// A word of the protocol that we do not know.
     Unknown {
         /// Which, for people.
         what: String,
     },
+}
+
+/// What our preload measured in a worker since it last told.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub struct Measured {
+    /// Half of the looks at the event loop came no later than this, in seconds.
+    pub p50: f64,
+    /// 99 of 100 did.
+    pub p99: f64,
+    /// Bytes of the heap in use.
+    pub heap: u64,
 }
 
 /// A message of the program's own, as JSON text without a newline.
@@ -171,6 +184,11 @@ fn read_internal(cmd: &str, value: Value) -> Result<FromWorker, NodeError> {
     match cmd {
         "NODE_CLUSTER" => read_cluster(value),
         "NODE_HANDLE" => read_handle(value),
+        // Whoever says it otherwise is not our preload, and may say what it likes.
+        "NODE_SUPERVISOR" => Ok(match serde_json::from_value(value) {
+            Ok(measured) => FromWorker::Measured(measured),
+            Err(_) => FromWorker::Unknown { what: "measurements that are none".to_owned() },
+        }),
         "NODE_HANDLE_ACK" => Ok(FromWorker::HandleAck),
         "NODE_HANDLE_NACK" => Ok(FromWorker::HandleNack),
         other => Ok(FromWorker::Unknown { what: format!("command `{}`", shown(other)) }),

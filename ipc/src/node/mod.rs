@@ -13,7 +13,7 @@ mod hear;
 mod say;
 
 pub use ask::{AddressType, ServerAsk, Unservable, Wanted};
-pub use hear::{FromWorker, HandleKind, UserMessage};
+pub use hear::{FromWorker, HandleKind, Measured, UserMessage};
 pub use say::{HANDLE_ACK, HANDLE_NACK, Sockname, ToWorker};
 
 /// The longest line that is read, unless the reader was made with another limit: 16 MiB. Node has

@@ -4,6 +4,7 @@
 //! makes no sense is refused later, by the verb.
 
 mod few;
+mod node;
 mod words;
 
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use super::unit::{StartupArgs, UnitArgs};
 use super::upgrade::UpgradeArgs;
 use super::values::{instances, listen, pattern};
 use crate::drive::LogFormat;
+use node::NodeOptions;
 use words::{BALANCES, ENGINES, FORMATS, READY_RULES, RESTARTS, signal, words};
 
 const AFTER: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration wrong, 3 no such app, \
@@ -218,9 +220,8 @@ pub(crate) struct AppOptions {
     /// Leave bind and listen of the workers alone.
     #[arg(long)]
     pub(crate) no_intercept: bool,
-    /// Do not speak Node's cluster protocol with Node programs.
-    #[arg(long)]
-    pub(crate) no_node: bool,
+    #[command(flatten)]
+    pub(crate) node: NodeOptions,
     /// Leave this address alone when a worker binds it: :PORT, IP:* or IP:PORT. May be repeated.
     #[arg(long, value_name = "ADDR", value_parser = pattern)]
     pub(crate) passthrough: Vec<AddressPattern>,
@@ -256,6 +257,9 @@ pub(crate) struct ReloadArgs {
     /// Set a variable in the environment of the new workers. May be repeated.
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = config::environment::pair)]
     pub(crate) env: Vec<(String, String)>,
+    /// Replace nobody: give the workers on the bus the file's "shared" values.
+    #[arg(long, conflicts_with = "env")]
+    pub(crate) config: bool,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
 }

@@ -34,6 +34,7 @@ mod save;
 mod say;
 mod scale;
 mod send;
+mod share;
 mod signal;
 mod start;
 mod stop;

@@ -142,7 +142,8 @@ pub(crate) fn from_options(
     spec.balance = options.balance.unwrap_or(spec.balance);
     spec.engine = options.engine.unwrap_or(spec.engine);
     spec.intercept = !options.no_intercept;
-    spec.node = !options.no_node;
+    spec.node = !options.node.no_node;
+    spec.node_metrics = !options.node.no_node_metrics;
     spec.proxy_protocol = options.proxy_protocol;
     spec.passthrough = options.passthrough.clone();
     spec.user = options.user.clone();

@@ -11,6 +11,7 @@ use super::args::ReloadArgs;
 use super::ask::{ask, refused};
 use super::exit::{Exit, Failure};
 use super::plan::read_file;
+use super::share;
 use super::start::start_one;
 use super::survey::{self, Seen};
 use super::targets::{Targets, finish, show};
@@ -28,6 +29,9 @@ enum Step {
 }
 
 pub(super) fn run(args: &ReloadArgs, session: &mut Session) -> Result<Exit, Failure> {
+    if args.config {
+        return share::run(args, session);
+    }
     replace(args, session, "reloading", |spec| Request::Reload { spec })
 }
 
@@ -126,7 +130,7 @@ fn from_running(args: &ReloadArgs, session: &Session, name: &str) -> Result<Step
 }
 
 /// A count that was changed by "scale" stays, unless the file asks for another than before.
-fn keep_scale(spec: &mut AppSpec, held: &AppSpec) {
+pub(super) fn keep_scale(spec: &mut AppSpec, held: &AppSpec) {
     if spec.instances == held.instances {
         spec.wanted = held.wanted;
         spec.wanted_because.clone_from(&held.wanted_because);

@@ -8,6 +8,10 @@ use super::exit::{Exit, Failure};
 use super::reload::replace;
 
 pub(super) fn run(args: &RestartArgs, session: &mut Session) -> Result<Exit, Failure> {
+    if args.reload.config {
+        let reason = "--config replaces nobody: use it with \"supervisor reload\"";
+        return Err(Failure::usage(reason));
+    }
     let hard = args.hard;
     replace(&args.reload, session, "restarting", |spec| Request::Restart { hard, spec })
 }

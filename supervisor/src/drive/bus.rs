@@ -8,13 +8,14 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-use ipc::bus::decode::{DecodeError, Decoder};
+use ipc::bus::decode::Decoder;
 use ipc::bus::{FromWorker, Json, Peer};
 use ipc::control::{Notice, NoticeKind};
 use ipc::node::UserMessage;
 use serde::Deserialize;
 
 use super::Drive;
+use super::growth::Growing;
 use super::people::Waiting;
 use super::shared::Shared;
 use super::source::Source;
@@ -22,7 +23,7 @@ use crate::limits::CHANNEL_READ;
 use crate::primary::event::{Cue, Notification};
 use crate::primary::ids::WorkerId;
 use crate::primary::time::Time;
-use crate::relay::{Action, Event, Relay};
+use crate::relay::{Action, Event, Gift, Relay};
 use crate::sys::channel::{self, Received};
 use crate::sys::clock;
 
@@ -31,11 +32,17 @@ const POOL: &str = "default";
 /// Reads of a channel whose worker has ended: what it said last is in there.
 const LAST_READS: usize = 32;
 
+/// Descriptors that a worker may send before the messages that they belong to. Clients send each
+/// with its message.
+const UNCLAIMED: usize = 8;
+
 /// A worker's channel.
 #[derive(Debug)]
 pub(crate) struct BusChannel {
     stream: UnixStream,
     decoder: Decoder<FromWorker>,
+    /// Descriptors whose messages have not come whole.
+    fds: VecDeque<OwnedFd>,
     /// Not read, because somebody else does not read.
     paused: bool,
     /// The poller waits for room to write.
@@ -48,14 +55,15 @@ impl BusChannel {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let decoder = Decoder::default();
-        let channel = Self { stream: ours, decoder, paused: false, waits_for_room: false };
+        let fds = VecDeque::new();
+        let channel = Self { stream: ours, decoder, fds, paused: false, waits_for_room: false };
         Ok((channel, theirs.into()))
     }
 
     /// One that nobody has spoken on.
     pub(crate) fn from_fd(stream: OwnedFd) -> Self {
-        let (stream, decoder) = (stream.into(), Decoder::default());
-        Self { stream, decoder, paused: false, waits_for_room: false }
+        let (stream, decoder, fds) = (stream.into(), Decoder::default(), VecDeque::new());
+        Self { stream, decoder, fds, paused: false, waits_for_room: false }
     }
 
     /// For the poller.
@@ -80,6 +88,8 @@ pub(crate) struct Bus {
     pub(super) reloads_rolled_back: u64,
     /// The spec whose shared values were given to the workers, and what these said to it.
     pub(super) shared: Shared,
+    /// The workers' memory.
+    pub(super) growing: Growing,
     bytes: Vec<u8>,
 }
 
@@ -95,13 +105,17 @@ impl Bus {
             reloads_done: 0,
             reloads_rolled_back: 0,
             shared: Shared::default(),
+            growing: Growing::default(),
             bytes: vec![0; CHANNEL_READ],
         }
     }
 
     /// When the bus has something to do.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        self.relay.deadline()
+        [self.relay.deadline(), self.growing.due, self.shared.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn step(&mut self, event: Event) {
@@ -160,8 +174,10 @@ impl Drive {
                 return;
             }
             match channel::receive(channel.stream.as_fd(), &mut self.bus.bytes) {
-                // Descriptors have no meaning here: they are closed.
-                Ok(Received::Some(count, _)) => channel.decoder.push(&self.bus.bytes[..count]),
+                Ok(Received::Some(count, fds)) => {
+                    channel.fds.extend(fds);
+                    channel.decoder.push(&self.bus.bytes[..count]);
+                }
                 Ok(Received::Nothing) => return,
                 Ok(Received::End) => return self.close_bus(worker, None),
                 Err(error) => return self.close_bus(worker, Some(error.to_string())),
@@ -175,7 +191,7 @@ impl Drive {
         loop {
             let now = clock::now();
             if let Err(error) = self.hear_some(worker, now) {
-                return self.close_bus(worker, Some(error.to_string()));
+                return self.close_bus(worker, Some(error));
             }
             if self.bus.actions.is_empty() {
                 return;
@@ -185,20 +201,31 @@ impl Drive {
     }
 
     /// Hears messages until one has a consequence here.
-    fn hear_some(&mut self, worker: WorkerId, now: Time) -> Result<(), DecodeError> {
+    fn hear_some(&mut self, worker: WorkerId, now: Time) -> Result<(), String> {
         let Some(child) = self.children.get_mut(&worker) else { return Ok(()) };
         let Some(channel) = child.bus.as_mut() else { return Ok(()) };
         let mut actions = Vec::new();
         while actions.is_empty() && !channel.paused {
-            let Some(message) = channel.decoder.next_message()? else { break };
+            let message = channel.decoder.next_message().map_err(|error| error.to_string())?;
+            let Some(message) = message else { break };
             let Some(codec) = channel.decoder.codec() else { break };
             if matches!(message, FromWorker::Hello { .. }) {
                 child.contracts.insert("native");
+            }
+            if let FromWorker::Give { id, slot, topic, data } = message {
+                let fd = channel.fds.pop_front();
+                let fd = fd.ok_or("it gave a descriptor without sending one")?;
+                let gift = Gift { id, slot, topic, data, fd };
+                self.bus.relay.give(worker, gift, &mut actions);
+                continue;
             }
             let spoke = Event::Spoke { worker, codec, message };
             self.bus.relay.step(now, spoke, &mut actions);
         }
         self.bus.actions.extend(actions);
+        if !channel.paused && channel.fds.len() > UNCLAIMED {
+            return Err(format!("it sent more than {UNCLAIMED} descriptors without a message"));
+        }
         Ok(())
     }
 
@@ -262,11 +289,11 @@ impl Drive {
         if !self.bus.relay.has_more(worker) && !channel.waits_for_room {
             return;
         }
-        let flight = self.bus.relay.flight(worker);
+        let (flight, fd) = self.bus.relay.flight(worker);
         let pieces: Vec<IoSlice<'_>> = flight.into_iter().map(IoSlice::new).collect();
         let written = match pieces.is_empty() {
             true => Ok(Some(0)),
-            false => channel::send_all(channel.stream.as_fd(), &pieces),
+            false => channel::send_all(channel.stream.as_fd(), &pieces, fd),
         };
         // An error: the worker has closed its end; what it still said is read first.
         let count = written.unwrap_or_default().unwrap_or_default();
@@ -287,6 +314,8 @@ impl Drive {
     /// The end of a turn: what is overdue, and what waits to be written.
     pub(super) fn turn_bus(&mut self) {
         self.share();
+        self.answer_shared();
+        self.watch_growth();
         let mut actions = Vec::new();
         let followed = self.clients.has_followers();
         self.bus.relay.follow(followed);
@@ -315,6 +344,7 @@ impl Drive {
         self.resume_bus(worker);
         self.read_bus(worker, LAST_READS);
         self.close_bus(worker, None);
+        self.forget_growth(worker);
     }
 
     /// Ends a channel. `why`: the worker broke a rule; else it closed its end.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 
 use config::spec::AppSpec;
@@ -17,6 +18,7 @@ use super::gauge::Progress;
 use super::listeners::Listeners;
 use super::logs::Tail;
 use super::node::{NodeChannel, is_node_program};
+use super::preload;
 use crate::limits::BACKLOG;
 use crate::primary::ids::{Generation, ListenerId, Slot, SocketId, WorkerId};
 use crate::sys::notify::NotifySocket;
@@ -129,6 +131,7 @@ pub(crate) fn launch(
     order: Order,
     listeners: &mut Listeners,
     sibling: bool,
+    preload: Option<&Path>,
 ) -> Result<Child, Refusal> {
     let spec = &order.spec;
     let user = identity(spec)?;
@@ -157,7 +160,7 @@ pub(crate) fn launch(
         env.extend(node_environment(order.worker, node_fd));
     }
     let spawned = spawn(&Launch {
-        argv: arguments(&spec.command, &names)?,
+        argv: preload::put(arguments(&spec.command, &names)?, preload),
         env,
         listen_pid: !names.is_empty(),
         cwd: &spec.cwd,

@@ -13,7 +13,9 @@ const MOST: usize = 900 * 1024;
 impl Drive {
     pub(super) fn metrics(&mut self) -> Reply {
         let status = self.full_status();
+        self.looked_at(&status);
         let mut all = of_app(&status);
+        all.extend(self.node_metrics());
         all.push(counter("supervisor_reloads", &[("outcome", "done")], self.bus.reloads_done));
         let rolled_back = self.bus.reloads_rolled_back;
         all.push(counter("supervisor_reloads", &[("outcome", "rolled-back")], rolled_back));
@@ -34,7 +36,7 @@ impl Drive {
     }
 }
 
-fn metric(kind: &str, name: &str, labels: &[(&str, &str)], value: f64) -> Metric {
+pub(super) fn metric(kind: &str, name: &str, labels: &[(&str, &str)], value: f64) -> Metric {
     let labels = labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     let unit = if name.ends_with("_bytes") { "bytes" } else { "" };
     Metric {

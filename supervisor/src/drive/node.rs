@@ -353,6 +353,7 @@ impl Drive {
                 ));
             }
             Word::Ignored { what } => self.note(format!("a Node worker said {what}: ignored")),
+            Word::Measured(measured) => self.take_measured(worker, measured),
             Word::Leaving => self.cue(worker, Cue::Leaving),
         }
     }

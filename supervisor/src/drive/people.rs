@@ -65,6 +65,7 @@ impl Drive {
                 let data = Json::of(&data).unwrap_or_default();
                 self.trigger(client, Trigger { ticket: 0, action, slot, data, timeout });
             }
+            BusRequest::Share { .. } => self.await_shared(client),
             BusRequest::Metrics => {
                 let reply = self.metrics();
                 self.answer(client, &reply);
@@ -134,6 +135,6 @@ impl Drive {
     }
 }
 
-fn failed(kind: FailureKind, reason: String) -> Reply {
+pub(super) fn failed(kind: FailureKind, reason: String) -> Reply {
     Reply::Failed { kind, reason, last_lines: Vec::new() }
 }

@@ -96,7 +96,9 @@ impl Drive {
     fn spawn(&mut self, order: Order) {
         let worker = order.worker;
         self.announce(&order.lend);
-        let child = match launch(order, &mut self.listeners, !self.keeper.is_lost()) {
+        let preload = self.preload(&order.spec);
+        let sibling = !self.keeper.is_lost();
+        let child = match launch(order, &mut self.listeners, sibling, preload.as_deref()) {
             Ok(child) => child,
             Err(refusal) => {
                 let (reason, permanent) = (refusal.reason, refusal.permanent);

@@ -122,7 +122,7 @@ impl Primary {
 
 impl Job {
     /// What it brings in.
-    fn plan(&self) -> Option<&Plan> {
+    pub(super) fn plan(&self) -> Option<&Plan> {
         match self {
             Self::Rollout(rollout) => Some(&rollout.to),
             Self::Hard(hard) => Some(&hard.to),
@@ -130,7 +130,7 @@ impl Job {
         }
     }
 
-    fn plan_mut(&mut self) -> Option<&mut Plan> {
+    pub(super) fn plan_mut(&mut self) -> Option<&mut Plan> {
         match self {
             Self::Rollout(rollout) => Some(&mut rollout.to),
             Self::Hard(hard) => Some(&mut hard.to),

@@ -8,7 +8,7 @@
 //! - `life`, `leave`, `worker`, `drain`, `hang`: one worker;
 //! - `slots`, `deaths`, `restart`, `rescue`: who serves, and what follows when they die;
 //! - `sockets`, `steering`: which socket is whose, and who gets connections;
-//! - `request`, `queue`: who may ask for what, and what must wait;
+//! - `request`, `queue`: who may ask for what, and what must wait; `share`: new values for all;
 //! - `start`, `rollout`, `rollback`, `scale`, `hard`, `stop`: the jobs;
 //! - `frozen`, `resume`: how it outlives its process;
 //! - `status`, `words`: what people are told.
@@ -58,6 +58,7 @@ pub(crate) mod resume;
 mod rollback;
 mod rollout;
 mod scale;
+mod share;
 mod slots;
 mod sockets;
 mod start;

@@ -1,6 +1,7 @@
 //! What a control connection or a signal may ask, and what is refused at once.
 
 use ipc::control::{FailureKind, Reply, Request};
+use ipc::talk::BusRequest;
 
 use super::action::Action;
 use super::event::PrimarySignal;
@@ -49,7 +50,12 @@ impl Primary {
                 self.enqueue(wish, Some(client), step);
             }
             Request::Send { message, slot } => step.act(Action::Send { client, message, slot }),
-            Request::Bus(request) => step.act(Action::Bus { client, request }),
+            Request::Bus(request) => {
+                if let BusRequest::Share { shared } = &request {
+                    self.share(shared.as_deref());
+                }
+                step.act(Action::Bus { client, request });
+            }
             Request::Signal { signal, slot } => self.request_signal(client, signal, slot, step),
             Request::ReopenLogs => {
                 step.act(Action::ReopenLogs);

@@ -36,6 +36,8 @@ pub(crate) const CALLS: usize = 16 * 1024;
 pub(crate) const CALL_BYTES: usize = 32 << 20;
 /// Times that a call is given to a worker, if it may be retried.
 pub(crate) const TRIES: u8 = 3;
+/// Descriptors that wait for one worker.
+pub(crate) const GIFTS: usize = 16;
 /// Pools that are remembered though nobody belongs to them.
 pub(crate) const POOLS: usize = 64;
 /// How long a call waits that does not say.

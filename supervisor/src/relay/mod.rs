@@ -1,12 +1,13 @@
 //! The bus between workers: who gets what, decided without a clock, fd or task.
 //!
-//! In goes what workers say ([`Event`]), out come [`Action`]s and bytes to write
+//! In goes what workers say ([`Event`], [`Gift`]), out come [`Action`]s and bytes to write
 //! ([`Relay::flight`]). Every message is delivered at most once, and never to who sent it, so
 //! nothing goes round in circles. Every queue is bounded (`limits`); what is dropped is counted
 //! with its reason, and who causes it is named. A worker that breaks the rules is cut off, which
 //! nobody else notices.
 
 mod calls;
+mod gifts;
 mod limits;
 mod member;
 mod metrics;
@@ -24,6 +25,7 @@ use ipc::bus::decode::Codec;
 use ipc::bus::{ErrorKind, FromWorker, Json, Peer, ToWorker, WhenFull, agree};
 
 pub(crate) use self::calls::Trigger;
+pub(crate) use self::gifts::Gift;
 pub(crate) use self::limits::BUCKETS;
 use self::limits::{ACTIONS, AT_ONCE, SERVED, SUBSCRIPTIONS};
 use self::member::{Member, Serving};
@@ -201,7 +203,8 @@ impl Relay {
                 }
             }
             FromWorker::Ping { id } => self.tell(worker, &ToWorker::Pong { id }, actions),
-            FromWorker::Pong { .. } => {}
+            // What has a descriptor comes by `give`.
+            FromWorker::Pong { .. } | FromWorker::Give { .. } => {}
         }
     }
 

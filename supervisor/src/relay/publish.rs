@@ -1,6 +1,7 @@
 //! Events to their readers, and what happens when one of them does not read.
 
 use std::collections::BTreeSet;
+use std::os::fd::BorrowedFd;
 
 use ipc::bus::decode::Codec;
 use ipc::bus::{Json, Peer, ToWorker, WhenFull};
@@ -118,7 +119,7 @@ impl Relay {
     }
 
     /// The workers on the bus in this slot: during a reload there may be two.
-    fn of_slot(&self, slot: u16) -> impl Iterator<Item = WorkerId> + '_ {
+    pub(super) fn of_slot(&self, slot: u16) -> impl Iterator<Item = WorkerId> + '_ {
         let members = self.members.iter();
         members.filter(move |(_, m)| m.peer.slot == slot && !m.draining).map(|(id, _)| *id)
     }
@@ -201,9 +202,10 @@ impl Relay {
     }
 
     /// What to write to a worker now.
-    pub(crate) fn flight(&mut self, worker: WorkerId) -> Vec<&[u8]> {
-        let member = self.members.get_mut(&worker);
-        member.map(|member| member.queue.flight().collect()).unwrap_or_default()
+    pub(crate) fn flight(&mut self, worker: WorkerId) -> (Vec<&[u8]>, Option<BorrowedFd<'_>>) {
+        let Some(member) = self.members.get_mut(&worker) else { return (Vec::new(), None) };
+        let (pieces, fd) = member.queue.flight();
+        (pieces.collect(), fd)
     }
 
     /// Whether anything waits to be written to a worker.
@@ -264,7 +266,9 @@ impl Relay {
 
     /// The members, for a person.
     pub(crate) fn members(&self) -> impl Iterator<Item = MemberStatus> + '_ {
-        self.members.values().filter(|member| member.codec.is_some()).map(|member| MemberStatus {
+        let greeted = self.members.iter().filter(|(_, member)| member.codec.is_some());
+        greeted.map(|(worker, member)| MemberStatus {
+            worker: *worker,
             slot: member.peer.slot,
             client: member.client.clone(),
             pool: member.peer.pool.clone(),

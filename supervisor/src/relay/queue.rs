@@ -5,13 +5,29 @@
 //! Calls, answers and the like have their own lane: they leave first and are never dropped.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use super::limits::{FLIGHT_BYTES, FLIGHT_FRAMES, OWN_BYTES, OWN_MOST, QUEUE_BYTES, QUEUE_FRAMES};
+use super::limits::{
+    FLIGHT_BYTES, FLIGHT_FRAMES, GIFTS, OWN_BYTES, OWN_MOST, QUEUE_BYTES, QUEUE_FRAMES,
+};
 use crate::primary::ids::WorkerId;
 
 /// An encoded message, shared by all who get it.
 pub(crate) type Bytes = Arc<[u8]>;
+
+/// An encoded message, and what travels beside it.
+#[derive(Debug)]
+struct Frame {
+    bytes: Bytes,
+    fd: Option<OwnedFd>,
+}
+
+impl Frame {
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
 
 /// One sender's events.
 #[derive(Debug, Default)]
@@ -23,16 +39,19 @@ struct Lane {
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    own: VecDeque<Bytes>,
+    own: VecDeque<Frame>,
     own_bytes: usize,
+    /// Descriptors that wait.
+    gifts: usize,
     lanes: BTreeMap<WorkerId, Lane>,
     /// The senders with waiting events, next first.
     turn: VecDeque<WorkerId>,
     frames: usize,
     bytes: usize,
-    /// Being written.
-    flight: VecDeque<Bytes>,
+    /// Being written. At most one has a descriptor.
+    flight: VecDeque<Frame>,
     flight_bytes: usize,
+    flight_gift: bool,
     /// Bytes of the first that have been written.
     written: usize,
 }
@@ -85,8 +104,20 @@ impl Queue {
             return false;
         }
         self.own_bytes += frame.len();
-        self.own.push_back(frame);
+        self.own.push_back(Frame { bytes: frame, fd: None });
         true
+    }
+
+    /// Whether a descriptor with a message of this length may be added.
+    pub(crate) fn takes_gift(&self, length: usize) -> bool {
+        self.gifts < GIFTS && self.has_room(length)
+    }
+
+    /// Adds a message with a descriptor. Only what it takes.
+    pub(crate) fn gift(&mut self, frame: Bytes, fd: OwnedFd) {
+        self.own_bytes += frame.len();
+        self.gifts += 1;
+        self.own.push_back(Frame { bytes: frame, fd: Some(fd) });
     }
 
     /// More than half full of events.
@@ -114,23 +145,35 @@ impl Queue {
         self.own_bytes + self.bytes + self.flight_bytes
     }
 
-    /// What to write now, in order: the first begins where the last write ended.
-    pub(crate) fn flight(&mut self) -> impl Iterator<Item = &[u8]> {
+    /// What to write now, in order: the first begins where the last write ended; and the
+    /// descriptor that goes with the first byte of this write.
+    pub(crate) fn flight(&mut self) -> (impl Iterator<Item = &[u8]>, Option<BorrowedFd<'_>>) {
         while self.flight.len() < FLIGHT_FRAMES && self.flight_bytes < FLIGHT_BYTES {
+            // One descriptor to a write.
+            if self.flight_gift && self.own.front().is_some_and(|frame| frame.fd.is_some()) {
+                break;
+            }
             let Some(frame) = self.next() else { break };
+            self.flight_gift |= frame.fd.is_some();
             self.flight_bytes += frame.len();
             self.flight.push_back(frame);
         }
         let skip = self.written;
-        self.flight.iter().enumerate().map(move |(at, frame)| match at {
-            0 => &frame[skip..],
-            _ => &frame[..],
-        })
+        let fd = match self.flight_gift {
+            true => self.flight.iter().find_map(|frame| frame.fd.as_ref()),
+            false => None,
+        };
+        let pieces = self.flight.iter().enumerate().map(move |(at, frame)| match at {
+            0 => &frame.bytes[skip..],
+            _ => &frame.bytes[..],
+        });
+        (pieces, fd.map(AsFd::as_fd))
     }
 
-    fn next(&mut self) -> Option<Bytes> {
+    fn next(&mut self) -> Option<Frame> {
         if let Some(frame) = self.own.pop_front() {
             self.own_bytes -= frame.len();
+            self.gifts -= usize::from(frame.fd.is_some());
             return Some(frame);
         }
         let sender = self.turn.pop_front()?;
@@ -144,11 +187,14 @@ impl Queue {
         } else {
             self.turn.push_back(sender);
         }
-        Some(frame)
+        Some(Frame { bytes: frame, fd: None })
     }
 
-    /// So many bytes of the flight were written.
+    /// So many bytes of the flight were written, its descriptor with them.
     pub(crate) fn wrote(&mut self, count: usize) {
+        if count > 0 && std::mem::take(&mut self.flight_gift) {
+            self.flight.iter_mut().for_each(|frame| frame.fd = None);
+        }
         self.written += count;
         while let Some(first) = self.flight.front() {
             if self.written < first.len() {
@@ -174,7 +220,7 @@ mod tests {
     }
 
     fn written(queue: &mut Queue, most: usize) -> String {
-        let all: Vec<u8> = queue.flight().flatten().copied().take(most).collect();
+        let all: Vec<u8> = queue.flight().0.flatten().copied().take(most).collect();
         queue.wrote(all.len());
         String::from_utf8(all).unwrap()
     }
@@ -209,6 +255,29 @@ mod tests {
             lost.extend(queue.event(A, frame("")));
         }
         assert!(!lost.contains(&B) && queue.len() <= QUEUE_FRAMES);
+    }
+
+    #[test]
+    fn each_write_has_one_descriptor_and_it_goes_once() {
+        let mut queue = Queue::default();
+        let fd = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        assert!(queue.own(frame("a")));
+        for text in ["b", "c"] {
+            assert!(queue.takes_gift(1));
+            queue.gift(frame(text), fd());
+        }
+        assert!(queue.flight().1.is_some());
+        // Nothing was written: it is still to be sent.
+        queue.wrote(0);
+        assert!(queue.flight().1.is_some());
+        assert_eq!(written(&mut queue, 1), "a");
+        assert!(queue.flight().1.is_some(), "the next one's");
+        assert_eq!(written(&mut queue, 9), "bc");
+        assert!(queue.flight().1.is_none() && queue.is_empty());
+        for _ in 0..GIFTS {
+            queue.gift(frame("x"), fd());
+        }
+        assert!(!queue.takes_gift(1));
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl World {
     }
 
     fn read(&mut self, worker: WorkerId, most: usize) {
-        let bytes: Vec<u8> = self.relay.flight(worker).concat().into_iter().take(most).collect();
+        let bytes: Vec<u8> = self.relay.flight(worker).0.concat().into_iter().take(most).collect();
         let Some(fake) = self.fakes.get_mut(&worker) else { return };
         fake.decoder.push(&bytes);
         while let Some(message) = fake.decoder.next_message().expect("the relay speaks well") {

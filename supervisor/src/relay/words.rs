@@ -84,6 +84,7 @@ pub(crate) struct Counts {
 /// One member, for a person.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct MemberStatus {
+    pub(crate) worker: WorkerId,
     pub(crate) slot: u16,
     pub(crate) client: String,
     pub(crate) pool: String,

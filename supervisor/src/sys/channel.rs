@@ -55,6 +55,15 @@ pub(crate) fn send(
     bytes: &[u8],
     fd: Option<BorrowedFd<'_>>,
 ) -> io::Result<Option<usize>> {
+    send_all(channel, &[IoSlice::new(bytes)], fd)
+}
+
+/// As `send`, several pieces at once.
+pub(crate) fn send_all(
+    channel: BorrowedFd<'_>,
+    pieces: &[IoSlice<'_>],
+    fd: Option<BorrowedFd<'_>>,
+) -> io::Result<Option<usize>> {
     let fds: Vec<BorrowedFd<'_>> = fd.into_iter().collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -62,7 +71,7 @@ pub(crate) fn send(
         return Err(io::Error::other("the descriptor does not fit its message"));
     }
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    match sendmsg(channel, &[IoSlice::new(bytes)], &mut control, flags) {
+    match sendmsg(channel, pieces, &mut control, flags) {
         Ok(count) => Ok(Some(count)),
         // Too many descriptors in flight is no more lasting than a full buffer (unix(7)).
         Err(Errno::AGAIN | Errno::INTR | Errno::TOOMANYREFS) => Ok(None),
@@ -102,17 +111,4 @@ pub(crate) fn unread(channel: BorrowedFd<'_>) -> io::Result<u32> {
         return Err(io::Error::last_os_error());
     }
     Ok(count.unsigned_abs())
-}
-
-/// Writes several pieces at once. `None`: no room now.
-pub(crate) fn send_all(
-    channel: BorrowedFd<'_>,
-    pieces: &[IoSlice<'_>],
-) -> io::Result<Option<usize>> {
-    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    match sendmsg(channel, pieces, &mut SendAncillaryBuffer::default(), flags) {
-        Ok(count) => Ok(Some(count)),
-        Err(Errno::AGAIN | Errno::INTR) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }

@@ -57,7 +57,7 @@ pub(crate) fn is_root() -> bool {
 }
 
 /// Whether that is who we are already, so that nothing has to change.
-pub(super) fn is_ourselves(identity: &Identity) -> bool {
+pub(crate) fn is_ourselves(identity: &Identity) -> bool {
     !is_root()
         && Uid::effective().as_raw() == identity.uid
         && Gid::effective().as_raw() == identity.gid

@@ -2,6 +2,7 @@
 //! as fast as it may.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -52,11 +53,51 @@ fn main() -> Result<(), Error> {
         }
     });
     worker.action("limit", move |_| Ok::<_, Error>(limit.load(Ordering::Relaxed)))?;
+    gifts(&worker)?;
+    if let Some(port) = std::env::args().nth(2) {
+        serve(&worker, port)?;
+    }
     worker.counter("bus_test_starts", 1.0, &[("language", ME)])?;
     worker.ready()?;
     loop {
         thread::park();
     }
+}
+
+/// Writes its slot into what is given to it, and gives away what it is told to.
+fn gifts(worker: &Worker) -> Result<(), Error> {
+    let me = worker.clone();
+    worker.on_given("file", move |given| {
+        let mut file = std::fs::File::from(given.fd);
+        let (from, to) = (given.from.slot, me.peer().slot);
+        file.write_all(format!("from slot {from} to slot {to}\n").as_bytes())
+    })?;
+    let giver = worker.clone();
+    worker.action("give", move |request| {
+        let (slot, path) = request.data::<(u16, String)>()?;
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(path)?;
+        giver.give(slot, "file", &(), &file)?;
+        Ok::<_, Error>("given")
+    })?;
+    Ok(())
+}
+
+/// Answers each connection with its slot; slot 0 hands them over to slot 1.
+fn serve(worker: &Worker, port: String) -> Result<(), Error> {
+    let (listener, me) = (worker.listener(&port)?, worker.clone());
+    thread::spawn(move || {
+        while let Ok(Some((mut connection, _))) = listener.accept() {
+            let slot = me.peer().slot;
+            let written = match slot {
+                0 => me.hand_over(1, &port, &connection).map_err(Error::from),
+                _ => writeln!(connection, "slot {slot}").map_err(Error::from),
+            };
+            if let Err(error) = written {
+                eprintln!("a connection was not served: {error}");
+            }
+        }
+    });
+    Ok(())
 }
 
 /// Calls for so many seconds: how each call ended, and the longest that one took.

@@ -95,6 +95,7 @@ fn a_rolled_back_reload_is_exit_code_four() {
     let args = ReloadArgs {
         names: vec!["web".into()],
         env: vec![("A".into(), "1".into())],
+        config: false,
         waiting: waiting(),
     };
     assert_eq!(reload::run(&args, &mut session).unwrap(), Exit::RolledBack);
@@ -115,7 +116,12 @@ fn a_broken_file_is_found_before_anything_is_touched() {
         |_| true,
         move |_| vec![Reply::Spec(Box::new(spec.clone()))],
     );
-    let args = ReloadArgs { names: vec!["web".into()], env: Vec::new(), waiting: waiting() };
+    let args = ReloadArgs {
+        names: vec!["web".into()],
+        env: Vec::new(),
+        config: false,
+        waiting: waiting(),
+    };
     assert_eq!(reload::run(&args, &mut session).unwrap_err().exit, Exit::Usage);
     assert_eq!(primary.end(), [Request::Spec]);
 }

@@ -284,6 +284,7 @@ impl NodeLink {
                 words.push(Word::Leaving);
             }
             FromWorker::Ack { ack, accepted } => self.hear_ack(ack, accepted, words)?,
+            FromWorker::Measured(measured) => words.push(Word::Measured(measured)),
             FromWorker::Unknown { what } => words.push(Word::Ignored { what }),
         }
         Ok(())

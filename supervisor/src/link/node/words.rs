@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use ipc::node::{HandleKind, NodeError, ServerAsk, UserMessage};
+use ipc::node::{HandleKind, Measured, NodeError, ServerAsk, UserMessage};
 
 /// The primary's name of a connection on its way to a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,6 +31,8 @@ pub(crate) enum Word {
     Accepted { id: HandOffId },
     /// It did not take the connection and did not read from it: to be given to another.
     Refused { id: HandOffId, fd: OwnedFd },
+    /// What our preload measured in it.
+    Measured(Measured),
     /// It said something that means nothing to us, and nothing came of it.
     Ignored { what: String },
 }

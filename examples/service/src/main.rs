@@ -1,0 +1,65 @@
+//! An axum service that knows it has colleagues: it gets its listener from the supervisor, says
+//! when it is ready, counts its requests, hears of a new greeting without a restart, and finishes
+//! what it has begun before it leaves. Without a supervisor it serves all the same.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::routing::get;
+use serde::Deserialize;
+use worker::Worker;
+
+#[derive(Clone)]
+struct Service {
+    worker: Worker,
+    greeting: Arc<RwLock<String>>,
+}
+
+/// What all workers share.
+#[derive(Deserialize)]
+struct Shared {
+    greeting: String,
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    #[serde(default)]
+    name: String,
+    /// How long the answer shall take.
+    #[serde(default)]
+    wait_ms: u64,
+}
+
+async fn greet(State(service): State<Service>, Query(asked): Query<Asked>) -> String {
+    let began = Instant::now();
+    tokio::time::sleep(Duration::from_millis(asked.wait_ms.min(60_000))).await;
+    let greeting = service.greeting.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let took = began.elapsed().as_secs_f64();
+    // Without a supervisor nobody counts.
+    let _ = service.worker.histogram("request_seconds", took, &[("route", "/")]);
+    format!("{greeting}, {} (worker {})\n", asked.name, service.worker.peer().worker)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), worker::Error> {
+    let worker = Worker::join()?;
+    let greeting = Arc::new(RwLock::new("hello".to_owned()));
+    let kept = Arc::clone(&greeting);
+    worker.on_config(move |shared: Option<Shared>| match shared {
+        Some(Shared { greeting }) if greeting.is_empty() => Err("the greeting is empty"),
+        Some(Shared { greeting }) => {
+            *kept.write().unwrap_or_else(PoisonError::into_inner) = greeting;
+            Ok(())
+        }
+        None => Ok(()),
+    });
+    let port = std::env::var("PORT").unwrap_or_else(|_| "8093".to_owned());
+    let listener = worker.tokio_listener(&port)?;
+    worker.ready()?;
+    let drained = worker.drained();
+    let app = Router::new().route("/", get(greet)).with_state(Service { worker, greeting });
+    axum::serve(listener, app).with_graceful_shutdown(drained).await?;
+    Ok(())
+}

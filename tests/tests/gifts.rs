@@ -1,0 +1,81 @@
+//! Descriptors that workers give each other, and connections that they hand over.
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use tests::bus::{by_slot, rust, start};
+use tests::{Port, fixtures, process, wait_until};
+
+const SOON: Duration = Duration::from_secs(30);
+
+#[test]
+fn an_open_file_goes_to_another_worker() {
+    let (Some(node), home) = (fixtures::need("node"), tests::home!()) else { return };
+    let node = format!("{node} {}", fixtures::file("bus/worker.js"));
+    let app = start(&home, &[rust(&home, ""), rust(&home, ""), node], &[]);
+    let file = home.path().join("given");
+    let fds = process::fds(app.primary_pid).len();
+    let give = |to: u16| {
+        let data = serde_json::json!([to, file]).to_string();
+        home.run(&["trigger", "web", "give", &data, "--slot", "0"])
+    };
+    let text = || std::fs::read_to_string(&file).unwrap_or_default();
+    for count in 1..=40 {
+        give(1).ok();
+        wait_until("the other to write into it", SOON, || {
+            (text() == "from slot 0 to slot 1\n".repeat(count)).then_some(())
+        });
+    }
+    let refused = |to: u16, why: &str| {
+        let outcome = give(to).code(1);
+        assert!(outcome.stdout.contains(why), "{outcome:#?}");
+    };
+    refused(0, "slot 0 has no other worker on the bus");
+    refused(7, "slot 7 has no other worker on the bus");
+    refused(2, "takes no descriptors: only the Rust client does");
+    wait_until("the primary to keep none", SOON, || {
+        (process::fds(app.primary_pid).len() <= fds).then_some(())
+    });
+}
+
+#[test]
+fn handed_over_connections_come_out_of_accept() {
+    let (home, port) = (tests::home!(), Port::new());
+    let serves = rust(&home, &format!("web {port}"));
+    start(&home, &[serves.clone(), serves], &[]);
+    for _ in 0..100 {
+        let mut connection = TcpStream::connect(port.v4()).expect("connect");
+        connection.set_read_timeout(Some(SOON)).expect("a limit");
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).expect("an answer");
+        assert_eq!(answer, "slot 1\n");
+    }
+    let app = home.app("web");
+    let accepted: Vec<_> = app.workers.iter().filter_map(|w| w.accepted).collect();
+    println!("accepted by slot: {accepted:?}");
+    assert!(accepted[0] > 0, "nobody was handed over: {accepted:?}");
+}
+
+/// Descriptors without a message, or a message without its descriptor: cut off, and nothing stays.
+#[test]
+fn who_sends_them_wrongly_is_cut_off() {
+    for (how, why) in [
+        ("descriptors", "descriptors without a message"),
+        ("no-descriptor", "gave a descriptor without sending one"),
+    ] {
+        let Some(raw) = tests::bus::raw(how) else { return };
+        let home = tests::home!();
+        let options = ["-i", "2", "--ready", "uptime", "--min-uptime", "300ms"];
+        home.start("web", &options, &by_slot(&[rust(&home, ""), raw])).ok();
+        wait_until("it to be cut off", SOON, || {
+            let log = home.log("web", "primary.log");
+            let line = log.lines().find(|line| line.contains("was cut off from the bus"))?;
+            assert!(line.contains("slot 1 (pid") && line.contains(why), "{line}");
+            Some(())
+        });
+        let primary = home.app("web").primary_pid;
+        let open = process::fds(primary).len();
+        assert!(open < 40, "{open} descriptors are open");
+    }
+}
