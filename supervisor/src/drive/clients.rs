@@ -1,7 +1,7 @@
 //! The control socket: connections, their requests, what waits to be written to them. Each is
 //! checked by its peer's user and bounded in what it may send and leave unread.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use config::spec::AppSpec;
 use ipc::control::{FailureKind, Notice, Reply, Request};
 use ipc::lines::{LineReader, to_line};
-use serde::{Deserialize, Serialize};
 
 use super::Drive;
 use super::handover::OUT_OF_FDS;
@@ -19,8 +18,7 @@ use super::rights::{Access, Rights};
 use super::source::Source;
 use crate::limits::{CLIENT_OUT, CLIENT_READ, CLIENTS};
 use crate::primary::ids::ClientId;
-use crate::sys::held::{Claims, Held};
-use crate::sys::{channel, clock, peer};
+use crate::sys::{clock, peer};
 
 /// Connections of people who may nothing; further ones end at once.
 const STRANGERS: usize = 8;
@@ -28,74 +26,32 @@ const STRANGERS: usize = 8;
 /// The control socket and everybody connected to it.
 #[derive(Debug)]
 pub(crate) struct Clients {
-    listener: UnixListener,
-    path: PathBuf,
-    access: Access,
+    pub(super) listener: UnixListener,
+    pub(super) path: PathBuf,
+    pub(super) access: Access,
     /// A descriptor for bad times.
-    spare: Option<File>,
+    pub(super) spare: Option<File>,
     /// The poller does not watch the listener.
-    resting: bool,
-    connected: BTreeMap<ClientId, Client>,
-    next: u64,
+    pub(super) resting: bool,
+    pub(super) connected: BTreeMap<ClientId, Client>,
+    pub(super) next: u64,
 }
 
 #[derive(Debug)]
-struct Client {
-    stream: UnixStream,
-    rights: Rights,
-    reader: LineReader,
-    out: Vec<u8>,
-    subscribed: bool,
+pub(super) struct Client {
+    pub(super) stream: UnixStream,
+    pub(super) rights: Rights,
+    pub(super) reader: LineReader,
+    pub(super) out: Vec<u8>,
+    pub(super) subscribed: bool,
     /// It also gets what is said on the bus.
-    follows: bool,
+    pub(super) follows: bool,
     /// One request a connection; a second one is not read.
-    asked: bool,
+    pub(super) asked: bool,
     /// Ends when everything is written.
-    answered: bool,
+    pub(super) answered: bool,
     /// The poller waits for it to take more bytes.
-    waits_for_room: bool,
-}
-
-/// See [`Clients::freeze`].
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct FrozenClients {
-    listener: Held,
-    next: u64,
-    connected: Vec<FrozenClient>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct FrozenClient {
-    id: ClientId,
-    stream: Held,
-    rights: Rights,
-    subscribed: bool,
-    follows: bool,
-    asked: bool,
-}
-
-impl FrozenClients {
-    /// Those whose connections are still there; an error is that of the listening socket.
-    /// `path`: where it is.
-    pub(crate) fn thaw(self, claims: &mut Claims, path: PathBuf) -> io::Result<Clients> {
-        let listener = claims.claim(self.listener)?.into();
-        let thawed = |frozen: FrozenClient| {
-            let FrozenClient { id, stream, rights, subscribed, follows, asked } = frozen;
-            let stream = UnixStream::from(claims.claim(stream).ok()?);
-            Some((id, Client { subscribed, follows, asked, ..Client::new(stream, rights) }))
-        };
-        let connected = self.connected.into_iter().filter_map(thawed).collect();
-        Ok(Clients {
-            listener,
-            path,
-            // Whom the spec admits is seen in the first turn.
-            access: Access::default(),
-            spare: None,
-            resting: false,
-            connected,
-            next: self.next,
-        })
-    }
+    pub(super) waits_for_room: bool,
 }
 
 /// What became of a connection after something was done with it.
@@ -134,38 +90,6 @@ impl Clients {
         known?;
         let admitted = self.access.admit(&self.path);
         admitted.and_then(|()| self.access.open_logs(logs)).map_err(|error| error.to_string())
-    }
-
-    /// What a successor goes on with.
-    pub(crate) fn freeze(&self) -> FrozenClients {
-        let alive = self.connected.iter().filter(|(_, client)| !client.answered);
-        let frozen = |(id, client): (&ClientId, &Client)| FrozenClient {
-            id: *id,
-            stream: Held::of(client.stream.as_fd()),
-            rights: client.rights,
-            subscribed: client.subscribed,
-            follows: client.follows,
-            asked: client.asked,
-        };
-        FrozenClients {
-            listener: Held::of(self.listener()),
-            next: self.next,
-            connected: alive.map(frozen).collect(),
-        }
-    }
-
-    /// Everybody who is connected.
-    pub(crate) fn ids(&self) -> BTreeSet<ClientId> {
-        self.connected.keys().copied().collect()
-    }
-
-    /// Ends the connections of those whom nobody will answer: they asked a predecessor, who may or
-    /// may not have heard it.
-    pub(crate) fn keep(&mut self, awaited: &BTreeSet<ClientId>) {
-        self.connected.retain(|id, client| {
-            let unheard = !client.asked && channel::readable(client.stream.as_fd());
-            awaited.contains(id) || client.subscribed || unheard
-        });
     }
 
     /// The listening socket, for the poller.
@@ -336,7 +260,7 @@ fn spare() -> Option<File> {
 }
 
 impl Client {
-    fn new(stream: UnixStream, rights: Rights) -> Self {
+    pub(super) fn new(stream: UnixStream, rights: Rights) -> Self {
         Self {
             stream,
             rights,

@@ -8,6 +8,7 @@
 mod asks;
 mod bus;
 mod calls;
+mod channels;
 mod children;
 mod clients;
 mod deal;

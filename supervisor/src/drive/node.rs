@@ -7,7 +7,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
 
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
 use ipc::node::UserMessage;
@@ -23,18 +22,13 @@ use crate::primary::time::Time;
 use crate::sys::channel::{self, Received};
 use crate::sys::clock;
 
-/// How long acknowledgements may wait until they are read.
-const ANSWERS: Duration = Duration::from_millis(1);
-/// So many connections of one worker that have no answer yet are enough to look at once.
-const ANSWERS_AT_ONCE: usize = 24;
-
 /// Characters of a worker's message that are shown to those who follow the events.
 const MESSAGE_SHOWN: usize = 4096;
 
 /// A Node worker's channel and what it was answered on it.
 #[derive(Debug)]
 pub(crate) struct NodeChannel {
-    stream: UnixStream,
+    pub(super) stream: UnixStream,
     pub(crate) link: NodeLink,
     /// Its servers, by Node's key.
     pub(crate) servers: BTreeMap<String, (ListenerId, SocketId)>,
@@ -43,9 +37,9 @@ pub(crate) struct NodeChannel {
     /// The poller waits for room to write.
     waits_for_room: bool,
     /// The poller does not wait for bytes: they are looked for now and then.
-    read_later: bool,
+    pub(super) read_later: bool,
     /// Bytes that were looked at and are still in the channel.
-    looked_at: usize,
+    pub(super) looked_at: usize,
     /// Everything sent by whoever had the channel before us was seen read once.
     was_quiet: bool,
 }
@@ -155,48 +149,8 @@ impl Drive {
         self.channel_bytes = bytes;
     }
 
-    /// Looks at what waits, and leaves the whole lines there until their consequences are in the
-    /// state: a successor reads them again. That costs a call more, which only matters where a
-    /// worker acknowledges connections; and those answers nobody needs twice.
-    fn read_channel_first(&mut self, worker: WorkerId, bytes: &mut [u8]) {
-        let Some(node) = self.node(worker) else { return };
-        if node.looked_at > 0 {
-            return;
-        }
-        let whole = match node.link.pending() {
-            0 => channel::whole_lines(node.stream.as_fd(), bytes),
-            _ => None,
-        };
-        let Some(count) = whole else {
-            self.read_channel_once(worker, bytes);
-            return;
-        };
-        node.looked_at = count;
-        self.channels_looked_at = true;
-        self.hear_channel(worker, &bytes[..count], Vec::new());
-    }
-
-    /// What was looked at is in the state now.
-    pub(super) fn done_with_channels(&mut self) {
-        if !std::mem::take(&mut self.channels_looked_at) {
-            return;
-        }
-        for child in self.children.values_mut() {
-            let Some(node) = child.node.as_mut() else { continue };
-            let mut left = std::mem::take(&mut node.looked_at);
-            while left > 0 {
-                let most = left.min(self.channel_bytes.len());
-                match channel::receive(node.stream.as_fd(), &mut self.channel_bytes[..most]) {
-                    Ok(Received::Some(count, _)) => left -= count.min(left),
-                    // They were there a moment ago, and nobody else reads them.
-                    Ok(Received::Nothing | Received::End) | Err(_) => break,
-                }
-            }
-        }
-    }
-
     /// Takes what came; whether the channel goes on.
-    fn hear_channel(&mut self, worker: WorkerId, bytes: &[u8], fds: Vec<OwnedFd>) -> bool {
+    pub(super) fn hear_channel(&mut self, worker: WorkerId, bytes: &[u8], fds: Vec<OwnedFd>) -> bool {
         let Some(node) = self.node(worker) else { return false };
         let mut words = Vec::new();
         let taken = node.link.take(bytes, fds, &mut words);
@@ -213,7 +167,7 @@ impl Drive {
     }
 
     /// Reads once; false: there is nothing more to come now.
-    fn read_channel_once(&mut self, worker: WorkerId, bytes: &mut [u8]) -> bool {
+    pub(super) fn read_channel_once(&mut self, worker: WorkerId, bytes: &mut [u8]) -> bool {
         let Some(node) = self.node(worker) else { return false };
         let why = match channel::receive(node.stream.as_fd(), bytes) {
             Ok(Received::Some(count, fds)) => {
@@ -253,46 +207,12 @@ impl Drive {
         }
     }
 
-    fn watch_channel(&mut self, worker: WorkerId) {
+    pub(super) fn watch_channel(&mut self, worker: WorkerId) {
         let Some(node) = self.children.get(&worker).and_then(|c| c.node.as_ref()) else { return };
         let (token, fd) = (Source::Channel(worker).token(), node.stream.as_fd());
         let watched = self.poller.modify_both(fd, token, !node.read_later, node.waits_for_room);
         if let Err(error) = watched {
             self.warn(format!("cannot watch a worker's channel: {error}"));
-        }
-    }
-
-    /// A worker that gets connections in quick succession acknowledges each by two lines. They are
-    /// read some at a time, for each one that woke us would cost more than it says.
-    pub(super) fn read_answers_later(&mut self, worker: WorkerId, now: Time) {
-        let Some(node) = self.node(worker) else { return };
-        let many = node.link.pending() >= ANSWERS_AT_ONCE;
-        if !std::mem::replace(&mut node.read_later, true) {
-            self.watch_channel(worker);
-        }
-        let due = if many { now } else { now + ANSWERS };
-        self.answers_due = Some(self.answers_due.map_or(due, |other| other.min(due)));
-    }
-
-    /// Reads what was left for later. Who has nothing to say is waited for again.
-    pub(super) fn read_answers(&mut self, now: Time) {
-        if self.answers_due.is_none_or(|due| now < due) {
-            return;
-        }
-        self.answers_due = None;
-        let later = |child: &Child| child.node.as_ref().is_some_and(|node| node.read_later);
-        let workers = self.children.values().filter(|child| later(child)).map(|child| child.id);
-        for worker in workers.collect::<Vec<_>>() {
-            let before = self.node(worker).map(|node| node.link.pending());
-            self.read_channel(worker, 1);
-            self.write_channel(worker);
-            let Some(node) = self.node(worker) else { continue };
-            if node.link.pending() < 2 || before == Some(node.link.pending()) {
-                node.read_later = false;
-                self.watch_channel(worker);
-            } else {
-                self.answers_due = Some(now + ANSWERS);
-            }
         }
     }
 

@@ -8,6 +8,7 @@
 //! a worker, half a line of output, what a drain has seen so far.
 
 mod child;
+mod clients;
 mod listeners;
 mod thaw;
 
@@ -20,10 +21,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use self::child::FrozenChild;
+use self::clients::FrozenClients;
 use self::listeners::FrozenListeners;
 pub(super) use self::thaw::thaw;
 use super::Drive;
-use super::clients::FrozenClients;
 use super::echo::LogFormat;
 use super::upgrade::Upgrading;
 use crate::primary::Primary;

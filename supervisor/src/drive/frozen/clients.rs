@@ -1,0 +1,92 @@
+//! Those who are connected to the control socket, frozen: whoever waits for an answer gets it from
+//! the successor.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::drive::clients::{Client, Clients};
+use crate::drive::rights::{Access, Rights};
+use crate::primary::ids::ClientId;
+use crate::sys::channel;
+use crate::sys::held::{Claims, Held};
+
+/// See [`Clients::freeze`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct FrozenClients {
+    listener: Held,
+    next: u64,
+    connected: Vec<FrozenClient>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FrozenClient {
+    id: ClientId,
+    stream: Held,
+    rights: Rights,
+    subscribed: bool,
+    follows: bool,
+    asked: bool,
+}
+
+impl FrozenClients {
+    /// Those whose connections are still there; an error is that of the listening socket.
+    /// `path`: where it is.
+    pub(crate) fn thaw(self, claims: &mut Claims, path: PathBuf) -> io::Result<Clients> {
+        let listener = claims.claim(self.listener)?.into();
+        let thawed = |frozen: FrozenClient| {
+            let FrozenClient { id, stream, rights, subscribed, follows, asked } = frozen;
+            let stream = UnixStream::from(claims.claim(stream).ok()?);
+            Some((id, Client { subscribed, follows, asked, ..Client::new(stream, rights) }))
+        };
+        let connected = self.connected.into_iter().filter_map(thawed).collect();
+        Ok(Clients {
+            listener,
+            path,
+            // Whom the spec admits is seen in the first turn.
+            access: Access::default(),
+            spare: None,
+            resting: false,
+            connected,
+            next: self.next,
+        })
+    }
+}
+
+impl Clients {
+    /// What a successor goes on with.
+    pub(crate) fn freeze(&self) -> FrozenClients {
+        let alive = self.connected.iter().filter(|(_, client)| !client.answered);
+        let frozen = |(id, client): (&ClientId, &Client)| FrozenClient {
+            id: *id,
+            stream: Held::of(client.stream.as_fd()),
+            rights: client.rights,
+            subscribed: client.subscribed,
+            follows: client.follows,
+            asked: client.asked,
+        };
+        FrozenClients {
+            listener: Held::of(self.listener()),
+            next: self.next,
+            connected: alive.map(frozen).collect(),
+        }
+    }
+
+    /// Everybody who is connected.
+    pub(crate) fn ids(&self) -> BTreeSet<ClientId> {
+        self.connected.keys().copied().collect()
+    }
+
+    /// Ends the connections of those whom nobody will answer: they asked a predecessor, who may or
+    /// may not have heard it.
+    pub(crate) fn keep(&mut self, awaited: &BTreeSet<ClientId>) {
+        self.connected.retain(|id, client| {
+            let unheard = !client.asked && channel::readable(client.stream.as_fd());
+            awaited.contains(id) || client.subscribed || unheard
+        });
+    }
+}
