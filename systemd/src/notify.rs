@@ -7,12 +7,18 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::str::FromStr;
 use std::time::Duration;
+
+use rustix::net::{
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr,
+};
 
 /// The largest datagram that is read, in bytes.
 pub const MAX_DATAGRAM: usize = 16 * 1024;
@@ -161,6 +167,24 @@ impl Notifier {
     pub fn send(&self, text: &str) -> io::Result<()> {
         let sent = self.socket.send_to_addr(text.as_bytes(), &self.address)?;
         debug_assert_eq!(sent, text.len(), "a datagram is sent whole or not at all");
+        Ok(())
+    }
+}
+
+impl Notifier {
+    /// The same, with a descriptor (`FDSTORE=1`).
+    pub fn send_with(&self, text: &str, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let address = match (self.address.as_pathname(), self.address.as_abstract_name()) {
+            (Some(path), _) => SocketAddrUnix::new(path)?,
+            (None, Some(name)) => SocketAddrUnix::new_abstract_name(name)?,
+            (None, None) => return Err(unsupported(OsString::new())),
+        };
+        let fds = [fd];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&fds));
+        let parts = [IoSlice::new(text.as_bytes())];
+        sendmsg_addr(&self.socket, &address, &parts, &mut control, SendFlags::NOSIGNAL)?;
         Ok(())
     }
 }

@@ -317,7 +317,10 @@ fn start_keeps_nothing_that_was_open_by_chance() {
 fn what_a_killed_primary_left_is_recognised() {
     let Some((home, port)) = with_web(&["-i", "2"]) else { return };
     let before = home.pids("web");
-    process::kill(home.app("web").primary_pid, Signal::SIGKILL);
+    // One without the other is no loss; together they are.
+    let app = home.app("web");
+    process::kill(app.keeper_pid.expect("there is one"), Signal::SIGKILL);
+    process::kill(app.primary_pid, Signal::SIGKILL);
     // Whether its workers still serve or not: it is listed as what it is, or not at all.
     wait_until("the list to say so", SOON, || {
         home.list().iter().all(|app| app.status == Status::Lost).then_some(())

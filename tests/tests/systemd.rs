@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use tests::http::FaultKind;
 use tests::{Home, Load, Machine, Port, fixtures, wait_until};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -88,26 +89,74 @@ fn a_bad_deploy_fails_the_reload_and_nothing_else() {
     machine.run(&["systemctl", "reload", UNIT]).ok();
 }
 
-/// Whoever dies or hangs is started again, without anybody's doing.
+/// The primary dies or hangs: its keeper replaces it, and systemd has nothing to do.
 #[test]
-fn the_supervisor_is_killed_and_hangs() {
+fn the_primary_is_killed_and_hangs() {
     let _alone = tests::alone();
     let (home, port) = (tests::home!(), Port::new());
     let Some(machine) = service(&home, &port, "") else { return };
-    for (signal, restarts) in [(Signal::SIGKILL, "1"), (Signal::SIGSTOP, "2")] {
+    let app = || machine.supervisor(&["describe", "web", "--json"]).ok().json()[0].clone();
+    let workers = |app: &serde_json::Value| {
+        let all = app["workers"].as_array().expect("workers").clone();
+        all.iter().map(|worker| worker["pid"].as_u64()).collect::<Vec<_>>()
+    };
+    let (before, keeper) = (app(), machine.property(UNIT, "MainPID"));
+    assert_eq!(before["keeper_pid"].to_string(), keeper);
+    let load = Load::new(port.v4()).start();
+    load.warm(100);
+    for (signal, deaths) in [(Signal::SIGKILL, 1), (Signal::SIGSTOP, 2)] {
+        let primary = app()["primary_pid"].to_string();
+        machine.run(&["kill", "-s", signal.as_str(), &primary]).ok();
+        wait_until("another primary", SOON, || {
+            let outcome = machine.supervisor(&["describe", "web", "--json"]);
+            let now = (outcome.code == Some(0)).then(|| outcome.json()[0].clone())?;
+            (now["primary_deaths"] == deaths && now["status"] == "ready").then_some(())
+        });
+        assert_eq!(workers(&app()), workers(&before), "{signal}");
+    }
+    // Longer than the manager waits for the word of a hung one.
+    status(&machine, "2/2 workers ready");
+    load.warm(load.so_far().ok + 100);
+    load.stop().nothing_lost("a primary that is killed, and one that hangs");
+    assert_eq!(machine.property(UNIT, "NRestarts"), "0");
+    assert_eq!(machine.property(UNIT, "MainPID"), keeper);
+    machine.run(&["systemctl", "reload", UNIT]).ok();
+}
+
+/// The keeper dies, and with it everything; systemd starts it again and gives it back the sockets it
+/// kept: whoever came meanwhile has waited in them.
+#[test]
+fn the_keeper_is_killed() {
+    let _alone = tests::alone();
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(machine) = service(&home, &port, "") else { return };
+    let mut load = Load::new(port.v4());
+    load.hang = Duration::from_secs(30);
+    let load = load.start();
+    load.warm(100);
+    for restarts in ["1", "2"] {
         let before = machine.property(UNIT, "MainPID");
-        machine.run(&["kill", "-s", signal.as_str(), &before]).ok();
+        machine.run(&["kill", "-s", "SIGKILL", &before]).ok();
         wait_until("systemd to start it again", SOON, || {
             let again = machine.property(UNIT, "NRestarts") == restarts
                 && machine.property(UNIT, "SubState") == "running";
             again.then_some(())
         });
-        assert_ne!(machine.property(UNIT, "MainPID"), before, "{signal}");
+        assert_ne!(machine.property(UNIT, "MainPID"), before);
         status(&machine, "2/2 workers ready");
-        let mut load = Load::new(port.v4());
-        load.requests = 100;
-        load.run().nothing_lost(&format!("after {signal}"));
+        load.warm(load.so_far().ok + 100);
     }
+    // The workers die with their keeper, and what they had in their hands with them.
+    let tally = load.stop();
+    let lost = tally.count(FaultKind::Refused) + tally.count(FaultKind::Hung);
+    assert!(lost == 0 && tally.ok > 0, "refused or hung while the keeper was away\n{tally}");
+    println!("the keeper killed twice: nobody refused\n{tally}");
+    // And a graceful restart loses nothing at all.
+    let load = Load::new(port.v4()).start();
+    load.warm(100);
+    machine.run(&["systemctl", "restart", UNIT]).ok();
+    load.warm(load.so_far().ok + 100);
+    load.stop().nothing_lost("systemctl restart");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! slot socket of a group, like one of our own. Another cannot be joined by more: all workers
 //! share it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use rustix::net::{SocketAddrAny, getsockname, sockopt};
 use serde::{Deserialize, Serialize};
 
+use super::store::{Store, index_of};
 use crate::sys::held::{Claims, Held};
 use crate::sys::pidfd::Pid;
 use crate::sys::{inherited, socket};
@@ -30,15 +32,19 @@ struct Given {
     fd: OwnedFd,
     /// Somebody has asked for it.
     used: bool,
+    /// It is one of ours, which the manager kept: its place in its group.
+    kept: Option<u32>,
 }
 
 /// All of them, frozen.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct FrozenLent(Vec<(Place, Held, bool)>);
+pub(super) struct FrozenLent(Vec<(Place, Held, bool, Option<u32>)>);
 
 impl FrozenLent {
     pub(super) fn thaw(self, claims: &mut Claims) -> Lent {
-        let given = |(place, held, used)| Some(Given { place, fd: claims.claim(held).ok()?, used });
+        let given = |(place, held, used, kept)| {
+            Some(Given { place, fd: claims.claim(held).ok()?, used, kept })
+        };
         Lent { sockets: self.0.into_iter().filter_map(given).collect() }
     }
 }
@@ -52,8 +58,8 @@ enum Place {
 
 impl Lent {
     /// Takes those of this process's environment, which were passed to its keeper; and what could
-    /// not be taken, in words.
-    pub(super) fn take(keeper: Pid) -> (Self, Vec<String>) {
+    /// not be taken, in words. `store` is told of what the manager kept for us.
+    pub(super) fn take(keeper: Pid, store: &mut Store) -> (Self, Vec<String>) {
         let vars = |key: &str| std::env::var(key).ok();
         let listed = match systemd::listen::taken_from_env(vars, keeper.0) {
             Ok(listed) => listed,
@@ -63,7 +69,13 @@ impl Lent {
         let mut complaints = Vec::new();
         for (name, number) in listed {
             match inherited::take(number).and_then(|fd| Ok((place(&fd)?, fd))) {
-                Ok((place, fd)) => lent.sockets.push(Given { place, fd, used: false }),
+                Ok((place, fd)) => {
+                    let kept = index_of(&name);
+                    if let (Some(_), Ok(inode)) = (kept, socket::inode(fd.as_fd())) {
+                        store.knows(inode, name);
+                    }
+                    lent.sockets.push(Given { place, fd, used: false, kept });
+                }
                 Err(error) => complaints.push(format!(
                     "cannot use the socket {name:?} that was passed as descriptor {number}: {error}"
                 )),
@@ -73,7 +85,9 @@ impl Lent {
     }
 
     pub(super) fn freeze(&self) -> FrozenLent {
-        let frozen = |given: &Given| (given.place.clone(), Held::of(given.fd.as_fd()), given.used);
+        let frozen = |given: &Given| {
+            (given.place.clone(), Held::of(given.fd.as_fd()), given.used, given.kept)
+        };
         FrozenLent(self.sockets.iter().map(frozen).collect())
     }
 
@@ -94,8 +108,36 @@ impl Lent {
         self.copy(&Place::Unix(path.to_owned()))
     }
 
+    /// Our own of this address, in the order of their group. They are the listener's from now on.
+    pub(super) fn kept(&mut self, address: SocketAddr) -> Vec<OwnedFd> {
+        let place = Place::Tcp(address);
+        let ours = |given: &mut Given| given.kept.is_some() && given.place == place;
+        let mut kept: Vec<Given> = self.sockets.extract_if(.., ours).collect();
+        kept.sort_by_key(|given| given.kept);
+        kept.into_iter().map(|given| given.fd).collect()
+    }
+
+    /// Our own of this path. It is the listener's from now on.
+    pub(super) fn kept_unix(&mut self, path: &Path) -> Option<OwnedFd> {
+        let place = Place::Unix(path.to_owned());
+        let at = self.sockets.iter().position(|g| g.kept.is_some() && g.place == place)?;
+        Some(self.sockets.remove(at).fd)
+    }
+
+    /// Those that the manager kept and nobody has asked for yet.
+    pub(super) fn inodes(&self) -> BTreeSet<u64> {
+        let kept = self.sockets.iter().filter(|given| given.kept.is_some());
+        kept.filter_map(|given| socket::inode(given.fd.as_fd()).ok()).collect()
+    }
+
+    /// Those that the manager kept and nobody will ask for.
+    pub(super) fn drop_kept(&mut self) {
+        self.sockets.retain(|given| given.kept.is_none());
+    }
+
     fn copy(&mut self, place: &Place) -> io::Result<Option<OwnedFd>> {
-        let Some(given) = self.sockets.iter_mut().find(|given| given.place == *place) else {
+        let lent = |given: &&mut Given| given.kept.is_none() && given.place == *place;
+        let Some(given) = self.sockets.iter_mut().find(lent) else {
             return Ok(None);
         };
         given.used = true;
@@ -104,12 +146,13 @@ impl Lent {
 
     /// Whether the file of this socket is the manager's to remove.
     pub(super) fn owns(&self, path: &Path) -> bool {
-        self.sockets.iter().any(|given| given.place == Place::Unix(path.to_owned()))
+        let place = Place::Unix(path.to_owned());
+        self.sockets.iter().any(|given| given.kept.is_none() && given.place == place)
     }
 
     /// The addresses that nobody has asked for.
     pub(super) fn unused(&self) -> Vec<String> {
-        let unused = self.sockets.iter().filter(|given| !given.used);
+        let unused = self.sockets.iter().filter(|given| !given.used && given.kept.is_none());
         unused
             .map(|given| match &given.place {
                 Place::Tcp(address) => address.to_string(),

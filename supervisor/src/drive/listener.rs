@@ -357,6 +357,27 @@ impl Listener {
         self.group.iter().map(|id| self.queued(*id)).sum()
     }
 
+    /// Its listening sockets: place in the group, inode, descriptor. None of a UDP one.
+    pub(crate) fn listening_now(&self) -> Vec<(u32, u64, BorrowedFd<'_>)> {
+        if let Some(fd) = self.accepting() {
+            return socket::inode(fd).ok().map(|inode| (0, inode, fd)).into_iter().collect();
+        }
+        let streams = matches!(self.key, Key::Tcp(..) | Key::Unix(_));
+        let all = self.sockets.values().filter(|socket| streams && (socket.listens || self.is_shared()));
+        let place = |socket: &SlotSocket| socket.index.unwrap_or(0);
+        all.map(|socket| (place(socket), socket.inode, socket.fd.as_fd())).collect()
+    }
+
+    /// The first of these is its first socket already; they all listen, in this order.
+    pub(super) fn adopt_group(&mut self, others: Vec<OwnedFd>) -> io::Result<()> {
+        for (id, fd) in (1..).map(SocketId).zip(others) {
+            let inode = socket::inode(fd.as_fd())?;
+            self.sockets.insert(id, SlotSocket { fd, inode, index: None, listens: true });
+            self.announce(id)?;
+        }
+        Ok(())
+    }
+
     fn listening(&self) -> impl Iterator<Item = &SlotSocket> {
         self.sockets.values().filter(|socket| socket.listens)
     }

@@ -71,9 +71,15 @@ impl Listeners {
         balance: Balance,
         hand_over: bool,
     ) -> io::Result<&Listener> {
+        let key = Key::Tcp(address, v6only.unwrap_or(false));
         if let Some(fd) = self.lent.tcp(address)? {
-            let key = Key::Tcp(address, v6only.unwrap_or(false));
             return self.adopt(key, address, None, balance, hand_over, fd);
+        }
+        let mut kept = self.lent.kept(address);
+        if !kept.is_empty() {
+            let first = kept.remove(0);
+            let id = self.adopt(key, address, None, balance, hand_over, first)?.id;
+            return self.adopt_others(id, kept);
         }
         let fd = socket::first_tcp(address, v6only)?;
         let address = socket::local_address(fd.as_fd())?;
@@ -103,7 +109,7 @@ impl Listeners {
 
     /// Opens a unix socket that a worker asked for: one socket, which all accept from.
     pub(crate) fn open_unix(&mut self, path: PathBuf, mode: u32) -> io::Result<&Listener> {
-        let fd = match self.lent.unix(&path)? {
+        let fd = match self.lent.unix(&path)?.or_else(|| self.lent.kept_unix(&path)) {
             Some(fd) => fd,
             None => socket::unix_listener(&path, mode)?,
         };
@@ -123,6 +129,12 @@ impl Listeners {
                     let key = Key::Tcp(*address, false);
                     return self.adopt(key, *address, name, balance, false, fd);
                 }
+                let mut kept = self.lent.kept(*address);
+                if !kept.is_empty() {
+                    let (key, first) = (Key::Tcp(*address, false), kept.remove(0));
+                    let id = self.adopt(key, *address, name, balance, false, first)?.id;
+                    return self.adopt_others(id, kept);
+                }
                 let v6only = address.is_ipv6().then_some(false);
                 let (fd, kind) = match balance {
                     Balance::Shared => (socket::shared_tcp(*address)?, Kind::Shared),
@@ -131,7 +143,7 @@ impl Listeners {
                 Ok(self.insert(Key::Tcp(*address, false), name, kind, balance, fd))
             }
             ListenAddress::Unix(path) => {
-                let fd = match self.lent.unix(path)? {
+                let fd = match self.lent.unix(path)?.or_else(|| self.lent.kept_unix(path)) {
                     Some(fd) => fd,
                     None => socket::unix_listener(path, 0o666)?,
                 };
@@ -169,6 +181,25 @@ impl Listeners {
         Ok(listener)
     }
 
+    /// What is left of the group that the manager kept. It is no longer lent by anybody else, so
+    /// sockets in which nobody waits are let go of: the last takes the place of one that leaves, as
+    /// in the kernel's own list.
+    fn adopt_others(&mut self, id: ListenerId, mut kept: Vec<OwnedFd>) -> io::Result<&Listener> {
+        let listener = self.open.get_mut(&id).ok_or(io::ErrorKind::NotFound)?;
+        if matches!(listener.kind, Kind::Slots) {
+            let is_empty = |fd: &OwnedFd| {
+                socket::accept_queue(fd.as_fd()).is_ok_and(|queue| queue.waiting == 0)
+            };
+            for at in (0..kept.len()).rev() {
+                if is_empty(&kept[at]) {
+                    drop(kept.swap_remove(at));
+                }
+            }
+            listener.adopt_group(kept)?;
+        }
+        Ok(listener)
+    }
+
     fn insert(
         &mut self,
         key: Key,
@@ -190,6 +221,10 @@ impl Listeners {
             && let Ok(Some(fd)) = self.lent.tcp(address)
         {
             socket::release(fd.as_fd());
+        }
+        // The same where the manager keeps it.
+        for (_, _, fd) in listener.listening_now() {
+            socket::release(fd);
         }
         if let Key::Unix(path) = &listener.key
             && !self.lent.owns(path)

@@ -3,6 +3,7 @@
 //! sd_notify(3). What cannot be said is said to the log once; nobody waits for it.
 
 use std::io::Write;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use ipc::control::{AppStatus, Status, WorkerStatus};
@@ -33,6 +34,7 @@ pub(crate) struct Manager {
     /// Something happened since it was last told.
     stale: bool,
     failed: bool,
+    keeps_store: bool,
 }
 
 /// What the manager thinks we are doing.
@@ -63,7 +65,35 @@ impl Manager {
             said: String::new(),
             stale: true,
             failed: false,
+            keeps_store: std::env::var("FDSTORE").map_or(true, |most| most != "0"),
         }))
+    }
+
+    /// Whether it may keep descriptors (`FileDescriptorStoreMax=`). systemd says so since 254; an
+    /// older one that does not closes what it is given.
+    pub(super) fn keeps_store(&self) -> bool {
+        self.keeps_store
+    }
+
+    /// The app is up, as far as it knows.
+    pub(super) fn is_up(&self) -> bool {
+        self.phase != Phase::Starting
+    }
+
+    /// Has it keep a copy of this socket. Whether that could be said.
+    pub(super) fn store(&mut self, name: &str, fd: BorrowedFd<'_>) -> bool {
+        let said = self.notifier.send_with(&format!("FDSTORE=1\nFDNAME={name}"), fd);
+        if let Err(error) = &said
+            && !std::mem::replace(&mut self.failed, true)
+        {
+            eprintln!("cannot give the service manager a socket to keep: {error}");
+        }
+        said.is_ok()
+    }
+
+    /// Has it let go of one.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.say(&format!("FDSTOREREMOVE=1\nFDNAME={name}"));
     }
 
     pub(super) fn deadline(&self) -> Option<Time> {
@@ -84,11 +114,13 @@ impl Manager {
         }
     }
 
-    /// What is due by the clock.
-    fn turn(&mut self, now: Time) {
+    /// What is due by the clock. How long the loop may be silent, where it was said that it turns.
+    fn turn(&mut self, now: Time) -> Option<Duration> {
         let mut words = String::new();
+        let mut alive = None;
         if self.next_watchdog.is_some_and(|at| at <= now) {
             self.next_watchdog = self.watchdog.map(|every| now + every);
+            alive = self.watchdog.map(|every| every * 3 / 2);
             words.push_str("WATCHDOG=1\n");
         }
         if self.next_extension.is_some_and(|at| at <= now) {
@@ -98,6 +130,7 @@ impl Manager {
         if !words.is_empty() {
             self.say(&words);
         }
+        alive
     }
 
     /// Says what is new about the app.
@@ -182,7 +215,7 @@ impl Drive {
     /// Finds out whether there is a service manager, and takes the sockets it passed. One that runs in the background was not
     /// started by it, whoever typed the command that started it.
     pub(super) fn meet_manager(&mut self) {
-        let (lent, complaints) = Lent::take(self.keeper.keeper());
+        let (lent, complaints) = Lent::take(self.keeper.keeper(), &mut self.store);
         self.listeners.lent = lent;
         complaints.into_iter().for_each(|complaint| self.note(complaint));
         self.find_manager();
@@ -203,7 +236,10 @@ impl Drive {
         if manager.stale {
             manager.tell(&self.core.status(now), now);
         }
-        manager.turn(now);
+        let alive = manager.turn(now);
+        // The keeper is quicker than the manager, who would start everything anew. A keeper that
+        // is gone need not be told.
+        let _ = alive.map(|within| self.keeper.alive(within));
     }
 }
 

@@ -41,6 +41,7 @@ mod source;
 mod sources;
 mod start;
 mod status;
+mod store;
 mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -69,6 +70,7 @@ use self::orphans::Orphans;
 use self::proxied::Proxied;
 use self::record::Recorder;
 use self::source::Source;
+use self::store::Store;
 use self::upgrade::{Rehearsal, Upgrading};
 use crate::home::Home;
 use crate::keeper::Link;
@@ -136,6 +138,8 @@ pub(crate) struct Drive {
     sampler: Sampler,
     /// The service manager that started us.
     manager: Option<Manager>,
+    /// What it keeps of our sockets.
+    store: Store,
     started: Time,
     tickets: u64,
     /// Which listener answers which ask of Node workers.
@@ -208,6 +212,7 @@ impl Drive {
             self.carry_out(actions);
             self.turn_bus();
             self.keep_record();
+            self.keep_store();
             self.tell_manager();
             if let Some(code) = self.exit {
                 return Ok(code);

@@ -21,6 +21,7 @@ use super::orphans::Orphans;
 use super::proxied::Proxied;
 use super::record::Recorder;
 use super::source::Source;
+use super::store::Store;
 use super::{Drive, LAST_WORDS};
 use crate::frozen::Broken;
 use crate::home::Home;
@@ -321,6 +322,7 @@ impl Drive {
             recorder: Recorder::default(),
             home: home.clone(),
             manager: None,
+            store: Store::default(),
             sampler,
             started: clock::now(),
             tickets: 0,

@@ -111,6 +111,11 @@ impl Link {
         self.say(Ask::Over)
     }
 
+    /// Our loop turns. If this is not said again within the span, we are killed and replaced.
+    pub(crate) fn alive(&self, within: Duration) -> io::Result<()> {
+        self.say(Ask::Alive(u32::try_from(within.as_millis()).unwrap_or(u32::MAX)))
+    }
+
     /// We are about to end, and this program is to go on in the keeper's place and in ours.
     pub(crate) fn replace(&self, program: &Path) -> io::Result<()> {
         self.say(Ask::Replace(program))

@@ -152,6 +152,8 @@ struct Keeper {
     over: bool,
     /// Signals that came while there was no primary, by number.
     pending: u64,
+    /// The primary hangs if it is not heard of before.
+    heard_by: Option<Time>,
     /// The program that is to take our place when the primary has ended.
     replacement: Option<PathBuf>,
     app: String,
@@ -166,6 +168,7 @@ impl Keeper {
             settled: false,
             over: false,
             pending: 0,
+            heard_by: None,
             replacement: None,
             app: app.to_owned(),
         })
@@ -174,7 +177,7 @@ impl Keeper {
     fn run(mut self, mut birth: Birth) -> io::Result<Role> {
         let mut pause = PAUSES.0;
         loop {
-            self.settled = false;
+            (self.settled, self.heard_by) = (false, None);
             let primary = match fork::sharing_files() {
                 Ok(Forked::Child) => return Ok(Role::Primary(self.ground, birth)),
                 Ok(Forked::Parent(primary)) => primary,
@@ -229,10 +232,17 @@ impl Keeper {
             if self.settled {
                 self.roster.reap_others(primary);
             }
-            let left = until.map(|until| until.since(clock::now()));
-            if left.is_some_and(|left| left.is_zero()) {
+            if until.is_some_and(|until| until <= clock::now()) {
                 return Ok(None);
             }
+            if self.heard_by.is_some_and(|until| until <= clock::now()) {
+                self.heard_by = None;
+                let number = primary.map(|pid| nix::unistd::Pid::from_raw(pid.0.cast_signed()));
+                // It may have ended just now. Else its end comes as any other.
+                let _ = number.map(|number| nix::sys::signal::kill(number, Signal::SIGKILL));
+            }
+            let next = until.into_iter().chain(self.heard_by).min();
+            let left = next.map(|next| next.since(clock::now()));
             let timeout = left.and_then(|left| Timespec::try_from(left).ok());
             let mut sources = [
                 PollFd::from_borrowed_fd(self.ground.signals.as_fd(), PollFlags::IN),
@@ -309,6 +319,10 @@ impl Keeper {
             }
             Ask::Over => {
                 self.over = true;
+                return None;
+            }
+            Ask::Alive(millis) => {
+                self.heard_by = Some(clock::now() + Duration::from_millis(millis.into()));
                 return None;
             }
             Ask::Replace(program) => {

@@ -31,6 +31,8 @@ pub(super) enum Ask<'a> {
     Settled,
     /// The primary is about to end and is not to be started again. No answer.
     Over,
+    /// The primary's loop turns, and will say so again within so many milliseconds. No answer.
+    Alive(u32),
     /// Run this program from the next start on; the primary is about to end. No answer.
     Replace(&'a Path),
 }
@@ -56,6 +58,7 @@ impl Ask<'_> {
             Self::Reap(pid) => (3, pid.0, None),
             Self::Settled => (4, 0, None),
             Self::Over => (5, 0, None),
+            Self::Alive(millis) => (7, *millis, None),
             Self::Replace(path) => (6, 0, Some(path.as_os_str().as_bytes())),
         };
         let mut bytes = vec![kind, 0, 0, 0];
@@ -75,6 +78,7 @@ impl Ask<'_> {
             (3, []) => Ask::Reap(pid),
             (4, []) => Ask::Settled,
             (5, []) => Ask::Over,
+            (7, []) => Ask::Alive(pid.0),
             (6, path) => Ask::Replace(Path::new(OsStr::from_bytes(path))),
             _ => return None,
         })
@@ -124,6 +128,7 @@ mod tests {
             Ask::Reap(pid),
             Ask::Settled,
             Ask::Over,
+            Ask::Alive(7500),
             Ask::Replace(path),
         ] {
             assert_eq!(Ask::decode(&ask.encode()), Some(ask));

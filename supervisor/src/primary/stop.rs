@@ -65,6 +65,15 @@ impl Stopping {
 }
 
 impl Primary {
+    /// Whether the primary ends when what is under way is done.
+    pub(crate) fn is_ending(&self) -> bool {
+        match &self.phase {
+            Phase::Over { .. } => true,
+            Phase::Stopping(stopping) => stopping.exit.is_some(),
+            Phase::Opening | Phase::Running | Phase::Stopped => false,
+        }
+    }
+
     /// Stops, whatever is going on. `exit`: and then ends.
     pub(super) fn stop(
         &mut self,

@@ -26,6 +26,7 @@ use self::listeners::FrozenListeners;
 pub(super) use self::thaw::thaw;
 use super::Drive;
 use super::echo::LogFormat;
+use super::store::Store;
 use super::upgrade::Upgrading;
 use crate::primary::Primary;
 use crate::primary::ids::{ListenerId, SocketId};
@@ -51,6 +52,9 @@ pub(super) struct Frozen {
     specs: Vec<AppSpec>,
     children: Vec<FrozenChild>,
     listeners: FrozenListeners,
+    /// What the service manager keeps.
+    #[serde(default)]
+    store: Store,
     /// How many primaries died before.
     #[serde(default)]
     deaths: u32,
@@ -134,6 +138,7 @@ impl Drive {
             specs: specs.0.iter().map(|spec| AppSpec::clone(spec)).collect(),
             children,
             listeners: FrozenListeners::of(&self.listeners),
+            store: self.store.clone(),
             deaths: self.deaths,
             upgrading: self.upgrading.clone(),
         })

@@ -63,6 +63,7 @@ pub(in crate::drive) fn thaw(
     }
     drive.deaths = frozen.deaths + u32::from(frozen.upgrading.is_none());
     drive.upgrading = frozen.upgrading;
+    drive.store = frozen.store;
     drive.written = Written::after(copy.number);
     drive.children = children;
     drive.listeners = listeners;
