@@ -78,10 +78,12 @@ fn the_first_process_buries_orphans_and_ends_well() {
     });
     assert!(buried.is_some(), "{} zombies are left: {:#?}", zombies.len(), zombies.first());
     // A worker's own end is still seen for what it was.
-    let worker = process::all().into_iter().find(|one| one.parent == first.pid).expect("a worker");
+    let is_worker =
+        |one: &process::Process| one.parent == first.pid && !one.name.starts_with("sup:");
+    let worker = process::all().into_iter().find(is_worker).expect("a worker");
     process::kill(worker.pid, Signal::SIGKILL);
     wait_until("its replacement to serve", SOON, || {
-        process::all().into_iter().find(|one| one.parent == first.pid && one.pid != worker.pid)?;
+        process::all().into_iter().find(|one| is_worker(one) && one.pid != worker.pid)?;
         http::get(port.v4(), SOON).ok()
     });
     assert!(home.log("web", "primary.log").is_empty(), "the foreground writes to stderr");

@@ -363,7 +363,8 @@ impl Listener {
             return socket::inode(fd).ok().map(|inode| (0, inode, fd)).into_iter().collect();
         }
         let streams = matches!(self.key, Key::Tcp(..) | Key::Unix(_));
-        let all = self.sockets.values().filter(|socket| streams && (socket.listens || self.is_shared()));
+        let all =
+            self.sockets.values().filter(|socket| streams && (socket.listens || self.is_shared()));
         let place = |socket: &SlotSocket| socket.index.unwrap_or(0);
         all.map(|socket| (place(socket), socket.inode, socket.fd.as_fd())).collect()
     }

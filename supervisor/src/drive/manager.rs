@@ -2,8 +2,6 @@
 //! told how the app is, that the loop turns (WATCHDOG), and when something takes longer, as in
 //! sd_notify(3). What cannot be said is said to the log once; nobody waits for it.
 
-use std::io::Write;
-use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use ipc::control::{AppStatus, Status, WorkerStatus};
@@ -23,7 +21,8 @@ const EXTEND_BY: Duration = Duration::from_secs(20);
 /// What the manager knows of us.
 #[derive(Debug)]
 pub(crate) struct Manager {
-    notifier: Notifier,
+    /// What is to be said to it, by the keeper: it listens to its main process only.
+    words: Vec<String>,
     /// The loop must be heard of within twice this.
     watchdog: Option<Duration>,
     next_watchdog: Option<Time>,
@@ -49,15 +48,15 @@ enum Phase {
 impl Manager {
     /// `None`: there is none. An address that cannot be used is an error text.
     pub(super) fn above(now: Time, keeper: Pid) -> Result<Option<Self>, String> {
-        let notifier = match Notifier::from_env() {
-            Ok(Some(notifier)) => notifier,
+        match Notifier::from_env() {
+            Ok(Some(_)) => {}
             Ok(None) => return Ok(None),
             Err(error) => return Err(format!("cannot tell the service manager anything: {error}")),
-        };
+        }
         let watchdog = systemd::notify::watchdog(|key| std::env::var(key).ok(), keeper.0);
         let watchdog = watchdog.map(|within| within / 2);
         Ok(Some(Self {
-            notifier,
+            words: Vec::new(),
             watchdog,
             next_watchdog: watchdog.map(|_| now),
             next_extension: None,
@@ -78,17 +77,6 @@ impl Manager {
     /// The app is up, as far as it knows.
     pub(super) fn is_up(&self) -> bool {
         self.phase != Phase::Starting
-    }
-
-    /// Has it keep a copy of this socket. Whether that could be said.
-    pub(super) fn store(&mut self, name: &str, fd: BorrowedFd<'_>) -> bool {
-        let said = self.notifier.send_with(&format!("FDSTORE=1\nFDNAME={name}"), fd);
-        if let Err(error) = &said
-            && !std::mem::replace(&mut self.failed, true)
-        {
-            eprintln!("cannot give the service manager a socket to keep: {error}");
-        }
-        said.is_ok()
     }
 
     /// Has it let go of one.
@@ -164,11 +152,13 @@ impl Manager {
     }
 
     fn say(&mut self, words: &str) {
-        if let Err(error) = self.notifier.send(words)
-            && !std::mem::replace(&mut self.failed, true)
-        {
-            // Said, or else nobody reads our stderr.
-            let _ = writeln!(std::io::stderr(), "cannot tell the service manager: {error}");
+        self.words.push(words.to_owned());
+    }
+
+    /// It could not be told. Said once.
+    pub(super) fn failed(&mut self, error: &std::io::Error) {
+        if !std::mem::replace(&mut self.failed, true) {
+            eprintln!("cannot tell the service manager: {error}");
         }
     }
 }
@@ -240,6 +230,11 @@ impl Drive {
         // The keeper is quicker than the manager, who would start everything anew. A keeper that
         // is gone need not be told.
         let _ = alive.map(|within| self.keeper.alive(within));
+        for words in std::mem::take(&mut manager.words) {
+            if let Err(error) = self.keeper.tell(&words, None) {
+                manager.failed(&error);
+            }
+        }
     }
 }
 

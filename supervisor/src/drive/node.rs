@@ -150,7 +150,12 @@ impl Drive {
     }
 
     /// Takes what came; whether the channel goes on.
-    pub(super) fn hear_channel(&mut self, worker: WorkerId, bytes: &[u8], fds: Vec<OwnedFd>) -> bool {
+    pub(super) fn hear_channel(
+        &mut self,
+        worker: WorkerId,
+        bytes: &[u8],
+        fds: Vec<OwnedFd>,
+    ) -> bool {
         let Some(node) = self.node(worker) else { return false };
         let mut words = Vec::new();
         let taken = node.link.take(bytes, fds, &mut words);

@@ -49,9 +49,13 @@ impl Drive {
         for inode in new {
             let (index, fd) = open[&inode];
             let name = name_of(index, inode);
-            if manager.store(&name, fd) {
-                self.store.0.insert(inode, name);
-                self.stale = true;
+            let words = format!("FDSTORE=1\nFDNAME={name}");
+            match self.keeper.tell(&words, Some(fd)) {
+                Ok(()) => {
+                    self.store.0.insert(inode, name);
+                    self.stale = true;
+                }
+                Err(error) => return manager.failed(&error),
             }
         }
         if self.core.is_ending() {
@@ -63,9 +67,8 @@ impl Drive {
             self.listeners.lent.drop_kept();
         }
         let waiting = self.listeners.lent.inodes();
-        let is_gone = |inode: &u64, _: &mut String| {
-            !open.contains(inode) && !waiting.contains(inode)
-        };
+        let is_gone =
+            |inode: &u64, _: &mut String| !open.contains(inode) && !waiting.contains(inode);
         let gone = self.store.0.extract_if(.., is_gone);
         for (_, name) in gone {
             manager.forget(&name);

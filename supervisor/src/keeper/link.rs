@@ -1,7 +1,7 @@
 //! The primary's end of the line to its keeper.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -111,6 +111,16 @@ impl Link {
         self.say(Ask::Over)
     }
 
+    /// Says something to the service manager, with a descriptor or without.
+    pub(crate) fn tell(&self, text: &str, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let number = fd.and_then(|fd| u32::try_from(fd.as_raw_fd()).ok()).map_or(0, |fd| fd + 1);
+        // The answer comes when it was sent: until then the descriptor stays open.
+        match self.ask(Ask::Tell(number, text.as_bytes()))? {
+            Answer::Done => Ok(()),
+            _ => Err(io::Error::other("the keeper could not")),
+        }
+    }
+
     /// Our loop turns. If this is not said again within the span, we are killed and replaced.
     pub(crate) fn alive(&self, within: Duration) -> io::Result<()> {
         self.say(Ask::Alive(u32::try_from(within.as_millis()).unwrap_or(u32::MAX)))
@@ -138,6 +148,9 @@ impl Link {
     }
 
     fn ask(&self, ask: Ask<'_>) -> io::Result<Answer> {
+        // An answer that came too late for the one who asked.
+        let mut late = [0u8; ANSWER];
+        while recv(&self.ground.vault, &mut late, RecvFlags::DONTWAIT).is_ok() {}
         self.say(ask)?;
         let until = clock::now() + PATIENCE;
         let mut bytes = [0u8; ANSWER];

@@ -28,6 +28,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, socketpair};
+use systemd::notify::Notifier;
 
 pub(crate) use estate::Estate;
 pub(crate) use link::Link;
@@ -39,7 +40,7 @@ use crate::primary::event::Exit;
 use crate::primary::time::Time;
 use crate::sys::fork::{self, Forked};
 use crate::sys::pidfd::{self, Pid};
-use crate::sys::{clock, daemon, exec, inherited};
+use crate::sys::{clock, daemon, exec, held, inherited};
 
 /// What the keeper passes on to the primary.
 const FORWARDED: [Signal; 8] = [
@@ -72,6 +73,8 @@ pub(crate) struct Ground {
     signals: SignalFd,
     /// Where the primary freezes its state.
     pub(crate) memory: Memory,
+    /// The way to the service manager.
+    manager: Option<Notifier>,
 }
 
 /// Why there is a primary.
@@ -131,15 +134,19 @@ impl Ground {
             vault,
             signals: SignalFd::with_flags(&watched, flags)?,
             memory,
+            // What is wrong with its address the primary says.
+            manager: Notifier::from_env().unwrap_or_default(),
         })
     }
 }
 
 impl Ground {
     /// What a new primary must leave alone in the table.
-    pub(crate) fn fds(&self) -> [BorrowedFd<'_>; 6] {
-        let [one, other, slip] = self.memory.fds();
-        [self.asks.as_fd(), self.vault.as_fd(), self.signals.as_fd(), one, other, slip]
+    pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        let mut all = vec![self.asks.as_fd(), self.vault.as_fd(), self.signals.as_fd()];
+        all.extend(self.memory.fds());
+        all.extend(self.manager.as_ref().map(AsFd::as_fd));
+        all
     }
 }
 
@@ -212,6 +219,19 @@ impl Keeper {
             self.wait(None, Some(clock::now() + pause))?;
             pause = (pause * 2).min(PAUSES.1);
         }
+    }
+
+    /// The primary's words; the manager only listens to us.
+    fn tell(&self, number: u32, text: &[u8]) -> bool {
+        let (Some(manager), Ok(text)) = (&self.ground.manager, std::str::from_utf8(text)) else {
+            return false;
+        };
+        let fd = number.checked_sub(1).and_then(|number| i32::try_from(number).ok());
+        let said = match fd {
+            Some(number) => held::with(number, |fd| manager.send_with(text, fd)),
+            None => manager.send(text),
+        };
+        said.is_ok()
     }
 
     fn estate(&self) -> Estate {
@@ -320,6 +340,13 @@ impl Keeper {
             Ask::Over => {
                 self.over = true;
                 return None;
+            }
+            Ask::Tell(number, text) => {
+                if self.tell(number, text) {
+                    Answer::Done
+                } else {
+                    Answer::Refused
+                }
             }
             Ask::Alive(millis) => {
                 self.heard_by = Some(clock::now() + Duration::from_millis(millis.into()));

@@ -2,7 +2,7 @@
 //! path. The keeper is the parent of all workers, so only it can ask the kernel how one ended.
 //!
 //! ```text
-//! ask:     kind u8, 3 bytes 0, pid u32 LE, path bytes (Replace only)
+//! ask:     kind u8, 3 bytes 0, pid u32 LE, path or text bytes (Replace and Tell only)
 //! answer:  kind u8, 3 bytes 0, value i32 LE
 //! ```
 
@@ -13,7 +13,7 @@ use std::path::Path;
 use crate::primary::event::Exit;
 use crate::sys::pidfd::Pid;
 
-/// The longest ask: the longest path there is.
+/// The longest ask: the longest path there is. A text for the manager is shorter.
 pub(super) const ASK: usize = HEAD + 4096;
 pub(super) const ANSWER: usize = 8;
 const HEAD: usize = 8;
@@ -33,6 +33,9 @@ pub(super) enum Ask<'a> {
     Over,
     /// The primary's loop turns, and will say so again within so many milliseconds. No answer.
     Alive(u32),
+    /// Say this to the service manager, who listens to its main process only. With a descriptor: its
+    /// number, +1; else 0.
+    Tell(u32, &'a [u8]),
     /// Run this program from the next start on; the primary is about to end. No answer.
     Replace(&'a Path),
 }
@@ -59,6 +62,7 @@ impl Ask<'_> {
             Self::Settled => (4, 0, None),
             Self::Over => (5, 0, None),
             Self::Alive(millis) => (7, *millis, None),
+            Self::Tell(fd, text) => (8, *fd, Some(*text)),
             Self::Replace(path) => (6, 0, Some(path.as_os_str().as_bytes())),
         };
         let mut bytes = vec![kind, 0, 0, 0];
@@ -78,6 +82,7 @@ impl Ask<'_> {
             (3, []) => Ask::Reap(pid),
             (4, []) => Ask::Settled,
             (5, []) => Ask::Over,
+            (8, text) => Ask::Tell(pid.0, text),
             (7, []) => Ask::Alive(pid.0),
             (6, path) => Ask::Replace(Path::new(OsStr::from_bytes(path))),
             _ => return None,
@@ -129,6 +134,7 @@ mod tests {
             Ask::Settled,
             Ask::Over,
             Ask::Alive(7500),
+            Ask::Tell(8, b"FDSTORE=1\nFDNAME=x"),
             Ask::Replace(path),
         ] {
             assert_eq!(Ask::decode(&ask.encode()), Some(ask));

@@ -28,6 +28,20 @@ impl Held {
     }
 }
 
+/// Does something with a descriptor of the table by its number, while its owner, the primary, waits
+/// for the outcome.
+pub(crate) fn with<T>(
+    number: RawFd,
+    what: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>,
+) -> io::Result<T> {
+    if number < 0 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: it is the primary's, who keeps it open until it has our answer. If the primary dies
+    // meanwhile, the descriptor stays in the table, until its successor, whom we start later.
+    what(unsafe { BorrowedFd::borrow_raw(number) })
+}
+
 /// The table, while a new primary takes over what it needs.
 #[derive(Debug)]
 pub(crate) struct Claims {

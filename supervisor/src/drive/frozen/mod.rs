@@ -144,3 +144,39 @@ impl Drive {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A Node app in the primary engine after a reload, as format 1 has it. Every later version
+    /// must be able to go on from it.
+    const GOLDEN: &[u8] = include_bytes!("golden/state-1");
+
+    #[test]
+    fn the_golden_state_can_be_gone_on_from() {
+        assert_eq!(check_state(GOLDEN), Ok(()));
+        let copy = crate::frozen::decode(GOLDEN).unwrap();
+        let frozen: Frozen = serde_json::from_str(&copy.content).unwrap();
+        assert_eq!((frozen.children.len(), frozen.specs.len(), frozen.deaths), (2, 1, 0));
+        assert_eq!(frozen.specs[0].command, ["node", "server.js"]);
+        assert!(frozen.carried_out && frozen.echo.is_none() && frozen.upgrading.is_none());
+    }
+
+    #[test]
+    fn what_a_later_version_adds_is_passed_over() {
+        let copy = crate::frozen::decode(GOLDEN).unwrap();
+        let mut state: serde_json::Value = serde_json::from_str(&copy.content).unwrap();
+        state["colour"] = "blue".into();
+        state["children"][0]["colour"] = "blue".into();
+        assert!(serde_json::from_value::<Frozen>(state).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_state_is_refused_with_its_reason() {
+        assert_eq!(check_state(b"").unwrap_err(), "it is empty");
+        assert_eq!(check_state(&GOLDEN[..99]).unwrap_err(), "it is not whole");
+        let newer = check_state(b"supervisor 2 9.9.9 8 2 0000000000000000\n{}").unwrap_err();
+        assert!(newer.starts_with("it has format 2, written by supervisor 9.9.9"), "{newer}");
+    }
+}
