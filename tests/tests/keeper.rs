@@ -250,6 +250,16 @@ fn a_keeper_costs_next_to_nothing() {
     let Some(_port) = start(&home, Kind::Python, "auto") else { return };
     let app = home.app("web");
     let keeper = app.keeper_pid.expect("there is one");
+    // When memory runs out, others go first: the workers have what we have.
+    let worth = |pid: u32| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj"));
+        text.expect("it lives").trim().parse::<i32>().expect("a number")
+    };
+    let worker = worth(app.workers[0].pid.expect("it is ready"));
+    assert_eq!(worker, worth(std::process::id()));
+    if has_capability(24) {
+        assert_eq!((worth(keeper), worth(app.primary_pid)), (-500, -500));
+    }
     let private = private_kib(keeper);
     println!("the keeper has {private} KiB of its own");
     assert!(private <= 1024, "the keeper has {private} KiB of its own");
@@ -314,6 +324,14 @@ fn private_kib(pid: u32) -> u64 {
         line.split_ascii_whitespace().nth(1).expect("a number").parse().expect("a number")
     };
     of("Private_Clean:") + of("Private_Dirty:")
+}
+
+/// Whether this process has it (capabilities(7): 24 is CAP_SYS_RESOURCE).
+fn has_capability(number: u32) -> bool {
+    let text = std::fs::read_to_string("/proc/self/status").expect("it lives");
+    let line =
+        text.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("the kernel says it");
+    u64::from_str_radix(line.trim(), 16).expect("a mask") >> number & 1 == 1
 }
 
 fn status_number(pid: u32, key: &str) -> u64 {

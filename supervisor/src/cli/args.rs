@@ -382,6 +382,9 @@ pub(crate) struct PrimaryArgs {
     /// The limit of open files that workers get.
     #[arg(long)]
     pub(crate) nofile: Option<u64>,
+    /// The OOM adjustment that workers get.
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) oom: Option<i32>,
 }
 
 #[derive(Debug, Args)]

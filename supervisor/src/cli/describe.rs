@@ -50,7 +50,13 @@ fn text(app: &AppStatus, width: Option<u16>) -> String {
     lines.push(("folder", app.cwd.clone()));
     lines.extend(app.source.iter().map(|source| ("from", source.clone())));
     let up = table::uptime(app.uptime_ms);
-    lines.push(("primary", format!("pid {}, version {}, up {up}", app.primary_pid, app.version)));
+    let replaced = match app.primary_deaths {
+        0 => String::new(),
+        1 => ", replaced once after it died".to_owned(),
+        times => format!(", replaced {times} times after it died"),
+    };
+    let AppStatus { primary_pid, version, .. } = app;
+    lines.push(("primary", format!("pid {primary_pid}, version {version}, up {up}{replaced}")));
     lines.extend(app.keeper_pid.iter().map(|pid| ("keeper", format!("pid {pid}"))));
     lines.push(("generation", app.generation.to_string()));
     lines.push((

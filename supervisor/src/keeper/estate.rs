@@ -11,6 +11,8 @@ pub(crate) struct Estate {
     pub(crate) memory: [RawFd; 3],
     /// The limit of open files that workers get, where it is not our own.
     pub(crate) nofile: Option<u64>,
+    /// The same for what the OOM killer is told.
+    pub(crate) oom: Option<i32>,
 }
 
 impl Estate {
@@ -18,6 +20,7 @@ impl Estate {
         let memory = self.memory.map(|number| number.to_string()).join(",");
         let mut all = vec!["primary".to_owned(), app.to_owned(), format!("--memory={memory}")];
         all.extend(self.nofile.map(|soft| format!("--nofile={soft}")));
+        all.extend(self.oom.map(|before| format!("--oom={before}")));
         all.into_iter().map(OsString::from).collect()
     }
 }
@@ -28,10 +31,10 @@ mod tests {
 
     #[test]
     fn the_next_build_understands_it() {
-        let estate = Estate { memory: [7, 8, 12], nofile: Some(1024) };
+        let estate = Estate { memory: [7, 8, 12], nofile: Some(1024), oom: Some(-3) };
         assert_eq!(
             estate.arguments("web"),
-            ["primary", "web", "--memory=7,8,12", "--nofile=1024"].map(OsString::from)
+            ["primary", "web", "--memory=7,8,12", "--nofile=1024", "--oom=-3"].map(OsString::from)
         );
     }
 }

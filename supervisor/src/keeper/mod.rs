@@ -100,6 +100,7 @@ pub(crate) enum Role {
 /// Becomes the keeper of an app, and comes back once in each primary.
 pub(crate) fn keep(app: &str) -> io::Result<Role> {
     daemon::raise_nofile()?;
+    daemon::go_last();
     let ground = Ground::lay(Memory::new()?)?;
     let birth = Birth { is_first: true, last: None, not_replaced: None };
     Keeper::new(app, ground)?.run(birth)
@@ -110,6 +111,9 @@ pub(crate) fn keep_on(app: &str, estate: &Estate) -> io::Result<Role> {
     exec::close_at_exec()?;
     if let Some(soft) = estate.nofile {
         daemon::remember_nofile(soft);
+    }
+    if let Some(before) = estate.oom {
+        daemon::remember_oom(before);
     }
     let ground = Ground::lay(Memory::from_fds(inherited::take_memory(estate.memory)?))?;
     let birth = Birth { is_first: false, last: None, not_replaced: None };
@@ -236,7 +240,7 @@ impl Keeper {
 
     fn estate(&self) -> Estate {
         let memory = self.ground.memory.fds().map(|fd| fd.as_raw_fd());
-        Estate { memory, nofile: daemon::original_nofile() }
+        Estate { memory, nofile: daemon::original_nofile(), oom: daemon::original_oom() }
     }
 
     /// Until the primary has ended, or the time has come.

@@ -25,6 +25,34 @@ pub(crate) fn set_name(name: &str) {
     }
 }
 
+/// What this process was worth to the kernel's OOM killer, once that was lowered.
+static OOM_BEFORE: OnceLock<i32> = OnceLock::new();
+/// What keeper and primary are worth: they are small, and everything hangs on them.
+const OOM_OURS: i32 = -500;
+const OOM_FILE: &str = "/proc/self/oom_score_adj";
+
+/// When memory runs out, others go first. Workers get back what we were given. For the privileged
+/// only; that it is not allowed is no error (proc_pid_oom_score_adj(5)).
+pub(crate) fn go_last() {
+    let now = std::fs::read_to_string(OOM_FILE).ok().and_then(|text| text.trim().parse().ok());
+    if let Some(now) = now.filter(|now| *now > OOM_OURS)
+        && std::fs::write(OOM_FILE, OOM_OURS.to_string()).is_ok()
+    {
+        remember_oom(now);
+    }
+}
+
+/// The value before `go_last`, if it changed anything.
+pub(crate) fn original_oom() -> Option<i32> {
+    OOM_BEFORE.get().copied()
+}
+
+/// What it was when another build was in this process's place.
+pub(crate) fn remember_oom(before: i32) {
+    // Known already: the one that is known was seen.
+    let _ = OOM_BEFORE.set(before);
+}
+
 /// Allow ourselves as many open files as we may have. Workers get back what we were given: see
 /// `original_nofile`.
 pub(crate) fn raise_nofile() -> io::Result<()> {

@@ -12,7 +12,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, getgroups};
 
 use super::spawn::Stage;
-use super::users;
+use super::{daemon, users};
 
 /// [`Wanted`], with the names looked up.
 #[derive(Debug, Default)]
@@ -46,7 +46,9 @@ impl Privileges {
     /// In the child, while it may still do what we may.
     pub(super) fn before_user(&self) -> Step {
         let wanted = &self.wanted;
-        if let Some(adjustment) = wanted.oom_score_adj {
+        // Or what we had ourselves, before we went last.
+        let adjustment = wanted.oom_score_adj.map(i32::from).or_else(daemon::original_oom);
+        if let Some(adjustment) = adjustment {
             std::fs::write("/proc/self/oom_score_adj", adjustment.to_string())
                 .map_err(|error| (Stage::OomScore, error))?;
         }
