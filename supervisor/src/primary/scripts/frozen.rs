@@ -276,25 +276,30 @@ fn a_stop_does_not_wait_for_addresses_that_nobody_opens_any_more() {
 
 #[test]
 fn a_worker_that_nobody_answered_has_time_to_become_ready() {
-    let mut sim = Sim::begun(app("serve hang", 1), 7);
-    sim.until("it runs", |sim| !sim.told(NoticeKind::WorkerStarted).is_empty());
-    let mut core = successor(&sim.primary);
-    let late = sim.now + Duration::from_secs(60);
-    let mut actions = Vec::new();
-    let facts = Facts { workers: sim.ids().into_iter().collect(), ..Facts::default() };
-    core.resume(late, facts, &mut actions);
-    let (worker, listener) = (sim.ids()[0], ListenerId(0));
-    let opened =
-        OpenedListener { id: listener, address: "a:1".to_owned(), name: None, shared: false };
-    core.step(late, Event::ListenerFound(opened), &mut actions);
-    let asks = Cue::BindAsked { listener, ticket: Ticket(0), another: false };
-    core.step(late, Event::Worker { worker, cue: asks }, &mut actions);
-    core.step(late, Event::Turn, &mut actions);
-    let socket = SocketId(0);
-    assert!(actions.contains(&Action::Lend { ticket: Ticket(0), worker, listener, socket }));
-    let soon = late + Duration::from_millis(900);
-    let listens = Cue::Listening { listener, socket };
-    core.step(soon, Event::Worker { worker, cue: listens }, &mut actions);
-    assert_eq!(core.status(soon).status, Status::Ready);
-    assert_eq!(actions.iter().find_map(signal), None);
+    for rule in [ReadyRule::Auto, ReadyRule::Listen] {
+        let mut spec = app("serve hang", 1);
+        spec.ready = rule;
+        let mut sim = Sim::begun(spec, 7);
+        sim.until("it runs", |sim| !sim.told(NoticeKind::WorkerStarted).is_empty());
+        let mut core = successor(&sim.primary);
+        let late = sim.now + Duration::from_secs(60);
+        let mut actions = Vec::new();
+        let facts = Facts { workers: sim.ids().into_iter().collect(), ..Facts::default() };
+        core.resume(late, facts, &mut actions);
+        let (worker, listener) = (sim.ids()[0], ListenerId(0));
+        let opened =
+            OpenedListener { id: listener, address: "a:1".to_owned(), name: None, shared: false };
+        core.step(late, Event::ListenerFound(opened), &mut actions);
+        let asks = Cue::BindAsked { listener, ticket: Ticket(0), another: false };
+        core.step(late, Event::Worker { worker, cue: asks }, &mut actions);
+        core.step(late, Event::Turn, &mut actions);
+        let socket = SocketId(0);
+        assert!(actions.contains(&Action::Lend { ticket: Ticket(0), worker, listener, socket }));
+        assert_eq!(core.status(late).status, Status::Starting);
+        let soon = late + Duration::from_millis(900);
+        let listens = Cue::Listening { listener, socket };
+        core.step(soon, Event::Worker { worker, cue: listens }, &mut actions);
+        assert_eq!(core.status(soon).status, Status::Ready);
+        assert_eq!(actions.iter().find_map(signal), None);
+    }
 }
