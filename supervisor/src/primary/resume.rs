@@ -299,9 +299,11 @@ impl Worker {
         match &mut self.state {
             // The drive tells whether its program runs, and then it is killed if it is to be.
             State::Spawning { .. } => return,
-            State::Starting { ready_by, .. } => {
-                let grace = GRACE.min(self.plan.spec.times.ready_timeout);
-                *ready_by = (*ready_by).max(now + grace);
+            State::Starting { since, ready_by } => {
+                let times = &self.plan.spec.times;
+                *ready_by = (*ready_by).max(now + GRACE.min(times.ready_timeout));
+                // Nor is it taken yet for one that listens nowhere.
+                *since = (*since).max(now - times.listen_wait.saturating_sub(GRACE));
             }
             State::Ready => {
                 if let Some(watch) = &mut self.watch {

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::super::Primary;
 use super::super::action::{Action, Target};
-use super::super::event::{Event, OpenedListener};
+use super::super::event::{Cue, Event, OpenedListener};
 use super::super::frozen::ThawError;
-use super::super::ids::{ClientId, ListenerId, Slot};
+use super::super::ids::{ClientId, ListenerId, Slot, Ticket};
 use super::super::resume::Facts;
 use super::super::time::Time;
 use super::*;
@@ -260,4 +260,46 @@ fn the_last_answer_and_the_exit_are_given_again() {
     let expected = "web is stopped and deleted".to_owned();
     let reply = Reply::Done { message: expected };
     assert_eq!(actions, [Action::Answer { client, reply }, Action::Exit { code: 0 }]);
+}
+
+#[test]
+fn a_stop_does_not_wait_for_addresses_that_nobody_opens_any_more() {
+    let mut sim = up(app(GOOD, 1));
+    sim.ask(Request::Reload { spec: Some(Box::new(listening(app(GOOD, 1), 8005))) });
+    sim.ask(Request::Delete { fast: true });
+    let mut core = successor(&sim.primary);
+    let mut actions = Vec::new();
+    core.resume(sim.now, Facts::default(), &mut actions);
+    core.step(sim.now, Event::Turn, &mut actions);
+    assert!(actions.contains(&Action::Exit { code: 0 }), "{actions:?}");
+}
+
+#[test]
+fn a_worker_that_nobody_answered_has_time_to_become_ready() {
+    for rule in [ReadyRule::Auto, ReadyRule::Listen] {
+        let mut spec = app("serve hang", 1);
+        spec.ready = rule;
+        let mut sim = Sim::begun(spec, 7);
+        sim.until("it runs", |sim| !sim.told(NoticeKind::WorkerStarted).is_empty());
+        let mut core = successor(&sim.primary);
+        let late = sim.now + Duration::from_secs(60);
+        let mut actions = Vec::new();
+        let facts = Facts { workers: sim.ids().into_iter().collect(), ..Facts::default() };
+        core.resume(late, facts, &mut actions);
+        let (worker, listener) = (sim.ids()[0], ListenerId(0));
+        let opened =
+            OpenedListener { id: listener, address: "a:1".to_owned(), name: None, shared: false };
+        core.step(late, Event::ListenerFound(opened), &mut actions);
+        let asks = Cue::BindAsked { listener, ticket: Ticket(0), another: false };
+        core.step(late, Event::Worker { worker, cue: asks }, &mut actions);
+        core.step(late, Event::Turn, &mut actions);
+        let socket = SocketId(0);
+        assert!(actions.contains(&Action::Lend { ticket: Ticket(0), worker, listener, socket }));
+        assert_eq!(core.status(late).status, Status::Starting);
+        let soon = late + Duration::from_millis(900);
+        let listens = Cue::Listening { listener, socket };
+        core.step(soon, Event::Worker { worker, cue: listens }, &mut actions);
+        assert_eq!(core.status(soon).status, Status::Ready);
+        assert_eq!(actions.iter().find_map(signal), None);
+    }
 }

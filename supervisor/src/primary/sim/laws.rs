@@ -65,6 +65,30 @@ impl Sim {
         self.check_sockets();
         self.check_rescues();
         self.check_patience();
+        self.check_gates();
+        self.check_watches();
+    }
+
+    /// While all drain to stop, nobody new is let in where somebody was.
+    fn check_gates(&self) {
+        let Phase::Stopping(stopping) = &self.primary.phase else { return };
+        for listener in
+            self.listeners.values().filter(|listener| stopping.gated && !listener.shared)
+        {
+            let shut = listener.gated || listener.steered.is_empty();
+            assert!(shut, "{} lets people in while all stop", listener.address);
+        }
+    }
+
+    /// Who is watched is gauged some day.
+    fn check_watches(&self) {
+        for worker in self.primary.workers.values().filter(|worker| worker.is_ready()) {
+            let Some(watch) = &worker.watch else { continue };
+            let is_its = |due: &Due| matches!(due, Due::Deed(of, Deed::Gauged) if *of == worker.id);
+            let gauged = watch.deadline().is_some() || self.due.values().any(is_its);
+            let dead = self.fakes[&worker.id].life != Life::Runs;
+            assert!(gauged || dead, "worker {} is not gauged any more", worker.id);
+        }
     }
 
     /// The primary leaves: nobody waits, and nobody is left behind.
