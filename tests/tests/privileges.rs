@@ -6,8 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use ipc::control::Status;
+use nix::sys::signal::Signal;
 use tests::run::{self, Outcome};
-use tests::{Home, Port, fixtures, http, stage, wait_until};
+use tests::{Home, Port, fixtures, http, process, stage, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
 const NOBODY: &str = "65534";
@@ -205,4 +206,19 @@ fn a_reload_changes_who_may() {
     home.run(&["reload", "web"]).ok();
     assert_eq!(mode(&home), 0o600);
     as_member(&home, OPERATORS, &["describe", "web"]).code(6);
+}
+
+#[test]
+fn a_successor_knows_who_may() {
+    let (Some(home), port) = (home_of_root(), Port::new()) else { return };
+    let Some(outcome) = start(&home, &port, &format!("operators = {OPERATORS}\n")) else { return };
+    outcome.ok();
+    let first = home.app("web").primary_pid;
+    process::kill(first, Signal::SIGKILL);
+    wait_until("the successor", SOON, || {
+        let list = as_member(&home, OPERATORS, &["list", "--json"]).ok().json();
+        (list[0]["status"] == "ready" && list[0]["primary_pid"] != first).then_some(())
+    });
+    as_member(&home, OBSERVERS, &["describe", "web"]).code(6);
+    as_member(&home, OPERATORS, &["restart", "web"]).ok();
 }

@@ -8,20 +8,16 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use config::spec::AppSpec;
 use ipc::control::{FailureKind, Notice, Reply, Request};
 use ipc::lines::{LineReader, to_line};
 
-use super::Drive;
-use super::handover::OUT_OF_FDS;
+use self::door::{STRANGERS, spare};
 use super::rights::{Access, Rights};
-use super::source::Source;
 use crate::limits::{CLIENT_OUT, CLIENT_READ, CLIENTS};
 use crate::primary::ids::ClientId;
-use crate::sys::{clock, peer};
+use crate::sys::peer;
 
-/// Connections of people who may nothing; further ones end at once.
-const STRANGERS: usize = 8;
+mod door;
 
 /// The control socket and everybody connected to it.
 #[derive(Debug)]
@@ -82,16 +78,6 @@ impl Clients {
         Ok(Self { listener, path, access, spare: spare(), resting: false, connected, next: 0 })
     }
 
-    /// From now on those may connect whom `spec` says.
-    fn admit(&mut self, spec: &AppSpec, logs: &Path) -> Result<(), String> {
-        // Remembered whatever comes of it, so that it is tried once for each change.
-        let known;
-        (self.access, known) = Access::of(spec);
-        known?;
-        let admitted = self.access.admit(&self.path);
-        admitted.and_then(|()| self.access.open_logs(logs)).map_err(|error| error.to_string())
-    }
-
     /// The listening socket, for the poller.
     pub(crate) fn listener(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
@@ -130,26 +116,6 @@ impl Clients {
         }
         self.connected.insert(id, client);
         Ok(Some(id))
-    }
-
-    /// Takes a connection that there is no descriptor for, by the one that is kept for this, and
-    /// says so.
-    fn turn_away(&mut self, error: io::Error) -> io::Result<()> {
-        self.spare.take().ok_or(error).map(drop)?;
-        let (mut stream, _) = self.listener.accept()?;
-        let kind = FailureKind::Failed;
-        let reason = "too many open files: the supervisor cannot answer".to_owned();
-        let reply = Reply::Failed { kind, reason, last_lines: Vec::new() };
-        // It has room for a line; whoever does not read it is not helped otherwise.
-        let _ = stream.write_all(&to_line(&reply).unwrap_or_default());
-        drop(stream);
-        self.spare = spare();
-        Ok(())
-    }
-
-    /// Those who may nothing and have not read so yet.
-    fn strangers(&self) -> usize {
-        self.connected.values().filter(|client| client.rights == Rights::None).count()
     }
 
     /// What a connection may.
@@ -255,10 +221,6 @@ impl Clients {
     }
 }
 
-fn spare() -> Option<File> {
-    File::open("/dev/null").ok()
-}
-
 impl Client {
     pub(super) fn new(stream: UnixStream, rights: Rights) -> Self {
         Self {
@@ -334,39 +296,5 @@ impl Client {
         }
         self.waits_for_room = wanted;
         Standing::Room(wanted)
-    }
-}
-
-impl Drive {
-    /// Leaves the control socket alone for a while: a connection that cannot be taken would wake
-    /// the loop for ever.
-    pub(super) fn rest_from_clients(&mut self, error: &io::Error) {
-        self.note(format!("cannot accept a control connection: {error}; trying again"));
-        self.poller.remove(self.clients.listener());
-        self.clients.resting = true;
-        self.accept_again = Some(clock::now() + OUT_OF_FDS);
-    }
-
-    /// Serves the control socket again.
-    pub(super) fn hear_again(&mut self) {
-        if !std::mem::take(&mut self.clients.resting) {
-            return;
-        }
-        self.clients.spare = self.clients.spare.take().or_else(spare);
-        if let Err(error) = self.poller.add(self.clients.listener(), Source::Control.token()) {
-            self.rest_from_clients(&error);
-        }
-    }
-
-    /// Who may connect is as the spec says now.
-    pub(super) fn keep_access(&mut self) {
-        let spec = self.core.spec();
-        if self.clients.access.is_of(spec) {
-            return;
-        }
-        let logs = self.home.log_dir(&spec.name);
-        if let Err(error) = self.clients.admit(spec, &logs) {
-            self.note(format!("cannot let others command this app: {error}"));
-        }
     }
 }

@@ -294,7 +294,7 @@ impl Drive {
         let log_paths = [&out, &err].map(|path| path.display().to_string()).to_vec();
         let (logs, opened) = Logs::open(out, err, Echo::new(name.clone(), echo));
         let sampler = Sampler::new().map_err(failed("watch the processes"))?;
-        let drive = Self {
+        let mut drive = Self {
             core,
             core_due: None,
             poller,
@@ -343,6 +343,7 @@ impl Drive {
             notes: BTreeSet::new(),
             exit: None,
         };
+        drive.open_door();
         Ok((drive, opened))
     }
 }

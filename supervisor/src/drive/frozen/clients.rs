@@ -47,7 +47,7 @@ impl FrozenClients {
         Ok(Clients {
             listener,
             path,
-            // Whom the spec admits is seen in the first turn.
+            // See `open_door`.
             access: Access::default(),
             spare: None,
             resting: false,
