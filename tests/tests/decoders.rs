@@ -1,6 +1,6 @@
 //! The decoders for a moment with every test run: each seed, each seed cut short, and seeds that
-//! were changed at random. FUZZ_SECONDS says how long for each (1 if not said). This finds what is
-//! near; for the rest there is `tests/fuzz`, which is guided by coverage.
+//! were changed at random. FUZZ_SECONDS says how long for each (1 if not said), FUZZ_ONLY for which
+//! one. This finds what is near; for the rest there is `tests/fuzz`, which is guided by coverage.
 
 use std::fs;
 use std::path::Path;
@@ -81,7 +81,11 @@ fn change(bytes: &mut Vec<u8>, numbers: &mut Numbers, other: &[u8]) {
 
 #[test]
 fn seeds_and_what_is_near_them() {
+    let only = std::env::var("FUZZ_ONLY").ok();
     for (name, decode) in ALL {
+        if only.as_ref().is_some_and(|only| only != name) {
+            continue;
+        }
         let (seeds, mut numbers, begun) = (seeds(name), Numbers(1), Instant::now());
         let mut count = 0_u64;
         for seed in &seeds {

@@ -16,6 +16,8 @@ use serde::de::DeserializeOwned;
 const MANY: usize = 10;
 /// Events that wait for their handlers; then the oldest is dropped.
 const WAITING: usize = 16 * 1024;
+/// Events that the thread takes at once.
+const AT_ONCE: usize = 256;
 /// The bytes of their data.
 const WAITING_BYTES: usize = 16 << 20;
 
@@ -81,7 +83,8 @@ impl fmt::Debug for Handler {
 /// All handlers, and the events that wait for them.
 #[derive(Debug, Default)]
 pub(crate) struct Handlers {
-    by_topic: Mutex<BTreeMap<String, Vec<Handler>>>,
+    /// Shared with whoever runs them just now.
+    by_topic: Mutex<BTreeMap<String, Arc<Vec<Handler>>>>,
     next: AtomicU64,
     most: AtomicUsize,
     waiting: Mutex<Waiting>,
@@ -95,6 +98,8 @@ pub(crate) struct Handlers {
 struct Waiting {
     events: VecDeque<Event>,
     bytes: usize,
+    /// The thread sleeps. Waking it costs more than an event.
+    asleep: bool,
     over: bool,
 }
 
@@ -113,7 +118,7 @@ impl Handlers {
         let id = HandlerId(self.next.fetch_add(1, Ordering::Relaxed));
         let run: Arc<Run> = Arc::new(move |event| run(event).failure());
         let mut all = locked(&self.by_topic);
-        let handlers = all.entry(topic.to_owned()).or_default();
+        let handlers = Arc::make_mut(all.entry(topic.to_owned()).or_default());
         handlers.push(Handler { id, once, run });
         let most = match self.most.load(Ordering::Relaxed) {
             0 => MANY,
@@ -133,10 +138,12 @@ impl Handlers {
         let mut all = locked(&self.by_topic);
         let topic = all.iter_mut().find_map(|(topic, handlers)| {
             let before = handlers.len();
-            handlers.retain(|handler| handler.id != id);
+            if handlers.iter().any(|handler| handler.id == id) {
+                Arc::make_mut(handlers).retain(|handler| handler.id != id);
+            }
             (handlers.len() < before).then(|| topic.clone())
         })?;
-        let empty = all.get(&topic).is_some_and(Vec::is_empty);
+        let empty = all.get(&topic).is_some_and(|left| left.is_empty());
         empty.then(|| {
             all.remove(&topic);
             topic
@@ -149,7 +156,7 @@ impl Handlers {
     }
 
     pub(crate) fn count(&self, topic: &str) -> usize {
-        locked(&self.by_topic).get(topic).map_or(0, Vec::len)
+        locked(&self.by_topic).get(topic).map_or(0, |handlers| handlers.len())
     }
 
     pub(crate) fn set_most(&self, most: usize) {
@@ -166,8 +173,8 @@ impl Handlers {
             waiting.bytes -= oldest.data.text().len();
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        // The thread sleeps only while nothing waits.
-        if waiting.events.len() == 1 {
+        if std::mem::take(&mut waiting.asleep) {
+            drop(waiting);
             self.wake.notify_one();
         }
     }
@@ -181,16 +188,24 @@ impl Handlers {
     /// The thread that runs the handlers, one event after the other. `over(topic)`: the last
     /// handler of a topic ran once and is gone.
     pub(crate) fn run(&self, over: impl Fn(&str)) {
+        let mut events: Vec<Event> = Vec::new();
         loop {
-            let mut waiting = self
-                .wake
-                .wait_while(locked(&self.waiting), |w| w.events.is_empty() && !w.over)
-                .unwrap_or_else(PoisonError::into_inner);
-            let Some(event) = waiting.events.pop_front() else { return };
-            waiting.bytes -= event.data.text().len();
+            let mut waiting = locked(&self.waiting);
+            while waiting.events.is_empty() {
+                if waiting.over {
+                    return;
+                }
+                waiting.asleep = true;
+                waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            }
+            let some = waiting.events.len().min(AT_ONCE);
+            events.extend(waiting.events.drain(..some));
+            waiting.bytes -= events.iter().map(|event| event.data.text().len()).sum::<usize>();
             drop(waiting);
-            if self.deliver(&event) {
-                over(&event.topic);
+            for event in events.drain(..) {
+                if self.deliver(&event) {
+                    over(&event.topic);
+                }
             }
         }
     }
@@ -200,18 +215,23 @@ impl Handlers {
         let handlers = {
             let mut all = locked(&self.by_topic);
             let Some(handlers) = all.get_mut(&event.topic) else { return false };
-            let now = handlers.clone();
-            handlers.retain(|handler| !handler.once);
+            let now = Arc::clone(handlers);
+            if now.iter().any(|handler| handler.once) {
+                Arc::make_mut(handlers).retain(|handler| !handler.once);
+            }
             now
         };
-        for handler in &handlers {
+        for handler in handlers.iter() {
             if let Some(why) = contained(|| (handler.run)(event)) {
                 self.failures.fetch_add(1, Ordering::Relaxed);
                 eprintln!("supervisor: a handler of {:?} failed: {why}", event.topic);
             }
         }
+        if !handlers.iter().any(|handler| handler.once) {
+            return false;
+        }
         let mut all = locked(&self.by_topic);
-        let empty = all.get(&event.topic).is_some_and(Vec::is_empty);
+        let empty = all.get(&event.topic).is_some_and(|left| left.is_empty());
         empty && all.remove(&event.topic).is_some()
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Keeps at most one frame that is not whole, and never more than was received.
 
+use std::io::BufRead;
 use std::marker::PhantomData;
 
 use bincode::{Decode, Encode};
@@ -143,11 +144,14 @@ impl<T: Message> Decoder<T> {
     /// Where the line ends that begins at `start`.
     fn newline(&mut self) -> Result<Option<usize>, DecodeError> {
         let from = self.scanned.max(self.start);
-        let Some(at) = self.buffer[from..].iter().position(|byte| *byte == b'\n') else {
+        let mut rest = &self.buffer[from..];
+        // Reading from memory cannot fail.
+        let passed = rest.skip_until(b'\n').unwrap_or_default();
+        if passed == 0 || self.buffer[from + passed - 1] != b'\n' {
             self.scanned = self.buffer.len();
             return if self.held() >= MAX_FRAME { Err(DecodeError::TooLong) } else { Ok(None) };
-        };
-        let end = from + at;
+        }
+        let end = from + passed - 1;
         if end - self.start >= MAX_FRAME { Err(DecodeError::TooLong) } else { Ok(Some(end)) }
     }
 }

@@ -38,10 +38,15 @@ impl Json {
 
     /// Whether it is what this type promises; it is not if it came in a frame that lies.
     pub(super) fn is_sound(&self) -> bool {
-        let breaks = self.0.bytes().any(|byte| matches!(byte, b'\n' | b'\r'));
         let trimmed = self.0.trim_ascii().len() == self.0.len();
-        !breaks && trimmed && serde_json::from_str::<IgnoredAny>(&self.0).is_ok()
+        !has_breaks(&self.0) && trimmed && serde_json::from_str::<IgnoredAny>(&self.0).is_ok()
     }
+}
+
+/// As bytes: looking at each character would cost more than all else that is done with a message.
+fn has_breaks(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.contains(&b'\n') || bytes.contains(&b'\r')
 }
 
 impl Default for Json {
@@ -61,7 +66,7 @@ impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
         let text = String::from(Box::<str>::from(raw));
-        if text.contains(['\n', '\r']) {
+        if has_breaks(&text) {
             return Ok(Self(text.replace(['\n', '\r'], " ")));
         }
         Ok(Self(text))

@@ -333,7 +333,8 @@ impl Relay {
     /// When [`Relay::turn`] has something to do.
     pub(crate) fn deadline(&self) -> Option<Time> {
         let call = self.calls.deadlines.first().map(|(deadline, _)| *deadline);
-        call.into_iter().chain(self.next_stall()).min()
+        let rested = self.resting.first().map(|(until, _)| *until);
+        call.into_iter().chain(self.next_stall()).chain(rested).min()
     }
 
     /// Ends what is overdue.
@@ -346,6 +347,7 @@ impl Relay {
             self.end(number, Err(Failure { kind: ErrorKind::TimedOut, message }), actions);
         }
         self.look_for_stalls(now, actions);
+        self.wake(now, actions);
     }
 
     fn why_late(&self, now: Time, number: u64) -> String {

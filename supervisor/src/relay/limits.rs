@@ -47,6 +47,11 @@ pub(crate) const CALL_LONGEST: Duration = Duration::from_secs(3600);
 /// A worker that makes others wait and reads nothing for so long makes them wait no more.
 pub(crate) const STALL: Duration = Duration::from_secs(5);
 
+/// A worker whose messages are dropped is not read for so long after each [`WASTE`] bytes of them.
+pub(crate) const REST: Duration = Duration::from_millis(10);
+/// See [`REST`]. A message counts 64 bytes more than it has.
+pub(crate) const WASTE: usize = 64 * 1024;
+
 /// Metrics of one slot, each combination of labels being one.
 pub(crate) const SERIES: usize = 512;
 /// Upper bounds of a histogram's buckets.

@@ -38,8 +38,12 @@ pub(crate) struct Member {
     pub(crate) cut: bool,
     /// Those who wait until it has read.
     pub(crate) holds: BTreeSet<WorkerId>,
-    /// So many hold it.
+    /// So many hold it, its own rest included.
     pub(crate) held_by: usize,
+    /// It has written more than was read, and rests until then.
+    pub(crate) rests: Option<Time>,
+    /// Bytes of its messages that were dropped since it last rested.
+    pub(crate) wasted: usize,
     /// When it last read anything, or began to be waited for.
     pub(crate) progress: Time,
     /// It made others wait too long: nobody waits for it until it has caught up.
@@ -72,6 +76,8 @@ impl Member {
             cut: false,
             holds: BTreeSet::new(),
             held_by: 0,
+            rests: None,
+            wasted: 0,
             progress: now,
             distrusted: false,
             lost: 0,

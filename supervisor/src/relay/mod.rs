@@ -49,6 +49,8 @@ pub(crate) struct Relay {
     pools: BTreeMap<String, usize>,
     calls: Calls,
     config: Option<(u64, Json)>,
+    /// Those that rest, and until when.
+    resting: BTreeSet<(Time, WorkerId)>,
     /// Those with something to write.
     dirty: BTreeSet<WorkerId>,
     /// Somebody follows the events.
@@ -66,6 +68,7 @@ impl Relay {
             pools: BTreeMap::new(),
             calls: Calls::default(),
             config: None,
+            resting: BTreeSet::new(),
             dirty: BTreeSet::new(),
             followed: false,
             metrics: Metrics::default(),

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use ipc::bus::decode::Codec;
 use ipc::bus::{Json, Peer, ToWorker, WhenFull};
 
-use super::limits::STALL;
+use super::limits::{REST, STALL, WASTE};
 use super::member::Member;
 use super::queue::Bytes;
 use super::{Action, MemberStatus, PERSON, Relay, encode};
@@ -106,11 +106,13 @@ impl Relay {
             let Some(frame) = encoded.get(member.codec) else { continue };
             reached += 1;
             member.heard += 1;
+            let size = frame.len() + 64;
             let losers = member.queue.event(from, frame);
             self.dirty.insert(reader);
             self.press(now, from, reader, when_full, actions);
             if !losers.is_empty() {
                 self.count_lost(reader, &losers, actions);
+                self.let_rest(now, &losers, size, actions);
             }
         }
         self.counts.delivered += u64::try_from(reached).unwrap_or(u64::MAX);
@@ -160,6 +162,41 @@ impl Relay {
             member.held_by = member.held_by.saturating_sub(1);
             if member.held_by == 0 {
                 actions.push(Action::Resume(sender));
+            }
+        }
+    }
+
+    /// Whoever writes more than is read waits for a moment: what it writes now would be dropped,
+    /// and reading that would take the time of others.
+    fn let_rest(&mut self, now: Time, losers: &[WorkerId], size: usize, actions: &mut Vec<Action>) {
+        for loser in losers {
+            let Some(member) = self.members.get_mut(loser) else { continue };
+            member.wasted += size;
+            let pauses = u32::try_from(member.wasted / WASTE).unwrap_or(u32::MAX);
+            if pauses == 0 || member.rests.is_some() {
+                continue;
+            }
+            member.wasted = 0;
+            let until = now + REST * pauses;
+            member.rests = Some(until);
+            self.resting.insert((until, *loser));
+            member.held_by += 1;
+            if member.held_by == 1 {
+                actions.push(Action::Pause(*loser));
+            }
+        }
+    }
+
+    /// Those that have rested go on.
+    pub(super) fn wake(&mut self, now: Time, actions: &mut Vec<Action>) {
+        while let Some((until, worker)) = self.resting.first().copied() {
+            if until > now {
+                break;
+            }
+            self.resting.pop_first();
+            let rested = self.members.get_mut(&worker).and_then(|member| member.rests.take());
+            if rested.is_some() {
+                self.let_go(BTreeSet::from([worker]), actions);
             }
         }
     }
