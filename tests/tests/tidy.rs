@@ -85,6 +85,32 @@ fn no_file_is_too_long() {
     none("at most 400 lines before the tests; which room is missing?", &broken);
 }
 
+/// The machine's clock may be set, forwards or back: nothing is decided by it. It stamps what people
+/// read, and nothing else.
+#[test]
+fn deadlines_do_not_know_the_wall_clock() {
+    let words = ["SystemTime", "Realtime", "CLOCK_REALTIME", "Timestamp::now", "Zoned::now"];
+    let stamps = ["supervisor/src/sys/clock.rs", "supervisor/src/cli/save.rs"];
+    let mut broken = Vec::new();
+    for (path, text) in files(".rs") {
+        if !path.starts_with("supervisor/src/") || stamps.contains(&path.as_str()) {
+            continue;
+        }
+        for (number, line) in before_tests(&text).enumerate() {
+            if words.iter().any(|word| code(line).contains(word)) {
+                broken.push(format!("{path}:{}", number + 1));
+            }
+        }
+    }
+    none("sys/clock.rs alone reads the wall clock", &broken);
+    // And of the core, which sets all deadlines, nobody asks for it.
+    let core =
+        files(".rs").into_iter().filter(|(path, _)| path.starts_with("supervisor/src/primary/"));
+    let asks: Vec<String> =
+        core.filter(|(_, text)| text.contains("clock::")).map(|(path, _)| path).collect();
+    none("primary/ is told the time", &asks);
+}
+
 #[test]
 fn unsafe_has_one_room() {
     let mut broken = Vec::new();

@@ -19,7 +19,7 @@ mod link;
 mod roster;
 mod words;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -58,6 +58,9 @@ const FORWARDED: [Signal; 8] = [
 /// from the first to the second of these.
 const LIVED: Duration = Duration::from_secs(2);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+
+/// `si_code` of what the kernel itself sends, as for a key of the terminal (sigaction(2)).
+const SI_KERNEL: i32 = 0x80;
 
 /// Asks that are served in one go, so that signals have their turn.
 const ASKS_PER_TURN: usize = 64;
@@ -161,6 +164,8 @@ struct Keeper {
     settled: bool,
     /// The primary is about to end for good.
     over: bool,
+    /// Somebody's keys may send us signals.
+    on_terminal: bool,
     /// Signals that came while there was no primary, by number.
     pending: u64,
     /// The primary hangs if it is not heard of before.
@@ -178,6 +183,9 @@ impl Keeper {
             roster: Roster::default(),
             settled: false,
             over: false,
+            on_terminal: io::stdin().is_terminal()
+                || io::stdout().is_terminal()
+                || io::stderr().is_terminal(),
             pending: 0,
             heard_by: None,
             replacement: None,
@@ -199,9 +207,11 @@ impl Keeper {
                     continue;
                 }
             };
-            // It is a group of its own, so that a terminal's signals come here only.
-            let number = nix::unistd::Pid::from_raw(primary.0.cast_signed());
-            let _ = nix::unistd::setpgid(number, number);
+            if !self.on_terminal {
+                // A group of its own: what is sent to ours is passed on, and comes once.
+                let number = nix::unistd::Pid::from_raw(primary.0.cast_signed());
+                let _ = nix::unistd::setpgid(number, number);
+            }
             let born = clock::now();
             self.forward_pending(primary);
             let exit = self.wait(Some(primary), None)?.unwrap_or(Exit::Code(1));
@@ -281,9 +291,11 @@ impl Keeper {
 
     fn take_signals(&mut self, primary: Option<Pid>) {
         while let Ok(Some(came)) = self.ground.signals.read_signal() {
-            let number = came.ssi_signo;
-            if number != Signal::SIGCHLD as u32 {
-                self.pending |= 1 << number;
+            // The primary stays in the terminal's group, for it writes there, and hears of its keys
+            // by itself.
+            let is_key = self.on_terminal && primary.is_some() && came.ssi_code == SI_KERNEL;
+            if came.ssi_signo != Signal::SIGCHLD as u32 && !is_key {
+                self.pending |= 1 << came.ssi_signo;
             }
         }
         if let Some(primary) = primary {
