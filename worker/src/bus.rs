@@ -217,6 +217,9 @@ impl Worker {
     ) -> io::Result<HandlerId> {
         let subscribe = FromWorker::Subscribe { topic: topic.to_owned(), when_full };
         fits(&subscribe)?;
+        if when_full == WhenFull::Wait {
+            self.inner.handlers.keep_all(topic);
+        }
         let (id, first) = self.inner.handlers.add(topic, once, handler);
         if first || when_full == WhenFull::Wait {
             self.inner.say_if_joined(&subscribe, true)?;

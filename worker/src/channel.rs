@@ -107,16 +107,21 @@ impl Outbox {
     /// thread of ours writes it together with what else has come until then.
     pub(crate) fn push(&self, frame: &[u8], urgent: bool) -> io::Result<()> {
         let full = |waiting: &mut Waiting| waiting.bytes.len() > WAITING && !waiting.closed;
-        let (mut waiting, timeout) = self
-            .room
-            .wait_timeout_while(self.lock(), PATIENCE, full)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.lock();
+        // Asked before: waiting begins with a look at the clock.
+        if full(&mut waiting) {
+            let (waited, timeout) = self
+                .room
+                .wait_timeout_while(waiting, PATIENCE, full)
+                .unwrap_or_else(PoisonError::into_inner);
+            if timeout.timed_out() && !waited.closed {
+                let reason = "the supervisor does not read this worker's channel";
+                return Err(io::Error::new(ErrorKind::TimedOut, reason));
+            }
+            waiting = waited;
+        }
         if waiting.closed {
             return Err(gone());
-        }
-        if timeout.timed_out() {
-            let reason = "the supervisor does not read this worker's channel";
-            return Err(io::Error::new(ErrorKind::TimedOut, reason));
         }
         waiting.bytes.extend_from_slice(frame);
         if urgent && !waiting.writing {

@@ -3,11 +3,12 @@
 //! A handler that panics or fails is reported on stderr and counted; the others still run.
 
 use std::any::Any;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::{self, Display};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ipc::bus::{Json, Peer};
 use serde::de::DeserializeOwned;
@@ -20,6 +21,9 @@ const WAITING: usize = 16 * 1024;
 const AT_ONCE: usize = 256;
 /// The bytes of their data.
 const WAITING_BYTES: usize = 16 << 20;
+
+/// How long the bus is not read while the handlers take nothing.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Something that was emitted.
 #[derive(Debug, Clone)]
@@ -89,6 +93,10 @@ pub(crate) struct Handlers {
     most: AtomicUsize,
     waiting: Mutex<Waiting>,
     wake: Condvar,
+    /// Some of what waited was taken.
+    room: Condvar,
+    /// Topics of which nothing is to be dropped.
+    patient: Mutex<BTreeSet<String>>,
     /// Panics and errors of handlers.
     pub(crate) failures: AtomicU64,
     pub(crate) dropped: AtomicU64,
@@ -100,7 +108,17 @@ struct Waiting {
     bytes: usize,
     /// The thread sleeps. Waking it costs more than an event.
     asleep: bool,
+    /// Somebody waits for room.
+    awaited: bool,
+    /// Room was waited for in vain, and nothing was taken since.
+    stalled: bool,
     over: bool,
+}
+
+impl Waiting {
+    fn is_full(&self) -> bool {
+        self.events.len() >= WAITING || self.bytes >= WAITING_BYTES
+    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -163,6 +181,29 @@ impl Handlers {
         self.most.store(if most == 0 { usize::MAX } else { most }, Ordering::Relaxed);
     }
 
+    /// Nothing of this topic is to be dropped, as long as there is anything to wait for.
+    pub(crate) fn keep_all(&self, topic: &str) {
+        locked(&self.patient).insert(topic.to_owned());
+    }
+
+    /// As `push`, for the thread that reads the bus: where nothing is to be dropped it reads
+    /// nothing more for a moment, so that those who emit wait. Not for long: a handler may itself
+    /// wait for an answer that this thread is to read.
+    pub(crate) fn push_from_bus(&self, event: Event) {
+        let mut waiting = locked(&self.waiting);
+        if waiting.is_full() && !waiting.stalled && locked(&self.patient).contains(&event.topic) {
+            waiting.awaited = true;
+            let (waited, timeout) = self
+                .room
+                .wait_timeout_while(waiting, PATIENCE, |w| w.is_full() && !w.over)
+                .unwrap_or_else(PoisonError::into_inner);
+            waiting = waited;
+            waiting.stalled = timeout.timed_out();
+        }
+        drop(waiting);
+        self.push(event);
+    }
+
     /// Lets an event wait for its handlers.
     pub(crate) fn push(&self, event: Event) {
         let mut waiting = locked(&self.waiting);
@@ -183,6 +224,7 @@ impl Handlers {
     pub(crate) fn end(&self) {
         locked(&self.waiting).over = true;
         self.wake.notify_all();
+        self.room.notify_all();
     }
 
     /// The thread that runs the handlers, one event after the other. `over(topic)`: the last
@@ -200,8 +242,13 @@ impl Handlers {
             }
             let some = waiting.events.len().min(AT_ONCE);
             events.extend(waiting.events.drain(..some));
+            waiting.stalled = false;
+            let awaited = std::mem::take(&mut waiting.awaited);
             waiting.bytes -= events.iter().map(|event| event.data.text().len()).sum::<usize>();
             drop(waiting);
+            if awaited {
+                self.room.notify_all();
+            }
             for event in events.drain(..) {
                 if self.deliver(&event) {
                     over(&event.topic);

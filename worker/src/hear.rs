@@ -56,7 +56,7 @@ impl Inner {
                 locked(&self.state).refused = Some(reason);
             }
             ToWorker::Event { topic, data, from } => {
-                self.handlers.push(Event { topic, from, data });
+                self.handlers.push_from_bus(Event { topic, from, data });
             }
             ToWorker::Call { id, topic, data, from, timeout_ms } => {
                 self.take_call(id, topic, data, from, timeout_ms);

@@ -99,6 +99,37 @@ fn the_words_of_an_event_emitter() {
 }
 
 #[test]
+fn where_nothing_is_to_be_dropped_the_bus_is_read_no_faster_than_handled() {
+    let (worker, mut relay) = joined();
+    let (sender, heard) = channel();
+    worker
+        .on_all("a", move |event| {
+            // Slower than they come.
+            std::hint::black_box((0..2_000).sum::<u64>());
+            sender.send(event.data::<u32>()?).map_err(worker::Error::from)
+        })
+        .unwrap();
+    let subscribe = FromWorker::Subscribe { topic: "a".into(), when_full: WhenFull::Wait };
+    assert_eq!(relay.hear(), subscribe);
+    let count = 100_000;
+    let writer = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        for number in 0..count {
+            let (topic, data) = ("a".to_owned(), Json::of(&number).unwrap());
+            let event = ToWorker::Event { topic, data, from: peer(9) };
+            Codec::Frames.write(&event, &mut bytes).unwrap();
+        }
+        relay.stream.write_all(&bytes).unwrap();
+        relay
+    });
+    for number in 0..count {
+        assert_eq!(heard.recv_timeout(LONG).unwrap(), number);
+    }
+    assert_eq!(worker.failures(), (0, 0));
+    drop(writer.join().unwrap());
+}
+
+#[test]
 fn a_handler_that_panics_or_fails_is_contained() {
     let (worker, mut relay) = joined();
     let (sender, heard) = channel();
