@@ -411,8 +411,11 @@ class Worker {
   /** Another primary goes on: it has not heard the last of what lasts, and no calls. */
   _resume() {
     for (const id of [...this._calls.keys()]) this._done(id, null, new CallError('lost', LOST));
-    if (this.peer.worker === 0) this._say(this._hello);
-    for (const [word, message] of [...this._standing.values()]) this._tell(word, message);
+    // However much waits to be written: it must be said, and it is bounded.
+    if (this.peer.worker === 0) this._socket.write(`${this._hello}\n`);
+    for (const [word, message] of this._standing.values()) {
+      this._socket.write(`{"${word}":${JSON.stringify(message)}}\n`);
+    }
   }
 
   _end() {
