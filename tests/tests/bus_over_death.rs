@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ipc::control::AppStatus;
+use ipc::control::{AppStatus, Status};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::bus::{metric, rust, start, trigger};
@@ -104,4 +104,27 @@ fn workers_talk_on() {
     assert!((metric(&home, "bus_test_starts") - 3.0).abs() < 0.1);
     home.run(&["reload", "web"]).ok();
     assert_eq!(trigger(&home, "ask", "null", None).len(), 3);
+}
+
+/// Kills while the workers of a reload join: whoever is there afterwards is on the bus.
+#[test]
+fn who_joins_while_it_dies_is_there() {
+    let _alone = tests::alone();
+    let home = tests::home!();
+    if joined(&home).is_none() {
+        return;
+    }
+    for count in 0..kills().div_ceil(2) {
+        let reload = home.spawn(&["reload", "web"]);
+        let_pass(Duration::from_millis(u64::from(count) * 97 % 700));
+        kill_primary(&home);
+        let outcome = reload.end(SOON * 2);
+        let settled = |app: &AppStatus| app.status == Status::Ready && app.ready == app.wanted;
+        wait_until("the reload to end", SOON * 2, || listed(&home).filter(settled));
+        let asked = trigger(&home, "ask", "null", None);
+        assert_eq!(asked.len(), 3, "{asked:?} after {outcome:#?}");
+        assert!(asked.values().all(|answers| answers.as_array().is_some()), "{asked:?}");
+    }
+    let log = home.log("web", "primary.log");
+    assert!(!log.contains("cut off from the bus"), "{log}");
 }
