@@ -133,3 +133,20 @@ test('alone, it talks with itself', async () => {
   await assert.rejects(worker.call('', 'nope'), { kind: 'alone' });
   await worker.joined;
 });
+
+test('another primary hears again what lasts', async (t) => {
+  const { worker, relay } = await joined(t);
+  worker.on('a', () => {}, { wait: true });
+  worker.serve('sum', () => 1, { atOnce: 2 });
+  worker.serve('old', () => 1);
+  worker.unserve('old');
+  worker.ready();
+  for (let at = 0; at < 5; at += 1) await relay.hear();
+  const lost = assert.rejects(worker.call('hash', 'sum', 1), { kind: 'lost' });
+  assert.strictEqual((await relay.hear()).call.topic, 'sum');
+  relay.say({ resumed: {} });
+  await lost;
+  assert.deepStrictEqual(await relay.hear(), { subscribe: { topic: 'a', when_full: 'wait' } });
+  assert.deepStrictEqual(await relay.hear(), { serve: { topic: 'sum', at_once: 2 } });
+  assert.deepStrictEqual(await relay.hear(), { ready: {} });
+});

@@ -14,6 +14,11 @@ const MAX_NAME = 200;
 const MAX_TEXT = 1024;
 // Bytes that may wait to be written.
 const MAX_WAITING = 16 << 20;
+// What lasts is said again when another primary goes on; what ends it takes it out.
+const LASTING = new Set(['subscribe', 'serve', 'action', 'ready', 'draining', 'applied']);
+const ENDING = { unsubscribe: 'subscribe', unserve: 'serve' };
+const LOST = "the supervisor's primary died while the call was under way: whether it was carried "
+  + 'out is not known';
 // How much later than the supervisor we ourselves give up.
 const GRACE = 2000;
 
@@ -61,6 +66,7 @@ class Worker {
     this._onDrain = [];
     this._configure = null;
     this._config = undefined;
+    this._standing = new Map();
     this._rest = [];
     this._restBytes = 0;
     this._socket = socket;
@@ -84,9 +90,10 @@ class Worker {
     socket.on('error', () => {});
     socket.on('close', () => this._end());
     socket.unref();
-    this._say(`{"hello":${JSON.stringify({
+    this._hello = `{"hello":${JSON.stringify({
       oldest: 1, newest: VERSION, client: `node ${process.version}`, pool,
-    })}}`);
+    })}}`;
+    this._say(this._hello);
   }
 
   /** Whether there is no bus: no supervisor, or its channel has ended. */
@@ -334,6 +341,9 @@ class Worker {
   }
 
   _tell(word, message) {
+    const of = (kind) => `${kind} ${message.topic ?? message.name ?? ''}`;
+    if (LASTING.has(word)) this._standing.set(of(word), [word, message]);
+    else if (ENDING[word]) this._standing.delete(of(ENDING[word]));
     return this._say(`{"${word}":${JSON.stringify(message)}}`);
   }
 
@@ -392,8 +402,19 @@ class Worker {
       case 'config': this._apply(said); break;
       case 'drain': this._drain(); break;
       case 'dropped': this.dropped = said.count; break;
+      case 'resumed': this._resume(); break;
       case 'ping': this._tell('pong', { id: said.id }); break;
       default: break; // Of a newer supervisor.
+    }
+  }
+
+  /** Another primary goes on: it has not heard the last of what lasts, and no calls. */
+  _resume() {
+    for (const id of [...this._calls.keys()]) this._done(id, null, new CallError('lost', LOST));
+    // However much waits to be written: it must be said, and it is bounded.
+    if (this.peer.worker === 0) this._socket.write(`${this._hello}\n`);
+    for (const [word, message] of this._standing.values()) {
+      this._socket.write(`{"${word}":${JSON.stringify(message)}}\n`);
     }
   }
 

@@ -130,6 +130,30 @@ class Threads(unittest.TestCase):
         self.assertTrue(drained.wait(20) and worker.draining)
 
 
+    def test_another_primary_hears_again_what_lasts(self):
+        worker, relay, ends = self.worker, self.relay, queue.Queue()
+        worker.on("a", lambda data, sender: None, wait=True)
+        worker.serve("old", lambda data, sender: 1)
+        worker.unserve("old")
+        worker.ready()
+        for _ in range(4):
+            relay.hear()
+
+        def call():
+            try:
+                worker.call("hash", "sum", 1)
+            except CallError as error:
+                ends.put(error.kind)
+
+        threading.Thread(target=call).start()
+        self.assertEqual(relay.hear()["call"]["topic"], "sum")
+        relay.say("resumed")
+        self.assertEqual(ends.get(timeout=20), "lost")
+        self.assertEqual(relay.hear(), {"subscribe": {"topic": "a", "when_full": "wait"}})
+        self.assertEqual(relay.hear(), {"ready": {}})
+        relay.close()
+
+
 class Alone(unittest.TestCase):
     def test_it_talks_with_itself(self):
         worker, seen = Worker(None), queue.Queue()
@@ -171,6 +195,19 @@ class Asyncio(unittest.IsolatedAsyncioTestCase):
         with self.assertRaises(CallError) as caught:
             await late
         self.assertEqual((caught.exception.kind, worker.alone), ("alone", True))
+
+    async def test_another_primary_hears_again_what_lasts(self):
+        worker, relay = self.worker, self.relay
+        await worker.on("a", lambda data, sender: None)
+        await self.hear()
+        lost = asyncio.ensure_future(worker.call("hash", "sum", 1))
+        await self.hear()
+        relay.say("resumed")
+        with self.assertRaises(CallError) as caught:
+            await lost
+        self.assertEqual(caught.exception.kind, "lost")
+        again = {"subscribe": {"topic": "a", "when_full": "drop-oldest"}}
+        self.assertEqual(await self.hear(), again)
 
     async def test_serving(self):
         worker, relay = self.worker, self.relay

@@ -20,6 +20,7 @@ use crate::calls::{Calls, Served};
 use crate::channel::{self, Outbox};
 use crate::gifts::Gifts;
 use crate::handlers::{Event, HandlerId, Handlers, Outcome, contained};
+use crate::standing::{Standing, lasts};
 
 /// How long the supervisor may take to say welcome.
 const WELCOME: Duration = Duration::from_secs(10);
@@ -41,6 +42,8 @@ pub(crate) struct Inner {
     pub(crate) calls: Calls,
     pub(crate) served: Served,
     pub(crate) gifts: Gifts,
+    /// Held while what lasts is written, so that the supervisor hears it in this order.
+    standing: Mutex<Standing>,
     pub(crate) state: Mutex<State>,
     pub(crate) changed: Condvar,
     pub(crate) configure: Mutex<Option<Arc<Configure>>>,
@@ -120,6 +123,7 @@ impl Worker {
             calls: Calls::default(),
             served: Served::default(),
             gifts: Gifts::default(),
+            standing: Mutex::default(),
             state: Mutex::default(),
             changed: Condvar::new(),
             configure: Mutex::default(),
@@ -317,7 +321,27 @@ impl Inner {
 
     pub(crate) fn say(&self, message: &FromWorker, urgent: bool) -> io::Result<()> {
         let Some(outbox) = &self.outbox else { return Ok(()) };
-        outbox.push(&self.frame(message)?, urgent)
+        let frame = self.frame(message)?;
+        let mut standing = lasts(message).then(|| locked(&self.standing));
+        if let Some(standing) = &mut standing {
+            standing.keep(message);
+        }
+        outbox.push(&frame, urgent)
+    }
+
+    /// Another primary goes on: it has not heard the last of what lasts, and no calls.
+    pub(crate) fn resume(&self) {
+        self.calls.lose();
+        let Some(outbox) = &self.outbox else { return };
+        let joined = locked(&self.state).welcome.is_some();
+        let standing = locked(&self.standing);
+        for message in standing.all(joined) {
+            let said = self.frame(message).and_then(|frame| outbox.push(&frame, true));
+            if said.is_err() {
+                // The channel's end is noticed elsewhere.
+                return;
+            }
+        }
     }
 
     pub(crate) fn frame(&self, message: &FromWorker) -> io::Result<Vec<u8>> {

@@ -23,6 +23,10 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long a call waits that does not say.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What became of a call when the primary died.
+const LOST: &str = "the supervisor's primary died while the call was under way: whether it was \
+     carried out is not known";
+
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -41,7 +45,8 @@ pub enum CallError {
     /// There is no such pool.
     #[error("{0}")]
     NoPool(String),
-    /// The answer was dropped because this worker reads too slowly.
+    /// The answer was dropped because this worker reads too slowly, or the supervisor's primary
+    /// died while the call was under way.
     #[error("{0}")]
     Lost(String),
     /// There is no supervisor, or its channel ended, and this worker does not serve the topic
@@ -120,6 +125,14 @@ impl Calls {
         let all = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         for waiter in all.into_values() {
             waiter(None);
+        }
+    }
+
+    /// The primary died: those that are under way get no answer.
+    pub(crate) fn lose(&self) {
+        let all = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        for waiter in all.into_values() {
+            waiter(Some(Err((ErrorKind::Lost, LOST.to_owned()))));
         }
     }
 

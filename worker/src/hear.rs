@@ -70,6 +70,7 @@ impl Inner {
             ToWorker::Ping { id } => {
                 let _ = self.say(&FromWorker::Pong { id }, true);
             }
+            ToWorker::Resumed {} => self.resume(),
             ToWorker::Pong { .. } => {}
             ToWorker::Given { topic, data, from } => self.gifts.take(topic, data, from),
         }

@@ -54,6 +54,7 @@ mod hear;
 mod identity;
 mod lent;
 mod measure;
+mod standing;
 
 use std::io;
 

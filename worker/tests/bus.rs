@@ -267,3 +267,30 @@ fn futures() {
     });
     drop(play.join());
 }
+
+#[test]
+fn another_primary_hears_again_what_lasts() {
+    let (worker, mut relay) = joined();
+    worker.on_all("a", |_| ()).unwrap();
+    worker.serve("sum", 2, |_| Ok::<_, CallError>(1)).unwrap();
+    worker.serve("old", 1, |_| Ok::<_, CallError>(1)).unwrap();
+    worker.unserve("old").unwrap();
+    for _ in 0..4 {
+        relay.hear();
+    }
+    let caller = worker.clone();
+    let call = thread::spawn(move || caller.call::<u8>("hash", "sum", &1));
+    let FromWorker::Call { .. } = relay.hear() else { panic!() };
+    relay.say(&ToWorker::Resumed {});
+    assert!(matches!(call.join().unwrap(), Err(CallError::Lost(_))));
+    let topic = |name: &str| name.to_owned();
+    assert_eq!(
+        [relay.hear(), relay.hear()],
+        [
+            FromWorker::Subscribe { topic: topic("a"), when_full: WhenFull::Wait },
+            FromWorker::Serve { topic: topic("sum"), at_once: 2 },
+        ]
+    );
+    worker.emit("b", &1).unwrap();
+    assert!(matches!(relay.hear(), FromWorker::Emit { .. }));
+}

@@ -133,7 +133,11 @@ impl Check for ToWorker {
                 name("action's name", action)?;
                 data(value)
             }
-            Self::Drain {} | Self::Dropped { .. } | Self::Ping { .. } | Self::Pong { .. } => Ok(()),
+            Self::Drain {}
+            | Self::Dropped { .. }
+            | Self::Ping { .. }
+            | Self::Pong { .. }
+            | Self::Resumed {} => Ok(()),
         }
     }
 }

@@ -81,16 +81,31 @@ pub struct Decoder<T> {
     /// Bytes from `start` to this are known to hold no newline.
     scanned: usize,
     codec: Option<Codec>,
+    /// Somebody else has read before: what comes first may be the rest of a message.
+    resuming: bool,
     kind: PhantomData<fn() -> T>,
 }
 
 impl<T> Default for Decoder<T> {
     fn default() -> Self {
-        Self { buffer: Vec::new(), start: 0, scanned: 0, codec: None, kind: PhantomData }
+        Self {
+            buffer: Vec::new(),
+            start: 0,
+            scanned: 0,
+            codec: None,
+            resuming: false,
+            kind: PhantomData,
+        }
     }
 }
 
 impl<T: Message> Decoder<T> {
+    /// For a channel whose reader ended, perhaps in the middle of a message: the rest of that one
+    /// is passed over. The rest of a line is never JSON, and JSON holds no frame's header.
+    pub fn resuming(codec: Codec) -> Self {
+        Self { codec: Some(codec), resuming: true, ..Self::default() }
+    }
+
     /// Takes bytes in. All messages of earlier bytes should have been taken out before.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.start > 0 {
@@ -122,6 +137,10 @@ impl<T: Message> Decoder<T> {
         loop {
             let (message, end) = match self.codec {
                 None => return Ok(None),
+                Some(Codec::Frames) if self.resuming => {
+                    let Some(found) = self.first_frame() else { return Ok(None) };
+                    found
+                }
                 Some(Codec::Frames) => {
                     let rest = &self.buffer[self.start..];
                     let Some(length) = frame::body(rest)? else { return Ok(None) };
@@ -130,14 +149,37 @@ impl<T: Message> Decoder<T> {
                 }
                 Some(Codec::Lines) => {
                     let Some(end) = self.newline()? else { return Ok(None) };
-                    (line::read(&self.buffer[self.start..end])?, end + 1)
+                    let message = match line::read(&self.buffer[self.start..end]) {
+                        Err(_) if self.resuming => None,
+                        message => message?,
+                    };
+                    (message, end + 1)
                 }
             };
+            self.resuming = false;
             self.start = end;
             self.scanned = end;
             let Some(message): Option<T> = message else { continue };
             message.check()?;
             return Ok(Some(message));
+        }
+    }
+
+    /// The first sound message behind the rest of another, and its end; `None`: more bytes are
+    /// needed.
+    fn first_frame(&mut self) -> Option<(Option<T>, usize)> {
+        loop {
+            let magic = self.buffer[self.start..].iter().position(|byte| *byte == MAGIC);
+            self.start = magic.map_or(self.buffer.len(), |at| self.start + at);
+            let rest = &self.buffer[self.start..];
+            if let Ok(length) = frame::body(rest) {
+                let body = rest.get(HEADER..HEADER + length?)?;
+                let message = frame::read::<T>(body).ok().flatten();
+                if let Some(message) = message.filter(|message| message.check().is_ok()) {
+                    return Some((Some(message), self.start + HEADER + body.len()));
+                }
+            }
+            self.start += 1;
         }
     }
 

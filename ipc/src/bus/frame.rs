@@ -38,7 +38,7 @@ impl Known for super::FromWorker {
 }
 
 impl Known for super::ToWorker {
-    const COUNT: u8 = 13;
+    const COUNT: u8 = 14;
 }
 
 /// Appends one message as a frame.

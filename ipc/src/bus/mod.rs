@@ -303,6 +303,10 @@ pub enum ToWorker {
         /// Who.
         from: Peer,
     },
+    /// The supervisor's primary died, and another goes on. What it was doing is lost: calls that
+    /// were made before have no answer. The worker says again what lasts (what it subscribes to,
+    /// serves, registers; that it is ready), for the last of it may not have been heard.
+    Resumed {},
 }
 
 /// One end of a message.

@@ -68,6 +68,7 @@ fn heard() -> Vec<ToWorker> {
         ToWorker::Ping { id: 1 },
         ToWorker::Pong { id: 1 },
         ToWorker::Given { topic: "files".into(), data: json("1"), from: peer() },
+        ToWorker::Resumed {},
     ]
 }
 
@@ -236,7 +237,59 @@ fn data_in_a_frame_must_be_json() {
     }
 }
 
+/// What is found in a stream whose first bytes somebody else has read.
+fn resumed(codec: Codec, bytes: &[u8], step: usize) -> Result<Vec<FromWorker>, DecodeError> {
+    let mut decoder = Decoder::resuming(codec);
+    let mut seen = Vec::new();
+    for part in bytes.chunks(step) {
+        decoder.push(part);
+        while let Some(message) = decoder.next_message()? {
+            seen.push(message);
+        }
+    }
+    Ok(seen)
+}
+
+#[test]
+fn only_the_first_broken_message_is_forgiven() {
+    for (codec, junk) in [(Codec::Lines, &b"x\"}}\n"[..]), (Codec::Frames, &[0xB5, 1, 7, 0, 0xB5])]
+    {
+        let whole = all(codec, &[FromWorker::Ready {}]);
+        let once = [junk, &whole].concat();
+        assert_eq!(resumed(codec, &once, 3), Ok(vec![FromWorker::Ready {}]));
+        assert!(resumed(codec, &[&whole, junk, &whole].concat(), 3).is_err());
+        assert!(decoded::<FromWorker>(&once, &[]).is_err());
+    }
+}
+
 proptest! {
+    #[test]
+    fn wherever_a_reader_ended_the_next_finds_the_next_message(
+        picks in prop::collection::vec(0usize..20, 1..8),
+        at in any::<prop::sample::Index>(),
+        step in 1usize..50,
+        lines in any::<bool>(),
+    ) {
+        let codec = if lines { Codec::Lines } else { Codec::Frames };
+        let mut pool = said();
+        // Data that looks like the beginning of a message.
+        for text in ["{\"ready\":{}}", "\u{b5}\u{1}\0\0\u{1}\0\0\0\u{1}"] {
+            let data = Json::of(text).unwrap();
+            pool.push(FromWorker::Emit { topic: "\u{b5}\u{b5}".into(), data });
+        }
+        let mut bytes = Vec::new();
+        let starts = picks.iter().map(|pick| {
+            let (start, message) = (bytes.len(), pool[*pick].clone());
+            codec.write(&message, &mut bytes).unwrap();
+            (start, message)
+        });
+        let starts: Vec<_> = starts.collect();
+        let cut = at.index(bytes.len() + 1);
+        let whole = starts.into_iter().filter(|(start, _)| *start >= cut);
+        let whole: Vec<_> = whole.map(|(_, message)| message).collect();
+        prop_assert_eq!(resumed(codec, &bytes[cut..], step).unwrap(), whole);
+    }
+
     #[test]
     fn any_split_gives_the_same(
         picks in prop::collection::vec(0usize..17, 0..12),

@@ -23,7 +23,7 @@ use crate::limits::CHANNEL_READ;
 use crate::primary::event::{Cue, Notification};
 use crate::primary::ids::WorkerId;
 use crate::primary::time::Time;
-use crate::relay::{Action, Event, Gift, Relay};
+use crate::relay::{Action, Event, Gift, Relay, lasts};
 use crate::sys::channel::{self, Received};
 use crate::sys::clock;
 
@@ -39,14 +39,16 @@ const UNCLAIMED: usize = 8;
 /// A worker's channel.
 #[derive(Debug)]
 pub(crate) struct BusChannel {
-    stream: UnixStream,
-    decoder: Decoder<FromWorker>,
+    pub(super) stream: UnixStream,
+    pub(super) decoder: Decoder<FromWorker>,
     /// Descriptors whose messages have not come whole.
     fds: VecDeque<OwnedFd>,
     /// Not read, because somebody else does not read.
     paused: bool,
     /// The poller waits for room to write.
     waits_for_room: bool,
+    /// A message to it was written in part, and not all that waits has been written since.
+    pub(super) half_written: bool,
 }
 
 impl BusChannel {
@@ -54,16 +56,19 @@ impl BusChannel {
     pub(crate) fn pair() -> io::Result<(Self, OwnedFd)> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
-        let decoder = Decoder::default();
-        let fds = VecDeque::new();
-        let channel = Self { stream: ours, decoder, fds, paused: false, waits_for_room: false };
-        Ok((channel, theirs.into()))
+        Ok((Self::from_fd(ours.into()), theirs.into()))
     }
 
     /// One that nobody has spoken on.
     pub(crate) fn from_fd(stream: OwnedFd) -> Self {
-        let (stream, decoder, fds) = (stream.into(), Decoder::default(), VecDeque::new());
-        Self { stream, decoder, fds, paused: false, waits_for_room: false }
+        Self {
+            stream: stream.into(),
+            decoder: Decoder::default(),
+            fds: VecDeque::new(),
+            paused: false,
+            waits_for_room: false,
+            half_written: false,
+        }
     }
 
     /// For the poller.
@@ -90,7 +95,7 @@ pub(crate) struct Bus {
     pub(super) shared: Shared,
     /// The workers' memory.
     pub(super) growing: Growing,
-    bytes: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl Bus {
@@ -118,7 +123,7 @@ impl Bus {
             .min()
     }
 
-    fn step(&mut self, event: Event) {
+    pub(super) fn step(&mut self, event: Event) {
         let mut actions = Vec::new();
         self.relay.step(clock::now(), event, &mut actions);
         self.actions.extend(actions);
@@ -145,6 +150,7 @@ impl Drive {
     pub(super) fn bus_hears(&mut self, notice: &Notice) {
         match (notice.event, notice.worker) {
             (NoticeKind::WorkerDraining, Some(worker)) => {
+                self.stale = true;
                 self.bus.step(Event::Draining { worker: WorkerId(worker) });
             }
             (NoticeKind::ReloadDone, _) => self.bus.reloads_done += 1,
@@ -173,6 +179,12 @@ impl Drive {
             if channel.paused {
                 return;
             }
+            if channel.decoder.codec().is_none() && self.hear_hello(worker) {
+                continue;
+            }
+            let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) else {
+                return;
+            };
             match channel::receive(channel.stream.as_fd(), &mut self.bus.bytes) {
                 Ok(Received::Some(count, fds)) => {
                     channel.fds.extend(fds);
@@ -187,7 +199,7 @@ impl Drive {
     }
 
     /// Hears what has come whole.
-    fn hear_bus(&mut self, worker: WorkerId) {
+    pub(super) fn hear_bus(&mut self, worker: WorkerId) {
         loop {
             let now = clock::now();
             if let Err(error) = self.hear_some(worker, now) {
@@ -219,6 +231,7 @@ impl Drive {
                 self.bus.relay.give(worker, gift, &mut actions);
                 continue;
             }
+            self.stale |= lasts(&message);
             let spoke = Event::Spoke { worker, codec, message };
             self.bus.relay.step(now, spoke, &mut actions);
         }
@@ -306,6 +319,8 @@ impl Drive {
             return;
         };
         let wanted = self.bus.relay.has_more(worker);
+        let half = wanted && (channel.half_written || self.bus.relay.is_half_written(worker));
+        self.stale |= std::mem::replace(&mut channel.half_written, half) != half;
         if std::mem::replace(&mut channel.waits_for_room, wanted) != wanted {
             self.watch_bus(worker);
         }
@@ -348,7 +363,7 @@ impl Drive {
     }
 
     /// Ends a channel. `why`: the worker broke a rule; else it closed its end.
-    fn close_bus(&mut self, worker: WorkerId, why: Option<String>) {
+    pub(super) fn close_bus(&mut self, worker: WorkerId, why: Option<String>) {
         let Some(child) = self.children.get_mut(&worker) else { return };
         let Some(channel) = child.bus.take() else { return };
         self.stale = true;

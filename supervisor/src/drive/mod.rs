@@ -35,6 +35,7 @@ mod pick;
 mod preload;
 mod proxied;
 mod record;
+mod rejoin;
 mod rights;
 mod shared;
 mod source;

@@ -26,14 +26,21 @@ const WAITERS: usize = 16;
 pub(super) struct Shared {
     /// The spec that was looked at last.
     seen: Option<Arc<AppSpec>>,
-    version: u64,
+    /// The values that the workers were given, and their version.
+    pub(super) given: Option<String>,
+    pub(super) version: u64,
     /// What each worker said to this version; an error is why it did not apply it.
-    said: BTreeMap<WorkerId, Option<String>>,
+    pub(super) said: BTreeMap<WorkerId, Option<String>>,
     /// Who wants to know what they say, and until when.
     waiters: Vec<(ClientId, Time)>,
 }
 
 impl Shared {
+    /// What the workers were given.
+    pub(super) fn values(&self) -> Json {
+        self.given.as_deref().and_then(|text| Json::parse(text).ok()).unwrap_or_default()
+    }
+
     /// When somebody has waited long enough.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.waiters.iter().map(|(_, until)| *until).min()
@@ -54,18 +61,18 @@ impl Drive {
     /// Gives the workers new values, if there are any.
     pub(super) fn share(&mut self) {
         let spec = self.core.spec();
-        let before = match &self.bus.shared.seen {
-            Some(seen) if Arc::ptr_eq(seen, spec) => return,
-            Some(seen) => seen.shared.as_deref(),
-            None => None,
-        };
-        let changed = before != spec.shared.as_deref();
+        if self.bus.shared.seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, spec)) {
+            return;
+        }
+        let changed = self.bus.shared.given != spec.shared;
         let values = spec.shared.clone();
         self.bus.shared.seen = Some(Arc::clone(spec));
         if !changed {
             return;
         }
-        let data = values.and_then(|text| Json::parse(&text).ok()).unwrap_or_default();
+        self.bus.shared.given = values;
+        let data = self.bus.shared.values();
+        self.stale = true;
         self.bus.shared.version += 1;
         self.bus.shared.said.clear();
         let mut actions = Vec::new();

@@ -54,6 +54,8 @@ pub(crate) const WASTE: usize = 64 * 1024;
 
 /// Metrics of one slot, each combination of labels being one.
 pub(crate) const SERIES: usize = 512;
+/// Series of all slots that a successor goes on with; where there are more they are forgotten.
+pub(crate) const SERIES_KEPT: usize = 1024;
 /// Upper bounds of a histogram's buckets.
 pub(crate) const BUCKETS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];

@@ -34,6 +34,10 @@ pub(crate) struct Member {
     pub(crate) calls: BTreeMap<u64, u64>,
     /// It takes no new calls.
     pub(crate) draining: bool,
+    /// It was told to drain; else it drains because it said so.
+    pub(crate) told_to_drain: bool,
+    /// It joined under another primary, and may say hello once more.
+    pub(crate) resumed: bool,
     /// It was told that it is cut off; nothing of it counts any more.
     pub(crate) cut: bool,
     /// Those who wait until it has read.
@@ -73,6 +77,8 @@ impl Member {
             works_on: BTreeMap::new(),
             calls: BTreeMap::new(),
             draining: false,
+            told_to_drain: false,
+            resumed: false,
             cut: false,
             holds: BTreeSet::new(),
             held_by: 0,

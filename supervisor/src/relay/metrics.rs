@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 
 use ipc::bus::MetricKind;
+use serde::{Deserialize, Serialize};
 
 use super::limits::{BUCKETS, SERIES};
 
 /// One series.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Key {
     pub(crate) name: String,
     /// Sorted.
@@ -18,7 +19,8 @@ pub(crate) struct Key {
 }
 
 /// What is known of it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Value {
     Gauge(f64),
     Counter(f64),
@@ -26,7 +28,7 @@ pub(crate) enum Value {
 }
 
 /// One series with its unit.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Series {
     pub(crate) unit: String,
     pub(crate) value: Value,
@@ -79,6 +81,12 @@ impl Metrics {
             }
         }
         true
+    }
+
+    /// One that another relay had.
+    pub(crate) fn put_back(&mut self, key: Key, series: Series) {
+        *self.per_slot.entry(key.slot).or_default() += 1;
+        self.all.insert(key, series);
     }
 
     /// Forgets the gauges of a slot: its worker is gone, and what it had is not so any more.

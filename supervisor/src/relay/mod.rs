@@ -7,6 +7,7 @@
 //! nobody else notices.
 
 mod calls;
+mod frozen;
 mod gifts;
 mod limits;
 mod member;
@@ -23,8 +24,10 @@ use std::sync::Arc;
 
 use ipc::bus::decode::Codec;
 use ipc::bus::{ErrorKind, FromWorker, Json, Peer, ToWorker, WhenFull, agree};
+use serde_json::value::RawValue;
 
 pub(crate) use self::calls::Trigger;
+pub(crate) use self::frozen::FrozenRelay;
 pub(crate) use self::gifts::Gift;
 pub(crate) use self::limits::BUCKETS;
 use self::limits::{ACTIONS, AT_ONCE, SERVED, SUBSCRIPTIONS};
@@ -55,6 +58,8 @@ pub(crate) struct Relay {
     dirty: BTreeSet<WorkerId>,
     /// Somebody follows the events.
     followed: bool,
+    /// Who is there, as a successor reads it; `None`: it has changed.
+    table: Option<Box<RawValue>>,
     pub(crate) metrics: Metrics,
     pub(crate) counts: Counts,
 }
@@ -71,6 +76,7 @@ impl Relay {
             resting: BTreeSet::new(),
             dirty: BTreeSet::new(),
             followed: false,
+            table: None,
             metrics: Metrics::default(),
             counts: Counts::default(),
         }
@@ -79,6 +85,7 @@ impl Relay {
     pub(crate) fn step(&mut self, now: Time, event: Event, actions: &mut Vec<Action>) {
         match event {
             Event::Joined { worker, slot, pool } => {
+                self.table = None;
                 self.enter(&pool);
                 let peer = Peer { worker: worker.0, slot, pool };
                 self.members.insert(worker, Member::new(peer, now));
@@ -86,7 +93,12 @@ impl Relay {
             Event::Spoke { worker, codec, message } => {
                 let Some(member) = self.members.get_mut(&worker).filter(|m| !m.cut) else { return };
                 member.said += 1;
-                if member.codec.is_none() {
+                let again = member.resumed && is_hello(&message);
+                member.resumed &= !again;
+                if lasts(&message) {
+                    self.table = None;
+                }
+                if member.codec.is_none() || again {
                     self.greet(worker, codec, message, actions);
                 } else {
                     self.hear(now, worker, message, actions);
@@ -96,6 +108,8 @@ impl Relay {
                 let Some(member) = self.members.get_mut(&worker) else { return };
                 if !member.draining {
                     member.draining = true;
+                    member.told_to_drain = true;
+                    self.table = None;
                     self.tell(worker, &ToWorker::Drain {}, actions);
                 }
             }
@@ -264,6 +278,7 @@ impl Relay {
     fn leave(&mut self, now: Time, worker: WorkerId, actions: &mut Vec<Action>) {
         let Some(mut member) = self.members.remove(&worker) else { return };
         self.dirty.remove(&worker);
+        self.table = None;
         for topic in member.subscribed.keys() {
             if let Some(readers) = self.topics.get_mut(topic) {
                 readers.remove(&worker);
@@ -306,6 +321,7 @@ impl Relay {
             return;
         };
         member.cut = true;
+        self.table = None;
         self.counts.cut += 1;
         let frame = encode(member.codec, &ToWorker::Refused { reason: why.clone() });
         if let Some(frame) = frame {
@@ -336,6 +352,34 @@ impl Relay {
             None if worker == PERSON => "the command line".to_owned(),
             None => format!("worker {worker}"),
         }
+    }
+}
+
+fn is_hello(message: &FromWorker) -> bool {
+    matches!(message, FromWorker::Hello { .. })
+}
+
+/// Whether a successor must know of it.
+pub(crate) fn lasts(message: &FromWorker) -> bool {
+    match message {
+        FromWorker::Hello { .. }
+        | FromWorker::Draining {}
+        | FromWorker::Subscribe { .. }
+        | FromWorker::Unsubscribe { .. }
+        | FromWorker::Serve { .. }
+        | FromWorker::Unserve { .. }
+        | FromWorker::Action { .. }
+        | FromWorker::Applied { .. } => true,
+        FromWorker::Ready {}
+        | FromWorker::Emit { .. }
+        | FromWorker::Send { .. }
+        | FromWorker::Call { .. }
+        | FromWorker::Answer { .. }
+        | FromWorker::Fail { .. }
+        | FromWorker::Metric { .. }
+        | FromWorker::Ping { .. }
+        | FromWorker::Pong { .. }
+        | FromWorker::Give { .. } => false,
     }
 }
 

@@ -135,6 +135,11 @@ impl Queue {
         self.own.is_empty() && self.frames == 0 && self.flight.is_empty()
     }
 
+    /// The first of the flight was written in part.
+    pub(crate) fn is_half_written(&self) -> bool {
+        self.written > 0
+    }
+
     /// Events that wait or are being written.
     pub(crate) fn len(&self) -> usize {
         self.frames + self.own.len() + self.flight.len()

@@ -2,6 +2,7 @@
 
 use ipc::bus::decode::Codec;
 use ipc::bus::{ErrorKind, FromWorker, Json};
+use serde::{Deserialize, Serialize};
 
 use crate::primary::ids::WorkerId;
 
@@ -49,7 +50,8 @@ pub(crate) struct Failure {
 }
 
 /// What happened since the app was started.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Counts {
     /// Events that workers emitted or sent.
     pub(crate) emitted: u64,

@@ -82,16 +82,20 @@ pub(crate) fn send_all(
 /// The whole lines that can be read now, copied to the front of `bytes` and left where they are:
 /// their length. `None`: read what there is, it has no such line or comes with a descriptor.
 pub(crate) fn whole_lines(channel: BorrowedFd<'_>, bytes: &mut [u8]) -> Option<usize> {
+    let seen = peek(channel, bytes)?;
+    let end = bytes[..seen].iter().rposition(|byte| *byte == b'\n')?;
+    Some(end + 1)
+}
+
+/// What can be read now, copied and left where it is: its length. `None`: read it, there is none
+/// or a descriptor comes with it.
+pub(crate) fn peek(channel: BorrowedFd<'_>, bytes: &mut [u8]) -> Option<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT | RecvFlags::PEEK;
     let seen = recvmsg(channel, &mut [IoSliceMut::new(bytes)], &mut control, flags).ok()?.bytes;
     // Copies of descriptors that come with it are closed here; the originals stay.
-    if control.drain().count() > 0 {
-        return None;
-    }
-    let end = bytes[..seen].iter().rposition(|byte| *byte == b'\n')?;
-    Some(end + 1)
+    (control.drain().count() == 0 && seen > 0).then_some(seen)
 }
 
 /// Whether something can be read now; the other side's end counts.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,6 +43,7 @@ fn main() -> Result<(), Error> {
     let caller = worker.clone();
     worker.action("load", move |request| Ok::<_, Error>(load(&caller, request.data()?)))?;
     speed(&worker)?;
+    chatter(&worker)?;
     let limit = Arc::new(AtomicU64::new(0));
     let kept = Arc::clone(&limit);
     worker.on_config(move |values: Value| match values["limit"].as_u64() {
@@ -115,6 +116,56 @@ fn load(worker: &Worker, seconds: u64) -> Value {
             Err(CallError::TimedOut(_)) => "timed out",
             Err(CallError::Full(_)) => "full",
             Err(_) => "other",
+        };
+        *ends.entry(end).or_default() += 1;
+        longest = longest.max(one.elapsed());
+    }
+    json!({ "ends": ends, "longest_ms": longest.as_millis() })
+}
+
+/// Emits and calls everybody until it is told to stop: how each call ended, the longest that one
+/// took; and what is heard of whom.
+fn chatter(worker: &Worker) -> Result<(), Error> {
+    let heard = Arc::new(Mutex::new(BTreeMap::<String, u64>::new()));
+    let hear = Arc::clone(&heard);
+    worker.on("chatter", move |event| {
+        let who = event.data::<String>()?;
+        *hear.lock().unwrap_or_else(PoisonError::into_inner).entry(who).or_default() += 1;
+        Ok::<_, serde_json::Error>(())
+    })?;
+    worker.action("chatter-heard", move |_| {
+        Ok::<_, Error>(heard.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    })?;
+    let (go, talking) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(None)));
+    let (me, goes, talks) = (worker.clone(), Arc::clone(&go), Arc::clone(&talking));
+    worker.action("chatter", move |_| {
+        goes.store(true, Ordering::Relaxed);
+        let (me, goes) = (me.clone(), Arc::clone(&goes));
+        let thread = thread::spawn(move || talk(&me, &goes));
+        *talks.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        Ok::<_, Error>(ME)
+    })?;
+    worker.action("chatter-end", move |_| {
+        go.store(false, Ordering::Relaxed);
+        let thread = talking.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok::<_, Error>(thread.and_then(|thread| thread.join().ok()))
+    })?;
+    Ok(())
+}
+
+fn talk(me: &Worker, go: &AtomicBool) -> Value {
+    let (mut ends, mut longest) = (BTreeMap::<String, u64>::new(), Duration::ZERO);
+    for pool in ["node", "python", "rust"].into_iter().cycle() {
+        if !go.load(Ordering::Relaxed) {
+            break;
+        }
+        let one = Instant::now();
+        let said = me.emit("chatter", ME).map_err(CallError::from);
+        let end = match said.and_then(|()| me.call::<Value>(pool, "who", ME)) {
+            Ok(answer) if answer[0] == pool => "right".to_owned(),
+            Ok(_) => "wrong".to_owned(),
+            Err(CallError::Lost(_)) => "lost".to_owned(),
+            Err(error) => error.to_string(),
         };
         *ends.entry(end).or_default() += 1;
         longest = longest.max(one.elapsed());

@@ -22,6 +22,12 @@ MANY = 10
 GRACE = 2.0
 
 
+LOST = (
+    "the supervisor's primary died while the call was under way: "
+    "whether it was carried out is not known"
+)
+
+
 class CallError(Exception):
     """Why a call has no answer; `kind` says it for programs."""
 
@@ -103,6 +109,27 @@ def inherited():
         raise OSError(f"SUPERVISOR_CHANNEL_FD={number} is no open socket")
     os.set_inheritable(fd, False)
     return socket.socket(fileno=fd)
+
+
+class Standing:
+    """What was said that lasts. It is said again when another primary goes on, which may not have
+    heard the last of it."""
+
+    LASTING = ("subscribe", "serve", "action", "ready", "draining", "applied")
+    ENDING = {"unsubscribe": "subscribe", "unserve": "serve"}
+
+    def __init__(self):
+        self._said = {}
+
+    def keep(self, word, message):
+        name = message.get("topic", message.get("name", ""))
+        if word in self.LASTING:
+            self._said[word, name] = (word, message)
+        elif word in self.ENDING:
+            self._said.pop((self.ENDING[word], name), None)
+
+    def all(self):
+        return list(self._said.values())
 
 
 class Lines:

@@ -32,11 +32,14 @@ class Worker:
         self._configure = None
         self._config = None
         self._tasks = set()
+        self._standing = _wire.Standing()
+        self._pool = ""
 
     @classmethod
     async def over(cls, channel, pool=""):
         """On a channel that is there already (None: alone)."""
         worker = cls()
+        worker._pool = pool
         worker._events = asyncio.Queue()
         worker._task(worker._run_handlers())
         if channel is None:
@@ -227,6 +230,7 @@ class Worker:
     # ---- wire
 
     async def _tell(self, word, message):
+        self._standing.keep(word, message)
         await self._write(_wire.line(word, message))
 
     async def _write(self, message):
@@ -236,6 +240,16 @@ class Worker:
             raise ValueError(f"a message must have at most {_wire.MAX_FRAME} bytes")
         self._writer.write(message)
         await self._writer.drain()
+
+    async def _resume(self):
+        """Another primary goes on: it has not heard the last of what lasts, and no calls."""
+        for future in self._calls.values():
+            if not future.done():
+                future.set_exception(CallError("lost", _wire.LOST))
+        if self.peer["worker"] == 0:
+            await self._write(_wire.hello(self._pool))
+        for word, message in self._standing.all():
+            await self._tell(word, message)
 
     async def _read(self, reader):
         lines = _wire.Lines()
@@ -259,7 +273,8 @@ class Worker:
     async def _hear(self, word, said):
         if word == "welcome":
             self.peer = said["you"]
-            self._welcome.set_result(None)
+            if not self._welcome.done():
+                self._welcome.set_result(None)
         elif word == "refused":
             reason = said["reason"]
             print(f"supervisor: this worker was cut off from the bus: {reason}", file=sys.stderr)
@@ -287,6 +302,8 @@ class Worker:
             self._drain()
         elif word == "dropped":
             self.dropped = said["count"]
+        elif word == "resumed":
+            await self._resume()
         elif word == "ping":
             await self._tell("pong", {"id": said["id"]})
 

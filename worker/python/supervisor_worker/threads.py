@@ -30,6 +30,10 @@ class Worker:
         self._channel = channel
         self._lock = threading.RLock()
         self._write_lock = threading.Lock()
+        #: Held while what lasts is written, so that the supervisor hears it in this order.
+        self._standing_lock = threading.RLock()
+        self._standing = _wire.Standing()
+        self._pool = pool
         self._handlers = _wire.Handlers()
         self._events = collections.deque()
         self._arrived = threading.Semaphore(0)
@@ -281,7 +285,23 @@ class Worker:
     # ---- wire
 
     def _tell(self, word, message):
-        self._write(_wire.line(word, message))
+        with self._standing_lock:
+            self._standing.keep(word, message)
+            self._write(_wire.line(word, message))
+
+    def _resume(self):
+        """Another primary goes on: it has not heard the last of what lasts, and no calls."""
+        with self._lock:
+            calls = list(self._calls.values())
+            self._calls.clear()
+        for future in calls:
+            if not future.done():
+                future.set_exception(CallError("lost", _wire.LOST))
+        if self.peer["worker"] == 0:
+            self._write(_wire.hello(self._pool))
+        with self._standing_lock:
+            for word, message in self._standing.all():
+                self._tell(word, message)
 
     def _write(self, message):
         if self.alone:
@@ -338,6 +358,8 @@ class Worker:
             self._drain()
         elif word == "dropped":
             self.dropped = said["count"]
+        elif word == "resumed":
+            self._resume()
         elif word == "ping":
             self._tell("pong", {"id": said["id"]})
 

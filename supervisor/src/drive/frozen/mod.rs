@@ -5,7 +5,7 @@
 //! goes on to its exec, and a socket begins to listen, only when the state knows it.
 //!
 //! Not in it, because the world can be asked again or nobody misses it: connections on their way to
-//! a worker, half a line of output, what a drain has seen so far.
+//! a worker, messages between workers, half a line of output, what a drain has seen so far.
 
 mod child;
 mod clients;
@@ -26,6 +26,7 @@ use self::listeners::FrozenListeners;
 pub(super) use self::thaw::thaw;
 use super::Drive;
 use super::echo::LogFormat;
+use super::rejoin::FrozenBus;
 use super::store::Store;
 use super::upgrade::Upgrading;
 use crate::primary::Primary;
@@ -61,6 +62,9 @@ pub(super) struct Frozen {
     /// Another build is about to go on.
     #[serde(default)]
     upgrading: Option<Upgrading>,
+    /// Who is on the bus.
+    #[serde(default)]
+    bus: FrozenBus,
 }
 
 /// Whether this build could go on from a state; else why not.
@@ -119,7 +123,8 @@ impl Drive {
         }
     }
 
-    fn frozen(&self) -> serde_json::Result<String> {
+    fn frozen(&mut self) -> serde_json::Result<String> {
+        let bus = self.freeze_bus();
         let mut specs = Specs::default();
         let children = self.children.values().map(|child| FrozenChild::of(child, &mut specs));
         let children = children.collect();
@@ -141,6 +146,7 @@ impl Drive {
             store: self.store.clone(),
             deaths: self.deaths,
             upgrading: self.upgrading.clone(),
+            bus,
         })
     }
 }

@@ -73,6 +73,7 @@ pub(in crate::drive) fn thaw(
     drive.next_hand_off = frozen.next_hand_off.saturating_add(NUMBERS_LEFT_OUT);
     drive.orphans = Orphans::of(frozen.orphans);
     drive.notes = frozen.notes;
+    drive.thaw_bus(frozen.bus);
     drive.take_over(frozen.carried_out);
     signals::unblock().map_err(failed("watch the signals"))?;
     match drive.upgrading {
@@ -111,6 +112,7 @@ impl Drive {
         self.core_due = self.core.deadline();
         self.first = actions;
         self.settle_due = Some(now);
+        self.resume_on_bus();
     }
 
     /// Whoever still waits for an answer is heard again.
@@ -139,12 +141,6 @@ impl Drive {
             if child.ended.is_some() {
                 self.lingering.insert(worker);
             }
-            // Whether it had joined cannot be told half way through a message: it is told by the
-            // end of its channel.
-            let joined = child.contracts.contains("native");
-            if joined {
-                child.bus = None;
-            }
             let sources = child.sources().into_iter();
             let watched = sources
                 .filter(|(_, source)| child.ended.is_none() || *source != Source::Process(worker))
@@ -161,9 +157,7 @@ impl Drive {
                 Some(Child { failed: None, .. }) => self.cue(worker, Cue::Spawned),
                 Some(_) => {}
             }
-            if !joined {
-                self.join_bus(worker);
-            }
+            self.rejoin_bus(worker);
             self.write_channel(worker);
         }
         if let Err(error) = self.keeper.settled() {

@@ -1,0 +1,139 @@
+//! The bus over the death of a primary. Who joins is in the state before it is told so; a
+//! successor finds the beginning of the next message on each channel, and tells the workers what
+//! is lost.
+//!
+//! Refuses to go on with a channel on which half a message to the worker may stand: what came
+//! behind it would be read as its other half.
+
+use std::collections::BTreeSet;
+use std::os::fd::AsFd;
+
+use ipc::bus::FromWorker;
+use ipc::bus::decode::Decoder;
+use serde::{Deserialize, Serialize};
+
+use super::Drive;
+use crate::primary::ids::WorkerId;
+use crate::relay::{Event, FrozenRelay, Relay};
+use crate::sys::channel::{self, Received};
+use crate::sys::clock;
+
+/// What a successor needs of the bus.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct FrozenBus {
+    relay: FrozenRelay,
+    /// Those with half a message to them in their channel.
+    half_written: BTreeSet<WorkerId>,
+    tickets: u64,
+    reloads_done: u64,
+    reloads_rolled_back: u64,
+    /// The shared values, and what the workers said to them.
+    given: Option<String>,
+    version: u64,
+    said: Vec<(WorkerId, Option<String>)>,
+}
+
+impl Drive {
+    /// The first message of a worker, which is left in its channel until its consequences are in
+    /// the state: its answer is awaited, and is given once. `false`: there is no whole one.
+    pub(super) fn hear_hello(&mut self, worker: WorkerId) -> bool {
+        let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) else {
+            return false;
+        };
+        let Some(count) = channel::peek(channel.fd(), &mut self.bus.bytes) else { return false };
+        let mut decoder = Decoder::<FromWorker>::default();
+        decoder.push(&self.bus.bytes[..count]);
+        if !matches!(decoder.next_message(), Ok(Some(_))) {
+            return false;
+        }
+        let mut left = count - decoder.held();
+        channel.decoder.push(&self.bus.bytes[..left]);
+        self.hear_bus(worker);
+        self.freeze();
+        let Some(child) = self.children.get_mut(&worker) else { return true };
+        let Some(channel) = child.bus.as_mut() else { return true };
+        while left > 0 {
+            match channel::receive(channel.stream.as_fd(), &mut self.bus.bytes[..left]) {
+                Ok(Received::Some(read, _)) => left -= read.min(left),
+                // They were there a moment ago, and nobody else reads them.
+                Ok(Received::Nothing | Received::End) | Err(_) => break,
+            }
+        }
+        true
+    }
+
+    pub(super) fn freeze_bus(&mut self) -> FrozenBus {
+        let half = |child: &&super::children::Child| {
+            child.bus.as_ref().is_some_and(|channel| channel.half_written)
+        };
+        let said = &self.bus.shared.said;
+        FrozenBus {
+            relay: self.bus.relay.freeze(),
+            half_written: self.children.values().filter(half).map(|child| child.id).collect(),
+            tickets: self.bus.tickets,
+            reloads_done: self.bus.reloads_done,
+            reloads_rolled_back: self.bus.reloads_rolled_back,
+            given: self.bus.shared.given.clone(),
+            version: self.bus.shared.version,
+            said: said.iter().map(|(worker, error)| (*worker, error.clone())).collect(),
+        }
+    }
+
+    pub(super) fn thaw_bus(&mut self, frozen: FrozenBus) {
+        let shared = &mut self.bus.shared;
+        shared.given = frozen.given;
+        shared.version = frozen.version;
+        shared.said = frozen.said.into_iter().collect();
+        let config = (shared.version > 0).then(|| (shared.version, shared.values()));
+        let app = self.core.spec().name.clone();
+        self.bus.relay = Relay::thaw(app, frozen.relay, config, clock::now());
+        self.bus.tickets = frozen.tickets;
+        self.bus.reloads_done = frozen.reloads_done;
+        self.bus.reloads_rolled_back = frozen.reloads_rolled_back;
+        for worker in frozen.half_written {
+            if let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) {
+                channel.half_written = true;
+            }
+        }
+    }
+
+    /// A worker of a predecessor: it goes on where it was on the bus, or its channel ends.
+    pub(super) fn rejoin_bus(&mut self, worker: WorkerId) {
+        let Some(child) = self.children.get_mut(&worker) else { return };
+        let codec = self.bus.relay.codec(worker);
+        let (joined, there) = (child.contracts.contains("native"), codec.is_some());
+        let Some(channel) = child.bus.as_mut() else {
+            if there {
+                self.bus.step(Event::Left { worker });
+            }
+            return;
+        };
+        match codec {
+            Some(_) if std::mem::take(&mut channel.half_written) => {
+                let why = "the primary died in the middle of a message to it, for which its channel had no room";
+                self.close_bus(worker, Some(why.to_owned()));
+            }
+            Some(codec) => channel.decoder = Decoder::resuming(codec),
+            None if joined => {
+                let why = "the primary before did not write down who is on the bus";
+                self.close_bus(worker, Some(why.to_owned()));
+            }
+            None => self.join_bus(worker),
+        }
+    }
+
+    /// All workers that rejoined are told.
+    pub(super) fn resume_on_bus(&mut self) {
+        let known: Vec<WorkerId> = self.bus.relay.members().map(|member| member.worker).collect();
+        for worker in known {
+            if !self.children.contains_key(&worker) {
+                self.bus.step(Event::Left { worker });
+            }
+        }
+        let mut actions = Vec::new();
+        let said = &self.bus.shared.said;
+        self.bus.relay.resume(|worker| said.contains_key(&worker), &mut actions);
+        self.bus.actions.extend(actions);
+    }
+}

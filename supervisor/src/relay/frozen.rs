@@ -1,0 +1,287 @@
+//! What a successor needs of the relay to go on with the workers that are on it: who they are, what
+//! they read, serve and let people trigger, and what was counted.
+//!
+//! Refuses nothing. Not in it are messages that wait, calls without an answer and who waits for
+//! whom: all that is lost with a primary.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipc::bus::decode::Codec;
+use ipc::bus::{Json, Peer, ToWorker, WhenFull};
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+use super::limits::SERIES_KEPT;
+use super::member::{Member, Serving};
+use super::{Action, Counts, Key, Relay, Series};
+use crate::primary::ids::WorkerId;
+use crate::primary::time::Time;
+
+/// No primary has so many calls while its state is not written.
+const NUMBERS_LEFT_OUT: u64 = 1 << 40;
+
+/// See the module. What a later version cannot read is left out, not fatal.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct FrozenRelay {
+    table: Option<Box<RawValue>>,
+    series: Option<Box<RawValue>>,
+    next_call: u64,
+    counts: Counts,
+}
+
+/// Who is there; kept as text until it changes.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Table {
+    members: Vec<FrozenMember>,
+    pools: BTreeSet<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FrozenMember {
+    peer: Peer,
+    frames: bool,
+    client: String,
+    subscribed: BTreeMap<String, WhenFull>,
+    serves: BTreeMap<String, u16>,
+    actions: BTreeSet<String>,
+    draining: bool,
+    told_to_drain: bool,
+}
+
+impl FrozenMember {
+    fn of(member: &Member) -> Option<Self> {
+        let codec = member.codec.filter(|_| !member.cut)?;
+        let serves = member.serves.iter().map(|(topic, serving)| (topic.clone(), serving.at_once));
+        Some(Self {
+            peer: member.peer.clone(),
+            frames: codec == Codec::Frames,
+            client: member.client.clone(),
+            subscribed: member.subscribed.clone().into_iter().collect(),
+            serves: serves.collect(),
+            actions: member.actions.clone(),
+            draining: member.draining,
+            told_to_drain: member.told_to_drain,
+        })
+    }
+
+    fn thaw(self, now: Time) -> Member {
+        let codec = if self.frames { Codec::Frames } else { Codec::Lines };
+        let serves = self.serves.into_iter();
+        Member {
+            codec: Some(codec),
+            client: self.client,
+            subscribed: self.subscribed.into_iter().collect(),
+            serves: serves.map(|(topic, at_once)| (topic, Serving { at_once, busy: 0 })).collect(),
+            actions: self.actions,
+            draining: self.draining,
+            told_to_drain: self.told_to_drain,
+            resumed: true,
+            ..Member::new(self.peer, now)
+        }
+    }
+}
+
+impl Relay {
+    /// What a successor needs.
+    pub(crate) fn freeze(&mut self) -> FrozenRelay {
+        if self.table.is_none() {
+            let members = self.members.values().filter_map(FrozenMember::of).collect();
+            let table = Table { members, pools: self.pools.keys().cloned().collect() };
+            self.table = to_raw_value(&table).ok();
+        }
+        let series: Vec<(&Key, &Series)> = self.metrics.all().take(SERIES_KEPT + 1).collect();
+        let few = !series.is_empty() && series.len() <= SERIES_KEPT;
+        FrozenRelay {
+            table: self.table.clone(),
+            series: few.then(|| to_raw_value(&series).ok()).flatten(),
+            next_call: self.calls.next,
+            counts: self.counts,
+        }
+    }
+
+    /// One that goes on where another ended.
+    pub(crate) fn thaw(
+        app: String,
+        frozen: FrozenRelay,
+        config: Option<(u64, Json)>,
+        now: Time,
+    ) -> Self {
+        let mut relay = Self::new(app);
+        let table: Table = read(frozen.table);
+        relay.pools = table.pools.into_iter().map(|pool| (pool, 0)).collect();
+        for member in table.members {
+            let worker = WorkerId(member.peer.worker);
+            relay.enter(&member.peer.pool);
+            for (topic, when_full) in &member.subscribed {
+                relay.topics.entry(topic.clone()).or_default().insert(worker, *when_full);
+            }
+            relay.members.insert(worker, member.thaw(now));
+        }
+        let series: Vec<(Key, Series)> = read(frozen.series);
+        series.into_iter().for_each(|(key, series)| relay.metrics.put_back(key, series));
+        relay.calls.next = frozen.next_call.saturating_add(NUMBERS_LEFT_OUT);
+        relay.counts = frozen.counts;
+        relay.config = config;
+        relay
+    }
+
+    /// Whether a worker is on the bus, and how it talks.
+    pub(crate) fn codec(&self, worker: WorkerId) -> Option<Codec> {
+        self.members.get(&worker).and_then(|member| member.codec)
+    }
+
+    /// Whether a message to a worker was written in part.
+    pub(crate) fn is_half_written(&self, worker: WorkerId) -> bool {
+        self.members.get(&worker).is_some_and(|member| member.queue.is_half_written())
+    }
+
+    /// Every worker is told that what was under way is lost; and again what it may not have heard.
+    pub(crate) fn resume(&mut self, applied: impl Fn(WorkerId) -> bool, actions: &mut Vec<Action>) {
+        let all: Vec<(WorkerId, bool)> =
+            self.members.iter().map(|(worker, m)| (*worker, m.told_to_drain)).collect();
+        for (worker, drains) in all {
+            self.tell(worker, &ToWorker::Resumed {}, actions);
+            if let Some((version, data)) = self.config.clone().filter(|_| !applied(worker)) {
+                self.tell(worker, &ToWorker::Config { version, data }, actions);
+            }
+            if drains {
+                self.tell(worker, &ToWorker::Drain {}, actions);
+            }
+        }
+    }
+}
+
+fn read<T: Default + for<'a> Deserialize<'a>>(text: Option<Box<RawValue>>) -> T {
+    text.and_then(|text| serde_json::from_str(text.get()).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use ipc::bus::decode::Decoder;
+    use ipc::bus::{FromWorker, MetricKind};
+
+    use super::*;
+    use crate::relay::Event;
+
+    const A: WorkerId = WorkerId(1);
+    const B: WorkerId = WorkerId(2);
+    const NOW: Time = Time(5);
+
+    fn said(relay: &mut Relay, worker: WorkerId, message: FromWorker) -> Vec<Action> {
+        let (mut actions, codec) =
+            (Vec::new(), if worker == A { Codec::Frames } else { Codec::Lines });
+        relay.step(NOW, Event::Spoke { worker, codec, message }, &mut actions);
+        actions
+    }
+
+    fn hello() -> FromWorker {
+        let (client, pool) = ("fake".to_owned(), "p".to_owned());
+        FromWorker::Hello { oldest: 1, newest: 1, client, pool }
+    }
+
+    fn heard(relay: &mut Relay, worker: WorkerId) -> Vec<ToWorker> {
+        let bytes = relay.flight(worker).0.concat();
+        relay.wrote(NOW, worker, bytes.len(), &mut Vec::new());
+        let mut decoder = Decoder::default();
+        decoder.push(&bytes);
+        std::iter::from_fn(|| decoder.next_message().unwrap()).collect()
+    }
+
+    fn topic() -> String {
+        "t".to_owned()
+    }
+
+    /// Two members: B serves a topic, reads it and has a call of A in its hands.
+    fn busy() -> Relay {
+        let mut relay = Relay::new("app".to_owned());
+        relay.configure(3, Json::default(), &mut Vec::new());
+        for (worker, slot) in [(A, 0), (B, 1)] {
+            let joined = Event::Joined { worker, slot, pool: "default".to_owned() };
+            relay.step(NOW, joined, &mut Vec::new());
+            said(&mut relay, worker, hello());
+        }
+        said(&mut relay, B, FromWorker::Serve { topic: topic(), at_once: 1 });
+        said(&mut relay, B, FromWorker::Subscribe { topic: topic(), when_full: WhenFull::Wait });
+        said(&mut relay, B, FromWorker::Action { name: "gc".to_owned() });
+        let metric = FromWorker::Metric {
+            name: "hits".to_owned(),
+            kind: MetricKind::Counter,
+            value: 4.0,
+            unit: String::new(),
+            labels: Vec::new(),
+        };
+        said(&mut relay, A, metric);
+        call(&mut relay);
+        relay.step(NOW, Event::Draining { worker: A }, &mut Vec::new());
+        for worker in [A, B] {
+            heard(&mut relay, worker);
+        }
+        relay
+    }
+
+    fn call(relay: &mut Relay) {
+        let (pool, data) = (String::new(), Json::default());
+        let call =
+            FromWorker::Call { id: 7, pool, topic: topic(), data, timeout_ms: 9, retry: false };
+        assert_eq!(said(relay, A, call), []);
+    }
+
+    fn thawed(relay: &mut Relay) -> Relay {
+        let text = serde_json::to_string(&relay.freeze()).unwrap();
+        let frozen = serde_json::from_str(&text).unwrap();
+        Relay::thaw("app".to_owned(), frozen, Some((3, Json::default())), NOW)
+    }
+
+    #[test]
+    fn a_successor_knows_who_is_there_and_says_that_calls_are_lost() {
+        let mut before = busy();
+        let mut relay = thawed(&mut before);
+        let mut actions = Vec::new();
+        relay.resume(|worker| worker == A, &mut actions);
+        assert_eq!(heard(&mut relay, A), [ToWorker::Resumed {}, ToWorker::Drain {}]);
+        let config = ToWorker::Config { version: 3, data: Json::default() };
+        assert_eq!(heard(&mut relay, B), [ToWorker::Resumed {}, config]);
+        // The answer to a call that nobody knows is no crime, and its caller may use its number.
+        assert_eq!(said(&mut relay, B, FromWorker::Answer { id: 1, data: Json::default() }), []);
+        assert_eq!((relay.counts.late, relay.counts.calls), (1, 1));
+        call(&mut relay);
+        let [ToWorker::Call { id, .. }] = heard(&mut relay, B)[..] else { panic!("no call") };
+        assert!(id > NUMBERS_LEFT_OUT);
+        said(&mut relay, B, FromWorker::Answer { id, data: Json::default() });
+        assert_eq!(heard(&mut relay, A), [ToWorker::Answer { id: 7, data: Json::default() }]);
+        assert_eq!(relay.say(NOW, None, topic(), Json::default(), &mut actions), 1);
+        assert!(relay.actions().contains("gc") && actions.is_empty());
+        assert_eq!(relay.metrics.all().count(), 1);
+        assert_eq!(relay.topics["t"][&B], WhenFull::Wait);
+    }
+
+    #[test]
+    fn hello_may_be_said_once_more() {
+        let mut relay = thawed(&mut busy());
+        assert_eq!(said(&mut relay, A, hello()), []);
+        assert!(matches!(heard(&mut relay, A)[0], ToWorker::Welcome { .. }));
+        assert_eq!(relay.pools["p"], 2);
+        assert!(matches!(said(&mut relay, A, hello())[..], [Action::Cut { .. }]));
+    }
+
+    #[test]
+    fn nothing_of_those_that_left_or_never_joined_is_kept() {
+        let mut relay = busy();
+        relay.step(NOW, Event::Left { worker: B }, &mut Vec::new());
+        let joined = Event::Joined { worker: B, slot: 1, pool: "default".to_owned() };
+        relay.step(NOW, joined, &mut Vec::new());
+        let relay = thawed(&mut relay);
+        assert_eq!(relay.members.keys().collect::<Vec<_>>(), [&A]);
+        assert!(relay.topics.is_empty());
+        assert_eq!(relay.pools, BTreeMap::from([("default".to_owned(), 0), ("p".to_owned(), 1)]));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_left_out() {
+        let odd = r#"{"table":[1],"series":{"x":2},"next_call":1,"counts":{"cut":2,"new":1}}"#;
+        let relay = Relay::thaw("app".to_owned(), serde_json::from_str(odd).unwrap(), None, NOW);
+        assert!(relay.members.is_empty() && relay.counts.cut == 2);
+    }
+}

@@ -1,0 +1,130 @@
+//! The primary dies again and again while workers of three languages publish and call each other:
+//! they stay on the bus, and every call ends with an answer or an error that says what happened.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ipc::control::{AppStatus, Status};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tests::bus::{metric, rust, start, trigger};
+use tests::wait::{let_pass, wait_until};
+use tests::{Home, fixtures, process};
+
+const SOON: Duration = Duration::from_secs(60);
+const LANGUAGES: [&str; 3] = ["rust", "node", "python"];
+/// A call of 30 seconds that nobody answers ends two seconds later.
+const HUNG_MS: u64 = 20_000;
+
+fn kills() -> u32 {
+    std::env::var("KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
+}
+
+/// What `list` shows, however often it has to be asked.
+fn listed(home: &Home) -> Option<AppStatus> {
+    let outcome = home.run(&["list", "--json"]);
+    let apps: Vec<AppStatus> = serde_json::from_str(&outcome.stdout).ok()?;
+    apps.into_iter().find(|app| app.name == "web" && app.primary_pid != 0)
+}
+
+/// Kills the primary and waits for the next one.
+fn kill_primary(home: &Home) -> AppStatus {
+    let before = wait_until("a primary", SOON, || listed(home));
+    process::kill(before.primary_pid, Signal::SIGKILL);
+    wait_until("another primary", SOON, || {
+        listed(home).filter(|app| app.primary_pid != before.primary_pid)
+    })
+}
+
+fn joined(home: &Home) -> Option<Workers> {
+    let (node, python) = (fixtures::need("node")?, fixtures::need("python3")?);
+    let node = format!("{node} {}", fixtures::file("bus/worker.js"));
+    let python = format!("{python} {}", fixtures::file("bus/worker.py"));
+    start(home, &[rust(home, ""), node, python], &["--min-uptime", "100ms"]);
+    Some(Workers { pids: home.pids("web") })
+}
+
+/// The three workers as they were at the beginning.
+struct Workers {
+    pids: Vec<u32>,
+}
+
+impl Workers {
+    /// They are the same, and all the words of the bus work.
+    fn all_there(&self, home: &Home, deaths: u32) {
+        let app = listed(home).expect("it is listed");
+        let pids: Vec<u32> = app.workers.iter().filter_map(|worker| worker.pid).collect();
+        assert_eq!((&pids, app.restarts, app.primary_deaths), (&self.pids, 0, deaths), "{app:#?}");
+        let log = home.log("web", "primary.log");
+        assert!(!log.contains("cut off from the bus"), "{log}");
+        let asked = trigger(home, "ask", "null", None);
+        for (slot, me) in (0..).zip(LANGUAGES) {
+            let expected = serde_json::json!([["node", me], ["python", me], ["rust", me]]);
+            assert_eq!(asked.get(&slot), Some(&expected), "{asked:?}");
+        }
+        let sent = home.run(&["send", "web", "shout", "\"person\""]).ok().stdout;
+        assert_eq!(sent, "web: sent to 3 workers\n");
+    }
+}
+
+/// What everybody heard of everybody so far.
+fn heard(home: &Home) -> BTreeMap<u16, Value> {
+    trigger(home, "chatter-heard", "null", None)
+}
+
+#[test]
+fn workers_talk_on() {
+    let _alone = tests::alone();
+    let home = tests::home!();
+    let Some(workers) = joined(&home) else { return };
+    assert_eq!(trigger(&home, "chatter", "null", None).len(), 3);
+    let emitted = metric(&home, "supervisor_bus_emitted");
+    for death in 1..=kills() {
+        let_pass(Duration::from_millis(u64::from(death) * 37 % 150));
+        kill_primary(&home);
+        workers.all_there(&home, death);
+    }
+    let so_far = heard(&home);
+    wait_until("everybody to hear everybody", SOON, || {
+        let now = heard(&home);
+        let more = |slot: u16, who: &str| now[&slot][who].as_u64() > so_far[&slot][who].as_u64();
+        (0..3).all(|slot| LANGUAGES.iter().all(|who| more(slot, who))).then_some(())
+    });
+    let all = trigger(&home, "chatter-end", "null", None);
+    println!("{} deaths: {all:?}", kills());
+    assert_eq!(all.len(), 3);
+    for (slot, talked) in &all {
+        let ends = talked["ends"].as_object().expect("how calls ended");
+        let known = ends.keys().all(|end| end == "right" || end == "lost");
+        assert!(known && ends["right"].as_u64() > Some(10), "{slot}: {talked}");
+        assert!(talked["longest_ms"].as_u64() < Some(HUNG_MS), "{slot}: {talked}");
+    }
+    // What was counted is not forgotten.
+    assert!(metric(&home, "supervisor_bus_emitted") > emitted);
+    assert!((metric(&home, "bus_test_starts") - 3.0).abs() < 0.1);
+    home.run(&["reload", "web"]).ok();
+    assert_eq!(trigger(&home, "ask", "null", None).len(), 3);
+}
+
+/// Kills while the workers of a reload join: whoever is there afterwards is on the bus.
+#[test]
+fn who_joins_while_it_dies_is_there() {
+    let _alone = tests::alone();
+    let home = tests::home!();
+    if joined(&home).is_none() {
+        return;
+    }
+    for count in 0..kills().div_ceil(2) {
+        let reload = home.spawn(&["reload", "web"]);
+        let_pass(Duration::from_millis(u64::from(count) * 97 % 700));
+        kill_primary(&home);
+        let outcome = reload.end(SOON * 2);
+        let settled = |app: &AppStatus| app.status == Status::Ready && app.ready == app.wanted;
+        wait_until("the reload to end", SOON * 2, || listed(&home).filter(settled));
+        let asked = trigger(&home, "ask", "null", None);
+        assert_eq!(asked.len(), 3, "{asked:?} after {outcome:#?}");
+        assert!(asked.values().all(|answers| answers.as_array().is_some()), "{asked:?}");
+    }
+    let log = home.log("web", "primary.log");
+    assert!(!log.contains("cut off from the bus"), "{log}");
+}

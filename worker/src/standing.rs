@@ -1,0 +1,92 @@
+//! What this worker has said that lasts: said again when another primary goes on, which may not
+//! have heard the last of it.
+
+use std::collections::BTreeMap;
+
+use ipc::bus::FromWorker;
+
+/// By kind and name. What ends it takes it out.
+type Key = (u8, String);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Standing(BTreeMap<Key, FromWorker>);
+
+fn key(message: &FromWorker) -> Option<(Key, bool)> {
+    let (kind, name, begins) = match message {
+        FromWorker::Hello { .. } => (0, "", true),
+        FromWorker::Subscribe { topic, .. } => (1, topic.as_str(), true),
+        FromWorker::Unsubscribe { topic } => (1, topic.as_str(), false),
+        FromWorker::Serve { topic, .. } => (2, topic.as_str(), true),
+        FromWorker::Unserve { topic } => (2, topic.as_str(), false),
+        FromWorker::Action { name } => (3, name.as_str(), true),
+        FromWorker::Ready {} => (4, "", true),
+        FromWorker::Draining {} => (5, "", true),
+        FromWorker::Applied { .. } => (6, "", true),
+        FromWorker::Emit { .. }
+        | FromWorker::Send { .. }
+        | FromWorker::Call { .. }
+        | FromWorker::Answer { .. }
+        | FromWorker::Fail { .. }
+        | FromWorker::Metric { .. }
+        | FromWorker::Ping { .. }
+        | FromWorker::Pong { .. }
+        | FromWorker::Give { .. } => return None,
+    };
+    Some(((kind, name.to_owned()), begins))
+}
+
+/// Whether a message lasts, or ends one that does.
+pub(crate) fn lasts(message: &FromWorker) -> bool {
+    key(message).is_some()
+}
+
+impl Standing {
+    /// Remembers what lasts.
+    pub(crate) fn keep(&mut self, message: &FromWorker) {
+        match key(message) {
+            Some((key, true)) => drop(self.0.insert(key, message.clone())),
+            Some((key, false)) => drop(self.0.remove(&key)),
+            None => {}
+        }
+    }
+
+    /// All of it, in the order in which a worker says it. `joined`: without hello.
+    pub(crate) fn all(&self, joined: bool) -> impl Iterator<Item = &FromWorker> {
+        let is_hello = |message: &FromWorker| matches!(message, FromWorker::Hello { .. });
+        self.0.values().filter(move |message| !joined || !is_hello(message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ipc::bus::WhenFull;
+
+    use super::*;
+
+    #[test]
+    fn what_ended_is_not_said_again() {
+        let topic = || "t".to_owned();
+        let subscribe = |when_full| FromWorker::Subscribe { topic: topic(), when_full };
+        let (serve, ready) =
+            (FromWorker::Serve { topic: topic(), at_once: 2 }, FromWorker::Ready {});
+        let client = String::new();
+        let hello =
+            FromWorker::Hello { oldest: 1, newest: 1, client: client.clone(), pool: client };
+        let mut standing = Standing::default();
+        for message in [
+            &hello,
+            &ready,
+            &subscribe(WhenFull::DropOldest),
+            &serve,
+            &FromWorker::Unserve { topic: topic() },
+            &FromWorker::Ping { id: 1 },
+            &subscribe(WhenFull::Wait),
+        ] {
+            standing.keep(message);
+        }
+        let all: Vec<_> = standing.all(false).cloned().collect();
+        assert_eq!(all, [hello, subscribe(WhenFull::Wait), ready]);
+        assert_eq!(standing.all(true).count(), 2);
+    }
+}
