@@ -51,6 +51,9 @@ pub enum Request {
         /// The new spec; absent: the same command, environment and options again.
         #[serde(default)]
         spec: Option<Box<AppSpec>>,
+        /// The workers of this pool alone, and of the new spec what describes it.
+        #[serde(default)]
+        pool: Option<String>,
     },
     /// Change the number of workers.
     Scale {
@@ -59,6 +62,9 @@ pub enum Request {
         /// Which limit decided, for people.
         #[serde(default)]
         because: String,
+        /// Of this pool; absent: of the app's own.
+        #[serde(default)]
+        pool: Option<String>,
     },
     /// Send a signal to the main process of each worker, or of one.
     Signal {
@@ -257,7 +263,7 @@ pub struct AppStatus {
     pub logs: Vec<String>,
     /// The addresses.
     pub listeners: Vec<ListenerStatus>,
-    /// So many workers are wanted.
+    /// So many workers are wanted, in all pools together.
     pub wanted: u16,
     /// Which limit decided `wanted`.
     pub wanted_because: String,
@@ -272,6 +278,28 @@ pub struct AppStatus {
     pub last_reload: Option<String>,
     /// The workers that exist, by slot; a slot without one has an entry with `pid` null.
     pub workers: Vec<WorkerStatus>,
+    /// Its groups of workers, its own first. Empty: its primary knows of no pools.
+    #[serde(default)]
+    pub pools: Vec<PoolStatus>,
+}
+
+/// One group of workers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolStatus {
+    /// Its name; the app's own is `default`.
+    pub name: String,
+    /// The command line.
+    pub command: Vec<String>,
+    /// The generation that serves, or shall serve.
+    pub generation: u32,
+    /// So many workers are wanted.
+    pub wanted: u16,
+    /// Which limit decided `wanted`.
+    pub wanted_because: String,
+    /// So many are ready.
+    pub ready: u16,
+    /// The first of its slots.
+    pub first_slot: u16,
 }
 
 /// What an app is doing.
@@ -346,6 +374,9 @@ pub struct ShareStatus {
 pub struct WorkerStatus {
     /// Its slot.
     pub slot: u16,
+    /// Its pool.
+    #[serde(default)]
+    pub pool: Option<String>,
     /// Its process id, while it lives.
     pub pid: Option<u32>,
     /// Its generation.

@@ -15,6 +15,7 @@ use config::spec::AppSpec;
 use serde::{Deserialize, Serialize};
 
 use super::ids::WorkerId;
+use super::lineup::Lineup;
 use super::worker::Plan;
 use super::{Job, Primary};
 
@@ -89,15 +90,17 @@ impl Primary {
     fn plans(&self) -> impl Iterator<Item = &Plan> {
         let slots = self.slots.values().map(|state| &state.plan);
         let workers = self.workers.values().map(|worker| &worker.plan);
-        let job = self.job.as_ref().and_then(Job::plan);
-        std::iter::once(&self.serving).chain(slots).chain(workers).chain(job)
+        let job = self.job.as_ref().and_then(Job::lineup);
+        let lineups = std::iter::once(&self.serving).chain(job);
+        lineups.flat_map(|lineup| lineup.all().map(|(_, plan)| plan)).chain(slots).chain(workers)
     }
 
     fn plans_mut(&mut self) -> impl Iterator<Item = &mut Plan> {
         let slots = self.slots.values_mut().map(|state| &mut state.plan);
         let workers = self.workers.values_mut().map(|worker| &mut worker.plan);
-        let job = self.job.as_mut().and_then(Job::plan_mut);
-        std::iter::once(&mut self.serving).chain(slots).chain(workers).chain(job)
+        let job = self.job.as_mut().and_then(Job::lineup_mut);
+        let lineups = std::iter::once(&mut self.serving).chain(job);
+        lineups.flat_map(Lineup::plans_mut).chain(slots).chain(workers)
     }
 
     /// What the rest of the core takes for granted.
@@ -122,7 +125,7 @@ impl Primary {
 
 impl Job {
     /// What it brings in.
-    pub(super) fn plan(&self) -> Option<&Plan> {
+    pub(super) fn lineup(&self) -> Option<&Lineup> {
         match self {
             Self::Rollout(rollout) => Some(&rollout.to),
             Self::Hard(hard) => Some(&hard.to),
@@ -130,7 +133,7 @@ impl Job {
         }
     }
 
-    pub(super) fn plan_mut(&mut self) -> Option<&mut Plan> {
+    pub(super) fn lineup_mut(&mut self) -> Option<&mut Lineup> {
         match self {
             Self::Rollout(rollout) => Some(&mut rollout.to),
             Self::Hard(hard) => Some(&mut hard.to),
