@@ -143,7 +143,7 @@ mod tests {
         assert_eq!((app.pool(), app.total()), ("default", 4));
         let spec = app.of_pool(&pool);
         assert_eq!(
-            (spec.pool(), spec.wanted, spec.command),
+            (spec.pool(), spec.wanted, spec.command.clone()),
             ("hash", 3, vec!["hasher".to_owned()])
         );
         assert_eq!((spec.cwd, spec.group), (app.cwd.clone(), Some("www".into())));

@@ -265,7 +265,8 @@ fn the_last_answer_and_the_exit_are_given_again() {
 #[test]
 fn a_stop_does_not_wait_for_addresses_that_nobody_opens_any_more() {
     let mut sim = up(app(GOOD, 1));
-    sim.ask(Request::Reload { spec: Some(Box::new(listening(app(GOOD, 1), 8005))) });
+    let spec = Some(Box::new(listening(app(GOOD, 1), 8005)));
+    sim.ask(Request::Reload { spec, pool: None });
     sim.ask(Request::Delete { fast: true });
     let mut core = successor(&sim.primary);
     let mut actions = Vec::new();
