@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::pool::PoolStatus;
 use crate::talk::{Answered, BusRequest, Metric};
 
 /// What a command asks.
@@ -281,25 +282,6 @@ pub struct AppStatus {
     /// Its groups of workers, its own first. Empty: its primary knows of no pools.
     #[serde(default)]
     pub pools: Vec<PoolStatus>,
-}
-
-/// One group of workers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PoolStatus {
-    /// Its name; the app's own is `default`.
-    pub name: String,
-    /// The command line.
-    pub command: Vec<String>,
-    /// The generation that serves, or shall serve.
-    pub generation: u32,
-    /// So many workers are wanted.
-    pub wanted: u16,
-    /// Which limit decided `wanted`.
-    pub wanted_because: String,
-    /// So many are ready.
-    pub ready: u16,
-    /// The first of its slots.
-    pub first_slot: u16,
 }
 
 /// What an app is doing.

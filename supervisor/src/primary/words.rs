@@ -7,10 +7,16 @@ use ipc::control::{FailureKind, Notice, NoticeKind, Reply, Status};
 use super::ids::{ListenerId, Slot};
 use super::life::State;
 use super::lineup::Lineup;
-use super::rollout::{Failure, Rollout};
 use super::slots::Role;
 use super::sockets::Sockets;
 use super::worker::{End, EndKind, Plan, Worker};
+
+mod pools;
+
+use pools::of_pool;
+pub(super) use pools::{
+    no_berth, no_such_pool, pool_is_gone, rolled_back, scale_too_far, turning_back, why_so_many,
+};
 
 pub(super) const STOPPED: &str = "stopped by request";
 
@@ -304,10 +310,6 @@ pub(super) fn scale_to_none(plan: &Plan) -> String {
     format!("{} needs at least 1 worker; use stop to have none", name(plan))
 }
 
-pub(super) fn scale_too_far(plan: &Plan, most: u16) -> String {
-    format!("{}: at most {most} workers are possible", name(plan))
-}
-
 pub(super) fn scaling(plan: &Plan, from: u16, wanted: u16) -> String {
     format!("{}{} wanted instead of {from}", of_pool(plan), workers(wanted))
 }
@@ -342,29 +344,6 @@ pub(super) fn no_such_slot(plan: &Lineup, slot: u16) -> String {
     format!("{} has no slot {slot}; its slots are {}", name(plan), plan.ranges())
 }
 
-pub(super) fn no_such_pool(plan: &Plan, pool: &str, known: &str) -> String {
-    format!("{} has no pool {pool}; its pools are {known}", name(plan))
-}
-
-pub(super) fn pool_is_gone(plan: &Plan, pool: &str) -> String {
-    format!("the file of {} has no [pool.{pool}] any more; use reload without --pool", name(plan))
-}
-
-pub(super) fn no_berth(pool: &str) -> String {
-    format!("there is no room for the pool {pool} until the workers of others are gone")
-}
-
-/// Whose number of workers it is, where it is not simply the app's.
-fn of_pool(plan: &Plan) -> String {
-    plan.spec.pool.as_ref().map_or_else(String::new, |pool| format!("pool {pool}: "))
-}
-
-/// `2 asked for; pool hash: max of 4 CPUs`
-pub(super) fn why_so_many(plan: &Lineup) -> String {
-    let because = |plan: &Plan| format!("{}{}", of_pool(plan), plan.spec.wanted_because);
-    plan.all().map(|(_, plan)| because(plan)).collect::<Vec<_>>().join("; ")
-}
-
 pub(super) fn signalled(plan: &Plan, signal: i32, sent: u32) -> Reply {
     let name = name(plan);
     if sent == 0 {
@@ -389,23 +368,6 @@ pub(super) fn reload_done(serving: &Plan, replaced: u32, cut: u32, took: &str) -
         0 => done,
         _ => format!("{done}; {} cut by the drain timeout", count(cut, "connection")),
     }
-}
-
-pub(super) fn turning_back(rollout: &Rollout, failure: &Failure) -> String {
-    let Failure { slot, reason, .. } = failure;
-    let (generation, place) = (rollout.generation(), rollout.to.place(*slot));
-    format!("generation {generation} failed in {place} and is rolled back: {reason}")
-}
-
-pub(super) fn rolled_back(serving: &Lineup, rollout: &Rollout, failure: &Failure) -> String {
-    let Failure { slot, reason, .. } = failure;
-    format!(
-        "{}: generation {} was rolled back, generation {} serves: {}: {reason}",
-        name(serving),
-        rollout.generation(),
-        rollout.leading(serving).generation,
-        rollout.to.place(*slot)
-    )
 }
 
 pub(super) fn rolling(to: &Plan, back: bool) -> String {
