@@ -64,7 +64,8 @@ fn one(args: &ScaleArgs, session: &Session, name: &str, change: &Change) -> Resu
         Change::By(by) => {
             let status = survey::status(&session.home, name)?;
             let status = status.ok_or_else(|| survey::no_such_app(name))?;
-            let now = found.as_ref().or_else(|| status.pools.first()).map_or(status.wanted, |p| p.wanted);
+            let now =
+                found.as_ref().or_else(|| status.pools.first()).map_or(status.wanted, |p| p.wanted);
             let wanted = u16::try_from(i32::from(now) + by).ok().filter(|wanted| *wanted > 0);
             let wanted = wanted.ok_or_else(|| {
                 Failure::usage(format!(

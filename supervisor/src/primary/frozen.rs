@@ -19,8 +19,10 @@ use super::lineup::Lineup;
 use super::worker::Plan;
 use super::{Job, Primary};
 
-/// What this build writes.
-const FORMAT: u32 = 1;
+/// The newest that this build writes and reads.
+const FORMAT: u32 = 2;
+/// What it writes where there are no pools: versions that know of none can read it.
+const WITHOUT_POOLS: u32 = 1;
 
 /// Why a frozen state cannot be gone on from.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +67,11 @@ impl Primary {
     pub(crate) fn freeze(&self) -> serde_json::Result<String> {
         let specs: BTreeMap<u32, &AppSpec> =
             self.plans().map(|plan| (plan.edition, plan.spec.as_ref())).collect();
-        serde_json::to_string(&Frozen { format: FORMAT, specs, core: self })
+        let mut lineups =
+            std::iter::once(&self.serving).chain(self.job.as_ref().and_then(Job::lineup));
+        let pools = lineups.any(|lineup| !lineup.pools.is_empty());
+        let format = if pools { FORMAT } else { WITHOUT_POOLS };
+        serde_json::to_string(&Frozen { format, specs, core: self })
     }
 
     /// The core that was frozen. If its process has died, [`Primary::resume`] comes next.

@@ -12,6 +12,7 @@ use super::sim::{Sim, app, listening};
 mod care;
 mod closing;
 mod frozen;
+mod pools;
 
 const GOOD: &str = "serve port=8000";
 
