@@ -14,16 +14,19 @@ use toml::de::DeTable;
 
 use crate::cite::{Place, Problem, Report};
 use crate::instances::Cpus;
+use crate::pool::PoolSpec;
 use crate::raw::{Findings, in_order};
-use crate::sense;
+use crate::sense::{self, Fault};
 use crate::spec::{AppSpec, ListenAddress};
 
 mod draft;
+mod pool;
 mod privileges;
 mod unknown;
 
 use draft::Draft;
 pub use draft::KEYS;
+pub use pool::POOL_KEYS;
 
 /// The largest file that is read, in bytes.
 pub const MAX_FILE: usize = 1024 * 1024;
@@ -141,12 +144,32 @@ impl Reading<'_> {
             if self.machine == Machine::Asked {
                 faults.extend(sense::missing_here(&spec));
             }
+            for pool in &spec.pools {
+                let own = pool_faults(&spec, pool, &faults, self.machine);
+                for fault in own {
+                    let message = format!("pool {}: {}", pool.name, fault.message);
+                    self.findings.add(places.of(&format!("pool.{}", pool.name)), message);
+                }
+            }
             for fault in faults {
                 self.findings.add(places.of(fault.key), fault.message);
             }
         }
         self.specs.push(spec);
     }
+}
+
+/// What is wrong with a pool, and not with the whole app.
+fn pool_faults(spec: &AppSpec, pool: &PoolSpec, known: &[Fault], machine: Machine) -> Vec<Fault> {
+    let mut alone = spec.of_pool(pool);
+    // It inherits no addresses.
+    alone.listen.clear();
+    let mut faults = sense::contradictions(&alone);
+    if machine == Machine::Asked {
+        faults.extend(sense::missing_here(&alone));
+    }
+    faults.retain(|fault| !known.contains(fault));
+    faults
 }
 
 /// Two apps cannot have one address.

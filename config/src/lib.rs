@@ -13,6 +13,7 @@ mod cpus;
 pub mod environment;
 pub mod instances;
 pub mod name;
+pub mod pool;
 pub mod privileges;
 mod raw;
 pub mod sense;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::pool::PoolSpec;
 use crate::privileges::Privileges;
 
 /// Everything needed to run one app.
@@ -77,6 +78,12 @@ pub struct AppSpec {
     pub restart: RestartPolicy,
     /// The file this came from, if any; `reload` reads it again.
     pub source: Option<PathBuf>,
+    /// Further groups of workers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<PoolSpec>,
+    /// The one of its pools that this was made for. `None`: it is the app's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
 }
 
 /// How many workers a person asked for.
@@ -291,6 +298,8 @@ impl AppSpec {
             stop_signal: 15,
             restart: RestartPolicy::default(),
             source: None,
+            pools: Vec::new(),
+            pool: None,
         }
     }
 }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::pool::PoolStatus;
 use crate::talk::{Answered, BusRequest, Metric};
 
 /// What a command asks.
@@ -51,6 +52,9 @@ pub enum Request {
         /// The new spec; absent: the same command, environment and options again.
         #[serde(default)]
         spec: Option<Box<AppSpec>>,
+        /// The workers of this pool alone, and of the new spec what describes it.
+        #[serde(default)]
+        pool: Option<String>,
     },
     /// Change the number of workers.
     Scale {
@@ -59,6 +63,9 @@ pub enum Request {
         /// Which limit decided, for people.
         #[serde(default)]
         because: String,
+        /// Of this pool; absent: of the app's own.
+        #[serde(default)]
+        pool: Option<String>,
     },
     /// Send a signal to the main process of each worker, or of one.
     Signal {
@@ -257,7 +264,7 @@ pub struct AppStatus {
     pub logs: Vec<String>,
     /// The addresses.
     pub listeners: Vec<ListenerStatus>,
-    /// So many workers are wanted.
+    /// So many workers are wanted, in all pools together.
     pub wanted: u16,
     /// Which limit decided `wanted`.
     pub wanted_because: String,
@@ -272,6 +279,9 @@ pub struct AppStatus {
     pub last_reload: Option<String>,
     /// The workers that exist, by slot; a slot without one has an entry with `pid` null.
     pub workers: Vec<WorkerStatus>,
+    /// Its groups of workers, its own first. Empty: its primary knows of no pools.
+    #[serde(default)]
+    pub pools: Vec<PoolStatus>,
 }
 
 /// What an app is doing.
@@ -346,6 +356,9 @@ pub struct ShareStatus {
 pub struct WorkerStatus {
     /// Its slot.
     pub slot: u16,
+    /// Its pool.
+    #[serde(default)]
+    pub pool: Option<String>,
     /// Its process id, while it lives.
     pub pid: Option<u32>,
     /// Its generation.

@@ -6,4 +6,6 @@ pub mod bus;
 pub mod control;
 pub mod lines;
 pub mod node;
+#[cfg(feature = "control")]
+pub mod pool;
 pub mod talk;

@@ -199,7 +199,7 @@ pub fn configuration(data: &[u8]) {
         Ok(specs) => {
             assert!(!specs.is_empty(), "a file without an app is no configuration");
             for spec in specs {
-                let line = to_line(&Request::Reload { spec: Some(Box::new(spec)) });
+                let line = to_line(&Request::Reload { spec: Some(Box::new(spec)), pool: None });
                 let mut reader = LineReader::default();
                 reader.push(&line.expect("a spec can be sent"));
                 let back = reader.next_message::<Request>();

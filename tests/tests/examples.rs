@@ -172,3 +172,43 @@ fn a_bridge_joins_two_machines() {
         });
     }
 }
+
+#[test]
+fn the_hasher_answers_while_its_pool_is_replaced() {
+    if fixtures::need("node").is_none() {
+        return;
+    }
+    let (home, port) = (tests::home!(), Port::new());
+    let port_is = format!("PORT={port}");
+    home.run(&["start", &example("hasher/hasher.toml"), "--env", &port_is]).ok();
+    let hash = || {
+        let (status, body) = ask(&port, "POST /hash", "correct horse");
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str::<Value>(&body).expect("JSON")
+    };
+    let said = hash();
+    assert!(said["slot"].as_u64().is_some_and(|slot| slot >= 2000), "{said}");
+    let check = |password: &str| {
+        let hash = said["hash"].as_str().expect("a hash");
+        ask(&port, &format!("POST /check?hash={hash}"), password)
+    };
+    assert_eq!(check("correct horse"), (200, "{\"right\":true}\n".to_owned()));
+    assert_eq!(check("battery staple"), (200, "{\"right\":false}\n".to_owned()));
+    assert_eq!(ask(&port, "POST /check?hash=1", "x").0, 400);
+    assert_eq!(ask(&port, "GET /", "").0, 404);
+    let web = |home: &Home| home.pids("hasher")[..2].to_vec();
+    let before = web(&home);
+    std::thread::scope(|scope| {
+        let reload = scope.spawn(|| home.run(&["reload", "hasher", "--pool", "hash"]).ok());
+        let mut answers = 0;
+        while !reload.is_finished() {
+            hash();
+            answers += 1;
+        }
+        reload.join().expect("the reload");
+        assert!(answers > 0);
+    });
+    assert_eq!(web(&home), before);
+    home.run(&["scale", "hasher", "1", "--pool", "hash"]).ok();
+    hash();
+}

@@ -15,7 +15,7 @@ use crate::spec::{
 use crate::{address, command, environment, name, signal};
 
 /// Every key an app can have.
-pub const KEYS: [&str; 43] = [
+pub const KEYS: [&str; 44] = [
     "name",
     "command",
     "script",
@@ -59,6 +59,7 @@ pub const KEYS: [&str; 43] = [
     "backoff_min",
     "backoff_max",
     "backoff_reset",
+    "pool",
 ];
 
 const BALANCES: [(&str, Balance); 5] = [
@@ -84,7 +85,7 @@ const RESTARTS: [(&str, RestartOn); 3] = [
 
 /// Where the keys of an app stand in the file.
 pub(super) struct Places {
-    values: BTreeMap<String, Range<usize>>,
+    pub(super) values: BTreeMap<String, Range<usize>>,
     header: Range<usize>,
     /// Whether every key was understood.
     pub(super) complete: bool,
@@ -101,15 +102,15 @@ impl Places {
 
 /// One app while its keys are read.
 pub(super) struct Draft<'a> {
-    base: &'a Path,
+    pub(super) base: &'a Path,
     header_name: Option<&'a str>,
-    places: Places,
-    spec: AppSpec,
+    pub(super) places: Places,
+    pub(super) spec: AppSpec,
     /// The command, whichever of the two keys it came from.
-    command: Option<Vec<String>>,
+    pub(super) command: Option<Vec<String>>,
     wait_ready: bool,
     /// An unknown key may have been meant to say what to run.
-    perhaps_command: bool,
+    pub(super) perhaps_command: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -144,7 +145,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The keys that say what runs, where and as whom.
-    fn what(&mut self, key: &str, value: &Written<'_>, findings: &mut Findings) -> bool {
+    pub(super) fn what(&mut self, key: &str, value: &Written<'_>, findings: &mut Findings) -> bool {
         match key {
             "name" => self.name(value, findings),
             "command" => self.command(value, findings),
@@ -166,6 +167,7 @@ impl<'a> Draft<'a> {
                     self.spec.instances = instances.unwrap_or(self.spec.instances);
                 }
             }
+            "pool" => self.pools(value, findings),
             "shared" => self.spec.shared = findings.shared(key, value),
             "user" => self.spec.user = findings.text_or_integer(key, value),
             "group" => self.spec.group = findings.text_or_integer(key, value),
@@ -199,7 +201,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The keys of a worker's life.
-    fn life(&mut self, key: &str, value: &Written<'_>, findings: &mut Findings) -> bool {
+    pub(super) fn life(&mut self, key: &str, value: &Written<'_>, findings: &mut Findings) -> bool {
         let times = &mut self.spec.times;
         match key {
             "wait_ready" => findings.flag(key, value, &mut self.wait_ready),
@@ -281,9 +283,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Fills in what depends on several keys.
-    pub(super) fn finish(mut self, cpus: &Cpus, findings: &mut Findings) -> (AppSpec, Places) {
-        let before = findings.list.len();
+    /// One of two keys must say it.
+    pub(super) fn what_to_run(&self, findings: &mut Findings) {
         let has = |key: &str| self.places.values.contains_key(key);
         if has("command") && has("script") {
             let message = "\"command\" and \"script\" both say what to run: remove one of them";
@@ -293,6 +294,13 @@ impl<'a> Draft<'a> {
             let message = "nothing says what to run: add a \"command\" or a \"script\"";
             findings.add(self.places.header.clone(), message);
         }
+    }
+
+    /// Fills in what depends on several keys.
+    pub(super) fn finish(mut self, cpus: &Cpus, findings: &mut Findings) -> (AppSpec, Places) {
+        let before = findings.list.len();
+        self.what_to_run(findings);
+        let has = |key: &str| self.places.values.contains_key(key);
         self.spec.command = self.command.unwrap_or_default();
         if let Some(header) = self.header_name {
             self.spec.name = header.to_owned();
@@ -309,9 +317,7 @@ impl<'a> Draft<'a> {
             }
             self.spec.ready = ReadyRule::Notify;
         }
-        let resolved = self.spec.instances.resolve(cpus);
-        self.spec.wanted = resolved.count;
-        self.spec.wanted_because = resolved.because;
+        self.spec.resolve(cpus);
         self.places.complete &= findings.list.len() == before;
         (self.spec, self.places)
     }

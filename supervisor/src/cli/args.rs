@@ -17,7 +17,9 @@ pub(crate) use few::{CompletionsArgs, DemoArgs, ManArgs};
 
 use super::health::HealthArgs;
 use super::metrics::MetricsArgs;
+use super::pool::PoolArg;
 use super::save::{ResurrectArgs, SaveArgs};
+use super::scale::ScaleArgs;
 use super::send::SendArgs;
 use super::times::TimeOptions;
 use super::trigger::TriggerArgs;
@@ -258,20 +260,10 @@ pub(crate) struct ReloadArgs {
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = config::environment::pair)]
     pub(crate) env: Vec<(String, String)>,
     /// Replace nobody: give the workers on the bus the file's "shared" values.
-    #[arg(long, conflicts_with = "env")]
+    #[arg(long, conflicts_with_all = ["env", "pool"])]
     pub(crate) config: bool,
     #[command(flatten)]
-    pub(crate) waiting: Waiting,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ScaleArgs {
-    /// Which app.
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
-    /// How many workers: a number, +N more, -N fewer, "max" or P%.
-    #[arg(value_name = "N", allow_negative_numbers = true)]
-    pub(crate) count: String,
+    pub(crate) pool: PoolArg,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
 }

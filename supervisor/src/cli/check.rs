@@ -1,5 +1,6 @@
 //! `check`: reads a configuration file as `start` would, and touches nothing.
 
+use config::pool::PoolSpec;
 use serde::Serialize;
 
 use super::args::CheckArgs;
@@ -16,6 +17,23 @@ struct App {
     wanted: u16,
     wanted_because: String,
     listen: Vec<String>,
+    pools: Vec<Pool>,
+}
+
+/// One of its further pools.
+#[derive(Serialize)]
+struct Pool {
+    name: String,
+    command: Vec<String>,
+    wanted: u16,
+    wanted_because: String,
+}
+
+impl From<PoolSpec> for Pool {
+    fn from(spec: PoolSpec) -> Self {
+        let PoolSpec { name, command, wanted, wanted_because, .. } = spec;
+        Self { name, command, wanted, wanted_because }
+    }
 }
 
 pub(super) fn run(args: &CheckArgs, out: &mut Out) -> Result<Exit, Failure> {
@@ -27,18 +45,23 @@ pub(super) fn run(args: &CheckArgs, out: &mut Out) -> Result<Exit, Failure> {
         wanted: spec.wanted,
         wanted_because: spec.wanted_because,
         listen: spec.listen.iter().map(|listen| listen.address.to_string()).collect(),
+        pools: spec.pools.into_iter().map(Pool::from).collect(),
     });
     let apps: Vec<App> = apps.collect();
     if args.json {
         out.json(&apps)?;
         return Ok(Exit::Done);
     }
-    for App { name, wanted, wanted_because, command, .. } in &apps {
-        let workers = if *wanted == 1 { "worker" } else { "workers" };
-        out.line(format_args!(
-            "{name}: {wanted} {workers} ({wanted_because}) of {}",
-            command.join(" ")
-        ));
+    let mut line = |name: &str, wanted: u16, because: &str, command: &[String]| {
+        let workers = if wanted == 1 { "worker" } else { "workers" };
+        out.line(format_args!("{name}: {wanted} {workers} ({because}) of {}", command.join(" ")));
+    };
+    for App { name, wanted, wanted_because, command, pools, .. } in &apps {
+        line(name, *wanted, wanted_because, command);
+        for pool in pools {
+            let name = format!("{name}, pool {}", pool.name);
+            line(&name, pool.wanted, &pool.wanted_because, &pool.command);
+        }
     }
     out.line(format_args!("{} is fine", args.file.display()));
     Ok(Exit::Done)

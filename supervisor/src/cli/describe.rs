@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use config::spec::Balance;
-use ipc::control::{AppStatus, ListenerStatus, ShareStatus};
+use ipc::control::{AppStatus, ListenerStatus, PoolStatus, ShareStatus};
 
 use super::args::DescribeArgs;
 use super::exit::{Exit, Failure};
@@ -63,6 +63,13 @@ fn text(app: &AppStatus, width: Option<u16>) -> String {
         "workers",
         format!("{} of {} ready ({})", app.ready, app.wanted, app.wanted_because),
     ));
+    for pool in app.pools.iter().filter(|_| app.pools.len() > 1) {
+        let PoolStatus { name, generation, wanted, ready, first_slot, .. } = pool;
+        let command = pool.command.join(" ");
+        let what =
+            format!("{ready} of {wanted} ready, generation {generation}, slots from {first_slot}");
+        lines.push(("pool", format!("{name}: {what}: {command}")));
+    }
     lines.push(("restarts", app.restarts.to_string()));
     lines.extend(app.last_reload.iter().map(|last| ("last reload", last.clone())));
     lines.push(("balance", word(app.balance)));
@@ -79,8 +86,10 @@ fn text(app: &AppStatus, width: Option<u16>) -> String {
         let _ = writeln!(text, "  {key:<12}{value}");
     }
     if !app.workers.is_empty() {
+        let pools = app.pools.len() > 1;
         for line in
-            table::of_workers(&app.workers, width.map(|width| width.saturating_sub(2))).lines()
+            table::of_workers(&app.workers, pools, width.map(|width| width.saturating_sub(2)))
+                .lines()
         {
             let _ = writeln!(text, "  {line}");
         }

@@ -27,6 +27,7 @@ mod lost;
 mod man;
 mod metrics;
 mod plan;
+mod pool;
 mod primary;
 mod reload;
 mod restart;

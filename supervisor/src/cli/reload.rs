@@ -32,7 +32,10 @@ pub(super) fn run(args: &ReloadArgs, session: &mut Session) -> Result<Exit, Fail
     if args.config {
         return share::run(args, session);
     }
-    replace(args, session, "reloading", |spec| Request::Reload { spec })
+    replace(args, session, "reloading", |spec| Request::Reload {
+        spec,
+        pool: args.pool.pool.clone(),
+    })
 }
 
 /// Replaces the workers of all targets by what `request` asks for.
@@ -73,8 +76,9 @@ fn steps(args: &ReloadArgs, session: &Session) -> Result<Vec<Planned>, Failure> 
     let mut steps = Vec::new();
     for file in files {
         for mut spec in read_file(&PathBuf::from(file))? {
-            spec.env.extend(args.env.iter().cloned());
-            steps.push((spec.name.clone(), from_file(session, spec)));
+            add_environment(args, &mut spec);
+            let (name, step) = (spec.name.clone(), from_file(args, session, spec));
+            steps.push((name, step));
         }
     }
     if names.is_empty() {
@@ -93,13 +97,15 @@ fn steps(args: &ReloadArgs, session: &Session) -> Result<Vec<Planned>, Failure> 
 }
 
 /// An app of a file that was named: reload it if it is there, start it if not.
-fn from_file(session: &Session, mut spec: AppSpec) -> Result<Step, Failure> {
+fn from_file(args: &ReloadArgs, session: &Session, mut spec: AppSpec) -> Result<Step, Failure> {
     match survey::look(&session.home, &spec.name)? {
+        Seen::Nothing if args.pool.pool.is_some() => Err(survey::no_such_app(&spec.name)),
         Seen::Nothing => Ok(Step::Start(Box::new(spec))),
         Seen::Lost(lost) => {
             Err(Failure::failed(format!("{}: {}", spec.name, lost.reason(&spec.name))))
         }
         Seen::Status(_) | Seen::Silent(_) => {
+            args.pool.find(session, &spec.name)?;
             let held = held_spec(session, &spec.name)?;
             keep_scale(&mut spec, &held);
             Ok(Step::Replace(Some(Box::new(spec))))
@@ -109,6 +115,7 @@ fn from_file(session: &Session, mut spec: AppSpec) -> Result<Step, Failure> {
 
 /// An app that was named: with its file as it is now, if it came from one.
 fn from_running(args: &ReloadArgs, session: &Session, name: &str) -> Result<Step, Failure> {
+    args.pool.find(session, name)?;
     let held = held_spec(session, name)?;
     let mut spec = match &held.source {
         Some(source) => {
@@ -125,7 +132,7 @@ fn from_running(args: &ReloadArgs, session: &Session, name: &str) -> Result<Step
         None if args.env.is_empty() => return Ok(Step::Replace(None)),
         None => held,
     };
-    spec.env.extend(args.env.iter().cloned());
+    add_environment(args, &mut spec);
     Ok(Step::Replace(Some(Box::new(spec))))
 }
 
@@ -134,6 +141,23 @@ pub(super) fn keep_scale(spec: &mut AppSpec, held: &AppSpec) {
     if spec.instances == held.instances {
         spec.wanted = held.wanted;
         spec.wanted_because.clone_from(&held.wanted_because);
+    }
+    for pool in &mut spec.pools {
+        let before = held.pools.iter().find(|held| held.name == pool.name);
+        if let Some(held) = before.filter(|held| held.instances == pool.instances) {
+            pool.wanted = held.wanted;
+            pool.wanted_because.clone_from(&held.wanted_because);
+        }
+    }
+}
+
+/// What is set on the command line, for the workers that are meant.
+fn add_environment(args: &ReloadArgs, spec: &mut AppSpec) {
+    let pool = args.pool.pool.as_ref();
+    let mut pools = spec.pools.iter_mut();
+    match pools.find(|found| pool == Some(&found.name)) {
+        Some(pool) => pool.env.extend(args.env.iter().cloned()),
+        None => spec.env.extend(args.env.iter().cloned()),
     }
 }
 

@@ -13,5 +13,15 @@ pub(super) fn run(args: &RestartArgs, session: &mut Session) -> Result<Exit, Fai
         return Err(Failure::usage(reason));
     }
     let hard = args.hard;
-    replace(&args.reload, session, "restarting", |spec| Request::Restart { hard, spec })
+    let Some(pool) = args.reload.pool.pool.clone() else {
+        return replace(&args.reload, session, "restarting", |spec| Request::Restart {
+            hard,
+            spec,
+        });
+    };
+    if hard {
+        return Err(Failure::usage("--hard stops all workers: leave --pool away"));
+    }
+    let request = |spec| Request::Reload { spec, pool: Some(pool.clone()) };
+    replace(&args.reload, session, "restarting", request)
 }

@@ -104,7 +104,7 @@ fn saved(session: &Session, name: &str) -> Result<Option<Saved>, Failure> {
         return Ok(None);
     }
     let spec = held_spec(session, name)?;
-    let scaled = spec.instances.resolve(&Cpus::read()).count != spec.wanted;
+    let scaled = spec.is_scaled(&Cpus::read());
     let environment = environment(status.primary_pid).map_err(|error| {
         Failure::io(
             format_args!("cannot read the environment of {name}; nothing was saved"),
@@ -182,8 +182,7 @@ fn revive(session: &Session, app: Saved, waiting: &Waiting) -> Result<Said, Fail
         return Ok(Said::new("runs already"));
     }
     if !scaled {
-        let resolved = spec.instances.resolve(&Cpus::read());
-        (spec.wanted, spec.wanted_because) = (resolved.count, resolved.because);
+        spec.resolve(&Cpus::read());
     }
     start_in(session, &spec, Some(&environment), waiting)
 }

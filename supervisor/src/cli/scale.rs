@@ -1,13 +1,29 @@
 //! `scale`: another number of workers, absolute or relative to the present one.
 
+use clap::Args;
 use ipc::control::Request;
 
 use super::Session;
-use super::args::ScaleArgs;
+use super::args::Waiting;
 use super::ask::ask;
 use super::exit::{Exit, Failure};
+use super::pool::PoolArg;
 use super::survey;
 use super::targets::{Said, Targets};
+
+#[derive(Debug, Args)]
+pub(crate) struct ScaleArgs {
+    /// Which app.
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// How many workers: a number, +N more, -N fewer, "max" or P%.
+    #[arg(value_name = "N", allow_negative_numbers = true)]
+    pub(crate) count: String,
+    #[command(flatten)]
+    pub(crate) pool: PoolArg,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+}
 
 /// A number of workers, as typed.
 #[derive(Debug, PartialEq)]
@@ -39,13 +55,17 @@ fn parse(text: &str) -> Result<Change, Failure> {
 }
 
 fn one(args: &ScaleArgs, session: &Session, name: &str, change: &Change) -> Result<Said, Failure> {
+    let found = args.pool.find(session, name)?;
+    let pool = args.pool.pool.clone();
     let request = match change {
         Change::To { wanted, because } => {
-            Request::Scale { wanted: *wanted, because: because.clone() }
+            Request::Scale { wanted: *wanted, because: because.clone(), pool }
         }
         Change::By(by) => {
             let status = survey::status(&session.home, name)?;
-            let now = status.ok_or_else(|| survey::no_such_app(name))?.wanted;
+            let status = status.ok_or_else(|| survey::no_such_app(name))?;
+            let now =
+                found.as_ref().or_else(|| status.pools.first()).map_or(status.wanted, |p| p.wanted);
             let wanted = u16::try_from(i32::from(now) + by).ok().filter(|wanted| *wanted > 0);
             let wanted = wanted.ok_or_else(|| {
                 Failure::usage(format!(
@@ -53,7 +73,7 @@ fn one(args: &ScaleArgs, session: &Session, name: &str, change: &Change) -> Resu
                      to have none"
                 ))
             })?;
-            Request::Scale { wanted, because: format!("{wanted} asked for") }
+            Request::Scale { wanted, because: format!("{wanted} asked for"), pool }
         }
     };
     ask(&session.home, name, &request, "scaling", &args.waiting)

@@ -134,6 +134,7 @@ pub(crate) fn from_record(name: &str, record: &Record, status: Status, reason: &
     });
     let workers = record.workers.iter().map(|worker| WorkerStatus {
         slot: worker.slot,
+        pool: None,
         pid: Some(worker.pid),
         generation: worker.generation,
         state: "unknown".to_owned(),
@@ -166,13 +167,14 @@ pub(crate) fn from_record(name: &str, record: &Record, status: Status, reason: &
         source: spec.source.as_ref().map(|path| path.display().to_string()),
         logs: Vec::new(),
         listeners: listeners.collect(),
-        wanted: spec.wanted,
+        wanted: spec.total(),
         wanted_because: spec.wanted_because.clone(),
         ready: 0,
         restarts: 0,
         uptime_ms: 0,
         last_reload: None,
         workers: workers.collect(),
+        pools: Vec::new(),
     }
 }
 

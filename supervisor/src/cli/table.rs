@@ -56,8 +56,8 @@ fn app_row(app: &AppStatus) -> Vec<String> {
 }
 
 /// The table of workers in `describe`.
-pub(crate) fn of_workers(workers: &[WorkerStatus], width: Option<u16>) -> String {
-    let header = [
+pub(crate) fn of_workers(workers: &[WorkerStatus], pools: bool, width: Option<u16>) -> String {
+    let mut header = vec![
         "slot",
         "pid",
         "gen",
@@ -73,8 +73,11 @@ pub(crate) fn of_workers(workers: &[WorkerStatus], width: Option<u16>) -> String
         "last exit",
     ];
     let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |n| n.to_string());
+    if pools {
+        header.insert(1, "pool");
+    }
     let rows = workers.iter().map(|worker| {
-        vec![
+        let mut row = vec![
             worker.slot.to_string(),
             number(worker.pid.map(u64::from)),
             worker.generation.to_string(),
@@ -88,7 +91,11 @@ pub(crate) fn of_workers(workers: &[WorkerStatus], width: Option<u16>) -> String
             number(worker.accepted),
             number(worker.backlog.map(u64::from)),
             or_dash(worker.last_exit.clone().unwrap_or_default()),
-        ]
+        ];
+        if pools {
+            row.insert(1, or_dash(worker.pool.clone().unwrap_or_default()));
+        }
+        row
     });
     table(&header, rows.collect(), width)
 }
@@ -194,7 +201,7 @@ mod tests {
 
     #[test]
     fn workers_in_columns() {
-        let text = of_workers(&app().workers, None);
+        let text = of_workers(&app().workers, false, None);
         assert_eq!(text.lines().count(), 3);
         assert!(text.lines().nth(1).unwrap().starts_with("0     10"), "{text}");
     }

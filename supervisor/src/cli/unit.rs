@@ -213,8 +213,7 @@ pub(super) fn read_spec(path: &Path) -> Result<AppSpec, Failure> {
             "{shown} is no app ({error}): write it again with \"supervisor startup\""
         ))
     })?;
-    let resolved = spec.instances.resolve(&config::instances::Cpus::read());
-    (spec.wanted, spec.wanted_because) = (resolved.count, resolved.because);
+    spec.resolve(&config::instances::Cpus::read());
     Ok(spec)
 }
 

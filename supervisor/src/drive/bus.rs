@@ -27,8 +27,6 @@ use crate::relay::{Action, Event, Gift, Relay, lasts};
 use crate::sys::channel::{self, Received};
 use crate::sys::clock;
 
-/// The pool of a worker that names none.
-const POOL: &str = "default";
 /// Reads of a channel whose worker has ended: what it said last is in there.
 const LAST_READS: usize = 32;
 
@@ -142,8 +140,8 @@ impl Drive {
     /// A worker was started.
     pub(super) fn join_bus(&mut self, worker: WorkerId) {
         let Some(child) = self.children.get(&worker) else { return };
-        let slot = child.slot.0;
-        self.bus.step(Event::Joined { worker, slot, pool: POOL.to_owned() });
+        let (slot, pool) = (child.slot.0, child.spec.pool().to_owned());
+        self.bus.step(Event::Joined { worker, slot, pool });
     }
 
     /// What the bus needs to know of what happens.
@@ -389,7 +387,8 @@ impl Drive {
             );
         }
         let FromWorker::Emit { topic, data } = said else { return };
-        let peer = Peer { worker: worker.0, slot: child.slot.0, pool: POOL.to_owned() };
+        let peer =
+            Peer { worker: worker.0, slot: child.slot.0, pool: child.spec.pool().to_owned() };
         let mut actions = Vec::new();
         self.bus.relay.emit_for(clock::now(), worker, peer, topic, data, &mut actions);
         self.bus.actions.extend(actions);

@@ -106,7 +106,7 @@ pub(crate) fn plain(error: &io::Error) -> String {
 const FIRST_FD: i32 = 3;
 
 /// Variables that describe the primary and must not describe its workers.
-const NOT_INHERITED: [&str; 15] = [
+const NOT_INHERITED: [&str; 16] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
@@ -114,6 +114,7 @@ const NOT_INHERITED: [&str; 15] = [
     "LISTEN_PID",
     "LISTEN_FDNAMES",
     "SUPERVISOR_APP",
+    "SUPERVISOR_POOL",
     "SUPERVISOR_SLOT",
     "SUPERVISOR_WORKERS",
     "SUPERVISOR_GENERATION",
@@ -307,6 +308,7 @@ fn environment(
         std::env::vars_os().filter(|(name, _)| !own(name)).collect();
     let mut set = |name: &str, value: String| all.insert(name.into(), value.into());
     set("SUPERVISOR_APP", order.spec.name.clone());
+    set("SUPERVISOR_POOL", order.spec.pool().to_owned());
     set("SUPERVISOR_SLOT", order.slot.to_string());
     set("SUPERVISOR_WORKERS", order.workers.to_string());
     set("SUPERVISOR_GENERATION", order.generation.to_string());

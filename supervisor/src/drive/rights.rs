@@ -167,7 +167,8 @@ impl Rights {
             return None;
         }
         let mut spec = spec.clone();
-        for value in spec.env.values_mut() {
+        let of_pools = spec.pools.iter_mut().flat_map(|pool| pool.env.values_mut());
+        for value in spec.env.values_mut().chain(of_pools) {
             *value = "<redacted>".to_owned();
         }
         spec.shared = None;
@@ -177,15 +178,15 @@ impl Rights {
     /// The request as it is carried out. An operator's spec is not believed: it stands for the
     /// app's own file as that is now, which we read ourselves.
     pub(super) fn vet(self, request: Request, own: &AppSpec) -> Result<Request, String> {
-        let (sent, hard) = match request {
+        let (sent, hard, pool) = match request {
             _ if self == Self::Own => return Ok(request),
-            Request::Reload { spec: Some(sent) } => (sent, None),
-            Request::Restart { hard, spec: Some(sent) } => (sent, Some(hard)),
+            Request::Reload { spec: Some(sent), pool } => (sent, None, pool),
+            Request::Restart { hard, spec: Some(sent) } => (sent, Some(hard), None),
             other => return Ok(other),
         };
         let spec = Some(Box::new(as_written(&sent, own)?));
         Ok(match hard {
-            None => Request::Reload { spec },
+            None => Request::Reload { spec, pool },
             Some(hard) => Request::Restart { hard, spec },
         })
     }
@@ -220,6 +221,12 @@ fn as_written(sent: &AppSpec, own: &AppSpec) -> Result<AppSpec, String> {
     // The number of workers is an operator's to choose.
     spec.wanted = sent.wanted;
     spec.wanted_because.clone_from(&sent.wanted_because);
+    for pool in &mut spec.pools {
+        if let Some(sent) = sent.pools.iter().find(|sent| sent.name == pool.name) {
+            pool.wanted = sent.wanted;
+            pool.wanted_because.clone_from(&sent.wanted_because);
+        }
+    }
     if spec != *sent {
         return no("that is not what the app's file says");
     }
@@ -278,7 +285,7 @@ mod tests {
         std::fs::write(&file, "command = \"cat\"\nname = \"web\"\n").unwrap();
         let mut now = read();
         now.wanted = 7;
-        let request = Request::Reload { spec: Some(Box::new(now.clone())) };
+        let request = Request::Reload { spec: Some(Box::new(now.clone())), pool: None };
         assert_eq!(Rights::Operate.vet(request.clone(), &own), Ok(request));
         now.command = vec!["rm".into()];
         let request = Request::Restart { hard: true, spec: Some(Box::new(now)) };
@@ -287,7 +294,7 @@ mod tests {
         let mut typed = own;
         typed.source = None;
         assert!(Rights::Operate.vet(request, &typed).is_err());
-        let plain = Request::Reload { spec: None };
+        let plain = Request::Reload { spec: None, pool: None };
         assert_eq!(Rights::Operate.vet(plain.clone(), &typed), Ok(plain));
     }
 }

@@ -15,11 +15,14 @@ use config::spec::AppSpec;
 use serde::{Deserialize, Serialize};
 
 use super::ids::WorkerId;
+use super::lineup::Lineup;
 use super::worker::Plan;
 use super::{Job, Primary};
 
-/// What this build writes.
-const FORMAT: u32 = 1;
+/// The newest that this build writes and reads.
+const FORMAT: u32 = 2;
+/// What it writes where there are no pools: versions that know of none can read it.
+const WITHOUT_POOLS: u32 = 1;
 
 /// Why a frozen state cannot be gone on from.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +67,11 @@ impl Primary {
     pub(crate) fn freeze(&self) -> serde_json::Result<String> {
         let specs: BTreeMap<u32, &AppSpec> =
             self.plans().map(|plan| (plan.edition, plan.spec.as_ref())).collect();
-        serde_json::to_string(&Frozen { format: FORMAT, specs, core: self })
+        let mut lineups =
+            std::iter::once(&self.serving).chain(self.job.as_ref().and_then(Job::lineup));
+        let pools = lineups.any(|lineup| !lineup.pools.is_empty());
+        let format = if pools { FORMAT } else { WITHOUT_POOLS };
+        serde_json::to_string(&Frozen { format, specs, core: self })
     }
 
     /// The core that was frozen. If its process has died, [`Primary::resume`] comes next.
@@ -89,15 +96,17 @@ impl Primary {
     fn plans(&self) -> impl Iterator<Item = &Plan> {
         let slots = self.slots.values().map(|state| &state.plan);
         let workers = self.workers.values().map(|worker| &worker.plan);
-        let job = self.job.as_ref().and_then(Job::plan);
-        std::iter::once(&self.serving).chain(slots).chain(workers).chain(job)
+        let job = self.job.as_ref().and_then(Job::lineup);
+        let lineups = std::iter::once(&self.serving).chain(job);
+        lineups.flat_map(|lineup| lineup.all().map(|(_, plan)| plan)).chain(slots).chain(workers)
     }
 
     fn plans_mut(&mut self) -> impl Iterator<Item = &mut Plan> {
         let slots = self.slots.values_mut().map(|state| &mut state.plan);
         let workers = self.workers.values_mut().map(|worker| &mut worker.plan);
-        let job = self.job.as_mut().and_then(Job::plan_mut);
-        std::iter::once(&mut self.serving).chain(slots).chain(workers).chain(job)
+        let job = self.job.as_mut().and_then(Job::lineup_mut);
+        let lineups = std::iter::once(&mut self.serving).chain(job);
+        lineups.flat_map(Lineup::plans_mut).chain(slots).chain(workers)
     }
 
     /// What the rest of the core takes for granted.
@@ -122,7 +131,7 @@ impl Primary {
 
 impl Job {
     /// What it brings in.
-    pub(super) fn plan(&self) -> Option<&Plan> {
+    pub(super) fn lineup(&self) -> Option<&Lineup> {
         match self {
             Self::Rollout(rollout) => Some(&rollout.to),
             Self::Hard(hard) => Some(&hard.to),
@@ -130,7 +139,7 @@ impl Job {
         }
     }
 
-    pub(super) fn plan_mut(&mut self) -> Option<&mut Plan> {
+    pub(super) fn lineup_mut(&mut self) -> Option<&mut Lineup> {
         match self {
             Self::Rollout(rollout) => Some(&mut rollout.to),
             Self::Hard(hard) => Some(&mut hard.to),

@@ -5,18 +5,18 @@ use ipc::control::{FailureKind, Reply};
 use serde::{Deserialize, Serialize};
 
 use super::action::Action;
-use super::ids::{ClientId, Slot};
+use super::ids::ClientId;
+use super::lineup::Lineup;
 use super::slots::Seat;
 use super::start::Outlook;
 use super::time::Time;
-use super::worker::Plan;
 use super::{Job, Primary, Step, words};
 
 /// A hard restart under way.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct HardRestart {
     pub(super) clients: Vec<ClientId>,
-    pub(super) to: Plan,
+    pub(super) to: Lineup,
     pub(super) stage: Stage,
 }
 
@@ -57,7 +57,7 @@ impl Job {
 }
 
 impl Primary {
-    pub(super) fn begin_hard(&mut self, to: Plan, clients: Vec<ClientId>, step: &mut Step<'_>) {
+    pub(super) fn begin_hard(&mut self, to: Lineup, clients: Vec<ClientId>, step: &mut Step<'_>) {
         let opening = self.must_open(&to);
         if opening {
             step.act(Action::OpenListeners { spec: to.spec.clone() });
@@ -101,7 +101,7 @@ impl Primary {
                 false
             }
             Stage::Starting { until } => {
-                let reply = match self.outlook(Slot(0)) {
+                let reply = match self.outlook(..) {
                     Outlook::Ready => Reply::Done { message: words::restarted(&self.serving) },
                     Outlook::Failed { reason, last_lines } => {
                         words::failed(FailureKind::Failed, reason, &last_lines)

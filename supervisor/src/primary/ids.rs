@@ -30,6 +30,10 @@ id!(
     Slot(u16)
 );
 id!(
+    /// Which slots a pool has. 0 is the app's own.
+    Berth(u16)
+);
+id!(
     /// Grows with each reload, from 1.
     Generation(u32)
 );

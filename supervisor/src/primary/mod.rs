@@ -6,7 +6,7 @@
 //! half does not ask what the event was, so nothing depends on the order in which news arrive.
 //!
 //! - `life`, `leave`, `worker`, `drain`, `hang`: one worker;
-//! - `slots`, `deaths`, `restart`, `rescue`: who serves, and what follows when they die;
+//! - `slots`, `lineup`, `deaths`, `restart`, `rescue`: who serves, and what follows when they die;
 //! - `sockets`, `steering`: which socket is whose, and who gets connections;
 //! - `request`, `queue`: who may ask for what, and what must wait; `share`: new values for all;
 //! - `start`, `rollout`, `rollback`, `scale`, `hard`, `stop`: the jobs;
@@ -25,6 +25,7 @@ use event::{Cue, Event, OpenedListener};
 use hard::HardRestart;
 use ids::{ClientId, Generation, Slot, WorkerId};
 use life::Change;
+use lineup::Lineup;
 use queue::Pending;
 use restart::Dice;
 use resume::Given;
@@ -50,6 +51,7 @@ mod hard;
 pub(crate) mod ids;
 mod leave;
 mod life;
+mod lineup;
 mod queue;
 mod request;
 mod rescue;
@@ -81,7 +83,7 @@ const ROUNDS: usize = 8;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Primary {
     /// What serves, or shall serve.
-    serving: Plan,
+    serving: Lineup,
     /// The highest generation there ever was.
     newest: Generation,
     /// The highest [`Plan::edition`] there ever was.
@@ -154,8 +156,9 @@ impl Primary {
     /// An app that has not begun. `seed` decides nothing but the jitter of delays.
     pub(crate) fn new(spec: Arc<AppSpec>, seed: u64) -> Self {
         let first = Generation(1);
-        Self {
-            serving: Plan { generation: first, edition: 1, spec },
+        let plan = Plan { generation: first, edition: 1, spec };
+        let mut primary = Self {
+            serving: Lineup::bare(plan.clone()),
             newest: first,
             editions: 1,
             phase: Phase::Stopped,
@@ -178,7 +181,12 @@ impl Primary {
             last_reload: None,
             announced: None,
             ends_with_workers: false,
+        };
+        // No configuration has so many pools that there is no room for them.
+        if let Ok(lineup) = primary.lineup(plan) {
+            primary.serving = lineup;
         }
+        primary
     }
 
     /// The same, ending with its workers.

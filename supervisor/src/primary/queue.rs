@@ -28,10 +28,16 @@ pub(super) enum Wish {
     Replace {
         hard: bool,
         spec: Option<Box<AppSpec>>,
+        /// This pool alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pool: Option<String>,
     },
     Scale {
         to: Count,
         because: String,
+        /// Of this pool; `None`: of the app's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pool: Option<String>,
     },
 }
 
@@ -58,9 +64,9 @@ impl Primary {
         }
         match (self.queue.back_mut(), wish) {
             (
-                Some(Pending { wish: Wish::Replace { hard, spec }, clients }),
-                Wish::Replace { hard: also_hard, spec: newer },
-            ) if *hard == also_hard => {
+                Some(Pending { wish: Wish::Replace { hard, spec, pool }, clients }),
+                Wish::Replace { hard: also_hard, spec: newer, pool: other },
+            ) if *hard == also_hard && *pool == other => {
                 clients.extend(client);
                 if newer.is_some() {
                     *spec = newer;
@@ -76,19 +82,18 @@ impl Primary {
     pub(super) fn begin_next(&mut self, step: &mut Step<'_>) -> bool {
         let Some(Pending { wish, clients }) = self.queue.pop_front() else { return false };
         match wish {
-            Wish::Replace { hard, spec } => self.begin_replace(hard, spec, clients, step),
+            Wish::Replace { hard: false, spec, pool: Some(pool) } => {
+                self.begin_replace_of(&pool, spec, clients, step);
+            }
+            Wish::Replace { hard, spec, pool: _ } => self.begin_replace(hard, spec, clients, step),
             Wish::Scale { .. } if matches!(self.phase, Phase::Stopped) => {
                 let reason = words::is_stopped(&self.serving);
                 step.answer_all(&clients, &words::failed(FailureKind::Failed, reason, &[]));
             }
-            Wish::Scale { to, because } => {
-                let now = self.serving.spec.wanted;
-                let wanted = match to {
-                    Count::Exactly(wanted) => wanted,
-                    Count::OneMore => now.saturating_add(1),
-                    Count::OneFewer => now.saturating_sub(1).max(1),
-                };
-                self.begin_scale(wanted, because, clients, step);
+            Wish::Scale { to, because, pool } => {
+                if let Some(berth) = self.berth(pool.as_deref(), &clients, step) {
+                    self.begin_scale(berth, to, because, clients, step);
+                }
             }
         }
         true
@@ -102,22 +107,51 @@ impl Primary {
         step: &mut Step<'_>,
     ) {
         self.newest = Generation(self.newest.0 + 1);
-        let serves = self.serving.clone();
+        let serves = self.serving.app.clone();
         let plan = match spec {
             Some(spec) => self.edited(Plan { generation: self.newest, ..serves }, Arc::from(spec)),
             None => Plan { generation: self.newest, ..serves },
         };
+        let lineup = match self.lineup(plan) {
+            Ok(lineup) => lineup,
+            Err(reason) => return self.refuse_reload(&reason, &clients, step),
+        };
         if !self.is_alive() {
             self.founding = false;
-            self.start(plan, step);
+            self.start(lineup, step);
             for client in clients {
                 self.wait(client, step.now);
             }
         } else if hard {
-            self.begin_hard(plan, clients, step);
+            self.begin_hard(lineup, clients, step);
         } else {
-            self.begin_rollout(plan, clients, step);
+            self.begin_rollout(lineup, None, clients, step);
         }
+    }
+
+    fn begin_replace_of(
+        &mut self,
+        pool: &str,
+        spec: Option<Box<AppSpec>>,
+        clients: Vec<ClientId>,
+        step: &mut Step<'_>,
+    ) {
+        if matches!(self.phase, Phase::Stopped) {
+            let reason = words::is_stopped(&self.serving);
+            step.answer_all(&clients, &words::failed(FailureKind::Failed, reason, &[]));
+            return;
+        }
+        let Some(berth) = self.berth(Some(pool), &clients, step) else { return };
+        self.newest = Generation(self.newest.0 + 1);
+        match self.lineup_of(berth, spec.map(|spec| *spec)) {
+            Ok(lineup) => self.begin_rollout(lineup, Some(berth), clients, step),
+            Err(reason) => self.refuse_reload(&reason, &clients, step),
+        }
+    }
+
+    fn refuse_reload(&self, reason: &str, clients: &[ClientId], step: &mut Step<'_>) {
+        let reason = words::reload_refused(&self.serving, reason);
+        step.answer_all(clients, &words::failed(FailureKind::Failed, reason, &[]));
     }
 
     /// The plan with a spec that no other plan has.

@@ -1,5 +1,6 @@
 //! What a control connection or a signal may ask, and what is refused at once.
 
+use config::instances::MAX_WORKERS;
 use ipc::control::{FailureKind, Reply, Request};
 use ipc::talk::BusRequest;
 
@@ -35,18 +36,21 @@ impl Primary {
             }
             Request::Restart { hard, spec } => {
                 step.act(Action::Subscribe { client });
-                self.enqueue(Wish::Replace { hard, spec }, Some(client), step);
+                self.enqueue(Wish::Replace { hard, spec, pool: None }, Some(client), step);
             }
-            Request::Reload { spec } => {
+            Request::Reload { spec, pool } => {
                 step.act(Action::Subscribe { client });
-                self.enqueue(Wish::Replace { hard: false, spec }, Some(client), step);
+                self.enqueue(Wish::Replace { hard: false, spec, pool }, Some(client), step);
             }
             Request::Scale { wanted: 0, .. } => {
                 refuse(client, words::scale_to_none(&self.serving), step);
             }
-            Request::Scale { wanted, because } => {
+            Request::Scale { wanted, .. } if wanted > MAX_WORKERS => {
+                refuse(client, words::scale_too_far(&self.serving, MAX_WORKERS), step);
+            }
+            Request::Scale { wanted, because, pool } => {
                 step.act(Action::Subscribe { client });
-                let wish = Wish::Scale { to: Count::Exactly(wanted), because };
+                let wish = Wish::Scale { to: Count::Exactly(wanted), because, pool };
                 self.enqueue(wish, Some(client), step);
             }
             Request::Send { message, slot } => step.act(Action::Send { client, message, slot }),
@@ -77,7 +81,7 @@ impl Primary {
             }
             PrimarySignal::StopFast => self.stop(true, Some(0), None, step),
             PrimarySignal::Reload => {
-                self.enqueue(Wish::Replace { hard: false, spec: None }, None, step);
+                self.enqueue(Wish::Replace { hard: false, spec: None, pool: None }, None, step);
             }
             PrimarySignal::ReopenLogs => step.act(Action::ReopenLogs),
             PrimarySignal::More => self.nudge(Count::OneMore, step),
@@ -87,7 +91,7 @@ impl Primary {
 
     fn nudge(&mut self, to: Count, step: &mut Step<'_>) {
         let because = "asked for by a signal".to_owned();
-        self.enqueue(Wish::Scale { to, because }, None, step);
+        self.enqueue(Wish::Scale { to, because, pool: None }, None, step);
     }
 
     fn request_start(&mut self, client: ClientId, step: &mut Step<'_>) {

@@ -178,7 +178,7 @@ impl Primary {
             }
             let by = match &self.job {
                 Some(Job::Rollout(rollout)) if rollout.to.configures(&opened.address) => {
-                    Some(rollout.to.generation)
+                    Some(rollout.generation())
                 }
                 Some(Job::Rollout(_) | Job::Hard(_) | Job::Scale(_)) | None => None,
             };

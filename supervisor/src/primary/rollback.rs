@@ -13,7 +13,7 @@ impl Primary {
     /// The rollout failed.
     pub(super) fn turn_back(&mut self, failure: Failure, step: &mut Step<'_>) {
         let Some(Job::Rollout(rollout)) = &mut self.job else { return };
-        let message = words::turning_back(&rollout.to, &failure);
+        let message = words::turning_back(rollout, &failure);
         step.publish(words::general(NoticeKind::Warning, message));
         rollout.course = Course::Back { failure, restored: Vec::new() };
         if let Some((_, id)) = self.successor()
@@ -21,13 +21,14 @@ impl Primary {
         {
             worker.kill(Cause::Told, step);
         }
-        self.dismiss(self.serving.spec.wanted, step);
+        let serving = self.serving.clone();
+        self.dismiss(&serving, step);
     }
 
     /// A successor was lost before it could take over.
     pub(super) fn successor_lost(&mut self, worker: &Worker, end: End, step: &mut Step<'_>) {
         let Some(Job::Rollout(rollout)) = &self.job else { return };
-        let is_new = worker.plan.generation == rollout.to.generation;
+        let is_new = worker.plan.generation == rollout.generation();
         match rollout.course {
             Course::Forward => self.turn_back(Self::failure(worker, end), step),
             Course::Back { .. } if !is_new => self.cannot_restore(worker, end, step),
@@ -37,15 +38,16 @@ impl Primary {
 
     pub(super) fn advance_back(&mut self, step: &mut Step<'_>) -> bool {
         let Some(Job::Rollout(rollout)) = &self.job else { return false };
-        let failed = rollout.to.generation;
+        let failed = rollout.generation();
         if let Some((slot, _)) = self.successor() {
             return self.commit_if_due(slot, step);
         }
         let is_new = |(_, state): &(Slot, &SlotState)| state.plan.generation == failed;
         let next = self.wanted().find(is_new).map(|(slot, _)| slot);
-        if let Some(slot) = next {
+        let old = |slot| Some((slot, self.serving.plan_of(slot)?.clone()));
+        if let Some((slot, plan)) = next.and_then(old) {
             let required = self.slot(slot).served_before.clone();
-            self.start_successor(slot, self.serving.clone(), required, step);
+            self.start_successor(slot, plan, required, step);
             return false;
         }
         if self.awaits_restored() { false } else { self.finish_rollback(step) }
@@ -68,11 +70,11 @@ impl Primary {
 
     fn finish_rollback(&mut self, step: &mut Step<'_>) -> bool {
         let Some(Job::Rollout(rollout)) = self.job.take() else { return false };
-        let Course::Back { failure, .. } = rollout.course else { return false };
-        for listener in self.sockets.first_of(rollout.to.generation) {
+        for listener in self.sockets.first_of(rollout.generation()) {
             self.close_if_unserved(listener, step);
         }
-        let reason = words::rolled_back(&self.serving, &rollout.to, &failure);
+        let Course::Back { failure, .. } = &rollout.course else { return false };
+        let reason = words::rolled_back(&self.serving, &rollout, failure);
         self.last_reload = Some(reason.clone());
         step.publish(words::general(NoticeKind::ReloadRolledBack, reason.clone()));
         let reply = words::failed(FailureKind::RolledBack, reason, &failure.last_lines);
@@ -83,7 +85,7 @@ impl Primary {
     /// The new worker of a replaced slot is gone: whoever of the old generation is at hand takes
     /// the seat, else one is started.
     pub(super) fn restore(&mut self, slot: Slot, step: &mut Step<'_>) {
-        let serving = self.serving.clone();
+        let Some(serving) = self.serving.plan_of(slot).cloned() else { return };
         let Self { slots, workers, job, .. } = self;
         let Some(state) = slots.get_mut(&slot).filter(|state| !state.leaving) else { return };
         let is_old = |worker: &Worker| worker.plan.generation == serving.generation;

@@ -13,7 +13,8 @@ use ipc::control::{FailureKind, NoticeKind, Reply};
 use serde::{Deserialize, Serialize};
 
 use super::action::Action;
-use super::ids::{ClientId, ListenerId, Slot, WorkerId};
+use super::ids::{Berth, ClientId, Generation, ListenerId, Slot, WorkerId};
+use super::lineup::{Lineup, OWN};
 use super::restart::History;
 use super::slots::{Seat, SlotState};
 use super::time::Time;
@@ -24,7 +25,10 @@ use super::{Job, Primary, Step, words};
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Rollout {
     pub(super) clients: Vec<ClientId>,
-    pub(super) to: Plan,
+    pub(super) to: Lineup,
+    /// It replaces one pool alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) only: Option<Berth>,
     pub(super) began: Time,
     /// Slots that the new generation has taken over.
     pub(super) replaced: u32,
@@ -56,16 +60,35 @@ pub(super) struct Failure {
     pub(super) last_lines: Vec<String>,
 }
 
+impl Rollout {
+    /// The generation that it brings in.
+    pub(super) fn generation(&self) -> Generation {
+        self.to.plan(self.only.unwrap_or(OWN)).map_or(self.to.generation, |plan| plan.generation)
+    }
+
+    /// The plan of `lineup` that tells what is replaced, for people.
+    pub(super) fn leading<'a>(&self, lineup: &'a Lineup) -> &'a Plan {
+        lineup.plan(self.only.unwrap_or(OWN)).unwrap_or(lineup)
+    }
+}
+
 impl Primary {
-    pub(super) fn begin_rollout(&mut self, to: Plan, clients: Vec<ClientId>, step: &mut Step<'_>) {
-        step.publish(words::reload_started(&self.serving, &to));
+    pub(super) fn begin_rollout(
+        &mut self,
+        to: Lineup,
+        only: Option<Berth>,
+        clients: Vec<ClientId>,
+        step: &mut Step<'_>,
+    ) {
         let course = if self.must_open(&to) {
             step.act(Action::OpenListeners { spec: to.spec.clone() });
             Course::Opening
         } else {
             Course::Forward
         };
-        let rollout = Rollout { clients, to, began: step.now, replaced: 0, cut: 0, course };
+        let rollout = Rollout { clients, to, only, began: step.now, replaced: 0, cut: 0, course };
+        let (before, after) = (rollout.leading(&self.serving), rollout.leading(&rollout.to));
+        step.publish(words::reload_started(before, after));
         self.job = Some(Job::Rollout(rollout));
     }
 
@@ -75,7 +98,8 @@ impl Primary {
         match result {
             Ok(()) => rollout.course = Course::Forward,
             Err(reason) => {
-                let reason = words::reload_refused(&self.serving, &reason);
+                let leading = rollout.leading(&self.serving);
+                let reason = words::reload_refused(leading, &reason);
                 let clients = std::mem::take(&mut rollout.clients);
                 self.job = None;
                 self.last_reload = Some(reason.clone());
@@ -98,30 +122,30 @@ impl Primary {
         }
     }
 
-    fn advance_forward(&mut self, to: Plan, step: &mut Step<'_>) -> bool {
+    fn advance_forward(&mut self, to: Lineup, step: &mut Step<'_>) -> bool {
         if let Some((slot, _)) = self.successor() {
             return self.commit_if_due(slot, step);
         }
-        let kept = to.spec.wanted.min(self.serving.spec.wanted);
         let is_old = |(slot, state): &(Slot, &SlotState)| {
-            slot.0 < kept && state.plan.generation != to.generation
+            self.serving.wants(*slot) && to.replaces(*slot, state.plan.generation)
         };
         let next = self.wanted().find(is_old).map(|(slot, _)| slot);
-        if let Some(slot) = next {
+        if let Some((slot, plan)) = next.and_then(|slot| Some((slot, to.plan_of(slot)?.clone()))) {
             let required = self.slot(slot).served.clone();
-            self.start_successor(slot, to, required, step);
+            self.start_successor(slot, plan, required, step);
             return false;
         }
-        self.add_slots(to.spec.wanted, &to);
+        self.add_slots(&to);
         // Who has left of its own accord, and is not followed by another, is not waited for.
-        let is_new = |state: &SlotState| state.plan.generation == to.generation;
+        let Some(Job::Rollout(rollout)) = &self.job else { return false };
+        let generation = rollout.generation();
+        let is_new = |state: &SlotState| state.plan.generation == generation;
         let comes = |state: &SlotState| state.has_hope() && !self.is_ready(state);
         if self.wanted().any(|(_, state)| is_new(state) && comes(state)) {
             return false;
         }
-        let wanted = to.spec.wanted;
-        self.serving = to;
-        if self.dismiss(wanted, step)
+        self.serving = to.clone();
+        if self.dismiss(&to, step)
             && let Some(Job::Rollout(rollout)) = &mut self.job
         {
             rollout.course = Course::Shrinking;
@@ -134,7 +158,8 @@ impl Primary {
         let Some(Job::Rollout(rollout)) = self.job.take() else { return false };
         self.sweep_later(step.now);
         let took = words::span(step.now.since(rollout.began));
-        let message = words::reload_done(&self.serving, rollout.replaced, rollout.cut, &took);
+        let leading = rollout.leading(&self.serving);
+        let message = words::reload_done(leading, rollout.replaced, rollout.cut, &took);
         self.last_reload = Some(message.clone());
         step.publish(words::general(NoticeKind::ReloadDone, message.clone()));
         step.answer_all(&rollout.clients, &Reply::Done { message });
@@ -210,7 +235,7 @@ impl Primary {
     pub(super) fn seat_lost_in_rollout(&mut self, worker: &Worker, end: End, step: &mut Step<'_>) {
         let Some(Job::Rollout(rollout)) = &self.job else { return };
         let slot = worker.slot;
-        let is_new = worker.plan.generation == rollout.to.generation;
+        let is_new = worker.plan.generation == rollout.generation();
         match &rollout.course {
             Course::Forward if is_new && !worker.left_well(&end, step.now) => {
                 self.turn_back(Self::failure(worker, end), step);

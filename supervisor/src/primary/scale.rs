@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use config::instances::MAX_WORKERS;
 use config::spec::{AppSpec, Instances};
 use ipc::control::{FailureKind, NoticeKind, Reply};
 use serde::{Deserialize, Serialize};
 
-use super::ids::{ClientId, Slot};
+use super::ids::{Berth, ClientId};
+use super::lineup::OWN;
+use super::queue::Count;
 use super::start::Outlook;
 use super::time::Time;
 use super::{Job, Primary, Step, words};
@@ -15,6 +18,9 @@ use super::{Job, Primary, Step, words};
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Scaling {
     pub(super) clients: Vec<ClientId>,
+    /// Whose.
+    #[serde(default = "own", skip_serializing_if = "is_own")]
+    berth: Berth,
     /// The number before.
     from: u16,
     direction: Direction,
@@ -39,64 +45,92 @@ impl Scaling {
     }
 }
 
+/// For states of older builds.
+fn own() -> Berth {
+    OWN
+}
+
+fn is_own(berth: &Berth) -> bool {
+    *berth == OWN
+}
+
 impl Primary {
     pub(super) fn begin_scale(
         &mut self,
-        wanted: u16,
+        berth: Berth,
+        to: Count,
         because: String,
         clients: Vec<ClientId>,
         step: &mut Step<'_>,
     ) {
-        let from = self.serving.spec.wanted;
+        let Some(plan) = self.serving.plan(berth) else { return };
+        let from = plan.spec.wanted;
+        let wanted = match to {
+            Count::Exactly(wanted) => wanted.min(MAX_WORKERS),
+            Count::OneMore => from.saturating_add(1).min(MAX_WORKERS.max(from)),
+            Count::OneFewer => from.saturating_sub(1).max(1),
+        };
         if wanted == from {
-            let message = words::scaled_already(&self.serving);
+            let message = words::scaled_already(plan);
             step.answer_all(&clients, &Reply::Done { message });
             return;
         }
-        self.set_wanted(wanted, because);
-        step.publish(words::general(NoticeKind::Scaled, words::scaling(from, wanted)));
-        let plan = self.serving.clone();
+        self.set_wanted(berth, wanted, because);
+        let lineup = self.serving.clone();
+        let message = words::scaling(lineup.plan(berth).unwrap_or(&lineup), from, wanted);
+        step.publish(words::general(NoticeKind::Scaled, message));
         let direction = if wanted > from {
-            self.add_slots(wanted, &plan);
-            Direction::Up { until: step.now + plan.patience() }
+            self.add_slots(&lineup);
+            Direction::Up { until: step.now + lineup.patience() }
         } else {
-            self.dismiss(wanted, step);
+            self.dismiss(&lineup, step);
             Direction::Down
         };
-        self.job = Some(Job::Scale(Scaling { clients, from, direction }));
+        self.job = Some(Job::Scale(Scaling { clients, berth, from, direction }));
     }
 
-    fn set_wanted(&mut self, wanted: u16, because: String) {
+    fn set_wanted(&mut self, berth: Berth, wanted: u16, because: String) {
         let because = if because.is_empty() { format!("{wanted} asked for") } else { because };
-        let before = &self.serving.spec;
-        let spec = Arc::new(AppSpec {
-            wanted,
-            wanted_because: because,
-            // What the file asks for: a reload with another number there is another wish.
-            instances: match before.source {
-                Some(_) => before.instances,
-                None => Instances::Count(wanted),
-            },
-            ..AppSpec::clone(before)
-        });
-        self.serving = self.edited(self.serving.clone(), spec);
-        for state in self.slots.values_mut() {
-            state.plan = self.serving.clone();
+        let mut app = AppSpec::clone(&self.serving.spec);
+        // What the file asks for: a reload with another number there is another wish.
+        let kept = app.source.is_some();
+        let change = |instances: &mut Instances, now: &mut u16, why: &mut String| {
+            (*now, *why) = (wanted, because.clone());
+            *instances = if kept { *instances } else { Instances::Count(wanted) };
+        };
+        if let Some(plan) = self.serving.pools.get(&berth).cloned() {
+            let mut spec = AppSpec::clone(&plan.spec);
+            change(&mut spec.instances, &mut spec.wanted, &mut spec.wanted_because);
+            let mut pools = app.pools.iter_mut();
+            if let Some(pool) = pools.find(|pool| pool.name == spec.pool()) {
+                change(&mut pool.instances, &mut pool.wanted, &mut pool.wanted_because);
+            }
+            let plan = self.edited(plan, Arc::new(spec));
+            self.serving.pools.insert(berth, plan);
+        } else {
+            change(&mut app.instances, &mut app.wanted, &mut app.wanted_because);
+        }
+        self.serving.app = self.edited(self.serving.app.clone(), Arc::new(app));
+        for (slot, state) in &mut self.slots {
+            if let Some(plan) = self.serving.plan(slot.berth()) {
+                state.plan = plan.clone();
+            }
         }
     }
 
     pub(super) fn advance_scale(&mut self, step: &mut Step<'_>) -> bool {
         let Some(Job::Scale(scaling)) = &self.job else { return false };
+        let plan = self.serving.plan(scaling.berth).unwrap_or(&self.serving);
         let reply = match scaling.direction {
             Direction::Down if self.anyone_retires() => return false,
-            Direction::Down => Reply::Done { message: words::scaled(&self.serving) },
-            Direction::Up { until } => match self.outlook(Slot(scaling.from)) {
-                Outlook::Ready => Reply::Done { message: words::scaled(&self.serving) },
+            Direction::Down => Reply::Done { message: words::scaled(plan) },
+            Direction::Up { until } => match self.outlook(scaling.berth.slots_from(scaling.from)) {
+                Outlook::Ready => Reply::Done { message: words::scaled(plan) },
                 Outlook::Failed { reason, last_lines } => {
                     words::failed(FailureKind::Failed, reason, &last_lines)
                 }
                 Outlook::Open if until <= step.now => {
-                    words::failed(FailureKind::TimedOut, words::scale_timed_out(&self.serving), &[])
+                    words::failed(FailureKind::TimedOut, words::scale_timed_out(plan), &[])
                 }
                 Outlook::Open => return false,
             },

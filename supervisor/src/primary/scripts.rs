@@ -12,6 +12,7 @@ use super::sim::{Sim, app, listening};
 mod care;
 mod closing;
 mod frozen;
+mod pools;
 
 const GOOD: &str = "serve port=8000";
 
@@ -25,7 +26,7 @@ fn up(spec: AppSpec) -> Sim {
 }
 
 fn reload(command: &str, wanted: u16) -> Request {
-    Request::Reload { spec: Some(Box::new(app(command, wanted))) }
+    Request::Reload { spec: Some(Box::new(app(command, wanted))), pool: None }
 }
 
 fn done(reply: Reply) -> String {
@@ -213,7 +214,7 @@ fn configured_listeners_are_lent_and_make_it_ready_by_living() {
     assert!(status.listeners[0].configured);
     assert_eq!(status.listeners[0].slots, [0, 1]);
     let spec = listening(app("serve", 2), 8000);
-    let client = sim.ask(Request::Reload { spec: Some(Box::new(spec)) });
+    let client = sim.ask(Request::Reload { spec: Some(Box::new(spec)), pool: None });
     done(sim.answer(client));
     assert_eq!(sim.generations(), [2, 2]);
 }
@@ -223,7 +224,7 @@ fn a_reload_that_adds_a_taken_address_changes_nothing() {
     let mut sim = up(app(GOOD, 1));
     sim.taken.push("127.0.0.1:8005".to_owned());
     let spec = Some(Box::new(listening(app(GOOD, 1), 8005)));
-    let (kind, reason, _) = sim.refuses(Request::Reload { spec });
+    let (kind, reason, _) = sim.refuses(Request::Reload { spec, pool: None });
     assert_eq!(kind, FailureKind::Failed);
     assert!(reason.starts_with("web: nothing changed, generation 1 serves: "), "{reason}");
 }
@@ -232,13 +233,13 @@ fn a_reload_that_adds_a_taken_address_changes_nothing() {
 fn scaling_up_down_and_up_again() {
     let mut sim = up(app(GOOD, 2));
     for (wanted, ready) in [(4, 4), (1, 1), (3, 3)] {
-        let client = sim.ask(Request::Scale { wanted, because: String::new() });
+        let client = sim.ask(Request::Scale { wanted, because: String::new(), pool: None });
         let answer = done(sim.answer(client));
         assert!(answer.starts_with("web: "), "{answer}");
         assert_eq!(sim.primary.status(sim.now).ready, ready);
         assert_eq!(sim.primary.spec().wanted, wanted);
     }
-    let client = sim.ask(Request::Scale { wanted: 0, because: String::new() });
+    let client = sim.ask(Request::Scale { wanted: 0, because: String::new(), pool: None });
     assert_eq!(failed(sim.answer(client)).0, FailureKind::Usage);
     sim.signal(PrimarySignal::More);
     sim.until("one more", |sim| sim.ids().len() == 4);
@@ -310,7 +311,7 @@ fn what_waits_for_a_dead_worker_is_served_by_its_successor() {
 #[test]
 fn what_a_dismissed_worker_leaves_waiting_is_rescued() {
     let mut sim = up(app("serve port=8000 dies-draining", 2));
-    let client = sim.ask(Request::Scale { wanted: 1, because: String::new() });
+    let client = sim.ask(Request::Scale { wanted: 1, because: String::new(), pool: None });
     done(sim.answer(client));
     assert_eq!(sim.ids().len(), 2, "nobody came to the rescue");
     sim.until("the rescue", |sim| sim.ids().len() == 1);
@@ -337,7 +338,7 @@ fn reloads_that_wait_become_one_and_the_newest_spec_wins() {
     let first = sim.ask(reload(GOOD, 2));
     let second = sim.ask(reload("serve port=9001", 2));
     let third = sim.ask(reload("serve port=8000 port=8001", 2));
-    let plain = sim.ask(Request::Reload { spec: None });
+    let plain = sim.ask(Request::Reload { spec: None, pool: None });
     assert!(done(sim.answer(first)).contains("generation 2 serves"));
     for client in [second, third, plain] {
         assert!(done(sim.answer(client)).contains("generation 3 serves"));
@@ -349,7 +350,7 @@ fn reloads_that_wait_become_one_and_the_newest_spec_wins() {
 fn a_stop_aborts_a_reload_and_what_waits() {
     let mut sim = up(app(GOOD, 2));
     let running = sim.ask(reload(GOOD, 2));
-    let waiting = sim.ask(Request::Scale { wanted: 5, because: String::new() });
+    let waiting = sim.ask(Request::Scale { wanted: 5, because: String::new(), pool: None });
     let stop = sim.ask(Request::Stop { fast: false });
     done(sim.answer(stop));
     for client in [running, waiting] {

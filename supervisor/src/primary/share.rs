@@ -17,14 +17,14 @@ impl Primary {
             is_news.then(|| Arc::new(AppSpec { shared: shared.map(str::to_owned), ..spec }))
         };
         if let Some(spec) = changed(&self.serving) {
-            self.serving = self.edited(self.serving.clone(), spec);
+            self.serving.app = self.edited(self.serving.app.clone(), spec);
         }
-        if let Some(plan) = self.job.as_ref().and_then(Job::plan).cloned()
+        if let Some(plan) = self.job.as_ref().and_then(Job::lineup).map(|to| to.app.clone())
             && let Some(spec) = changed(&plan)
         {
             let plan = self.edited(plan, spec);
-            if let Some(coming) = self.job.as_mut().and_then(Job::plan_mut) {
-                *coming = plan;
+            if let Some(coming) = self.job.as_mut().and_then(Job::lineup_mut) {
+                coming.app = plan;
             }
         }
         for pending in &mut self.queue {
@@ -55,7 +55,7 @@ mod tests {
         primary.step(Time(0), Event::Begin, &mut actions);
         let ask = |client, request| Event::Request { client: ClientId(client), request };
         let older = AppSpec { shared: Some("{\"limit\":1}".to_owned()), ..spec };
-        let reload = Request::Reload { spec: Some(Box::new(older)) };
+        let reload = Request::Reload { spec: Some(Box::new(older)), pool: None };
         primary.step(Time(1), ask(1, reload), &mut actions);
         let shared = Some("{\"limit\":2}".to_owned());
         let share = BusRequest::Share { shared: shared.clone() };

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::action::Action;
 use super::ids::{ListenerId, Slot, SocketId, WorkerId};
 use super::life::State;
+use super::lineup::{Lineup, OWN};
 use super::restart::History;
 use super::sockets::Borrower;
 use super::time::Time;
@@ -210,9 +211,9 @@ impl Primary {
         self.wanted().filter(|(_, state)| self.is_ready(state)).count()
     }
 
-    /// Makes sure that the first `wanted` slots exist and are wanted.
-    pub(super) fn add_slots(&mut self, wanted: u16, plan: &Plan) {
-        for slot in (0..wanted).map(Slot) {
+    /// Makes sure that the slots of `lineup` exist and are wanted.
+    pub(super) fn add_slots(&mut self, lineup: &Lineup) {
+        for (slot, plan) in lineup.slots() {
             let new = || SlotState::new(plan.clone());
             let state = self.slots.entry(slot).or_insert_with(new);
             if state.leaving {
@@ -221,11 +222,12 @@ impl Primary {
         }
     }
 
-    /// Lets the workers of all slots from `wanted` on go. Whether there are any such slots.
-    pub(super) fn dismiss(&mut self, wanted: u16, step: &mut Step<'_>) -> bool {
+    /// Lets the workers of all slots go that `lineup` does not want. Whether there are any.
+    pub(super) fn dismiss(&mut self, lineup: &Lineup, step: &mut Step<'_>) -> bool {
         let mut dismissed = false;
         let mut leavers = Vec::new();
-        for (_, state) in self.slots.range_mut(Slot(wanted)..).filter(|(_, s)| !s.leaving) {
+        let unwanted = |(slot, s): &(&Slot, &mut SlotState)| !s.leaving && !lineup.wants(**slot);
+        for (_, state) in self.slots.iter_mut().filter(unwanted) {
             dismissed = true;
             state.leaving = true;
             let stopped = Seat::Stopped { reason: "not wanted any more".to_owned() };
@@ -339,7 +341,9 @@ impl Primary {
     ) -> Vec<(ListenerId, SocketId)> {
         let borrower = Borrower { worker, slot, inherits: true };
         let mut lent = Vec::new();
-        for configured in &plan.spec.listen {
+        // Only the app's own pool inherits what is configured.
+        let configured = plan.spec.listen.iter().filter(|_| slot.berth() == OWN);
+        for configured in configured {
             let Some(listener) = self.sockets.find(&configured.address.to_string()) else {
                 continue;
             };

@@ -1,5 +1,6 @@
 //! Starting: listeners first, then all workers at once; and the answers to those who wait for it.
 
+use std::ops::RangeBounds;
 use std::time::Duration;
 
 use ipc::control::{FailureKind, NoticeKind, Reply};
@@ -9,6 +10,7 @@ use super::action::Action;
 use super::event::OpenedListener;
 use super::ids::{ClientId, ListenerId, Slot};
 use super::life::State;
+use super::lineup::Lineup;
 use super::slots::Seat;
 use super::time::Time;
 use super::worker::Plan;
@@ -38,9 +40,9 @@ pub(super) enum Outlook {
 
 impl Primary {
     /// Starts an app of which nothing lives.
-    pub(super) fn start(&mut self, plan: Plan, step: &mut Step<'_>) {
-        let must_open = self.must_open(&plan);
-        self.begin_slots_anew(plan, step);
+    pub(super) fn start(&mut self, lineup: Lineup, step: &mut Step<'_>) {
+        let must_open = self.must_open(&lineup);
+        self.begin_slots_anew(lineup, step);
         self.phase = Phase::Running;
         if must_open {
             self.phase = Phase::Opening;
@@ -48,18 +50,19 @@ impl Primary {
         }
     }
 
-    /// Every slot of `plan` from the beginning; failures are forgotten.
-    pub(super) fn begin_slots_anew(&mut self, plan: Plan, step: &mut Step<'_>) {
-        self.add_slots(plan.spec.wanted, &plan);
-        self.dismiss(plan.spec.wanted, step);
-        for state in self.slots.values_mut() {
+    /// Every slot of `lineup` from the beginning; failures are forgotten.
+    pub(super) fn begin_slots_anew(&mut self, lineup: Lineup, step: &mut Step<'_>) {
+        self.add_slots(&lineup);
+        self.dismiss(&lineup, step);
+        for (slot, state) in &mut self.slots {
+            let Some(plan) = lineup.plan(slot.berth()) else { continue };
             if state.leaving {
                 state.plan = plan.clone();
             } else {
                 state.begin_anew(plan.clone());
             }
         }
-        self.serving = plan;
+        self.serving = lineup;
         self.starting = true;
         self.sweep_at = None;
     }
@@ -77,7 +80,7 @@ impl Primary {
         step: &mut Step<'_>,
     ) {
         let by = match &self.job {
-            Some(Job::Rollout(rollout)) => rollout.to.generation,
+            Some(Job::Rollout(rollout)) => rollout.generation(),
             Some(Job::Hard(_) | Job::Scale(_)) | None => self.serving.generation,
         };
         let result = result.map(|opened| {
@@ -107,9 +110,9 @@ impl Primary {
         }
     }
 
-    /// How the wanted slots from `first` on are doing.
-    pub(super) fn outlook(&self, first: Slot) -> Outlook {
-        let slots = || self.wanted().filter(move |(slot, _)| *slot >= first);
+    /// How the wanted ones of these slots are doing.
+    pub(super) fn outlook(&self, these: impl RangeBounds<Slot>) -> Outlook {
+        let slots = || self.wanted().filter(|(slot, _)| these.contains(slot));
         if slots().all(|(_, state)| self.is_ready(state)) {
             return Outlook::Ready;
         }
@@ -152,7 +155,7 @@ impl Primary {
     fn verdict(&self) -> Option<Reply> {
         match &self.phase {
             Phase::Opening | Phase::Over { .. } => None,
-            Phase::Running => match self.outlook(Slot(0)) {
+            Phase::Running => match self.outlook(..) {
                 Outlook::Ready => {
                     Some(Reply::Done { message: words::up(&self.serving, &self.sockets) })
                 }
@@ -186,7 +189,7 @@ impl Primary {
 
     /// Closes what nobody serves and no configuration names, when it is time.
     pub(super) fn sweep(&mut self, step: &mut Step<'_>) {
-        if self.starting && matches!(self.outlook(Slot(0)), Outlook::Ready) {
+        if self.starting && matches!(self.outlook(..), Outlook::Ready) {
             self.starting = false;
             self.sweep_later(step.now);
         }

@@ -1,16 +1,16 @@
 //! The app as people see it. What only the drive knows is left empty.
 
-use ipc::control::{AppStatus, ListenerStatus, NoticeKind, Status, WorkerStatus};
+use ipc::control::{AppStatus, ListenerStatus, NoticeKind, PoolStatus, Status, WorkerStatus};
 
 #[cfg(test)]
 use super::ids::Generation;
-use super::ids::{Slot, WorkerId};
+use super::ids::{Berth, Slot, WorkerId};
 use super::life::State;
 use super::rollout::Course;
 use super::slots::{Seat, SlotState};
 use super::sockets::Listener;
 use super::time::Time;
-use super::worker::Worker;
+use super::worker::{Plan, Worker};
 use super::{Job, Phase, Primary, Step, words};
 
 impl Primary {
@@ -36,13 +36,30 @@ impl Primary {
             source: spec.source.as_ref().map(|source| source.display().to_string()),
             logs: Vec::new(),
             listeners: self.sockets.iter().map(|listener| self.listener(listener)).collect(),
-            wanted: spec.wanted,
-            wanted_because: spec.wanted_because.clone(),
+            wanted: self.serving.total(),
+            wanted_because: words::why_so_many(&self.serving),
             ready: u16::try_from(self.ready_count()).unwrap_or(u16::MAX),
             restarts: self.restarts,
             uptime_ms: self.born.map_or(0, |born| words::millis(now.since(born))),
             last_reload: self.last_reload.clone(),
             workers: self.entries().map(|(slot, worker)| self.entry(slot, worker, now)).collect(),
+            pools: self.serving.all().map(|(berth, plan)| self.pool(berth, plan)).collect(),
+        }
+    }
+
+    fn pool(&self, berth: Berth, plan: &Plan) -> PoolStatus {
+        let slots = berth.slots_from(0);
+        let of_pool = self.wanted().filter(|(slot, _)| slots.contains(slot));
+        let ready = of_pool.filter(|(_, state)| self.is_ready(state)).count();
+        let spec = &plan.spec;
+        PoolStatus {
+            name: spec.pool().to_owned(),
+            command: spec.command.clone(),
+            generation: plan.generation.0,
+            wanted: spec.wanted,
+            wanted_because: spec.wanted_because.clone(),
+            ready: u16::try_from(ready).unwrap_or(u16::MAX),
+            first_slot: slots.start.0,
         }
     }
 
@@ -79,6 +96,7 @@ impl Primary {
             worker.map_or_else(|| state.map(|state| &state.plan), |worker| Some(&worker.plan));
         WorkerStatus {
             slot: slot.0,
+            pool: plan.map(|plan| plan.spec.pool().to_owned()),
             pid: None,
             generation: plan.map_or(0, |plan| plan.generation.0),
             state: name.to_owned(),
@@ -135,7 +153,7 @@ impl Primary {
             }
             (Phase::Running, Some(Job::Rollout(rollout))) => {
                 let going_back = matches!(rollout.course, Course::Back { .. });
-                (Status::Reloading, Some(words::rolling(&rollout.to, going_back)))
+                (Status::Reloading, Some(words::rolling(rollout.leading(&rollout.to), going_back)))
             }
             (Phase::Running, Some(Job::Hard(hard))) if hard.empties() => {
                 (Status::Reloading, Some("all workers are stopped, then started".to_owned()))
@@ -160,7 +178,8 @@ impl Primary {
         };
         let errored = troubles().find(|(status, _, _)| *status == Status::Errored);
         let trouble = errored.or_else(|| troubles().next());
-        let reason = trouble.map(|(_, slot, reason)| format!("slot {slot}: {reason}"));
+        let reason =
+            trouble.map(|(_, slot, reason)| format!("{}: {reason}", self.serving.place(slot)));
         let status = match trouble {
             Some((status, _, _)) if !self.wanted().any(|(_, state)| state.has_hope()) => status,
             Some(_) | None if self.starting && ready == 0 => Status::Starting,

@@ -176,9 +176,8 @@ impl Primary {
         let reason = words::stopped_meanwhile(&self.serving);
         step.answer_all(&all, &words::failed(FailureKind::Failed, reason, &[]));
         self.sweep_at = None;
-        let wanted = self.serving.spec.wanted;
         for (slot, state) in &mut self.slots {
-            state.leaving |= slot.0 >= wanted;
+            state.leaving |= !self.serving.wants(*slot);
             if !matches!(state.seat, Seat::Held(_)) {
                 state.seat = Seat::Stopped { reason: words::STOPPED.to_owned() };
             }

@@ -6,10 +6,17 @@ use ipc::control::{FailureKind, Notice, NoticeKind, Reply, Status};
 
 use super::ids::{ListenerId, Slot};
 use super::life::State;
-use super::rollout::Failure;
+use super::lineup::Lineup;
 use super::slots::Role;
 use super::sockets::Sockets;
 use super::worker::{End, EndKind, Plan, Worker};
+
+mod pools;
+
+use pools::of_pool;
+pub(super) use pools::{
+    no_berth, no_such_pool, pool_is_gone, rolled_back, scale_too_far, turning_back, why_so_many,
+};
 
 pub(super) const STOPPED: &str = "stopped by request";
 
@@ -109,8 +116,9 @@ pub(super) fn listener_closed(address: &str) -> String {
 
 pub(super) fn reload_started(serving: &Plan, to: &Plan) -> Notice {
     let message = format!(
-        "{}: generation {} replaces generation {}",
+        "{}: {}generation {} replaces generation {}",
         name(serving),
+        of_pool(to),
         to.generation,
         serving.generation
     );
@@ -233,40 +241,40 @@ pub(super) fn failed(kind: FailureKind, reason: String, last_lines: &[String]) -
     Reply::Failed { kind, reason, last_lines: last_lines.to_vec() }
 }
 
-pub(super) fn up(plan: &Plan, sockets: &Sockets) -> String {
+pub(super) fn up(plan: &Lineup, sockets: &Sockets) -> String {
     let all = sockets.iter().map(|listener| listener.opened.id);
-    let ready = format!("{}: {} ready", name(plan), workers(plan.spec.wanted));
+    let ready = format!("{}: {} ready", name(plan), workers(plan.total()));
     match addresses(all, sockets) {
         Some(addresses) => format!("{ready} on {addresses}"),
         None => format!("{ready}, listening on nothing"),
     }
 }
 
-pub(super) fn restarted(plan: &Plan) -> String {
-    let workers = workers(plan.spec.wanted);
+pub(super) fn restarted(plan: &Lineup) -> String {
+    let workers = workers(plan.total());
     format!("{}: {workers} restarted as generation {}", name(plan), plan.generation)
 }
 
-pub(super) fn start_failed(plan: &Plan, ready: usize, slot: Slot, reason: &str) -> String {
-    let (name, wanted) = (name(plan), plan.spec.wanted);
-    format!("{name}: {ready} of {wanted} workers ready; slot {slot}: {reason}")
+pub(super) fn start_failed(plan: &Lineup, ready: usize, slot: Slot, reason: &str) -> String {
+    let (name, wanted, place) = (name(plan), plan.total(), plan.place(slot));
+    format!("{name}: {ready} of {wanted} workers ready; {place}: {reason}")
 }
 
 pub(super) fn cannot_start(plan: &Plan, reason: &str) -> String {
     format!("{} cannot start: {reason}", name(plan))
 }
 
-pub(super) fn start_timed_out(plan: &Plan, ready: usize) -> String {
+pub(super) fn start_timed_out(plan: &Lineup, ready: usize) -> String {
     format!(
         "{}: {ready} of {} workers ready after {}; it goes on trying",
         name(plan),
-        plan.spec.wanted,
+        plan.total(),
         span(plan.patience())
     )
 }
 
-pub(super) fn runs_already(plan: &Plan, ready: usize) -> String {
-    let (name, wanted) = (name(plan), plan.spec.wanted);
+pub(super) fn runs_already(plan: &Lineup, ready: usize) -> String {
+    let (name, wanted) = (name(plan), plan.total());
     format!("{name} is running already ({ready} of {wanted} workers ready); use reload or restart")
 }
 
@@ -302,17 +310,17 @@ pub(super) fn scale_to_none(plan: &Plan) -> String {
     format!("{} needs at least 1 worker; use stop to have none", name(plan))
 }
 
-pub(super) fn scaling(from: u16, wanted: u16) -> String {
-    format!("{} wanted instead of {from}", workers(wanted))
+pub(super) fn scaling(plan: &Plan, from: u16, wanted: u16) -> String {
+    format!("{}{} wanted instead of {from}", of_pool(plan), workers(wanted))
 }
 
 pub(super) fn scaled(plan: &Plan) -> String {
     let count = workers(plan.spec.wanted);
-    format!("{}: {count} now", name(plan))
+    format!("{}: {}{count} now", name(plan), of_pool(plan))
 }
 
 pub(super) fn scaled_already(plan: &Plan) -> String {
-    format!("{}: {} already", name(plan), workers(plan.spec.wanted))
+    format!("{}: {}{} already", name(plan), of_pool(plan), workers(plan.spec.wanted))
 }
 
 pub(super) fn scale_timed_out(plan: &Plan) -> String {
@@ -332,8 +340,8 @@ pub(super) fn no_such_signal(signal: i32) -> String {
     format!("{signal} is not a signal; use 1 to 64")
 }
 
-pub(super) fn no_such_slot(plan: &Plan, slot: u16) -> String {
-    format!("{} has no slot {slot}; its slots are 0 to {}", name(plan), plan.spec.wanted - 1)
+pub(super) fn no_such_slot(plan: &Lineup, slot: u16) -> String {
+    format!("{} has no slot {slot}; its slots are {}", name(plan), plan.ranges())
 }
 
 pub(super) fn signalled(plan: &Plan, signal: i32, sent: u32) -> Reply {
@@ -347,38 +355,24 @@ pub(super) fn signalled(plan: &Plan, signal: i32, sent: u32) -> Reply {
 }
 
 pub(super) fn reload_refused(serving: &Plan, reason: &str) -> String {
-    let (name, generation) = (name(serving), serving.generation);
-    format!("{name}: nothing changed, generation {generation} serves: {reason}")
+    let (name, generation, pool) = (name(serving), serving.generation, of_pool(serving));
+    format!("{name}: {pool}nothing changed, generation {generation} serves: {reason}")
 }
 
 pub(super) fn reload_done(serving: &Plan, replaced: u32, cut: u32, took: &str) -> String {
     let (name, generation) = (name(serving), serving.generation);
-    let replaced = count(replaced, "worker");
-    let done = format!("{name}: generation {generation} serves; {replaced} replaced in {took}");
+    let (replaced, pool) = (count(replaced, "worker"), of_pool(serving));
+    let done =
+        format!("{name}: {pool}generation {generation} serves; {replaced} replaced in {took}");
     match cut {
         0 => done,
         _ => format!("{done}; {} cut by the drain timeout", count(cut, "connection")),
     }
 }
 
-pub(super) fn turning_back(to: &Plan, failure: &Failure) -> String {
-    let Failure { slot, reason, .. } = failure;
-    format!("generation {} failed in slot {slot} and is rolled back: {reason}", to.generation)
-}
-
-pub(super) fn rolled_back(serving: &Plan, to: &Plan, failure: &Failure) -> String {
-    let Failure { slot, reason, .. } = failure;
-    format!(
-        "{}: generation {} was rolled back, generation {} serves: slot {slot}: {reason}",
-        name(serving),
-        to.generation,
-        serving.generation
-    )
-}
-
 pub(super) fn rolling(to: &Plan, back: bool) -> String {
     let way = if back { "is rolled back" } else { "takes over" };
-    format!("generation {} {way}", to.generation)
+    format!("{}generation {} {way}", of_pool(to), to.generation)
 }
 
 pub(super) fn standing(plan: &Plan, status: Status, reason: Option<&str>) -> String {

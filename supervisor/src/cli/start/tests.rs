@@ -3,6 +3,7 @@
 use super::*;
 use crate::cli::args::{ReloadArgs, StopArgs};
 use crate::cli::fake::{self, Fake, done};
+use crate::cli::pool::PoolArg;
 use crate::cli::{delete, reload, stop};
 use ipc::control::{FailureKind, ListenerStatus};
 
@@ -96,12 +97,13 @@ fn a_rolled_back_reload_is_exit_code_four() {
         names: vec!["web".into()],
         env: vec![("A".into(), "1".into())],
         config: false,
+        pool: PoolArg { pool: None },
         waiting: waiting(),
     };
     assert_eq!(reload::run(&args, &mut session).unwrap(), Exit::RolledBack);
     let mut expected = fake::spec("web");
     expected.env.insert("A".into(), "1".into());
-    assert_eq!(primary.end()[1], Request::Reload { spec: Some(Box::new(expected)) });
+    assert_eq!(primary.end()[1], Request::Reload { spec: Some(Box::new(expected)), pool: None });
 }
 
 #[test]
@@ -120,6 +122,7 @@ fn a_broken_file_is_found_before_anything_is_touched() {
         names: vec!["web".into()],
         env: Vec::new(),
         config: false,
+        pool: PoolArg { pool: None },
         waiting: waiting(),
     };
     assert_eq!(reload::run(&args, &mut session).unwrap_err().exit, Exit::Usage);

@@ -15,7 +15,7 @@ fn a_shared_socket_is_drained_under_load_without_a_cut() {
         let listener = *sim.listeners.keys().next().expect("a listener");
         for request in [
             reload("serve port=7000 busy=6", 2),
-            Request::Scale { wanted: 1, because: String::new() },
+            Request::Scale { wanted: 1, because: String::new(), pool: None },
         ] {
             let client = sim.ask(request);
             let mut turns = 0;

@@ -152,9 +152,9 @@ fn what_is_no_state_is_refused_with_a_reason() {
     assert!(matches!(Primary::thaw(""), Err(ThawError::Malformed(_))));
     assert!(matches!(Primary::thaw("{\"format\":1}"), Err(ThawError::Malformed(_))));
     let mut newer = golden();
-    newer["format"] = json!(2);
+    newer["format"] = json!(3);
     newer["core"] = json!("of another shape");
-    let reason = "the frozen state has format 2, and this version reads formats up to 1; use the \
+    let reason = "the frozen state has format 3, and this version reads formats up to 2; use the \
                   version that wrote it, or a newer one";
     assert_eq!(refusal(&newer), reason);
     let cut = |room: &str, key: &str| {
@@ -265,7 +265,8 @@ fn the_last_answer_and_the_exit_are_given_again() {
 #[test]
 fn a_stop_does_not_wait_for_addresses_that_nobody_opens_any_more() {
     let mut sim = up(app(GOOD, 1));
-    sim.ask(Request::Reload { spec: Some(Box::new(listening(app(GOOD, 1), 8005))) });
+    let spec = Some(Box::new(listening(app(GOOD, 1), 8005)));
+    sim.ask(Request::Reload { spec, pool: None });
     sim.ask(Request::Delete { fast: true });
     let mut core = successor(&sim.primary);
     let mut actions = Vec::new();

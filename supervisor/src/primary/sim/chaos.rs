@@ -1,5 +1,6 @@
 //! Random lives: random apps, random requests, random misfortune; the laws hold.
 
+use config::pool::PoolSpec;
 use config::spec::{Balance, ReadyRule, RestartOn};
 
 use super::*;
@@ -19,6 +20,8 @@ const COMMANDS: [&str; 8] = [
     "wild port=7000",
     "wild",
 ];
+
+const POOLS: [&str; 3] = ["hash", "mail", "stock"];
 
 const BAD: [&str; 8] = [
     "serve port=8000 crash",
@@ -72,7 +75,35 @@ fn random_spec(dice: &mut Dice) -> AppSpec {
     }
     spec.times.drain_timeout = Duration::from_millis(dice.roll() % 6000);
     spec.times.kill_timeout = Duration::from_millis(dice.roll() % 2000);
+    if dice.roll().is_multiple_of(2) {
+        add_pools(&mut spec, dice);
+    }
     spec
+}
+
+/// Some serve the addresses of the app's own pool as well.
+fn add_pools(spec: &mut AppSpec, dice: &mut Dice) {
+    for name in POOLS {
+        if dice.roll().is_multiple_of(2) {
+            continue;
+        }
+        let bad = dice.roll().is_multiple_of(8);
+        let command = chosen(dice, if bad { BAD.as_slice() } else { COMMANDS.as_slice() });
+        let command = command.split(' ').map(str::to_owned).collect();
+        let mut pool = PoolSpec::new(name, command);
+        pool.wanted = u16::try_from(1 + dice.roll() % 3).expect("small");
+        if dice.roll().is_multiple_of(8) {
+            pool.ready = ReadyRule::Notify;
+            pool.command.push("ready=200".to_owned());
+        }
+        spec.pools.push(pool);
+    }
+}
+
+/// Half of all requests are about the app's own workers, or all.
+fn random_pool(dice: &mut Dice) -> Option<String> {
+    let among = [POOLS[0], POOLS[1], POOLS[2], "default"];
+    dice.roll().is_multiple_of(2).then(|| chosen(dice, &among).to_owned())
 }
 
 impl Sim {
@@ -82,10 +113,10 @@ impl Sim {
         let new = (roll & 0x1_0000 != 0).then(|| Box::new(random_spec(dice)));
         let wanted = u16::try_from(dice.roll() % 6).expect("small");
         let request = match roll % 32 {
-            0..8 => Request::Reload { spec: new },
+            0..8 => Request::Reload { spec: new, pool: random_pool(dice) },
             8..10 => Request::Restart { hard: false, spec: new },
             10..13 => Request::Restart { hard: true, spec: new },
-            13..18 => Request::Scale { wanted, because: String::new() },
+            13..18 => Request::Scale { wanted, because: String::new(), pool: random_pool(dice) },
             18..21 => Request::Start,
             21 => Request::Stop { fast: wanted == 0 },
             22 => Request::Signal { signal: 10, slot: (wanted > 2).then_some(wanted) },
@@ -226,7 +257,7 @@ fn bad_code_is_always_rolled_back() {
             let up = sim.ask(Request::WaitReady);
             assert!(matches!(sim.answer(up), Reply::Done { .. }));
             let before: Vec<_> = sim.primary.workers().collect();
-            let reload = sim.ask(Request::Reload { spec: Some(Box::new(app(bad, 3))) });
+            let reload = sim.ask(Request::Reload { spec: Some(Box::new(app(bad, 3))), pool: None });
             let reply = sim.answer(reload);
             let rolled_back = ipc::control::FailureKind::RolledBack;
             assert!(matches!(reply, Reply::Failed { kind, .. } if kind == rolled_back), "{bad}");
@@ -241,7 +272,7 @@ fn bad_code_is_always_rolled_back() {
 fn a_thousand_reloads_need_no_more_sockets_than_the_first() {
     let mut sim = Sim::begun(app("serve port=8000", 2), 7);
     for _ in 0..1000 {
-        let client = sim.ask(Request::Reload { spec: None });
+        let client = sim.ask(Request::Reload { spec: None, pool: None });
         assert!(matches!(sim.answer(client), Reply::Done { .. }));
     }
     assert_eq!(sim.primary.status(sim.now).listeners[0].sockets, 3);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::ids::Slot;
+use super::super::ids::{Berth, Slot};
 use super::super::life::State;
 use super::super::rollout::Course;
 use super::super::slots::{Presence, Rescue, Seat};
@@ -62,6 +62,7 @@ impl Sim {
         self.check_steering();
         self.check_floor();
         self.check_generations();
+        self.check_pools();
         self.check_sockets();
         self.check_rescues();
         self.check_patience();
@@ -109,9 +110,12 @@ impl Sim {
         let live = self.fakes.iter().filter(|(_, fake)| fake.life != Life::Released);
         assert!(live.map(|(id, _)| *id).eq(known), "the primary and the drive know other workers");
 
-        let serving = primary.serving.spec.wanted;
+        let serving = primary.serving.total();
         let coming = match &primary.job {
-            Some(Job::Rollout(rollout)) => rollout.to.spec.wanted,
+            Some(Job::Rollout(rollout)) => {
+                let new = rollout.to.slots().filter(|(slot, _)| !primary.serving.wants(*slot));
+                serving + u16::try_from(new.count()).expect("few slots")
+            }
             Some(Job::Scale(_) | Job::Hard(_)) | None => serving,
         };
         let calm = matches!(primary.phase, Phase::Running | Phase::Stopped)
@@ -242,8 +246,17 @@ impl Sim {
             self.ledger.rollout = None;
             return;
         };
-        let generation = rollout.to.generation;
-        let wanted = rollout.to.spec.wanted.min(primary.serving.spec.wanted);
+        let generation = rollout.generation();
+        // Of each pool: slots that it drops may have been the ready ones.
+        let floor = || {
+            let is_kept = |slot: &Slot| primary.serving.wants(*slot) && rollout.to.wants(*slot);
+            let of = |berth| {
+                let slots = || primary.wanted().filter(move |(slot, _)| slot.berth() == berth);
+                let ready = slots().filter(|(_, state)| primary.is_ready(state)).count();
+                ready.min(slots().filter(|(slot, _)| is_kept(slot)).count())
+            };
+            primary.serving.all().map(|(berth, _)| of(berth)).sum()
+        };
         match self.ledger.rollout {
             Some((of, floor, failures)) if of == generation => {
                 let is_failing = |worker: &&Worker| {
@@ -256,7 +269,7 @@ impl Sim {
                 );
             }
             Some(_) | None => {
-                self.ledger.rollout = Some((generation, ready.min(usize::from(wanted)), 0));
+                self.ledger.rollout = Some((generation, floor(), 0));
             }
         }
     }
@@ -270,16 +283,18 @@ impl Sim {
             let seated = primary.wanted().filter_map(|(_, state)| primary.seated(state));
             seated.filter(|worker| runs(worker)).count()
         };
-        let seated = primary.wanted().filter_map(|(_, state)| primary.seated(state)).count();
         let failed = match &primary.job {
             Some(Job::Rollout(rollout)) if matches!(rollout.course, Course::Back { .. }) => {
-                Some(of(rollout.to.generation))
+                Some(of(rollout.generation()))
             }
             Some(Job::Rollout(_) | Job::Hard(_)) => None,
             Some(Job::Scale(_)) | None => {
-                let serving = primary.serving.generation;
                 let settled = matches!(primary.phase, Phase::Running);
-                assert!(!settled || of(serving) == seated, "not all seats run {serving}");
+                let is_old =
+                    |worker: &Worker| primary.serving.replaces(worker.slot, worker.plan.generation);
+                let seated = primary.wanted().filter_map(|(_, state)| primary.seated(state));
+                let mut strangers = seated.filter(|worker| is_old(worker));
+                assert!(!settled || strangers.next().is_none(), "a seat runs what does not serve");
                 None
             }
         };
@@ -287,6 +302,28 @@ impl Sim {
             assert!(now <= before, "a failed generation took over a slot");
         }
         self.ledger.failed = failed;
+    }
+
+    /// No two pools ever share a range of slots, and what is done to one pool is done to it alone.
+    fn check_pools(&self) {
+        let primary = &self.primary;
+        let mut names: BTreeMap<Berth, &str> = BTreeMap::new();
+        let plans = primary.slots.iter().map(|(slot, state)| (slot, &state.plan));
+        let plans = plans.chain(primary.workers.values().map(|w| (&w.slot, &w.plan)));
+        for (slot, plan) in plans {
+            let name = plan.spec.pool();
+            let known = *names.entry(slot.berth()).or_insert(name);
+            assert_eq!(known, name, "two pools have slot {slot}");
+            assert!(plan.spec.pools.is_empty() || slot.berth() == Berth(0));
+        }
+        if let Some(Job::Rollout(rollout)) = &primary.job
+            && let Some(only) = rollout.only
+        {
+            let touched = primary.workers().find(|(_, slot, generation)| {
+                *generation == rollout.generation() && slot.berth() != only
+            });
+            assert_eq!(touched, None, "a reload of one pool has touched another");
+        }
     }
 
     /// No socket is forgotten while connections wait in it, and there are not too many.

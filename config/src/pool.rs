@@ -1,0 +1,162 @@
+//! The pools of an app: further groups of workers, each with a program of its own.
+//!
+//! The app's top level describes the first pool, [`OWN`]. Every other one takes what it does not
+//! say itself from there, except the addresses: only the first pool's workers inherit them. Refuses
+//! names that no pool can have.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::instances::Cpus;
+use crate::name;
+use crate::spec::{AppSpec, Instances, ReadyRule};
+
+/// The pool that an app's top level describes.
+pub const OWN: &str = "default";
+
+/// The most pools that an app may have besides its own.
+pub const MAX_POOLS: usize = 10;
+
+/// One more group of workers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolSpec {
+    /// Its name on the bus; like an app's, and not [`OWN`].
+    pub name: String,
+    /// The program and its arguments. Never empty.
+    pub command: Vec<String>,
+    /// The folder its workers start in. Default: the app's.
+    #[serde(default)]
+    pub cwd: Option<PathBuf>,
+    /// Added to the app's, and before it.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// How many workers, as asked for.
+    pub instances: Instances,
+    /// How many workers, as resolved on this machine. At least 1.
+    pub wanted: u16,
+    /// Which limit decided `wanted`, for people.
+    pub wanted_because: String,
+    /// Run its workers as this user. Default: the app's user and group.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Run its workers with this group. Default: the user's own, if there is a `user` here.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// When one of its workers counts as ready.
+    pub ready: ReadyRule,
+}
+
+/// Why no pool can be called so, if none can.
+pub fn check_name(text: &str) -> Result<(), String> {
+    if text == OWN {
+        return Err(format!(
+            "{OWN:?} is the app's own pool, which stands outside of every [pool.NAME] table"
+        ));
+    }
+    name::check(text).map_err(|why| why.replace("app", "pool"))
+}
+
+impl PoolSpec {
+    /// One worker of `command`, and every default.
+    pub fn new(name: impl Into<String>, command: Vec<String>) -> Self {
+        Self {
+            name: name.into(),
+            command,
+            cwd: None,
+            env: BTreeMap::new(),
+            instances: Instances::Count(1),
+            wanted: 1,
+            wanted_because: "1 asked for".to_owned(),
+            user: None,
+            group: None,
+            ready: ReadyRule::Auto,
+        }
+    }
+}
+
+impl AppSpec {
+    /// The pool that this describes.
+    pub fn pool(&self) -> &str {
+        self.pool.as_deref().unwrap_or(OWN)
+    }
+
+    /// What the workers of one of its pools run by.
+    pub fn of_pool(&self, pool: &PoolSpec) -> Self {
+        let mut spec = Self { pools: Vec::new(), shared: None, ..self.clone() };
+        spec.pool = Some(pool.name.clone());
+        spec.command.clone_from(&pool.command);
+        spec.cwd = pool.cwd.clone().unwrap_or(spec.cwd);
+        spec.env.extend(pool.env.clone());
+        (spec.instances, spec.wanted) = (pool.instances, pool.wanted);
+        spec.wanted_because.clone_from(&pool.wanted_because);
+        if pool.user.is_some() {
+            (spec.user, spec.group) = (pool.user.clone(), pool.group.clone());
+        } else {
+            spec.group = pool.group.clone().or(spec.group);
+        }
+        spec.ready = pool.ready;
+        spec
+    }
+
+    /// All its workers.
+    pub fn total(&self) -> u16 {
+        self.pools.iter().fold(self.wanted, |sum, pool| sum.saturating_add(pool.wanted))
+    }
+
+    /// Counts the workers of every pool anew, for this machine.
+    pub fn resolve(&mut self, cpus: &Cpus) {
+        let resolved = self.instances.resolve(cpus);
+        (self.wanted, self.wanted_because) = (resolved.count, resolved.because);
+        for pool in &mut self.pools {
+            let resolved = pool.instances.resolve(cpus);
+            (pool.wanted, pool.wanted_because) = (resolved.count, resolved.because);
+        }
+    }
+
+    /// Whether the number of workers of any pool is another than was asked for.
+    pub fn is_scaled(&self, cpus: &Cpus) -> bool {
+        let mut asked = self.clone();
+        asked.resolve(cpus);
+        let counts = |spec: &Self| {
+            let pools: Vec<u16> = spec.pools.iter().map(|pool| pool.wanted).collect();
+            (spec.wanted, pools)
+        };
+        counts(&asked) != counts(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_takes_from_the_app_what_it_does_not_say() {
+        let mut app = AppSpec::new("web", vec!["serve".into()], "/srv".into());
+        app.env = [("A".to_owned(), "app".to_owned()), ("B".to_owned(), "app".to_owned())].into();
+        (app.user, app.group) = (Some("www".into()), Some("www".into()));
+        let mut pool = PoolSpec::new("hash", vec!["hasher".into()]);
+        pool.env.insert("B".to_owned(), "pool".to_owned());
+        (pool.instances, pool.wanted) = (Instances::Count(3), 3);
+        app.pools.push(pool.clone());
+        assert_eq!((app.pool(), app.total()), ("default", 4));
+        let spec = app.of_pool(&pool);
+        assert_eq!(
+            (spec.pool(), spec.wanted, spec.command.clone()),
+            ("hash", 3, vec!["hasher".to_owned()])
+        );
+        assert_eq!((spec.cwd, spec.group), (app.cwd.clone(), Some("www".into())));
+        assert_eq!((spec.env["A"].as_str(), spec.env["B"].as_str()), ("app", "pool"));
+        pool.user = Some("nobody".into());
+        let spec = app.of_pool(&pool);
+        assert_eq!((spec.user.as_deref(), spec.group), (Some("nobody"), None));
+    }
+
+    #[test]
+    fn names() {
+        assert_eq!(check_name("hash"), Ok(()));
+        assert!(check_name("default").unwrap_err().contains("own pool"));
+        assert!(check_name("a b").is_err());
+    }
+}
