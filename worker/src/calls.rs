@@ -1,7 +1,7 @@
 //! Calls, both ends: asking another pool, and answering.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,8 +15,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Worker;
-use crate::bus::{Inner, Table, fits, short};
+use crate::bus::{Inner, Table, fits};
 use crate::handlers::spoken;
+use crate::question::{Reply, Request};
 
 /// How much later than the supervisor we ourselves give up.
 const GRACE: Duration = Duration::from_secs(2);
@@ -101,7 +102,7 @@ impl<'a> Call<'a> {
 }
 
 pub(crate) type Answer = Result<Json, (ErrorKind, String)>;
-type Waiter = Box<dyn FnOnce(Option<Answer>) + Send>;
+pub(crate) type Waiter = Box<dyn FnOnce(Option<Answer>) + Send>;
 
 /// Calls of this worker that have no answer yet.
 #[derive(Default)]
@@ -147,62 +148,6 @@ impl Calls {
         }
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id, waiter);
         id
-    }
-}
-
-/// A call to this worker.
-#[derive(Debug)]
-pub struct Request {
-    /// The topic.
-    pub topic: String,
-    /// Who asks.
-    pub from: Peer,
-    /// Nobody waits for the answer after this.
-    pub deadline: Instant,
-    data: Json,
-    reply: Reply,
-}
-
-impl Request {
-    /// The question as a value.
-    pub fn data<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        self.data.read()
-    }
-}
-
-/// Where the answer goes.
-enum Reply {
-    Bus { inner: Arc<Inner>, id: u64 },
-    Here(Waiter),
-}
-
-impl fmt::Debug for Reply {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Bus { .. } => "Bus",
-            Self::Here(_) => "Here",
-        })
-    }
-}
-
-impl Reply {
-    fn give(self, answer: Result<Json, String>) {
-        match self {
-            Self::Here(waiter) => {
-                waiter(Some(answer.map_err(|message| (ErrorKind::Failed, message))));
-            }
-            Self::Bus { inner, id } => {
-                let mut message = match answer {
-                    Ok(data) => FromWorker::Answer { id, data },
-                    Err(message) => FromWorker::Fail { id, message: short(message) },
-                };
-                if let Err(error) = fits(&message) {
-                    message = FromWorker::Fail { id, message: error.to_string() };
-                }
-                // A caller behind a closed channel hears of the end from the supervisor.
-                let _ = inner.say(&message, true);
-            }
-        }
     }
 }
 

@@ -54,18 +54,20 @@ mod hear;
 mod identity;
 mod lent;
 mod measure;
+mod question;
 mod standing;
 
 use std::io;
 
 pub use accept::Listener;
 pub use bus::Worker;
-pub use calls::{Call, CallError, Request};
+pub use calls::{Call, CallError};
 pub use gifts::Given;
 pub use handlers::{Event, HandlerId, Outcome};
 pub use identity::Identity;
 pub use ipc::bus::{Json, Peer};
 pub use lent::listener;
+pub use question::Request;
 use systemd::notify::Notifier;
 
 /// Any error, for handlers that use `?` on several kinds.
