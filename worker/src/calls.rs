@@ -24,10 +24,6 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long a call waits that does not say.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What became of a call when the primary died.
-const LOST: &str = "the supervisor's primary died while the call was under way: whether it was \
-     carried out is not known";
-
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -108,7 +104,7 @@ pub(crate) type Waiter = Box<dyn FnOnce(Option<Answer>) + Send>;
 #[derive(Default)]
 pub(crate) struct Calls {
     next: AtomicU64,
-    waiting: Mutex<BTreeMap<u64, Waiter>>,
+    pub(crate) waiting: Mutex<BTreeMap<u64, Waiter>>,
     over: Mutex<bool>,
 }
 
@@ -126,14 +122,6 @@ impl Calls {
         let all = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         for waiter in all.into_values() {
             waiter(None);
-        }
-    }
-
-    /// The primary died: those that are under way get no answer.
-    pub(crate) fn lose(&self) {
-        let all = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        for waiter in all.into_values() {
-            waiter(Some(Err((ErrorKind::Lost, LOST.to_owned()))));
         }
     }
 

@@ -1,9 +1,16 @@
 //! What this worker has said that lasts: said again when another primary goes on, which may not
-//! have heard the last of it.
+//! have heard the last of it. And what becomes of calls that were under way: they are lost.
 
 use std::collections::BTreeMap;
 
-use ipc::bus::FromWorker;
+use ipc::bus::{ErrorKind, FromWorker};
+
+use crate::bus::locked;
+use crate::calls::Calls;
+
+/// What became of a call when the primary died.
+const LOST: &str = "the supervisor's primary died while the call was under way: whether it was \
+     carried out is not known";
 
 /// By kind and name. What ends it takes it out.
 type Key = (u8, String);
@@ -55,6 +62,16 @@ impl Standing {
     pub(crate) fn all(&self, joined: bool) -> impl Iterator<Item = &FromWorker> {
         let is_hello = |message: &FromWorker| matches!(message, FromWorker::Hello { .. });
         self.0.values().filter(move |message| !joined || !is_hello(message))
+    }
+}
+
+impl Calls {
+    /// The primary died: those that are under way get no answer.
+    pub(crate) fn lose(&self) {
+        let all = std::mem::take(&mut *locked(&self.waiting));
+        for waiter in all.into_values() {
+            waiter(Some(Err((ErrorKind::Lost, LOST.to_owned()))));
+        }
     }
 }
 
