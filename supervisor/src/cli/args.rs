@@ -377,6 +377,12 @@ pub(crate) struct PrimaryArgs {
     /// The OOM adjustment that workers get.
     #[arg(long, allow_hyphen_values = true)]
     pub(crate) oom: Option<i32>,
+    /// The build before this one.
+    #[arg(long)]
+    pub(crate) previous: Option<i32>,
+    /// The build after this one could not go on.
+    #[arg(long)]
+    pub(crate) fell_back: bool,
 }
 
 #[derive(Debug, Args)]

@@ -18,7 +18,8 @@ use crate::keeper::Estate;
 
 pub(super) fn run(args: &PrimaryArgs, session: &Session) -> Result<Exit, Failure> {
     if let Ok(memory) = <[i32; 3]>::try_from(args.memory.as_slice()) {
-        let estate = Estate { memory, nofile: args.nofile, oom: args.oom };
+        let PrimaryArgs { nofile, oom, previous, fell_back, .. } = *args;
+        let estate = Estate { memory, nofile, oom, previous, fell_back };
         return crate::drive::run_on(&args.name, &session.home, &estate)
             .map(Exit::Primary)
             .map_err(|error| Failure::failed(error.to_string()));

@@ -108,12 +108,20 @@ pub(crate) fn run(spec: AppSpec, home: &Home, mode: Mode) -> Result<u8, LaunchEr
 /// The same in the place of a keeper of another build.
 pub(crate) fn run_on(app: &str, home: &Home, estate: &Estate) -> Result<u8, LaunchError> {
     daemon::set_name(&format!("keep:{app}"));
-    match keeper::keep_on(app, estate).map_err(|error| io_error("go on as keeper", error))? {
+    let role = keeper::keep_on(app, estate).map_err(|error| {
+        keeper::fall_back(app, estate);
+        io_error("go on as keeper", error)
+    })?;
+    match role {
         Role::Over(code) => Ok(code),
         Role::Primary(ground, birth) => {
             let state = ground.memory.read().map_err(|error| io_error("read the state", error))?;
             let result = match state {
-                Ok(copy) => frozen::thaw(copy, home, ground, birth).and_then(|d| go_on(d, home)),
+                Ok(copy) => match frozen::thaw(copy, home, ground, birth) {
+                    // The build before may do better: this end counts as a death.
+                    Err(error) if ground.previous.is_some() => return Err(error),
+                    thawed => thawed.and_then(|drive| go_on(drive, home)),
+                },
                 Err(broken) => {
                     Err(io_error("read the state", io::Error::other(broken.to_string())))
                 }

@@ -154,8 +154,12 @@ impl Drive {
     }
 
     /// Says how an upgrade ended that our predecessor began.
-    pub(super) fn report_upgrade(&mut self, failed: Option<io::Error>) {
+    pub(super) fn report_upgrade(&mut self, failed: Option<io::Error>, fell_back: bool) {
         let Some(Upgrading { client, binary, from }) = self.upgrading.take() else { return };
+        if fell_back {
+            let why = format!("{} took over and could not go on", binary.display());
+            return self.refuse_upgrade(client, why);
+        }
         if let Some(error) = failed {
             let why = format!("cannot run {}: {}", binary.display(), plain(&error));
             return self.refuse_upgrade(client, why);

@@ -13,6 +13,10 @@ pub(crate) struct Estate {
     pub(crate) nofile: Option<u64>,
     /// The same for what the OOM killer is told.
     pub(crate) oom: Option<i32>,
+    /// The build that was here before: its descriptor, for the case that this one cannot go on.
+    pub(crate) previous: Option<RawFd>,
+    /// This is that case.
+    pub(crate) fell_back: bool,
 }
 
 impl Estate {
@@ -21,6 +25,8 @@ impl Estate {
         let mut all = vec!["primary".to_owned(), app.to_owned(), format!("--memory={memory}")];
         all.extend(self.nofile.map(|soft| format!("--nofile={soft}")));
         all.extend(self.oom.map(|before| format!("--oom={before}")));
+        all.extend(self.previous.map(|number| format!("--previous={number}")));
+        all.extend(self.fell_back.then(|| "--fell-back".to_owned()));
         all.into_iter().map(OsString::from).collect()
     }
 }
@@ -31,10 +37,10 @@ mod tests {
 
     #[test]
     fn the_next_build_understands_it() {
-        let estate = Estate { memory: [7, 8, 12], nofile: Some(1024), oom: Some(-3) };
-        assert_eq!(
-            estate.arguments("web"),
-            ["primary", "web", "--memory=7,8,12", "--nofile=1024", "--oom=-3"].map(OsString::from)
-        );
+        let (nofile, oom, previous) = (Some(1024), Some(-3), Some(9));
+        let estate = Estate { memory: [7, 8, 12], nofile, oom, previous, fell_back: true };
+        let said = "primary web --memory=7,8,12 --nofile=1024 --oom=-3 --previous=9 --fell-back";
+        let said: Vec<OsString> = said.split(' ').map(OsString::from).collect();
+        assert_eq!(estate.arguments("web"), said);
     }
 }

@@ -20,8 +20,8 @@ mod roster;
 mod words;
 
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
@@ -62,6 +62,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_
 /// `si_code` of what the kernel itself sends, as for a key of the terminal (sigaction(2)).
 const SI_KERNEL: i32 = 0x80;
 
+/// After so many short lives in a row a new build makes way for the one before it.
+const SHORT_LIVES: u32 = 5;
+
 /// Asks that are served in one go, so that signals have their turn.
 const ASKS_PER_TURN: usize = 64;
 
@@ -78,6 +81,8 @@ pub(crate) struct Ground {
     pub(crate) memory: Memory,
     /// The way to the service manager.
     manager: Option<Notifier>,
+    /// The program that was here before, until this one has shown that it can go on.
+    pub(crate) previous: Option<OwnedFd>,
 }
 
 /// Why there is a primary.
@@ -89,6 +94,8 @@ pub(crate) struct Birth {
     pub(crate) last: Option<Exit>,
     /// Another build was to be in its place, and could not be started: the kernel's reason.
     pub(crate) not_replaced: Option<i32>,
+    /// Another build was in its place, and could not go on.
+    pub(crate) fell_back: bool,
 }
 
 /// Who comes back from [`keep`].
@@ -105,7 +112,7 @@ pub(crate) fn keep(app: &str) -> io::Result<Role> {
     daemon::raise_nofile()?;
     daemon::go_last();
     let ground = Ground::lay(Memory::new()?)?;
-    let birth = Birth { is_first: true, last: None, not_replaced: None };
+    let birth = Birth { is_first: true, last: None, not_replaced: None, fell_back: false };
     Keeper::new(app, ground)?.run(birth)
 }
 
@@ -118,9 +125,25 @@ pub(crate) fn keep_on(app: &str, estate: &Estate) -> io::Result<Role> {
     if let Some(before) = estate.oom {
         daemon::remember_oom(before);
     }
-    let ground = Ground::lay(Memory::from_fds(inherited::take_memory(estate.memory)?))?;
-    let birth = Birth { is_first: false, last: None, not_replaced: None };
+    let memory = Memory::from_fds(inherited::take_memory(estate.memory)?);
+    let mut ground = Ground::lay(memory)?;
+    ground.previous = estate.previous.map(inherited::take_program).transpose()?;
+    let fell_back = estate.fell_back;
+    let birth = Birth { is_first: false, last: None, not_replaced: None, fell_back };
     Keeper::new(app, ground)?.run(birth)
+}
+
+/// A build that cannot even keep makes way for the one before it. Comes back if there is none.
+pub(crate) fn fall_back(app: &str, estate: &Estate) {
+    if let Some(number) = estate.previous {
+        let estate = Estate { previous: None, fell_back: true, ..estate.clone() };
+        // Why it cannot be run matters to nobody any more.
+        let _ = exec::become_program(&program_at(number), &estate.arguments(app));
+    }
+}
+
+fn program_at(number: RawFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{number}"))
 }
 
 impl Ground {
@@ -143,6 +166,7 @@ impl Ground {
             memory,
             // What is wrong with its address the primary says.
             manager: Notifier::from_env().unwrap_or_default(),
+            previous: None,
         })
     }
 }
@@ -153,6 +177,7 @@ impl Ground {
         let mut all = vec![self.asks.as_fd(), self.vault.as_fd(), self.signals.as_fd()];
         all.extend(self.memory.fds());
         all.extend(self.manager.as_ref().map(AsFd::as_fd));
+        all.extend(self.previous.as_ref().map(AsFd::as_fd));
         all
     }
 }
@@ -195,6 +220,7 @@ impl Keeper {
 
     fn run(mut self, mut birth: Birth) -> io::Result<Role> {
         let mut pause = PAUSES.0;
+        let mut short_lives = 0;
         loop {
             (self.settled, self.heard_by) = (false, None);
             let primary = match fork::sharing_files() {
@@ -219,16 +245,19 @@ impl Keeper {
             if self.over {
                 return Ok(Role::Over(code(exit)));
             }
-            birth = Birth { is_first: false, last: Some(exit), not_replaced: None };
+            birth =
+                Birth { is_first: false, last: Some(exit), not_replaced: None, fell_back: false };
             if let Some(program) = self.replacement.take() {
-                // Comes back only if it cannot be run: the build that was goes on.
-                let error = exec::become_program(&program, &self.estate().arguments(&self.app));
-                birth.not_replaced = error.raw_os_error().or(Some(libc::EIO));
+                birth.not_replaced = Some(self.make_way(&program));
                 continue;
             }
             if clock::now().since(born) >= LIVED {
-                pause = PAUSES.0;
+                (pause, short_lives) = (PAUSES.0, 0);
                 continue;
+            }
+            short_lives += 1;
+            if short_lives >= SHORT_LIVES && self.ground.previous.is_some() {
+                fall_back(&self.app, &self.estate());
             }
             self.wait(None, Some(clock::now() + pause))?;
             pause = (pause * 2).min(PAUSES.1);
@@ -248,9 +277,26 @@ impl Keeper {
         said.is_ok()
     }
 
+    /// Becomes that program. Comes back only if it cannot be run: the build that was goes on.
+    fn make_way(&self, program: &Path) -> i32 {
+        let own = exec::own_program();
+        let previous = own.as_ref().ok().map(AsRawFd::as_raw_fd);
+        let estate = Estate { previous, ..self.estate() };
+        let error = exec::become_program(program, &estate.arguments(&self.app));
+        error.raw_os_error().unwrap_or(libc::EIO)
+    }
+
     fn estate(&self) -> Estate {
         let memory = self.ground.memory.fds().map(|fd| fd.as_raw_fd());
-        Estate { memory, nofile: daemon::original_nofile(), oom: daemon::original_oom() }
+        let previous = self.ground.previous.as_ref().map(AsRawFd::as_raw_fd);
+        let fell_back = false;
+        Estate {
+            previous,
+            fell_back,
+            memory,
+            nofile: daemon::original_nofile(),
+            oom: daemon::original_oom(),
+        }
     }
 
     /// Until the primary has ended, or the time has come.

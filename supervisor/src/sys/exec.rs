@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, OsString};
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
@@ -33,6 +33,11 @@ fn prepared(program: &Path, arguments: &[OsString]) -> io::Result<(CString, Vec<
         fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
     }
     Ok((path, argv))
+}
+
+/// The program of this process, whatever becomes of its file; to be run as `/proc/self/fd/N`.
+pub(crate) fn own_program() -> io::Result<OwnedFd> {
+    Ok(open("/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// Marks every descriptor but the standard three.

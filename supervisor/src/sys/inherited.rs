@@ -48,3 +48,12 @@ pub(crate) fn take_memory(numbers: [RawFd; 3]) -> io::Result<[OwnedFd; 3]> {
     // that they are for us.
     Ok(numbers.map(|number| unsafe { OwnedFd::from_raw_fd(number) }))
 }
+
+/// Takes over the descriptor of the program that this process was before. As for `take_memory`.
+pub(crate) fn take_program(number: RawFd) -> io::Result<OwnedFd> {
+    if !std::fs::metadata(format!("/proc/self/fd/{number}"))?.is_file() {
+        return Err(io::Error::other(format!("descriptor {number} is no program")));
+    }
+    // SAFETY: as for `take_memory`.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}

@@ -78,8 +78,14 @@ pub(in crate::drive) fn thaw(
     signals::unblock().map_err(failed("watch the signals"))?;
     match drive.upgrading {
         Some(_) => {
-            drive.report_upgrade(birth.not_replaced.map(io::Error::from_raw_os_error));
+            drive.report_upgrade(
+                birth.not_replaced.map(io::Error::from_raw_os_error),
+                birth.fell_back,
+            );
         }
+        None if birth.fell_back => drive.warn(
+            "the build that had taken over could not go on; the one before it does".to_owned(),
+        ),
         None => drive.say_what_happened(birth),
     }
     complaints.into_iter().for_each(|complaint| drive.note(complaint));
