@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipc::control::{AppStatus, Status};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tests::bus::{metric, rust, start, trigger};
+use tests::bus::{metric, raw, rust, start, trigger};
 use tests::wait::{let_pass, wait_until};
 use tests::{Home, fixtures, process};
 
@@ -127,4 +127,45 @@ fn who_joins_while_it_dies_is_there() {
     }
     let log = home.log("web", "primary.log");
     assert!(!log.contains("cut off from the bus"), "{log}");
+}
+
+#[test]
+fn half_a_message_is_passed_over() {
+    let home = tests::home!();
+    let Some(raw) = raw("half-over-death") else { return };
+    start(&home, &[rust(&home, ""), raw], &["--min-uptime", "100ms"]);
+    let pids = home.pids("web");
+    kill_primary(&home);
+    wait_until("the next whole message", SOON, || {
+        let heard = trigger(&home, "heard", "null", None);
+        (heard[&0] == serde_json::json!(["whole"])).then_some(())
+    });
+    assert_eq!(home.pids("web"), pids);
+    let log = home.log("web", "primary.log");
+    assert!(!log.contains("cut off from the bus"), "{log}");
+}
+
+/// Who does not read may have got half a message: it is cut off with that reason, alone.
+#[test]
+fn who_may_have_half_a_message_is_cut_off() {
+    let _alone = tests::alone();
+    let home = tests::home!();
+    let (Some(deaf), Some(flood)) = (raw("deaf"), raw("flood")) else { return };
+    start(&home, &[deaf, flood, rust(&home, "")], &["--min-uptime", "100ms"]);
+    let pids = home.pids("web");
+    wait_until("messages to wait for the deaf one", SOON, || {
+        (metric(&home, "supervisor_bus_worker_waiting_bytes") > 1e6).then_some(())
+    });
+    kill_primary(&home);
+    home.wait_app("web", "everybody", SOON, |app| app.ready == 3);
+    let log = home.log("web", "primary.log");
+    let said: Vec<&str> = log.lines().filter(|line| line.contains("cut off from")).collect();
+    assert_eq!(said.len(), 1, "{log}");
+    assert!(said[0].contains("slot 0 (pid") && said[0].contains("in the middle of a message"));
+    assert_eq!(home.pids("web"), pids);
+    let before = metric(&home, "supervisor_bus_emitted");
+    wait_until("the flood to go on", SOON, || {
+        (metric(&home, "supervisor_bus_emitted") > before).then_some(())
+    });
+    assert_eq!(trigger(&home, "heard", "null", None).len(), 1);
 }
