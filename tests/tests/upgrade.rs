@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ipc::control::Status;
+use ipc::control::{AppStatus, Status};
 use nix::sys::signal::Signal;
 use tests::fixtures::Kind;
 use tests::{Home, Load, Port, process};
@@ -145,6 +145,80 @@ fn a_build_that_vanishes_leaves_everything_as_it_was() {
     assert_eq!((app.version, app.status), (version, Status::Ready), "{outcome:#?}");
     assert_eq!(home.pids("web"), workers);
     home.run(&["reload", "web"]).ok();
+}
+
+/// It says that it can go on, and then it cannot even keep: the one before it does.
+#[test]
+fn a_build_that_cannot_keep_makes_way_for_the_one_before_it() {
+    let home = tests::home!();
+    let Some(port) = start(&home, Kind::Python, "auto") else { return };
+    let (workers, before) = (home.pids("web"), home.app("web"));
+    // It does not know the memory that it is left.
+    let mut bytes = fs::read(home.binary()).expect("the program under test");
+    let text = b"/memfd:supervisor-";
+    let found = bytes.windows(text.len()).enumerate().filter(|(_, window)| window == text);
+    let places: Vec<usize> = found.map(|(at, _)| at).collect();
+    places.iter().for_each(|place| bytes[place + 1] = b'X');
+    let path = home.path().join("cannot-keep");
+    write_program(&path, &bytes);
+    let path = path.display().to_string();
+
+    let load = load(&port);
+    let outcome = home.run_for(SOON * 2, &["upgrade", "web", "--binary", &path]);
+    outcome.code(1).says(&["took over and could not go on", "nothing was changed"]);
+    load.warm(load.so_far().ok + 100);
+    load.stop().nothing_lost("a build that cannot keep");
+    as_before(&home, &before, &workers);
+}
+
+/// It takes over, and then its primaries die one after the other.
+#[test]
+fn a_build_whose_primaries_die_makes_way_for_the_one_before_it() {
+    let home = tests::home!();
+    let Some(port) = start(&home, Kind::Python, "auto") else { return };
+    let (workers, before) = (home.pids("web"), home.app("web"));
+    let next = build(&home, "0.9.0").display().to_string();
+    home.run(&["upgrade", "web", "--binary", &next]).ok();
+    let load = load(&port);
+    tests::wait::wait_until("the build before to come back", SOON, || {
+        let children = format!("/proc/{0}/task/{0}/children", before.keeper_pid?);
+        let children = fs::read_to_string(children).ok()?;
+        let pids = children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
+        let primary = pids.filter_map(process::get).find(|one| one.name == "sup:web")?;
+        let program = fs::read_link(format!("/proc/{}/exe", primary.pid)).ok()?;
+        if program.display().to_string() == next {
+            process::kill(primary.pid, Signal::SIGKILL);
+            return None;
+        }
+        Some(())
+    });
+    home.wait_app("web", "to be as before", SOON, |app| app.version == before.version);
+    load.warm(load.so_far().ok + 100);
+    load.stop().nothing_lost("a build whose primaries die");
+    let log = home.log("web", "primary.log");
+    assert!(log.contains("the build that had taken over could not go on"), "{log}");
+    as_before(&home, &before, &workers);
+}
+
+fn load(port: &Port) -> tests::client::Running {
+    let mut load = Load::new(port.v4());
+    load.clients = 8;
+    let load = load.start();
+    load.warm(100);
+    load
+}
+
+/// And it can do everything, and be upgraded again.
+fn as_before(home: &Home, before: &AppStatus, workers: &[u32]) {
+    let after = home.app("web");
+    assert_eq!((after.keeper_pid, after.status), (before.keeper_pid, Status::Ready));
+    assert_eq!((after.version, home.pids("web").as_slice()), (before.version.clone(), workers));
+    home.run(&["reload", "web"]).ok();
+    let good = build(home, "0.8.1").display().to_string();
+    home.run(&["upgrade", "web", "--binary", &good]).ok();
+    assert_eq!(home.app("web").version, "0.8.1");
+    home.run(&["delete", "web"]).ok();
+    home.nothing_left();
 }
 
 /// The file is replaced in its place, as a package manager does it.

@@ -15,22 +15,22 @@
 //! upgrade. Refuses more workers than its roster has room for.
 
 mod estate;
+mod ground;
 mod link;
 mod roster;
 mod words;
 
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, socketpair};
-use systemd::notify::Notifier;
+use rustix::net::{RecvFlags, SendFlags, recv};
 
 pub(crate) use estate::Estate;
+pub(crate) use ground::Ground;
 pub(crate) use link::Link;
 use roster::Roster;
 use words::{ASK, Answer, Ask};
@@ -67,23 +67,6 @@ const SHORT_LIVES: u32 = 5;
 
 /// Asks that are served in one go, so that signals have their turn.
 const ASKS_PER_TURN: usize = 64;
-
-/// What keeper and primary have in common. Never dropped: its descriptors are in the one table.
-#[derive(Debug)]
-pub(crate) struct Ground {
-    pub(crate) keeper: Pid,
-    /// The keeper's end.
-    asks: OwnedFd,
-    /// The primary's end.
-    vault: OwnedFd,
-    signals: SignalFd,
-    /// Where the primary freezes its state.
-    pub(crate) memory: Memory,
-    /// The way to the service manager.
-    manager: Option<Notifier>,
-    /// The program that was here before, until this one has shown that it can go on.
-    pub(crate) previous: Option<OwnedFd>,
-}
 
 /// Why there is a primary.
 #[derive(Debug, Clone, Copy)]
@@ -144,42 +127,6 @@ pub(crate) fn fall_back(app: &str, estate: &Estate) {
 
 fn program_at(number: RawFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{number}"))
-}
-
-impl Ground {
-    fn lay(memory: Memory) -> io::Result<Self> {
-        let mut watched: SigSet = FORWARDED.into_iter().collect();
-        watched.add(Signal::SIGCHLD);
-        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&watched), None)?;
-        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        let (asks, vault) = socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-            None,
-        )?;
-        Ok(Self {
-            keeper: Pid(std::process::id()),
-            asks,
-            vault,
-            signals: SignalFd::with_flags(&watched, flags)?,
-            memory,
-            // What is wrong with its address the primary says.
-            manager: Notifier::from_env().unwrap_or_default(),
-            previous: None,
-        })
-    }
-}
-
-impl Ground {
-    /// What a new primary must leave alone in the table.
-    pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        let mut all = vec![self.asks.as_fd(), self.vault.as_fd(), self.signals.as_fd()];
-        all.extend(self.memory.fds());
-        all.extend(self.manager.as_ref().map(AsFd::as_fd));
-        all.extend(self.previous.as_ref().map(AsFd::as_fd));
-        all
-    }
 }
 
 struct Keeper {
