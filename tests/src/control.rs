@@ -16,6 +16,8 @@ pub struct Control {
     reader: LineReader,
     /// Notices that came before the final answer.
     pub notices: Vec<Notice>,
+    /// Why nothing came any more.
+    end: String,
 }
 
 impl Control {
@@ -24,7 +26,7 @@ impl Control {
         let mut stream = UnixStream::connect(socket)
             .unwrap_or_else(|e| panic!("connect to {}: {e}", socket.display()));
         stream.write_all(&to_line(request).expect("a request is JSON")).expect("send a request");
-        Self { stream, reader: LineReader::default(), notices: Vec::new() }
+        Self { stream, reader: LineReader::default(), notices: Vec::new(), end: String::new() }
     }
 
     /// The final answer.
@@ -34,7 +36,10 @@ impl Control {
             match self.next(end) {
                 Some(Reply::Notice(notice)) => self.notices.push(notice),
                 Some(reply) => return reply,
-                None => panic!("no final answer within {limit:?}; notices: {:#?}", self.notices),
+                None => panic!(
+                    "no final answer within {limit:?} ({}); notices: {:#?}",
+                    self.end, self.notices
+                ),
             }
         }
     }
@@ -72,7 +77,14 @@ impl Control {
                 .set_read_timeout(Some(left.max(Duration::from_millis(1))))
                 .expect("set a timeout");
             match self.stream.read(&mut bytes) {
-                Ok(0) | Err(_) => return None,
+                Ok(0) => {
+                    "the connection was closed".clone_into(&mut self.end);
+                    return None;
+                }
+                Err(error) => {
+                    self.end = error.to_string();
+                    return None;
+                }
                 Ok(n) => self.reader.push(&bytes[..n]),
             }
         }
