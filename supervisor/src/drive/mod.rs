@@ -110,6 +110,9 @@ pub(crate) struct Drive {
     /// So many primaries died before this one.
     deaths: u32,
     written: Written,
+    /// Before that, the state is only written for what the core did: writing a large one for each
+    /// of many small changes (a worker subscribes to ten thousand topics) would be all we do.
+    freeze_after: Time,
     /// The state is no longer what was written, although the core had nothing to do.
     stale: bool,
     /// Workers that wait for the state to be written before they go on to their exec.
@@ -197,7 +200,7 @@ impl Drive {
             self.turn_bus();
             // Connections that are handed over are none of the core's business.
             if self.inbox.is_empty() && self.core_due.is_none_or(|due| clock::now() < due) {
-                if self.stale {
+                if self.stale && self.freeze_after <= clock::now() {
                     self.freeze();
                 }
                 if let Some(code) = self.exit {
@@ -241,7 +244,8 @@ impl Drive {
         let manager = self.manager.as_ref().and_then(Manager::deadline);
         let bus = self.bus.deadline();
         let (hands, rehearsal) = (self.hand_over_deadline(), self.rehearsal_deadline());
-        let all = [self.core_due, hands, self.settle_due, rehearsal, manager, bus];
+        let freeze = self.stale.then_some(self.freeze_after);
+        let all = [self.core_due, hands, self.settle_due, rehearsal, freeze, manager, bus];
         let deadlines = all.into_iter().flatten();
         let deadline = deadlines.min().map(|deadline| deadline.since(now));
         let linger = (!self.lingering.is_empty()).then_some(LINGER_LOOK);

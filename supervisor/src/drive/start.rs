@@ -312,6 +312,7 @@ impl Drive {
             echo,
             deaths: 0,
             written: Written::default(),
+            freeze_after: clock::now(),
             stale: false,
             waiting_to_go: Vec::new(),
             heard: Vec::new(),

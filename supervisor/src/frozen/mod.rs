@@ -10,6 +10,7 @@
 //! Never on disk: the state has the environment in it. A state of a newer format is refused.
 
 use std::fs::File;
+use std::hash::Hasher;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
@@ -80,7 +81,7 @@ impl Memory {
     /// Writes the slip. One that was cut short counts as blank.
     pub(crate) fn note(&self, content: &str) -> io::Result<()> {
         // What is left of a longer one is behind the end that this one states.
-        self.slip.write_all_at(&encode(0, content), 0)
+        self.slip.write_all_at((line(0, content) + content).as_bytes(), 0)
     }
 
     /// Reads it.
@@ -93,10 +94,11 @@ impl Memory {
         if content.len() > LARGEST {
             return Err(io::Error::other(format!("the state has {} bytes", content.len())));
         }
-        let bytes = encode(number, content);
+        let line = line(number, content);
         let copy = &self.copies[usize::from(number % 2 == 1)];
-        copy.write_all_at(&bytes, 0)?;
-        copy.set_len(bytes.len() as u64)
+        copy.write_all_at(line.as_bytes(), 0)?;
+        copy.write_all_at(content.as_bytes(), line.len() as u64)?;
+        copy.set_len((line.len() + content.len()) as u64)
     }
 
     /// The newest whole copy as it is written, for another build to look at.
@@ -139,15 +141,20 @@ fn newest(read: Vec<Result<Copy, Broken>>) -> Result<Copy, Broken> {
     })
 }
 
-fn encode(number: u64, content: &str) -> Vec<u8> {
+/// The first line.
+fn line(number: u64, content: &str) -> String {
     let version = crate::version();
     let head = format!("{MAGIC} {FORMAT} {version} {number} {} ", content.len());
     let sum = checksum(head.as_bytes(), content.as_bytes());
-    [head.as_bytes(), format!("{sum:016x}\n").as_bytes(), content.as_bytes()].concat()
+    format!("{head}{sum:016x}\n")
 }
 
-fn checksum(head: &[u8], content: &[u8]) -> u64 {
-    SipHasher13::new().hash(&[head, content].concat())
+/// Of both, one behind the other.
+pub(crate) fn checksum(head: &[u8], content: &[u8]) -> u64 {
+    let mut hasher = SipHasher13::new();
+    hasher.write(head);
+    hasher.write(content);
+    hasher.finish()
 }
 
 /// Reads one copy. What follows the content is left over from a longer one before it.
@@ -204,6 +211,10 @@ fn head(bytes: &[u8]) -> Option<Head<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn encode(number: u64, content: &str) -> Vec<u8> {
+        (line(number, content) + content).into_bytes()
+    }
 
     fn memory(older: &str, newer: &str) -> Memory {
         let memory = Memory::new().unwrap();

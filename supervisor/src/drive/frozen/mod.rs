@@ -15,6 +15,7 @@ mod thaw;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::spec::AppSpec;
 use serde::{Deserialize, Serialize};
@@ -32,7 +33,13 @@ use super::upgrade::Upgrading;
 use crate::primary::Primary;
 use crate::primary::ids::{ListenerId, SocketId};
 use crate::primary::time::Time;
+use crate::sys::clock;
 use crate::sys::held::Held;
+
+/// After so many times what a writing took, the next may come.
+const RESTS: u32 = 10;
+/// But it need not wait longer.
+const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug, Serialize, Deserialize)]
@@ -92,13 +99,14 @@ impl Specs {
 #[derive(Debug, Default)]
 pub(super) struct Written {
     number: u64,
-    content: String,
+    /// Of the content, which may be large.
+    sum: Option<u64>,
 }
 
 impl Written {
     /// For one that goes on where another ended.
     pub(super) fn after(number: u64) -> Self {
-        Self { number, content: String::new() }
+        Self { number, sum: None }
     }
 }
 
@@ -107,15 +115,19 @@ impl Drive {
     /// here.
     pub(super) fn freeze(&mut self) {
         self.stale = false;
+        let began = clock::now();
         let written = self.frozen().map_err(std::io::Error::from).and_then(|content| {
-            if content == self.written.content {
+            let sum = Some(crate::frozen::checksum(b"", content.as_bytes()));
+            if sum == self.written.sum {
                 return Ok(());
             }
             let number = self.written.number + 1;
             self.keeper.memory().write(number, &content)?;
-            self.written = Written { number, content };
+            self.written = Written { number, sum };
             Ok(())
         });
+        let ended = clock::now();
+        self.freeze_after = ended + (ended.since(began) * RESTS).min(LONGEST_REST);
         if let Err(error) = written {
             self.note(format!(
                 "cannot write the state for the case that this primary dies: {error}"
