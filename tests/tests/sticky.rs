@@ -84,7 +84,9 @@ fn stays(what: &str, home: &Home, kind: Kind, engine: &str, clients: &[IpAddr], 
     let count = moved(&before, &after);
     let share = count as f64 / clients.len() as f64;
     println!("{what}: 4 to 5 workers moved {count} of {} clients", clients.len());
-    assert!((0.10..=0.30).contains(&share), "about a fifth should move, not {count}");
+    // The seed is another one each time: 250 clients in 256 buckets deviate by 3.5 points from a
+    // fifth, and four times as much is no accident.
+    assert!((0.06..=0.34).contains(&share), "about a fifth should move, not {count}");
     let elsewhere = before.iter().filter(|(client, slot)| {
         let now = after[*client];
         now != **slot && now != 4
