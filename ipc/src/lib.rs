@@ -7,5 +7,7 @@ pub mod control;
 pub mod lines;
 pub mod node;
 #[cfg(feature = "control")]
+mod notice;
+#[cfg(feature = "control")]
 pub mod pool;
 pub mod talk;

@@ -7,3 +7,13 @@
 pub mod listen;
 pub mod notify;
 pub mod unit;
+
+/// What a service manager says by the environment to one process, and to no process that it starts.
+pub const VARIABLES: [&str; 6] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+];

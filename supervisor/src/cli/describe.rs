@@ -44,7 +44,7 @@ pub(super) fn run(args: &DescribeArgs, session: &mut Session) -> Result<Exit, Fa
 }
 
 fn text(app: &AppStatus, width: Option<u16>) -> String {
-    let mut lines: Vec<(&str, String)> = vec![("status", table::status_word(app.status).into())];
+    let mut lines: Vec<(&str, String)> = vec![("status", app.status.word().into())];
     lines.extend(app.reason.iter().map(|reason| ("reason", reason.clone())));
     lines.push(("command", app.command.join(" ")));
     lines.push(("folder", app.cwd.clone()));

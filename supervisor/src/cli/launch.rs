@@ -21,12 +21,13 @@ use super::ask::refused;
 use super::exit::{Exit, Failure};
 use super::say;
 use crate::home::{HOME_VARIABLE, Home};
+use crate::sys::daemon;
 
 /// How long a primary may take until its control socket accepts.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Variables by which the folders are found.
-const PLACES: [&str; 3] = ["HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"];
+pub(super) const PLACES: [&str; 3] = ["HOME", "XDG_RUNTIME_DIR", "XDG_STATE_HOME"];
 
 /// So much of the primary's log is shown when it ends without a word.
 const TAIL_LINES: usize = 10;
@@ -50,7 +51,10 @@ pub(crate) fn launch(
     spec: &AppSpec,
     environment: Option<&BTreeMap<String, String>>,
 ) -> Result<(), Failure> {
-    let mut command = Command::new(own_program()?);
+    let program = own_program()?;
+    // It is there still, even if its file was taken away.
+    let program = if program.is_file() { program } else { "/proc/self/exe".into() };
+    let mut command = Command::new(program);
     if let Some(environment) = environment {
         // Where things are is as here and now; what is found there must be found by others, too.
         let here = PLACES.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
@@ -60,12 +64,10 @@ pub(crate) fn launch(
     launch_as(command, home, spec, PATIENCE)
 }
 
-/// The binary of this process.
+/// The file of this process's program.
 pub(crate) fn own_program() -> Result<PathBuf, Failure> {
-    let path = std::env::current_exe()
-        .map_err(|error| Failure::io("cannot find the supervisor's own program", &error))?;
-    // A binary that was replaced is still there under this name.
-    Ok(if path.is_file() { path } else { "/proc/self/exe".into() })
+    daemon::own_program()
+        .map_err(|error| Failure::io("cannot find the supervisor's own program", &error))
 }
 
 fn launch_as(

@@ -14,27 +14,17 @@ use ipc::control::Status;
 use super::args::Waiting;
 use super::dump::{self, Dump, Saved};
 use super::exit::{Exit, Failure};
+use super::launch::PLACES;
 use super::reload::held_spec;
 use super::start::start_in;
 use super::survey::{self, Seen};
 use super::targets::{Said, finish, show};
 use super::{Session, say, unit};
+use crate::home::HOME_VARIABLE;
 
-/// Variables that say where things are now, or belong to one start and not to the next.
-const NOT_KEPT: [&str; 12] = [
-    "HOME",
-    "XDG_RUNTIME_DIR",
-    "XDG_STATE_HOME",
-    "SUPERVISOR_HOME",
-    "NOTIFY_SOCKET",
-    "WATCHDOG_USEC",
-    "WATCHDOG_PID",
-    "LISTEN_FDS",
-    "LISTEN_PID",
-    "LISTEN_FDNAMES",
-    "INVOCATION_ID",
-    "JOURNAL_STREAM",
-];
+/// Variables that belong to one start of a service and not to the next, beside what its manager
+/// says to it and where things are.
+const NOT_KEPT: [&str; 2] = ["INVOCATION_ID", "JOURNAL_STREAM"];
 
 #[derive(Debug, Args)]
 pub(crate) struct SaveArgs {
@@ -117,9 +107,10 @@ fn saved(session: &Session, name: &str) -> Result<Option<Saved>, Failure> {
 /// The environment that a primary was started with.
 fn environment(primary: u32) -> std::io::Result<BTreeMap<String, String>> {
     let bytes = fs::read(format!("/proc/{primary}/environ"))?;
+    let left = [&PLACES[..], &[HOME_VARIABLE], &systemd::VARIABLES, &NOT_KEPT].concat();
     let variables = bytes.split(|byte| *byte == 0).filter_map(|variable| {
         let (name, value) = std::str::from_utf8(variable).ok()?.split_once('=')?;
-        let kept = !name.is_empty() && !NOT_KEPT.contains(&name);
+        let kept = !name.is_empty() && !left.contains(&name);
         kept.then(|| (name.to_owned(), value.to_owned()))
     });
     Ok(variables.collect())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
-use ipc::control::{AppStatus, Status, WorkerStatus};
+use ipc::control::{AppStatus, WorkerStatus};
 
 /// The reason of an app is cut to so many characters in a table.
 const REASON: usize = 60;
@@ -43,7 +43,7 @@ fn app_row(app: &AppStatus) -> Vec<String> {
     let known = app.uptime_ms > 0;
     vec![
         app.name.clone(),
-        status_word(app.status).to_owned(),
+        app.status.word().to_owned(),
         format!("{}/{}", app.ready, app.wanted),
         app.generation.to_string(),
         or_dash(listeners.join(", ")),
@@ -100,20 +100,6 @@ pub(crate) fn of_workers(workers: &[WorkerStatus], pools: bool, width: Option<u1
     table(&header, rows.collect(), width)
 }
 
-/// The word for a status; the same as in JSON.
-pub(crate) fn status_word(status: Status) -> &'static str {
-    match status {
-        Status::Starting => "starting",
-        Status::Ready => "ready",
-        Status::Degraded => "degraded",
-        Status::Reloading => "reloading",
-        Status::Stopping => "stopping",
-        Status::Stopped => "stopped",
-        Status::Errored => "errored",
-        Status::Lost => "lost",
-    }
-}
-
 fn or_dash(text: String) -> String {
     if text.is_empty() { "-".to_owned() } else { text }
 }
@@ -162,6 +148,7 @@ mod tests {
     use crate::cli::survey;
     use crate::home::{Record, RecordedWorker};
     use config::spec::AppSpec;
+    use ipc::control::Status;
 
     fn app() -> AppStatus {
         let worker =
@@ -215,21 +202,5 @@ mod tests {
         assert_eq!(uptime(0), "0s");
         assert_eq!(shortened(&"x".repeat(61)).len(), 63);
         assert_eq!(shortened("one\ntwo"), "one");
-    }
-
-    #[test]
-    fn words_are_those_of_json() {
-        for status in [
-            Status::Starting,
-            Status::Ready,
-            Status::Degraded,
-            Status::Reloading,
-            Status::Stopping,
-            Status::Stopped,
-            Status::Errored,
-            Status::Lost,
-        ] {
-            assert_eq!(serde_json::to_value(status).unwrap(), status_word(status));
-        }
     }
 }

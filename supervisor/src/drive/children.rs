@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use config::spec::AppSpec;
+use ipc::control::{Notice, NoticeKind};
 use ipc::node::ServerAsk;
 
 use super::bus::BusChannel;
@@ -19,6 +20,7 @@ use super::source::Source;
 use crate::limits::PIPE_READ;
 use crate::primary::event::Exit;
 use crate::primary::ids::{Generation, ListenerId, Slot, SocketId, Ticket, WorkerId};
+use crate::sys::clock;
 use crate::sys::notify::NotifySocket;
 use crate::sys::pidfd::Pid;
 use crate::sys::unseen::Theirs;
@@ -174,6 +176,18 @@ impl Child {
             });
         }
         lines
+    }
+
+    /// What its program said, for whoever follows the app's events.
+    pub(crate) fn says(&self, message: String) -> Notice {
+        Notice {
+            unix_ms: clock::unix_ms(),
+            slot: Some(self.slot.0),
+            worker: Some(self.id.0),
+            pid: Some(self.pid.0),
+            generation: Some(self.generation.0),
+            ..Notice::of_app(NoticeKind::WorkerMessage, message)
+        }
     }
 
     /// Whether a notification from this user counts: its own user, ours, or root.

@@ -114,14 +114,10 @@ impl Drive {
         watched.said = true;
         let (slot, generation) = (child.slot, child.generation);
         self.publish(Notice {
-            unix_ms: 0,
-            event: NoticeKind::Warning,
             slot: Some(slot.0),
             worker: Some(worker.0),
-            pid: None,
             generation: Some(generation.0),
-            message: sentence(slot, worker, what, growth),
-            last_lines: Vec::new(),
+            ..Notice::of_app(NoticeKind::Warning, sentence(slot, worker, what, growth))
         });
     }
 

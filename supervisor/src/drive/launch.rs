@@ -105,14 +105,9 @@ pub(crate) fn plain(error: &io::Error) -> String {
 /// The first inherited descriptor (sd_listen_fds(3), SD_LISTEN_FDS_START).
 const FIRST_FD: i32 = 3;
 
-/// Variables that describe the primary and must not describe its workers.
-const NOT_INHERITED: [&str; 16] = [
-    "NOTIFY_SOCKET",
-    "WATCHDOG_USEC",
-    "WATCHDOG_PID",
-    "LISTEN_FDS",
-    "LISTEN_PID",
-    "LISTEN_FDNAMES",
+/// Variables that describe the primary and must not describe its workers, beside what a service
+/// manager says to it.
+const NOT_INHERITED: [&str; 10] = [
     "SUPERVISOR_APP",
     "SUPERVISOR_POOL",
     "SUPERVISOR_SLOT",
@@ -303,9 +298,10 @@ fn environment(
     names: &[String],
     notify: &NotifySocket,
 ) -> Vec<(OsString, OsString)> {
-    let own = |name: &OsStr| NOT_INHERITED.iter().any(|not| name == OsStr::new(not));
-    let mut all: BTreeMap<OsString, OsString> =
-        std::env::vars_os().filter(|(name, _)| !own(name)).collect();
+    let own = NOT_INHERITED.iter().chain(&systemd::VARIABLES);
+    let mut all: BTreeMap<OsString, OsString> = std::env::vars_os()
+        .filter(|(name, _)| !own.clone().any(|not| name == OsStr::new(not)))
+        .collect();
     let mut set = |name: &str, value: String| all.insert(name.into(), value.into());
     set("SUPERVISOR_APP", order.spec.name.clone());
     set("SUPERVISOR_POOL", order.spec.pool().to_owned());

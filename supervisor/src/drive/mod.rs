@@ -314,16 +314,7 @@ impl Drive {
 
     /// Something a person should know that the core need not.
     fn warn(&mut self, message: String) {
-        self.publish(Notice {
-            unix_ms: 0,
-            event: NoticeKind::Warning,
-            slot: None,
-            worker: None,
-            pid: None,
-            generation: None,
-            message,
-            last_lines: Vec::new(),
-        });
+        self.publish(Notice::of_app(NoticeKind::Warning, message));
     }
 
     /// As `warn`, but only the first time, and shown in the status from then on. Beyond the bound

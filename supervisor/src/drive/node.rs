@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
+use ipc::control::{FailureKind, Reply};
 use ipc::node::UserMessage;
 use serde_json::Value;
 
@@ -20,7 +20,6 @@ use crate::primary::event::{Cue, Notification};
 use crate::primary::ids::{ListenerId, SocketId, WorkerId};
 use crate::primary::time::Time;
 use crate::sys::channel::{self, Received};
-use crate::sys::clock;
 
 /// Characters of a worker's message that are shown to those who follow the events.
 const MESSAGE_SHOWN: usize = 4096;
@@ -215,7 +214,7 @@ impl Drive {
     pub(super) fn watch_channel(&mut self, worker: WorkerId) {
         let Some(node) = self.children.get(&worker).and_then(|c| c.node.as_ref()) else { return };
         let (token, fd) = (Source::Channel(worker).token(), node.stream.as_fd());
-        let watched = self.poller.modify_both(fd, token, !node.read_later, node.waits_for_room);
+        let watched = self.poller.watch(fd, token, !node.read_later, node.waits_for_room);
         if let Err(error) = watched {
             self.warn(format!("cannot watch a worker's channel: {error}"));
         }
@@ -290,16 +289,7 @@ impl Drive {
         if let Some((cut, _)) = text.char_indices().nth(MESSAGE_SHOWN) {
             text.truncate(cut);
         }
-        let notice = Notice {
-            unix_ms: clock::unix_ms(),
-            event: NoticeKind::WorkerMessage,
-            slot: Some(child.slot.0),
-            worker: Some(worker.0),
-            pid: Some(child.pid.0),
-            generation: Some(child.generation.0),
-            message: text,
-            last_lines: Vec::new(),
-        };
+        let notice = child.says(text);
         self.tell(&notice);
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipc::bus::check::Check;
 use ipc::bus::{FromWorker, Json};
-use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
+use ipc::control::{FailureKind, Reply};
 use ipc::talk::{Answered, BusRequest};
 use serde_json::Value;
 
@@ -36,16 +36,8 @@ impl Drive {
     pub(super) fn show_event(&mut self, from: WorkerId, topic: &str, data: &str) {
         let Some(child) = self.children.get(&from) else { return };
         let shown = data.char_indices().nth(DATA_SHOWN).map_or(data, |(cut, _)| &data[..cut]);
-        let notice = Notice {
-            unix_ms: clock::unix_ms(),
-            event: NoticeKind::WorkerMessage,
-            slot: Some(child.slot.0),
-            worker: Some(from.0),
-            pid: Some(child.pid.0),
-            generation: Some(child.generation.0),
-            message: format!("{{\"topic\":{},\"data\":{shown}}}", Value::from(topic)),
-            last_lines: Vec::new(),
-        };
+        let message = format!("{{\"topic\":{},\"data\":{shown}}}", Value::from(topic));
+        let notice = child.says(message);
         let (behind, changed) = self.clients.tell_followers(&notice);
         self.bus.not_shown += behind;
         for (client, standing) in changed {

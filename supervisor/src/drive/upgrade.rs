@@ -171,7 +171,7 @@ impl Drive {
         };
         let message =
             format!("{name}: supervisor {} took over from {from}; {workers} on", crate::version());
-        self.publish(notice(NoticeKind::Upgraded, message.clone()));
+        self.publish(Notice::of_app(NoticeKind::Upgraded, message.clone()));
         if let Some(client) = client {
             self.answer(client, &Reply::Done { message });
         }
@@ -185,24 +185,11 @@ impl Drive {
 
     fn refuse_upgrade(&mut self, client: Option<ClientId>, why: String) {
         let reason = format!("{why}; nothing was changed");
-        self.publish(notice(NoticeKind::Warning, format!("no upgrade: {reason}")));
+        self.publish(Notice::of_app(NoticeKind::Warning, format!("no upgrade: {reason}")));
         if let Some(client) = client {
             let kind = FailureKind::Failed;
             self.answer(client, &Reply::Failed { kind, reason, last_lines: Vec::new() });
         }
-    }
-}
-
-fn notice(event: NoticeKind, message: String) -> Notice {
-    Notice {
-        unix_ms: 0,
-        event,
-        slot: None,
-        worker: None,
-        pid: None,
-        generation: None,
-        message,
-        last_lines: Vec::new(),
     }
 }
 

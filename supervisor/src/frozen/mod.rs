@@ -22,6 +22,9 @@ use siphasher::sip::SipHasher13;
 pub(crate) const FORMAT: u32 = 1;
 /// The largest state that is written or read.
 pub(crate) const LARGEST: usize = 64 << 20;
+/// Numbers that a successor leaves out, so that none which its predecessor gave out since it last
+/// wrote its state is given out again.
+pub(crate) const NUMBERS_LEFT_OUT: u64 = 1 << 40;
 const MAGIC: &str = "supervisor";
 /// The first line is never longer.
 const HEAD: usize = 256;

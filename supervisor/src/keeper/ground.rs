@@ -8,9 +8,9 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use systemd::notify::Notifier;
 
-use super::FORWARDED;
 use crate::frozen::Memory;
 use crate::sys::pidfd::Pid;
+use crate::sys::signals::WATCHED;
 
 /// What keeper and primary have in common. Never dropped: its descriptors are in the one table.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(crate) struct Ground {
 
 impl Ground {
     pub(super) fn lay(memory: Memory) -> io::Result<Self> {
-        let mut watched: SigSet = FORWARDED.into_iter().collect();
+        let mut watched: SigSet = WATCHED.into_iter().collect();
         watched.add(Signal::SIGCHLD);
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&watched), None)?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;

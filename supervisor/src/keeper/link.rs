@@ -179,7 +179,11 @@ impl Link {
             PollFd::from_borrowed_fd(self.ground.vault.as_fd(), ready),
             PollFd::from_borrowed_fd(self.keeper.as_fd(), PollFlags::IN),
         ];
-        poll(&mut sources, Some(&timeout))?;
+        match poll(&mut sources, Some(&timeout)) {
+            // A signal, for the loop to take: what is asked here is not over by it.
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
         if sources[0].revents().is_empty() && !sources[1].revents().is_empty() {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the keeper is gone"));
         }

@@ -25,7 +25,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags, recv};
 
@@ -40,19 +40,8 @@ use crate::primary::event::Exit;
 use crate::primary::time::Time;
 use crate::sys::fork::{self, Forked};
 use crate::sys::pidfd::{self, Pid};
+use crate::sys::signals::WATCHED;
 use crate::sys::{clock, daemon, exec, held, inherited};
-
-/// What the keeper passes on to the primary.
-const FORWARDED: [Signal; 8] = [
-    Signal::SIGTERM,
-    Signal::SIGINT,
-    Signal::SIGQUIT,
-    Signal::SIGHUP,
-    Signal::SIGUSR1,
-    Signal::SIGUSR2,
-    Signal::SIGTTIN,
-    Signal::SIGTTOU,
-];
 
 /// A primary that lived so long is started again at once; another one after a pause, which doubles
 /// from the first to the second of these.
@@ -182,8 +171,7 @@ impl Keeper {
             };
             if !self.on_terminal {
                 // A group of its own: what is sent to ours is passed on, and comes once.
-                let number = nix::unistd::Pid::from_raw(primary.0.cast_signed());
-                let _ = nix::unistd::setpgid(number, number);
+                let _ = nix::unistd::setpgid(primary.into(), primary.into());
             }
             let born = clock::now();
             self.forward_pending(primary);
@@ -264,9 +252,8 @@ impl Keeper {
             }
             if self.heard_by.is_some_and(|until| until <= clock::now()) {
                 self.heard_by = None;
-                let number = primary.map(|pid| nix::unistd::Pid::from_raw(pid.0.cast_signed()));
                 // It may have ended just now. Else its end comes as any other.
-                let _ = number.map(|number| nix::sys::signal::kill(number, Signal::SIGKILL));
+                let _ = primary.map(|primary| kill(primary.into(), Signal::SIGKILL));
             }
             let next = until.into_iter().chain(self.heard_by).min();
             let left = next.map(|next| next.since(clock::now()));
@@ -299,12 +286,9 @@ impl Keeper {
     /// One that has no handlers yet gets them all the same: they are blocked there until it has.
     fn forward_pending(&mut self, primary: Pid) {
         let pending = std::mem::take(&mut self.pending);
-        for signal in FORWARDED.iter().filter(|signal| pending & 1 << **signal as u64 != 0) {
+        for signal in WATCHED.iter().filter(|signal| pending & 1 << **signal as u64 != 0) {
             // It may have ended just now.
-            let _ = nix::sys::signal::kill(
-                nix::unistd::Pid::from_raw(primary.0.cast_signed()),
-                *signal,
-            );
+            let _ = kill(primary.into(), *signal);
         }
     }
 

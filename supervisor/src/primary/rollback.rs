@@ -1,7 +1,7 @@
 //! A rollout that failed goes back the way it came: the same replacement, slot by slot, to what
 //! served before, until no worker of the failed generation is left.
 
-use ipc::control::{FailureKind, NoticeKind};
+use ipc::control::{FailureKind, Notice, NoticeKind};
 
 use super::ids::{Slot, WorkerId};
 use super::rollout::{Course, Failure};
@@ -14,7 +14,7 @@ impl Primary {
     pub(super) fn turn_back(&mut self, failure: Failure, step: &mut Step<'_>) {
         let Some(Job::Rollout(rollout)) = &mut self.job else { return };
         let message = words::turning_back(rollout, &failure);
-        step.publish(words::general(NoticeKind::Warning, message));
+        step.publish(Notice::of_app(NoticeKind::Warning, message));
         rollout.course = Course::Back { failure, restored: Vec::new() };
         if let Some((_, id)) = self.successor()
             && let Some(worker) = self.workers.get_mut(&id)
@@ -76,7 +76,7 @@ impl Primary {
         let Course::Back { failure, .. } = &rollout.course else { return false };
         let reason = words::rolled_back(&self.serving, &rollout, failure);
         self.last_reload = Some(reason.clone());
-        step.publish(words::general(NoticeKind::ReloadRolledBack, reason.clone()));
+        step.publish(Notice::of_app(NoticeKind::ReloadRolledBack, reason.clone()));
         let reply = words::failed(FailureKind::RolledBack, reason, &failure.last_lines);
         step.answer_all(&rollout.clients, &reply);
         true

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use ipc::control::{FailureKind, NoticeKind, Reply};
+use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
 use serde::{Deserialize, Serialize};
 
 use super::action::Action;
@@ -103,7 +103,7 @@ impl Primary {
                 let clients = std::mem::take(&mut rollout.clients);
                 self.job = None;
                 self.last_reload = Some(reason.clone());
-                step.publish(words::general(NoticeKind::ReloadRolledBack, reason.clone()));
+                step.publish(Notice::of_app(NoticeKind::ReloadRolledBack, reason.clone()));
                 step.answer_all(&clients, &words::failed(FailureKind::Failed, reason, &[]));
             }
         }
@@ -161,7 +161,7 @@ impl Primary {
         let leading = rollout.leading(&self.serving);
         let message = words::reload_done(leading, rollout.replaced, rollout.cut, &took);
         self.last_reload = Some(message.clone());
-        step.publish(words::general(NoticeKind::ReloadDone, message.clone()));
+        step.publish(Notice::of_app(NoticeKind::ReloadDone, message.clone()));
         step.answer_all(&rollout.clients, &Reply::Done { message });
         true
     }

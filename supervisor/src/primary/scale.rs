@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use config::instances::MAX_WORKERS;
 use config::spec::{AppSpec, Instances};
-use ipc::control::{FailureKind, NoticeKind, Reply};
+use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
 use serde::{Deserialize, Serialize};
 
 use super::ids::{Berth, ClientId};
@@ -78,7 +78,7 @@ impl Primary {
         self.set_wanted(berth, wanted, because);
         let lineup = self.serving.clone();
         let message = words::scaling(lineup.plan(berth).unwrap_or(&lineup), from, wanted);
-        step.publish(words::general(NoticeKind::Scaled, message));
+        step.publish(Notice::of_app(NoticeKind::Scaled, message));
         let direction = if wanted > from {
             self.add_slots(&lineup);
             Direction::Up { until: step.now + lineup.patience() }

@@ -3,7 +3,7 @@
 use std::ops::RangeBounds;
 use std::time::Duration;
 
-use ipc::control::{FailureKind, NoticeKind, Reply};
+use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
 use serde::{Deserialize, Serialize};
 
 use super::action::Action;
@@ -242,6 +242,6 @@ impl Primary {
             worker.forget(listener);
         }
         step.act(Action::CloseListener { listener });
-        step.publish(words::general(NoticeKind::ListenerClosed, message));
+        step.publish(Notice::of_app(NoticeKind::ListenerClosed, message));
     }
 }

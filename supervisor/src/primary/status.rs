@@ -1,6 +1,8 @@
 //! The app as people see it. What only the drive knows is left empty.
 
-use ipc::control::{AppStatus, ListenerStatus, NoticeKind, PoolStatus, Status, WorkerStatus};
+use ipc::control::{
+    AppStatus, ListenerStatus, Notice, NoticeKind, PoolStatus, Status, WorkerStatus,
+};
 
 #[cfg(test)]
 use super::ids::Generation;
@@ -195,7 +197,7 @@ impl Primary {
         if self.announced != Some(status) {
             self.announced = Some(status);
             let message = words::standing(&self.serving, status, reason.as_deref());
-            step.publish(words::general(NoticeKind::AppStatus, message));
+            step.publish(Notice::of_app(NoticeKind::AppStatus, message));
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use ipc::control::{FailureKind, NoticeKind, Reply};
+use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
 use serde::{Deserialize, Serialize};
 
 use super::action::Action;
@@ -127,7 +127,7 @@ impl Primary {
             }
         }
         self.answer_waiters(step);
-        step.publish(words::general(NoticeKind::Warning, words::ends(&self.serving, code)));
+        step.publish(Notice::of_app(NoticeKind::Warning, words::ends(&self.serving, code)));
         self.stop(true, Some(code), None, step);
         while self.advance(step) {}
     }
@@ -135,7 +135,7 @@ impl Primary {
     /// The first start has failed in a way that trying again cannot help: leaves nothing behind.
     pub(super) fn abandon(&mut self, reason: &str, last_lines: Vec<String>, step: &mut Step<'_>) {
         let reason = words::cannot_start(&self.serving, reason);
-        step.publish(words::general(NoticeKind::Warning, reason.clone()));
+        step.publish(Notice::of_app(NoticeKind::Warning, reason.clone()));
         let opening = self.is_opening();
         let told = !self.waiters.is_empty();
         let until = (!told).then(|| step.now + LINGER);

@@ -60,27 +60,13 @@ fn name(plan: &Plan) -> &str {
 
 // Notices.
 
-/// About the app as a whole.
-pub(super) fn general(event: NoticeKind, message: String) -> Notice {
-    Notice {
-        unix_ms: 0,
-        event,
-        slot: None,
-        worker: None,
-        pid: None,
-        generation: None,
-        message,
-        last_lines: Vec::new(),
-    }
-}
-
 /// About one worker.
 pub(super) fn about(worker: &Worker, event: NoticeKind, message: String) -> Notice {
     Notice {
         slot: Some(worker.slot.0),
         worker: Some(worker.id.0),
         generation: Some(worker.plan.generation.0),
-        ..general(event, message)
+        ..Notice::of_app(event, message)
     }
 }
 
@@ -107,7 +93,7 @@ pub(super) fn slot_replaced(worker: &Worker) -> Notice {
 }
 
 pub(super) fn listener_opened(address: &str) -> Notice {
-    general(NoticeKind::ListenerOpened, format!("{address} is served"))
+    Notice::of_app(NoticeKind::ListenerOpened, format!("{address} is served"))
 }
 
 pub(super) fn listener_closed(address: &str) -> String {
@@ -122,7 +108,7 @@ pub(super) fn reload_started(serving: &Plan, to: &Plan) -> Notice {
         to.generation,
         serving.generation
     );
-    general(NoticeKind::ReloadStarted, message)
+    Notice::of_app(NoticeKind::ReloadStarted, message)
 }
 
 // Reasons of a worker.
@@ -376,16 +362,7 @@ pub(super) fn rolling(to: &Plan, back: bool) -> String {
 }
 
 pub(super) fn standing(plan: &Plan, status: Status, reason: Option<&str>) -> String {
-    let word = match status {
-        Status::Starting => "starting",
-        Status::Ready => "ready",
-        Status::Degraded => "degraded",
-        Status::Reloading => "reloading",
-        Status::Stopping => "stopping",
-        Status::Stopped => "stopped",
-        Status::Errored => "errored",
-        Status::Lost => "lost",
-    };
+    let word = status.word();
     match reason {
         Some(reason) => format!("{} is {word}: {reason}", name(plan)),
         None => format!("{} is {word}", name(plan)),

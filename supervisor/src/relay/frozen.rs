@@ -14,11 +14,9 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::limits::SERIES_KEPT;
 use super::member::{Member, Serving};
 use super::{Action, Counts, Key, Relay, Series};
+use crate::frozen::NUMBERS_LEFT_OUT;
 use crate::primary::ids::WorkerId;
 use crate::primary::time::Time;
-
-/// No primary has so many calls while its state is not written.
-const NUMBERS_LEFT_OUT: u64 = 1 << 40;
 
 /// See the module. What a later version cannot read is left out, not fatal.
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -18,6 +18,12 @@ impl fmt::Display for Pid {
     }
 }
 
+impl From<Pid> for nix::unistd::Pid {
+    fn from(pid: Pid) -> Self {
+        Self::from_raw(pid.0.cast_signed())
+    }
+}
+
 /// A pidfd of a process whose number is known to be its own still.
 pub(crate) fn open(pid: Pid) -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(number(pid)?, rustix::process::PidfdFlags::empty())?)

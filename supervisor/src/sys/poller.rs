@@ -44,25 +44,11 @@ impl Poller {
 
     /// Wait for this fd to be readable, and writable too or not.
     pub(crate) fn modify(&self, fd: BorrowedFd<'_>, token: u64, writable: bool) -> io::Result<()> {
-        self.modify_both(fd, token, true, writable)
+        self.watch(fd, token, true, writable)
     }
 
-    /// Wait for this fd to be readable or not, and writable or not. That the other side is gone is
-    /// said in any case.
-    pub(crate) fn modify_both(
-        &self,
-        fd: BorrowedFd<'_>,
-        token: u64,
-        readable: bool,
-        writable: bool,
-    ) -> io::Result<()> {
-        let mut flags = EventFlags::empty();
-        flags.set(EventFlags::IN, readable);
-        flags.set(EventFlags::OUT, writable);
-        Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(token), flags)?)
-    }
-
-    /// Wait for this fd to be readable, or writable, or both, or only for its end.
+    /// Wait for this fd to be readable, or writable, or both, or neither. That the other side is gone
+    /// is said in any case.
     pub(crate) fn watch(
         &self,
         fd: BorrowedFd<'_>,

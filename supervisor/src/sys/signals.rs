@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::{SigHandler, Signal, signal};
 
-/// What the primary listens to.
-const WATCHED: [Signal; 8] = [
+/// What the primary listens to, and its keeper passes on.
+pub(crate) const WATCHED: [Signal; 8] = [
     Signal::SIGTERM,
     Signal::SIGINT,
     Signal::SIGQUIT,

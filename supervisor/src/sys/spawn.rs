@@ -182,9 +182,8 @@ pub(crate) fn spawn(launch: &Launch<'_>) -> io::Result<Spawned> {
         unreachable!("the child does not come here")
     };
     unblocked?;
-    let raw = nix::unistd::Pid::from_raw(pid.0.cast_signed());
     // The child does the same; whoever comes second changes nothing, or finds that exec is done.
-    let _ = setpgid(raw, raw);
+    let _ = setpgid(pid.into(), pid.into());
     Ok(Spawned { pid, pidfd, report })
 }
 

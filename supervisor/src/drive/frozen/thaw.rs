@@ -14,7 +14,7 @@ use crate::drive::orphans::Orphans;
 use crate::drive::source::Source;
 use crate::drive::start::{Parts, io_error};
 use crate::drive::{Drive, LaunchError};
-use crate::frozen::Copy;
+use crate::frozen::{Copy, NUMBERS_LEFT_OUT};
 use crate::home::Home;
 use crate::keeper::{Birth, Ground, Link};
 use crate::primary::Primary;
@@ -23,9 +23,6 @@ use crate::primary::ids::{ListenerId, WorkerId};
 use crate::primary::resume::Facts;
 use crate::sys::held::Claims;
 use crate::sys::{clock, pidfd, signals};
-
-/// No primary hands over so many connections while its state is not written.
-const NUMBERS_LEFT_OUT: u64 = 1 << 40;
 
 /// The drive that a state describes. To be called before this process has opened anything.
 pub(in crate::drive) fn thaw(

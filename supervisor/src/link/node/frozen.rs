@@ -7,10 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::out::FrozenLine;
 use super::{NodeLink, Out, Server};
+use crate::frozen::NUMBERS_LEFT_OUT;
 use crate::sys::held::Claims;
-
-/// No link says so many things while its state is not written.
-const NUMBERS_LEFT_OUT: u64 = 1 << 40;
 
 /// See the module.
 #[derive(Debug, Serialize, Deserialize)]
