@@ -55,7 +55,10 @@ pub fn check_name(text: &str) -> Result<(), String> {
             "{OWN:?} is the app's own pool, which stands outside of every [pool.NAME] table"
         ));
     }
-    name::check(text).map_err(|why| why.replace("app", "pool"))
+    if text == "all" {
+        return Err("the name \"all\" means every pool: choose another".to_owned());
+    }
+    name::part(text)
 }
 
 impl PoolSpec {
@@ -157,6 +160,7 @@ mod tests {
     fn names() {
         assert_eq!(check_name("hash"), Ok(()));
         assert!(check_name("default").unwrap_err().contains("own pool"));
-        assert!(check_name("a b").is_err());
+        assert!(check_name("all").unwrap_err().contains("every pool"));
+        assert!(check_name("my app").unwrap_err().contains("\"my app\" contains \" \""));
     }
 }

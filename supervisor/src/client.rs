@@ -100,11 +100,12 @@ impl Client {
     ) -> Result<Reply, ClientError> {
         let until = deadline.map(|after| (Instant::now() + after, after));
         if let Err(error) = self.send(request, until) {
+            if !matches!(error, ClientError::Ended { .. }) {
+                return Err(error);
+            }
             // It may have said why before it hung up.
-            return match (&error, self.next_line(Some(Instant::now() + PATIENCE))) {
-                (ClientError::Ended { .. }, Ok(Line::Reply(reply @ Reply::Failed { .. }))) => {
-                    Ok(reply)
-                }
+            return match self.next_line(Some(Instant::now() + PATIENCE)) {
+                Ok(Line::Reply(reply @ Reply::Failed { .. })) => Ok(reply),
                 _ => Err(error),
             };
         }

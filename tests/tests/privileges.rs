@@ -180,6 +180,11 @@ fn operators_act_and_observers_look() {
     let changed = ["reload", "web", "--env", "LD_PRELOAD=/tmp/mine.so"];
     as_member(&home, OPERATORS, &changed).code(6).says(&["own user"]);
     assert_eq!(home.app("web").generation, 2);
+    // Another build in the primary's place would be the primary's user and know its secrets.
+    let primary = home.app("web").primary_pid;
+    let upgrade = ["upgrade", "web", "--binary", "/bin/true"];
+    as_member(&home, OPERATORS, &upgrade).code(6).says(&["what is run"]);
+    assert_eq!(home.app("web").primary_pid, primary);
     as_member(&home, OPERATORS, &["stop", "web"]).ok();
     as_member(&home, OPERATORS, &["delete", "web"]);
     let sockets = home.files().into_iter().filter(|path| path.ends_with("web.sock"));

@@ -5,15 +5,18 @@
 //! written: torn, changed, of a later version.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::hash::Hasher;
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use config::spec::AppSpec;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher13};
+
+use super::whole::{beside, remove, replace};
 
 /// The version that is written. All versions up to it are read.
 const VERSION: u32 = 1;
@@ -130,51 +133,26 @@ pub(super) fn previous(path: &Path) -> PathBuf {
     beside(path, "", ".1")
 }
 
-fn beside(path: &Path, before: &str, after: &str) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!("{before}{name}{after}"))
-}
-
-/// Puts a new dump at `path`; one that is there and whole becomes the previous one.
+/// Puts a new dump at `path`; one that is there and whole becomes the previous one. At every moment
+/// there is a whole dump under one of the two names. Only one at a time may do this.
 pub(super) fn write(path: &Path, time: &str, apps: &[Saved]) -> io::Result<()> {
     let bytes = encode(time, apps)?;
-    let new = beside(path, ".", ".new");
-    remove(&new)?;
-    let written = write_new(&new, &bytes).and_then(|()| put(path, &new));
-    if written.is_err() {
-        // Whatever went wrong is what is told; a leftover is removed by the next attempt, too.
-        let _ = remove(&new);
-    }
-    written
-}
-
-fn write_new(new: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(new)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-/// At every moment there is a whole dump under one of the two names.
-fn put(path: &Path, new: &Path) -> io::Result<()> {
-    // A broken one must not take the place of a good one.
-    if matches!(read(path), Ok(Some(_))) {
+    let folder = File::open(path.parent().unwrap_or_else(|| Path::new("/")))?;
+    flock(&folder, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
+        Errno::WOULDBLOCK => io::Error::other("another \"save\" is under way: try again"),
+        other => other.into(),
+    })?;
+    replace(path, &bytes, 0o600, || {
+        // A broken one must not take the place of a good one.
+        if !matches!(read(path), Ok(Some(_))) {
+            return Ok(());
+        }
         let old = beside(path, ".", ".old");
         remove(&old)?;
-        fs::hard_link(path, &old)?;
-        fs::rename(&old, previous(path))?;
-    }
-    fs::rename(new, path)?;
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+        // Not every file system has hard links.
+        fs::hard_link(path, &old).or_else(|_| fs::copy(path, &old).map(|_| ()))?;
+        fs::rename(&old, previous(path))
+    })
 }
 
 #[cfg(test)]
@@ -233,6 +211,17 @@ mod tests {
     }
 
     #[test]
+    fn one_writes_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("saved.dump");
+        let folder = File::open(dir.path()).unwrap();
+        flock(&folder, FlockOperation::LockExclusive).unwrap();
+        assert!(write(&path, "one", &[]).unwrap_err().to_string().contains("under way"));
+        drop(folder);
+        write(&path, "two", &[]).unwrap();
+    }
+
+    #[test]
     fn the_one_before_is_kept_unless_it_is_broken() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("saved.dump");
@@ -250,7 +239,7 @@ mod tests {
         for file in fs::read_dir(dir.path()).unwrap() {
             let file = file.unwrap();
             let mode = file.metadata().unwrap().permissions().mode() & 0o777;
-            assert!(mode == 0o600 || file.file_name() == "saved.dump.1", "{file:?} {mode:o}");
+            assert_eq!(mode, 0o600, "{file:?}");
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
     }

@@ -14,7 +14,7 @@ pub(crate) struct HealthArgs {
     /// Which apps. Default: all, and there must be one.
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
-    /// Only healthy when every wanted worker is ready. Default: when one is.
+    /// Only healthy when every wanted worker is ready. Default: when one of the app's own is.
     #[arg(long)]
     pub(crate) ready: bool,
 }
@@ -40,14 +40,16 @@ pub(super) fn run(args: &HealthArgs, session: &mut Session) -> Result<Exit, Fail
 fn judge(app: &AppStatus, all: bool) -> Result<Said, Failure> {
     let AppStatus { name, ready, wanted, .. } = app;
     let serves = match app.status {
-        Status::Ready | Status::Degraded | Status::Reloading | Status::Starting => *ready > 0,
+        // Another pool's workers do not serve what the app's own do.
+        Status::Ready | Status::Degraded | Status::Reloading | Status::Starting => {
+            app.pools.first().map_or(*ready, |own| own.ready) > 0
+        }
         Status::Stopping | Status::Stopped | Status::Errored | Status::Lost => false,
     };
     if serves && (!all || ready >= wanted) {
         return Ok(Said::new(format!("{ready} of {wanted} workers ready")));
     }
-    let status = serde_json::to_value(app.status).unwrap_or_default();
-    let status = status.as_str().unwrap_or_default();
+    let status = app.status.word();
     let why = app.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     Err(Failure::failed(format!(
         "{name} is not healthy: {ready} of {wanted} workers ready, {status}{why}"

@@ -92,15 +92,16 @@ fn launch_as(
     }
     command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
     // A lock or a pipe of whoever typed "start" is not to live as long as the app.
-    crate::sys::spawn_child::close_on_exec_from(3)
+    crate::sys::exec::close_at_exec()
         .map_err(|error| Failure::io("cannot keep files to ourselves", &error))?;
     let mut child = command.spawn().map_err(|error| {
         Failure::io(format_args!("cannot start the primary of {}", spec.name), &error)
     })?;
     let line = to_line(spec).map_err(|error| Failure::failed(error.to_string()))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A primary that does not read it says why, or ends; both are seen below.
-        let _ = stdin.write_all(&line);
+        // A primary that does not read it says why, or ends, or is late; all are seen below. A long
+        // spec does not fit into the pipe, so nobody here waits for it to be read.
+        std::thread::spawn(move || stdin.write_all(&line));
     }
     let Some(stdout) = child.stdout.take() else {
         return Err(Failure::failed("the primary has no stdout"));

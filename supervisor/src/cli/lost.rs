@@ -2,7 +2,6 @@
 //!
 //! Never signals a process that is not certainly the recorded one.
 
-use std::fs;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use rustix::process::{
 use super::exit::Failure;
 use super::{say, survey};
 use crate::home::{Home, Record, RecordedWorker};
+use crate::sys::procfs;
 
 /// What a primary left, and which of its workers live.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct Lost {
 impl Lost {
     /// `None`: no worker of `record` lives.
     pub(crate) fn new(mut record: Record) -> Option<Self> {
-        record.workers.retain(|worker| start_time(worker.pid) == Some(worker.start_time));
+        record.workers.retain(|worker| procfs::alive_since(worker.pid) == Some(worker.start_time));
         (!record.workers.is_empty()).then_some(Self { record })
     }
 
@@ -88,7 +88,7 @@ fn open(worker: &RecordedWorker) -> Option<(Pid, OwnedFd)> {
     let pid = Pid::from_raw(i32::try_from(worker.pid).ok()?)?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
     // Looked at after the pidfd was opened, so that both mean the same process.
-    (start_time(worker.pid)? == worker.start_time).then_some((pid, pidfd))
+    (procfs::alive_since(worker.pid)? == worker.start_time).then_some((pid, pidfd))
 }
 
 /// Signals the group that a worker leads, or the worker alone where it leads none.
@@ -98,18 +98,6 @@ fn signal_group(pid: Pid, signal: Signal) {
         Ok(group) if group != pid => kill_process(pid, signal),
         _ => kill_process_group(pid, signal),
     };
-}
-
-/// Field 22 of /proc/PID/stat; `None`: there is no such process, or it is a zombie.
-pub(crate) fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The program's name, field 2, may hold blanks and brackets.
-    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -130,7 +118,12 @@ mod tests {
     }
 
     fn recorded(pid: u32) -> RecordedWorker {
-        RecordedWorker { pid, start_time: start_time(pid).unwrap(), slot: 0, generation: 3 }
+        RecordedWorker {
+            pid,
+            start_time: procfs::alive_since(pid).unwrap(),
+            slot: 0,
+            generation: 3,
+        }
     }
 
     #[test]

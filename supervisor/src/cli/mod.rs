@@ -47,6 +47,7 @@ mod trigger;
 mod unit;
 mod upgrade;
 mod values;
+mod whole;
 
 use std::process::ExitCode;
 

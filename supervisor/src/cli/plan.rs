@@ -134,9 +134,7 @@ pub(crate) fn from_options(
     if let Some(wanted) = options.instances {
         spec.instances = wanted;
     }
-    let resolved = spec.instances.resolve(&Cpus::read());
-    spec.wanted = resolved.count;
-    spec.wanted_because = resolved.because;
+    spec.resolve(&Cpus::read());
     spec.env = options.env.iter().cloned().collect();
     spec.listen = options.listen.clone();
     spec.balance = options.balance.unwrap_or(spec.balance);

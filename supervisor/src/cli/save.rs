@@ -168,7 +168,7 @@ fn revive(session: &Session, app: Saved, waiting: &Waiting) -> Result<Said, Fail
     let Saved { mut spec, scaled, environment } = app;
     config::name::check(&spec.name).map_err(Failure::failed)?;
     if let Seen::Status(status) = survey::look(&session.home, &spec.name)?
-        && !matches!(status.status, Status::Stopped | Status::Errored)
+        && !matches!(status.status, Status::Stopped | Status::Errored | Status::Stopping)
     {
         return Ok(Said::new("runs already"));
     }

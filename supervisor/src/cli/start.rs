@@ -169,6 +169,12 @@ fn is_idle(status: &AppStatus) -> bool {
 
 fn running(status: &AppStatus) -> Failure {
     let AppStatus { name, primary_pid, ready, wanted, .. } = status;
+    if status.status == Status::Stopping {
+        return Failure::failed(format!(
+            "{name} is being stopped (pid {primary_pid}): start it when \"supervisor list\" shows it \
+             as stopped, or use --name for another app"
+        ));
+    }
     Failure::failed(format!(
         "{name} is running already (pid {primary_pid}, {ready} of {wanted} workers ready): use \
          \"supervisor reload {name}\" to replace its code, or --name for another app"

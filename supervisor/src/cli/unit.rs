@@ -2,9 +2,7 @@
 //! one unit for each app and enables it, `unstartup` takes that back. Refuses to start what runs
 //! outside systemd already.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,7 +15,7 @@ use super::exit::{Exit, Failure};
 use super::launch::own_program;
 use super::reload::held_spec;
 use super::survey::{self, Seen};
-use super::{plan, say};
+use super::{plan, say, whole};
 use crate::home::HOME_VARIABLE;
 
 /// Beyond the app's own times, a stop may take so many seconds.
@@ -267,16 +265,7 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|error| failed(&error))?;
     }
-    let new = path.with_extension("new");
-    let _ = fs::remove_file(&new);
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&new)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&new, path))
-        .map_err(|error| failed(&error))
+    whole::replace(path, bytes, mode, || Ok(())).map_err(|error| failed(&error))
 }
 
 fn remove(path: &Path) -> Result<(), Failure> {

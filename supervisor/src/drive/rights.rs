@@ -137,27 +137,45 @@ fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
 }
 
 impl Rights {
+    /// The least that a request takes. Every one is named: a new one is nobody's by oversight.
+    fn needed(request: &Request) -> Self {
+        match request {
+            Request::Status
+            | Request::Spec
+            | Request::WaitReady
+            | Request::Subscribe
+            | Request::Bus(BusRequest::Metrics) => Self::Observe,
+            // Whose spec is believed, see `vet`.
+            Request::Reload { .. } | Request::Restart { .. } => Self::Operate,
+            Request::Start
+            | Request::Stop { .. }
+            | Request::Delete { .. }
+            | Request::Scale { .. }
+            | Request::Signal { .. }
+            | Request::Send { .. }
+            | Request::ReopenLogs
+            | Request::Bus(BusRequest::Emit { .. } | BusRequest::Trigger { .. }) => Self::Operate,
+            // Another program in our place, with all our secrets; and what the app is set to.
+            Request::Upgrade { .. } | Request::Bus(BusRequest::Share { .. }) => Self::Own,
+        }
+    }
+
     /// Why this request is refused, if it is.
     pub(super) fn refuse(self, request: &Request) -> Option<String> {
-        let reads = matches!(
-            request,
-            Request::Status
-                | Request::Spec
-                | Request::WaitReady
-                | Request::Subscribe
-                | Request::Bus(BusRequest::Metrics)
-        );
-        match self {
-            Self::Own => None,
-            Self::Operate => None,
-            Self::Observe if reads => None,
-            Self::Observe => Some(
+        let why = match (self, Self::needed(request)) {
+            (Self::None, _) => "this user may not ask",
+            (Self::Own, _)
+            | (Self::Operate, Self::Operate | Self::Observe)
+            | (Self::Observe, Self::Observe) => return None,
+            (Self::Observe, _) => {
                 "this user may look and not act: only the app's own user, root and its operators \
                  may"
-                .to_owned(),
-            ),
-            Self::None => Some("this user may not ask".to_owned()),
-        }
+            }
+            (Self::Operate, _) => {
+                "this user may act and not change what is run: only the app's own user and root may"
+            }
+        };
+        Some(why.to_owned())
     }
 
     /// The answer as far as it is for these eyes: values of the environment are secret.
@@ -263,6 +281,13 @@ mod tests {
         assert_eq!(Rights::Observe.refuse(&Request::Status), None);
         assert_eq!(Rights::Observe.refuse(&Request::Bus(BusRequest::Metrics)), None);
         assert!(Rights::None.refuse(&Request::Status).is_some());
+        let upgrade = Request::Upgrade { binary: Some("/tmp/mine".into()) };
+        let share = Request::Bus(BusRequest::Share { shared: None });
+        for owners in [upgrade, share] {
+            assert_eq!(Rights::Own.refuse(&owners), None);
+            assert!(Rights::Operate.refuse(&owners).unwrap().contains("what is run"));
+            assert!(Rights::Observe.refuse(&owners).unwrap().contains("look and not act"));
+        }
     }
 
     #[test]

@@ -18,7 +18,10 @@ pub(crate) fn become_program(program: &Path, arguments: &[OsString]) -> io::Erro
             let _ = close_at_exec();
             error.into()
         }
-        Err(error) => error,
+        Err(error) => {
+            let _ = close_at_exec();
+            error
+        }
     }
 }
 
@@ -40,8 +43,19 @@ pub(crate) fn own_program() -> io::Result<OwnedFd> {
     Ok(open("/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
 
-/// Marks every descriptor but the standard three.
+/// Marks every descriptor but the standard three: no program that is run from now on inherits what
+/// was opened by somebody careless.
 pub(crate) fn close_at_exec() -> io::Result<()> {
+    // SAFETY: changes flags of descriptors, no memory.
+    let result =
+        unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    let error = io::Error::last_os_error();
+    match error.raw_os_error() {
+        _ if result == 0 => return Ok(()),
+        // A kernel before 5.11: one by one.
+        Some(libc::ENOSYS | libc::EINVAL) => {}
+        _ => return Err(error),
+    }
     for number in open_numbers()? {
         // SAFETY: as above.
         let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };

@@ -119,6 +119,11 @@ fn all(wanted: impl Fn(&Stat) -> bool) -> Vec<u32> {
     pids().into_iter().filter(|pid| Stat::of(*pid).is_some_and(|stat| wanted(&stat))).collect()
 }
 
+/// When it was started, as `start_time`; `None`: there is no such process, or it is a zombie.
+pub(crate) fn alive_since(pid: u32) -> Option<u64> {
+    Stat::of(pid).filter(|stat| !stat.zombie).map(|stat| stat.start_time)
+}
+
 struct Stat {
     zombie: bool,
     stopped: bool,

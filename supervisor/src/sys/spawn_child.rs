@@ -20,7 +20,7 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlag
 use super::spawn::{
     Credentials, GO, Launch, Prepared, Stage, failed, intercepting, not_intercepting,
 };
-use super::{daemon, seccomp};
+use super::{daemon, exec, seccomp};
 
 /// The highest signal number there is.
 const LAST_SIGNAL: i32 = 64;
@@ -108,7 +108,7 @@ fn reset_signals() {
 /// number that another one is to get.
 fn hand_over_files(prepared: &Prepared<'_>) -> io::Result<()> {
     let launch = prepared.launch;
-    close_on_exec_from(3)?;
+    exec::close_at_exec()?;
     let standard = [(prepared.null.as_fd(), 0), (launch.stdout, 1), (launch.stderr, 2)];
     let mut moved = Vec::with_capacity(standard.len() + launch.inherit.len());
     for (source, target) in standard.iter().chain(&launch.inherit) {
@@ -140,20 +140,6 @@ fn duplicate_onto(source: &OwnedFd, target: RawFd) -> io::Result<()> {
     // owner of such an fd will use or close it again.
     let result = unsafe { libc::dup2(source.as_raw_fd(), target) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-/// No program that is run from now on inherits what was opened by somebody careless.
-pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
-    // SAFETY: changes flags of fds, no memory.
-    let result =
-        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    let error = io::Error::last_os_error();
-    match error.raw_os_error() {
-        _ if result == 0 => Ok(()),
-        // A kernel before 5.11: everything of ours is close-on-exec from birth anyway.
-        Some(libc::ENOSYS | libc::EINVAL) => Ok(()),
-        _ => Err(error),
-    }
 }
 
 /// Take back what the primary gave itself.
