@@ -1,6 +1,6 @@
 //! How what the control socket says is made and named, once for all who say it.
 
-use crate::control::{Notice, NoticeKind, Status};
+use crate::control::{FailureKind, Notice, NoticeKind, Reply, Status};
 
 impl Notice {
     /// About the app as a whole. The time is filled in where it leaves the core.
@@ -15,6 +15,13 @@ impl Notice {
             message,
             last_lines: Vec::new(),
         }
+    }
+}
+
+impl Reply {
+    /// Final: it was refused or it failed, and no worker said anything about it.
+    pub fn failed(kind: FailureKind, reason: impl Into<String>) -> Self {
+        Self::Failed { kind, reason: reason.into(), last_lines: Vec::new() }
     }
 }
 

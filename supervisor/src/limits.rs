@@ -22,6 +22,8 @@ pub(crate) const CLIENT_READ: usize = 64 * 1024;
 pub(crate) const CALLS_PER_TURN: usize = 16;
 /// Bytes read from one worker's channel at a time.
 pub(crate) const CHANNEL_READ: usize = 64 * 1024;
+/// Reads of a channel whose worker has ended: what it said last is in there.
+pub(crate) const LAST_READS: usize = 32;
 /// Connections accepted from one listener in one turn.
 pub(crate) const ACCEPTS_PER_TURN: usize = 64;
 /// Connections on their way to one worker, which it has not taken yet.

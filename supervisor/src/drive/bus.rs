@@ -19,16 +19,13 @@ use super::growth::Growing;
 use super::people::Waiting;
 use super::shared::Shared;
 use super::source::Source;
-use crate::limits::CHANNEL_READ;
+use crate::limits::{CHANNEL_READ, LAST_READS};
 use crate::primary::event::{Cue, Notification};
 use crate::primary::ids::WorkerId;
 use crate::primary::time::Time;
 use crate::relay::{Action, Event, Gift, Relay, lasts};
 use crate::sys::channel::{self, Received};
 use crate::sys::clock;
-
-/// Reads of a channel whose worker has ended: what it said last is in there.
-const LAST_READS: usize = 32;
 
 /// Descriptors that a worker may send before the messages that they belong to. Clients send each
 /// with its message.

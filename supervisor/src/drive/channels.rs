@@ -9,7 +9,7 @@ use super::Drive;
 use super::children::Child;
 use crate::primary::ids::WorkerId;
 use crate::primary::time::Time;
-use crate::sys::channel::{self, Received};
+use crate::sys::channel;
 
 /// How long acknowledgements may wait until they are read.
 const ANSWERS: Duration = Duration::from_millis(1);
@@ -43,18 +43,19 @@ impl Drive {
         if !std::mem::take(&mut self.channels_looked_at) {
             return;
         }
-        for child in self.children.values_mut() {
-            let Some(node) = child.node.as_mut() else { continue };
-            let mut left = std::mem::take(&mut node.looked_at);
-            while left > 0 {
-                let most = left.min(self.channel_bytes.len());
-                match channel::receive(node.stream.as_fd(), &mut self.channel_bytes[..most]) {
-                    Ok(Received::Some(count, _)) => left -= count.min(left),
-                    // They were there a moment ago, and nobody else reads them.
-                    Ok(Received::Nothing | Received::End) | Err(_) => break,
-                }
-            }
+        for node in self.children.values_mut().filter_map(|child| child.node.as_mut()) {
+            let looked_at = std::mem::take(&mut node.looked_at);
+            channel::skip(node.stream.as_fd(), looked_at, &mut self.channel_bytes);
         }
+    }
+
+    /// The same for one that is to be read on now.
+    pub(super) fn done_with_channel(&mut self, worker: WorkerId) {
+        let Some(node) = self.children.get_mut(&worker).and_then(|c| c.node.as_mut()) else {
+            return;
+        };
+        let looked_at = std::mem::take(&mut node.looked_at);
+        channel::skip(node.stream.as_fd(), looked_at, &mut self.channel_bytes);
     }
 
     /// A worker that gets connections in quick succession acknowledges each by two lines. They are

@@ -262,17 +262,13 @@ impl Client {
     }
 
     fn refuse(&mut self, kind: FailureKind, reason: &str) {
-        self.answer(&Reply::Failed { kind, reason: reason.to_owned(), last_lines: Vec::new() });
+        self.answer(&Reply::failed(kind, reason));
     }
 
     fn answer(&mut self, reply: &Reply) {
         let shown = self.rights.shown(reply);
         let line = to_line(shown.as_ref().unwrap_or(reply)).or_else(|error| {
-            to_line(&Reply::Failed {
-                kind: FailureKind::Failed,
-                reason: format!("cannot answer: {error}"),
-                last_lines: Vec::new(),
-            })
+            to_line(&Reply::failed(FailureKind::Failed, format!("cannot answer: {error}")))
         });
         self.out.extend(line.unwrap_or_default());
         self.answered = true;

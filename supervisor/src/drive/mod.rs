@@ -122,7 +122,7 @@ pub(crate) struct Drive {
     /// Answers to intercepted calls that wait for the same.
     late_answers: Vec<(WorkerId, u64, Answer)>,
     /// When it is looked whether workers have read what a predecessor sent.
-    settle_due: Option<Time>,
+    settling: frozen::Settling,
     /// Another build is asked whether it can take over.
     rehearsal: Option<Rehearsal>,
     /// It does: whoever comes next says so.
@@ -245,7 +245,7 @@ impl Drive {
         let bus = self.bus.deadline();
         let (hands, rehearsal) = (self.hand_over_deadline(), self.rehearsal_deadline());
         let freeze = self.stale.then_some(self.freeze_after);
-        let all = [self.core_due, hands, self.settle_due, rehearsal, freeze, manager, bus];
+        let all = [self.core_due, hands, self.settling.due, rehearsal, freeze, manager, bus];
         let deadlines = all.into_iter().flatten();
         let deadline = deadlines.min().map(|deadline| deadline.since(now));
         let linger = (!self.lingering.is_empty()).then_some(LINGER_LOOK);
@@ -261,7 +261,8 @@ impl Drive {
         self.done_with_channels();
         self.answer_late();
         if actions.is_empty() {
-            return;
+            // The state that was just written knows all workers, those of a predecessor too.
+            return self.let_go();
         }
         for action in actions {
             self.perform(action);

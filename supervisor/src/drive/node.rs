@@ -138,7 +138,7 @@ impl Drive {
     /// Reads at most so many times.
     pub(super) fn read_channel(&mut self, worker: WorkerId, times: usize) {
         // What was looked at is not to be read a second time.
-        self.done_with_channels();
+        self.done_with_channel(worker);
         let mut bytes = std::mem::take(&mut self.channel_bytes);
         for _ in 0..times {
             if !self.read_channel_once(worker, &mut bytes) {
@@ -313,7 +313,6 @@ impl Drive {
 
     /// Gives a message to Node workers (`process.on('message')`): all, or one slot's.
     pub(super) fn send_to_workers(&mut self, message: &Value, slot: Option<u16>) -> Reply {
-        let failed = |kind, reason| Reply::Failed { kind, reason, last_lines: Vec::new() };
         let message = UserMessage::new(message);
         let mut sent = 0;
         let workers: Vec<WorkerId> = self.children.keys().copied().collect();
@@ -325,14 +324,14 @@ impl Drive {
                 Ok(()) => sent += 1,
                 Err(why) => {
                     let reason = format!("slot {} did not get the message: {why}", child.slot);
-                    return failed(FailureKind::Failed, reason);
+                    return Reply::failed(FailureKind::Failed, reason);
                 }
             }
             self.write_channel(worker);
         }
         if sent == 0 {
             let reason = "no worker takes messages: only programs run as \"node FILE\" do";
-            return failed(FailureKind::Failed, reason.to_owned());
+            return Reply::failed(FailureKind::Failed, reason);
         }
         Reply::Done {
             message: format!("sent to {sent} worker{}", if sent == 1 { "" } else { "s" }),

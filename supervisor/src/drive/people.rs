@@ -69,10 +69,10 @@ impl Drive {
         let message = serde_json::json!({ "topic": topic, "data": data });
         let said = FromWorker::Emit { topic, data: Json::of(data).unwrap_or_default() };
         if let Err(error) = said.check() {
-            return failed(FailureKind::Usage, error.to_string());
+            return Reply::failed(FailureKind::Usage, error.to_string());
         }
         let FromWorker::Emit { topic, data } = said else {
-            return failed(FailureKind::Usage, "nothing to say".to_owned());
+            return Reply::failed(FailureKind::Usage, "nothing to say");
         };
         let mut actions = Vec::new();
         let reached = self.bus.relay.say(clock::now(), slot, topic, data, &mut actions);
@@ -80,7 +80,7 @@ impl Drive {
         let reached = reached + self.send_to_plain(&message, slot);
         if reached == 0 {
             let reason = "no worker listens to that topic (nor takes messages as Node programs do)";
-            return failed(FailureKind::Failed, reason.to_owned());
+            return Reply::failed(FailureKind::Failed, reason);
         }
         let workers = if reached == 1 { "worker" } else { "workers" };
         Reply::Done { message: format!("sent to {reached} {workers}") }
@@ -89,7 +89,7 @@ impl Drive {
     fn trigger(&mut self, client: ClientId, wanted: Trigger) {
         if self.bus.triggers.len() >= TRIGGERS {
             let reason = format!("{TRIGGERS} triggers wait for their answers: try again later");
-            return self.answer(client, &failed(FailureKind::Failed, reason));
+            return self.answer(client, &Reply::failed(FailureKind::Failed, reason));
         }
         self.bus.tickets += 1;
         let wanted = Trigger { ticket: self.bus.tickets, ..wanted };
@@ -101,7 +101,7 @@ impl Drive {
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             let reason =
                 format!("no worker has registered the action {:?} (known: {known})", wanted.action);
-            return self.answer(client, &failed(FailureKind::Failed, reason));
+            return self.answer(client, &Reply::failed(FailureKind::Failed, reason));
         }
         let waiting = Waiting { client, missing, answers: Vec::new() };
         self.bus.triggers.insert(wanted.ticket, waiting);
@@ -125,8 +125,4 @@ impl Drive {
         waiting.answers.sort_by_key(|answer| answer.slot);
         self.answer(waiting.client, &Reply::Answers { answers: waiting.answers });
     }
-}
-
-pub(super) fn failed(kind: FailureKind, reason: String) -> Reply {
-    Reply::Failed { kind, reason, last_lines: Vec::new() }
 }

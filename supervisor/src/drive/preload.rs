@@ -14,6 +14,7 @@ use config::spec::AppSpec;
 
 use super::Drive;
 use super::node::is_node_program;
+use crate::frozen::checksum;
 use crate::sys::users;
 
 /// The preload.
@@ -57,7 +58,8 @@ impl Drive {
         if !is_measured(spec) {
             return None;
         }
-        let path = self.home.preload(&format!("{:016x}", fingerprint(TEXT)));
+        // Primaries of several builds may share a run folder, each with its own preload.
+        let path = self.home.preload(&format!("{:016x}", checksum(b"", TEXT.as_bytes())));
         if let Err(error) = provide(&path) {
             self.note(format!(
                 "the event loop and the heap of Node workers are not measured: cannot write {}: {error}",
@@ -96,13 +98,6 @@ fn provide(path: &Path) -> io::Result<()> {
 /// Whether others may enter every folder above it.
 fn anybody_reads(path: &Path) -> bool {
     path.ancestors().skip(1).all(|folder| fs::metadata(folder).is_ok_and(|it| it.mode() & 1 != 0))
-}
-
-/// FNV-1a: primaries of several builds may share a run folder, each with its own preload.
-fn fingerprint(text: &str) -> u64 {
-    text.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
-    })
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::Drive;
 use crate::primary::ids::WorkerId;
 use crate::relay::{Event, FrozenRelay, Relay};
-use crate::sys::channel::{self, Received};
+use crate::sys::channel;
 use crate::sys::clock;
 
 /// What a successor needs of the bus.
@@ -47,19 +47,13 @@ impl Drive {
         if !matches!(decoder.next_message(), Ok(Some(_))) {
             return false;
         }
-        let mut left = count - decoder.held();
-        channel.decoder.push(&self.bus.bytes[..left]);
+        let looked_at = count - decoder.held();
+        channel.decoder.push(&self.bus.bytes[..looked_at]);
         self.hear_bus(worker);
         self.freeze();
         let Some(child) = self.children.get_mut(&worker) else { return true };
         let Some(channel) = child.bus.as_mut() else { return true };
-        while left > 0 {
-            match channel::receive(channel.stream.as_fd(), &mut self.bus.bytes[..left]) {
-                Ok(Received::Some(read, _)) => left -= read.min(left),
-                // They were there a moment ago, and nobody else reads them.
-                Ok(Received::Nothing | Received::End) | Err(_) => break,
-            }
-        }
+        channel::skip(channel.stream.as_fd(), looked_at, &mut self.bus.bytes);
         true
     }
 

@@ -216,8 +216,7 @@ impl Drive {
         match self.clients.rights(client).vet(request?, self.core.spec()) {
             Ok(request) => Some(request),
             Err(reason) => {
-                let kind = FailureKind::NotPermitted;
-                self.answer(client, &Reply::Failed { kind, reason, last_lines: Vec::new() });
+                self.answer(client, &Reply::failed(FailureKind::NotPermitted, reason));
                 None
             }
         }

@@ -11,7 +11,6 @@ use ipc::bus::Json;
 use ipc::control::{FailureKind, Reply};
 
 use super::Drive;
-use super::people::failed;
 use crate::primary::ids::{ClientId, Slot, WorkerId};
 use crate::primary::time::Time;
 use crate::sys::clock;
@@ -120,7 +119,7 @@ impl Drive {
         self.share();
         if self.bus.shared.waiters.len() >= WAITERS {
             let reason = format!("{WAITERS} others wait for the workers to apply new values");
-            return self.answer(client, &failed(FailureKind::Failed, reason));
+            return self.answer(client, &Reply::failed(FailureKind::Failed, reason));
         }
         self.bus.shared.waiters.push((client, clock::now() + PATIENCE));
         self.answer_shared();
@@ -136,7 +135,7 @@ impl Drive {
         let message = sentence(self.bus.shared.version, &said);
         let reply = match complete && said.refused.is_empty() {
             true => Reply::Done { message },
-            false => failed(FailureKind::Failed, message),
+            false => Reply::failed(FailureKind::Failed, message),
         };
         let waiters = std::mem::take(&mut self.bus.shared.waiters);
         for (client, until) in waiters {

@@ -10,14 +10,11 @@ use super::clients::Standing;
 use super::launch::{explain, is_permanent};
 use super::logs::Stream;
 use super::source::Source;
-use crate::limits::CALLS_PER_TURN;
+use crate::limits::{CALLS_PER_TURN, LAST_READS};
 use crate::primary::event::{Cue, Event, Notification, PrimarySignal};
 use crate::primary::ids::{ClientId, WorkerId};
 use crate::sys::spawn::{Report, done_with_report, look_at_report};
 use crate::sys::{clock, pidfd, procfs};
-
-/// Reads of one pipe when its worker has ended: what it wrote last is in there.
-const LAST_READS: usize = 32;
 
 impl Drive {
     pub(super) fn take(&mut self, source: Source, readable: bool, writable: bool, hangup: bool) {

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::bus::Bus;
 use super::clients::Clients;
 use super::echo::{Echo, LogFormat};
-use super::frozen::{self, Written};
+use super::frozen::{self, Settling, Written};
 use super::lent::Lent;
 use super::listeners::Listeners;
 use super::logs::Logs;
@@ -23,7 +23,7 @@ use super::record::Recorder;
 use super::source::Source;
 use super::store::Store;
 use super::{Drive, LAST_WORDS};
-use crate::frozen::Broken;
+use crate::frozen::{Broken, Copy};
 use crate::home::Home;
 use crate::keeper::{self, Birth, Estate, Ground, Link, Role};
 use crate::limits::CHANNEL_READ;
@@ -33,7 +33,7 @@ use crate::sys::held::{Claims, Held};
 use crate::sys::poller::Poller;
 use crate::sys::procfs::Sampler;
 use crate::sys::signals::{self, Signals};
-use crate::sys::{clock, daemon, random};
+use crate::sys::{clock, daemon, fork, random};
 
 /// How the primary runs.
 #[derive(Debug)]
@@ -115,19 +115,25 @@ pub(crate) fn run_on(app: &str, home: &Home, estate: &Estate) -> Result<u8, Laun
     match role {
         Role::Over(code) => Ok(code),
         Role::Primary(ground, birth) => {
-            let state = ground.memory.read().map_err(|error| io_error("read the state", error))?;
-            let result = match state {
-                Ok(copy) => match frozen::thaw(copy, home, ground, birth) {
-                    // The build before may do better: this end counts as a death.
-                    Err(error) if ground.previous.is_some() => return Err(error),
-                    thawed => thawed.and_then(|drive| go_on(drive, home)),
-                },
-                Err(broken) => {
-                    Err(io_error("read the state", io::Error::other(broken.to_string())))
-                }
-            };
-            ended(result, ground)
+            let nothing = || io_error("read the state", io::Error::other(Broken::Empty));
+            let thawed = state(ground)
+                .and_then(|copy| copy.ok_or_else(nothing))
+                .and_then(|copy| frozen::thaw(copy, home, ground, birth));
+            match thawed {
+                // The build before may do better: this end counts as a death.
+                Err(error) if ground.previous().is_some() => Err(error),
+                thawed => ended(thawed.and_then(|drive| go_on(drive, home)), ground),
+            }
         }
+    }
+}
+
+/// What a predecessor wrote. `None`: nothing yet.
+fn state(ground: &Ground) -> Result<Option<Copy>, LaunchError> {
+    match ground.memory.read().map_err(|error| io_error("read the state", error))? {
+        Ok(copy) => Ok(Some(copy)),
+        Err(Broken::Empty) => Ok(None),
+        Err(broken) => Err(io_error("read the state", io::Error::other(broken))),
     }
 }
 
@@ -165,19 +171,12 @@ fn live(
     ground: &'static Ground,
     birth: Birth,
 ) -> Result<Option<u8>, LaunchError> {
-    let state = ground.memory.read().map_err(|error| io_error("read the state", error))?;
-    match state {
-        Ok(copy) => {
-            // Its predecessor has reported long ago; what is left is closed with everything else.
-            std::mem::forget(mode);
-            return go_on(frozen::thaw(copy, home, ground, birth)?, home);
-        }
-        // It is the first, or the first died before it had written anything.
-        Err(Broken::Empty) => {}
-        Err(broken) => {
-            return Err(io_error("read the state", io::Error::other(broken.to_string())));
-        }
+    if let Some(copy) = state(ground)? {
+        // Its predecessor has reported long ago; what is left is closed with everything else.
+        std::mem::forget(mode);
+        return go_on(frozen::thaw(copy, home, ground, birth)?, home);
     }
+    // It is the first, or the first died before it had written anything.
     let (report, echo) = match mode {
         Mode::Daemon { report } => (report, None),
         Mode::Foreground { format } => (None, Some(format)),
@@ -210,7 +209,7 @@ fn close_leftovers(
     }
     let mut claims = Claims::new(ground.fds().into_iter().chain(report.map(File::as_fd)));
     claims.leave(Lent::numbers(ground.keeper));
-    claims.close_others().map(drop).map_err(|error| io_error("close what is left", error))
+    claims.close_others().map_err(|error| io_error("close what is left", error))
 }
 
 /// The loop, and what is to be done after it.
@@ -229,7 +228,14 @@ fn go_on(mut drive: Drive, home: &Home) -> Result<Option<u8>, LaunchError> {
     Ok(Some(code))
 }
 
-pub(super) fn io_error(what: &str, error: io::Error) -> LaunchError {
+/// The same where a successor, of another build perhaps, may do better: what is dropped on the way
+/// out stays open for it.
+pub(super) fn undone(what: &str, error: io::Error) -> LaunchError {
+    fork::leave_files();
+    io_error(what, error)
+}
+
+fn io_error(what: &str, error: io::Error) -> LaunchError {
     LaunchError::Io { what: what.to_owned(), error }
 }
 
@@ -288,7 +294,7 @@ impl Drive {
         let name = core.spec().name.clone();
         let failed = |what: &str| {
             let what = format!("{what} of {name}");
-            move |error| LaunchError::Io { what, error }
+            move |error| undone(&what, error)
         };
         daemon::set_name(&format!("sup:{name}"));
         let signals = Signals::new().map_err(failed("watch the signals"))?;
@@ -317,7 +323,7 @@ impl Drive {
             waiting_to_go: Vec::new(),
             heard: Vec::new(),
             late_answers: Vec::new(),
-            settle_due: None,
+            settling: Settling::default(),
             rehearsal: None,
             upgrading: None,
             first: Vec::new(),

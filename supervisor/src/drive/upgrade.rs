@@ -75,7 +75,9 @@ impl Drive {
     }
 
     fn ask_build(&mut self, binary: &Path, client: Option<ClientId>) -> io::Result<Rehearsal> {
-        self.freeze();
+        if !self.freeze() {
+            return Err(io::Error::other("the state could not be written"));
+        }
         let mut question = memfd()?;
         question.write_all(&self.keeper.memory().newest()?)?;
         question.rewind()?;
@@ -142,13 +144,16 @@ impl Drive {
             return self.refuse_upgrade(client, why);
         }
         self.upgrading = Some(Upgrading { client, binary: binary.clone(), from: crate::version() });
-        self.freeze();
-        match self.keeper.replace(&binary) {
+        let told = match self.freeze() {
+            true => self.keeper.replace(&binary),
+            false => Err(io::Error::other("the state could not be written")),
+        };
+        match told {
             // The keeper waits for our end, and becomes that build.
             Ok(()) => self.exit = Some(0),
             Err(error) => {
                 self.upgrading = None;
-                self.refuse_upgrade(client, format!("cannot tell the keeper: {}", plain(&error)));
+                self.refuse_upgrade(client, format!("cannot hand over: {}", plain(&error)));
             }
         }
     }
@@ -187,8 +192,7 @@ impl Drive {
         let reason = format!("{why}; nothing was changed");
         self.publish(Notice::of_app(NoticeKind::Warning, format!("no upgrade: {reason}")));
         if let Some(client) = client {
-            let kind = FailureKind::Failed;
-            self.answer(client, &Reply::Failed { kind, reason, last_lines: Vec::new() });
+            self.answer(client, &Reply::failed(FailureKind::Failed, reason));
         }
     }
 }

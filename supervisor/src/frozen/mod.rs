@@ -95,7 +95,8 @@ impl Memory {
     /// Writes the copy of that number over the older one.
     pub(crate) fn write(&self, number: u64, content: &str) -> io::Result<()> {
         if content.len() > LARGEST {
-            return Err(io::Error::other(format!("the state has {} bytes", content.len())));
+            let what = format!("the state has {} bytes", content.len());
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
         }
         let line = line(number, content);
         let copy = &self.copies[usize::from(number % 2 == 1)];

@@ -1,5 +1,6 @@
 //! What keeper and primary have in common, in the one table of descriptors.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -25,12 +26,13 @@ pub(crate) struct Ground {
     pub(crate) memory: Memory,
     /// The way to the service manager.
     pub(super) manager: Option<Notifier>,
-    /// The program that was here before, until this one has shown that it can go on.
-    pub(crate) previous: Option<OwnedFd>,
+    previous: Option<OwnedFd>,
+    probation_ended: Cell<bool>,
 }
 
 impl Ground {
-    pub(super) fn lay(memory: Memory) -> io::Result<Self> {
+    /// `memory` is asked for last: when it was had, nothing can fail.
+    pub(super) fn lay(memory: impl FnOnce() -> io::Result<Memory>) -> io::Result<Self> {
         let mut watched: SigSet = WATCHED.into_iter().collect();
         watched.add(Signal::SIGCHLD);
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&watched), None)?;
@@ -46,11 +48,28 @@ impl Ground {
             asks,
             vault,
             signals: SignalFd::with_flags(&watched, flags)?,
-            memory,
             // What is wrong with its address the primary says.
             manager: Notifier::from_env().unwrap_or_default(),
+            memory: memory()?,
             previous: None,
+            probation_ended: Cell::new(false),
         })
+    }
+
+    /// In the place of this program.
+    pub(super) fn after(self, previous: Option<OwnedFd>) -> Self {
+        Self { previous, ..self }
+    }
+
+    /// The program that was here before, until this one has shown that it can go on.
+    pub(crate) fn previous(&self) -> Option<BorrowedFd<'_>> {
+        let previous = self.previous.as_ref().filter(|_| !self.probation_ended.get());
+        previous.map(AsFd::as_fd)
+    }
+
+    /// This program has shown it. The next primary closes what nobody names any more.
+    pub(super) fn end_probation(&self) {
+        self.probation_ended.set(true);
     }
 
     /// What a new primary must leave alone in the table.
@@ -58,7 +77,7 @@ impl Ground {
         let mut all = vec![self.asks.as_fd(), self.vault.as_fd(), self.signals.as_fd()];
         all.extend(self.memory.fds());
         all.extend(self.manager.as_ref().map(AsFd::as_fd));
-        all.extend(self.previous.as_ref().map(AsFd::as_fd));
+        all.extend(self.previous());
         all
     }
 }

@@ -1,5 +1,6 @@
 //! The primary's end of the line to its keeper.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -7,7 +8,6 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
-use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::Ground;
 use super::words::{ANSWER, Answer, Ask};
@@ -16,8 +16,9 @@ use crate::primary::event::Exit;
 use crate::sys::clock;
 use crate::sys::pidfd::{self, Pid};
 
-/// An answer takes microseconds; a keeper that was stopped gives none.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// An answer takes microseconds, or as long as the service manager takes to listen; a keeper that
+/// was stopped gives none.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// See the head of this file.
 #[derive(Debug)]
@@ -27,17 +28,17 @@ pub(crate) struct Link {
     keeper: OwnedFd,
     /// It has: our children are our own from then on.
     is_lost: bool,
+    /// Of the last ask.
+    number: Cell<u8>,
 }
 
 impl Link {
     /// For a new primary. Answers to its predecessor are thrown away.
     pub(crate) fn new(ground: &'static Ground) -> io::Result<Self> {
-        let number = ground.keeper.0.cast_signed();
-        let number = rustix::process::Pid::from_raw(number).ok_or(io::ErrorKind::InvalidData)?;
-        let keeper = pidfd_open(number, PidfdFlags::empty())?;
+        let keeper = pidfd::open(ground.keeper)?;
         let mut bytes = [0u8; ANSWER];
         while recv(&ground.vault, &mut bytes, RecvFlags::DONTWAIT).is_ok() {}
-        Ok(Self { ground, keeper, is_lost: false })
+        Ok(Self { ground, keeper, is_lost: false, number: Cell::new(0) })
     }
 
     pub(crate) fn keeper(&self) -> Pid {
@@ -135,7 +136,7 @@ impl Link {
         if self.is_lost {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the keeper is gone"));
         }
-        let bytes = ask.encode();
+        let bytes = ask.encode(self.number.get());
         let until = clock::now() + PATIENCE;
         loop {
             match send(&self.ground.vault, &bytes, SendFlags::NOSIGNAL) {
@@ -148,18 +149,19 @@ impl Link {
     }
 
     fn ask(&self, ask: Ask<'_>) -> io::Result<Answer> {
-        // An answer that came too late for the one who asked.
-        let mut late = [0u8; ANSWER];
-        while recv(&self.ground.vault, &mut late, RecvFlags::DONTWAIT).is_ok() {}
+        let number = self.number.get().wrapping_add(1);
+        self.number.set(number);
         self.say(ask)?;
         let until = clock::now() + PATIENCE;
         let mut bytes = [0u8; ANSWER];
         loop {
             match recv(&self.ground.vault, &mut bytes, RecvFlags::DONTWAIT) {
-                Ok((count, _)) => {
-                    return Answer::decode(&bytes[..count])
-                        .ok_or_else(|| io::ErrorKind::InvalidData.into());
-                }
+                Ok((count, _)) => match Answer::decode(&bytes[..count]) {
+                    Some((answer, of)) if of == number => return Ok(answer),
+                    // It came too late for the one who asked.
+                    Some(_) => {}
+                    None => return Err(io::ErrorKind::InvalidData.into()),
+                },
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => self.wait(PollFlags::IN, until)?,
                 Err(error) => return Err(error.into()),
@@ -188,5 +190,26 @@ impl Link {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the keeper is gone"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_comes_too_late_is_nobody_elses() {
+        let ground = Box::leak(Box::new(Ground::lay(Memory::new).unwrap()));
+        let link = Link::new(ground).unwrap();
+        let answer = |answer: Answer, number| {
+            send(&ground.asks, &answer.encode(number), SendFlags::NOSIGNAL).unwrap();
+        };
+        // To an ask that nobody waits for any more, and to the one that comes now.
+        answer(Answer::Refused, 0);
+        answer(Answer::Done, 1);
+        link.own(Pid(7)).unwrap();
+        answer(Answer::Done, 1);
+        answer(Answer::Refused, 2);
+        assert!(link.own(Pid(8)).is_err());
     }
 }

@@ -21,7 +21,8 @@ mod roster;
 mod words;
 
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -83,7 +84,7 @@ pub(crate) enum Role {
 pub(crate) fn keep(app: &str) -> io::Result<Role> {
     daemon::raise_nofile()?;
     daemon::go_last();
-    let ground = Ground::lay(Memory::new()?)?;
+    let ground = Ground::lay(Memory::new)?;
     let birth = Birth { is_first: true, last: None, not_replaced: None, fell_back: false };
     Keeper::new(app, ground)?.run(birth)
 }
@@ -97,9 +98,11 @@ pub(crate) fn keep_on(app: &str, estate: &Estate) -> io::Result<Role> {
     if let Some(before) = estate.oom {
         daemon::remember_oom(before);
     }
-    let memory = Memory::from_fds(inherited::take_memory(estate.memory)?);
-    let mut ground = Ground::lay(memory)?;
-    ground.previous = estate.previous.map(inherited::take_program).transpose()?;
+    // Whatever fails, what `fall_back` hands on stays open.
+    let previous = estate.previous.map(inherited::take_program).transpose()?;
+    let previous = ManuallyDrop::new(previous);
+    let memory = || inherited::take_memory(estate.memory).map(Memory::from_fds);
+    let ground = Ground::lay(memory)?.after(ManuallyDrop::into_inner(previous));
     let fell_back = estate.fell_back;
     let birth = Birth { is_first: false, last: None, not_replaced: None, fell_back };
     Keeper::new(app, ground)?.run(birth)
@@ -108,14 +111,11 @@ pub(crate) fn keep_on(app: &str, estate: &Estate) -> io::Result<Role> {
 /// A build that cannot even keep makes way for the one before it. Comes back if there is none.
 pub(crate) fn fall_back(app: &str, estate: &Estate) {
     if let Some(number) = estate.previous {
+        let program = PathBuf::from(format!("/proc/self/fd/{number}"));
         let estate = Estate { previous: None, fell_back: true, ..estate.clone() };
         // Why it cannot be run matters to nobody any more.
-        let _ = exec::become_program(&program_at(number), &estate.arguments(app));
+        let _ = exec::become_program(&program, &estate.arguments(app));
     }
-}
-
-fn program_at(number: RawFd) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{number}"))
 }
 
 struct Keeper {
@@ -125,6 +125,8 @@ struct Keeper {
     settled: bool,
     /// The primary is about to end for good.
     over: bool,
+    /// A child has ended, and it was not yet looked which.
+    somebody_ended: bool,
     /// Somebody's keys may send us signals.
     on_terminal: bool,
     /// Signals that came while there was no primary, by number.
@@ -144,6 +146,7 @@ impl Keeper {
             roster: Roster::default(),
             settled: false,
             over: false,
+            somebody_ended: false,
             on_terminal: io::stdin().is_terminal()
                 || io::stdout().is_terminal()
                 || io::stderr().is_terminal(),
@@ -158,6 +161,8 @@ impl Keeper {
         let mut pause = PAUSES.0;
         let mut short_lives = 0;
         loop {
+            // It tells of all its workers anew; whom it does not know, nobody does.
+            self.roster.clear();
             (self.settled, self.heard_by) = (false, None);
             let primary = match fork::sharing_files() {
                 Ok(Forked::Child) => return Ok(Role::Primary(self.ground, birth)),
@@ -188,10 +193,11 @@ impl Keeper {
             }
             if clock::now().since(born) >= LIVED {
                 (pause, short_lives) = (PAUSES.0, 0);
+                self.ground.end_probation();
                 continue;
             }
             short_lives += 1;
-            if short_lives >= SHORT_LIVES && self.ground.previous.is_some() {
+            if short_lives >= SHORT_LIVES && self.ground.previous().is_some() {
                 fall_back(&self.app, &self.estate());
             }
             self.wait(None, Some(clock::now() + pause))?;
@@ -223,11 +229,9 @@ impl Keeper {
 
     fn estate(&self) -> Estate {
         let memory = self.ground.memory.fds().map(|fd| fd.as_raw_fd());
-        let previous = self.ground.previous.as_ref().map(AsRawFd::as_raw_fd);
-        let fell_back = false;
         Estate {
-            previous,
-            fell_back,
+            previous: self.ground.previous().map(|fd| fd.as_raw_fd()),
+            fell_back: false,
             memory,
             nofile: daemon::original_nofile(),
             oom: daemon::original_oom(),
@@ -237,14 +241,15 @@ impl Keeper {
     /// Until the primary has ended, or the time has come.
     fn wait(&mut self, primary: Option<Pid>, until: Option<Time>) -> io::Result<Option<Exit>> {
         loop {
-            self.take_signals(primary);
             self.serve_asks();
             if let Some(primary) = primary
                 && let Some(exit) = pidfd::reap_child(primary)?
             {
                 return Ok(Some(exit));
             }
-            if self.settled {
+            // After that: a signal that comes with its end is its successor's.
+            self.take_signals(primary);
+            if self.settled && std::mem::take(&mut self.somebody_ended) {
                 self.roster.reap_others(primary);
             }
             if until.is_some_and(|until| until <= clock::now()) {
@@ -274,7 +279,9 @@ impl Keeper {
             // The primary stays in the terminal's group, for it writes there, and hears of its keys
             // by itself.
             let is_key = self.on_terminal && primary.is_some() && came.ssi_code == SI_KERNEL;
-            if came.ssi_signo != Signal::SIGCHLD as u32 && !is_key {
+            if came.ssi_signo == Signal::SIGCHLD as u32 {
+                self.somebody_ended = true;
+            } else if !is_key {
                 self.pending |= 1 << came.ssi_signo;
             }
         }
@@ -298,19 +305,21 @@ impl Keeper {
             let Ok((count, _)) = recv(&self.ground.asks, &mut bytes, RecvFlags::DONTWAIT) else {
                 return;
             };
-            let Some(answer) = self.serve(Ask::decode(&bytes[..count])) else { continue };
+            let Some((ask, number)) = Ask::decode(&bytes[..count]) else { continue };
+            let Some(answer) = self.serve(ask) else { continue };
             // A primary that is dead, or asks faster than it reads, does without.
-            let _ = rustix::net::send(&self.ground.asks, &answer.encode(), SendFlags::NOSIGNAL);
+            let answer = answer.encode(number);
+            let _ = rustix::net::send(&self.ground.asks, &answer, SendFlags::NOSIGNAL);
         }
     }
 
-    fn serve(&mut self, ask: Option<Ask<'_>>) -> Option<Answer> {
+    fn serve(&mut self, ask: Ask<'_>) -> Option<Answer> {
         let ended = |result: io::Result<Option<Exit>>| match result {
             Ok(Some(exit)) => Answer::Ended(exit),
             Ok(None) => Answer::Running,
             Err(_) => Answer::Refused,
         };
-        Some(match ask? {
+        Some(match ask {
             Ask::Own(pid) => {
                 if self.roster.add(pid) {
                     Answer::Done
@@ -327,7 +336,8 @@ impl Keeper {
                 ended(exit)
             }
             Ask::Settled => {
-                self.settled = true;
+                // What ended before was not looked at.
+                (self.settled, self.somebody_ended) = (true, true);
                 return None;
             }
             Ask::Over => {

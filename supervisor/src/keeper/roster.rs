@@ -32,6 +32,10 @@ impl Roster {
         free.map(|place| *place = pid.0).is_some()
     }
 
+    pub(super) fn clear(&mut self) {
+        self.0.fill(0);
+    }
+
     pub(super) fn remove(&mut self, pid: Pid) {
         if let Some(place) = self.0.iter_mut().find(|place| **place == pid.0) {
             *place = 0;

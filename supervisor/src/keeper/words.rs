@@ -2,9 +2,10 @@
 //! path. The keeper is the parent of all workers, so only it can ask the kernel how one ended.
 //!
 //! ```text
-//! ask:     kind u8, 3 bytes 0, pid u32 LE, path or text bytes (Replace and Tell only)
-//! answer:  kind u8, 3 bytes 0, value i32 LE
+//! ask:     kind u8, number u8, 2 bytes 0, pid u32 LE, path or text bytes (Replace and Tell only)
+//! answer:  kind u8, number u8, 2 bytes 0, value i32 LE
 //! ```
+//! An answer has its ask's number: one that comes too late for whoever asked is nobody else's.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -54,7 +55,7 @@ pub(super) enum Answer {
 }
 
 impl Ask<'_> {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(super) fn encode(&self, number: u8) -> Vec<u8> {
         let (kind, pid, path) = match self {
             Self::Own(pid) => (1, pid.0, None),
             Self::Peek(pid) => (2, pid.0, None),
@@ -65,18 +66,18 @@ impl Ask<'_> {
             Self::Tell(fd, text) => (8, *fd, Some(*text)),
             Self::Replace(path) => (6, 0, Some(path.as_os_str().as_bytes())),
         };
-        let mut bytes = vec![kind, 0, 0, 0];
+        let mut bytes = vec![kind, number, 0, 0];
         bytes.extend(pid.to_le_bytes());
         bytes.extend(path.unwrap_or_default());
         bytes
     }
 
-    /// `None`: not one of ours.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Ask<'_>> {
+    /// The ask and its number. `None`: not one of ours.
+    pub(super) fn decode(bytes: &[u8]) -> Option<(Ask<'_>, u8)> {
         let (head, path) = bytes.split_at_checked(HEAD)?;
-        let [kind, 0, 0, 0, pid @ ..] = head else { return None };
+        let [kind, number, 0, 0, pid @ ..] = head else { return None };
         let pid = Pid(u32::from_le_bytes(pid.try_into().ok()?));
-        Some(match (kind, path) {
+        let ask = match (kind, path) {
             (1, []) => Ask::Own(pid),
             (2, []) => Ask::Peek(pid),
             (3, []) => Ask::Reap(pid),
@@ -86,12 +87,13 @@ impl Ask<'_> {
             (7, []) => Ask::Alive(pid.0),
             (6, path) => Ask::Replace(Path::new(OsStr::from_bytes(path))),
             _ => return None,
-        })
+        };
+        Some((ask, *number))
     }
 }
 
 impl Answer {
-    pub(super) fn encode(self) -> [u8; ANSWER] {
+    pub(super) fn encode(self, number: u8) -> [u8; ANSWER] {
         let (kind, value) = match self {
             Self::Done => (1, 0),
             Self::Running => (2, 0),
@@ -101,13 +103,14 @@ impl Answer {
             Self::Refused => (5, 0),
         };
         let [a, b, c, d] = value.to_le_bytes();
-        [kind, 0, 0, 0, a, b, c, d]
+        [kind, number, 0, 0, a, b, c, d]
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let [kind, 0, 0, 0, value @ ..] = bytes else { return None };
+    /// The answer and its ask's number.
+    pub(super) fn decode(bytes: &[u8]) -> Option<(Self, u8)> {
+        let [kind, number, 0, 0, value @ ..] = bytes else { return None };
         let value = i32::from_le_bytes(value.try_into().ok()?);
-        Some(match kind {
+        let answer = match kind {
             1 => Self::Done,
             2 => Self::Running,
             3 => Self::Ended(Exit::Code(value)),
@@ -115,7 +118,8 @@ impl Answer {
             5 => Self::Refused,
             6 => Self::Ended(Exit::Unknown),
             _ => return None,
-        })
+        };
+        Some((answer, *number))
     }
 }
 
@@ -137,7 +141,7 @@ mod tests {
             Ask::Tell(8, b"FDSTORE=1\nFDNAME=x"),
             Ask::Replace(path),
         ] {
-            assert_eq!(Ask::decode(&ask.encode()), Some(ask));
+            assert_eq!(Ask::decode(&ask.encode(7)), Some((ask, 7)));
         }
         for answer in [
             Answer::Done,
@@ -146,7 +150,7 @@ mod tests {
             Answer::Ended(Exit::Signal(9)),
             Answer::Refused,
         ] {
-            assert_eq!(Answer::decode(&answer.encode()), Some(answer));
+            assert_eq!(Answer::decode(&answer.encode(255)), Some((answer, 255)));
         }
     }
 

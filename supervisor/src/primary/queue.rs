@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{ClientId, Generation};
 use super::worker::Plan;
-use super::{Job, Phase, Primary, Step, words};
+use super::{Phase, Primary, Step, words};
 
 /// So many requests may wait.
 const LIMIT: usize = 64;
@@ -170,17 +170,6 @@ impl Primary {
 
     /// A client is gone: its answer is not wanted any more.
     pub(super) fn forget(&mut self, client: ClientId) {
-        let others = |other: &ClientId| *other != client;
-        self.waiters.retain(|waiter| waiter.client != client);
-        for pending in &mut self.queue {
-            pending.clients.retain(others);
-        }
-        match &mut self.job {
-            Some(Job::Rollout(rollout)) => rollout.clients.retain(others),
-            Some(Job::Scale(scaling)) => scaling.clients.retain(others),
-            Some(Job::Hard(hard)) => hard.clients.retain(others),
-            None => {}
-        }
-        self.forget_stopper(client);
+        self.keep_clients(|other| *other != client);
     }
 }

@@ -118,7 +118,7 @@ impl Primary {
         }
         self.returning = true;
         let doubtful = self.stepped.filter(|_| !carried_out);
-        self.keep_clients(clients);
+        self.keep_clients(|client| clients.contains(client));
         self.find_listeners(facts.listeners, step);
         // What was closed or answered in the last turn may have to be in the next one again.
         self.stepped = Some(now);
@@ -134,12 +134,11 @@ impl Primary {
     }
 
     /// Whoever has gone need not be answered; what they asked for goes on.
-    fn keep_clients(&mut self, connected: &BTreeSet<ClientId>) {
-        let stays = |client: &ClientId| connected.contains(client);
+    pub(super) fn keep_clients(&mut self, stays: impl Fn(&ClientId) -> bool) {
         self.waiters.retain(|waiter| stays(&waiter.client));
-        self.queue.iter_mut().for_each(|pending| pending.clients.retain(stays));
+        self.queue.iter_mut().for_each(|pending| pending.clients.retain(&stays));
         if let Some(clients) = self.job_clients_mut() {
-            clients.retain(stays);
+            clients.retain(&stays);
         }
     }
 

@@ -216,11 +216,4 @@ impl Primary {
         }
         true
     }
-
-    /// Whoever waits for a stop need not be answered any more.
-    pub(super) fn forget_stopper(&mut self, client: ClientId) {
-        if let Phase::Stopping(stopping) = &mut self.phase {
-            stopping.clients.retain(|stopper| *stopper != client);
-        }
-    }
 }

@@ -98,6 +98,18 @@ pub(crate) fn peek(channel: BorrowedFd<'_>, bytes: &mut [u8]) -> Option<usize> {
     (control.drain().count() == 0 && seen > 0).then_some(seen)
 }
 
+/// Reads what was looked at, which is known already, and throws it away.
+pub(crate) fn skip(channel: BorrowedFd<'_>, mut looked_at: usize, space: &mut [u8]) {
+    while looked_at > 0 {
+        let most = looked_at.min(space.len());
+        match receive(channel, &mut space[..most]) {
+            Ok(Received::Some(count, _)) => looked_at -= count.min(looked_at),
+            // They were there a moment ago, and nobody else reads them.
+            Ok(Received::Nothing | Received::End) | Err(_) => break,
+        }
+    }
+}
+
 /// Whether something can be read now; the other side's end counts.
 pub(crate) fn readable(channel: BorrowedFd<'_>) -> bool {
     let mut sources = [PollFd::from_borrowed_fd(channel, PollFlags::IN)];

@@ -31,6 +31,13 @@ pub(crate) fn sharing_files() -> io::Result<Forked<Pid>> {
     }
 }
 
+/// From now on we have a copy of the table of descriptors: what we close stays open for whoever
+/// shared it with us.
+pub(crate) fn leave_files() {
+    // It can only fail for want of memory, and then all is as it was.
+    let _ = nix::sched::unshare(nix::sched::CloneFlags::CLONE_FILES);
+}
+
 /// A child of our parent, with a copy of our descriptors, and its pidfd.
 pub(crate) fn sibling() -> io::Result<Forked<(Pid, OwnedFd)>> {
     let mut pidfd: libc::c_int = -1;

@@ -81,15 +81,15 @@ impl Claims {
     }
 
     /// Closes everything that nobody has claimed. To be called before this process opens anything
-    /// of its own. How many there were.
-    pub(crate) fn close_others(self) -> io::Result<usize> {
+    /// of its own.
+    pub(crate) fn close_others(self) -> io::Result<()> {
         let mut numbers = super::exec::open_numbers()?;
         numbers.retain(|number| !self.taken.contains(number));
         for number in &numbers {
             // SAFETY: as in `claim`: its owner is dead, and nobody has claimed it.
             drop(unsafe { OwnedFd::from_raw_fd(*number) });
         }
-        Ok(numbers.len())
+        Ok(())
     }
 }
 

@@ -45,9 +45,8 @@ impl Clients {
     pub(super) fn turn_away(&mut self, error: io::Error) -> io::Result<()> {
         self.spare.take().ok_or(error).map(drop)?;
         let (mut stream, _) = self.listener.accept()?;
-        let kind = FailureKind::Failed;
-        let reason = "too many open files: the supervisor cannot answer".to_owned();
-        let reply = Reply::Failed { kind, reason, last_lines: Vec::new() };
+        let reason = "too many open files: the supervisor cannot answer";
+        let reply = Reply::failed(FailureKind::Failed, reason);
         // It has room for a line; whoever does not read it is not helped otherwise.
         let _ = stream.write_all(&to_line(&reply).unwrap_or_default());
         drop(stream);

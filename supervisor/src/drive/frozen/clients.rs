@@ -82,11 +82,11 @@ impl Clients {
     }
 
     /// Ends the connections of those whom nobody will answer: they asked a predecessor, who may or
-    /// may not have heard it.
+    /// may not have heard it. Who follows the events asked for nothing else.
     pub(crate) fn keep(&mut self, awaited: &BTreeSet<ClientId>) {
         self.connected.retain(|id, client| {
             let unheard = !client.asked && channel::readable(client.stream.as_fd());
-            awaited.contains(id) || client.subscribed || unheard
+            awaited.contains(id) || client.follows || unheard
         });
     }
 }

@@ -24,7 +24,7 @@ use serde_json::value::RawValue;
 use self::child::FrozenChild;
 use self::clients::FrozenClients;
 use self::listeners::FrozenListeners;
-pub(super) use self::thaw::thaw;
+pub(super) use self::thaw::{Settling, thaw};
 use super::Drive;
 use super::echo::LogFormat;
 use super::rejoin::FrozenBus;
@@ -112,8 +112,8 @@ impl Written {
 
 impl Drive {
     /// Writes the state, if it is not what was written last. From then on a successor goes on from
-    /// here.
-    pub(super) fn freeze(&mut self) {
+    /// here. Whether that is so.
+    pub(super) fn freeze(&mut self) -> bool {
         self.stale = false;
         let began = clock::now();
         let written = self.frozen().map_err(std::io::Error::from).and_then(|content| {
@@ -128,11 +128,11 @@ impl Drive {
         });
         let ended = clock::now();
         self.freeze_after = ended + (ended.since(began) * RESTS).min(LONGEST_REST);
-        if let Err(error) = written {
-            self.note(format!(
-                "cannot write the state for the case that this primary dies: {error}"
-            ));
-        }
+        let Err(error) = written else { return true };
+        // Too large is not made smaller by another attempt; short of memory may be over by then.
+        self.stale |= error.kind() != std::io::ErrorKind::FileTooLarge;
+        self.note(format!("cannot write the state for the case that this primary dies: {error}"));
+        false
     }
 
     fn frozen(&mut self) -> serde_json::Result<String> {

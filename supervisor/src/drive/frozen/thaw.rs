@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::spec::AppSpec;
 
@@ -12,7 +14,7 @@ use super::{Frozen, Written};
 use crate::drive::children::{Asking, Child};
 use crate::drive::orphans::Orphans;
 use crate::drive::source::Source;
-use crate::drive::start::{Parts, io_error};
+use crate::drive::start::{Parts, undone};
 use crate::drive::{Drive, LaunchError};
 use crate::frozen::{Copy, NUMBERS_LEFT_OUT};
 use crate::home::Home;
@@ -21,22 +23,24 @@ use crate::primary::Primary;
 use crate::primary::event::{Cue, Event};
 use crate::primary::ids::{ListenerId, WorkerId};
 use crate::primary::resume::Facts;
+use crate::primary::time::Time;
 use crate::sys::held::Claims;
 use crate::sys::{clock, pidfd, signals};
 
-/// The drive that a state describes. To be called before this process has opened anything.
+/// The drive that a state describes. To be called before this process has opened anything. On an
+/// error all descriptors are as they were, for another build.
 pub(in crate::drive) fn thaw(
     copy: Copy,
     home: &Home,
     ground: &'static Ground,
     birth: Birth,
 ) -> Result<Drive, LaunchError> {
-    let unreadable = |why: String| io_error("go on with the state", io::Error::other(why));
+    let unreadable = |why: String| undone("go on with the state", io::Error::other(why));
     let frozen: Frozen =
         serde_json::from_str(&copy.content).map_err(|error| unreadable(error.to_string()))?;
     let core = Primary::thaw(frozen.core.get()).map_err(|error| unreadable(error.to_string()))?;
     let mut claims = Claims::new(ground.fds());
-    let failed = |what: &'static str| move |error| io_error(what, error);
+    let failed = |what: &'static str| move |error| undone(what, error);
     let lock = claims.claim(frozen.lock).map(File::from).map_err(failed("find the lock"))?;
     let socket = home.socket(&core.spec().name).map_err(|error| unreadable(error.to_string()))?;
     let clients =
@@ -50,9 +54,10 @@ pub(in crate::drive) fn thaw(
             Err(error) => complaints.push(format!("a worker was lost: {error}")),
         }
     }
+    let keeper = Link::new(ground).map_err(failed("watch the keeper"))?;
+    claims.leave(vec![keeper.fd().as_raw_fd()]);
     claims.close_others().map_err(failed("close what is left"))?;
 
-    let keeper = Link::new(ground).map_err(failed("watch the keeper"))?;
     let parts = Parts { core, lock, keeper, clients, echo: frozen.echo };
     let (mut drive, opened) = Drive::new(parts, home)?;
     if let Err(error) = opened {
@@ -89,6 +94,15 @@ pub(in crate::drive) fn thaw(
     Ok(drive)
 }
 
+/// When it is looked whether workers have read their channels.
+#[derive(Debug, Default)]
+pub(in crate::drive) struct Settling {
+    /// Next.
+    pub(in crate::drive) due: Option<Time>,
+    /// Since the look before.
+    pause: Option<Duration>,
+}
+
 impl Drive {
     /// Everything that a predecessor may have left half done.
     fn take_over(&mut self, carried_out: bool) {
@@ -114,7 +128,7 @@ impl Drive {
         self.core.step(now, Event::Turn, &mut actions);
         self.core_due = self.core.deadline();
         self.first = actions;
-        self.settle_due = Some(now);
+        self.settling.due = Some(now);
         self.resume_on_bus();
     }
 
@@ -138,9 +152,11 @@ impl Drive {
             let Some(child) = self.children.get_mut(&worker) else { continue };
             if let Err(error) = self.keeper.own(child.pid) {
                 let pid = child.pid;
+                // Nobody could tell how it ended.
+                let _ = pidfd::signal_group(pid, libc::SIGKILL);
                 self.warn(format!("cannot keep worker {pid}: {error}"));
-                continue;
             }
+            let Some(child) = self.children.get_mut(&worker) else { continue };
             if child.ended.is_some() {
                 self.lingering.insert(worker);
             }
@@ -193,27 +209,34 @@ impl Drive {
 
     /// Workers whose channel may still hold what a predecessor sent get connections again once
     /// they have read it all.
-    pub(in crate::drive) fn look_after_settling(&mut self, now: crate::primary::time::Time) {
-        if self.settle_due.is_none_or(|due| now < due) {
+    pub(in crate::drive) fn look_after_settling(&mut self, now: Time) {
+        if self.settling.due.is_none_or(|due| now < due) {
             return;
         }
         let settling = |child: &Child| child.node.as_ref().is_some_and(|n| n.link.is_settling());
         let all: Vec<WorkerId> =
             self.children.values().filter(|child| settling(child)).map(|child| child.id).collect();
-        let mut left = false;
+        let (mut left, mut settled) = (false, false);
         for worker in all {
             let Some(node) = self.node(worker) else { continue };
             if node.settle() {
                 self.write_channel(worker);
+                settled = true;
             } else {
                 left = true;
             }
         }
-        self.settle_due = left.then_some(now + SETTLE_LOOK);
-        let listeners: Vec<ListenerId> = self.listeners.iter().map(|open| open.id).collect();
-        listeners.into_iter().for_each(|id| self.resume(id));
+        // Most have read it at once; one that is stopped is no reason to be restless.
+        let pause =
+            self.settling.pause.map_or(SETTLE_LOOKS.0, |last| (last * 2).min(SETTLE_LOOKS.1));
+        self.settling.due = left.then_some(now + pause);
+        let is_first = self.settling.pause.replace(pause).is_none();
+        if settled || is_first {
+            let listeners: Vec<ListenerId> = self.listeners.iter().map(|open| open.id).collect();
+            listeners.into_iter().for_each(|id| self.resume(id));
+        }
     }
 }
 
-/// How often it is looked whether a worker has read its channel.
-const SETTLE_LOOK: std::time::Duration = std::time::Duration::from_millis(5);
+/// After how long it is looked again whether a worker has read its channel: first, and at last.
+const SETTLE_LOOKS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
