@@ -14,6 +14,8 @@ use tests::fixtures::Kind;
 use tests::{Home, Load, Port, process};
 
 const SOON: Duration = Duration::from_secs(60);
+/// A build whose primary has lived so long has shown that it can go on (2 s, and some).
+const PROBATION: Duration = Duration::from_millis(2500);
 /// What stands before the version in the binary (`supervisor/src/version.rs`).
 const MARK: &[u8] = b"supervisor build version";
 
@@ -198,6 +200,30 @@ fn a_build_whose_primaries_die_makes_way_for_the_one_before_it() {
     let log = home.log("web", "primary.log");
     assert!(log.contains("the build that had taken over could not go on"), "{log}");
     as_before(&home, &before, &workers);
+}
+
+/// One that has gone on for a while is no newcomer any more: whatever kills its primaries later, it
+/// is not replaced by a build that is long forgotten.
+#[test]
+fn a_build_that_has_shown_that_it_can_stays() {
+    let home = tests::home!();
+    let Some(port) = start(&home, Kind::Python, "auto") else { return };
+    let workers = home.pids("web");
+    let next = build(&home, "0.9.0").display().to_string();
+    home.run(&["upgrade", "web", "--binary", &next]).ok();
+    let load = load(&port);
+    tests::wait::let_pass(PROBATION);
+    for _ in 0..7 {
+        let primary = home.app("web").primary_pid;
+        process::kill(primary, Signal::SIGKILL);
+        home.wait_app("web", "to have another primary", SOON, |app| {
+            app.primary_pid != primary && app.status == Status::Ready
+        });
+    }
+    assert_eq!(home.app("web").version, "0.9.0");
+    assert_eq!(home.pids("web"), workers);
+    load.warm(load.so_far().ok + 100);
+    load.stop().nothing_lost("a build that stays");
 }
 
 fn load(port: &Port) -> tests::client::Running {
