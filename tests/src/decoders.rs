@@ -87,8 +87,11 @@ fn one_line(message: &UserMessage) {
 /// may be no number, which equals nothing), each of which can be written and read again, and why
 /// it stopped.
 macro_rules! heard {
-    ($message:ty, $bytes:expr, $piece:expr) => {{
-        let mut decoder = Bus::<$message>::default();
+    ($message:ty, $bytes:expr, $piece:expr) => {
+        heard!($message, $bytes, $piece, Bus::default())
+    };
+    ($message:ty, $bytes:expr, $piece:expr, $decoder:expr) => {{
+        let mut decoder: Bus<$message> = $decoder;
         let (mut seen, mut end) = (Vec::new(), None);
         for part in $bytes.chunks($piece) {
             decoder.push(part);
@@ -119,6 +122,11 @@ pub fn bus(data: &[u8]) {
     assert_eq!(said, heard!(ipc::bus::FromWorker, bytes, piece), "in pieces of {piece}");
     let heard = heard!(ipc::bus::ToWorker, bytes, usize::MAX);
     assert_eq!(heard, heard!(ipc::bus::ToWorker, bytes, piece), "in pieces of {piece}");
+    // Where another reader ended, perhaps in the middle of a message.
+    for codec in [Codec::Frames, Codec::Lines] {
+        let later = |piece: usize| heard!(ipc::bus::FromWorker, bytes, piece, Bus::resuming(codec));
+        assert_eq!(later(usize::MAX), later(piece), "resumed, in pieces of {piece}");
+    }
     for error in [said.1, heard.1].into_iter().flatten() {
         assert!(error.len() < ERROR, "a long reason: {error}");
     }

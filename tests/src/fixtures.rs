@@ -62,6 +62,17 @@ pub fn need(program: &str) -> Option<String> {
     found.map(|path| path.display().to_string())
 }
 
+/// Whether the tests run as root, as they must on CI; a visible line where not. `what` only root
+/// can do.
+pub fn need_root(what: &str) -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        assert!(!on_ci(), "only root can {what}, and on CI the tests must be root");
+        eprintln!("SKIPPED: only root can {what}");
+    }
+    root
+}
+
 /// Whether everything that a test needs has to be there.
 pub fn on_ci() -> bool {
     std::env::var_os("CI").is_some_and(|ci| ci == "true")

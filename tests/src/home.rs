@@ -43,8 +43,7 @@ impl Home {
 
     /// A new one for `nobody`; `None` when the tests do not run as root.
     pub fn of_nobody(binary: &str) -> Option<Self> {
-        if !Uid::current().is_root() {
-            eprintln!("SKIPPED: only root can run it as another ordinary user");
+        if !crate::fixtures::need_root("run it as another ordinary user") {
             return None;
         }
         let mut home = Self::new(binary);

@@ -27,8 +27,7 @@ impl Machine {
     /// Boots one. `None`, and a visible line, where that cannot be done (an error on CI). `home`
     /// is where it keeps its files; what is under test is its binary.
     pub fn boot(home: &Home) -> Option<Self> {
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("SKIPPED: only root can boot a systemd of its own");
+        if !fixtures::need_root("boot a systemd of its own") {
             return None;
         }
         if !Path::new("/lib/systemd/systemd").exists() {

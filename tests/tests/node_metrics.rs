@@ -128,8 +128,7 @@ fn a_program_that_joins_the_bus_is_measured_too() {
 /// Root's folder is closed to others: their programs start without.
 #[test]
 fn who_cannot_read_it_starts_without() {
-    if !nix::unistd::Uid::current().is_root() {
-        eprintln!("SKIPPED: only root can start workers as another user");
+    if !fixtures::need_root("start workers as another user") {
         return;
     }
     let Some(node) = fixtures::need("node") else { return };

@@ -18,9 +18,7 @@ const OBSERVERS: &str = "70002";
 
 /// A home that others can look into; `None`, and a visible line, unless we are root.
 fn home_of_root() -> Option<Home> {
-    if !nix::unistd::geteuid().is_root() {
-        assert!(!fixtures::on_ci(), "these tests need root, and on CI they must run");
-        eprintln!("SKIPPED: only root can change users");
+    if !fixtures::need_root("change users") {
         return None;
     }
     let home = tests::home!();

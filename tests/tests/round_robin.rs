@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use ipc::control::{NoticeKind, Request};
 use nix::sys::signal::Signal;
-use nix::unistd::Uid;
 use tests::census::{Census, apart};
 use tests::fixtures::Kind;
 use tests::{Home, Load, Port, Tally, process};
@@ -17,8 +16,7 @@ const CONNECTIONS: u64 = 10_000;
 
 /// An app under the engine, which must be the one it says it uses.
 fn start(kind: Kind, engine: &str, workers: u16) -> Option<(Home, Port)> {
-    if engine == "kernel" && !Uid::current().is_root() {
-        eprintln!("SKIPPED: exact round-robin in the kernel needs CAP_BPF");
+    if engine == "kernel" && !tests::fixtures::need_root("have exact round-robin in the kernel") {
         return None;
     }
     let (home, port) = (tests::home!(), Port::new());

@@ -144,8 +144,7 @@ fn an_app_that_does_not_answer_is_not_forgotten() {
 #[test]
 fn a_full_disk_keeps_what_was_saved() {
     let home = tests::home!();
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("SKIPPED: only root can mount");
+    if !fixtures::need_root("mount") {
         return;
     }
     let script = "set -e; state=$SUPERVISOR_HOME/state; mkdir -p $state

@@ -17,15 +17,6 @@ const SOON: Duration = Duration::from_secs(60);
 /// A user that has no other processes.
 const LONELY: u32 = 54_322;
 
-fn is_root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        assert!(!fixtures::on_ci(), "these tests need root, and on CI they must run");
-        eprintln!("SKIPPED: only root can take things away");
-    }
-    root
-}
-
 /// A command of another user, in the same home.
 fn by_lonely(home: &Home, args: &[&str]) -> run::Running {
     let program = stage::program(home.built());
@@ -50,7 +41,7 @@ fn limit(home: &Home, pid: u32, what: &str, soft: Option<usize>) {
 #[test]
 fn no_more_processes() {
     let (home, port) = (tests::home!(), Port::new());
-    if !is_root() {
+    if !fixtures::need_root("take things away") {
         return;
     }
     let Some(server) = fixtures::pid_server(&port) else { return };
@@ -127,7 +118,7 @@ fn on_a_tiny_disk(home: &Home, folder: &str, server: &[String]) -> PathBuf {
 #[test]
 fn no_room_for_logs() {
     let (home, port) = (tests::home!(), Port::new());
-    if !is_root() {
+    if !fixtures::need_root("take things away") {
         return;
     }
     let Some(server) = fixtures::python("chatty.py", &[port.number(), 20_000]) else { return };
@@ -161,7 +152,7 @@ fn no_room_for_logs() {
 #[test]
 fn no_room_for_state() {
     let (home, port) = (tests::home!(), Port::new());
-    if !is_root() {
+    if !fixtures::need_root("take things away") {
         return;
     }
     let Some(server) = fixtures::pid_server(&port) else { return };

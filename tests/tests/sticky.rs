@@ -8,7 +8,6 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use nix::unistd::Uid;
 use tests::census::Census;
 use tests::fixtures::{self, Kind};
 use tests::http::Connection;
@@ -119,8 +118,7 @@ const SECOND: u16 = 2;
 impl Addresses {
     /// `None`, and a visible line, where they cannot be had.
     fn new() -> Option<Self> {
-        if !Uid::current().is_root() {
-            eprintln!("SKIPPED: only root can add IPv6 addresses");
+        if !fixtures::need_root("add IPv6 addresses") {
             return None;
         }
         // A network of this process alone, so that no two tests share one.
