@@ -183,8 +183,8 @@ pub(crate) fn check(spec: &AppSpec) -> Result<(), Failure> {
     if let Some((_, reason)) = config::address::duplicate(&spec.listen) {
         return Err(Failure::usage(format!("{name}: {reason}")));
     }
-    let chosen = spec.user.as_ref().or(spec.group.as_ref()).or(spec.privileges.groups.first());
-    if let Some(chosen) = chosen.filter(|_| !nix::unistd::geteuid().is_root()) {
+    let mut chosen = spec.user.iter().chain(&spec.group).chain(&spec.privileges.groups);
+    if let Some(chosen) = chosen.next().filter(|_| !nix::unistd::geteuid().is_root()) {
         return Err(Failure::new(
             Exit::NotPermitted,
             format!("{name}: only root may run workers as \"{chosen}\""),

@@ -83,25 +83,6 @@ fn every_option_of_an_app() {
         "u",
         "--group",
         "g",
-        "--groups",
-        "h",
-        "--groups",
-        "i",
-        "--umask",
-        "027",
-        "--nice",
-        "-5",
-        "--oom-score-adj",
-        "-7",
-        "--no-new-privs",
-        "--limits",
-        "nofile=1:2",
-        "--limits",
-        "core=infinity",
-        "--operators",
-        "o",
-        "--observers",
-        "p",
         "--ready",
         "listen",
         "--ready-timeout",
@@ -149,15 +130,46 @@ fn every_option_of_an_app() {
     let (sticky, hang) = (Duration::from_secs(7), Duration::from_secs(45));
     assert_eq!((app.times.sticky_wait, app.times.hang_timeout), (Some(sticky), Some(hang)));
     assert_eq!(app.stop_signal, Some(2));
-    let rights = app.rights.clone().said();
-    assert_eq!((rights.umask, rights.nice, rights.oom_score_adj), (Some(0o27), Some(-5), Some(-7)));
-    assert_eq!((rights.groups.len(), rights.limits.len(), rights.no_new_privs), (2, 2, true));
-    let named = [rights.user, rights.group, rights.operators, rights.observers];
-    assert_eq!(named.map(Option::unwrap), ["u", "g", "o", "p"]);
     assert_eq!(app.restart, Some(RestartOn::Failure));
     assert!(app.no_intercept && args.waiting.no_wait && args.waiting.json);
     assert_eq!(app.passthrough[0].port, Some(9229));
     assert_eq!(args.waiting.timeout, Some(Duration::from_secs(9)));
+}
+
+#[test]
+fn who_workers_are_and_what_they_may() {
+    let app = start(&[
+        "--user",
+        "u",
+        "--group",
+        "g",
+        "--groups",
+        "h",
+        "--groups",
+        "i",
+        "--umask",
+        "027",
+        "--nice",
+        "-5",
+        "--oom-score-adj",
+        "-7",
+        "--no-new-privs",
+        "--limits",
+        "nofile=1:2",
+        "--limits",
+        "core=infinity",
+        "--operators",
+        "o",
+        "--observers",
+        "p",
+        "x.js",
+    ])
+    .app;
+    let rights = app.rights.said();
+    assert_eq!((rights.umask, rights.nice, rights.oom_score_adj), (Some(0o27), Some(-5), Some(-7)));
+    assert_eq!((rights.groups.len(), rights.limits.len(), rights.no_new_privs), (2, 2, true));
+    let named = [rights.user, rights.group, rights.operators, rights.observers];
+    assert_eq!(named.map(Option::unwrap), ["u", "g", "o", "p"]);
 }
 
 #[test]
