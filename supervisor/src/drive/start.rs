@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::bus::Bus;
 use super::clients::Clients;
 use super::echo::{Echo, LogFormat};
+use super::foundlings::Foundlings;
 use super::frozen::{self, Written};
 use super::lent::Lent;
 use super::listeners::Listeners;
@@ -343,6 +344,7 @@ impl Drive {
             answers_due: None,
             channels_looked_at: false,
             channel_bytes: vec![0; CHANNEL_READ],
+            foundlings: Foundlings::default(),
             orphans: Orphans::default(),
             bus: Bus::new(name),
             held_counted: None,

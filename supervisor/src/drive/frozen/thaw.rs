@@ -10,6 +10,7 @@ use config::spec::AppSpec;
 
 use super::{Frozen, Written};
 use crate::drive::children::{Asking, Child};
+use crate::drive::foundlings::Foundlings;
 use crate::drive::orphans::Orphans;
 use crate::drive::source::Source;
 use crate::drive::start::{Parts, io_error};
@@ -53,6 +54,8 @@ pub(in crate::drive) fn thaw(
             Err(error) => complaints.push(format!("a worker was lost: {error}")),
         }
     }
+    let foundlings = Foundlings::find(&mut claims, &listeners, &frozen.orphans)
+        .map_err(failed("look for connections"))?;
     claims.close_others().map_err(failed("close what is left"))?;
 
     let keeper = Link::new(ground).map_err(failed("watch the keeper"))?;
@@ -72,6 +75,7 @@ pub(in crate::drive) fn thaw(
     drive.node_places = frozen.node_places;
     drive.next_hand_off = frozen.next_hand_off.saturating_add(NUMBERS_LEFT_OUT);
     drive.orphans = Orphans::of(frozen.orphans);
+    drive.foundlings = foundlings;
     drive.notes = frozen.notes;
     drive.thaw_bus(frozen.bus);
     drive.take_over(frozen.carried_out);
@@ -212,7 +216,8 @@ impl Drive {
                 left = true;
             }
         }
-        self.settle_due = left.then_some(now + SETTLE_LOOK);
+        let found = self.look_after_foundlings(now, left);
+        self.settle_due = (left || found).then_some(now + SETTLE_LOOK);
         let listeners: Vec<ListenerId> = self.listeners.iter().map(|open| open.id).collect();
         listeners.into_iter().for_each(|id| self.resume(id));
     }
