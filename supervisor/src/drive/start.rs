@@ -302,7 +302,6 @@ impl Drive {
         let (out, err) = (home.out_log(&name), home.err_log(&name));
         let log_paths = [&out, &err].map(|path| path.display().to_string()).to_vec();
         let (logs, opened) = Logs::open(out, err, Echo::new(name.clone(), echo));
-        let sampler = Sampler::new().map_err(failed("watch the processes"))?;
         let mut drive = Self {
             core,
             core_due: None,
@@ -333,7 +332,7 @@ impl Drive {
             home: home.clone(),
             manager: None,
             store: Store::default(),
-            sampler,
+            sampler: Sampler::new().map_err(failed("watch the processes"))?,
             started: clock::now(),
             tickets: 0,
             node_places: BTreeMap::new(),
