@@ -16,6 +16,7 @@ pub mod name;
 pub mod pool;
 pub mod privileges;
 mod raw;
+pub mod said;
 pub mod sense;
 pub mod signal;
 pub mod spec;

@@ -87,7 +87,7 @@ impl AppSpec {
 
     /// What the workers of one of its pools run by.
     pub fn of_pool(&self, pool: &PoolSpec) -> Self {
-        let mut spec = Self { pools: Vec::new(), shared: None, ..self.clone() };
+        let mut spec = Self { pools: Vec::new(), shared: None, said: None, ..self.clone() };
         spec.pool = Some(pool.name.clone());
         spec.command.clone_from(&pool.command);
         spec.cwd = pool.cwd.clone().unwrap_or(spec.cwd);

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::pool::PoolSpec;
 use crate::privileges::Privileges;
+use crate::said::Said;
 
 /// Everything needed to run one app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +79,9 @@ pub struct AppSpec {
     pub restart: RestartPolicy,
     /// The file this came from, if any; `reload` reads it again.
     pub source: Option<PathBuf>,
+    /// What was said on the command line beside that file; it goes before the file's keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Box<Said>>,
     /// Further groups of workers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pools: Vec<PoolSpec>,
@@ -298,6 +302,7 @@ impl AppSpec {
             stop_signal: 15,
             restart: RestartPolicy::default(),
             source: None,
+            said: None,
             pools: Vec::new(),
             pool: None,
         }

@@ -220,6 +220,55 @@ fn when_all_are_full_the_queue_holds_as_nobody() {
     }
 }
 
+/// Both workers are stopped, with as many connections on their way as they may have, when the
+/// primary dies; then one of them does, too. Its successor finds what was given to nobody, and what
+/// was on its way to the dead worker; every client gets one whole answer.
+fn the_primary_and_a_worker_die_with_hands_full(home: &Home) {
+    const CLIENTS: usize = 200;
+    let port = Port::new();
+    let Some(()) = start(home, &port, 2) else { return };
+    load(&port, 8, 200).run().nothing_lost("warming up");
+    for round in 0..4 {
+        wait_for_calm(home);
+        let before = fds(home);
+        let app = home.app("web");
+        let pids = home.pids("web");
+        pids.iter().for_each(|pid| process::kill(*pid, Signal::SIGSTOP));
+        let running = load(&port, CLIENTS, CLIENTS as u64).start();
+        wait_for_untaken(home, 0, 8);
+        wait_for_untaken(home, 1, 8);
+        process::kill(app.primary_pid, Signal::SIGKILL);
+        home.wait_app("web", "a successor", SOON, |now| now.primary_pid != app.primary_pid);
+        // Not yet: a worker that is stopped may still read what it was sent.
+        let found = fds(home);
+        assert!(found >= before + 8, "connections were closed: {before} → {found}");
+        let gone = pids[round % 2];
+        process::kill(gone, Signal::SIGKILL);
+        process::kill(pids[1 - round % 2], Signal::SIGCONT);
+        let tally = join(running, CLIENTS as u64).nothing_lost("the primary and a worker died");
+        assert!(tally.ok >= CLIENTS as u64 && !tally.by_pid.contains_key(&gone), "{tally}");
+        home.wait_app("web", "a replacement", SOON, |app| {
+            app.ready == 2 && app.workers.iter().all(|worker| worker.pid != Some(gone))
+        });
+        wait_for_calm(home);
+        assert_eq!(fds(home), before, "descriptors leak");
+    }
+}
+
+#[test]
+fn what_a_dead_primary_had_accepted_is_handed_over() {
+    let _alone = tests::alone();
+    the_primary_and_a_worker_die_with_hands_full(&tests::home!());
+}
+
+#[test]
+fn what_a_dead_primary_had_accepted_is_handed_over_as_nobody() {
+    let _alone = tests::alone();
+    if let Some(home) = tests::home_of_nobody!() {
+        the_primary_and_a_worker_die_with_hands_full(&home);
+    }
+}
+
 /// Workers that refuse what is past their `maxConnections` are not asked again and again.
 #[test]
 fn refusing_workers_are_left_alone_for_a_moment() {

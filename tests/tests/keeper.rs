@@ -1,6 +1,6 @@
 //! The primary may die. It is killed again and again under load, at rest and in the middle of
-//! reloads, scales and restarts: no worker notices, nothing is lost in the kernel engine, nothing is
-//! refused or hangs in the primary engine, and what was under way is finished or rolled back.
+//! reloads, scales and restarts: no worker notices, nothing is lost in either engine, and what was
+//! under way is finished or rolled back.
 //!
 //! `KILLS` says how often (20).
 
@@ -77,18 +77,6 @@ fn load(address: SocketAddr) -> tests::client::Running {
     load
 }
 
-/// Counts what was lost: everything in the kernel engine; else what was refused or hung. A
-/// connection that the dying primary had accepted and given to nobody is reset.
-fn judge(tally: tests::Tally, engine: &str, what: &str) {
-    if engine != "primary" {
-        tally.nothing_lost(what);
-        return;
-    }
-    let lost = tally.count(FaultKind::Refused) + tally.count(FaultKind::Hung);
-    assert!(lost == 0 && tally.ok > 0, "{what}: lost\n{tally}");
-    println!("{what}: nothing refused, nothing hung\n{tally}");
-}
-
 fn at_rest(kind: Kind, engine: &str) {
     let _alone = tests::alone();
     let home = tests::home!();
@@ -110,7 +98,7 @@ fn at_rest(kind: Kind, engine: &str) {
     }
     let seen = load.so_far().ok;
     load.warm(seen + 200);
-    judge(load.stop(), engine, &format!("{kind:?}, {engine}: {} kills at rest", kills()));
+    load.stop().nothing_lost(&format!("{kind:?}, {engine}: {} kills at rest", kills()));
     println!("the list was right again after at most {slowest:?}");
     assert!(slowest < A_SECOND * 5, "the list was right only after {slowest:?}");
     home.run(&["delete", "web"]).ok();
@@ -155,7 +143,7 @@ fn at_work(kind: Kind, engine: &str) {
     }
     let seen = load.so_far().ok;
     load.warm(seen + 200);
-    judge(load.stop(), engine, &format!("{kind:?}, {engine}: {} kills at work", kills()));
+    load.stop().nothing_lost(&format!("{kind:?}, {engine}: {} kills at work", kills()));
     home.run(&["reload", "web"]).ok();
     home.run(&["delete", "web"]).ok();
     home.nothing_left();
@@ -204,7 +192,7 @@ fn whatever_the_primary_dies_of() {
         let log = home.log("web", "primary.log");
         assert!(log.contains(&format!("signal {}", signal.as_str())), "{signal}: {log}");
     }
-    judge(load.stop(), "auto", "four ways to die");
+    load.stop().nothing_lost("four ways to die");
 }
 
 #[test]

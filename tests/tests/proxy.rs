@@ -100,6 +100,45 @@ fn who_sends_nothing_holds_nobody_up() {
     });
 }
 
+/// The primary dies, and then makes way for another build, while headers are on their way.
+#[test]
+fn a_header_may_come_to_the_next_primary() {
+    let Some((home, port)) = start(&["--proxy-protocol"]) else { return };
+    for upgrade in [false, true] {
+        let before = home.app("web");
+        let clients = 1..=20u8;
+        let slots: Vec<String> = clients.clone().map(|client| pid(&port, client, None)).collect();
+        let begun: Vec<TcpStream> = clients
+            .clone()
+            .map(|client| {
+                let mut stream = TcpStream::connect(port.v4()).expect("a connection");
+                let cut = usize::from(client);
+                stream.write_all(&header(client).as_bytes()[..cut]).expect("somebody listens");
+                stream
+            })
+            .collect();
+        tests::wait_until("the connections to be accepted", SOON, || {
+            let held = tests::process::fds(before.primary_pid).len();
+            let queued = home.app("web").listeners[0].backlog;
+            (queued == 0 && held >= begun.len()).then_some(())
+        });
+        if upgrade {
+            home.run(&["upgrade", "web"]).ok();
+        } else {
+            tests::process::kill(before.primary_pid, nix::sys::signal::Signal::SIGKILL);
+        }
+        home.wait_app("web", "another primary", SOON, |app| app.primary_pid != before.primary_pid);
+        for ((client, mut stream), slot) in clients.zip(begun).zip(slots) {
+            let header = header(client);
+            stream.set_read_timeout(Some(SOON)).expect("a timeout");
+            stream.write_all(&header.as_bytes()[usize::from(client)..]).expect("somebody reads");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("an answer in time");
+            assert_eq!(answer.trim_end(), format!("{slot} header={}", header.trim_end()));
+        }
+    }
+}
+
 #[test]
 fn it_is_refused_or_said_where_it_cannot_work() {
     let (home, port) = (tests::home!(), Port::new());

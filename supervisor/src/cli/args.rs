@@ -5,6 +5,7 @@
 
 mod few;
 mod node;
+mod rights;
 mod words;
 
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ use super::upgrade::UpgradeArgs;
 use super::values::{instances, listen, pattern};
 use crate::drive::LogFormat;
 use node::NodeOptions;
+use rights::RightsOptions;
 use words::{BALANCES, ENGINES, FORMATS, READY_RULES, RESTARTS, signal, words};
 
 const AFTER: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration wrong, 3 no such app, \
@@ -137,8 +139,8 @@ pub(crate) struct Waiting {
                       supervisor start [OPTIONS] CONFIG.toml\n       \
                       supervisor start NAME...")]
 pub(crate) struct StartArgs {
-    /// A script (.js .mjs .cjs .ts .py .rb .php .sh), an executable, a configuration file (.toml),
-    /// or the name of a stopped app. Default: supervisor.toml in this folder.
+    /// A script (.js .mjs .cjs .ts .py .rb .php .sh), an executable, a configuration file (.toml:
+    /// flags go before its keys), or the name of a stopped app. Default: supervisor.toml.
     #[arg(value_name = "FILE")]
     pub(crate) target: Vec<String>,
     /// After "--": the command to run with its arguments, or the arguments of FILE. Passed on as
@@ -199,12 +201,8 @@ pub(crate) struct AppOptions {
     /// The folder that workers start in. Default: this one.
     #[arg(long, value_name = "DIR")]
     pub(crate) cwd: Option<PathBuf>,
-    /// Run the workers as this user. Only root may.
-    #[arg(long, value_name = "USER")]
-    pub(crate) user: Option<String>,
-    /// Run the workers with this group. Only root may. Default: the user's own.
-    #[arg(long, value_name = "GROUP")]
-    pub(crate) group: Option<String>,
+    #[command(flatten)]
+    pub(crate) rights: RightsOptions,
     /// When a worker counts as ready. Default: auto.
     #[arg(long, value_name = "RULE", value_parser = words(&READY_RULES))]
     pub(crate) ready: Option<ReadyRule>,
@@ -259,8 +257,11 @@ pub(crate) struct ReloadArgs {
     /// Set a variable in the environment of the new workers. May be repeated.
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = config::environment::pair)]
     pub(crate) env: Vec<(String, String)>,
+    /// Forget the flags that "start" was given beside the file: only the file counts from now on.
+    #[arg(long)]
+    pub(crate) as_written: bool,
     /// Replace nobody: give the workers on the bus the file's "shared" values.
-    #[arg(long, conflicts_with_all = ["env", "pool"])]
+    #[arg(long, conflicts_with_all = ["env", "pool", "as_written"])]
     pub(crate) config: bool,
     #[command(flatten)]
     pub(crate) pool: PoolArg,

@@ -8,7 +8,7 @@ use ipc::control::{AppStatus, ListenerStatus, PoolStatus, ShareStatus};
 use super::args::DescribeArgs;
 use super::exit::{Exit, Failure};
 use super::targets::Targets;
-use super::{Session, list, say, survey, table};
+use super::{Session, kept, list, say, survey, table};
 
 pub(super) fn run(args: &DescribeArgs, session: &mut Session) -> Result<Exit, Failure> {
     let targets = Targets::resolve(session, &args.names)?;
@@ -37,18 +37,26 @@ pub(super) fn run(args: &DescribeArgs, session: &mut Session) -> Result<Exit, Fa
         if at > 0 {
             session.out.line("");
         }
-        let text = text(app, session.out.width());
+        let flags = match &app.source {
+            Some(_) => kept::flags(session, &app.name),
+            None => Vec::new(),
+        };
+        let text = text(app, &flags, session.out.width());
         session.out.bytes(text.as_bytes());
     }
     Ok(exit)
 }
 
-fn text(app: &AppStatus, width: Option<u16>) -> String {
+/// `flags`: what goes before the keys of its file.
+fn text(app: &AppStatus, flags: &[String], width: Option<u16>) -> String {
     let mut lines: Vec<(&str, String)> = vec![("status", app.status.word().into())];
     lines.extend(app.reason.iter().map(|reason| ("reason", reason.clone())));
     lines.push(("command", app.command.join(" ")));
     lines.push(("folder", app.cwd.clone()));
     lines.extend(app.source.iter().map(|source| ("from", source.clone())));
+    if !flags.is_empty() {
+        lines.push(("and", format!("{}, said on the command line", flags.join(", "))));
+    }
     let up = table::uptime(app.uptime_ms);
     let replaced = match app.primary_deaths {
         0 => String::new(),
@@ -158,11 +166,11 @@ mod tests {
         app.workers[0].reason = Some("exit code 1".into());
         app.workers[0].status_text = Some("warming up".into());
         app.workers[0].contract = vec!["intercept".into(), "notify".into()];
-        let text = text(&app, None);
+        let text = text(&app, &["--env A".to_owned()], None);
         for expected in [
             "web\n  status      errored\n  reason      it always exits\n",
             "  command     node app.js\n",
-            "  from        /srv/supervisor.toml\n",
+            "  from        /srv/supervisor.toml\n  and         --env A, said on the command line\n",
             "[::]:8000, asked for by a worker, 1 sockets, backlog 3\n",
             "            hash by the kernel: turns need CAP_BPF\n",
             "            slot 0: 100 % of new connections, 7 given, 3 waiting\n",

@@ -20,6 +20,7 @@ mod fake;
 mod follow;
 mod health;
 mod init;
+mod kept;
 mod launch;
 mod list;
 mod logs;

@@ -2,9 +2,11 @@
 //!
 //! Everything that can be known to be wrong before anything is started is refused here.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use config::instances::Cpus;
+use config::said::Said;
 use config::spec::{AppSpec, ReadyRule};
 use config::{command, name};
 
@@ -31,7 +33,7 @@ pub(crate) fn plan(args: &StartArgs, here: &Path, known: &[String]) -> Result<Pl
             return launch(args.rest.clone(), &args.rest);
         }
         if here.join(CONFIG_FILE).is_file() {
-            return from_file(args, &here.join(CONFIG_FILE));
+            return from_file(args, &here.join(CONFIG_FILE), here);
         }
         return Err(Failure::usage(format!(
             "nothing to start: name a FILE, or a command after \"--\"; there is no {CONFIG_FILE} in \
@@ -42,7 +44,7 @@ pub(crate) fn plan(args: &StartArgs, here: &Path, known: &[String]) -> Result<Pl
     let path = here.join(first);
     if path.is_file() {
         if path.extension().is_some_and(|ending| ending == "toml") {
-            return from_file(args, &path);
+            return from_file(args, &path, here);
         }
         let mut command =
             command::for_file(&path).map_err(|error| Failure::usage(error.to_string()))?;
@@ -66,18 +68,12 @@ pub(crate) fn plan(args: &StartArgs, here: &Path, known: &[String]) -> Result<Pl
 }
 
 /// Reads the apps of a configuration file, all of it or those named by `--only`.
-fn from_file(args: &StartArgs, path: &Path) -> Result<Plan, Failure> {
+fn from_file(args: &StartArgs, path: &Path, here: &Path) -> Result<Plan, Failure> {
     let shown = path.display();
     if args.target.len() > 1 || !args.rest.is_empty() {
         return Err(Failure::usage(format!("the apps of {shown} take no further arguments")));
     }
-    let beside_env = AppOptions { env: Vec::new(), ..args.app.clone() };
-    if beside_env != AppOptions::default() {
-        return Err(Failure::usage(format!(
-            "options of an app do not go with a configuration file, except --env: write them into \
-             {shown}"
-        )));
-    }
+    let said = said(&args.app, here);
     let mut specs = read_file(path)?;
     for only in &args.only {
         if !specs.iter().any(|spec| spec.name == *only) {
@@ -91,8 +87,12 @@ fn from_file(args: &StartArgs, path: &Path) -> Result<Plan, Failure> {
     if !args.only.is_empty() {
         specs.retain(|spec| args.only.contains(&spec.name));
     }
+    refuse_beside(&args.app, &specs, path)?;
     for spec in &mut specs {
-        spec.env.extend(args.app.env.iter().cloned());
+        said.clone().over(spec, &Cpus::read());
+        if spec.said.is_some() {
+            check(spec)?;
+        }
     }
     if args.foreground && specs.len() != 1 {
         return Err(Failure::usage(format!(
@@ -101,6 +101,47 @@ fn from_file(args: &StartArgs, path: &Path) -> Result<Plan, Failure> {
         )));
     }
     Ok(Plan::Launch(specs))
+}
+
+/// A file names its apps, and an address belongs to one of them.
+fn refuse_beside(options: &AppOptions, specs: &[AppSpec], path: &Path) -> Result<(), Failure> {
+    let shown = path.display();
+    if options.name.is_some() {
+        return Err(Failure::usage(format!(
+            "--name does not go with a configuration file: {shown} names its apps"
+        )));
+    }
+    if !options.listen.is_empty() && specs.len() > 1 {
+        return Err(Failure::usage(format!(
+            "--listen means one app and {shown} has {}: choose one with --only",
+            specs.len()
+        )));
+    }
+    Ok(())
+}
+
+/// The flags as they go before the keys of a file.
+fn said(options: &AppOptions, here: &Path) -> Said {
+    let AppOptions { times, node, .. } = options;
+    Said {
+        env: options.env.iter().cloned().collect(),
+        pool_env: BTreeMap::new(),
+        cwd: options.cwd.as_ref().map(|cwd| here.join(cwd)),
+        instances: options.instances,
+        listen: options.listen.clone(),
+        passthrough: options.passthrough.clone(),
+        balance: options.balance,
+        engine: options.engine,
+        proxy_protocol: options.proxy_protocol,
+        no_intercept: options.no_intercept,
+        no_node: node.no_node,
+        no_node_metrics: node.no_node_metrics,
+        ready: if options.wait_ready { Some(ReadyRule::Notify) } else { options.ready },
+        times: times.said(),
+        stop_signal: options.stop_signal,
+        restart: options.restart,
+        rights: options.rights.clone().said(),
+    }
 }
 
 /// Reads every app of a configuration file.
@@ -129,42 +170,21 @@ pub(crate) fn from_options(
         Some(_) => Failure::usage(reason),
         None => Failure::usage(format!("{reason}; say --name")),
     })?;
-    let cwd = options.cwd.as_ref().map_or_else(|| here.to_owned(), |cwd| here.join(cwd));
-    let mut spec = AppSpec::new(app, command, cwd);
-    if let Some(wanted) = options.instances {
-        spec.instances = wanted;
-    }
+    let mut spec = AppSpec::new(app, command, here.to_owned());
     spec.resolve(&Cpus::read());
-    spec.env = options.env.iter().cloned().collect();
-    spec.listen = options.listen.clone();
-    spec.balance = options.balance.unwrap_or(spec.balance);
-    spec.engine = options.engine.unwrap_or(spec.engine);
-    spec.intercept = !options.no_intercept;
-    spec.node = !options.node.no_node;
-    spec.node_metrics = !options.node.no_node_metrics;
-    spec.proxy_protocol = options.proxy_protocol;
-    spec.passthrough = options.passthrough.clone();
-    spec.user = options.user.clone();
-    spec.group = options.group.clone();
-    spec.ready = match options.wait_ready {
-        true => ReadyRule::Notify,
-        false => options.ready.unwrap_or(spec.ready),
-    };
-    options.times.apply(&mut spec.times);
-    spec.stop_signal = options.stop_signal.unwrap_or(spec.stop_signal);
-    spec.restart.on = options.restart.unwrap_or(spec.restart.on);
+    said(options, here).apply(&mut spec, &Cpus::read());
     check(&spec)?;
     Ok(spec)
 }
 
 /// Refuses what contradicts itself, and what only this machine can tell to be wrong.
-fn check(spec: &AppSpec) -> Result<(), Failure> {
+pub(crate) fn check(spec: &AppSpec) -> Result<(), Failure> {
     let name = &spec.name;
     if let Some((_, reason)) = config::address::duplicate(&spec.listen) {
         return Err(Failure::usage(format!("{name}: {reason}")));
     }
-    let chosen = spec.user.as_ref().or(spec.group.as_ref());
-    if let Some(chosen) = chosen.filter(|_| !nix::unistd::geteuid().is_root()) {
+    let mut chosen = spec.user.iter().chain(&spec.group).chain(&spec.privileges.groups);
+    if let Some(chosen) = chosen.next().filter(|_| !nix::unistd::geteuid().is_root()) {
         return Err(Failure::new(
             Exit::NotPermitted,
             format!("{name}: only root may run workers as \"{chosen}\""),

@@ -11,10 +11,10 @@ use super::args::ReloadArgs;
 use super::ask::{ask, refused};
 use super::exit::{Exit, Failure};
 use super::plan::read_file;
-use super::share;
 use super::start::start_one;
 use super::survey::{self, Seen};
-use super::targets::{Targets, finish, show};
+use super::targets::{Said, Targets, finish, show};
+use super::{kept, share};
 
 /// How long a primary may take to tell its spec.
 pub(super) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
@@ -48,7 +48,11 @@ pub(super) fn replace(
     let mut results = Vec::new();
     for (name, step) in steps(args, session)? {
         let result = step.and_then(|step| match step {
-            Step::Replace(spec) => ask(&session.home, &name, &request(spec), doing, &args.waiting),
+            Step::Replace(spec) => {
+                let kept = kept::remark(spec.as_deref());
+                let said = ask(&session.home, &name, &request(spec), doing, &args.waiting)?;
+                Ok(Said { message: said.message + &kept, ..said })
+            }
             Step::Start(spec) => start_one(session, &spec, &args.waiting),
         });
         if !args.waiting.json {
@@ -75,8 +79,7 @@ fn steps(args: &ReloadArgs, session: &Session) -> Result<Vec<Planned>, Failure> 
         args.names.iter().cloned().partition(|given| is_file(given));
     let mut steps = Vec::new();
     for file in files {
-        for mut spec in read_file(&PathBuf::from(file))? {
-            add_environment(args, &mut spec);
+        for spec in read_file(&PathBuf::from(file))? {
             let (name, step) = (spec.name.clone(), from_file(args, session, spec));
             steps.push((name, step));
         }
@@ -100,13 +103,17 @@ fn steps(args: &ReloadArgs, session: &Session) -> Result<Vec<Planned>, Failure> 
 fn from_file(args: &ReloadArgs, session: &Session, mut spec: AppSpec) -> Result<Step, Failure> {
     match survey::look(&session.home, &spec.name)? {
         Seen::Nothing if args.pool.pool.is_some() => Err(survey::no_such_app(&spec.name)),
-        Seen::Nothing => Ok(Step::Start(Box::new(spec))),
+        Seen::Nothing => {
+            kept::put(args, session, None, &mut spec)?;
+            Ok(Step::Start(Box::new(spec)))
+        }
         Seen::Lost(lost) => {
             Err(Failure::failed(format!("{}: {}", spec.name, lost.reason(&spec.name))))
         }
         Seen::Status(_) | Seen::Silent(_) => {
             args.pool.find(session, &spec.name)?;
             let held = held_spec(session, &spec.name)?;
+            kept::put(args, session, Some(&held), &mut spec)?;
             keep_scale(&mut spec, &held);
             Ok(Step::Replace(Some(Box::new(spec))))
         }
@@ -117,23 +124,33 @@ fn from_file(args: &ReloadArgs, session: &Session, mut spec: AppSpec) -> Result<
 fn from_running(args: &ReloadArgs, session: &Session, name: &str) -> Result<Step, Failure> {
     args.pool.find(session, name)?;
     let held = held_spec(session, name)?;
-    let mut spec = match &held.source {
-        Some(source) => {
-            let found = read_file(source)?.into_iter().find(|spec| spec.name == name);
-            let Some(mut spec) = found else {
-                return Err(Failure::usage(format!(
-                    "{name} is not in {} any more: put it back, or \"supervisor delete {name}\"",
-                    source.display()
-                )));
-            };
-            keep_scale(&mut spec, &held);
-            spec
-        }
-        None if args.env.is_empty() => return Ok(Step::Replace(None)),
-        None => held,
+    let Some(source) = &held.source else {
+        return from_no_file(args, name, held);
     };
-    add_environment(args, &mut spec);
+    let found = read_file(source)?.into_iter().find(|spec| spec.name == name);
+    let Some(mut spec) = found else {
+        return Err(Failure::usage(format!(
+            "{name} is not in {} any more: put it back, or \"supervisor delete {name}\"",
+            source.display()
+        )));
+    };
+    kept::put(args, session, Some(&held), &mut spec)?;
+    keep_scale(&mut spec, &held);
     Ok(Step::Replace(Some(Box::new(spec))))
+}
+
+/// An app that came from the command line: as it is held, and what is set now.
+fn from_no_file(args: &ReloadArgs, name: &str, mut held: AppSpec) -> Result<Step, Failure> {
+    if args.as_written {
+        return Err(Failure::usage(format!(
+            "{name} came from no file, so --as-written means nothing: leave it away"
+        )));
+    }
+    if args.env.is_empty() {
+        return Ok(Step::Replace(None));
+    }
+    add_environment(args, &mut held);
+    Ok(Step::Replace(Some(Box::new(held))))
 }
 
 /// A count that was changed by "scale" stays, unless the file asks for another than before.

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use config::instances::Cpus;
 use config::spec::AppSpec;
 use ipc::control::Request;
 use ipc::talk::BusRequest;
@@ -52,6 +53,7 @@ fn one(args: &ReloadArgs, session: &Session, name: &str) -> Result<Said, Failure
     let Some(mut spec) = found else {
         return Err(Failure::usage(format!("{name} is not in {} any more", source.display())));
     };
+    held.said.clone().map(|said| *said).unwrap_or_default().over(&mut spec, &Cpus::read());
     keep_scale(&mut spec, &held);
     let shared = spec.shared.clone();
     let others = changed(&held, spec);
@@ -69,7 +71,7 @@ fn one(args: &ReloadArgs, session: &Session, name: &str) -> Result<Said, Failure
 /// The keys, other than the shared values, in which the file says something new.
 fn changed(held: &AppSpec, mut spec: AppSpec) -> Vec<String> {
     spec.shared.clone_from(&held.shared);
-    // What was added on the command line is in no file.
+    // Older versions did not note what was added on the command line.
     for (key, value) in &held.env {
         spec.env.entry(key.clone()).or_insert_with(|| value.clone());
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use config::spec::Times;
+use config::said::SaidTimes;
 
 /// The times of a worker's life.
 #[derive(Debug, Clone, Default, PartialEq, Args)]
@@ -36,19 +36,16 @@ pub(crate) struct TimeOptions {
 }
 
 impl TimeOptions {
-    /// Sets what was given.
-    pub(crate) fn apply(&self, times: &mut Times) {
-        for (time, given) in [
-            (&mut times.ready_timeout, self.ready_timeout),
-            (&mut times.min_uptime, self.min_uptime),
-            (&mut times.listen_wait, self.listen_wait),
-            (&mut times.kill_timeout, self.kill_timeout),
-            (&mut times.drain_timeout, self.drain_timeout),
-            (&mut times.drain_idle, self.drain_idle),
-            (&mut times.sticky_wait, self.sticky_wait),
-            (&mut times.hang_timeout, self.hang_timeout),
-        ] {
-            *time = given.unwrap_or(*time);
+    pub(crate) fn said(&self) -> SaidTimes {
+        SaidTimes {
+            ready_timeout: self.ready_timeout,
+            listen_wait: self.listen_wait,
+            min_uptime: self.min_uptime,
+            kill_timeout: self.kill_timeout,
+            drain_timeout: self.drain_timeout,
+            drain_idle: self.drain_idle,
+            sticky_wait: self.sticky_wait,
+            hang_timeout: self.hang_timeout,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Args;
+use config::instances::Cpus;
 use config::spec::AppSpec;
 use systemd::unit::Unit;
 
@@ -154,11 +155,12 @@ impl Service {
         let words = |all: &[&str]| -> Vec<String> { all.iter().map(|&w| w.to_owned()).collect() };
         let mut start = words(&[&program, "start", "--foreground"]);
         match &self.spec.source {
-            Some(source) => {
+            Some(source) if self.spec.said.is_none() => {
                 start.extend(words(&["--only", &name]));
                 start.push(source.display().to_string());
             }
-            None => {
+            // What was said beside the file is written down with its name.
+            _ => {
                 let file = spec_file(&name, self.of_user)?;
                 start.extend(["--spec".to_owned(), file.display().to_string()]);
             }
@@ -186,7 +188,7 @@ impl Service {
     /// Writes the unit, and where there is no configuration file what it is to run.
     fn install(&self, session: &Session) -> Result<(), Failure> {
         let text = self.text(session)?;
-        if self.spec.source.is_none() {
+        if self.spec.source.is_none() || self.spec.said.is_some() {
             let json = serde_json::to_string_pretty(&self.spec)
                 .map_err(|error| Failure::failed(format!("cannot write the app down: {error}")))?;
             // It has the values of environment variables.
@@ -201,7 +203,7 @@ fn of_user(args: &StartupArgs) -> bool {
     args.user || !nix::unistd::geteuid().is_root()
 }
 
-/// Reads what `install` wrote; the number of workers is that of this machine, now.
+/// Reads what `install` wrote, and the file it came from, if any; the number of workers is that of this machine, now.
 pub(super) fn read_spec(path: &Path) -> Result<AppSpec, Failure> {
     let shown = path.display();
     let text = fs::read(path)
@@ -211,7 +213,14 @@ pub(super) fn read_spec(path: &Path) -> Result<AppSpec, Failure> {
             "{shown} is no app ({error}): write it again with \"supervisor startup\""
         ))
     })?;
-    spec.resolve(&config::instances::Cpus::read());
+    if let (Some(source), Some(said)) = (&spec.source, spec.said.take()) {
+        let found = plan::read_file(source)?.into_iter().find(|found| found.name == spec.name);
+        let missing = || format!("{} is not in {} any more", spec.name, source.display());
+        spec = found.ok_or_else(|| Failure::usage(missing()))?;
+        said.over(&mut spec, &Cpus::read());
+        plan::check(&spec)?;
+    }
+    spec.resolve(&Cpus::read());
     Ok(spec)
 }
 

@@ -14,6 +14,7 @@ mod clients;
 mod deal;
 mod echo;
 mod explain;
+mod foundlings;
 mod frozen;
 mod gauge;
 mod growth;
@@ -61,6 +62,7 @@ pub(crate) use upgrade::CAN_GO_ON;
 use self::bus::Bus;
 use self::children::Child;
 use self::clients::Clients;
+use self::foundlings::Foundlings;
 use self::frozen::Written;
 use self::handover::HandOff;
 use self::listeners::Listeners;
@@ -163,6 +165,8 @@ pub(crate) struct Drive {
     channel_bytes: Vec<u8>,
     /// Slot sockets that nobody listens on although their worker lives.
     orphans: Orphans,
+    /// Connections that a predecessor had accepted.
+    foundlings: Foundlings,
     /// What the workers say to each other.
     bus: Bus,
     /// When the kernel was last asked how many connections each worker holds.

@@ -20,6 +20,9 @@ use crate::primary::ids::ClientId;
 use crate::sys::peer::Peer;
 use crate::sys::users;
 
+/// What others see of a secret.
+const REDACTED: &str = "<redacted>";
+
 /// What a connection may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -186,9 +189,8 @@ impl Rights {
         }
         let mut spec = spec.clone();
         let of_pools = spec.pools.iter_mut().flat_map(|pool| pool.env.values_mut());
-        for value in spec.env.values_mut().chain(of_pools) {
-            *value = "<redacted>".to_owned();
-        }
+        let said = spec.said.iter_mut().flat_map(|said| said.secrets());
+        spec.env.values_mut().chain(of_pools).chain(said).for_each(redact);
         spec.shared = None;
         Some(Reply::Spec(spec))
     }
@@ -208,6 +210,10 @@ impl Rights {
             Some(hard) => Request::Restart { hard, spec },
         })
     }
+}
+
+fn redact(value: &mut String) {
+    REDACTED.clone_into(value);
 }
 
 impl Drive {
@@ -235,16 +241,24 @@ fn as_written(sent: &AppSpec, own: &AppSpec) -> Result<AppSpec, String> {
     let Some(mut spec) = found.into_iter().find(|spec| spec.name == own.name) else {
         return no("the app is not in its file any more");
     };
-    // The number of workers is an operator's to choose.
-    spec.wanted = sent.wanted;
-    spec.wanted_because.clone_from(&sent.wanted_because);
     for pool in &mut spec.pools {
         if let Some(sent) = sent.pools.iter().find(|sent| sent.name == pool.name) {
             pool.wanted = sent.wanted;
             pool.wanted_because.clone_from(&sent.wanted_because);
         }
     }
-    if spec != *sent {
+    // What was said beside the file stays; its secrets were not told to whoever sends it back.
+    let said = own.said.as_deref().cloned().unwrap_or_default();
+    let (mut shown, mut told) = (spec.clone(), said.clone());
+    told.secrets().for_each(redact);
+    told.over(&mut shown, &Cpus::read());
+    said.over(&mut spec, &Cpus::read());
+    for spec in [&mut shown, &mut spec] {
+        // The number of workers is an operator's to choose.
+        spec.wanted = sent.wanted;
+        spec.wanted_because.clone_from(&sent.wanted_because);
+    }
+    if shown != *sent {
         return no("that is not what the app's file says");
     }
     Ok(spec)

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::bus::Bus;
 use super::clients::Clients;
 use super::echo::{Echo, LogFormat};
+use super::foundlings::Foundlings;
 use super::frozen::{self, Settling, Written};
 use super::lent::Lent;
 use super::listeners::Listeners;
@@ -307,7 +308,6 @@ impl Drive {
         let (out, err) = (home.out_log(&name), home.err_log(&name));
         let log_paths = [&out, &err].map(|path| path.display().to_string()).to_vec();
         let (logs, opened) = Logs::open(out, err, Echo::new(name.clone(), echo));
-        let sampler = Sampler::new().map_err(failed("watch the processes"))?;
         let mut drive = Self {
             core,
             core_due: None,
@@ -338,7 +338,7 @@ impl Drive {
             home: home.clone(),
             manager: None,
             store: Store::default(),
-            sampler,
+            sampler: Sampler::new().map_err(failed("watch the processes"))?,
             started: clock::now(),
             tickets: 0,
             node_places: BTreeMap::new(),
@@ -349,6 +349,7 @@ impl Drive {
             answers_due: None,
             channels_looked_at: false,
             channel_bytes: vec![0; CHANNEL_READ],
+            foundlings: Foundlings::default(),
             orphans: Orphans::default(),
             bus: Bus::new(name),
             held_counted: None,

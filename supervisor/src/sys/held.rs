@@ -80,6 +80,25 @@ impl Claims {
         Ok(unsafe { OwnedFd::from_raw_fd(held.number) })
     }
 
+    /// Takes over everything that nobody has claimed and `what` says something of.
+    pub(crate) fn find<T>(
+        &mut self,
+        what: impl Fn(BorrowedFd<'_>) -> Option<T>,
+    ) -> io::Result<Vec<(OwnedFd, T)>> {
+        let mut found = Vec::new();
+        for number in super::exec::open_numbers()? {
+            if self.taken.contains(&number) {
+                continue;
+            }
+            // SAFETY: only looked at, while it is open: its owner is dead.
+            let Some(said) = what(unsafe { BorrowedFd::borrow_raw(number) }) else { continue };
+            self.taken.insert(number);
+            // SAFETY: as in `claim`.
+            found.push((unsafe { OwnedFd::from_raw_fd(number) }, said));
+        }
+        Ok(found)
+    }
+
     /// Closes everything that nobody has claimed. To be called before this process opens anything
     /// of its own.
     pub(crate) fn close_others(self) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! Who listens on an address already: for the message, never for a decision.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -56,6 +56,16 @@ fn overlap(one: IpAddr, other: IpAddr) -> bool {
         IpAddr::V6(ip) => ip.is_unspecified(),
     };
     one == other || wide(one, other) || wide(other, one)
+}
+
+/// The sockets of every process but these; `None`: one of `needed` cannot be looked into.
+/// Whoever else may not be looked into belongs to another user.
+pub(crate) fn sockets_of_all_but(these: &[u32], needed: &[u32]) -> Option<HashSet<u64>> {
+    let mut all = target::sockets_of(needed).ok()?;
+    for pid in procfs::pids().into_iter().filter(|pid| !these.contains(pid)) {
+        all.extend(target::sockets_of(&[pid]).into_iter().flatten());
+    }
+    Some(all)
 }
 
 fn command(pid: u32) -> String {

@@ -220,11 +220,16 @@ pub(crate) fn is_untouched(fd: BorrowedFd<'_>) -> bool {
     /// Where `struct tcp_info` has tcpi_bytes_received and tcpi_bytes_sent.
     const RECEIVED: usize = 128;
     const SENT: usize = 200;
+    /// The state in its first byte: the other side has said all (TCP_CLOSE_WAIT).
+    const HEARD_ALL: u8 = 8;
     let info = super::socket_options::get::<208>(fd, libc::IPPROTO_TCP, libc::TCP_INFO);
     let unread = rustix::io::ioctl_fionread(fd);
     match (info, unread) {
         (Ok(info), Ok(unread)) => {
-            info.double_word(RECEIVED) == Some(unread) && info.double_word(SENT) == Some(0)
+            // The end of what it said counts as one more byte received.
+            let state = info.word(0).map(|word| word.to_ne_bytes()[0]);
+            let came = unread + u64::from(state == Some(HEARD_ALL));
+            info.double_word(RECEIVED) == Some(came) && info.double_word(SENT) == Some(0)
         }
         _ => false,
     }
@@ -262,6 +267,13 @@ pub(crate) fn release(fd: BorrowedFd<'_>) {
         // ENOENT: there was none.
         let _ = super::socket_options::set(fd, libc::SOL_SOCKET, option, &none);
     }
+}
+
+/// Both ends of an established TCP connection: ours and the other.
+pub(crate) fn connection(fd: BorrowedFd<'_>) -> Option<(SocketAddr, SocketAddr)> {
+    let stream = sockopt::socket_type(fd).ok()? == SocketType::STREAM && is_inet(fd);
+    let other = rustix::net::getpeername(fd).ok().filter(|_| stream)??;
+    Some((local_address(fd).ok()?, SocketAddr::try_from(other).ok()?))
 }
 
 /// The number by which /proc and sock_diag know this socket.

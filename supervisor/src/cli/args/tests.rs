@@ -137,6 +137,42 @@ fn every_option_of_an_app() {
 }
 
 #[test]
+fn who_workers_are_and_what_they_may() {
+    let app = start(&[
+        "--user",
+        "u",
+        "--group",
+        "g",
+        "--groups",
+        "h",
+        "--groups",
+        "i",
+        "--umask",
+        "027",
+        "--nice",
+        "-5",
+        "--oom-score-adj",
+        "-7",
+        "--no-new-privs",
+        "--limits",
+        "nofile=1:2",
+        "--limits",
+        "core=infinity",
+        "--operators",
+        "o",
+        "--observers",
+        "p",
+        "x.js",
+    ])
+    .app;
+    let rights = app.rights.said();
+    assert_eq!((rights.umask, rights.nice, rights.oom_score_adj), (Some(0o27), Some(-5), Some(-7)));
+    assert_eq!((rights.groups.len(), rights.limits.len(), rights.no_new_privs), (2, 2, true));
+    let named = [rights.user, rights.group, rights.operators, rights.observers];
+    assert_eq!(named.map(Option::unwrap), ["u", "g", "o", "p"]);
+}
+
+#[test]
 fn what_is_refused() {
     for argv in [
         &["start", "--wait-ready", "--ready", "auto", "x"][..],

@@ -109,12 +109,13 @@ fn what_is_refused_in_one_line() {
 }
 
 #[test]
-fn a_configuration_file_takes_no_options_of_an_app() {
+fn a_configuration_file_names_its_apps_and_takes_no_arguments() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join(CONFIG_FILE), "").unwrap();
+    let two = "[app.a]\ncommand = \"true\"\n[app.b]\ncommand = \"true\"\n";
+    std::fs::write(dir.path().join(CONFIG_FILE), two).unwrap();
     for argv in [
-        &["supervisor.toml", "-i", "2"][..],
-        &["-i", "2"],
+        &["supervisor.toml", "-n", "x"][..],
+        &["-l", "8000"],
         &["supervisor.toml", "more"],
         &["supervisor.toml", "--", "more"],
     ] {
@@ -150,6 +151,11 @@ fn a_configuration_file_is_read() {
     assert_eq!(names(&["supervisor.toml", "--only", "b"]), ["b"]);
     let Ok(Plan::Launch(specs)) = planned(&["--only", "a", "-e", "K=V"]) else { panic!() };
     assert_eq!(specs[0].env["K"], "V");
+    assert_eq!(specs[0].said.as_ref().unwrap().flags(), ["--env K"]);
+    let Ok(Plan::Launch(specs)) = planned(&["-i", "3", "-l", "8000", "--only", "b"]) else {
+        panic!()
+    };
+    assert_eq!((specs[0].wanted, specs[0].listen.len()), (3, 1));
     assert_eq!(specs[0].source, Some(dir.path().join(CONFIG_FILE)));
     assert!(planned(&["--only", "c"]).unwrap_err().reason.contains("it has a, b"));
     assert!(planned(&["--foreground"]).unwrap_err().reason.contains("--only"));

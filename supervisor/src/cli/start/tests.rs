@@ -96,6 +96,7 @@ fn a_rolled_back_reload_is_exit_code_four() {
     let args = ReloadArgs {
         names: vec!["web".into()],
         env: vec![("A".into(), "1".into())],
+        as_written: false,
         config: false,
         pool: PoolArg { pool: None },
         waiting: waiting(),
@@ -121,6 +122,7 @@ fn a_broken_file_is_found_before_anything_is_touched() {
     let args = ReloadArgs {
         names: vec!["web".into()],
         env: Vec::new(),
+        as_written: false,
         config: false,
         pool: PoolArg { pool: None },
         waiting: waiting(),

@@ -4,8 +4,9 @@
 //! Written before anything is done that the core has decided, and again when it is done; a worker
 //! goes on to its exec, and a socket begins to listen, only when the state knows it.
 //!
-//! Not in it, because the world can be asked again or nobody misses it: connections on their way to
-//! a worker, messages between workers, half a line of output, what a drain has seen so far.
+//! Not in it, because the world can be asked again or nobody misses it: connections that were
+//! accepted or are on their way to a worker (`drive/foundlings.rs` finds them), messages between
+//! workers, half a line of output, what a drain has seen so far.
 
 mod child;
 mod clients;

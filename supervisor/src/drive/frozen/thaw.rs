@@ -12,6 +12,7 @@ use config::spec::AppSpec;
 
 use super::{Frozen, Written};
 use crate::drive::children::{Asking, Child};
+use crate::drive::foundlings::Foundlings;
 use crate::drive::orphans::Orphans;
 use crate::drive::source::Source;
 use crate::drive::start::{Parts, undone};
@@ -54,6 +55,8 @@ pub(in crate::drive) fn thaw(
             Err(error) => complaints.push(format!("a worker was lost: {error}")),
         }
     }
+    let foundlings = Foundlings::find(&mut claims, &listeners, &frozen.orphans)
+        .map_err(failed("look for connections"))?;
     let keeper = Link::new(ground).map_err(failed("watch the keeper"))?;
     claims.leave(vec![keeper.fd().as_raw_fd()]);
     claims.close_others().map_err(failed("close what is left"))?;
@@ -74,6 +77,7 @@ pub(in crate::drive) fn thaw(
     drive.node_places = frozen.node_places;
     drive.next_hand_off = frozen.next_hand_off.saturating_add(NUMBERS_LEFT_OUT);
     drive.orphans = Orphans::of(frozen.orphans);
+    drive.foundlings = foundlings;
     drive.notes = frozen.notes;
     drive.thaw_bus(frozen.bus);
     drive.take_over(frozen.carried_out);
@@ -226,10 +230,14 @@ impl Drive {
                 left = true;
             }
         }
-        // Most have read it at once; one that is stopped is no reason to be restless.
-        let pause =
-            self.settling.pause.map_or(SETTLE_LOOKS.0, |last| (last * 2).min(SETTLE_LOOKS.1));
-        self.settling.due = left.then_some(now + pause);
+        let found = self.look_after_foundlings(now, left);
+        // Most have read it at once; one that is stopped is no reason to be restless, but while
+        // somebody's connection hangs on it.
+        let pause = match self.settling.pause {
+            Some(last) if !found => (last * 2).min(SETTLE_LOOKS.1),
+            _ => SETTLE_LOOKS.0,
+        };
+        self.settling.due = (left || found).then_some(now + pause);
         let is_first = self.settling.pause.replace(pause).is_none();
         if settled || is_first {
             let listeners: Vec<ListenerId> = self.listeners.iter().map(|open| open.id).collect();
