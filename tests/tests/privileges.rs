@@ -153,7 +153,7 @@ fn operators_act_and_observers_look() {
     let (Some(home), port) = (home_of_root(), Port::new()) else { return };
     let lines = format!(
         "operators = {OPERATORS}\nobservers = {OBSERVERS}\nmin_uptime = \"100ms\"\n\
-         env = {{ TOKEN = \"hunter2\" }}\n"
+         user = \"daemon\"\nenv = {{ TOKEN = \"hunter2\" }}\n"
     );
     let Some(outcome) = start(&home, &port, &lines) else { return };
     outcome.ok();

@@ -10,9 +10,9 @@ use config::said::Said;
 use config::spec::{AppSpec, ReadyRule};
 use config::{command, name};
 
-use super::CONFIG_FILE;
 use super::args::{AppOptions, StartArgs};
 use super::exit::{Exit, Failure};
+use super::{CONFIG_FILE, Session};
 
 /// What is to be done.
 #[derive(Debug, PartialEq)]
@@ -149,6 +149,16 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<AppSpec>, Failure> {
     let path = std::path::absolute(path)
         .map_err(|error| Failure::io(format_args!("cannot find {}", path.display()), &error))?;
     config::load(&path, &Cpus::read())
+        .map_err(|report| Failure::usage(report.to_string().trim_end()))
+}
+
+/// The same for an app that runs. One of somebody else is weighed by its own primary, which reads the
+/// file itself.
+pub(super) fn read_again(session: &Session, path: &Path) -> Result<Vec<AppSpec>, Failure> {
+    if !session.home.is_others() {
+        return read_file(path);
+    }
+    config::written(path, &Cpus::read())
         .map_err(|report| Failure::usage(report.to_string().trim_end()))
 }
 

@@ -1,7 +1,7 @@
 //! `reload`: every worker is replaced, with the configuration as it is now. All files are read
 //! before anything is touched.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use config::spec::AppSpec;
 use ipc::control::{Reply, Request};
@@ -10,7 +10,7 @@ use super::Session;
 use super::args::ReloadArgs;
 use super::ask::{ask, refused};
 use super::exit::{Exit, Failure};
-use super::plan::read_file;
+use super::plan::{read_again, read_file};
 use super::start::start_one;
 use super::survey::{self, Seen};
 use super::targets::{Said, Targets, finish, show};
@@ -63,26 +63,36 @@ pub(super) fn replace(
     finish(session, args.waiting.json, &results)
 }
 
+/// The apps of the files that were given, and the names that were.
+pub(super) fn apart(
+    given: &[String],
+    session: &Session,
+) -> Result<(Vec<AppSpec>, Vec<String>), Failure> {
+    let known = session.home.apps()?;
+    let is_file = |given: &String| {
+        let path = Path::new(given);
+        !known.contains(given)
+            && path.extension().is_some_and(|ending| ending == "toml")
+            && (path.is_file() || given.contains('/'))
+    };
+    let (files, names): (Vec<String>, Vec<String>) = given.iter().cloned().partition(is_file);
+    let mut specs = Vec::new();
+    for file in files {
+        specs.extend(read_file(Path::new(&file))?);
+    }
+    Ok((specs, names))
+}
+
 /// One app and what is to be done with it, or why nothing can be.
 type Planned = (String, Result<Step, Failure>);
 
 /// Reads every file and asks for every spec, so that a mistake is found before anything happens.
 fn steps(args: &ReloadArgs, session: &Session) -> Result<Vec<Planned>, Failure> {
-    let known = session.home.apps()?;
-    let is_file = |given: &str| {
-        let path = Path::new(given);
-        !known.iter().any(|name| name == given)
-            && path.extension().is_some_and(|ending| ending == "toml")
-            && (path.is_file() || given.contains('/'))
-    };
-    let (files, names): (Vec<String>, Vec<String>) =
-        args.names.iter().cloned().partition(|given| is_file(given));
+    let (files, names) = apart(&args.names, session)?;
     let mut steps = Vec::new();
-    for file in files {
-        for spec in read_file(&PathBuf::from(file))? {
-            let (name, step) = (spec.name.clone(), from_file(args, session, spec));
-            steps.push((name, step));
-        }
+    for spec in files {
+        let (name, step) = (spec.name.clone(), from_file(args, session, spec));
+        steps.push((name, step));
     }
     if names.is_empty() {
         return Ok(steps);
@@ -127,7 +137,7 @@ fn from_running(args: &ReloadArgs, session: &Session, name: &str) -> Result<Step
     let Some(source) = &held.source else {
         return from_no_file(args, name, held);
     };
-    let found = read_file(source)?.into_iter().find(|spec| spec.name == name);
+    let found = read_again(session, source)?.into_iter().find(|spec| spec.name == name);
     let Some(mut spec) = found else {
         return Err(Failure::usage(format!(
             "{name} is not in {} any more: put it back, or \"supervisor delete {name}\"",

@@ -3,8 +3,6 @@
 //!
 //! Refuses if anything else in the file has changed: that takes a reload.
 
-use std::path::Path;
-
 use config::instances::Cpus;
 use config::spec::AppSpec;
 use ipc::control::Request;
@@ -14,45 +12,41 @@ use super::Session;
 use super::args::ReloadArgs;
 use super::ask::ask;
 use super::exit::{Exit, Failure};
-use super::plan::read_file;
-use super::reload::{held_spec, keep_scale};
-use super::targets::{Said, Targets, finish, show};
+use super::plan::read_again;
+use super::reload::{apart, held_spec, keep_scale};
+use super::targets::{Said, Targets};
 
 pub(super) fn run(args: &ReloadArgs, session: &mut Session) -> Result<Exit, Failure> {
-    let mut names = Vec::new();
-    for given in &args.names {
-        if Path::new(given).extension().is_some_and(|ending| ending == "toml") {
-            names.extend(read_file(Path::new(given))?.into_iter().map(|spec| spec.name));
-        } else {
-            names.push(given.clone());
-        }
-    }
+    let (specs, mut names) = apart(&args.names, session)?;
+    names.extend(specs.iter().map(|spec| spec.name.clone()));
     let targets = Targets::resolve(session, &names)?;
-    let mut results = Vec::new();
-    for name in &targets.names {
-        let result = one(args, session, name);
-        if targets.all && matches!(&result, Err(failure) if failure.exit == Exit::NoSuchApp) {
-            continue;
-        }
-        if !args.waiting.json {
-            show(session, name, &result);
-        }
-        results.push((name.clone(), result));
-    }
-    finish(session, args.waiting.json, &results)
+    targets.each(session, args.waiting.json, |session, name| {
+        let given = specs.iter().find(|spec| spec.name == name);
+        one(args, session, name, given)
+    })
 }
 
-fn one(args: &ReloadArgs, session: &Session, name: &str) -> Result<Said, Failure> {
+/// `given`: the app as the file has it that was named; else it is the file that the app came from.
+fn one(
+    args: &ReloadArgs,
+    session: &Session,
+    name: &str,
+    given: Option<&AppSpec>,
+) -> Result<Said, Failure> {
     let held = held_spec(session, name)?;
     let Some(source) = &held.source else {
         return Err(Failure::usage(format!(
             "{name} came from no file, so it has no values to share: start it from a configuration file"
         )));
     };
-    let found = read_file(source)?.into_iter().find(|spec| spec.name == name);
+    let found = match given {
+        Some(spec) => Some(spec.clone()),
+        None => read_again(session, source)?.into_iter().find(|spec| spec.name == name),
+    };
     let Some(mut spec) = found else {
         return Err(Failure::usage(format!("{name} is not in {} any more", source.display())));
     };
+    let source = spec.source.clone().unwrap_or_else(|| source.clone());
     held.said.clone().map(|said| *said).unwrap_or_default().over(&mut spec, &Cpus::read());
     keep_scale(&mut spec, &held);
     let shared = spec.shared.clone();
