@@ -17,6 +17,7 @@ pub mod pool;
 pub mod privileges;
 mod raw;
 pub mod sense;
+mod shared;
 pub mod signal;
 pub mod spec;
 pub mod units;

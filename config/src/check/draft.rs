@@ -12,7 +12,7 @@ use crate::raw::{Findings, Written, in_order};
 use crate::spec::{
     AddressPattern, AppSpec, Balance, Engine, Instances, ListenSpec, ReadyRule, RestartOn,
 };
-use crate::{address, command, environment, name, signal};
+use crate::{address, command, environment, name, shared, signal};
 
 /// Every key an app can have.
 pub const KEYS: [&str; 44] = [
@@ -168,7 +168,7 @@ impl<'a> Draft<'a> {
                 }
             }
             "pool" => self.pools(value, findings),
-            "shared" => self.spec.shared = findings.shared(key, value),
+            "shared" => self.spec.shared = shared::read(key, value, findings),
             "user" => self.spec.user = findings.text_or_integer(key, value),
             "group" => self.spec.group = findings.text_or_integer(key, value),
             _ => return false,

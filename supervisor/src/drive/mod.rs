@@ -21,6 +21,7 @@ mod handover;
 mod launch;
 mod leak;
 mod lent;
+mod limited;
 mod listener;
 mod listeners;
 mod logs;

@@ -82,7 +82,7 @@ impl Drive {
 
     pub(super) fn thaw_bus(&mut self, frozen: FrozenBus) {
         let shared = &mut self.bus.shared;
-        shared.given = frozen.given;
+        shared.give(frozen.given);
         shared.version = frozen.version;
         shared.said = frozen.said.into_iter().collect();
         let config = (shared.version > 0).then(|| (shared.version, shared.values()));

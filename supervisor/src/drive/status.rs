@@ -27,6 +27,7 @@ impl Drive {
         status.notes.extend(self.balance_note());
         status.notes.extend(self.lent_note());
         status.notes.extend(self.shared_note());
+        status.notes.extend(self.limits_note());
         status.notes.extend(self.growth_notes());
         let spec = self.core.spec();
         status.listeners = self.listeners.iter().map(|open| open.status(spec)).collect();
