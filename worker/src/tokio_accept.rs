@@ -147,7 +147,7 @@ mod axum {
 
         async fn accept(&mut self) -> (TokioConnection, SocketAddr) {
             loop {
-                match TokioListener::accept(self).await {
+                match Self::accept(self).await {
                     Ok(accepted) => return accepted,
                     Err(error) => {
                         eprintln!("supervisor: a connection was not accepted: {error}");
@@ -158,7 +158,7 @@ mod axum {
         }
 
         fn local_addr(&self) -> std::io::Result<SocketAddr> {
-            TokioListener::local_addr(self)
+            Self::local_addr(self)
         }
     }
 
