@@ -15,7 +15,7 @@ use crate::spec::{
 use crate::{address, command, environment, name, shared, signal};
 
 /// Every key an app can have.
-pub const KEYS: [&str; 44] = [
+pub const KEYS: [&str; 45] = [
     "name",
     "command",
     "script",
@@ -51,6 +51,7 @@ pub const KEYS: [&str; 44] = [
     "drain_idle",
     "sticky_wait",
     "hang_timeout",
+    "leak_window",
     "stop_signal",
     "restart",
     "start_retries",
@@ -214,6 +215,7 @@ impl<'a> Draft<'a> {
             "drain_idle" => findings.duration(key, value, &mut times.drain_idle),
             "sticky_wait" => findings.duration(key, value, &mut times.sticky_wait),
             "hang_timeout" => findings.duration(key, value, &mut times.hang_timeout),
+            "leak_window" => findings.duration(key, value, &mut times.leak_window),
             "stop_signal" => {
                 if let Some(text) = findings.text_or_integer(key, value) {
                     let number = signal::number(&text)
