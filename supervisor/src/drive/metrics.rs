@@ -116,6 +116,7 @@ fn of_bus(counts: &Counts, not_shown: u64, all: &mut Vec<Metric>) {
         counter("supervisor_bus_unheard", &[], counts.unheard),
         counter(name, &[("why", "the reader is too slow")], counts.dropped_full),
         counter(name, &[("why", "the reader left")], counts.dropped_gone),
+        counter(name, &[("why", "the primary ended")], counts.dropped_ended),
         counter("supervisor_bus_not_shown", &[], not_shown),
         counter("supervisor_bus_cut_off", &[], counts.cut),
         counter("supervisor_bus_calls", &[], counts.calls),

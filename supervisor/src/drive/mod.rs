@@ -20,6 +20,7 @@ mod growth;
 mod handover;
 mod launch;
 mod leak;
+mod ledger;
 mod lent;
 mod limited;
 mod listener;
@@ -64,6 +65,7 @@ use self::children::Child;
 use self::clients::Clients;
 use self::frozen::Written;
 use self::handover::HandOff;
+use self::ledger::Ledger;
 use self::listeners::Listeners;
 use self::logs::Logs;
 use self::manager::Manager;
@@ -164,6 +166,8 @@ pub(crate) struct Drive {
     channel_bytes: Vec<u8>,
     /// Slot sockets that nobody listens on although their worker lives.
     orphans: Orphans,
+    /// What waits for the workers on the bus.
+    ledger: Ledger,
     /// What the workers say to each other.
     bus: Bus,
     /// When the kernel was last asked how many connections each worker holds.

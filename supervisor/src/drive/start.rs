@@ -14,6 +14,7 @@ use super::bus::Bus;
 use super::clients::Clients;
 use super::echo::{Echo, LogFormat};
 use super::frozen::{self, Written};
+use super::ledger::Ledger;
 use super::lent::Lent;
 use super::listeners::Listeners;
 use super::logs::Logs;
@@ -280,16 +281,17 @@ pub(super) struct Parts {
     pub(super) echo: Option<LogFormat>,
 }
 
+fn io_failed(what: String) -> impl FnOnce(io::Error) -> LaunchError {
+    move |error| LaunchError::Io { what, error }
+}
+
 impl Drive {
     /// One without workers or listeners; and whether its log files could be opened. Signals are
     /// still blocked.
     pub(super) fn new(parts: Parts, home: &Home) -> Result<(Self, io::Result<()>), LaunchError> {
         let Parts { core, lock, keeper, clients, echo } = parts;
         let name = core.spec().name.clone();
-        let failed = |what: &str| {
-            let what = format!("{what} of {name}");
-            move |error| LaunchError::Io { what, error }
-        };
+        let failed = |what: &str| io_failed(format!("{what} of {name}"));
         daemon::set_name(&format!("sup:{name}"));
         let signals = Signals::new().map_err(failed("watch the signals"))?;
         let poller = Poller::new().map_err(failed("make the event loop"))?;
@@ -344,6 +346,7 @@ impl Drive {
             channels_looked_at: false,
             channel_bytes: vec![0; CHANNEL_READ],
             orphans: Orphans::default(),
+            ledger: Ledger::default(),
             bus: Bus::new(name),
             held_counted: None,
             accept_again: None,

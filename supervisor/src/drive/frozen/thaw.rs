@@ -50,6 +50,8 @@ pub(in crate::drive) fn thaw(
             Err(error) => complaints.push(format!("a worker was lost: {error}")),
         }
     }
+    // Without it nothing is known to be lost.
+    let ledger = frozen.bus.ledger.and_then(|held| claims.claim(held).ok());
     claims.close_others().map_err(failed("close what is left"))?;
 
     let keeper = Link::new(ground).map_err(failed("watch the keeper"))?;
@@ -71,6 +73,7 @@ pub(in crate::drive) fn thaw(
     drive.orphans = Orphans::of(frozen.orphans);
     drive.notes = frozen.notes;
     drive.thaw_bus(frozen.bus);
+    drive.take_ledger(ledger);
     drive.take_over(frozen.carried_out);
     signals::unblock().map_err(failed("watch the signals"))?;
     match drive.upgrading {
@@ -85,6 +88,7 @@ pub(in crate::drive) fn thaw(
         ),
         None => drive.say_what_happened(birth),
     }
+    drive.say_what_was_lost();
     complaints.into_iter().for_each(|complaint| drive.note(complaint));
     Ok(drive)
 }
