@@ -8,7 +8,7 @@ const os = require('node:os');
 const path = require('node:path');
 const test = require('node:test');
 const { once } = require('node:events');
-const { CallError, Worker } = require('./index.js');
+const { CallError, Worker, identity } = require('./index.js');
 
 async function joined(t) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'bus-'));
@@ -149,6 +149,20 @@ test('another primary hears again what lasts', async (t) => {
   assert.deepStrictEqual(await relay.hear(), { subscribe: { topic: 'a', when_full: 'wait' } });
   assert.deepStrictEqual(await relay.hear(), { serve: { topic: 'sum', at_once: 2 } });
   assert.deepStrictEqual(await relay.hear(), { ready: {} });
+});
+
+test('who it is', () => {
+  const vars = {
+    SUPERVISOR_APP: 'shop', SUPERVISOR_SLOT: '2001', SUPERVISOR_WORKERS: '3',
+    SUPERVISOR_GENERATION: '7', SUPERVISOR_POOL: 'hash',
+  };
+  assert.strictEqual(identity(), null);
+  Object.assign(process.env, vars);
+  const expected = { app: 'shop', slot: 2001, pool: 'hash', workers: 3, generation: 7 };
+  assert.deepStrictEqual(identity(), expected);
+  delete process.env.SUPERVISOR_POOL;
+  assert.strictEqual(identity().pool, 'default');
+  for (const key of Object.keys(vars)) delete process.env[key];
 });
 
 test('requests beyond the rate are not admitted', async (t) => {

@@ -36,4 +36,8 @@ export class Worker {
   leaving(): void;
   leave(): void;
 }
+export interface Identity {
+  app: string; slot: number; pool: string; workers: number; generation: number;
+}
+export function identity(): Identity | null;
 export function join(options?: { pool?: string }): Worker;

@@ -56,6 +56,17 @@ function short(error) {
   return text;
 }
 
+/** Which worker this is, as the supervisor told it at its start; null without one. */
+function identity() {
+  const {
+    SUPERVISOR_APP: app, SUPERVISOR_SLOT: slot, SUPERVISOR_POOL: pool = 'default',
+    SUPERVISOR_WORKERS: workers, SUPERVISOR_GENERATION: generation,
+  } = process.env;
+  const numbers = [slot, workers, generation].map((text) => Number(text || NaN));
+  if (app === undefined || !numbers.every(Number.isInteger)) return null;
+  return { app, slot: numbers[0], pool, workers: numbers[1], generation: numbers[2] };
+}
+
 class Worker {
   constructor(socket, pool) {
     this._handlers = new EventEmitter();
@@ -478,4 +489,4 @@ function join({ pool = '' } = {}) {
   return only;
 }
 
-module.exports = { join, Worker, CallError };
+module.exports = { join, identity, Worker, CallError };
