@@ -18,6 +18,7 @@ pub mod privileges;
 mod raw;
 pub mod said;
 pub mod sense;
+mod shared;
 pub mod signal;
 pub mod spec;
 pub mod units;

@@ -15,10 +15,6 @@ use crate::units;
 /// A value with its place in the file.
 pub(crate) type Written<'i> = Spanned<DeValue<'i>>;
 
-/// The longest `shared` values, as JSON. What is sent to workers may not be much longer.
-const MOST_SHARED: usize = 512 * 1024;
-const TOO_MUCH: &str = "is more than 512 KiB as JSON: give the workers a file to read instead";
-
 /// Everything that is wrong so far.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
@@ -114,14 +110,6 @@ impl Findings {
         table
     }
 
-    /// A table of anything, as JSON text.
-    pub(crate) fn shared(&mut self, key: &str, value: &Written<'_>) -> Option<String> {
-        self.table(key, value)?;
-        let text = self.keep(key, value, as_json(value))?.to_string();
-        let fits = if text.len() <= MOST_SHARED { Ok(text) } else { Err(TOO_MUCH) };
-        self.keep(key, value, fits)
-    }
-
     pub(crate) fn flag(&mut self, key: &str, value: &Written<'_>, into: &mut bool) {
         match value.get_ref().as_bool() {
             Some(flag) => *into = flag,
@@ -185,7 +173,7 @@ fn shown(value: &Written<'_>) -> String {
 }
 
 /// A value as JSON; a date becomes a string.
-fn as_json(value: &Written<'_>) -> Result<Value, String> {
+pub(crate) fn as_json(value: &Written<'_>) -> Result<Value, String> {
     Ok(match value.get_ref() {
         DeValue::String(text) => Value::from(text.as_ref()),
         DeValue::Integer(number) => {
@@ -213,7 +201,7 @@ fn as_json(value: &Written<'_>) -> Result<Value, String> {
 }
 
 /// An integer in decimal; one too large for that stays as it is written.
-fn decimal(number: &DeInteger<'_>) -> String {
+pub(crate) fn decimal(number: &DeInteger<'_>) -> String {
     i128::from_str_radix(number.as_str(), number.radix())
         .map_or_else(|_| number.to_string(), |number| number.to_string())
 }

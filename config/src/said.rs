@@ -67,6 +67,7 @@ pub struct SaidTimes {
     pub drain_idle: Option<Duration>,
     pub sticky_wait: Option<Duration>,
     pub hang_timeout: Option<Duration>,
+    pub leak_window: Option<Duration>,
 }
 
 /// Who workers are, what they may, and who may command, as in [`AppSpec`] and its privileges.
@@ -178,6 +179,7 @@ impl Said {
             ("drain-idle", times.drain_idle.is_some()),
             ("sticky-wait", times.sticky_wait.is_some()),
             ("hang-timeout", times.hang_timeout.is_some()),
+            ("leak-window", times.leak_window.is_some()),
             ("stop-signal", self.stop_signal.is_some()),
             ("restart", self.restart.is_some()),
         ];
@@ -208,6 +210,7 @@ impl SaidTimes {
             (&mut times.drain_idle, self.drain_idle),
             (&mut times.sticky_wait, self.sticky_wait),
             (&mut times.hang_timeout, self.hang_timeout),
+            (&mut times.leak_window, self.leak_window),
         ] {
             set(time, &said);
         }

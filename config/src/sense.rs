@@ -9,11 +9,15 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::unistd::{Group, Uid, User, geteuid};
 
 use crate::instances::MAX_WORKERS;
 use crate::spec::{AppSpec, Balance, Engine, ReadyRule};
+
+/// The shortest time in which a leak can be seen.
+const LEAST_LEAK_WINDOW: Duration = Duration::from_secs(10);
 
 /// One contradiction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +47,12 @@ pub fn contradictions(spec: &AppSpec) -> Vec<Fault> {
             "min_uptime",
             "min_uptime is not shorter than ready_timeout: with ready = \"uptime\" no worker could \
              ever be ready",
+        ));
+    }
+    if !times.leak_window.is_zero() && times.leak_window < LEAST_LEAK_WINDOW {
+        faults.push(fault(
+            "leak_window",
+            "leak_window is too short to see anything: use at least \"10s\", or \"0s\" for never",
         ));
     }
     if restart.backoff_min.is_zero() {

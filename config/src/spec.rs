@@ -200,6 +200,9 @@ pub struct Times {
     /// killed. Zero: for ever. 0.
     #[serde(default)]
     pub hang_timeout: Duration,
+    /// How long memory must only have grown before a leak is suspected. Zero: never. 10 min.
+    #[serde(default = "leak_window")]
+    pub leak_window: Duration,
 }
 
 /// What happens when a worker dies by itself.
@@ -245,6 +248,7 @@ impl Default for Times {
             drain_idle: Duration::from_secs(2),
             sticky_wait: sticky_wait(),
             hang_timeout: Duration::ZERO,
+            leak_window: leak_window(),
         }
     }
 }
@@ -270,6 +274,10 @@ fn yes() -> bool {
 
 fn sticky_wait() -> Duration {
     Duration::from_secs(5)
+}
+
+fn leak_window() -> Duration {
+    Duration::from_secs(600)
 }
 
 impl AppSpec {

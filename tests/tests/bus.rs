@@ -49,7 +49,9 @@ fn three_languages_on_one_bus() {
     home.run(&["trigger", "web", "nothing"]).code(1).says(&["known: ask,", "heard", "shout"]);
     assert!((metric(&home, "bus_test_starts") - 3.0).abs() < 0.1);
     let text = home.run(&["metrics", "web", "--openmetrics"]).ok().stdout;
-    assert!(text.contains("bus_test_starts_total{app=\"web\",language=\"node\",slot=\"1\"} 1"));
+    assert!(text.contains(
+        "bus_test_starts_total{app=\"web\",language=\"node\",pool=\"default\",slot=\"1\"} 1"
+    ));
     assert!(text.ends_with("# EOF\n"), "{text}");
     // After a reload they are all there again.
     home.run(&["reload", "web"]).ok();

@@ -145,6 +145,45 @@ fn half_a_message_is_passed_over() {
     assert!(!log.contains("cut off from the bus"), "{log}");
 }
 
+/// How many messages were dropped for this reason.
+fn dropped(home: &Home, why: &str) -> f64 {
+    let apps = home.run(&["metrics", "web", "--json"]).ok().json();
+    let all = apps[0]["metrics"].as_array().cloned().unwrap_or_default();
+    let found = all
+        .iter()
+        .find(|metric| metric["name"] == "supervisor_bus_dropped" && metric["labels"][0][1] == why);
+    found.and_then(|metric| metric["value"].as_f64()).expect("it is counted")
+}
+
+/// What waits in a primary is lost with it, and every message of it is counted, for two in a row.
+#[test]
+fn what_waited_is_counted() {
+    let _alone = tests::alone();
+    let (home, mut lost) = (tests::home!(), 0.0);
+    let (Some(deaf), Some(node)) = (raw("deaf"), fixtures::need("node")) else { return };
+    let node = format!("{node} {}", fixtures::file("bus/worker.js"));
+    start(&home, &[deaf, node, rust(&home, "")], &["--min-uptime", "100ms"]);
+    for (deaths, count) in [(1, 3000), (2, 0)] {
+        trigger(&home, "flood", &format!("[{count},1000]"), Some(1));
+        let before = wait_until("all to be written or to wait", SOON, || {
+            let emitted = metric(&home, "supervisor_bus_emitted").round();
+            (emitted >= f64::from(count)).then(|| metric(&home, "supervisor_bus_worker_waiting"))
+        });
+        // That it is another primary is news that waits for the deaf one as well.
+        println!("{before} messages wait");
+        assert!(before > if count > 0 { 1000.0 } else { 0.0 });
+        let app = kill_primary(&home);
+        assert_eq!(app.primary_deaths, deaths);
+        lost += before;
+        assert_eq!(dropped(&home, "the primary ended"), lost);
+        let log = home.log("web", "primary.log");
+        let said = format!("there: {before} messages (for slot 0 (worker 1): {before})");
+        assert_eq!(log.matches(&said).count(), 1, "{log}");
+    }
+    assert_eq!(dropped(&home, "the reader is too slow"), 0.0);
+    assert_eq!(dropped(&home, "the reader left"), 0.0);
+}
+
 /// Who does not read may have got half a message: it is cut off with that reason, alone.
 #[test]
 fn who_may_have_half_a_message_is_cut_off() {
@@ -158,6 +197,7 @@ fn who_may_have_half_a_message_is_cut_off() {
     });
     kill_primary(&home);
     home.wait_app("web", "everybody", SOON, |app| app.ready == 3);
+    assert!(dropped(&home, "the primary ended") > 0.0);
     let log = home.log("web", "primary.log");
     let said: Vec<&str> = log.lines().filter(|line| line.contains("cut off from")).collect();
     assert_eq!(said.len(), 1, "{log}");

@@ -132,6 +132,41 @@ fn an_axum_service_is_graceful() {
 }
 
 #[test]
+fn an_axum_service_obeys_its_limits() {
+    let (home, port) = (tests::home!(), Port::new());
+    let command = [service(&home)];
+    let configure = |limits: &str| {
+        let shared = format!("shared = {{ greeting = \"hello\", limits = {{ {limits} }} }}");
+        let env = format!("env = {{ PORT = \"{port}\" }}");
+        home.config("service", &command, &format!("ready = \"notify\"\n{env}\n{shared}"))
+    };
+    home.run(&["start", &configure("connections = 3")]).ok();
+    // How many are open at a time, while a dozen clients want something.
+    let most = || {
+        std::thread::scope(|scope| {
+            let slow = || ask(&port, "GET /?wait_ms=400", "").0;
+            let clients: Vec<_> = (0..12).map(|_| scope.spawn(slow)).collect();
+            let mut most = 0;
+            while !clients.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+                most = most.max(home.app("service").workers[0].connections.unwrap_or(0));
+            }
+            assert!(clients.into_iter().all(|client| client.join().expect("an answer") == 200));
+            most
+        })
+    };
+    let few = most();
+    assert!((1..=3).contains(&few), "{few}");
+    configure("connections = 9");
+    home.run(&["reload", "service", "--config"]).ok();
+    let more = most();
+    assert!((4..=9).contains(&more), "{more}");
+    configure("rate = \"2/h\"");
+    home.run(&["reload", "service", "--config"]).ok();
+    let statuses: Vec<u16> = (0..3).map(|_| ask(&port, "GET /", "").0).collect();
+    assert_eq!(statuses, [200, 429, 429]);
+}
+
+#[test]
 fn a_bridge_joins_two_machines() {
     let Some(folder) = npm::example("bridge") else { return };
     let Some(redis) = fixtures::need("redis-server") else { return };

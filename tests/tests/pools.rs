@@ -67,7 +67,19 @@ fn one_pool_is_scaled_and_reloaded_without_the_other() {
     assert_eq!(counts(&scaled), [("default", 2, 2), ("hash", 3, 3)]);
     assert_eq!(pids(&scaled, "default"), pids(&before, "default"));
     assert_eq!(pids(&scaled, "hash")[&2000], pids(&before, "hash")[&2000]);
-    home.run(&["scale", "web", "-1", "--pool", "hash"]).ok();
+    home.run(&["scale", "web:hash", "-1"]).ok();
+    let measured = home.run(&["metrics", "web", "--openmetrics"]).ok().stdout;
+    assert!(
+        measured.contains(
+            "supervisor_worker_restarts_total{app=\"web\",pool=\"hash\",slot=\"2000\"} 0"
+        ),
+        "{measured}"
+    );
+    for (pool, ready) in [("default", 2), ("hash", 2)] {
+        let line =
+            format!("supervisor_pool_workers_ready{{app=\"web\",pool=\"{pool}\"}} {ready}\n");
+        assert!(measured.contains(&line), "{measured}");
+    }
 
     // The file says something new of both; only the pool's table is taken.
     let (other, another) =
@@ -93,6 +105,18 @@ fn one_pool_is_scaled_and_reloaded_without_the_other() {
     let text = home.run(&["describe", "web"]).ok().stdout;
     assert!(text.contains("hash: 2 of 2 ready") && text.contains("slots from 2000"), "{text}");
     home.run(&["scale", "web", "2", "--pool", "nope"]).code(2).says(&["no pool nope", "hash"]);
+    home.run(&["scale", "web:nope", "2"]).code(2).says(&["its pools are default, hash"]);
+    home.run(&["reload", "web:nope"]).code(2).says(&["its pools are default, hash"]);
+    home.run(&["reload", "web:hash", "--pool", "hash"]).code(2).says(&["leave --pool away"]);
+    home.run(&["restart", "web:hash", "--hard"]).code(2).says(&["name no pool"]);
+    home.run(&["reload", "web:hash", "--config"]).code(2).says(&["whole apps"]);
+    home.run(&["stop", "web:hash"]).code(2).says(&["whole apps"]);
+    // Two at a time, each with its own result.
+    let said = home.run(&["reload", "web:hash", "web:default", "--json"]).ok().json();
+    let messages = [0, 1].map(|at| said[at]["message"].as_str().unwrap_or_default().to_owned());
+    assert!(messages[0].starts_with("pool hash: generation"), "{said}");
+    assert!(messages[1].starts_with("generation"), "{said}");
+    home.run(&["restart", "web:hash"]).ok();
     home.run(&["reload", "web", "--pool", "nope"]).code(2).says(&["its pools are default, hash"]);
 }
 

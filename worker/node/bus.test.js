@@ -8,7 +8,7 @@ const os = require('node:os');
 const path = require('node:path');
 const test = require('node:test');
 const { once } = require('node:events');
-const { CallError, Worker } = require('./index.js');
+const { CallError, Worker, identity } = require('./index.js');
 
 async function joined(t) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'bus-'));
@@ -150,3 +150,108 @@ test('another primary hears again what lasts', async (t) => {
   assert.deepStrictEqual(await relay.hear(), { serve: { topic: 'sum', at_once: 2 } });
   assert.deepStrictEqual(await relay.hear(), { ready: {} });
 });
+
+test('who it is', () => {
+  const vars = {
+    SUPERVISOR_APP: 'shop', SUPERVISOR_SLOT: '2001', SUPERVISOR_WORKERS: '3',
+    SUPERVISOR_GENERATION: '7', SUPERVISOR_POOL: 'hash',
+  };
+  assert.strictEqual(identity(), null);
+  Object.assign(process.env, vars);
+  const expected = { app: 'shop', slot: 2001, pool: 'hash', workers: 3, generation: 7 };
+  assert.deepStrictEqual(identity(), expected);
+  delete process.env.SUPERVISOR_POOL;
+  assert.strictEqual(identity().pool, 'default');
+  for (const key of Object.keys(vars)) delete process.env[key];
+});
+
+test('requests beyond the rate are not admitted', async (t) => {
+  const { worker, relay } = await joined(t);
+  assert.deepStrictEqual(worker.admit(), { ok: true, wait: 0, retryAfter: 0 });
+  relay.say({ config: { version: 1, data: { limits: { rate: 0.5, burst: 2 } } } });
+  assert.deepStrictEqual(await relay.hear(), { applied: { version: 1, error: null } });
+  assert.ok(worker.admit().ok && worker.admit().ok);
+  const { ok, wait, retryAfter } = worker.admit();
+  assert.ok(!ok && wait > 1000 && wait <= 2000 && retryAfter === 2, `${wait}`);
+  assert.deepStrictEqual((await relay.hear()).metric, {
+    name: 'requests_limited', kind: 'counter', value: 1, unit: '', labels: [],
+  });
+  relay.say({ config: { version: 2, data: { limits: { rate: 'fast' } } } });
+  await relay.hear();
+  assert.match((await relay.hear()).applied.error, /no limits: rate/);
+  assert.ok(!worker.admit().ok);
+  relay.say({ config: { version: 3, data: null } });
+  await relay.hear();
+  assert.ok(worker.admit().ok);
+});
+
+// What a client of each kind of server hears, and when.
+const SERVERS = {
+  net: () => net.createServer((socket) => socket.once('data', (d) => socket.end(`to ${d}`))),
+  late: () => net.createServer((socket) => setTimeout(() => {
+    socket.once('data', (d) => socket.end(`to ${d}`));
+  }, 20)),
+  iterated: () => net.createServer(async (socket) => {
+    for await (const data of socket) socket.end(`to ${data}`);
+  }),
+  http: () => require('node:http').createServer((request, response) => {
+    request.on('data', (d) => response.end(`to ${d}`));
+  }),
+};
+
+for (const [kind, make] of Object.entries(SERVERS)) {
+  test(`connections beyond the limit wait: ${kind}`, async (t) => {
+    const { worker, relay } = await joined(t);
+    const configure = async (version, connections) => {
+      relay.say({ config: { version, data: { limits: { connections } } } });
+      let said;
+      do said = await relay.hear(); while (!said.applied);
+      assert.deepStrictEqual(said, { applied: { version, error: null } });
+    };
+    await configure(1, 2);
+    const server = worker.limit(make()).listen(0, '127.0.0.1');
+    t.after(() => server.close());
+    await once(server, 'listening');
+    const ask = kind === 'http'
+      ? 'POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\nhere' : 'here';
+    const clients = [];
+    const connect = async () => {
+      const client = net.connect({ ...server.address(), host: '127.0.0.1' });
+      clients.push(client);
+      await once(client, 'connect');
+      return client;
+    };
+    const answer = (client) => new Promise((resolve, reject) => {
+      let text = '';
+      client.on('data', (data) => { text += data; });
+      client.on('end', () => resolve(text));
+      client.on('error', reject);
+    });
+    const accepted = async (count) => {
+      let seen = 0;
+      while (seen < count) {
+        seen = await new Promise((done) => { server.getConnections((_, n) => done(n)); });
+        await new Promise(setImmediate);
+      }
+    };
+    const [first, second] = [await connect(), await connect()];
+    const more = await Promise.all(Array.from({ length: 20 }, connect));
+    const answers = more.map(answer);
+    for (const client of more) client.write(ask);
+    await accepted(22);
+    assert.strictEqual(worker.connections, 2);
+    // One goes: the others follow each other, however long they have waited.
+    second.destroy();
+    for (const text of await Promise.all(answers)) assert.match(text, /to here$/);
+    assert.ok(worker.connections <= 2);
+    // More are allowed: who waits is served at once.
+    const third = await connect();
+    const fourth = await connect();
+    fourth.write(ask);
+    const heard = answer(fourth);
+    await accepted(3);
+    await configure(2, 3);
+    assert.match(await heard, /to here$/);
+    for (const client of [first, third]) client.destroy();
+  });
+}

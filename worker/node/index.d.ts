@@ -1,6 +1,7 @@
 export interface Peer { worker: number; slot: number; pool: string }
 export type CallErrorKind = 'failed' | 'timed-out' | 'died' | 'full' | 'no-pool' | 'lost' | 'alone';
 export class CallError extends Error { kind: CallErrorKind }
+export interface Admission { ok: boolean; wait: number; retryAfter: number }
 export type Handler = (data: any, from: Peer) => unknown;
 export class Worker {
   readonly joined: Promise<Worker>;
@@ -27,9 +28,16 @@ export class Worker {
   counter(name: string, more?: number, labels?: Record<string, string>): void;
   histogram(name: string, value: number, labels?: Record<string, string>): void;
   onConfig(handler: (values: any) => unknown): this;
+  readonly connections: number;
+  admit(): Admission;
+  limit<Server extends { emit(event: string, ...rest: any[]): boolean }>(server: Server): Server;
   onDrain(run: () => void): this;
   ready(): void;
   leaving(): void;
   leave(): void;
 }
+export interface Identity {
+  app: string; slot: number; pool: string; workers: number; generation: number;
+}
+export function identity(): Identity | null;
 export function join(options?: { pool?: string }): Worker;

@@ -6,6 +6,7 @@
 const { EventEmitter } = require('node:events');
 const fs = require('node:fs');
 const net = require('node:net');
+const { Limits } = require('./limits.js');
 
 const VERSION = 1;
 const MAX_FRAME = 1 << 20;
@@ -55,6 +56,17 @@ function short(error) {
   return text;
 }
 
+/** Which worker this is, as the supervisor told it at its start; null without one. */
+function identity() {
+  const {
+    SUPERVISOR_APP: app, SUPERVISOR_SLOT: slot, SUPERVISOR_POOL: pool = 'default',
+    SUPERVISOR_WORKERS: workers, SUPERVISOR_GENERATION: generation,
+  } = process.env;
+  const numbers = [slot, workers, generation].map((text) => Number(text || NaN));
+  if (app === undefined || !numbers.every(Number.isInteger)) return null;
+  return { app, slot: numbers[0], pool, workers: numbers[1], generation: numbers[2] };
+}
+
 class Worker {
   constructor(socket, pool) {
     this._handlers = new EventEmitter();
@@ -66,6 +78,7 @@ class Worker {
     this._onDrain = [];
     this._configure = null;
     this._config = undefined;
+    this._limits = new Limits((limited, held) => this._tellLimits(limited, held));
     this._standing = new Map();
     this._rest = [];
     this._restBytes = 0;
@@ -294,11 +307,40 @@ class Worker {
     this._config = data;
     let error = null;
     try {
+      this._limits.configure(data);
+    } catch (failure) {
+      error = short(failure);
+    }
+    try {
       if (this._configure) await this._configure(data);
     } catch (failure) {
       error = short(failure);
     }
     this._tell('applied', { version, error });
+  }
+
+  /**
+   * Whether one more request is within the rate of [shared.limits]: `{ ok, wait, retryAfter }`,
+   * the milliseconds until the next one is, and whole seconds for the header Retry-After.
+   */
+  admit() { return this._limits.admit(); }
+
+  /**
+   * From now on this server (of net, tls, http or https) serves no more connections at a time
+   * than [shared.limits] says; further ones wait, accepted and unread, until others are closed.
+   */
+  limit(server) { return this._limits.attach(server); }
+
+  /** How many connections limited servers serve. */
+  get connections() { return this._limits.open; }
+
+  _tellLimits(limited, held) {
+    try {
+      if (limited > 0) this.counter('requests_limited', limited);
+      this.gauge('connections_held', held);
+    } catch {
+      // Nobody reads the channel: whoever says something else hears of it.
+    }
   }
 
   onDrain(run) {
@@ -447,4 +489,4 @@ function join({ pool = '' } = {}) {
   return only;
 }
 
-module.exports = { join, Worker, CallError };
+module.exports = { join, identity, Worker, CallError };

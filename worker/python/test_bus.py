@@ -9,7 +9,7 @@ import socket
 import threading
 import unittest
 
-from supervisor_worker import CallError, Worker, aio
+from supervisor_worker import CallError, Worker, aio, identity
 
 SENDER = {"worker": 9, "slot": 2, "pool": "web"}
 
@@ -45,6 +45,20 @@ def joined():
     worker = Worker(relay.theirs, "web")
     greeter.join()
     return worker, relay
+
+
+class Names(unittest.TestCase):
+    def test_who_it_is(self):
+        told = {
+            "SUPERVISOR_APP": "shop",
+            "SUPERVISOR_SLOT": "2001",
+            "SUPERVISOR_WORKERS": "3",
+            "SUPERVISOR_GENERATION": "7",
+        }
+        self.assertEqual(identity(told), ("shop", 2001, "default", 3, 7))
+        self.assertEqual(identity({**told, "SUPERVISOR_POOL": "hash"}).pool, "hash")
+        self.assertIsNone(identity({**told, "SUPERVISOR_SLOT": "x"}))
+        self.assertIsNone(identity({}))
 
 
 class Threads(unittest.TestCase):

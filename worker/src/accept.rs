@@ -1,5 +1,5 @@
 //! Connections, until the worker drains: those that its listening socket brings, and those that
-//! other workers hand over.
+//! other workers hand over; no further one while as many are open as may be.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -11,7 +11,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::getpeername;
 
-use crate::{CallError, Given, Worker};
+use crate::limits::{Limits, Open};
+use crate::{CallError, Connection, Given, Worker};
 
 /// A listener that ends when the worker drains and nobody waits any more.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ pub struct Listener {
     handed: Arc<Handed>,
     /// Holds a byte for each connection in `handed`.
     bell: io::PipeReader,
+    limits: Arc<Limits>,
 }
 
 /// Connections that other workers have handed over.
@@ -38,7 +40,8 @@ fn topic(name_or_address: &str) -> String {
 
 impl Worker {
     /// The listener of this name or address (see [`crate::listener`]), which ends with the
-    /// worker. It also accepts what other workers hand over to it.
+    /// worker. It also accepts what other workers hand over to it. While as many connections are
+    /// open as `[shared.limits]` allows it accepts none: they wait in its queue.
     pub fn listener(&self, name_or_address: &str) -> io::Result<Listener> {
         let socket = crate::listener(name_or_address)?;
         socket.set_nonblocking(true)?;
@@ -53,7 +56,7 @@ impl Worker {
             // Nobody accepts any more.
             None => Ok(()),
         })?;
-        Ok(Listener { socket, drained, handed, bell })
+        Ok(Listener { socket, drained, handed, bell, limits: Arc::clone(&self.inner.limits) })
     }
 
     /// Hands a connection over to the listener of that name or address in another slot's worker.
@@ -85,22 +88,13 @@ impl Handed {
 
 impl Listener {
     /// The next connection. `None`: the worker drains, and nobody waits any more.
-    pub fn accept(&self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+    pub fn accept(&self) -> io::Result<Option<(Connection, SocketAddr)>> {
+        if let Some(open) = self.limits.try_enter()
+            && let Some(accepted) = self.accept_now(open)?
+        {
+            return Ok(Some(accepted));
+        }
         loop {
-            let handed = self.handed.lock().pop_front();
-            if handed.is_some() {
-                (&self.bell).read_exact(&mut [0])?;
-                return Ok(handed);
-            }
-            match self.socket.accept() {
-                Ok((connection, from)) => {
-                    connection.set_nonblocking(false)?;
-                    return Ok(Some((connection, from)));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            }
             let mut fds = [
                 PollFd::new(&self.socket, PollFlags::IN),
                 PollFd::new(&self.bell, PollFlags::IN),
@@ -114,6 +108,32 @@ impl Listener {
             if drained && !socket && !bell {
                 return Ok(None);
             }
+            // Somebody waits: for as long as it takes until another one leaves.
+            if (socket || bell)
+                && let Some(accepted) = self.accept_now(self.limits.enter())?
+            {
+                return Ok(Some(accepted));
+            }
+        }
+    }
+
+    /// One that waits.
+    fn accept_now(&self, open: Open) -> io::Result<Option<(Connection, SocketAddr)>> {
+        let handed = self.handed.lock().pop_front();
+        if let Some((stream, from)) = handed {
+            (&self.bell).read_exact(&mut [0])?;
+            return Ok(Some((Connection::new(stream, open), from)));
+        }
+        loop {
+            return match self.socket.accept() {
+                Ok((stream, from)) => {
+                    stream.set_nonblocking(false)?;
+                    Ok(Some((Connection::new(stream, open), from)))
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+            };
         }
     }
 

@@ -20,6 +20,7 @@ use crate::calls::{Calls, Served};
 use crate::channel::{self, Outbox};
 use crate::gifts::Gifts;
 use crate::handlers::{Event, HandlerId, Handlers, Outcome, contained};
+use crate::limits::Limits;
 use crate::standing::{Standing, lasts};
 
 /// How long the supervisor may take to say welcome.
@@ -42,6 +43,7 @@ pub(crate) struct Inner {
     pub(crate) calls: Calls,
     pub(crate) served: Served,
     pub(crate) gifts: Gifts,
+    pub(crate) limits: Arc<Limits>,
     /// Held while what lasts is written, so that the supervisor hears it in this order.
     standing: Mutex<Standing>,
     pub(crate) state: Mutex<State>,
@@ -123,6 +125,7 @@ impl Worker {
             calls: Calls::default(),
             served: Served::default(),
             gifts: Gifts::default(),
+            limits: Arc::default(),
             standing: Mutex::default(),
             state: Mutex::default(),
             changed: Condvar::new(),

@@ -77,8 +77,9 @@ impl Inner {
     }
 
     fn take_config(&self, version: u64, data: Json) {
+        let limits = self.limits.configure(&data);
         let handler = locked(&self.configure).clone();
-        let error = handler.and_then(|handler| contained(|| handler(&data).err()));
+        let error = handler.and_then(|handler| contained(|| handler(&data).err())).or(limits);
         locked(&self.state).config = Some(data);
         let _ = self.say(&FromWorker::Applied { version, error: error.map(short) }, true);
     }

@@ -10,7 +10,9 @@ pub struct Identity {
     pub app: String,
     /// This worker's place among the others, from 0. Its replacement takes the same.
     pub slot: u16,
-    /// How many workers were wanted when this one started.
+    /// Its pool, as the configuration has it; the app's own is `default`.
+    pub pool: String,
+    /// How many workers of its pool were wanted when this one started.
     pub workers: u16,
     /// Grows with each reload.
     pub generation: u32,
@@ -26,6 +28,8 @@ impl Identity {
         Some(Self {
             app: vars("SUPERVISOR_APP")?,
             slot: number(vars("SUPERVISOR_SLOT"))?,
+            // A supervisor of an older version knows of no pools.
+            pool: vars("SUPERVISOR_POOL").unwrap_or_else(|| "default".to_owned()),
             workers: number(vars("SUPERVISOR_WORKERS"))?,
             generation: number(vars("SUPERVISOR_GENERATION"))?,
         })
@@ -46,13 +50,17 @@ mod tests {
             move |key: &str| match key {
                 "SUPERVISOR_APP" => Some("web".to_owned()),
                 "SUPERVISOR_SLOT" => Some(slot.to_owned()),
+                "SUPERVISOR_POOL" if slot == "2001" => Some("hash".to_owned()),
                 "SUPERVISOR_WORKERS" => Some("2".to_owned()),
                 "SUPERVISOR_GENERATION" => Some("7".to_owned()),
                 _ => None,
             }
         };
-        let expected = Identity { app: "web".to_owned(), slot: 1, workers: 2, generation: 7 };
-        assert_eq!(Identity::from_vars(vars("1")), Some(expected));
+        for (text, slot, pool) in [("1", 1, "default"), ("2001", 2001, "hash")] {
+            let (app, pool) = ("web".to_owned(), pool.to_owned());
+            let expected = Identity { app, slot, pool, workers: 2, generation: 7 };
+            assert_eq!(Identity::from_vars(vars(text)), Some(expected));
+        }
         assert_eq!(Identity::from_vars(vars("x")), None);
         assert_eq!(Identity::from_vars(|_| None), None);
     }

@@ -46,6 +46,7 @@ mod accept;
 mod bus;
 mod calls;
 mod channel;
+mod connection;
 #[cfg(feature = "tokio")]
 mod futures;
 mod gifts;
@@ -53,22 +54,31 @@ mod handlers;
 mod hear;
 mod identity;
 mod lent;
+mod limits;
 mod measure;
 mod question;
 mod standing;
+#[cfg(feature = "tokio")]
+mod tokio_accept;
 
 use std::io;
 
 pub use accept::Listener;
 pub use bus::Worker;
 pub use calls::{Call, CallError};
+pub use connection::Connection;
 pub use gifts::Given;
 pub use handlers::{Event, HandlerId, Outcome};
 pub use identity::Identity;
 pub use ipc::bus::{Json, Peer};
 pub use lent::listener;
+pub use limits::{Limited, Open};
 pub use question::Request;
 use systemd::notify::Notifier;
+#[cfg(feature = "axum")]
+pub use tokio_accept::Client;
+#[cfg(feature = "tokio")]
+pub use tokio_accept::{TokioConnection, TokioListener};
 
 /// Any error, for handlers that use `?` on several kinds.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -12,10 +12,10 @@ use crate::raw::{Findings, Written, in_order};
 use crate::spec::{
     AddressPattern, AppSpec, Balance, Engine, Instances, ListenSpec, ReadyRule, RestartOn,
 };
-use crate::{address, command, environment, name, signal};
+use crate::{address, command, environment, name, shared, signal};
 
 /// Every key an app can have.
-pub const KEYS: [&str; 44] = [
+pub const KEYS: [&str; 45] = [
     "name",
     "command",
     "script",
@@ -51,6 +51,7 @@ pub const KEYS: [&str; 44] = [
     "drain_idle",
     "sticky_wait",
     "hang_timeout",
+    "leak_window",
     "stop_signal",
     "restart",
     "start_retries",
@@ -168,7 +169,7 @@ impl<'a> Draft<'a> {
                 }
             }
             "pool" => self.pools(value, findings),
-            "shared" => self.spec.shared = findings.shared(key, value),
+            "shared" => self.spec.shared = shared::read(key, value, findings),
             "user" => self.spec.user = findings.text_or_integer(key, value),
             "group" => self.spec.group = findings.text_or_integer(key, value),
             _ => return false,
@@ -214,6 +215,7 @@ impl<'a> Draft<'a> {
             "drain_idle" => findings.duration(key, value, &mut times.drain_idle),
             "sticky_wait" => findings.duration(key, value, &mut times.sticky_wait),
             "hang_timeout" => findings.duration(key, value, &mut times.hang_timeout),
+            "leak_window" => findings.duration(key, value, &mut times.leak_window),
             "stop_signal" => {
                 if let Some(text) = findings.text_or_integer(key, value) {
                     let number = signal::number(&text)

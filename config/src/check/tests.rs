@@ -47,6 +47,7 @@ drain_timeout = "5s"
 drain_idle = "600ms"
 sticky_wait = "700ms"
 hang_timeout = "45s"
+leak_window = "46s"
 proxy_protocol = false
 shared = { limit = 9, names = ["a"], rate = 0.5, deep = { on = true } }
 stop_signal = "QUIT"
@@ -86,6 +87,7 @@ fn every_key_arrives() {
     assert_eq!(times.drain_idle, Duration::from_millis(600));
     assert_eq!(times.sticky_wait, Duration::from_millis(700));
     assert_eq!(times.hang_timeout, Duration::from_secs(45));
+    assert_eq!(times.leak_window, Duration::from_secs(46));
     let shared = r#"{"deep":{"on":true},"limit":9,"names":["a"],"rate":0.5}"#;
     assert_eq!(spec.shared.as_deref(), Some(shared));
     assert_eq!(spec.stop_signal, 3);

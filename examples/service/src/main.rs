@@ -1,12 +1,15 @@
 //! An axum service that knows it has colleagues: it gets its listener from the supervisor, says
 //! when it is ready, counts its requests, hears of a new greeting without a restart, and finishes
-//! what it has begun before it leaves. Without a supervisor it serves all the same.
+//! what it has begun before it leaves. It takes no more connections than its configuration allows,
+//! and refuses requests beyond the rate. Without a supervisor it serves all the same.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::http::header::{HeaderName, RETRY_AFTER};
 use axum::routing::get;
 use serde::Deserialize;
 use worker::Worker;
@@ -32,14 +35,23 @@ struct Asked {
     wait_ms: u64,
 }
 
-async fn greet(State(service): State<Service>, Query(asked): Query<Asked>) -> String {
+type Refused = (StatusCode, [(HeaderName, String); 1]);
+
+async fn greet(
+    State(service): State<Service>,
+    Query(asked): Query<Asked>,
+) -> Result<String, Refused> {
+    service.worker.admit().map_err(|limited| {
+        let after = limited.retry_after().to_string();
+        (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, after)])
+    })?;
     let began = Instant::now();
     tokio::time::sleep(Duration::from_millis(asked.wait_ms.min(60_000))).await;
     let greeting = service.greeting.read().unwrap_or_else(PoisonError::into_inner).clone();
     let took = began.elapsed().as_secs_f64();
     // Without a supervisor nobody counts.
     let _ = service.worker.histogram("request_seconds", took, &[("route", "/")]);
-    format!("{greeting}, {} (worker {})\n", asked.name, service.worker.peer().worker)
+    Ok(format!("{greeting}, {} (worker {})\n", asked.name, service.worker.peer().worker))
 }
 
 #[tokio::main]

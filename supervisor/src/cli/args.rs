@@ -248,9 +248,9 @@ pub(crate) struct RestartArgs {
     pub(crate) reload: ReloadArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct ReloadArgs {
-    /// Which apps; or a configuration file (.toml), whose apps are reloaded if they run and
+    /// Which apps (NAME:POOL: one pool of it); or a configuration file (.toml), whose apps are reloaded if they run and
     /// started if not. An app that came from a file is read from it again.
     #[arg(value_name = "NAME", required = true)]
     pub(crate) names: Vec<String>,

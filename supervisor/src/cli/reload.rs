@@ -32,35 +32,52 @@ pub(super) fn run(args: &ReloadArgs, session: &mut Session) -> Result<Exit, Fail
     if args.config {
         return share::run(args, session);
     }
-    replace(args, session, "reloading", |spec| Request::Reload {
-        spec,
-        pool: args.pool.pool.clone(),
-    })
+    let groups = groups(args)?;
+    replace(&groups, session, "reloading", |spec, pool| Request::Reload { spec, pool })
+}
+
+/// What is meant, by pool.
+pub(super) fn groups(args: &ReloadArgs) -> Result<Vec<ReloadArgs>, Failure> {
+    let mut groups: Vec<ReloadArgs> = Vec::new();
+    for given in &args.names {
+        let (name, pool) = args.pool.of(given)?;
+        match groups.iter_mut().find(|group| group.pool == pool) {
+            Some(group) => group.names.push(name),
+            None => groups.push(ReloadArgs { names: vec![name], pool, ..args.clone() }),
+        }
+    }
+    Ok(groups)
 }
 
 /// Replaces the workers of all targets by what `request` asks for.
 pub(super) fn replace(
-    args: &ReloadArgs,
+    groups: &[ReloadArgs],
     session: &mut Session,
     doing: &str,
-    request: impl Fn(Option<Box<AppSpec>>) -> Request,
+    request: impl Fn(Option<Box<AppSpec>>, Option<String>) -> Request,
 ) -> Result<Exit, Failure> {
+    let mut all = Vec::new();
+    for args in groups {
+        all.extend(steps(args, session)?.into_iter().map(|planned| (args, planned)));
+    }
+    let json = groups.iter().any(|args| args.waiting.json);
     let mut results = Vec::new();
-    for (name, step) in steps(args, session)? {
+    for (args, (name, step)) in all {
         let result = step.and_then(|step| match step {
             Step::Replace(spec) => {
                 let kept = kept::remark(spec.as_deref());
-                let said = ask(&session.home, &name, &request(spec), doing, &args.waiting)?;
+                let request = request(spec, args.pool.pool.clone());
+                let said = ask(&session.home, &name, &request, doing, &args.waiting)?;
                 Ok(Said { message: said.message + &kept, ..said })
             }
             Step::Start(spec) => start_one(session, &spec, &args.waiting),
         });
-        if !args.waiting.json {
+        if !json {
             show(session, &name, &result);
         }
         results.push((name, result));
     }
-    finish(session, args.waiting.json, &results)
+    finish(session, json, &results)
 }
 
 /// The apps of the files that were given, and the names that were.

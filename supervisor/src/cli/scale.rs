@@ -13,7 +13,7 @@ use super::targets::{Said, Targets};
 
 #[derive(Debug, Args)]
 pub(crate) struct ScaleArgs {
-    /// Which app.
+    /// Which app; NAME:POOL is one pool of it.
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
     /// How many workers: a number, +N more, -N fewer, "max" or P%.
@@ -34,8 +34,10 @@ enum Change {
 
 pub(super) fn run(args: &ScaleArgs, session: &mut Session) -> Result<Exit, Failure> {
     let change = parse(&args.count)?;
-    let targets = Targets::resolve(session, std::slice::from_ref(&args.name))?;
-    targets.each(session, args.waiting.json, |session, name| one(args, session, name, &change))
+    let (name, pool) = args.pool.of(&args.name)?;
+    let targets = Targets::resolve(session, &[name])?;
+    targets
+        .each(session, args.waiting.json, |session, name| one(args, session, name, &pool, &change))
 }
 
 fn parse(text: &str) -> Result<Change, Failure> {
@@ -54,9 +56,15 @@ fn parse(text: &str) -> Result<Change, Failure> {
     Ok(Change::To { wanted: resolved.count, because: resolved.because })
 }
 
-fn one(args: &ScaleArgs, session: &Session, name: &str, change: &Change) -> Result<Said, Failure> {
-    let found = args.pool.find(session, name)?;
-    let pool = args.pool.pool.clone();
+fn one(
+    args: &ScaleArgs,
+    session: &Session,
+    name: &str,
+    pool: &PoolArg,
+    change: &Change,
+) -> Result<Said, Failure> {
+    let found = pool.find(session, name)?;
+    let pool = pool.pool.clone();
     let request = match change {
         Change::To { wanted, because } => {
             Request::Scale { wanted: *wanted, because: because.clone(), pool }

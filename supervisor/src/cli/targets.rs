@@ -60,6 +60,11 @@ impl Targets {
         }
         let mut names: Vec<String> = Vec::new();
         for given in given {
+            if let Some((app, pool)) = given.split_once(':') {
+                return Err(Failure::usage(format!(
+                    "\"{given}\": this is for whole apps; one pool ({pool} of {app}) can be scaled, reloaded and restarted"
+                )));
+            }
             config::name::check(given).map_err(Failure::usage)?;
             if !names.contains(given) {
                 names.push(given.clone());

@@ -33,6 +33,9 @@ pub(crate) struct TimeOptions {
     /// Kill a worker that takes none of the connections that wait for it. Default: 0, never.
     #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
     pub(crate) hang_timeout: Option<Duration>,
+    /// How long memory must only have grown before a leak is suspected; 0: never. Default: 10m.
+    #[arg(long, value_name = "DURATION", value_parser = config::units::duration)]
+    pub(crate) leak_window: Option<Duration>,
 }
 
 impl TimeOptions {
@@ -46,6 +49,7 @@ impl TimeOptions {
             drain_idle: self.drain_idle,
             sticky_wait: self.sticky_wait,
             hang_timeout: self.hang_timeout,
+            leak_window: self.leak_window,
         }
     }
 }

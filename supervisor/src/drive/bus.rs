@@ -27,8 +27,7 @@ use crate::relay::{Action, Event, Gift, Relay, lasts};
 use crate::sys::channel::{self, Received};
 use crate::sys::clock;
 
-/// Descriptors that a worker may send before the messages that they belong to. Clients send each
-/// with its message.
+/// Descriptors that may wait for their messages; clients send each with its own.
 const UNCLAIMED: usize = 8;
 
 /// A worker's channel.
@@ -282,8 +281,8 @@ impl Drive {
 
     fn watch_bus(&mut self, worker: WorkerId) {
         let Some(channel) = self.children.get(&worker).and_then(|c| c.bus.as_ref()) else { return };
-        let token = Source::Bus(worker).token();
-        let (readable, writable) = (!channel.paused, channel.waits_for_room);
+        let (token, readable) = (Source::Bus(worker).token(), !channel.paused);
+        let writable = channel.waits_for_room;
         if let Err(error) = self.poller.watch(channel.fd(), token, readable, writable) {
             self.warn(format!("cannot watch a worker's bus channel: {error}"));
         }
@@ -319,6 +318,7 @@ impl Drive {
         if std::mem::replace(&mut channel.waits_for_room, wanted) != wanted {
             self.watch_bus(worker);
         }
+        self.note_waiting(worker);
     }
 
     /// The end of a turn: what is overdue, and what waits to be written.
@@ -368,6 +368,7 @@ impl Drive {
             self.warn(format!("slot {slot} (pid {pid}) was cut off from the bus: {why}"));
         }
         self.bus.step(Event::Left { worker });
+        self.ledger.forget(worker);
     }
 
     /// A Node program that is not on the bus says something to all: `{topic, data}`.

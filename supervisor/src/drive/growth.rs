@@ -2,7 +2,8 @@
 //! (`leak`).
 //!
 //! The heap of Node workers comes by itself. Resident memory is read only while somebody looks at
-//! the metrics: every half minute, for an hour after each look.
+//! the metrics: every half minute, for an hour after each look. With a short `leak_window` both
+//! come more often.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,8 +19,10 @@ use crate::primary::ids::{Slot, WorkerId};
 use crate::primary::time::Time;
 use crate::sys::{clock, target};
 
-/// How often resident memory is read.
+/// How often resident memory is read; more often, if that is too seldom for the window.
 const EVERY: Duration = Duration::from_secs(30);
+/// In each window it is read so often at least.
+const IN_A_WINDOW: u32 = 20;
 /// For how long after somebody looked.
 const LOOKED_AT: Duration = Duration::from_secs(3600);
 const MIB: f64 = 1024.0 * 1024.0;
@@ -35,7 +38,7 @@ pub(super) struct Growing {
 }
 
 /// One worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Watched {
     measured: Option<Measured>,
     heap: Track,
@@ -45,6 +48,11 @@ struct Watched {
 }
 
 impl Watched {
+    fn new(window: Duration) -> Self {
+        let track = || Track::new(window);
+        Self { measured: None, heap: track(), resident: track(), said: false }
+    }
+
     /// What grows, and how. A heap that grows takes resident memory with it.
     fn suspected(&self) -> Option<(&'static str, Growth)> {
         let heap = self.heap.growth().map(|growth| ("heap", growth));
@@ -54,26 +62,44 @@ impl Watched {
 
 /// `leak suspected: the heap of slot 1 (worker 3) grows by 12 MiB/h, seen over 30 min`
 fn sentence(slot: Slot, worker: WorkerId, what: &str, growth: Growth) -> String {
-    let (rate, minutes) = (growth.per_hour / MIB, growth.over.as_secs() / 60);
+    let (rate, seconds) = (growth.per_hour / MIB, growth.over.as_secs());
+    let over = match seconds {
+        0..120 => format!("{seconds} s"),
+        _ => format!("{} min", seconds / 60),
+    };
     format!(
-        "leak suspected: the {what} of slot {slot} (worker {worker}) grows by {rate:.0} MiB/h, seen over {minutes} min"
+        "leak suspected: the {what} of slot {slot} (worker {worker}) grows by {rate:.0} MiB/h, seen over {over}"
     )
 }
 
 impl Drive {
     /// What a Node worker's preload told.
     pub(super) fn take_measured(&mut self, worker: WorkerId, measured: Measured) {
-        let watched = self.bus.growing.workers.entry(worker).or_default();
+        let Some(watched) = self.watched(worker) else { return };
         watched.heap.push(clock::now(), measured.heap);
         watched.measured = Some(measured);
         self.suspect(worker);
+    }
+
+    fn watched(&mut self, worker: WorkerId) -> Option<&mut Watched> {
+        let window = self.children.get(&worker)?.spec.times.leak_window;
+        Some(self.bus.growing.workers.entry(worker).or_insert_with(|| Watched::new(window)))
+    }
+
+    /// How long until resident memory is read again.
+    fn rest_of_growth(&self) -> Duration {
+        match self.core.spec().times.leak_window {
+            Duration::ZERO => EVERY,
+            window => EVERY.min(window / IN_A_WINDOW),
+        }
     }
 
     /// Somebody looks at the metrics, for which this was read.
     pub(super) fn looked_at(&mut self, status: &AppStatus) {
         let now = clock::now();
         self.bus.growing.looked = Some(now);
-        self.bus.growing.due.get_or_insert(now + EVERY);
+        let due = now + self.rest_of_growth();
+        self.bus.growing.due.get_or_insert(due);
         let roster: Vec<Option<WorkerId>> = self.core.roster().collect();
         for (entry, worker) in status.workers.iter().zip(roster) {
             if let (Some(worker), Some(bytes)) = (worker, entry.rss_bytes) {
@@ -89,7 +115,7 @@ impl Drive {
             return;
         }
         let wanted = self.bus.growing.looked.is_some_and(|at| now.since(at) < LOOKED_AT);
-        self.bus.growing.due = wanted.then_some(now + EVERY);
+        self.bus.growing.due = wanted.then(|| now + self.rest_of_growth());
         let live = self.children.values().filter(|child| child.ended.is_none());
         let families: Vec<(WorkerId, Vec<u32>)> =
             live.map(|child| (child.id, target::descendants(child.pid.0))).collect();
@@ -102,8 +128,10 @@ impl Drive {
     }
 
     fn take_resident(&mut self, worker: WorkerId, now: Time, bytes: u64) {
-        self.bus.growing.workers.entry(worker).or_default().resident.push(now, bytes);
-        self.suspect(worker);
+        if let Some(watched) = self.watched(worker) {
+            watched.resident.push(now, bytes);
+            self.suspect(worker);
+        }
     }
 
     /// Says once of a worker that it may leak.
@@ -168,11 +196,12 @@ mod tests {
 
     #[test]
     fn the_sentence() {
-        let over = Duration::from_secs(1800);
-        let growth = Growth { per_hour: 12.2 * MIB, over };
-        assert_eq!(
-            sentence(Slot(1), WorkerId(3), "heap", growth),
-            "leak suspected: the heap of slot 1 (worker 3) grows by 12 MiB/h, seen over 30 min"
-        );
+        for (over, expected) in [(1800, "30 min"), (119, "119 s")] {
+            let growth = Growth { per_hour: 12.2 * MIB, over: Duration::from_secs(over) };
+            let expected = format!(
+                "leak suspected: the heap of slot 1 (worker 3) grows by 12 MiB/h, seen over {expected}"
+            );
+            assert_eq!(sentence(Slot(1), WorkerId(3), "heap", growth), expected);
+        }
     }
 }

@@ -11,16 +11,14 @@ use std::time::Duration;
 
 use crate::primary::time::Time;
 
-/// Of each such span the lowest size counts.
-const STEP: Duration = Duration::from_secs(60);
+/// Of each such part of the window the lowest size counts.
+const STEP: u32 = 10;
 /// So many steps are remembered.
 const STEPS: usize = 60;
-/// What a program does at its start is no leak.
-const WARM_UP: Duration = Duration::from_secs(120);
-/// How long it must have grown.
-const LONG: Duration = Duration::from_secs(10 * 60);
-/// The same, where it did not fall in the later half.
-const LONGER: Duration = Duration::from_secs(30 * 60);
+/// What a program does in this part of the window, at its start, is no leak.
+const WARM_UP: u32 = 5;
+/// It must have grown for so many windows where it did not fall in the later half; else for one.
+const LONGER: u32 = 3;
 /// It must have grown by so many bytes, and by this share of what it was.
 const LEAST: f64 = 4.0 * 1024.0 * 1024.0;
 const LEAST_SHARE: f64 = 0.05;
@@ -35,8 +33,9 @@ const LASTING: f64 = 0.3;
 const FALLEN: f64 = 0.9;
 
 /// The size of one thing, as it was seen.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Track {
+    window: Duration,
     began: Option<Time>,
     steps: VecDeque<Step>,
     /// The largest since it last fell.
@@ -62,10 +61,15 @@ pub(crate) struct Growth {
 }
 
 impl Track {
+    /// `window`: how long it must have grown at least; zero: it is never suspected.
+    pub(crate) fn new(window: Duration) -> Self {
+        Self { window, began: None, steps: VecDeque::new(), peak: 0, ceiling: 0 }
+    }
+
     /// It has this size now.
     pub(crate) fn push(&mut self, now: Time, bytes: u64) {
         let began = *self.began.get_or_insert(now);
-        if now.since(began) < WARM_UP {
+        if self.window.is_zero() || now.since(began) < self.window / WARM_UP {
             return;
         }
         self.peak = self.peak.max(bytes);
@@ -74,7 +78,8 @@ impl Track {
             self.ceiling = self.ceiling.max(self.peak);
             self.peak = bytes;
         }
-        match self.steps.back_mut().filter(|step| now.since(step.since) < STEP) {
+        let step = self.window / STEP;
+        match self.steps.back_mut().filter(|last| now.since(last.since) < step) {
             Some(step) => {
                 step.lowest = step.lowest.min(bytes);
                 step.fell |= fell;
@@ -97,7 +102,8 @@ impl Track {
         let middle = first.since + over / 2;
         let fell_lately = steps.iter().any(|step| step.fell && step.since >= middle);
         let highest_ever = float(last.lowest) > float(self.ceiling) * (1.0 + LEAST_SHARE);
-        if over < LONG || !fell_lately && (over < LONGER || !highest_ever) {
+        let longer = self.window * LONGER;
+        if over < self.window || !fell_lately && (over < longer || !highest_ever) {
             return None;
         }
         let lowest = |part: &[Step]| part.iter().min_by_key(|step| step.lowest).copied();
@@ -142,13 +148,14 @@ mod tests {
     use super::*;
 
     const MIB: f64 = 1024.0 * 1024.0;
+    const WINDOW: Duration = Duration::from_secs(600);
     /// How often a size comes.
     const EVERY: u64 = 10;
 
     /// What is suspected at each moment of so many minutes of a size that is this function of the
     /// minute.
     fn all(minutes: u64, size: impl Fn(f64) -> f64) -> Vec<Option<Growth>> {
-        let mut track = Track::default();
+        let mut track = Track::new(WINDOW);
         let sizes = (0..minutes * 60).step_by(EVERY as usize).map(|second| {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a size")]
             let bytes = (size(float(second) / 60.0) * MIB) as u64;
@@ -229,8 +236,25 @@ mod tests {
     }
 
     #[test]
+    fn the_window_is_as_long_as_one_likes() {
+        for (window, suspected) in [(0, None), (11, None), (10, Some(())), (60, None)] {
+            let mut track = Track::new(Duration::from_secs(window));
+            for ms in (0..14_000_u32).step_by(100) {
+                let size = 30.0 + f64::from(ms) / 1000.0 + 10.0 * saw(f64::from(ms), 700.0);
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a size"
+                )]
+                track.push(Time(u64::from(ms) * 1_000_000), (size * MIB) as u64);
+            }
+            assert_eq!(track.growth().map(|_| ()), suspected, "{window} s");
+        }
+    }
+
+    #[test]
     fn it_stays_small() {
-        let mut track = Track::default();
+        let mut track = Track::new(WINDOW);
         for second in 0..200_000 {
             track.push(Time(second * 1_000_000_000), second);
         }

@@ -1,7 +1,7 @@
 //! What was measured: what workers pushed, and what the primary knows by itself. Memory and CPU
 //! are read only when somebody asks.
 
-use ipc::control::{AppStatus, Reply};
+use ipc::control::{AppStatus, PoolStatus, Reply};
 use ipc::talk::Metric;
 
 use super::Drive;
@@ -26,6 +26,7 @@ impl Drive {
         let refused = self.bus.relay.metrics.refused;
         all.push(counter("supervisor_metrics_refused", &[], refused));
         all.extend(self.bus.relay.metrics.all().map(|(key, series)| pushed(key, series)));
+        all.iter_mut().for_each(|metric| name_pool(metric, &status.pools));
         all.sort_by(|a, b| (&a.name, &a.labels).cmp(&(&b.name, &b.labels)));
         let (before, mut size) = (all.len(), 0);
         all.retain(|metric| {
@@ -33,6 +34,17 @@ impl Drive {
             size <= MOST
         });
         Reply::Metrics { left_out: before - all.len(), metrics: all }
+    }
+}
+
+/// What is of a slot is of a pool as well; a worker's own label of that name stands.
+fn name_pool(metric: &mut Metric, pools: &[PoolStatus]) {
+    let named = |wanted: &str| metric.labels.iter().position(|(name, _)| name == wanted);
+    let (Some(at), None) = (named("slot"), named("pool")) else { return };
+    let Ok(slot) = metric.labels[at].1.parse::<u16>() else { return };
+    let of = pools.iter().filter(|pool| pool.first_slot <= slot).max_by_key(|p| p.first_slot);
+    if let Some(pool) = of {
+        metric.labels.insert(at, ("pool".to_owned(), pool.name.clone()));
     }
 }
 
@@ -71,6 +83,11 @@ fn of_app(status: &AppStatus) -> Vec<Metric> {
         counter("supervisor_restarts", &[], status.restarts),
         metric("gauge", "supervisor_uptime_seconds", &[], number(status.uptime_ms) / 1000.0),
     ];
+    for pool in &status.pools {
+        let labels = [("pool", pool.name.as_str())];
+        all.push(gauge("supervisor_pool_workers_wanted", &labels, pool.wanted.into()));
+        all.push(gauge("supervisor_pool_workers_ready", &labels, pool.ready.into()));
+    }
     for listener in &status.listeners {
         let labels = [("address", listener.address.as_str())];
         all.push(gauge("supervisor_listener_backlog", &labels, listener.backlog.into()));
@@ -116,6 +133,7 @@ fn of_bus(counts: &Counts, not_shown: u64, all: &mut Vec<Metric>) {
         counter("supervisor_bus_unheard", &[], counts.unheard),
         counter(name, &[("why", "the reader is too slow")], counts.dropped_full),
         counter(name, &[("why", "the reader left")], counts.dropped_gone),
+        counter(name, &[("why", "the primary ended")], counts.dropped_ended),
         counter("supervisor_bus_not_shown", &[], not_shown),
         counter("supervisor_bus_cut_off", &[], counts.cut),
         counter("supervisor_bus_calls", &[], counts.calls),
@@ -158,5 +176,36 @@ fn pushed(key: &Key, series: &Series) -> Metric {
         value,
         count,
         buckets,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_of_a_slot_is_of_a_pool() {
+        let pool = |name: &str, first_slot| PoolStatus {
+            name: name.to_owned(),
+            command: Vec::new(),
+            generation: 1,
+            wanted: 1,
+            wanted_because: String::new(),
+            ready: 1,
+            first_slot,
+        };
+        let pools = [pool("default", 0), pool("hash", 4000), pool("mail", 2000)];
+        for (labels, expected) in [
+            (vec![("a", "b"), ("slot", "1")], "a=b pool=default slot=1"),
+            (vec![("slot", "2001")], "pool=mail slot=2001"),
+            (vec![("slot", "4000"), ("z", "9")], "pool=hash slot=4000 z=9"),
+            (vec![("pool", "db"), ("slot", "1")], "pool=db slot=1"),
+            (vec![("why", "not")], "why=not"),
+        ] {
+            let mut metric = metric("gauge", "x", &labels, 1.0);
+            name_pool(&mut metric, &pools);
+            let text: Vec<_> = metric.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            assert_eq!(text.join(" "), expected);
+        }
     }
 }

@@ -21,7 +21,9 @@ mod growth;
 mod handover;
 mod launch;
 mod leak;
+mod ledger;
 mod lent;
+mod limited;
 mod listener;
 mod listeners;
 mod logs;
@@ -65,6 +67,7 @@ use self::clients::Clients;
 use self::foundlings::Foundlings;
 use self::frozen::Written;
 use self::handover::HandOff;
+use self::ledger::Ledger;
 use self::listeners::Listeners;
 use self::logs::Logs;
 use self::manager::Manager;
@@ -167,6 +170,8 @@ pub(crate) struct Drive {
     orphans: Orphans,
     /// Connections that a predecessor had accepted.
     foundlings: Foundlings,
+    /// What waits for the workers on the bus.
+    ledger: Ledger,
     /// What the workers say to each other.
     bus: Bus,
     /// When the kernel was last asked how many connections each worker holds.

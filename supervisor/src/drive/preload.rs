@@ -9,6 +9,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use config::spec::AppSpec;
 
@@ -19,6 +20,10 @@ use crate::sys::users;
 
 /// The preload.
 const TEXT: &str = include_str!("preload.js");
+/// How often it reports, as it is written there.
+const EVERY: Duration = Duration::from_secs(10);
+/// In each `leak_window` it reports so often at least.
+const IN_A_WINDOW: u32 = 60;
 
 /// With these options Node reads no other file than it was told of, or runs no program at all.
 const NOT_WITH: [&str; 6] = [
@@ -42,6 +47,16 @@ fn is_measured(spec: &AppSpec) -> bool {
         && !own.map(String::as_str).chain(options.split_whitespace()).any(refuses)
 }
 
+/// The preload for an app.
+fn text(spec: &AppSpec) -> String {
+    let every = match spec.times.leak_window {
+        Duration::ZERO => EVERY,
+        window => EVERY.min(window / IN_A_WINDOW),
+    };
+    let written = |every: Duration| format!("const EVERY = {};", every.as_millis());
+    TEXT.replace(&written(EVERY), &written(every))
+}
+
 /// The command with the preload in front of the program.
 pub(super) fn put(mut argv: Vec<OsString>, preload: Option<&Path>) -> Vec<OsString> {
     if let Some(path) = preload {
@@ -58,9 +73,10 @@ impl Drive {
         if !is_measured(spec) {
             return None;
         }
+        let text = text(spec);
         // Primaries of several builds may share a run folder, each with its own preload.
-        let path = self.home.preload(&format!("{:016x}", checksum(b"", TEXT.as_bytes())));
-        if let Err(error) = provide(&path) {
+        let path = self.home.preload(&format!("{:016x}", checksum(b"", text.as_bytes())));
+        if let Err(error) = provide(&path, &text) {
             self.note(format!(
                 "the event loop and the heap of Node workers are not measured: cannot write {}: {error}",
                 path.display()
@@ -83,15 +99,15 @@ impl Drive {
 }
 
 /// Makes sure that the file is there and says what it should.
-fn provide(path: &Path) -> io::Result<()> {
-    if fs::read(path).is_ok_and(|text| text == TEXT.as_bytes()) {
+fn provide(path: &Path, wanted: &str) -> io::Result<()> {
+    if fs::read(path).is_ok_and(|text| text == wanted.as_bytes()) {
         return Ok(());
     }
     // A worker that starts just now finds the whole file or none.
     let beside = path.with_extension(std::process::id().to_string());
     let mut file =
         fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o644).open(&beside)?;
-    io::Write::write_all(&mut file, TEXT.as_bytes())?;
+    io::Write::write_all(&mut file, wanted.as_bytes())?;
     fs::rename(beside, path)
 }
 
@@ -124,12 +140,22 @@ mod tests {
     }
 
     #[test]
+    fn it_reports_often_enough_for_the_window() {
+        let mut app = app("node app.js");
+        assert_eq!(text(&app), TEXT);
+        app.times.leak_window = Duration::from_secs(12);
+        assert!(text(&app).contains("  const EVERY = 200; //"), "{}", text(&app));
+        app.times.leak_window = Duration::ZERO;
+        assert_eq!(text(&app), TEXT);
+    }
+
+    #[test]
     fn it_is_written_once_and_repaired() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("supervisor-node-1f.js");
-        provide(&path).unwrap();
+        provide(&path, TEXT).unwrap();
         fs::write(&path, "half").unwrap();
-        provide(&path).unwrap();
+        provide(&path, TEXT).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), TEXT);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         for (mode, open) in [(0o755, true), (0o700, false)] {

@@ -17,6 +17,7 @@ use crate::primary::ids::WorkerId;
 use crate::relay::{Event, FrozenRelay, Relay};
 use crate::sys::channel;
 use crate::sys::clock;
+use crate::sys::held::Held;
 
 /// What a successor needs of the bus.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -32,6 +33,8 @@ pub(super) struct FrozenBus {
     given: Option<String>,
     version: u64,
     said: Vec<(WorkerId, Option<String>)>,
+    /// Where it stands how many messages wait.
+    pub(super) ledger: Option<Held>,
 }
 
 impl Drive {
@@ -68,6 +71,7 @@ impl Drive {
             tickets: self.bus.tickets,
             reloads_done: self.bus.reloads_done,
             reloads_rolled_back: self.bus.reloads_rolled_back,
+            ledger: self.ledger.held(),
             given: self.bus.shared.given.clone(),
             version: self.bus.shared.version,
             said: said.iter().map(|(worker, error)| (*worker, error.clone())).collect(),
@@ -76,7 +80,7 @@ impl Drive {
 
     pub(super) fn thaw_bus(&mut self, frozen: FrozenBus) {
         let shared = &mut self.bus.shared;
-        shared.given = frozen.given;
+        shared.give(frozen.given);
         shared.version = frozen.version;
         shared.said = frozen.said.into_iter().collect();
         let config = (shared.version > 0).then(|| (shared.version, shared.values()));

@@ -11,6 +11,7 @@ use ipc::bus::Json;
 use ipc::control::{FailureKind, Reply};
 
 use super::Drive;
+use super::limited::Limits;
 use crate::primary::ids::{ClientId, Slot, WorkerId};
 use crate::primary::time::Time;
 use crate::sys::clock;
@@ -27,6 +28,7 @@ pub(super) struct Shared {
     seen: Option<Arc<AppSpec>>,
     /// The values that the workers were given, and their version.
     pub(super) given: Option<String>,
+    pub(super) limits: Limits,
     pub(super) version: u64,
     /// What each worker said to this version; an error is why it did not apply it.
     pub(super) said: BTreeMap<WorkerId, Option<String>>,
@@ -38,6 +40,12 @@ impl Shared {
     /// What the workers were given.
     pub(super) fn values(&self) -> Json {
         self.given.as_deref().and_then(|text| Json::parse(text).ok()).unwrap_or_default()
+    }
+
+    /// These are the values now.
+    pub(super) fn give(&mut self, values: Option<String>) {
+        self.limits = Limits::of(values.as_deref());
+        self.given = values;
     }
 
     /// When somebody has waited long enough.
@@ -69,7 +77,7 @@ impl Drive {
         if !changed {
             return;
         }
-        self.bus.shared.given = values;
+        self.bus.shared.give(values);
         let data = self.bus.shared.values();
         self.stale = true;
         self.bus.shared.version += 1;

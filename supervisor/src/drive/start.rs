@@ -15,6 +15,7 @@ use super::clients::Clients;
 use super::echo::{Echo, LogFormat};
 use super::foundlings::Foundlings;
 use super::frozen::{self, Settling, Written};
+use super::ledger::Ledger;
 use super::lent::Lent;
 use super::listeners::Listeners;
 use super::logs::Logs;
@@ -236,6 +237,11 @@ pub(super) fn undone(what: &str, error: io::Error) -> LaunchError {
     io_error(what, error)
 }
 
+fn undone_for(what: &str, name: &str) -> impl FnOnce(io::Error) -> LaunchError {
+    let what = format!("{what} of {name}");
+    move |error| undone(&what, error)
+}
+
 fn io_error(what: &str, error: io::Error) -> LaunchError {
     LaunchError::Io { what: what.to_owned(), error }
 }
@@ -293,10 +299,7 @@ impl Drive {
     pub(super) fn new(parts: Parts, home: &Home) -> Result<(Self, io::Result<()>), LaunchError> {
         let Parts { core, lock, keeper, clients, echo } = parts;
         let name = core.spec().name.clone();
-        let failed = |what: &str| {
-            let what = format!("{what} of {name}");
-            move |error| undone(&what, error)
-        };
+        let failed = |what| undone_for(what, &name);
         daemon::set_name(&format!("sup:{name}"));
         let signals = Signals::new().map_err(failed("watch the signals"))?;
         let poller = Poller::new().map_err(failed("make the event loop"))?;
@@ -351,6 +354,7 @@ impl Drive {
             channel_bytes: vec![0; CHANNEL_READ],
             foundlings: Foundlings::default(),
             orphans: Orphans::default(),
+            ledger: Ledger::default(),
             bus: Bus::new(name),
             held_counted: None,
             accept_again: None,

@@ -27,7 +27,11 @@ impl Drive {
         status.notes.extend(self.balance_note());
         status.notes.extend(self.lent_note());
         status.notes.extend(self.shared_note());
-        status.notes.extend(self.growth_notes());
+        status.notes.extend(self.limits_note());
+        let growth = self.growth_notes();
+        // A list has no room for notes, but for a reason where there is no other.
+        status.reason = status.reason.or_else(|| growth.first().cloned());
+        status.notes.extend(growth);
         let spec = self.core.spec();
         status.listeners = self.listeners.iter().map(|open| open.status(spec)).collect();
         self.complete_workers(&mut status);

@@ -61,6 +61,8 @@ pub(crate) struct Counts {
     pub(crate) dropped_full: u64,
     /// Dropped because the reader left before it had read them.
     pub(crate) dropped_gone: u64,
+    /// Dropped because the primary ended in which they waited.
+    pub(crate) dropped_ended: u64,
     /// Emitted or sent while nobody was there for it.
     pub(crate) unheard: u64,
     /// Calls that workers made.

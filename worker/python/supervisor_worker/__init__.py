@@ -3,7 +3,8 @@
 `join()` gives a worker that uses threads; `aio.join()` one for asyncio.
 """
 
+from ._identity import Identity, identity
 from ._wire import CallError
 from .threads import Worker, join
 
-__all__ = ["CallError", "Worker", "join"]
+__all__ = ["CallError", "Identity", "Worker", "identity", "join"]

@@ -5,7 +5,7 @@ import inspect
 import json
 import sys
 
-from . import _wire
+from . import _limits, _server, _wire
 from ._wire import CallError
 
 
@@ -34,6 +34,8 @@ class Worker:
         self._tasks = set()
         self._standing = _wire.Standing()
         self._pool = ""
+        self._limits = _limits.Limits()
+        self._room = asyncio.Event()
 
     @classmethod
     async def over(cls, channel, pool=""):
@@ -193,11 +195,45 @@ class Worker:
         self._config = data
         error = None
         try:
+            self._limits.configure(data)
+            self._room.set()
+        except ValueError as failure:
+            error = _wire.short(failure)
+        try:
             if self._configure:
                 await _done(self._configure(data))
         except Exception as failure:
             error = _wire.short(failure)
         await self._tell("applied", {"version": version, "error": error})
+
+    async def admit(self):
+        """Whether one more request is within the rate of [shared.limits]: true, or an object that
+        is false and knows how long to `wait`, and `retry_after` for HTTP."""
+        admission, untold = self._limits.admit(), self._limits.untold()
+        if untold:
+            await self.counter("requests_limited", untold)
+        return admission
+
+    async def start_server(self, connected, listening, **options):
+        """As asyncio.start_server of a listening socket, which accepts no further connection while
+        as many are open as [shared.limits] says. `options`: `limit` of the streams, and what
+        `loop.connect_accepted_socket` takes."""
+        loop, size = asyncio.get_running_loop(), options.pop("limit", 2**16)
+
+        def protocol():
+            reader = asyncio.StreamReader(limit=size, loop=loop)
+            return asyncio.StreamReaderProtocol(reader, connected, loop=loop)
+
+        return await self.create_server(protocol, listening, **options)
+
+    async def create_server(self, protocol, listening, **options):
+        """As loop.create_server of a listening socket, with the same limit."""
+        return _server.Server(self._limits, self._room, protocol, listening, options)
+
+    @property
+    def connections(self):
+        """How many connections are open, of those that these servers accepted."""
+        return self._limits.open
 
     def on_drain(self, run):
         """Runs once when this worker gets no new connections any more."""

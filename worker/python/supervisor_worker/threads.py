@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 
-from . import _wire
+from . import _limits, _listener, _wire
 from ._wire import CallError
 
 #: Events that wait for their handlers; then the oldest is dropped.
@@ -34,6 +34,9 @@ class Worker:
         self._standing_lock = threading.RLock()
         self._standing = _wire.Standing()
         self._pool = pool
+        self._limits = _limits.Limits()
+        #: Held while limits are looked at, and told when there is room again.
+        self._room = threading.Condition()
         self._handlers = _wire.Handlers()
         self._events = collections.deque()
         self._arrived = threading.Semaphore(0)
@@ -242,11 +245,36 @@ class Worker:
         self._config = data
         error = None
         try:
+            with self._room:
+                self._limits.configure(data)
+                self._room.notify_all()
+        except ValueError as failure:
+            error = _wire.short(failure)
+        try:
             if self._configure:
                 self._configure(data)
         except Exception as failure:
             error = _wire.short(failure)
         self._tell("applied", {"version": version, "error": error})
+
+    def admit(self):
+        """Whether one more request is within the rate of [shared.limits]: true, or an object that
+        is false and knows how long to `wait`, and `retry_after` for HTTP."""
+        with self._room:
+            admission, untold = self._limits.admit(), self._limits.untold()
+        if untold:
+            self.counter("requests_limited", untold)
+        return admission
+
+    def limit(self, listening):
+        """The same listening socket, of which `accept` waits while as many connections are open as
+        [shared.limits] says. The one that is given is closed."""
+        return _listener.Listener(self._limits, self._room, listening)
+
+    @property
+    def connections(self):
+        """How many connections are open, of those that limited sockets accepted."""
+        return self._limits.open
 
     def on_drain(self, run):
         """Runs once when this worker gets no new connections any more."""

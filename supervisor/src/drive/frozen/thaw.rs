@@ -59,6 +59,8 @@ pub(in crate::drive) fn thaw(
         .map_err(failed("look for connections"))?;
     let keeper = Link::new(ground).map_err(failed("watch the keeper"))?;
     claims.leave(vec![keeper.fd().as_raw_fd()]);
+    // Without it nothing is known to be lost.
+    let ledger = frozen.bus.ledger.and_then(|held| claims.claim(held).ok());
     claims.close_others().map_err(failed("close what is left"))?;
 
     let parts = Parts { core, lock, keeper, clients, echo: frozen.echo };
@@ -80,6 +82,7 @@ pub(in crate::drive) fn thaw(
     drive.foundlings = foundlings;
     drive.notes = frozen.notes;
     drive.thaw_bus(frozen.bus);
+    drive.take_ledger(ledger);
     drive.take_over(frozen.carried_out);
     signals::unblock().map_err(failed("watch the signals"))?;
     match drive.upgrading {
@@ -94,6 +97,7 @@ pub(in crate::drive) fn thaw(
         ),
         None => drive.say_what_happened(birth),
     }
+    drive.say_what_was_lost();
     complaints.into_iter().for_each(|complaint| drive.note(complaint));
     Ok(drive)
 }

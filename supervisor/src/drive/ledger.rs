@@ -1,0 +1,211 @@
+//! How many messages wait for each worker on the bus, kept where a successor finds it: what waits
+//! in a primary is lost with it, and is counted then.
+//!
+//! Written after each write to a worker, if the number is another than before; so it costs nothing
+//! while all read what they get. What a primary has heard and not passed on in the very turn in
+//! which it dies is not in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::{MemfdFlags, memfd_create};
+
+use super::Drive;
+use crate::primary::ids::WorkerId;
+use crate::relay::Waiting;
+use crate::sys::held::Held;
+
+/// One worker's place in the file: its id, how many messages wait for it, how many were dropped.
+/// 0 is no worker. A place lies in one page, so a death cannot leave half of it.
+const PLACE: usize = 32;
+/// More are not read; no app has so many workers.
+const PLACES: usize = 64 * 1024;
+/// So many workers are named to people.
+const SHOWN: usize = 8;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    /// Made when something waits for the first time.
+    file: Option<File>,
+    places: BTreeMap<WorkerId, (u64, Waiting)>,
+    free: BTreeSet<u64>,
+    /// It could not be written: said once.
+    failed: bool,
+    /// What was lost with the primary before, until it is told.
+    lost: Vec<(WorkerId, u64)>,
+}
+
+impl Ledger {
+    /// The one that a dead primary kept, and what waited there.
+    pub(super) fn found(fd: OwnedFd) -> (Self, BTreeMap<WorkerId, Waiting>) {
+        let file = File::from(fd);
+        let mut bytes = Vec::new();
+        let read = read_all(&file, &mut bytes);
+        let mut places = BTreeMap::new();
+        for (at, place) in (0_u64..).zip(bytes.chunks_exact(PLACE)) {
+            let word = |index: usize| {
+                let bytes = place.get(index * 8..index * 8 + 8)?.try_into().ok()?;
+                Some(u64::from_le_bytes(bytes))
+            };
+            let (Some(worker @ 1..), Some(waiting), Some(dropped)) = (word(0), word(1), word(2))
+            else {
+                continue;
+            };
+            places.insert(WorkerId(worker), (at, Waiting { waiting, dropped }));
+        }
+        let waits = places.iter().map(|(worker, (_, waiting))| (*worker, *waiting)).collect();
+        let taken: BTreeSet<u64> = places.values().map(|(at, _)| *at).collect();
+        let end = taken.last().map_or(0, |last| last + 1);
+        let free = (0..end).filter(|at| !taken.contains(at)).collect();
+        let ledger = Self { file: Some(file), places, free, failed: read.is_err(), lost: vec![] };
+        (ledger, waits)
+    }
+
+    /// For the state.
+    pub(super) fn held(&self) -> Option<Held> {
+        self.file.as_ref().map(|file| Held::of(file.as_fd()))
+    }
+
+    /// So many wait for a worker now. The first one of all makes the file, of which a successor
+    /// must be told: `true`.
+    fn note(&mut self, worker: WorkerId, now: Waiting) -> io::Result<bool> {
+        let known = self.places.get(&worker).copied();
+        if known.map_or_else(Waiting::default, |(_, before)| before) == now {
+            return Ok(false);
+        }
+        let is_new = self.file.is_none();
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => memfd_create("supervisor-ledger", MemfdFlags::CLOEXEC)?.into(),
+        };
+        let next = u64::try_from(self.places.len()).unwrap_or(u64::MAX);
+        let at = known.map_or_else(|| self.free.pop_first().unwrap_or(next), |(at, _)| at);
+        self.places.insert(worker, (at, now));
+        let written = put(&file, at, worker.0, now);
+        self.file = Some(file);
+        written.map(|()| is_new)
+    }
+
+    /// A worker is gone; what waited for it is counted elsewhere.
+    pub(super) fn forget(&mut self, worker: WorkerId) {
+        let Some((at, _)) = self.places.remove(&worker) else { return };
+        let written = self.file.as_ref().map(|file| put(file, at, 0, Waiting::default()));
+        // A place that could not be wiped stays that worker's for ever.
+        if written.is_some_and(|written| written.is_ok()) {
+            self.free.insert(at);
+        }
+    }
+}
+
+fn put(file: &File, at: u64, worker: u64, waiting: Waiting) -> io::Result<()> {
+    let mut place = [0; PLACE];
+    for (word, value) in place.chunks_exact_mut(8).zip([worker, waiting.waiting, waiting.dropped]) {
+        word.copy_from_slice(&value.to_le_bytes());
+    }
+    file.write_all_at(&place, at * PLACE as u64)
+}
+
+fn read_all(file: &File, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    bytes.resize(length.min(PLACES * PLACE), 0);
+    file.read_exact_at(bytes, 0)
+}
+
+impl Drive {
+    /// After a write to a worker: what waits for it still.
+    pub(super) fn note_waiting(&mut self, worker: WorkerId) {
+        let waiting = self.bus.relay.waiting(worker);
+        match self.ledger.note(worker, waiting) {
+            Ok(is_new) => self.stale |= is_new,
+            Err(error) if !self.ledger.failed => {
+                self.ledger.failed = true;
+                self.warn(format!(
+                    "cannot write down how many messages wait; those that are lost if the primary dies will not be counted: {error}"
+                ));
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Goes on with what a predecessor wrote down: what waited there is lost, and counted.
+    pub(super) fn take_ledger(&mut self, fd: Option<OwnedFd>) {
+        let Some(fd) = fd else { return };
+        let (ledger, waited) = Ledger::found(fd);
+        self.ledger = ledger;
+        for (worker, waiting) in waited {
+            self.bus.relay.lost_with_primary(worker, waiting);
+            if waiting.waiting > 0 {
+                self.ledger.lost.push((worker, waiting.waiting));
+            }
+            if self.bus.relay.codec(worker).is_some() {
+                self.note_waiting(worker);
+            } else {
+                self.ledger.forget(worker);
+            }
+        }
+    }
+
+    /// Tells people what was lost.
+    pub(super) fn say_what_was_lost(&mut self) {
+        let lost = std::mem::take(&mut self.ledger.lost);
+        if lost.is_empty() {
+            return;
+        }
+        let all: u64 = lost.iter().map(|(_, count)| count).sum();
+        let name = |worker: &WorkerId| match self.children.get(worker) {
+            Some(child) => format!("slot {} (worker {worker})", child.slot),
+            None => format!("worker {worker}"),
+        };
+        let few: Vec<String> =
+            lost.iter().take(SHOWN).map(|(id, count)| format!("{}: {count}", name(id))).collect();
+        let more = if lost.len() > few.len() { ", and others" } else { "" };
+        self.warn(format!(
+            "lost with the primary before, as they waited there: {all} messages (for {}{more})",
+            few.join(", ")
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn waiting(waiting: u64, dropped: u64) -> Waiting {
+        Waiting { waiting, dropped }
+    }
+
+    #[test]
+    fn a_successor_reads_what_waited() {
+        let mut ledger = Ledger::default();
+        assert!(!ledger.note(WorkerId(1), waiting(0, 0)).unwrap() && ledger.held().is_none());
+        assert!(ledger.note(WorkerId(7), waiting(3, 0)).unwrap());
+        for (worker, count) in [(8, 4), (9, 5), (7, 2), (7, 2)] {
+            assert!(!ledger.note(WorkerId(worker), waiting(count, 1)).unwrap());
+        }
+        ledger.forget(WorkerId(8));
+        ledger.forget(WorkerId(99));
+        ledger.note(WorkerId(10), waiting(0, 6)).unwrap();
+        let (mut ledger, waited) = Ledger::found(ledger.file.unwrap().into());
+        let expected = [(7, waiting(2, 1)), (9, waiting(5, 1)), (10, waiting(0, 6))];
+        assert!(waited.into_iter().eq(expected.map(|(id, it)| (WorkerId(id), it))));
+        // It goes on in the same places.
+        ledger.forget(WorkerId(7));
+        for worker in [11, 12] {
+            ledger.note(WorkerId(worker), waiting(1, 0)).unwrap();
+        }
+        let (ledger, waited) = Ledger::found(ledger.file.unwrap().into());
+        assert_eq!(waited.keys().map(|id| id.0).collect::<Vec<_>>(), [9, 10, 11, 12]);
+        assert_eq!(ledger.places.values().map(|(at, _)| at).max(), Some(&3));
+    }
+
+    #[test]
+    fn what_is_no_ledger_has_nothing() {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(b"what is this", 0).unwrap();
+        assert!(Ledger::found(file.into()).1.is_empty());
+    }
+}
