@@ -14,6 +14,11 @@ use rustix::net::{
 /// Descriptors one read may bring. Node sends one at a time; more than fit is an error.
 const MOST_FDS: usize = 4;
 
+/// A write of so many bytes goes whole or not at all: a unix stream socket cuts what is written into
+/// pieces of at least this size, and refuses only whole ones (`unix_stream_sendmsg`: half the send
+/// buffer, at most 32 KiB of pages and a head).
+pub(crate) const WHOLE: usize = 32 << 10;
+
 /// What one read brought.
 #[derive(Debug)]
 pub(crate) enum Received {
@@ -127,4 +132,36 @@ pub(crate) fn unread(channel: BorrowedFd<'_>) -> io::Result<u32> {
         return Err(io::Error::last_os_error());
     }
     Ok(count.unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// However full the channel is, and whatever was read of it.
+    #[test]
+    fn so_much_is_written_whole_or_not_at_all() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let bytes = vec![7; WHOLE];
+        let mut read = vec![0; 3 * WHOLE];
+        let (mut written, mut refused) = (0, 0);
+        for round in 0..400 {
+            let length = WHOLE - (round * 37) % 5000;
+            match send(here.as_fd(), &bytes[..length], None).unwrap() {
+                Some(count) => {
+                    assert_eq!(count, length);
+                    written += 1;
+                }
+                None => {
+                    refused += 1;
+                    let some = (round * 7919) % read.len() + 1;
+                    receive(there.as_fd(), &mut read[..some]).unwrap();
+                }
+            }
+        }
+        assert!(written > 50 && refused > 50, "{written} written, {refused} refused");
+    }
 }

@@ -15,8 +15,9 @@ const USER: usize = ipc::node::MAX_LINE;
 const NEWCONN: usize = 256 << 10;
 /// When a line of the protocol's own is added, which cannot be left out.
 const OWN: usize = USER + (1 << 20);
-/// Lines without a descriptor are joined up to this size.
-const JOINED: usize = 64 << 10;
+/// Lines without a descriptor are joined up to this size, which the kernel takes whole or not at all:
+/// a primary that dies leaves no part of a line to a program that could make nothing of it.
+const JOINED: usize = crate::sys::channel::WHOLE;
 
 /// Node reads at most 64 KiB at a time. Further descriptors go out unacknowledged only while all
 /// that may be unread is less than that, by a good margin.
