@@ -6,6 +6,7 @@
 //! - `home`: one test's own SUPERVISOR_HOME, cleaned up whatever happens;
 //! - `run`: the command line, with a deadline;
 //! - `control`: the control socket;
+//! - `death`: primaries that are killed;
 //! - `client`, `http`: the strict load client;
 //! - `census`: which slot answered;
 //! - `node`, `npm`: the versions of Node, and programs with packages;
@@ -21,6 +22,7 @@ pub mod bus;
 pub mod census;
 pub mod client;
 pub mod control;
+pub mod death;
 pub mod decoders;
 pub mod fixtures;
 pub mod home;
@@ -37,6 +39,7 @@ pub mod wait;
 
 pub use alone::alone;
 pub use client::{Load, Mode, Tally};
+pub use death::from_env;
 pub use home::Home;
 pub use machine::Machine;
 pub use port::Port;

@@ -9,31 +9,15 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::bus::{metric, raw, rust, start, trigger};
 use tests::wait::{let_pass, wait_until};
-use tests::{Home, fixtures, process};
+use tests::{Home, fixtures};
 
 const SOON: Duration = Duration::from_secs(60);
 const LANGUAGES: [&str; 3] = ["rust", "node", "python"];
 /// A call of 30 seconds that nobody answers ends two seconds later.
 const HUNG_MS: u64 = 20_000;
 
-fn kills() -> u32 {
-    std::env::var("KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
-}
-
-/// What `list` shows, however often it has to be asked.
-fn listed(home: &Home) -> Option<AppStatus> {
-    let outcome = home.run(&["list", "--json"]);
-    let apps: Vec<AppStatus> = serde_json::from_str(&outcome.stdout).ok()?;
-    apps.into_iter().find(|app| app.name == "web" && app.primary_pid != 0)
-}
-
-/// Kills the primary and waits for the next one.
-fn kill_primary(home: &Home) -> AppStatus {
-    let before = wait_until("a primary", SOON, || listed(home));
-    process::kill(before.primary_pid, Signal::SIGKILL);
-    wait_until("another primary", SOON, || {
-        listed(home).filter(|app| app.primary_pid != before.primary_pid)
-    })
+fn kills() -> u64 {
+    tests::from_env("KILLS", 20)
 }
 
 fn joined(home: &Home) -> Option<Workers> {
@@ -51,10 +35,14 @@ struct Workers {
 
 impl Workers {
     /// They are the same, and all the words of the bus work.
-    fn all_there(&self, home: &Home, deaths: u32) {
-        let app = listed(home).expect("it is listed");
+    fn all_there(&self, home: &Home, deaths: u64) {
+        let app = home.listed("web").expect("it is listed");
         let pids: Vec<u32> = app.workers.iter().filter_map(|worker| worker.pid).collect();
-        assert_eq!((&pids, app.restarts, app.primary_deaths), (&self.pids, 0, deaths), "{app:#?}");
+        assert_eq!(
+            (&pids, app.restarts, u64::from(app.primary_deaths)),
+            (&self.pids, 0, deaths),
+            "{app:#?}"
+        );
         let log = home.log("web", "primary.log");
         assert!(!log.contains("cut off from the bus"), "{log}");
         let asked = trigger(home, "ask", "null", None);
@@ -81,7 +69,7 @@ fn workers_talk_on() {
     let emitted = metric(&home, "supervisor_bus_emitted");
     for death in 1..=kills() {
         let_pass(Duration::from_millis(u64::from(death) * 37 % 150));
-        kill_primary(&home);
+        home.kill_primary("web", Signal::SIGKILL);
         workers.all_there(&home, death);
     }
     let so_far = heard(&home);
@@ -117,10 +105,10 @@ fn who_joins_while_it_dies_is_there() {
     for count in 0..kills().div_ceil(2) {
         let reload = home.spawn(&["reload", "web"]);
         let_pass(Duration::from_millis(u64::from(count) * 97 % 700));
-        kill_primary(&home);
+        home.kill_primary("web", Signal::SIGKILL);
         let outcome = reload.end(SOON * 2);
         let settled = |app: &AppStatus| app.status == Status::Ready && app.ready == app.wanted;
-        wait_until("the reload to end", SOON * 2, || listed(&home).filter(settled));
+        wait_until("the reload to end", SOON * 2, || home.listed("web").filter(settled));
         let asked = trigger(&home, "ask", "null", None);
         assert_eq!(asked.len(), 3, "{asked:?} after {outcome:#?}");
         assert!(asked.values().all(|answers| answers.as_array().is_some()), "{asked:?}");
@@ -135,7 +123,7 @@ fn half_a_message_is_passed_over() {
     let Some(raw) = raw("half-over-death") else { return };
     start(&home, &[rust(&home, ""), raw], &["--min-uptime", "100ms"]);
     let pids = home.pids("web");
-    kill_primary(&home);
+    home.kill_primary("web", Signal::SIGKILL);
     wait_until("the next whole message", SOON, || {
         let heard = trigger(&home, "heard", "null", None);
         (heard[&0] == serde_json::json!(["whole"])).then_some(())
@@ -172,7 +160,7 @@ fn what_waited_is_counted() {
         // That it is another primary is news that waits for the deaf one as well.
         println!("{before} messages wait");
         assert!(before > if count > 0 { 1000.0 } else { 0.0 });
-        let app = kill_primary(&home);
+        let app = home.kill_primary("web", Signal::SIGKILL);
         assert_eq!(app.primary_deaths, deaths);
         lost += before;
         assert_eq!(dropped(&home, "the primary ended"), lost);
@@ -195,7 +183,7 @@ fn who_may_have_half_a_message_is_cut_off() {
     wait_until("messages to wait for the deaf one", SOON, || {
         (metric(&home, "supervisor_bus_worker_waiting_bytes") > 1e6).then_some(())
     });
-    kill_primary(&home);
+    home.kill_primary("web", Signal::SIGKILL);
     home.wait_app("web", "everybody", SOON, |app| app.ready == 3);
     assert!(dropped(&home, "the primary ended") > 0.0);
     let log = home.log("web", "primary.log");

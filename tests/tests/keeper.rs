@@ -7,18 +7,19 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use ipc::control::{AppStatus, Request, Status};
+use ipc::control::{Request, Status};
 use nix::sys::signal::Signal;
 use tests::fixtures::{self, Kind};
 use tests::http::FaultKind;
 use tests::{Home, Load, Port, process};
 
-/// How long a new primary may take until the list is right.
+/// How long a new primary takes until the list is right, as a rule, and at most on a busy machine.
 const A_SECOND: Duration = Duration::from_secs(1);
+const FIVE_SECONDS: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_secs(60);
 
 fn kills() -> u64 {
-    std::env::var("KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
+    tests::from_env("KILLS", 20)
 }
 
 /// Numbers that look like chance, and are the same in every run.
@@ -34,29 +35,6 @@ impl Chance {
     fn millis(&mut self, most: u64) -> Duration {
         Duration::from_micros(self.below(most * 1000))
     }
-}
-
-/// What the list shows, however often it has to be asked.
-fn listed(home: &Home, name: &str) -> Option<AppStatus> {
-    let outcome = home.run(&["list", "--json"]);
-    let apps: Vec<AppStatus> = serde_json::from_str(&outcome.stdout).ok()?;
-    apps.into_iter().find(|app| app.name == name)
-}
-
-/// Kills the primary, and gives what the list shows once there is another.
-fn kill_primary(home: &Home, name: &str, signal: Signal) -> AppStatus {
-    let before = tests::wait::wait_until("a primary", SOON, || {
-        listed(home, name).filter(|app| app.primary_pid != 0)
-    });
-    process::kill(before.primary_pid, signal);
-    tests::wait::wait_until("another primary to be listed", SOON, || {
-        let app = listed(home, name)?;
-        // A program of Rust's returns from its first SIGSEGV or SIGBUS that somebody sent.
-        if app.primary_pid == before.primary_pid && process::is_alive(app.primary_pid) {
-            process::kill(before.primary_pid, signal);
-        }
-        (app.primary_pid != before.primary_pid).then_some(app)
-    })
 }
 
 fn start(home: &Home, kind: Kind, engine: &str) -> Option<Port> {
@@ -84,12 +62,12 @@ fn at_rest(kind: Kind, engine: &str) {
     let (workers, keeper) = (home.pids("web"), home.app("web").keeper_pid);
     let load = load(port.v4());
     let mut chance = Chance(7);
-    let mut slowest = Duration::ZERO;
+    let mut right_after = Vec::new();
     for count in 1..=kills() {
         tests::wait::let_pass(chance.millis(30));
         let killed = Instant::now();
-        let app = kill_primary(&home, "web", Signal::SIGKILL);
-        slowest = slowest.max(killed.elapsed());
+        let app = home.kill_primary("web", Signal::SIGKILL);
+        right_after.push(killed.elapsed());
         let pids: Vec<u32> = app.workers.iter().filter_map(|worker| worker.pid).collect();
         assert_eq!(pids, workers, "after {count} kills");
         assert_eq!((app.status, app.ready), (Status::Ready, 2), "after {count} kills: {app:#?}");
@@ -99,8 +77,12 @@ fn at_rest(kind: Kind, engine: &str) {
     let seen = load.so_far().ok;
     load.warm(seen + 200);
     load.stop().nothing_lost(&format!("{kind:?}, {engine}: {} kills at rest", kills()));
-    println!("the list was right again after at most {slowest:?}");
-    assert!(slowest < A_SECOND * 5, "the list was right only after {slowest:?}");
+    right_after.sort_unstable();
+    let (median, slowest) =
+        (right_after[right_after.len() / 2], right_after[right_after.len() - 1]);
+    println!("the list was right again after {median:?}, at most {slowest:?}");
+    assert!(median < A_SECOND, "the list was right only after {median:?}");
+    assert!(slowest < FIVE_SECONDS, "the list was right only after {slowest:?}");
     home.run(&["delete", "web"]).ok();
     home.nothing_left();
 }
@@ -116,17 +98,16 @@ fn at_work(kind: Kind, engine: &str) {
         [&["reload", "web"], &["scale", "web", "3"], &["reload", "web"], &["scale", "web", "2"]];
     for count in 0..kills() {
         let job = jobs[(count % 4) as usize];
-        let before = listed(&home, "web").expect("it is there");
+        let before = home.listed("web").expect("it is there");
         let running = home.spawn(job);
         tests::wait::let_pass(chance.millis(400));
-        kill_primary(&home, "web", Signal::SIGKILL);
+        home.kill_primary("web", Signal::SIGKILL);
         let outcome = running.end(SOON * 2);
         let after = tests::wait::try_until(SOON, || {
-            listed(&home, "web")
-                .filter(|app| app.status == Status::Ready && app.ready == app.wanted)
+            home.listed("web").filter(|app| app.status == Status::Ready && app.ready == app.wanted)
         });
         let Some(after) = after else {
-            panic!("{job:?} never ended: {outcome:#?}\n{:#?}", listed(&home, "web"))
+            panic!("{job:?} never ended: {outcome:#?}\n{:#?}", home.listed("web"))
         };
         // Whoever asked was told the truth, or nothing.
         if outcome.code == Some(0) && job[0] == "reload" {
@@ -187,7 +168,7 @@ fn whatever_the_primary_dies_of() {
     let workers = home.pids("web");
     let load = load(port.v4());
     for signal in [Signal::SIGSEGV, Signal::SIGABRT, Signal::SIGBUS, Signal::SIGKILL] {
-        let app = kill_primary(&home, "web", signal);
+        let app = home.kill_primary("web", signal);
         assert_eq!(app.workers.iter().filter_map(|w| w.pid).collect::<Vec<_>>(), workers);
         let log = home.log("web", "primary.log");
         assert!(log.contains(&format!("signal {}", signal.as_str())), "{signal}: {log}");
@@ -206,7 +187,7 @@ fn workers_that_die_meanwhile_are_replaced() {
         process::kill(victim, Signal::SIGKILL);
         process::kill(app.primary_pid, Signal::SIGKILL);
         tests::wait::wait_until("the dead worker to be replaced", SOON, || {
-            let app = listed(&home, "web")?;
+            let app = home.listed("web")?;
             let fresh = app.workers.get(1)?.pid.is_some_and(|pid| pid != victim);
             (fresh && app.ready == 2 && app.status == Status::Ready).then_some(())
         });
@@ -297,7 +278,7 @@ fn notices_and_names_survive() {
     let home = tests::home!();
     let Some(_port) = start(&home, Kind::Python, "auto") else { return };
     let mut follower = home.ask("web", &Request::Subscribe);
-    kill_primary(&home, "web", Signal::SIGKILL);
+    home.kill_primary("web", Signal::SIGKILL);
     let heard = tests::wait::try_until(SOON, || {
         follower.notice(Duration::from_millis(100)).filter(|n| n.message.contains("primary died"))
     });

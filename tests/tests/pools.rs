@@ -158,8 +158,7 @@ fn a_pool_that_crashes_leaves_the_other_serving() {
 
 /// How long the pool's worker is killed every second.
 fn kills() -> u64 {
-    let set = std::env::var("POOL_KILLS").ok();
-    set.map_or(20, |text| text.parse().expect("POOL_KILLS is a number of seconds"))
+    tests::from_env("POOL_KILLS", 20)
 }
 
 #[test]

@@ -60,9 +60,9 @@ fn up_and_down(kind: Kind, engine: &str) {
     load.clients = 16;
     let load = load.start();
     load.warm(200);
-    let times: usize = std::env::var("UPGRADES").ok().and_then(|n| n.parse().ok()).unwrap_or(10);
+    let times = tests::from_env("UPGRADES", 10);
     for count in 0..times {
-        let binary = &builds[count % 2];
+        let binary = &builds[usize::from(count % 2 == 1)];
         let version = if count % 2 == 0 { "0.9.0" } else { "0.8.1" };
         let path = binary.display().to_string();
         let outcome = home.run(&["upgrade", "web", "--binary", &path]).ok();

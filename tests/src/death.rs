@@ -1,0 +1,44 @@
+//! Deaths of primaries, as the tests inflict and see them.
+
+use std::time::Duration;
+
+use ipc::control::AppStatus;
+use nix::sys::signal::Signal;
+
+use crate::wait::wait_until;
+use crate::{Home, process};
+
+/// How long a successor may take on the busiest machine.
+const SOON: Duration = Duration::from_secs(60);
+
+/// A number from the environment, for whoever wants more of something than every run has.
+pub fn from_env(name: &str, usual: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")),
+        Err(_) => usual,
+    }
+}
+
+impl Home {
+    /// What the list shows, however often it has to be asked. `None`: nothing, or no such app.
+    pub fn listed(&self, name: &str) -> Option<AppStatus> {
+        let outcome = self.run(&["list", "--json"]);
+        let apps: Vec<AppStatus> = serde_json::from_str(&outcome.stdout).ok()?;
+        apps.into_iter().find(|app| app.name == name)
+    }
+
+    /// Kills the primary, and gives what the list shows once there is another.
+    pub fn kill_primary(&self, name: &str, signal: Signal) -> AppStatus {
+        let listed = || self.listed(name).filter(|app| app.primary_pid != 0);
+        let before = wait_until("a primary", SOON, listed);
+        process::kill(before.primary_pid, signal);
+        wait_until("another primary to be listed", SOON, || {
+            let app = listed()?;
+            // A program of Rust's returns from its first SIGSEGV or SIGBUS that somebody sent.
+            if app.primary_pid == before.primary_pid && process::is_alive(app.primary_pid) {
+                process::kill(before.primary_pid, signal);
+            }
+            (app.primary_pid != before.primary_pid).then_some(app)
+        })
+    }
+}
