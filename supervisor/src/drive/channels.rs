@@ -43,8 +43,11 @@ impl Drive {
         if !std::mem::take(&mut self.channels_looked_at) {
             return;
         }
-        for child in self.children.values_mut() {
-            let Some(node) = child.node.as_mut() else { continue };
+        let looked_at = |child: &&Child| child.node.as_ref().is_some_and(|n| n.looked_at > 0);
+        let all = self.children.values().filter(looked_at).map(|child| child.id);
+        for worker in all.collect::<Vec<_>>() {
+            let child = self.children.get_mut(&worker);
+            let Some(node) = child.and_then(|child| child.node.as_mut()) else { continue };
             let mut left = std::mem::take(&mut node.looked_at);
             while left > 0 {
                 let most = left.min(self.channel_bytes.len());

@@ -14,6 +14,7 @@ use super::bus::Bus;
 use super::clients::Clients;
 use super::echo::{Echo, LogFormat};
 use super::foundlings::Foundlings;
+use super::frozen::Children;
 use super::frozen::{self, Written};
 use super::lent::Lent;
 use super::listeners::Listeners;
@@ -323,7 +324,7 @@ impl Drive {
             first: Vec::new(),
             carried_out: true,
             inbox: VecDeque::new(),
-            children: BTreeMap::new(),
+            children: Children::default(),
             listeners: Listeners::default(),
             clients,
             logs,
