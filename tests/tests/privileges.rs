@@ -181,7 +181,7 @@ fn operators_act_and_observers_look() {
     as_member(&home, OPERATORS, &changed).code(6).says(&["own user"]);
     assert_eq!(home.app("web").generation, 2);
     as_member(&home, OPERATORS, &["stop", "web"]).ok();
-    as_member(&home, OPERATORS, &["delete", "web"]);
+    as_member(&home, OPERATORS, &["delete", "web"]).ok();
     let sockets = home.files().into_iter().filter(|path| path.ends_with("web.sock"));
     assert_eq!(sockets.count(), 0, "the app is deleted");
 }
