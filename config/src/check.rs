@@ -37,6 +37,12 @@ pub fn load(path: &Path, cpus: &Cpus) -> Result<Vec<AppSpec>, Report> {
     parsed(&text, path, cpus, Machine::Asked)
 }
 
+/// The same for apps that somebody else runs: what this user may and has here is not weighed.
+pub fn load_for_others(path: &Path, cpus: &Cpus) -> Result<Vec<AppSpec>, Report> {
+    let text = read(path).map_err(|message| Report::whole(path, message))?;
+    parsed(&text, path, cpus, Machine::NotAsked)
+}
+
 /// The apps that `text` describes. `path` is where it came from: relative paths start at its
 /// folder. Files are looked at for `script` alone.
 pub fn parse(text: &str, path: &Path, cpus: &Cpus) -> Result<Vec<AppSpec>, Report> {

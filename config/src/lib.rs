@@ -22,5 +22,5 @@ pub mod signal;
 pub mod spec;
 pub mod units;
 
-pub use check::{load, parse};
+pub use check::{load, load_for_others, parse};
 pub use cite::Report;

@@ -13,6 +13,7 @@ use config::{command, name};
 use super::CONFIG_FILE;
 use super::args::{AppOptions, StartArgs};
 use super::exit::{Exit, Failure};
+use crate::home::Home;
 
 /// What is to be done.
 #[derive(Debug, PartialEq)]
@@ -146,10 +147,21 @@ fn said(options: &AppOptions, here: &Path) -> Said {
 
 /// Reads every app of a configuration file.
 pub(crate) fn read_file(path: &Path) -> Result<Vec<AppSpec>, Failure> {
+    read_file_of(path, false)
+}
+
+/// Whether the apps of this home are weighed by their own primaries: what they may, and have, is
+/// not what this user may and has.
+pub(crate) fn is_for_others(home: &Home) -> bool {
+    home.is_others() && !nix::unistd::geteuid().is_root()
+}
+
+/// The same; `others`: see [`is_for_others`].
+pub(crate) fn read_file_of(path: &Path, others: bool) -> Result<Vec<AppSpec>, Failure> {
     let path = std::path::absolute(path)
         .map_err(|error| Failure::io(format_args!("cannot find {}", path.display()), &error))?;
-    config::load(&path, &Cpus::read())
-        .map_err(|report| Failure::usage(report.to_string().trim_end()))
+    let load = if others { config::load_for_others } else { config::load };
+    load(&path, &Cpus::read()).map_err(|report| Failure::usage(report.to_string().trim_end()))
 }
 
 /// A spec from the command line alone.

@@ -10,7 +10,7 @@ use super::Session;
 use super::args::ReloadArgs;
 use super::ask::{ask, refused};
 use super::exit::{Exit, Failure};
-use super::plan::read_file;
+use super::plan::{is_for_others, read_file, read_file_of};
 use super::start::start_one;
 use super::survey::{self, Seen};
 use super::targets::{Said, Targets, finish, show};
@@ -127,7 +127,9 @@ fn from_running(args: &ReloadArgs, session: &Session, name: &str) -> Result<Step
     let Some(source) = &held.source else {
         return from_no_file(args, name, held);
     };
-    let found = read_file(source)?.into_iter().find(|spec| spec.name == name);
+    let found = read_file_of(source, is_for_others(&session.home))?
+        .into_iter()
+        .find(|spec| spec.name == name);
     let Some(mut spec) = found else {
         return Err(Failure::usage(format!(
             "{name} is not in {} any more: put it back, or \"supervisor delete {name}\"",

@@ -14,7 +14,7 @@ use super::Session;
 use super::args::ReloadArgs;
 use super::ask::ask;
 use super::exit::{Exit, Failure};
-use super::plan::read_file;
+use super::plan::{is_for_others, read_file, read_file_of};
 use super::reload::{held_spec, keep_scale};
 use super::targets::{Said, Targets, finish, show};
 
@@ -49,7 +49,9 @@ fn one(args: &ReloadArgs, session: &Session, name: &str) -> Result<Said, Failure
             "{name} came from no file, so it has no values to share: start it from a configuration file"
         )));
     };
-    let found = read_file(source)?.into_iter().find(|spec| spec.name == name);
+    let found = read_file_of(source, is_for_others(&session.home))?
+        .into_iter()
+        .find(|spec| spec.name == name);
     let Some(mut spec) = found else {
         return Err(Failure::usage(format!("{name} is not in {} any more", source.display())));
     };
