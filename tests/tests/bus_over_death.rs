@@ -68,7 +68,7 @@ fn workers_talk_on() {
     assert_eq!(trigger(&home, "chatter", "null", None).len(), 3);
     let emitted = metric(&home, "supervisor_bus_emitted");
     for death in 1..=kills() {
-        let_pass(Duration::from_millis(u64::from(death) * 37 % 150));
+        let_pass(Duration::from_millis(death * 37 % 150));
         home.kill_primary("web", Signal::SIGKILL);
         workers.all_there(&home, death);
     }
@@ -104,7 +104,7 @@ fn who_joins_while_it_dies_is_there() {
     }
     for count in 0..kills().div_ceil(2) {
         let reload = home.spawn(&["reload", "web"]);
-        let_pass(Duration::from_millis(u64::from(count) * 97 % 700));
+        let_pass(Duration::from_millis(count * 97 % 700));
         home.kill_primary("web", Signal::SIGKILL);
         let outcome = reload.end(SOON * 2);
         let settled = |app: &AppStatus| app.status == Status::Ready && app.ready == app.wanted;

@@ -184,9 +184,28 @@ fn operators_act_and_observers_look() {
     as_member(&home, OPERATORS, &upgrade).code(6).says(&["what is run"]);
     assert_eq!(home.app("web").primary_pid, primary);
     as_member(&home, OPERATORS, &["stop", "web"]).ok();
-    as_member(&home, OPERATORS, &["delete", "web"]);
+    as_member(&home, OPERATORS, &["delete", "web"]).ok();
     let sockets = home.files().into_iter().filter(|path| path.ends_with("web.sock"));
     assert_eq!(sockets.count(), 0, "the app is deleted");
+}
+
+/// What was said beside the file stays, and its secrets stay secrets; the file may name a user,
+/// although an operator could not run anything as that one.
+#[test]
+fn an_operator_reloads_what_was_started_with_flags() {
+    let (Some(home), port) = (home_of_root(), Port::new()) else { return };
+    let Some(command) = fixtures::pid_server(&port) else { return };
+    let lines = format!("operators = {OPERATORS}\nmin_uptime = \"100ms\"\nuser = \"daemon\"\n");
+    let file = home.config("web", &command, &lines);
+    home.run(&["start", &file, "--env", "TOKEN=hunter2", "--umask", "027"]).ok();
+    let reloaded = as_member(&home, OPERATORS, &["reload", "web"]).ok();
+    assert!(reloaded.stdout.contains("--env TOKEN, --umask"), "{reloaded:#?}");
+    let pid = home.pids("web")[0];
+    let environment = fs::read(format!("/proc/{pid}/environ")).expect("the worker lives");
+    assert!(String::from_utf8_lossy(&environment).contains("TOKEN=hunter2"));
+    assert_eq!(status(pid, "Umask"), "0027");
+    as_member(&home, OPERATORS, &["reload", "web", "--as-written"]).code(6).says(&["own user"]);
+    assert_eq!(home.app("web").generation, 2);
 }
 
 #[test]

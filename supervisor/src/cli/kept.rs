@@ -29,7 +29,7 @@ pub(super) fn put(
     }
     said.over(spec, &Cpus::read());
     // An app of somebody else is weighed by its own primary.
-    if spec.said.is_some() && !session.home.is_others() {
+    if spec.said.is_some() && !plan::is_for_others(&session.home) {
         plan::check(spec)?;
     }
     Ok(())

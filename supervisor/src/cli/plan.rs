@@ -13,6 +13,7 @@ use config::{command, name};
 use super::args::{AppOptions, StartArgs};
 use super::exit::{Exit, Failure};
 use super::{CONFIG_FILE, Session};
+use crate::home::Home;
 
 /// What is to be done.
 #[derive(Debug, PartialEq)]
@@ -152,10 +153,16 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<AppSpec>, Failure> {
         .map_err(|report| Failure::usage(report.to_string().trim_end()))
 }
 
+/// Whether the apps of this home are weighed by their own primaries: what they may, and have, is
+/// not what this user may and has.
+pub(crate) fn is_for_others(home: &Home) -> bool {
+    home.is_others() && !nix::unistd::geteuid().is_root()
+}
+
 /// The same for an app that runs. One of somebody else is weighed by its own primary, which reads the
 /// file itself.
 pub(super) fn read_again(session: &Session, path: &Path) -> Result<Vec<AppSpec>, Failure> {
-    if !session.home.is_others() {
+    if !is_for_others(&session.home) {
         return read_file(path);
     }
     config::written(path, &Cpus::read())

@@ -2,6 +2,7 @@
 //!
 //! What a dead primary left behind is cleaned up in passing, unless its workers still live.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use config::spec::AppSpec;
@@ -184,9 +185,13 @@ pub(crate) fn wait_for_end(home: &Home, name: &str, patience: Duration) -> Resul
     const STEP: Duration = Duration::from_millis(10);
     let mut left = patience;
     while home.lock(name).exists() {
-        let taken = home
-            .take_lock(name)
-            .map_err(|error| Failure::io(format_args!("cannot take the lock of {name}"), &error))?;
+        let taken = match home.take_lock(name) {
+            // An operator cannot take it, but sees when it is gone.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && home.is_others() => None,
+            taken => taken.map_err(|error| {
+                Failure::io(format_args!("cannot take the lock of {name}"), &error)
+            })?,
+        };
         if let Some(held) = taken {
             return Ok(home.remove_leftovers(name, &held)?);
         }

@@ -43,9 +43,10 @@ impl Drive {
         if !std::mem::take(&mut self.channels_looked_at) {
             return;
         }
-        for node in self.children.values_mut().filter_map(|child| child.node.as_mut()) {
-            let looked_at = std::mem::take(&mut node.looked_at);
-            channel::skip(node.stream.as_fd(), looked_at, &mut self.channel_bytes);
+        let looked_at = |child: &&Child| child.node.as_ref().is_some_and(|n| n.looked_at > 0);
+        let all = self.children.values().filter(looked_at).map(|child| child.id);
+        for worker in all.collect::<Vec<_>>() {
+            self.done_with_channel(worker);
         }
     }
 

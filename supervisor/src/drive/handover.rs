@@ -161,8 +161,13 @@ impl Drive {
         }
         self.held_counted = Some(now);
         let table = Table::read(&self.listeners);
-        for child in self.children.values_mut().filter(|child| child.ended.is_none()) {
-            child.held = table.held_by(child.pid.0).unwrap_or(child.held);
+        let lives = |child: &&Child| child.ended.is_none();
+        let held = |child: &Child| Some((child.id, table.held_by(child.pid.0)?));
+        let all = self.children.values().filter(lives).filter_map(held);
+        for (worker, held) in all.collect::<Vec<_>>() {
+            if let Some(child) = self.children.get_mut(&worker) {
+                child.held = held;
+            }
         }
     }
 

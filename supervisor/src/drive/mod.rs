@@ -62,10 +62,9 @@ pub(crate) use start::{LaunchError, Mode, run, run_on};
 pub(crate) use upgrade::CAN_GO_ON;
 
 use self::bus::Bus;
-use self::children::Child;
 use self::clients::Clients;
 use self::foundlings::Foundlings;
-use self::frozen::Written;
+use self::frozen::{Children, Written};
 use self::handover::HandOff;
 use self::ledger::Ledger;
 use self::listeners::Listeners;
@@ -137,7 +136,7 @@ pub(crate) struct Drive {
     /// Everything that the core wanted was done.
     carried_out: bool,
     inbox: VecDeque<Event>,
-    children: BTreeMap<WorkerId, Child>,
+    children: Children,
     listeners: Listeners,
     clients: Clients,
     logs: Logs,

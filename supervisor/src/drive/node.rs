@@ -296,13 +296,14 @@ impl Drive {
     /// Gives a message to Node workers that are not on the bus. How many.
     pub(super) fn send_to_plain(&mut self, message: &Value, slot: Option<u16>) -> usize {
         let message = UserMessage::new(message);
-        let wanted = |child: &&mut Child| slot.is_none_or(|slot| child.slot.0 == slot);
-        let plain = |child: &&mut Child| !child.contracts.contains("native");
+        let wanted = |child: &&Child| slot.is_none_or(|slot| child.slot.0 == slot);
+        let plain = |child: &&Child| !child.contracts.contains("native");
+        let all = self.children.values().filter(wanted).filter(plain).map(|child| child.id);
         let mut sent = Vec::new();
-        for child in self.children.values_mut().filter(wanted).filter(plain) {
-            let taken = child.node.as_mut().map(|node| node.link.send(&message));
+        for worker in all.collect::<Vec<_>>() {
+            let taken = self.node(worker).map(|node| node.link.send(&message));
             if matches!(taken, Some(Ok(()))) {
-                sent.push(child.id);
+                sent.push(worker);
             }
         }
         for worker in &sent {

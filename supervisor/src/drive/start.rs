@@ -14,7 +14,7 @@ use super::bus::Bus;
 use super::clients::Clients;
 use super::echo::{Echo, LogFormat};
 use super::foundlings::Foundlings;
-use super::frozen::{self, Settling, Written};
+use super::frozen::{self, Children, Settling, Written};
 use super::ledger::Ledger;
 use super::lent::Lent;
 use super::listeners::Listeners;
@@ -332,7 +332,7 @@ impl Drive {
             first: Vec::new(),
             carried_out: true,
             inbox: VecDeque::new(),
-            children: BTreeMap::new(),
+            children: Children::default(),
             listeners: Listeners::default(),
             clients,
             logs,

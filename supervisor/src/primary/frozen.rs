@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use config::spec::AppSpec;
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::ids::WorkerId;
 use super::lineup::Lineup;
@@ -64,14 +65,14 @@ pub(super) fn no_spec() -> Arc<AppSpec> {
 impl Primary {
     /// Everything the core knows, as text. [`Primary::thaw`] makes a core of it that does what
     /// this one would.
-    pub(crate) fn freeze(&self) -> serde_json::Result<String> {
+    pub(crate) fn freeze(&self) -> serde_json::Result<Box<RawValue>> {
         let specs: BTreeMap<u32, &AppSpec> =
             self.plans().map(|plan| (plan.edition, plan.spec.as_ref())).collect();
         let mut lineups =
             std::iter::once(&self.serving).chain(self.job.as_ref().and_then(Job::lineup));
         let pools = lineups.any(|lineup| !lineup.pools.is_empty());
         let format = if pools { FORMAT } else { WITHOUT_POOLS };
-        serde_json::to_string(&Frozen { format, specs, core: self })
+        to_raw_value(&Frozen { format, specs, core: self })
     }
 
     /// The core that was frozen. If its process has died, [`Primary::resume`] comes next.

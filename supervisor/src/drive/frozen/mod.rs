@@ -11,6 +11,7 @@
 mod child;
 mod clients;
 mod listeners;
+mod pieces;
 mod thaw;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,7 @@ use serde_json::value::RawValue;
 use self::child::FrozenChild;
 use self::clients::FrozenClients;
 use self::listeners::FrozenListeners;
+pub(super) use self::pieces::Children;
 pub(super) use self::thaw::{Settling, thaw};
 use super::Drive;
 use super::echo::LogFormat;
@@ -44,8 +46,8 @@ const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Frozen {
-    core: Box<RawValue>,
+pub(super) struct Frozen<Core, Child> {
+    core: Core,
     echo: Option<LogFormat>,
     lock: Held,
     clients: FrozenClients,
@@ -59,7 +61,7 @@ pub(super) struct Frozen {
     orphans: Vec<(ListenerId, SocketId)>,
     /// Those of the workers, each once.
     specs: Vec<AppSpec>,
-    children: Vec<FrozenChild>,
+    children: Vec<Child>,
     listeners: FrozenListeners,
     /// What the service manager keeps.
     #[serde(default)]
@@ -78,7 +80,8 @@ pub(super) struct Frozen {
 /// Whether this build could go on from a state; else why not.
 pub(crate) fn check_state(bytes: &[u8]) -> Result<(), String> {
     let copy = crate::frozen::decode(bytes).map_err(|broken| broken.to_string())?;
-    let frozen: Frozen = serde_json::from_str(&copy.content).map_err(|error| error.to_string())?;
+    let frozen: Frozen<Box<RawValue>, FrozenChild> =
+        serde_json::from_str(&copy.content).map_err(|error| error.to_string())?;
     Primary::thaw(frozen.core.get()).map(drop).map_err(|error| error.to_string())
 }
 
@@ -138,11 +141,10 @@ impl Drive {
 
     fn frozen(&mut self) -> serde_json::Result<String> {
         let bus = self.freeze_bus();
-        let mut specs = Specs::default();
-        let children = self.children.values().map(|child| FrozenChild::of(child, &mut specs));
-        let children = children.collect();
+        let core = self.core.freeze()?;
+        let (children, specs) = self.children.freeze()?;
         serde_json::to_string(&Frozen {
-            core: RawValue::from_string(self.core.freeze()?)?,
+            core,
             echo: self.echo,
             lock: Held::of(self.lock.as_fd()),
             clients: self.clients.freeze(),
@@ -168,6 +170,8 @@ impl Drive {
 mod tests {
     use super::*;
 
+    type State = Frozen<Box<RawValue>, FrozenChild>;
+
     /// A Node app in the primary engine after a reload, as format 1 has it. Every later version
     /// must be able to go on from it.
     const GOLDEN: &[u8] = include_bytes!("golden/state-1");
@@ -176,7 +180,7 @@ mod tests {
     fn the_golden_state_can_be_gone_on_from() {
         assert_eq!(check_state(GOLDEN), Ok(()));
         let copy = crate::frozen::decode(GOLDEN).unwrap();
-        let frozen: Frozen = serde_json::from_str(&copy.content).unwrap();
+        let frozen: State = serde_json::from_str(&copy.content).unwrap();
         assert_eq!((frozen.children.len(), frozen.specs.len(), frozen.deaths), (2, 1, 0));
         assert_eq!(frozen.specs[0].command, ["node", "server.js"]);
         assert!(frozen.carried_out && frozen.echo.is_none() && frozen.upgrading.is_none());
@@ -188,7 +192,7 @@ mod tests {
         let mut state: serde_json::Value = serde_json::from_str(&copy.content).unwrap();
         state["colour"] = "blue".into();
         state["children"][0]["colour"] = "blue".into();
-        assert!(serde_json::from_value::<Frozen>(state).is_ok());
+        assert!(serde_json::from_value::<State>(state).is_ok());
     }
 
     #[test]

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::spec::AppSpec;
+use serde_json::value::RawValue;
 
-use super::{Frozen, Written};
+use super::child::FrozenChild;
+use super::{Children, Frozen, Written};
 use crate::drive::children::{Asking, Child};
 use crate::drive::foundlings::Foundlings;
 use crate::drive::orphans::Orphans;
@@ -37,7 +39,7 @@ pub(in crate::drive) fn thaw(
     birth: Birth,
 ) -> Result<Drive, LaunchError> {
     let unreadable = |why: String| undone("go on with the state", io::Error::other(why));
-    let frozen: Frozen =
+    let frozen: Frozen<Box<RawValue>, FrozenChild> =
         serde_json::from_str(&copy.content).map_err(|error| unreadable(error.to_string()))?;
     let core = Primary::thaw(frozen.core.get()).map_err(|error| unreadable(error.to_string()))?;
     let mut claims = Claims::new(ground.fds());
@@ -72,7 +74,7 @@ pub(in crate::drive) fn thaw(
     drive.upgrading = frozen.upgrading;
     drive.store = frozen.store;
     drive.written = Written::after(copy.number);
-    drive.children = children;
+    drive.children = Children::of(children);
     drive.listeners = listeners;
     drive.started = frozen.started;
     drive.tickets = frozen.tickets;

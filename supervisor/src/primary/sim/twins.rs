@@ -37,8 +37,8 @@ impl Sim {
 
 /// What is frozen of it is what it was.
 pub(super) fn thawed(core: &Primary) -> Primary {
-    let text = core.freeze().expect("a core can be frozen");
+    let text = core.freeze().expect("a core can be frozen").get().to_owned();
     let thawed = Primary::thaw(&text).expect("what was just frozen");
-    assert_eq!(thawed.freeze().expect("a thawed core can be frozen"), text);
+    assert_eq!(thawed.freeze().expect("a thawed core can be frozen").get(), text);
     thawed
 }
