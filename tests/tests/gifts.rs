@@ -33,10 +33,81 @@ fn an_open_file_goes_to_another_worker() {
     };
     refused(0, "slot 0 has no other worker on the bus");
     refused(7, "slot 7 has no other worker on the bus");
-    refused(2, "takes no descriptors: only the Rust client does");
+    refused(2, "takes no descriptors: the Rust client does");
     wait_until("the primary to keep none", SOON, || {
         (process::fds(app.primary_pid).len() <= fds).then_some(())
     });
+}
+
+/// From each client that can to each other, and to the next worker of its slot as well.
+#[test]
+fn every_client_that_can_gives_and_takes() {
+    let (Some(python), home) = (fixtures::need("python3"), tests::home!()) else { return };
+    let python = |how: &str| format!("{python} {} {how}", fixtures::file("bus/gifts.py"));
+    let programs = [rust(&home, ""), python("threads"), python("aio")];
+    let app = start(&home, &programs, &["--min-uptime", "100ms"]);
+    let file = home.path().join("given");
+    let mut expected = String::new();
+    let text = || std::fs::read_to_string(&file).unwrap_or_default();
+    let mut all_ways = |times: u32| {
+        for (from, to) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+            for _ in 0..times {
+                let data = serde_json::json!([to, file]).to_string();
+                let from_slot = format!("{from}");
+                home.run(&["trigger", "web", "give", &data, "--slot", &from_slot]).ok();
+                expected.push_str(&format!("from slot {from} to slot {to}\n"));
+                wait_until(&expected, SOON, || (text() == expected).then_some(()));
+            }
+        }
+    };
+    let pids: Vec<u32> = app.workers.iter().filter_map(|worker| worker.pid).collect();
+    let open = || pids.iter().map(|pid| process::fds(*pid).len()).collect::<Vec<_>>();
+    all_ways(1);
+    let before = open();
+    all_ways(5);
+    wait_until("nobody to keep one", SOON, || {
+        open().iter().zip(&before).all(|(now, before)| now <= before).then_some(())
+    });
+    for (from, to) in [(1, 1), (2, 7)] {
+        let data = serde_json::json!([to, file]).to_string();
+        let outcome = home.run(&["trigger", "web", "give", &data, "--slot", &from.to_string()]);
+        let said = outcome.code(1).stdout;
+        assert!(said.contains(&format!("slot {to} has no other worker on the bus")), "{said}");
+    }
+    // Another primary knows who takes descriptors, and a replacement says so.
+    process::kill(app.primary_pid, nix::sys::signal::Signal::SIGKILL);
+    wait_until("another primary", SOON, || {
+        let list = home.run(&["list", "--json"]);
+        (list.stdout.contains("\"primary_deaths\": 1")
+            || list.stdout.contains("\"primary_deaths\":1"))
+        .then_some(())
+    });
+    all_ways(1);
+    home.run(&["reload", "web"]).ok();
+    all_ways(1);
+}
+
+/// Each hands its connections to the next, the last one answers.
+#[test]
+fn connections_go_from_language_to_language() {
+    let (Some(python), home, port) = (fixtures::need("python3"), tests::home!(), Port::new())
+    else {
+        return;
+    };
+    let python = |how: &str| format!("{python} {} {how} {port}", fixtures::file("bus/gifts.py"));
+    let programs = [rust(&home, &format!("web {port}")), python("threads"), python("aio")];
+    start(&home, &programs, &[]);
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..60 {
+        let mut connection = TcpStream::connect(port.v4()).expect("connect");
+        connection.set_read_timeout(Some(SOON)).expect("a limit");
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.ends_with("answered by slot 2\n"), "{answer}");
+        seen.insert(answer);
+    }
+    println!("{seen:?}");
+    assert!(seen.len() >= 2, "{seen:?}");
 }
 
 #[test]

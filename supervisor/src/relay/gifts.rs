@@ -12,6 +12,9 @@ use super::limits::GIFTS;
 use super::{Action, Failure, Relay, encode};
 use crate::primary::ids::WorkerId;
 
+/// A client that speaks lines and takes descriptors says so by subscribing to this topic.
+const TAKES: &str = "supervisor:given";
+
 /// What a worker gives.
 #[derive(Debug)]
 pub(crate) struct Gift {
@@ -51,8 +54,10 @@ impl Relay {
         let Some(member) = self.members.get_mut(&reader).filter(|member| !member.cut) else {
             return Err(failed(format!("{named} is being cut off")));
         };
-        if member.codec != Some(Codec::Frames) {
-            let message = format!("{named} takes no descriptors: only the Rust client does");
+        if member.codec != Some(Codec::Frames) && !member.subscribed.contains_key(TAKES) {
+            let message = format!(
+                "{named} takes no descriptors: the Rust client does, and the Python one once it has on_given"
+            );
             return Err(failed(message));
         }
         let given = ToWorker::Given { topic, data, from: peer };

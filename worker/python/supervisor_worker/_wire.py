@@ -80,6 +80,11 @@ def call(number, pool, topic, data, timeout, retry):
     return line("call", message, data_text(data))
 
 
+def give(number, slot, topic, data):
+    message = {"id": number, "slot": int(slot), "topic": name("topic", topic)}
+    return line("give", message, data_text(data))
+
+
 def metric(kind, metric_name, value, unit, labels):
     name("metric's name", metric_name)
     value = float(value)

@@ -3,9 +3,10 @@
 import asyncio
 import inspect
 import json
+import socket
 import sys
 
-from . import _limits, _server, _wire
+from . import _gifts, _limits, _server, _wire
 from ._wire import CallError
 
 
@@ -34,6 +35,9 @@ class Worker:
         self._tasks = set()
         self._standing = _wire.Standing()
         self._pool = ""
+        self._channel = None
+        self._gifts = _gifts.Gifts()
+        self._on_given = {}
         self._limits = _limits.Limits()
         self._room = asyncio.Event()
 
@@ -47,9 +51,13 @@ class Worker:
         if channel is None:
             return worker
         worker.alone = False
-        reader, worker._writer = await asyncio.open_unix_connection(sock=channel)
+        # Streams pass no descriptors on: they only write, and read from a copy is by ourselves.
+        worker._channel = channel.dup()
+        worker._channel.setblocking(False)
+        _, worker._writer = await asyncio.open_unix_connection(sock=channel)
+        worker._writer.transport.pause_reading()
         worker._welcome = asyncio.get_running_loop().create_future()
-        worker._task(worker._read(reader))
+        worker._task(worker._read())
         await worker._write(_wire.hello(pool))
         await asyncio.wait_for(worker._welcome, 30)
         return worker
@@ -173,6 +181,73 @@ class Worker:
             answer = _wire.line("fail", {"id": number, "message": _wire.short(error)})
         await self._write(answer)
 
+    # ---- descriptors
+
+    async def give(self, slot, topic, data, file):
+        """Gives a copy of a descriptor to one slot's worker. Returns when it is on its way there;
+        a CallError says why it is not."""
+        if self.alone:
+            raise CallError("alone", "there is no supervisor")
+        self._next_call += 1
+        number = self._next_call
+        message = _wire.give(number, slot, topic, data)
+        future = asyncio.get_running_loop().create_future()
+        self._calls[number] = future
+        try:
+            await self._write_with(message, _gifts.number(file))
+            await asyncio.wait_for(future, _gifts.PATIENCE)
+        except asyncio.TimeoutError:
+            raise CallError("timed-out", "the supervisor did not answer") from None
+        finally:
+            self._calls.pop(number, None)
+
+    async def on_given(self, topic, handler):
+        """Runs `handler(given)`, one after the other, for each descriptor that is given to this
+        worker on the topic. Those for which there is no handler, or which wait too long for it,
+        are closed."""
+        _wire.name("topic", topic)
+        waiting = asyncio.Queue(_gifts.WAITING)
+
+        async def run():
+            while True:
+                given = await waiting.get()
+                try:
+                    await _done(handler(given))
+                except Exception:
+                    self.failures += 1
+                    _wire.report(f"the handler of what is given on {topic!r}")
+                finally:
+                    given.close()
+
+        first = not self._on_given
+        self._on_given[topic] = waiting
+        self._task(run())
+        if first:
+            await self._tell("subscribe", {"topic": _gifts.TAKES, "when_full": "drop-oldest"})
+
+    async def hand_over(self, slot, name_or_address, connection):
+        """Hands a connection over to the listener of that name or address in another slot's
+        worker. On an error this worker still has it to itself; afterwards it should close it."""
+        await self.give(slot, _gifts.connection_topic(name_or_address), None, connection)
+
+    async def on_connection(self, name_or_address, handler):
+        """Runs `handler(connection, address)` for each connection that is handed over."""
+        topic = _gifts.connection_topic(name_or_address)
+        await self.on_given(topic, _gifts.as_connection(handler))
+
+    def _take(self, said):
+        given = self._gifts.claim(said)
+        if given is None:
+            return
+        waiting = self._on_given.get(given.topic)
+        try:
+            if waiting is None:
+                given.close()
+            else:
+                waiting.put_nowait(given)
+        except asyncio.QueueFull:
+            _gifts.too_many(given)
+
     # ---- metrics, configuration, life
 
     async def gauge(self, name, value, **labels):
@@ -262,6 +337,15 @@ class Worker:
         """Leaves the bus; what was said before is still written."""
         if self._writer is not None:
             self._writer.close()
+            self._task(self._close())
+
+    async def _close(self):
+        try:
+            await self._writer.wait_closed()
+        except OSError:
+            pass  # It has ended already.
+        if self._channel.fileno() >= 0:
+            self._channel.shutdown(socket.SHUT_RDWR)
 
     # ---- wire
 
@@ -277,6 +361,36 @@ class Worker:
         self._writer.write(message)
         await self._writer.drain()
 
+    async def _write_with(self, message, fd):
+        """Behind everything that waits, and in one piece: the descriptor goes with its first byte,
+        and the stream knows of none."""
+        transport = self._writer.transport
+        transport.set_write_buffer_limits(high=0)
+        while True:
+            while transport.get_write_buffer_size() > 0:
+                await self._writer.drain()
+            try:
+                sent = socket.send_fds(self._channel, [message], [fd])
+                break
+            except BlockingIOError:
+                await self._ready(self._loop.add_writer, self._loop.remove_writer)
+        transport.set_write_buffer_limits()
+        if sent < len(message):
+            self._writer.write(message[sent:])
+
+    async def _ready(self, watch, forget):
+        ready = self._loop.create_future()
+        fd = self._channel.fileno()
+        watch(fd, lambda: ready.done() or ready.set_result(None))
+        try:
+            await ready
+        finally:
+            forget(fd)
+
+    @property
+    def _loop(self):
+        return asyncio.get_running_loop()
+
     async def _resume(self):
         """Another primary goes on: it has not heard the last of what lasts, and no calls."""
         for future in self._calls.values():
@@ -287,12 +401,22 @@ class Worker:
         for word, message in self._standing.all():
             await self._tell(word, message)
 
-    async def _read(self, reader):
+    async def _receive(self):
+        while True:
+            try:
+                data, fds = _gifts.receive(self._channel)
+            except BlockingIOError:
+                await self._ready(self._loop.add_reader, self._loop.remove_reader)
+                continue
+            self._gifts.keep(fds)
+            return data
+
+    async def _read(self):
         lines = _wire.Lines()
         why = "the channel to the supervisor has ended"
         try:
             while True:
-                data = await reader.read(65536)
+                data = await self._receive()
                 if not data:
                     break
                 for word, said in lines.take(data):
@@ -300,6 +424,9 @@ class Worker:
         except (OSError, ValueError, RecursionError) as error:
             why = f"{why}: {error}"
         self.alone = True
+        self._gifts.close()
+        self._channel.close()
+        self._writer.close()
         if not self._welcome.done():
             self._welcome.set_exception(ConnectionError(why))
         for future in self._calls.values():
@@ -332,6 +459,8 @@ class Worker:
                 future.set_result(said["data"])
             else:
                 future.set_exception(CallError(said["kind"], said["message"]))
+        elif word == "given":
+            self._take(said)
         elif word == "config":
             self._task(self._apply(said["version"], said["data"]))
         elif word == "drain":

@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 
-from . import _limits, _listener, _wire
+from . import _gifts, _limits, _listener, _wire
 from ._wire import CallError
 
 #: Events that wait for their handlers; then the oldest is dropped.
@@ -34,6 +34,8 @@ class Worker:
         self._standing_lock = threading.RLock()
         self._standing = _wire.Standing()
         self._pool = pool
+        self._gifts = _gifts.Gifts()
+        self._on_given = {}
         self._limits = _limits.Limits()
         #: Held while limits are looked at, and told when there is room again.
         self._room = threading.Condition()
@@ -222,6 +224,84 @@ class Worker:
 
         return threads.submit(run)
 
+    # ---- descriptors
+
+    def give(self, slot, topic, data, file):
+        """Gives a copy of a descriptor to one slot's worker. Returns when it is on its way there;
+        a CallError says why it is not."""
+        if self.alone:
+            raise CallError("alone", "there is no supervisor")
+        future = concurrent.futures.Future()
+        with self._lock:
+            self._next_call += 1
+            number = self._next_call
+            self._calls[number] = future
+        try:
+            message = _wire.give(number, slot, topic, data)
+            with self._write_lock:
+                sent = socket.send_fds(self._channel, [message], [_gifts.number(file)])
+                self._channel.sendall(message[sent:])
+            future.result(_gifts.PATIENCE)
+        except concurrent.futures.TimeoutError:
+            raise CallError("timed-out", "the supervisor did not answer") from None
+        finally:
+            with self._lock:
+                self._calls.pop(number, None)
+
+    def on_given(self, topic, handler=None):
+        """Runs `handler(given)`, in a thread of its own, for each descriptor that is given to this
+        worker on the topic. Those for which there is no handler, or which wait too long for it,
+        are closed."""
+        if handler is None:
+            return lambda handler: self.on_given(topic, handler)
+        _wire.name("topic", topic)
+        waiting = queue.Queue(_gifts.WAITING)
+
+        def run():
+            while True:
+                given = waiting.get()
+                try:
+                    handler(given)
+                except Exception:
+                    self.failures += 1
+                    _wire.report(f"the handler of what is given on {topic!r}")
+                finally:
+                    given.close()
+
+        with self._lock:
+            first = not self._on_given
+            self._on_given[topic] = waiting
+        self._thread(run, "bus-given")
+        if first:
+            self._tell("subscribe", {"topic": _gifts.TAKES, "when_full": "drop-oldest"})
+        return handler
+
+    def hand_over(self, slot, name_or_address, connection):
+        """Hands a connection over to the listener of that name or address in another slot's
+        worker. On an error this worker still has it to itself; afterwards it should close it."""
+        self.give(slot, _gifts.connection_topic(name_or_address), None, connection)
+
+    def on_connection(self, name_or_address, handler=None):
+        """Runs `handler(connection, address)` for each connection that is handed over."""
+        if handler is None:
+            return lambda handler: self.on_connection(name_or_address, handler)
+        self.on_given(_gifts.connection_topic(name_or_address), _gifts.as_connection(handler))
+        return handler
+
+    def _take(self, said):
+        given = self._gifts.claim(said)
+        if given is None:
+            return
+        with self._lock:
+            waiting = self._on_given.get(given.topic)
+        try:
+            if waiting is None:
+                given.close()
+            else:
+                waiting.put_nowait(given)
+        except queue.Full:
+            _gifts.too_many(given)
+
     # ---- metrics, configuration, life
 
     def gauge(self, name, value, **labels):
@@ -344,13 +424,15 @@ class Worker:
         why = "the channel to the supervisor has ended"
         try:
             while True:
-                data = self._channel.recv(65536)
+                data, fds = _gifts.receive(self._channel)
+                self._gifts.keep(fds)
                 if not data:
                     break
                 for word, said in lines.take(data):
                     self._hear(word, said)
         except (OSError, ValueError, RecursionError) as error:
             why = f"{why}: {error}"
+        self._gifts.close()
         self.alone = True
         self._welcome.put(why)
         with self._lock:
@@ -380,6 +462,8 @@ class Worker:
                 future.set_result(said["data"])
             elif future:
                 future.set_exception(CallError(said["kind"], said["message"]))
+        elif word == "given":
+            self._take(said)
         elif word == "config":
             self._apply(said["version"], said["data"])
         elif word == "drain":
