@@ -43,9 +43,13 @@
 //! exactly one answer or [`CallError`]. Only one process of a worker may join.
 
 mod accept;
+mod answer;
+mod batch;
 mod bus;
 mod calls;
 mod channel;
+mod chores;
+mod desk;
 #[cfg(feature = "tokio")]
 mod futures;
 mod gifts;
@@ -55,6 +59,7 @@ mod identity;
 mod lent;
 mod measure;
 mod question;
+mod reading;
 mod standing;
 
 use std::io;

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use ipc::bus::decode::Decoder;
+use ipc::bus::event::Found;
 use ipc::bus::{FromWorker, Json, Peer};
 use ipc::control::{Notice, NoticeKind};
 use ipc::node::UserMessage;
@@ -23,7 +24,7 @@ use crate::limits::CHANNEL_READ;
 use crate::primary::event::{Cue, Notification};
 use crate::primary::ids::WorkerId;
 use crate::primary::time::Time;
-use crate::relay::{Action, Event, Gift, Relay, lasts};
+use crate::relay::{Action, Event, Gift, Relay};
 use crate::sys::channel::{self, Received};
 use crate::sys::clock;
 
@@ -216,8 +217,14 @@ impl Drive {
         let Some(channel) = child.bus.as_mut() else { return Ok(()) };
         let mut actions = Vec::new();
         while actions.is_empty() && !channel.paused {
-            let message = channel.decoder.next_message().map_err(|error| error.to_string())?;
-            let Some(message) = message else { break };
+            let message = match channel.decoder.next_found().map_err(|error| error.to_string())? {
+                None => break,
+                Some(Found::Event(event)) => {
+                    self.bus.relay.emitted(now, worker, event, &mut actions);
+                    continue;
+                }
+                Some(Found::Other(message)) => message,
+            };
             let Some(codec) = channel.decoder.codec() else { break };
             if matches!(message, FromWorker::Hello { .. }) {
                 child.contracts.insert("native");
@@ -229,7 +236,7 @@ impl Drive {
                 self.bus.relay.give(worker, gift, &mut actions);
                 continue;
             }
-            self.stale |= lasts(&message);
+            self.stale |= message.lasts();
             let spoke = Event::Spoke { worker, codec, message };
             self.bus.relay.step(now, spoke, &mut actions);
         }
@@ -254,7 +261,7 @@ impl Drive {
                 Action::Leaving(worker) => {
                     self.cue(worker, Cue::Notified(Notification::Stopping));
                 }
-                Action::Heard { from, topic, data } => self.show_event(from, &topic, data.text()),
+                Action::Heard { from, topic, data } => self.show_event(from, &topic, &data),
                 Action::Answered { ticket, slot, answer } => {
                     self.take_answer(ticket, slot, answer);
                 }
@@ -390,7 +397,7 @@ impl Drive {
         let peer =
             Peer { worker: worker.0, slot: child.slot.0, pool: child.spec.pool().to_owned() };
         let mut actions = Vec::new();
-        self.bus.relay.emit_for(clock::now(), worker, peer, topic, data, &mut actions);
+        self.bus.relay.emit_for(clock::now(), &peer, &topic, &data, &mut actions);
         self.bus.actions.extend(actions);
     }
 }

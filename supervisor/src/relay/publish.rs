@@ -2,53 +2,91 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use ipc::bus::decode::Codec;
+use ipc::bus::event::{self, Origin};
 use ipc::bus::{Json, Peer, ToWorker, WhenFull};
 
 use super::limits::{REST, STALL, WASTE};
 use super::member::Member;
 use super::queue::Bytes;
-use super::{Action, MemberStatus, PERSON, Relay, encode};
+use super::readers::Readers;
+use super::{Action, MemberStatus, PERSON, Relay};
 use crate::primary::ids::WorkerId;
 use crate::primary::time::Time;
 
-/// One message in both codecs, each made when the first worker needs it.
+/// What is used again for each event.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    readers: Vec<(WorkerId, WhenFull)>,
+    bytes: Vec<u8>,
+}
+
+/// The longest event for which the memory is kept.
+const SCRATCH: usize = 64 * 1024;
+
+/// One event in both codecs, each made when the first worker needs it.
 struct Encoded<'a> {
-    message: &'a ToWorker,
+    topic: &'a str,
+    data: &'a str,
+    origin: &'a Origin,
+    scratch: Vec<u8>,
     frames: Option<Bytes>,
     lines: Option<Bytes>,
 }
 
 impl Encoded<'_> {
     fn get(&mut self, codec: Option<Codec>) -> Option<Bytes> {
-        let cached = match codec? {
+        let codec = codec?;
+        let cached = match codec {
             Codec::Frames => &mut self.frames,
             Codec::Lines => &mut self.lines,
         };
         if cached.is_none() {
-            *cached = encode(codec, self.message);
+            self.scratch.clear();
+            event::event(codec, self.topic, self.data, self.origin, &mut self.scratch).ok()?;
+            *cached = Some(Bytes::from(self.scratch.as_slice()));
         }
         cached.clone()
     }
 }
 
 impl Relay {
+    /// What a worker emits, as it lies in what it wrote: as [`Event::Spoke`](super::Event).
+    pub(crate) fn emitted(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        said: event::Event<'_>,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(member) = self.members.get_mut(&worker).filter(|m| !m.cut) else { return };
+        member.said += 1;
+        if member.codec.is_none() {
+            return self.cut(worker, "its first message was no hello".to_owned(), actions);
+        }
+        self.emit(now, worker, None, said.topic, said.data, actions);
+    }
+
     /// From a worker: to all readers of the topic, or to one slot.
     pub(super) fn emit(
         &mut self,
         now: Time,
         from: WorkerId,
         slot: Option<u16>,
-        topic: String,
-        data: Json,
+        topic: &str,
+        data: &str,
         actions: &mut Vec<Action>,
     ) {
-        let Some(peer) = self.members.get(&from).map(|member| member.peer.clone()) else { return };
+        let Some(origin) = self.members.get(&from).map(|member| Arc::clone(&member.origin)) else {
+            return;
+        };
         if self.followed {
-            actions.push(Action::Heard { from, topic: topic.clone(), data: data.clone() });
+            let (topic, data) = (topic.to_owned(), data.to_owned());
+            actions.push(Action::Heard { from, topic, data });
         }
-        self.spread(now, from, peer, slot, topic, data, actions);
+        self.spread(now, from, &origin, slot, (topic, data), actions);
     }
 
     /// From a person: how many workers it was queued for.
@@ -56,52 +94,47 @@ impl Relay {
         &mut self,
         now: Time,
         slot: Option<u16>,
-        topic: String,
-        data: Json,
+        topic: &str,
+        data: &Json,
         actions: &mut Vec<Action>,
     ) -> usize {
-        self.spread(now, PERSON, Peer::default(), slot, topic, data, actions)
+        let origin = Origin::of(&Peer::default());
+        self.spread(now, PERSON, &origin, slot, (topic, data.text()), actions)
     }
 
     /// From a worker that has another channel than the bus (Node's own): to all readers.
     pub(crate) fn emit_for(
         &mut self,
         now: Time,
-        from: WorkerId,
-        peer: Peer,
-        topic: String,
-        data: Json,
+        peer: &Peer,
+        topic: &str,
+        data: &Json,
         actions: &mut Vec<Action>,
     ) {
-        self.spread(now, from, peer, None, topic, data, actions);
+        let (from, origin) = (WorkerId(peer.worker), Origin::of(peer));
+        self.spread(now, from, &origin, None, (topic, data.text()), actions);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one message and where it comes from")]
     fn spread(
         &mut self,
         now: Time,
         from: WorkerId,
-        peer: Peer,
+        origin: &Origin,
         slot: Option<u16>,
-        topic: String,
-        data: Json,
+        (topic, data): (&str, &str),
         actions: &mut Vec<Action>,
     ) -> usize {
         self.counts.emitted += 1;
-        let readers: Vec<(WorkerId, WhenFull)> = match slot {
-            None => {
-                let readers = self.topics.get(&topic).into_iter().flatten();
-                readers.map(|(reader, when)| (*reader, *when)).collect()
-            }
-            Some(slot) => self.of_slot(slot).map(|worker| (worker, WhenFull::DropOldest)).collect(),
-        };
-        let message = ToWorker::Event { topic, data, from: peer };
-        let mut encoded = Encoded { message: &message, frames: None, lines: None };
+        let Scratch { mut readers, bytes } = std::mem::take(&mut self.scratch);
+        readers.clear();
+        match slot {
+            None => readers.extend(self.topics.get(topic).map_or(&[][..], Readers::all)),
+            Some(slot) => readers.extend(self.of_slot(slot).map(|id| (id, WhenFull::DropOldest))),
+        }
+        let mut encoded =
+            Encoded { topic, data, origin, scratch: bytes, frames: None, lines: None };
         let mut reached = 0;
-        for (reader, when_full) in readers {
-            if reader == from {
-                continue;
-            }
+        for (reader, when_full) in readers.iter().copied().filter(|(reader, _)| *reader != from) {
             let Some(member) = self.members.get_mut(&reader).filter(|m| !m.cut) else { continue };
             let Some(frame) = encoded.get(member.codec) else { continue };
             reached += 1;
@@ -115,6 +148,11 @@ impl Relay {
                 self.let_rest(now, &losers, size, actions);
             }
         }
+        let mut bytes = encoded.scratch;
+        if bytes.capacity() > SCRATCH {
+            bytes = Vec::new();
+        }
+        self.scratch = Scratch { readers, bytes };
         self.counts.delivered += u64::try_from(reached).unwrap_or(u64::MAX);
         self.counts.unheard += u64::from(reached == 0);
         reached

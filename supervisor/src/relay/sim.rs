@@ -384,7 +384,7 @@ fn people_trigger_and_say() {
     assert_eq!(relay.trigger(now, &no, &mut actions), 0);
     assert_eq!(relay.trigger(now, &gc, &mut actions), 1);
     assert_eq!(
-        relay.say(now, Some(1), "t".to_owned(), Json::of(&(1, "")).unwrap(), &mut actions),
+        relay.say(now, Some(1), "t", &Json::of(&(1, "")).unwrap(), &mut actions),
         1
     );
     assert!(actions.is_empty() && relay.actions().contains("gc"));
