@@ -1,19 +1,17 @@
 //! The workers' channels to the bus: bytes become what the relay hears, and what it wants written
 //! is written. What a person asks of the bus is answered here.
 //!
-//! In each turn a bounded part of each channel is read, and each worker gets one write.
+//! In each turn a bounded part of each channel is read, and each worker gets a few writes at most.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use ipc::bus::FromWorker;
 use ipc::bus::decode::Decoder;
 use ipc::bus::event::Found;
-use ipc::bus::{FromWorker, Json, Peer};
 use ipc::control::{Notice, NoticeKind};
-use ipc::node::UserMessage;
-use serde::Deserialize;
 
 use super::Drive;
 use super::growth::Growing;
@@ -30,6 +28,9 @@ use crate::sys::clock;
 
 /// Reads of a channel whose worker has ended: what it said last is in there.
 const LAST_READS: usize = 32;
+
+/// Writes to one worker in a turn: about what is read of one.
+const WRITES: usize = 2;
 
 /// Descriptors that a worker may send before the messages that they belong to. Clients send each
 /// with its message.
@@ -127,14 +128,6 @@ impl Bus {
         self.relay.step(clock::now(), event, &mut actions);
         self.actions.extend(actions);
     }
-}
-
-/// What a Node program sends to all: `process.send({topic, data})`.
-#[derive(Deserialize)]
-struct Plain<'a> {
-    topic: String,
-    #[serde(borrow, default)]
-    data: Option<&'a serde_json::value::RawValue>,
 }
 
 impl Drive {
@@ -299,26 +292,16 @@ impl Drive {
         }
     }
 
-    /// One write of what waits for a worker.
+    /// Writes what waits for a worker, in a few writes at most.
     fn write_bus(&mut self, worker: WorkerId) {
-        let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) else {
-            return;
-        };
+        let Some(channel) = self.children.get(&worker).and_then(|c| c.bus.as_ref()) else { return };
         if !self.bus.relay.has_more(worker) && !channel.waits_for_room {
             return;
         }
-        let (flight, fd) = self.bus.relay.flight(worker);
-        let pieces: Vec<IoSlice<'_>> = flight.into_iter().map(IoSlice::new).collect();
-        let written = match pieces.is_empty() {
-            true => Ok(Some(0)),
-            false => channel::send_all(channel.stream.as_fd(), &pieces, fd),
-        };
-        // An error: the worker has closed its end; what it still said is read first.
-        let count = written.unwrap_or_default().unwrap_or_default();
-        if count > 0 {
-            let mut actions = Vec::new();
-            self.bus.relay.wrote(clock::now(), worker, count, &mut actions);
-            self.bus.actions.extend(actions);
+        for _ in 0..WRITES {
+            if !self.write_once(worker) {
+                break;
+            }
         }
         let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) else {
             return;
@@ -329,6 +312,28 @@ impl Drive {
         if std::mem::replace(&mut channel.waits_for_room, wanted) != wanted {
             self.watch_bus(worker);
         }
+    }
+
+    /// One write. Whether all of it found room, and more waits.
+    fn write_once(&mut self, worker: WorkerId) -> bool {
+        let Some(channel) = self.children.get(&worker).and_then(|c| c.bus.as_ref()) else {
+            return false;
+        };
+        let (flight, fd) = self.bus.relay.flight(worker);
+        let pieces: Vec<IoSlice<'_>> = flight.into_iter().map(IoSlice::new).collect();
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if length == 0 {
+            return false;
+        }
+        // An error: the worker has closed its end; what it still said is read first.
+        let written = channel::send_all(channel.stream.as_fd(), &pieces, fd);
+        let count = written.unwrap_or_default().unwrap_or_default();
+        if count > 0 {
+            let mut actions = Vec::new();
+            self.bus.relay.wrote(clock::now(), worker, count, &mut actions);
+            self.bus.actions.extend(actions);
+        }
+        count == length && self.bus.relay.has_more(worker)
     }
 
     /// The end of a turn: what is overdue, and what waits to be written.
@@ -378,26 +383,5 @@ impl Drive {
             self.warn(format!("slot {slot} (pid {pid}) was cut off from the bus: {why}"));
         }
         self.bus.step(Event::Left { worker });
-    }
-
-    /// A Node program that is not on the bus says something to all: `{topic, data}`.
-    pub(super) fn emit_for_node(&mut self, worker: WorkerId, message: &UserMessage) {
-        let Some(child) = self.children.get(&worker) else { return };
-        let Ok(plain) = serde_json::from_str::<Plain<'_>>(message.text()) else { return };
-        let text = plain.data.map_or("null", |data| data.get());
-        let Ok(data) = Json::parse(text) else { return };
-        let said = FromWorker::Emit { topic: plain.topic, data };
-        if ipc::bus::check::Check::check(&said).is_err() {
-            return self.note(
-                "a Node worker sent a topic or data that is too long for the bus: ignored"
-                    .to_owned(),
-            );
-        }
-        let FromWorker::Emit { topic, data } = said else { return };
-        let peer =
-            Peer { worker: worker.0, slot: child.slot.0, pool: child.spec.pool().to_owned() };
-        let mut actions = Vec::new();
-        self.bus.relay.emit_for(clock::now(), &peer, &topic, &data, &mut actions);
-        self.bus.actions.extend(actions);
     }
 }

@@ -32,6 +32,7 @@ mod orphans;
 mod people;
 mod perform;
 mod pick;
+mod plain;
 mod preload;
 mod proxied;
 mod record;

@@ -28,6 +28,8 @@ pub(crate) struct Member {
     pub(crate) codec: Option<Codec>,
     pub(crate) client: String,
     pub(crate) queue: Queue,
+    /// It is among those with something to write.
+    pub(crate) dirty: bool,
     pub(crate) subscribed: HashMap<Arc<str>, WhenFull>,
     pub(crate) serves: BTreeMap<String, Serving>,
     pub(crate) actions: BTreeSet<String>,
@@ -76,6 +78,7 @@ impl Member {
             codec: None,
             client: String::new(),
             queue: Queue::default(),
+            dirty: false,
             subscribed: HashMap::new(),
             serves: BTreeMap::new(),
             actions: BTreeSet::new(),

@@ -15,6 +15,7 @@ mod metrics;
 mod publish;
 mod queue;
 mod readers;
+mod run;
 #[cfg(test)]
 mod sim;
 mod table;

@@ -10,8 +10,8 @@ use ipc::bus::{Json, Peer, ToWorker, WhenFull};
 
 use super::limits::{REST, STALL, WASTE};
 use super::member::Member;
-use super::queue::Bytes;
 use super::readers::Readers;
+use super::run::Made;
 use super::{Action, MemberStatus, PERSON, Relay};
 use crate::primary::ids::WorkerId;
 use crate::primary::time::Time;
@@ -20,35 +20,30 @@ use crate::primary::time::Time;
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     readers: Vec<(WorkerId, WhenFull)>,
-    bytes: Vec<u8>,
+    frames: Made,
+    lines: Made,
 }
-
-/// The longest event for which the memory is kept.
-const SCRATCH: usize = 64 * 1024;
 
 /// One event in both codecs, each made when the first worker needs it.
 struct Encoded<'a> {
     topic: &'a str,
     data: &'a str,
     origin: &'a Origin,
-    scratch: Vec<u8>,
-    frames: Option<Bytes>,
-    lines: Option<Bytes>,
+    frames: Made,
+    lines: Made,
 }
 
 impl Encoded<'_> {
-    fn get(&mut self, codec: Option<Codec>) -> Option<Bytes> {
+    fn get(&mut self, codec: Option<Codec>) -> Option<&mut Made> {
         let codec = codec?;
-        let cached = match codec {
+        let made = match codec {
             Codec::Frames => &mut self.frames,
             Codec::Lines => &mut self.lines,
         };
-        if cached.is_none() {
-            self.scratch.clear();
-            event::event(codec, self.topic, self.data, self.origin, &mut self.scratch).ok()?;
-            *cached = Some(Bytes::from(self.scratch.as_slice()));
+        if made.is_empty() {
+            event::event(codec, self.topic, self.data, self.origin, &mut made.bytes).ok()?;
         }
-        cached.clone()
+        Some(made)
     }
 }
 
@@ -66,7 +61,8 @@ impl Relay {
         if member.codec.is_none() {
             return self.cut(worker, "its first message was no hello".to_owned(), actions);
         }
-        self.emit(now, worker, None, said.topic, said.data, actions);
+        let origin = Arc::clone(&member.origin);
+        self.emit_as(now, worker, &origin, None, (said.topic, said.data), actions);
     }
 
     /// From a worker: to all readers of the topic, or to one slot.
@@ -82,11 +78,23 @@ impl Relay {
         let Some(origin) = self.members.get(&from).map(|member| Arc::clone(&member.origin)) else {
             return;
         };
+        self.emit_as(now, from, &origin, slot, (topic, data), actions);
+    }
+
+    fn emit_as(
+        &mut self,
+        now: Time,
+        from: WorkerId,
+        origin: &Origin,
+        slot: Option<u16>,
+        (topic, data): (&str, &str),
+        actions: &mut Vec<Action>,
+    ) {
         if self.followed {
             let (topic, data) = (topic.to_owned(), data.to_owned());
             actions.push(Action::Heard { from, topic, data });
         }
-        self.spread(now, from, &origin, slot, (topic, data), actions);
+        self.spread(now, from, origin, slot, (topic, data), actions);
     }
 
     /// From a person: how many workers it was queued for.
@@ -125,34 +133,34 @@ impl Relay {
         actions: &mut Vec<Action>,
     ) -> usize {
         self.counts.emitted += 1;
-        let Scratch { mut readers, bytes } = std::mem::take(&mut self.scratch);
+        let Scratch { mut readers, frames, lines } = std::mem::take(&mut self.scratch);
         readers.clear();
         match slot {
             None => readers.extend(self.topics.get(topic).map_or(&[][..], Readers::all)),
             Some(slot) => readers.extend(self.of_slot(slot).map(|id| (id, WhenFull::DropOldest))),
         }
-        let mut encoded =
-            Encoded { topic, data, origin, scratch: bytes, frames: None, lines: None };
+        let mut encoded = Encoded { topic, data, origin, frames, lines };
         let mut reached = 0;
         for (reader, when_full) in readers.iter().copied().filter(|(reader, _)| *reader != from) {
             let Some(member) = self.members.get_mut(&reader).filter(|m| !m.cut) else { continue };
             let Some(frame) = encoded.get(member.codec) else { continue };
             reached += 1;
             member.heard += 1;
-            let size = frame.len() + 64;
+            let size = frame.bytes.len() + 64;
             let losers = member.queue.event(from, frame);
-            self.dirty.insert(reader);
-            self.press(now, from, reader, when_full, actions);
+            if !std::mem::replace(&mut member.dirty, true) {
+                self.dirty.insert(reader);
+            }
+            if when_full == WhenFull::Wait && member.queue.is_crowded() {
+                self.press(now, from, reader, actions);
+            }
             if !losers.is_empty() {
                 self.count_lost(reader, &losers, actions);
                 self.let_rest(now, &losers, size, actions);
             }
         }
-        let mut bytes = encoded.scratch;
-        if bytes.capacity() > SCRATCH {
-            bytes = Vec::new();
-        }
-        self.scratch = Scratch { readers, bytes };
+        let Encoded { frames, lines, .. } = encoded;
+        self.scratch = Scratch { readers, frames: frames.kept(), lines: lines.kept() };
         self.counts.delivered += u64::try_from(reached).unwrap_or(u64::MAX);
         self.counts.unheard += u64::from(reached == 0);
         reached
@@ -165,21 +173,11 @@ impl Relay {
     }
 
     /// Makes the sender wait if the reader asked for that and is behind.
-    fn press(
-        &mut self,
-        now: Time,
-        from: WorkerId,
-        reader: WorkerId,
-        when_full: WhenFull,
-        actions: &mut Vec<Action>,
-    ) {
-        if when_full == WhenFull::DropOldest || !self.members.contains_key(&from) {
+    fn press(&mut self, now: Time, from: WorkerId, reader: WorkerId, actions: &mut Vec<Action>) {
+        if !self.members.contains_key(&from) {
             return;
         }
-        let Some(member) = self.members.get_mut(&reader) else { return };
-        if member.distrusted || !member.queue.is_crowded() {
-            return;
-        }
+        let Some(member) = self.members.get_mut(&reader).filter(|m| !m.distrusted) else { return };
         if member.holds.is_empty() {
             member.progress = now;
         }
@@ -268,7 +266,13 @@ impl Relay {
 
     /// Those with something to write, each once.
     pub(crate) fn take_dirty(&mut self) -> BTreeSet<WorkerId> {
-        std::mem::take(&mut self.dirty)
+        let dirty = std::mem::take(&mut self.dirty);
+        for worker in &dirty {
+            if let Some(member) = self.members.get_mut(worker) {
+                member.dirty = false;
+            }
+        }
+        dirty
     }
 
     /// Whether there are any.
