@@ -394,8 +394,5 @@ pub(crate) fn short(mut text: String) -> String {
     text
 }
 
-/// Serves names of workers to the metrics.
-pub(crate) type Labels<'a> = &'a [(&'a str, &'a str)];
-
 /// The threads' table: what runs for each served topic.
 pub(crate) type Table<T> = Mutex<BTreeMap<String, T>>;

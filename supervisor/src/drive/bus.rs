@@ -15,6 +15,7 @@ use ipc::control::{Notice, NoticeKind};
 
 use super::Drive;
 use super::growth::Growing;
+use super::lookout::Lookout;
 use super::people::Waiting;
 use super::shared::Shared;
 use super::source::Source;
@@ -96,6 +97,7 @@ pub(crate) struct Bus {
     /// The workers' memory.
     pub(super) growing: Growing,
     pub(super) bytes: Vec<u8>,
+    pub(super) lookout: Lookout,
 }
 
 impl Bus {
@@ -112,6 +114,7 @@ impl Bus {
             shared: Shared::default(),
             growing: Growing::default(),
             bytes: vec![0; CHANNEL_READ],
+            lookout: Lookout::default(),
         }
     }
 
@@ -329,6 +332,7 @@ impl Drive {
         let written = channel::send_all(channel.stream.as_fd(), &pieces, fd);
         let count = written.unwrap_or_default().unwrap_or_default();
         if count > 0 {
+            self.bus.lookout.flowed();
             let mut actions = Vec::new();
             self.bus.relay.wrote(clock::now(), worker, count, &mut actions);
             self.bus.actions.extend(actions);
