@@ -10,29 +10,43 @@ use crate::reading::Patience;
 /// Where the answer comes; `None` in it: nobody will answer.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
-    answer: Mutex<Option<Option<Answer>>>,
+    state: Mutex<State>,
     came: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    answer: Option<Option<Answer>>,
+    /// Nobody has to be woken who reads it itself.
+    asleep: bool,
 }
 
 impl Slot {
     pub(crate) fn put(&self, answer: Option<Answer>) {
-        *locked(&self.answer) = Some(answer);
-        self.came.notify_one();
+        let mut state = locked(&self.state);
+        state.answer = Some(answer);
+        if state.asleep {
+            self.came.notify_one();
+        }
     }
 
     fn came(&self) -> bool {
-        locked(&self.answer).is_some()
+        locked(&self.state).answer.is_some()
     }
 
     fn wait(&self, deadline: Instant) -> Option<Option<Answer>> {
-        let mut answer = locked(&self.answer);
+        let mut state = locked(&self.state);
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if answer.is_some() || left.is_zero() {
-                return answer.take();
+            if let Some(answer) = state.answer.take() {
+                return Some(answer);
             }
-            (answer, _) =
-                self.came.wait_timeout(answer, left).unwrap_or_else(PoisonError::into_inner);
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            state.asleep = true;
+            (state, _) =
+                self.came.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
