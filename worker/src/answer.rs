@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::bus::{Inner, locked};
 use crate::calls::{Answer, Mine};
+use crate::hear::Went;
 use crate::reading::Patience;
 
 /// Where the answer comes; `None` in it: nobody will answer.
@@ -60,8 +61,9 @@ impl Inner {
         deadline: Instant,
     ) -> Option<Option<Answer>> {
         if let Some(mut lead) = self.reading.as_ref().and_then(|reading| reading.lead(false)) {
-            while !slot.came() && !lead.reader.over && Instant::now() < deadline {
-                self.read_once(&mut lead, Patience::Until(deadline), &mut Mine::default());
+            let mut went = Went::Some;
+            while !slot.came() && went != Went::Over && Instant::now() < deadline {
+                went = self.read_once(&mut lead, Patience::Until(deadline), &mut Mine::default());
             }
         }
         slot.wait(deadline)

@@ -18,6 +18,7 @@ use crate::answer::Slot;
 use crate::bus::{Inner, Table, fits, locked};
 use crate::desk::Desk;
 use crate::handlers::spoken;
+use crate::hear::Went;
 use crate::question::{Reply, Request};
 use crate::reading::Patience;
 
@@ -319,13 +320,15 @@ fn next(reads: &Weak<Inner>, desk: &Desk, topic: &str) -> Option<Request> {
 
 impl Inner {
     /// Reads the channel, if nobody else does, until a call of this topic comes, or something for
-    /// others: these then read themselves.
+    /// others, who then read themselves, or nothing for a while.
     fn read_for(self: &Arc<Self>, desk: &Desk, topic: &str) -> Option<Request> {
         let mut lead = self.reading.as_ref()?.lead(false)?;
         let mut mine = Mine { topic: Some(topic), ..Mine::default() };
         // Nobody else fills the desk now.
-        while mine.call.is_none() && !mine.others && !lead.reader.over && !desk.is_busy() {
-            self.read_once(&mut lead, Patience::Some, &mut mine);
+        let mut went = Went::Some;
+        let goes_on = |went| matches!(went, Went::Some | Went::More);
+        while goes_on(went) && mine.call.is_none() && !mine.others && !desk.is_busy() {
+            went = self.read_once(&mut lead, Patience::Some, &mut mine);
         }
         mine.call
     }
@@ -380,7 +383,7 @@ fn give(table: &Table<Arc<Desk>>, request: Request) {
         let why = format!("this worker does not serve {:?} any more", request.topic);
         return request.reply.give(Err(why));
     };
-    if let Err(request) = desk.put(request) {
+    if let Some(request) = desk.put(request) {
         request.reply.give(Err("this worker has too much to do".to_owned()));
     }
 }

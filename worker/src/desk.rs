@@ -28,10 +28,10 @@ impl Desk {
     }
 
     /// Gives it back if too many wait.
-    pub(crate) fn put(&self, request: Request) -> Result<(), Request> {
+    pub(crate) fn put(&self, request: Request) -> Option<Request> {
         let mut state = locked(&self.state);
         if state.requests.len() >= self.most || state.over {
-            return Err(request);
+            return Some(request);
         }
         state.requests.push_back(request);
         let asleep = state.asleep > 0;
@@ -39,7 +39,7 @@ impl Desk {
         if asleep {
             self.more.notify_one();
         }
-        Ok(())
+        None
     }
 
     /// Waits for the next one; `None`: there will be none.

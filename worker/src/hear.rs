@@ -12,6 +12,17 @@ use crate::calls::Mine;
 use crate::chores::Chore;
 use crate::reading::{Lead, Patience, Read, Reader, Reading};
 
+/// How a read went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Went {
+    /// Something came, and there is probably more.
+    More,
+    Some,
+    Nothing,
+    /// The channel has ended.
+    Over,
+}
+
 impl Inner {
     /// The thread of ours: it reads what nobody reads who waits for it.
     pub(crate) fn read(self: &Arc<Self>, reading: &Reading) {
@@ -20,30 +31,34 @@ impl Inner {
                 return self.end();
             }
             let Some(mut lead) = reading.lead(true) else { continue };
-            while self.read_once(&mut lead, Patience::None, &mut Mine::default()) {}
-            if lead.reader.over {
+            let mut went = Went::More;
+            while went == Went::More {
+                went = self.read_once(&mut lead, Patience::None, &mut Mine::default());
+            }
+            if went == Went::Over {
                 return;
             }
         }
     }
 
-    /// Reads and hears once. Whether there is more to read at once.
+    /// Reads and hears once.
     pub(crate) fn read_once(
         self: &Arc<Self>,
         lead: &mut Lead<'_>,
         patience: Patience,
         mine: &mut Mine<'_>,
-    ) -> bool {
+    ) -> Went {
         if lead.reader.over {
-            return false;
+            return Went::Over;
         }
-        let (ended, more) = match lead.read(patience) {
+        let (ended, went) = match lead.read(patience) {
             Ok(Read::Some { fds, more }) => {
                 self.gifts.keep(fds);
-                (self.hear_all(&mut lead.reader, mine), more)
+                let went = if more { Went::More } else { Went::Some };
+                (self.hear_all(&mut lead.reader, mine), went)
             }
-            Ok(Read::Nothing) => (Ok(()), false),
-            Ok(Read::End) | Err(_) => (Err(None), false),
+            Ok(Read::Nothing) => (Ok(()), Went::Nothing),
+            Ok(Read::End) | Err(_) => (Err(None), Went::Over),
         };
         if let Err(error) = ended {
             if let Some(error) = error {
@@ -51,9 +66,9 @@ impl Inner {
             }
             lead.reader.over = true;
             self.end();
-            return false;
+            return Went::Over;
         }
-        more
+        went
     }
 
     /// Hears what has come whole.
