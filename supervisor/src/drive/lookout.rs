@@ -1,10 +1,12 @@
 //! Whether the loop looks for what comes next for a moment, instead of sleeping at once. A question
 //! that was just handed on is often answered before a sleeping CPU would have woken.
 //!
-//! Only while messages flow on the bus; and where nothing came within the moment, which is so on a
-//! machine whose CPUs are busy, ever more rarely: the time belongs to the workers.
+//! Only while messages flow on the bus; and ever more rarely where nothing came within the moment, or
+//! somebody else wanted the CPU meanwhile: the time belongs to the workers.
 
 use std::time::Duration;
+
+use crate::sys::usage;
 
 /// How long it looks.
 pub(super) const MOMENT: Duration = Duration::from_micros(30);
@@ -19,6 +21,8 @@ pub(super) struct Lookout {
     /// Turns without a look that are left, and how many there were the last time.
     skip: u32,
     skipped: u32,
+    /// How often the CPU had been taken from us.
+    taken: i64,
 }
 
 impl Lookout {
@@ -39,7 +43,13 @@ impl Lookout {
 
     /// Whether something came while it looked.
     pub(super) fn saw(&mut self, something: bool) {
-        self.skipped = if something { self.skipped / 4 } else { (self.skipped * 2 + 1).min(MOST) };
+        let taken = usage::times_preempted();
+        let free = std::mem::replace(&mut self.taken, taken) == taken;
+        self.judge(something && free);
+    }
+
+    fn judge(&mut self, paid: bool) {
+        self.skipped = if paid { self.skipped * 7 / 8 } else { (self.skipped * 2 + 1).min(MOST) };
         self.skip = self.skipped;
     }
 }
@@ -54,7 +64,7 @@ mod tests {
             lookout.flowed();
             if lookout.looks() {
                 count += 1;
-                lookout.saw(sees);
+                lookout.judge(sees);
             }
         }
         count
@@ -68,7 +78,7 @@ mod tests {
         let in_vain = looks(&mut lookout, 10_000, false);
         assert!((80..100).contains(&in_vain), "{in_vain}");
         // It pays again: soon it looks in each turn.
-        looks(&mut lookout, 400, true);
+        looks(&mut lookout, 2000, true);
         assert_eq!(looks(&mut lookout, 100, true), 100);
         assert!(!lookout.looks());
     }
