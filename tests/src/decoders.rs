@@ -9,7 +9,9 @@
 use std::path::Path;
 
 use config::instances::{CpuLimit, Cpus};
+use ipc::bus::FromWorker as Said;
 use ipc::bus::decode::{Codec, Decoder as Bus};
+use ipc::bus::event::Found;
 use ipc::control::{Reply, Request};
 use ipc::lines::{LineReader, to_line};
 use ipc::node::{FromWorker, NodeReader, UserMessage};
@@ -115,11 +117,34 @@ macro_rules! heard {
     }};
 }
 
+/// The same by the way that copies no events, and whether it stopped.
+fn found(bytes: &[u8], piece: usize) -> (Vec<String>, bool) {
+    let mut decoder = Bus::<Said>::default();
+    let mut seen = Vec::new();
+    for part in bytes.chunks(piece) {
+        decoder.push(part);
+        loop {
+            let message = match decoder.next_found() {
+                Ok(Some(Found::Event(event))) => {
+                    Said::Emit { topic: event.topic.to_owned(), data: event.json() }
+                }
+                Ok(Some(Found::Other(message))) => message,
+                Ok(None) => break,
+                Err(_) => return (seen, true),
+            };
+            seen.push(format!("{message:?}"));
+        }
+    }
+    (seen, false)
+}
+
 /// The bus of workers that know the supervisor, both ends and both codecs. The first byte as above.
 pub fn bus(data: &[u8]) {
     let (piece, bytes) = cut(data);
     let said = heard!(ipc::bus::FromWorker, bytes, usize::MAX);
     assert_eq!(said, heard!(ipc::bus::FromWorker, bytes, piece), "in pieces of {piece}");
+    let (found, ended) = found(bytes, piece);
+    assert_eq!((&found, ended), (&said.0, said.1.is_some()), "events where they lie");
     let heard = heard!(ipc::bus::ToWorker, bytes, usize::MAX);
     assert_eq!(heard, heard!(ipc::bus::ToWorker, bytes, piece), "in pieces of {piece}");
     // Where another reader ended, perhaps in the middle of a message.

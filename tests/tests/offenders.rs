@@ -11,7 +11,7 @@ const SOON: Duration = Duration::from_secs(60);
 /// keeps some of what it was given.
 const WAITING_KIB: u64 = 40 * 1024;
 /// What it may need for one worker's 10,000 subscriptions with the longest names.
-const TOPICS_KIB: u64 = 12 * 1024;
+const TOPICS_KIB: u64 = 10 * 1024;
 /// What everything else may take.
 const REST_KIB: u64 = 4 * 1024;
 

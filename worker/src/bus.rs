@@ -9,8 +9,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use ipc::bus::check::{self, Check, Unfit};
+use ipc::bus::check::{self, Unfit};
 use ipc::bus::decode::Codec;
+use ipc::bus::event;
 use ipc::bus::{FromWorker, Json, OLDEST, Peer, VERSION, WhenFull};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,10 +19,12 @@ use serde::de::DeserializeOwned;
 use crate::Identity;
 use crate::calls::{Calls, Served};
 use crate::channel::{self, Outbox};
+use crate::chores::Chores;
 use crate::gifts::Gifts;
 use crate::handlers::{Event, HandlerId, Handlers, Outcome, contained};
 use crate::limits::Limits;
-use crate::standing::{Standing, lasts};
+use crate::reading::Reading;
+use crate::standing::Standing;
 
 /// How long the supervisor may take to say welcome.
 const WELCOME: Duration = Duration::from_secs(10);
@@ -39,11 +42,14 @@ pub(crate) struct Inner {
     identity: Option<Identity>,
     /// `None` without a supervisor.
     pub(crate) outbox: Option<Arc<Outbox>>,
+    /// As the outbox.
+    pub(crate) reading: Option<Reading>,
     pub(crate) handlers: Arc<Handlers>,
     pub(crate) calls: Calls,
     pub(crate) served: Served,
     pub(crate) gifts: Gifts,
     pub(crate) limits: Arc<Limits>,
+    pub(crate) chores: Mutex<Chores>,
     /// Held while what lasts is written, so that the supervisor hears it in this order.
     standing: Mutex<Standing>,
     pub(crate) state: Mutex<State>,
@@ -94,9 +100,13 @@ impl Worker {
     /// Joins over a channel that is there already, as tests do. `pool` may be empty.
     pub fn over(stream: UnixStream, pool: &str) -> io::Result<Self> {
         let reader = stream.try_clone()?;
-        let worker = Self::start(Some(Outbox::new(stream)?))?;
+        let worker = Self::start(Some((Outbox::new(stream)?, Reading::new(reader)?)))?;
         let inner = Arc::clone(&worker.inner);
-        thread::Builder::new().name("bus-reader".to_owned()).spawn(move || inner.read(reader))?;
+        thread::Builder::new().name("bus-reader".to_owned()).spawn(move || {
+            if let Some(reading) = &inner.reading {
+                inner.read(reading);
+            }
+        })?;
         let client = concat!("rust ", env!("CARGO_PKG_VERSION")).to_owned();
         let hello =
             FromWorker::Hello { oldest: OLDEST, newest: VERSION, client, pool: pool.to_owned() };
@@ -117,15 +127,18 @@ impl Worker {
         Err(io::Error::other(format!("cannot join the supervisor's bus: {why}")))
     }
 
-    fn start(outbox: Option<Arc<Outbox>>) -> io::Result<Self> {
+    fn start(channel: Option<(Arc<Outbox>, Reading)>) -> io::Result<Self> {
+        let (outbox, reading) = channel.unzip();
         let inner = Arc::new(Inner {
             identity: Identity::from_env(),
             outbox,
+            reading,
             handlers: Arc::default(),
             calls: Calls::default(),
             served: Served::default(),
             gifts: Gifts::default(),
             limits: Arc::default(),
+            chores: Mutex::default(),
             standing: Mutex::default(),
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -262,13 +275,14 @@ impl Worker {
     /// worker that is not there, or that is too slow, misses it.
     pub fn emit<T: Serialize + ?Sized>(&self, topic: &str, data: &T) -> io::Result<()> {
         let data = Json::of(data)?;
-        check::event(topic, &data).map_err(invalid)?;
-        let message = FromWorker::Emit { topic: topic.to_owned(), data };
-        if self.inner.handlers.count(topic) > 0 {
-            let FromWorker::Emit { topic, data } = message.clone() else { return Ok(()) };
-            self.inner.handlers.push(Event { topic, data, from: self.peer() });
+        check::event(topic, data.text()).map_err(invalid)?;
+        if self.inner.handlers.has(topic) {
+            self.inner.handlers.push(topic, data.text(), self.peer());
         }
-        self.inner.say_if_joined(&message, false)
+        let Some(outbox) = &self.inner.outbox else { return Ok(()) };
+        outbox.push_made(false, |bytes| {
+            event::emit(topic, data.text(), bytes).map_err(io::Error::other)
+        })
     }
 
     /// Gives data to the handlers of a topic in one slot's worker.
@@ -310,7 +324,7 @@ impl Worker {
 
 /// Whether the supervisor would take it: else it would cut this worker off.
 pub(crate) fn fits(message: &FromWorker) -> io::Result<()> {
-    message.check().map_err(invalid)
+    message.fits().map_err(invalid)
 }
 
 fn invalid(error: Unfit) -> io::Error {
@@ -325,7 +339,7 @@ impl Inner {
     pub(crate) fn say(&self, message: &FromWorker, urgent: bool) -> io::Result<()> {
         let Some(outbox) = &self.outbox else { return Ok(()) };
         let frame = self.frame(message)?;
-        let mut standing = lasts(message).then(|| locked(&self.standing));
+        let mut standing = message.lasts().then(|| locked(&self.standing));
         if let Some(standing) = &mut standing {
             standing.keep(message);
         }
@@ -372,6 +386,7 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.end();
+        self.served.close();
     }
 }
 
@@ -381,9 +396,6 @@ pub(crate) fn short(mut text: String) -> String {
     text.truncate(cut);
     text
 }
-
-/// Serves names of workers to the metrics.
-pub(crate) type Labels<'a> = &'a [(&'a str, &'a str)];
 
 /// The threads' table: what runs for each served topic.
 pub(crate) type Table<T> = Mutex<BTreeMap<String, T>>;

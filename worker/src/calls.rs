@@ -5,8 +5,7 @@ use std::fmt::Display;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,9 +14,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Worker;
-use crate::bus::{Inner, Table, fits};
+use crate::answer::Slot;
+use crate::bus::{Inner, Table, fits, locked};
+use crate::desk::Desk;
 use crate::handlers::spoken;
+use crate::hear::Went;
 use crate::question::{Reply, Request};
+use crate::reading::Patience;
 
 /// How much later than the supervisor we ourselves give up.
 const GRACE: Duration = Duration::from_secs(2);
@@ -109,11 +112,10 @@ pub(crate) struct Calls {
 }
 
 impl Calls {
-    pub(crate) fn done(&self, id: u64, answer: Answer) {
+    /// Whether somebody waited for it.
+    pub(crate) fn done(&self, id: u64, answer: Answer) -> bool {
         let waiter = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-        if let Some(waiter) = waiter {
-            waiter(Some(answer));
-        }
+        waiter.map(|waiter| waiter(Some(answer))).is_some()
     }
 
     /// The channel has ended: nobody gets an answer any more.
@@ -142,8 +144,27 @@ impl Calls {
 /// What this worker serves.
 #[derive(Debug, Default)]
 pub(crate) struct Served {
-    topics: Table<SyncSender<Request>>,
-    actions: Table<SyncSender<Request>>,
+    topics: Table<Arc<Desk>>,
+    actions: Table<Arc<Desk>>,
+}
+
+impl Served {
+    /// The threads end when they have done what waits.
+    pub(crate) fn close(&self) {
+        for table in [&self.topics, &self.actions] {
+            locked(table).values().for_each(|desk| desk.close());
+        }
+    }
+}
+
+/// What a thread that reads takes for itself.
+#[derive(Debug, Default)]
+pub(crate) struct Mine<'a> {
+    /// The next call of this topic.
+    topic: Option<&'a str>,
+    call: Option<Request>,
+    /// It was woken for what others wait for.
+    pub(crate) others: bool,
 }
 
 impl Worker {
@@ -164,15 +185,12 @@ impl Worker {
         call: &Call<'_>,
         data: &(impl Serialize + ?Sized),
     ) -> Result<A, CallError> {
-        let (sender, receiver) = sync_channel(1);
-        let waiter = Box::new(move |answer| {
-            // Nobody waits any more: the deadline has passed.
-            let _ = sender.try_send(answer);
-        });
-        let id = self.ask(call, Json::of(data)?, waiter)?;
-        match receiver.recv_timeout(call.timeout + GRACE) {
-            Ok(answer) => read(answer),
-            Err(_) => {
+        let slot = Arc::new(Slot::default());
+        let to = Arc::clone(&slot);
+        let id = self.ask(call, Json::of(data)?, Box::new(move |answer| to.put(answer)))?;
+        match self.inner.await_answer(&slot, Instant::now() + call.timeout + GRACE) {
+            Some(answer) => read(answer),
+            None => {
                 self.forget(id);
                 Err(CallError::TimedOut("the supervisor did not answer either".to_owned()))
             }
@@ -194,17 +212,21 @@ impl Worker {
             self.inner.ask_here(call, data, waiter);
             return Ok(0);
         }
-        let message = |id, data| FromWorker::Call {
-            id,
+        let mut message = FromWorker::Call {
+            id: 0,
             pool: call.pool.to_owned(),
             topic: call.topic.to_owned(),
             data,
             timeout_ms: u32::try_from(call.timeout.as_millis()).unwrap_or(u32::MAX),
             retry: call.retry,
         };
-        fits(&message(0, data.clone()))?;
-        let id = self.inner.calls.wait(waiter);
-        if let Err(error) = self.inner.say(&message(id, data), true) {
+        fits(&message)?;
+        let number = self.inner.calls.wait(waiter);
+        if let FromWorker::Call { id, .. } = &mut message {
+            *id = number;
+        }
+        let id = number;
+        if let Err(error) = self.inner.say(&message, true) {
             self.forget(id);
             return Err(error.into());
         }
@@ -222,16 +244,16 @@ impl Worker {
         let at_once = at_once.clamp(1, 64);
         let message = FromWorker::Serve { topic: topic.to_owned(), at_once };
         fits(&message)?;
-        let sender = threads(topic, at_once, handler)?;
-        let mut topics = self.inner.served.topics.lock().unwrap_or_else(PoisonError::into_inner);
-        topics.insert(topic.to_owned(), sender);
-        drop(topics);
+        let reads = Arc::downgrade(&self.inner);
+        put(&self.inner.served.topics, topic, threads(topic, at_once, reads, handler)?);
         self.inner.say_if_joined(&message, true)
     }
 
     /// Answers calls on this topic no more. Those being worked on are still answered.
     pub fn unserve(&self, topic: &str) -> io::Result<()> {
-        self.inner.served.topics.lock().unwrap_or_else(PoisonError::into_inner).remove(topic);
+        if let Some(desk) = locked(&self.inner.served.topics).remove(topic) {
+            desk.close();
+        }
         self.inner.say_if_joined(&FromWorker::Unserve { topic: topic.to_owned() }, true)
     }
 
@@ -243,10 +265,7 @@ impl Worker {
     ) -> io::Result<()> {
         let message = FromWorker::Action { name: name.to_owned() };
         fits(&message)?;
-        let sender = threads(name, 1, handler)?;
-        let mut actions = self.inner.served.actions.lock().unwrap_or_else(PoisonError::into_inner);
-        actions.insert(name.to_owned(), sender);
-        drop(actions);
+        put(&self.inner.served.actions, name, threads(name, 1, Weak::new(), handler)?);
         self.inner.say_if_joined(&message, true)
     }
 }
@@ -260,20 +279,27 @@ pub(crate) fn read<A: DeserializeOwned>(answer: Option<Answer>) -> Result<A, Cal
     }
 }
 
-/// Threads that answer; they end when the sender is dropped.
+fn put(table: &Table<Arc<Desk>>, name: &str, desk: Arc<Desk>) {
+    if let Some(before) = locked(table).insert(name.to_owned(), desk) {
+        before.close();
+    }
+}
+
+/// Threads that answer, until the desk is closed. `reads`: whose channel they read meanwhile.
 fn threads<A: Serialize, E: Display>(
     topic: &str,
     count: u16,
+    reads: Weak<Inner>,
     handler: impl Fn(&Request) -> Result<A, E> + Send + Sync + 'static,
-) -> io::Result<SyncSender<Request>> {
-    let (sender, receiver) = sync_channel(usize::from(count) * 2);
-    let receiver = Arc::new(Mutex::new(receiver));
+) -> io::Result<Arc<Desk>> {
+    let desk = Arc::new(Desk::new(usize::from(count) * 2));
     let handler = Arc::new(handler);
     for _ in 0..count {
-        let (receiver, handler) = (Arc::clone(&receiver), Arc::clone(&handler));
+        let (desk, handler) = (Arc::clone(&desk), Arc::clone(&handler));
+        let (reads, topic) = (reads.clone(), topic.to_owned());
         let name: String = format!("bus-{topic}").chars().take(15).collect();
         thread::Builder::new().name(name).spawn(move || {
-            while let Some(request) = next(&receiver) {
+            while let Some(request) = next(&reads, &desk, &topic) {
                 let answer = catch_unwind(AssertUnwindSafe(|| {
                     let answer = handler(&request).map_err(|error| error.to_string())?;
                     Json::of(&answer).map_err(|error| error.to_string())
@@ -283,26 +309,50 @@ fn threads<A: Serialize, E: Display>(
             }
         })?;
     }
-    Ok(sender)
+    Ok(desk)
 }
 
-fn next(receiver: &Mutex<Receiver<Request>>) -> Option<Request> {
-    receiver.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+/// The next request: from the channel, where nobody reads that, else from the desk.
+fn next(reads: &Weak<Inner>, desk: &Desk, topic: &str) -> Option<Request> {
+    let inner = reads.upgrade().filter(|_| !desk.is_busy());
+    inner.and_then(|inner| inner.read_for(desk, topic)).or_else(|| desk.take())
 }
 
 impl Inner {
-    pub(crate) fn take_call(
+    /// Reads the channel, if nobody else does, until a call of this topic comes, or something for
+    /// others, who then read themselves, or nothing for a while.
+    fn read_for(self: &Arc<Self>, desk: &Desk, topic: &str) -> Option<Request> {
+        let mut lead = self.reading.as_ref()?.lead(false)?;
+        let mut mine = Mine { topic: Some(topic), ..Mine::default() };
+        // Nobody else fills the desk now.
+        let mut went = Went::Some;
+        let goes_on = |went| matches!(went, Went::Some | Went::More);
+        while goes_on(went) && mine.call.is_none() && !mine.others && !desk.is_busy() {
+            went = self.read_once(&mut lead, Patience::Some, &mut mine);
+        }
+        mine.call
+    }
+
+    pub(crate) fn request(
         self: &Arc<Self>,
         id: u64,
         topic: String,
         data: Json,
         from: Peer,
         timeout_ms: u32,
-    ) {
+    ) -> Request {
         let deadline = Instant::now() + Duration::from_millis(timeout_ms.into());
         let reply = Reply::Bus { inner: Arc::clone(self), id };
-        let request = Request { topic, from, deadline, data, reply };
-        give(&self.served.topics, request);
+        Request { topic, from, deadline, data, reply }
+    }
+
+    pub(crate) fn take_call(&self, request: Request, mine: &mut Mine<'_>) {
+        if mine.call.is_none() && mine.topic == Some(&request.topic) {
+            mine.call = Some(request);
+        } else {
+            mine.others = true;
+            give(&self.served.topics, request);
+        }
     }
 
     pub(crate) fn take_trigger(self: &Arc<Self>, id: u64, action: &str, data: Json) {
@@ -327,18 +377,13 @@ impl Inner {
 }
 
 /// Gives a request to its threads.
-fn give(table: &Table<SyncSender<Request>>, request: Request) {
-    let table = table.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(sender) = table.get(&request.topic) else {
-        drop(table);
+fn give(table: &Table<Arc<Desk>>, request: Request) {
+    let desk = locked(table).get(&request.topic).map(Arc::clone);
+    let Some(desk) = desk else {
         let why = format!("this worker does not serve {:?} any more", request.topic);
         return request.reply.give(Err(why));
     };
-    match sender.try_send(request) {
-        Ok(()) => {}
-        Err(TrySendError::Full(request) | TrySendError::Disconnected(request)) => {
-            drop(table);
-            request.reply.give(Err("this worker has too much to do".to_owned()));
-        }
+    if let Some(request) = desk.put(request) {
+        request.reply.give(Err("this worker has too much to do".to_owned()));
     }
 }

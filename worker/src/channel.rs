@@ -78,6 +78,8 @@ struct Waiting {
     /// The thread sleeps. Waking it costs more than a message.
     asleep: bool,
     closed: bool,
+    /// So many wait for room. Waking nobody costs as much as waking one.
+    crowd: usize,
 }
 
 fn gone() -> io::Error {
@@ -106,15 +108,23 @@ impl Outbox {
     /// Adds a frame. `urgent`: writes it in this thread if nobody else writes just now; else a
     /// thread of ours writes it together with what else has come until then.
     pub(crate) fn push(&self, frame: &[u8], urgent: bool) -> io::Result<()> {
-        let full = |waiting: &mut Waiting| waiting.bytes.len() > WAITING && !waiting.closed;
+        self.push_made(urgent, |bytes| {
+            bytes.extend_from_slice(frame);
+            Ok(())
+        })
+    }
+
+    /// As `push`, a frame that is made where it waits.
+    pub(crate) fn push_made(
+        &self,
+        urgent: bool,
+        make: impl FnOnce(&mut Vec<u8>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let full = |waiting: &Waiting| waiting.bytes.len() > WAITING && !waiting.closed;
         let mut waiting = self.lock();
-        // Asked before: waiting begins with a look at the clock.
-        if full(&mut waiting) {
-            let (waited, timeout) = self
-                .room
-                .wait_timeout_while(waiting, PATIENCE, full)
-                .unwrap_or_else(PoisonError::into_inner);
-            if timeout.timed_out() && !waited.closed {
+        if full(&waiting) {
+            let (waited, in_time) = self.wait(waiting, PATIENCE, full);
+            if !in_time && !waited.closed {
                 let reason = "the supervisor does not read this worker's channel";
                 return Err(io::Error::new(ErrorKind::TimedOut, reason));
             }
@@ -123,7 +133,7 @@ impl Outbox {
         if waiting.closed {
             return Err(gone());
         }
-        waiting.bytes.extend_from_slice(frame);
+        make(&mut waiting.bytes)?;
         if urgent && !waiting.writing {
             waiting = self.write_once(waiting);
         }
@@ -136,15 +146,12 @@ impl Outbox {
     /// Writes a frame with a descriptor in this thread, behind everything that waits.
     pub(crate) fn push_with(&self, frame: &[u8], fd: BorrowedFd<'_>) -> io::Result<()> {
         loop {
-            let busy = |waiting: &mut Waiting| waiting.writing && !waiting.closed;
-            let (waiting, timeout) = self
-                .room
-                .wait_timeout_while(self.lock(), PATIENCE, busy)
-                .unwrap_or_else(PoisonError::into_inner);
+            let busy = |waiting: &Waiting| waiting.writing && !waiting.closed;
+            let (waiting, in_time) = self.wait(self.lock(), PATIENCE, busy);
             if waiting.closed {
                 return Err(gone());
             }
-            if timeout.timed_out() {
+            if !in_time {
                 return Err(ErrorKind::TimedOut.into());
             }
             let mut waiting = waiting;
@@ -178,8 +185,26 @@ impl Outbox {
             waiting.bytes = bytes;
         }
         waiting.closed |= written.is_err();
-        self.room.notify_all();
+        if waiting.crowd > 0 {
+            self.room.notify_all();
+        }
         waiting
+    }
+
+    /// Waits for room while this holds. Whether it ended in time.
+    fn wait<'a>(
+        &'a self,
+        mut waiting: MutexGuard<'a, Waiting>,
+        patience: Duration,
+        holds: impl Fn(&Waiting) -> bool,
+    ) -> (MutexGuard<'a, Waiting>, bool) {
+        waiting.crowd += 1;
+        let (mut waiting, timeout) = self
+            .room
+            .wait_timeout_while(waiting, patience, |waiting| holds(waiting))
+            .unwrap_or_else(PoisonError::into_inner);
+        waiting.crowd -= 1;
+        (waiting, !timeout.timed_out())
     }
 
     fn run(&self) {
@@ -199,11 +224,8 @@ impl Outbox {
 
     /// Writes what waits, and then nothing more.
     pub(crate) fn close(&self) {
-        let writes = |waiting: &mut Waiting| waiting.writing && !waiting.closed;
-        let (mut waiting, _) = self
-            .room
-            .wait_timeout_while(self.lock(), PATIENCE, writes)
-            .unwrap_or_else(PoisonError::into_inner);
+        let writes = |waiting: &Waiting| waiting.writing && !waiting.closed;
+        let (mut waiting, _) = self.wait(self.lock(), PATIENCE, writes);
         if !waiting.closed && !waiting.bytes.is_empty() {
             waiting = self.write_once(waiting);
         }

@@ -9,9 +9,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipc::bus::{FromWorker, Json, Peer};
 use rustix::net::{
@@ -22,6 +22,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Worker;
+use crate::answer::Slot;
 use crate::bus::fits;
 use crate::calls::{CallError, read};
 use crate::handlers::{Outcome, contained};
@@ -75,19 +76,17 @@ impl Worker {
         let data = Json::of(data)?;
         let message = |id, data| FromWorker::Give { id, slot, topic: topic.to_owned(), data };
         fits(&message(0, data.clone()))?;
-        let (sender, receiver) = sync_channel(1);
-        let id = self.inner.calls.wait(Box::new(move |answer| {
-            // Nobody waits any more.
-            let _ = sender.try_send(answer);
-        }));
+        let slot = Arc::new(Slot::default());
+        let to = Arc::clone(&slot);
+        let id = self.inner.calls.wait(Box::new(move |answer| to.put(answer)));
         let frame = self.inner.frame(&message(id, data))?;
         if let Err(error) = outbox.push_with(&frame, fd.as_fd()) {
             self.forget(id);
             return Err(error.into());
         }
-        match receiver.recv_timeout(PATIENCE) {
-            Ok(answer) => read(answer),
-            Err(_) => {
+        match self.inner.await_answer(&slot, Instant::now() + PATIENCE) {
+            Some(answer) => read(answer),
+            None => {
                 self.forget(id);
                 Err(CallError::TimedOut("the supervisor did not answer".to_owned()))
             }
@@ -123,6 +122,9 @@ impl Worker {
 impl Gifts {
     /// Descriptors came; their messages come no earlier.
     pub(crate) fn keep(&self, fds: Vec<OwnedFd>) {
+        if fds.is_empty() {
+            return;
+        }
         self.unclaimed.lock().unwrap_or_else(PoisonError::into_inner).extend(fds);
     }
 
@@ -141,11 +143,15 @@ impl Gifts {
 }
 
 /// Reads once: how many bytes, and the descriptors that came with them.
-pub(crate) fn receive(stream: &UnixStream, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+pub(crate) fn receive(
+    stream: &UnixStream,
+    bytes: &mut [u8],
+    flags: RecvFlags,
+) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut buffers = [IoSliceMut::new(bytes)];
-    let message = recvmsg(stream, &mut buffers, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let message = recvmsg(stream, &mut buffers, &mut control, flags | RecvFlags::CMSG_CLOEXEC)?;
     let mut fds = Vec::new();
     for part in control.drain() {
         if let RecvAncillaryMessage::ScmRights(received) = part {

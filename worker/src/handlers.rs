@@ -10,15 +10,15 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ipc::bus::{Json, Peer};
+use ipc::bus::Peer;
 use serde::de::DeserializeOwned;
+
+use crate::batch::{Batch, Part};
 
 /// More handlers of one topic than this are probably a mistake: said once for each topic.
 const MANY: usize = 10;
 /// Events that wait for their handlers; then the oldest is dropped.
 const WAITING: usize = 16 * 1024;
-/// Events that the thread takes at once.
-const AT_ONCE: usize = 256;
 /// The bytes of their data.
 const WAITING_BYTES: usize = 16 << 20;
 
@@ -32,18 +32,39 @@ pub struct Event {
     pub topic: String,
     /// Who emitted it: a worker, or a person (worker 0).
     pub from: Peer,
-    pub(crate) data: Json,
+    data: String,
 }
+
+/// The longest text whose memory is used for the next event, too.
+const KEPT: usize = 64 * 1024;
 
 impl Event {
     /// The data as a value.
     pub fn data<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        self.data.read()
+        serde_json::from_str(&self.data)
     }
 
     /// The data as JSON text.
     pub fn text(&self) -> &str {
-        self.data.text()
+        &self.data
+    }
+
+    /// Becomes another one. Whether its topic is another.
+    fn become_part(&mut self, part: Part<'_>) -> bool {
+        if self.data.capacity() > KEPT {
+            self.data = String::new();
+        }
+        self.data.clear();
+        self.data.push_str(part.data);
+        if self.from != *part.from {
+            self.from.clone_from(part.from);
+        }
+        let another = self.topic != part.topic;
+        if another {
+            self.topic.clear();
+            self.topic.push_str(part.topic);
+        }
+        another
     }
 }
 
@@ -89,6 +110,8 @@ impl fmt::Debug for Handler {
 pub(crate) struct Handlers {
     /// Shared with whoever runs them just now.
     by_topic: Mutex<BTreeMap<String, Arc<Vec<Handler>>>>,
+    /// Grows with each change of them.
+    edition: AtomicU64,
     next: AtomicU64,
     most: AtomicUsize,
     waiting: Mutex<Waiting>,
@@ -104,8 +127,13 @@ pub(crate) struct Handlers {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    events: VecDeque<Event>,
+    batches: VecDeque<Batch>,
+    /// Events in them.
+    count: usize,
+    /// The bytes of their data.
     bytes: usize,
+    /// One that is used again.
+    spare: Batch,
     /// The thread sleeps. Waking it costs more than an event.
     asleep: bool,
     /// Somebody waits for room.
@@ -117,8 +145,20 @@ struct Waiting {
 
 impl Waiting {
     fn is_full(&self) -> bool {
-        self.events.len() >= WAITING || self.bytes >= WAITING_BYTES
+        self.count >= WAITING || self.bytes >= WAITING_BYTES
     }
+
+    fn fits(&self, batch: &Batch) -> bool {
+        let (count, bytes) = (self.count + batch.len(), self.bytes + batch.bytes());
+        self.count == 0 || (count <= WAITING && bytes <= WAITING_BYTES)
+    }
+}
+
+/// The handlers of the last event's topic, for the next one.
+#[derive(Debug, Default)]
+struct Current {
+    edition: u64,
+    handlers: Option<Arc<Vec<Handler>>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -135,7 +175,7 @@ impl Handlers {
     ) -> (HandlerId, bool) {
         let id = HandlerId(self.next.fetch_add(1, Ordering::Relaxed));
         let run: Arc<Run> = Arc::new(move |event| run(event).failure());
-        let mut all = locked(&self.by_topic);
+        let mut all = self.change();
         let handlers = Arc::make_mut(all.entry(topic.to_owned()).or_default());
         handlers.push(Handler { id, once, run });
         let most = match self.most.load(Ordering::Relaxed) {
@@ -153,7 +193,7 @@ impl Handlers {
 
     /// Removes one. Gives its topic if it was the topic's last.
     pub(crate) fn remove(&self, id: HandlerId) -> Option<String> {
-        let mut all = locked(&self.by_topic);
+        let mut all = self.change();
         let topic = all.iter_mut().find_map(|(topic, handlers)| {
             let before = handlers.len();
             if handlers.iter().any(|handler| handler.id == id) {
@@ -170,7 +210,19 @@ impl Handlers {
 
     /// Removes all of a topic. Says whether there were any.
     pub(crate) fn clear(&self, topic: &str) -> bool {
-        locked(&self.by_topic).remove(topic).is_some()
+        self.change().remove(topic).is_some()
+    }
+
+    /// For changing them.
+    fn change(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Vec<Handler>>>> {
+        let all = locked(&self.by_topic);
+        self.edition.fetch_add(1, Ordering::Release);
+        all
+    }
+
+    /// Whether a topic has any.
+    pub(crate) fn has(&self, topic: &str) -> bool {
+        locked(&self.by_topic).contains_key(topic)
     }
 
     pub(crate) fn count(&self, topic: &str) -> usize {
@@ -186,33 +238,61 @@ impl Handlers {
         locked(&self.patient).insert(topic.to_owned());
     }
 
-    /// As `push`, for the thread that reads the bus: where nothing is to be dropped it reads
-    /// nothing more for a moment, so that those who emit wait. Not for long: a handler may itself
-    /// wait for an answer that this thread is to read.
-    pub(crate) fn push_from_bus(&self, event: Event) {
+    /// As `push`, for who reads the bus: where nothing is to be dropped it reads nothing more for a
+    /// moment, so that those who emit wait. Not for long: a handler may itself wait for an answer
+    /// that is to be read. Takes all out of the batch.
+    pub(crate) fn push_from_bus(&self, batch: &mut Batch) {
         let mut waiting = locked(&self.waiting);
-        if waiting.is_full() && !waiting.stalled && locked(&self.patient).contains(&event.topic) {
+        if !waiting.fits(batch) && !waiting.stalled && self.keeps_any(batch) {
             waiting.awaited = true;
             let (waited, timeout) = self
                 .room
-                .wait_timeout_while(waiting, PATIENCE, |w| w.is_full() && !w.over)
+                .wait_timeout_while(waiting, PATIENCE, |w| !w.fits(batch) && !w.over)
                 .unwrap_or_else(PoisonError::into_inner);
             waiting = waited;
-            waiting.stalled = timeout.timed_out();
+            waiting.stalled = timeout.timed_out() && waiting.is_full();
         }
-        drop(waiting);
-        self.push(event);
+        waiting.count += batch.len();
+        waiting.bytes += batch.bytes();
+        let spare = std::mem::take(&mut waiting.spare);
+        let batch = std::mem::replace(batch, spare);
+        waiting.batches.push_back(batch);
+        self.pushed(waiting);
+    }
+
+    /// Whether nothing of a topic in it is to be dropped.
+    fn keeps_any(&self, batch: &Batch) -> bool {
+        let patient = locked(&self.patient);
+        !patient.is_empty() && batch.parts().any(|part| patient.contains(part.topic))
     }
 
     /// Lets an event wait for its handlers.
-    pub(crate) fn push(&self, event: Event) {
+    pub(crate) fn push(&self, topic: &str, data: &str, from: Peer) {
         let mut waiting = locked(&self.waiting);
-        waiting.bytes += event.data.text().len();
-        waiting.events.push_back(event);
-        while waiting.events.len() > WAITING || waiting.bytes > WAITING_BYTES {
-            let Some(oldest) = waiting.events.pop_front() else { break };
-            waiting.bytes -= oldest.data.text().len();
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        waiting.count += 1;
+        waiting.bytes += data.len();
+        match waiting.batches.back_mut().filter(|batch| batch.is_small()) {
+            Some(batch) => batch.add(topic, data, from),
+            None => {
+                let mut batch = std::mem::take(&mut waiting.spare);
+                batch.add(topic, data, from);
+                waiting.batches.push_back(batch);
+            }
+        }
+        self.pushed(waiting);
+    }
+
+    fn pushed(&self, mut waiting: MutexGuard<'_, Waiting>) {
+        while waiting.count > WAITING || waiting.bytes > WAITING_BYTES {
+            let Some(oldest) = waiting.batches.front_mut() else { break };
+            match oldest.drop_oldest() {
+                Some(length) => {
+                    waiting.count -= 1;
+                    waiting.bytes -= length;
+                    self.dropped.fetch_add(1, Ordering::Relaxed);
+                }
+                None => drop(waiting.batches.pop_front()),
+            }
         }
         if std::mem::take(&mut waiting.asleep) {
             drop(waiting);
@@ -230,35 +310,49 @@ impl Handlers {
     /// The thread that runs the handlers, one event after the other. `over(topic)`: the last
     /// handler of a topic ran once and is gone.
     pub(crate) fn run(&self, over: impl Fn(&str)) {
-        let mut events: Vec<Event> = Vec::new();
+        let mut event = Event { topic: String::new(), from: Peer::default(), data: String::new() };
+        let (mut current, mut done) = (Current::default(), Batch::default());
         loop {
             let mut waiting = locked(&self.waiting);
-            while waiting.events.is_empty() {
+            waiting.spare = std::mem::take(&mut done);
+            while waiting.batches.is_empty() {
                 if waiting.over {
                     return;
                 }
                 waiting.asleep = true;
                 waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
             }
-            let some = waiting.events.len().min(AT_ONCE);
-            events.extend(waiting.events.drain(..some));
+            let batch = waiting.batches.pop_front().unwrap_or_default();
+            waiting.count -= batch.len();
+            waiting.bytes -= batch.bytes();
             waiting.stalled = false;
             let awaited = std::mem::take(&mut waiting.awaited);
-            waiting.bytes -= events.iter().map(|event| event.data.text().len()).sum::<usize>();
             drop(waiting);
             if awaited {
                 self.room.notify_all();
             }
-            for event in events.drain(..) {
-                if self.deliver(&event) {
+            for part in batch.parts() {
+                if event.become_part(part) {
+                    current.handlers = None;
+                }
+                if self.deliver(&event, &mut current) {
                     over(&event.topic);
                 }
             }
+            done = batch;
+            done.clear();
+            // A handler that is taken off is not kept for an event that may never come.
+            current = Current::default();
         }
     }
 
     /// Runs the handlers of one event. Whether the topic has none any more.
-    fn deliver(&self, event: &Event) -> bool {
+    fn deliver(&self, event: &Event, current: &mut Current) -> bool {
+        let edition = self.edition.load(Ordering::Acquire);
+        if let Some(handlers) = current.handlers.as_ref().filter(|_| current.edition == edition) {
+            self.run_all(handlers, event);
+            return false;
+        }
         let handlers = {
             let mut all = locked(&self.by_topic);
             let Some(handlers) = all.get_mut(&event.topic) else { return false };
@@ -268,18 +362,23 @@ impl Handlers {
             }
             now
         };
-        for handler in handlers.iter() {
+        self.run_all(&handlers, event);
+        if !handlers.iter().any(|handler| handler.once) {
+            *current = Current { edition, handlers: Some(handlers) };
+            return false;
+        }
+        let mut all = self.change();
+        let empty = all.get(&event.topic).is_some_and(|left| left.is_empty());
+        empty && all.remove(&event.topic).is_some()
+    }
+
+    fn run_all(&self, handlers: &[Handler], event: &Event) {
+        for handler in handlers {
             if let Some(why) = contained(|| (handler.run)(event)) {
                 self.failures.fetch_add(1, Ordering::Relaxed);
                 eprintln!("supervisor: a handler of {:?} failed: {why}", event.topic);
             }
         }
-        if !handlers.iter().any(|handler| handler.once) {
-            return false;
-        }
-        let mut all = locked(&self.by_topic);
-        let empty = all.get(&event.topic).is_some_and(|left| left.is_empty());
-        empty && all.remove(&event.topic).is_some()
     }
 }
 

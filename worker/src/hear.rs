@@ -1,51 +1,103 @@
 //! What the supervisor says, and what follows from it.
 
-use std::io;
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use ipc::bus::decode::Decoder;
-use ipc::bus::{FromWorker, Json, ToWorker};
+use ipc::bus::decode::DecodeError;
+use ipc::bus::event::Found;
+use ipc::bus::{FromWorker, ToWorker};
 
-use crate::bus::{Inner, locked, short};
-use crate::gifts;
-use crate::handlers::{Event, contained};
+use crate::bus::{Inner, locked};
+use crate::calls::Mine;
+use crate::chores::Chore;
+use crate::reading::{Lead, Patience, Read, Reader, Reading};
 
-/// Bytes read at a time.
-const READ: usize = 64 * 1024;
+/// How a read went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Went {
+    /// Something came, and there is probably more.
+    More,
+    Some,
+    Nothing,
+    /// The channel has ended.
+    Over,
+}
 
 impl Inner {
-    /// The reading thread.
-    pub(crate) fn read(self: Arc<Self>, stream: UnixStream) {
-        let mut decoder = Decoder::<ToWorker>::default();
-        let mut bytes = vec![0; READ];
-        'reading: loop {
-            let count = match gifts::receive(&stream, &mut bytes) {
-                Ok((0, _)) => break,
-                Ok((count, fds)) => {
-                    self.gifts.keep(fds);
-                    count
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => break,
-            };
-            decoder.push(&bytes[..count]);
-            loop {
-                match decoder.next_message() {
-                    Ok(Some(message)) => self.hear(message),
-                    Ok(None) => break,
-                    Err(error) => {
-                        eprintln!("supervisor: the bus sent what cannot be read: {error}");
-                        break 'reading;
-                    }
-                }
+    /// The thread of ours: it reads what nobody reads who waits for it.
+    pub(crate) fn read(self: &Arc<Self>, reading: &Reading) {
+        loop {
+            if reading.wait().is_err() {
+                return self.end();
+            }
+            let Some(mut lead) = reading.lead(true) else { continue };
+            let mut went = Went::More;
+            while went == Went::More {
+                went = self.read_once(&mut lead, Patience::None, &mut Mine::default());
+            }
+            if went == Went::Over {
+                return;
             }
         }
-        self.end();
     }
 
-    fn hear(self: &Arc<Self>, message: ToWorker) {
+    /// Reads and hears once.
+    pub(crate) fn read_once(
+        self: &Arc<Self>,
+        lead: &mut Lead<'_>,
+        patience: Patience,
+        mine: &mut Mine<'_>,
+    ) -> Went {
+        if lead.reader.over {
+            return Went::Over;
+        }
+        let (ended, went) = match lead.read(patience) {
+            Ok(Read::Some { fds, more }) => {
+                self.gifts.keep(fds);
+                let went = if more { Went::More } else { Went::Some };
+                (self.hear_all(&mut lead.reader, mine), went)
+            }
+            Ok(Read::Nothing) => (Ok(()), Went::Nothing),
+            Ok(Read::End) | Err(_) => (Err(None), Went::Over),
+        };
+        if let Err(error) = ended {
+            if let Some(error) = error {
+                eprintln!("supervisor: the bus sent what cannot be read: {error}");
+            }
+            lead.reader.over = true;
+            self.end();
+            return Went::Over;
+        }
+        went
+    }
+
+    /// Hears what has come whole.
+    fn hear_all(
+        self: &Arc<Self>,
+        reader: &mut Reader,
+        mine: &mut Mine<'_>,
+    ) -> Result<(), Option<DecodeError>> {
+        loop {
+            let other = match reader.decoder.next_found() {
+                Ok(Some(Found::Event(event))) => {
+                    reader.events.add_found(event)?;
+                    continue;
+                }
+                Ok(Some(Found::Other(message))) => Ok(Some(message)),
+                Ok(None) => Ok(None),
+                Err(error) => Err(error),
+            };
+            if reader.events.len() > 0 {
+                self.handlers.push_from_bus(&mut reader.events);
+            }
+            match other? {
+                Some(message) => self.hear(message, mine),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    fn hear(self: &Arc<Self>, message: ToWorker, mine: &mut Mine<'_>) {
         match message {
             ToWorker::Welcome { you, .. } => {
                 locked(&self.state).welcome = Some(you);
@@ -56,15 +108,21 @@ impl Inner {
                 locked(&self.state).refused = Some(reason);
             }
             ToWorker::Event { topic, data, from } => {
-                self.handlers.push_from_bus(Event { topic, from, data });
+                self.handlers.push(&topic, data.text(), from);
             }
             ToWorker::Call { id, topic, data, from, timeout_ms } => {
-                self.take_call(id, topic, data, from, timeout_ms);
+                let request = self.request(id, topic, data, from, timeout_ms);
+                self.take_call(request, mine);
             }
-            ToWorker::Answer { id, data } => self.calls.done(id, Ok(data)),
-            ToWorker::Error { id, kind, message } => self.calls.done(id, Err((kind, message))),
-            ToWorker::Config { version, data } => self.take_config(version, data),
-            ToWorker::Drain {} => self.drain(),
+            ToWorker::Answer { id, data } => mine.others |= self.calls.done(id, Ok(data)),
+            ToWorker::Error { id, kind, message } => {
+                mine.others |= self.calls.done(id, Err((kind, message)));
+            }
+            ToWorker::Config { version, data } => self.give_chore(Chore::Config(version, data)),
+            ToWorker::Drain {} => {
+                locked(&self.state).draining = true;
+                self.give_chore(Chore::Drain);
+            }
             ToWorker::Trigger { id, action, data } => self.take_trigger(id, &action, data),
             ToWorker::Dropped { count } => self.lost.store(count, Ordering::Relaxed),
             ToWorker::Ping { id } => {
@@ -73,30 +131,6 @@ impl Inner {
             ToWorker::Resumed {} => self.resume(),
             ToWorker::Pong { .. } => {}
             ToWorker::Given { topic, data, from } => self.gifts.take(topic, data, from),
-        }
-    }
-
-    fn take_config(&self, version: u64, data: Json) {
-        let limits = self.limits.configure(&data);
-        let handler = locked(&self.configure).clone();
-        let error = handler.and_then(|handler| contained(|| handler(&data).err())).or(limits);
-        locked(&self.state).config = Some(data);
-        let _ = self.say(&FromWorker::Applied { version, error: error.map(short) }, true);
-    }
-
-    fn drain(&self) {
-        let mut state = locked(&self.state);
-        state.draining = true;
-        let runs = std::mem::take(&mut state.on_drain);
-        drop(state);
-        for run in runs {
-            let why = contained(|| {
-                run();
-                None
-            });
-            if let Some(why) = why {
-                eprintln!("supervisor: a handler of draining failed: {why}");
-            }
         }
     }
 }

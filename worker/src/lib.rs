@@ -43,10 +43,14 @@
 //! exactly one answer or [`CallError`]. Only one process of a worker may join.
 
 mod accept;
+mod answer;
+mod batch;
 mod bus;
 mod calls;
 mod channel;
+mod chores;
 mod connection;
+mod desk;
 #[cfg(feature = "tokio")]
 mod futures;
 mod gifts;
@@ -57,6 +61,7 @@ mod lent;
 mod limits;
 mod measure;
 mod question;
+mod reading;
 mod standing;
 #[cfg(feature = "tokio")]
 mod tokio_accept;

@@ -5,7 +5,10 @@ use std::io;
 use ipc::bus::{FromWorker, MetricKind};
 
 use crate::Worker;
-use crate::bus::{Labels, fits};
+use crate::bus::fits;
+
+/// Name and value of each.
+type Labels<'a> = &'a [(&'a str, &'a str)];
 
 impl Worker {
     /// Sets a value that goes up and down.

@@ -19,6 +19,7 @@ type Key = (u8, String);
 #[derive(Debug, Default)]
 pub(crate) struct Standing(BTreeMap<Key, FromWorker>);
 
+/// Only of what lasts.
 fn key(message: &FromWorker) -> Option<(Key, bool)> {
     let (kind, name, begins) = match message {
         FromWorker::Hello { .. } => (0, "", true),
@@ -30,22 +31,10 @@ fn key(message: &FromWorker) -> Option<(Key, bool)> {
         FromWorker::Ready {} => (4, "", true),
         FromWorker::Draining {} => (5, "", true),
         FromWorker::Applied { .. } => (6, "", true),
-        FromWorker::Emit { .. }
-        | FromWorker::Send { .. }
-        | FromWorker::Call { .. }
-        | FromWorker::Answer { .. }
-        | FromWorker::Fail { .. }
-        | FromWorker::Metric { .. }
-        | FromWorker::Ping { .. }
-        | FromWorker::Pong { .. }
-        | FromWorker::Give { .. } => return None,
+        // Those that do not last.
+        _ => return None,
     };
     Some(((kind, name.to_owned()), begins))
-}
-
-/// Whether a message lasts, or ends one that does.
-pub(crate) fn lasts(message: &FromWorker) -> bool {
-    key(message).is_some()
 }
 
 impl Standing {

@@ -294,3 +294,91 @@ fn another_primary_hears_again_what_lasts() {
     worker.emit("b", &1).unwrap();
     assert!(matches!(relay.hear(), FromWorker::Emit { .. }));
 }
+
+#[test]
+fn who_waits_for_an_answer_reads_for_all() {
+    let (worker, mut relay) = joined();
+    let (sender, heard) = channel();
+    worker.on("a", move |event| sender.send(event.text().to_owned())).unwrap();
+    let asker = worker.clone();
+    worker
+        .serve("sum", 1, move |request| {
+            // Its own call is answered while it works.
+            Ok::<_, worker::Error>(request.data::<u64>()? + asker.call::<u64>("x", "more", &0)?)
+        })
+        .unwrap();
+    let values = std::sync::Arc::new(std::sync::Mutex::new(0));
+    let (applies, held) = (values.clone(), values.clone());
+    worker.on_config(move |limit: u64| {
+        *applies.lock().unwrap() = limit;
+        Ok::<_, String>(())
+    });
+    relay.hear();
+    relay.hear();
+    // It holds what the new values want until its answer has come.
+    let asker = worker.clone();
+    let call = thread::spawn(move || {
+        let held = held.lock().unwrap();
+        let answer = asker.call::<u64>("x", "first", &1).unwrap();
+        (*held, answer)
+    });
+    let FromWorker::Call { id: first, .. } = relay.hear() else { panic!() };
+    relay.say(&ToWorker::Config { version: 1, data: Json::of(&7).unwrap() });
+    for round in 0..50 {
+        relay.event("a", "[1]");
+        assert_eq!(heard.recv_timeout(LONG).unwrap(), "[1]");
+        let (topic, data) = ("sum".to_owned(), Json::of(&round).unwrap());
+        relay.say(&ToWorker::Call { id: 9, topic, data, from: peer(9), timeout_ms: 1000 });
+        let FromWorker::Call { id, topic, .. } = relay.hear() else { panic!() };
+        assert_eq!(topic, "more");
+        relay.say(&ToWorker::Answer { id, data: Json::of(&100).unwrap() });
+        let data = Json::of(&(round + 100)).unwrap();
+        assert_eq!(relay.hear(), FromWorker::Answer { id: 9, data });
+    }
+    relay.say(&ToWorker::Answer { id: first, data: Json::of(&5).unwrap() });
+    assert_eq!(call.join().unwrap(), (0, 5));
+    assert_eq!(relay.hear(), FromWorker::Applied { version: 1, error: None });
+    assert_eq!(*values.lock().unwrap(), 7);
+}
+
+#[test]
+fn many_threads_call_and_none_waits_in_vain() {
+    let (worker, mut relay) = joined();
+    worker.serve("mine", 2, |request| request.data::<u64>()).unwrap();
+    relay.hear();
+    let (threads, calls) = (8, 300);
+    let callers: Vec<_> = (0..threads)
+        .map(|_| {
+            let worker = worker.clone();
+            thread::spawn(move || {
+                for number in 0..calls {
+                    assert_eq!(worker.call::<u64>("x", "echo", &number).unwrap(), number);
+                }
+            })
+        })
+        .collect();
+    let (mut answered, mut served) = (0, 0);
+    while answered < threads * calls {
+        match relay.hear() {
+            FromWorker::Call { id, data, .. } => {
+                relay.say(&ToWorker::Answer { id, data });
+                answered += 1;
+                if answered % 5 == 0 {
+                    let (topic, data) = ("mine".to_owned(), Json::of(&answered).unwrap());
+                    let (id, from) = (answered, peer(9));
+                    relay.say(&ToWorker::Call { id, topic, data, from, timeout_ms: 1000 });
+                }
+            }
+            FromWorker::Answer { .. } | FromWorker::Fail { .. } => served += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    callers.into_iter().for_each(|caller| caller.join().unwrap());
+    while served < threads * calls / 5 {
+        let (FromWorker::Answer { .. } | FromWorker::Fail { .. }) = relay.hear() else { panic!() };
+        served += 1;
+    }
+    // Those that wait for their deadline read no longer than that.
+    let call = Call::to("x", "nobody").timeout(Duration::from_millis(1));
+    assert!(matches!(worker.call_with::<u8>(&call, &1), Err(CallError::TimedOut(_))));
+}

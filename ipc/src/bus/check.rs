@@ -1,6 +1,6 @@
 //! The bounds of a message's parts. Whoever goes beyond them has its channel closed.
 
-use super::{FromWorker, Json, MAX_DATA, MAX_LABELS, MAX_NAME, MAX_TEXT, Peer, ToWorker};
+use super::{FromWorker, Json, MAX_DATA, MAX_LABELS, MAX_NAME, MAX_TEXT, Peer, ToWorker, json};
 
 /// Which bound was passed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,7 +38,10 @@ pub trait Check {
 }
 
 fn name(what: &'static str, text: &str) -> Result<(), Unfit> {
-    let fits = !text.is_empty() && text.len() <= MAX_NAME && !text.chars().any(char::is_control);
+    // Nearly all names are plain, and this is asked of each message.
+    let plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let sound = plain || !text.chars().any(char::is_control);
+    let fits = !text.is_empty() && text.len() <= MAX_NAME && sound;
     if fits { Ok(()) } else { Err(Unfit::Name { what }) }
 }
 
@@ -52,24 +55,38 @@ fn text(what: &'static str, text: &str) -> Result<(), Unfit> {
 }
 
 fn data(data: &Json) -> Result<(), Unfit> {
-    if data.text().len() > MAX_DATA {
-        return Err(Unfit::Long);
-    }
-    if data.is_sound() { Ok(()) } else { Err(Unfit::NotJson) }
+    short(data)?;
+    if json::is_sound(data.text()) { Ok(()) } else { Err(Unfit::NotJson) }
 }
 
-fn peer(peer: &Peer) -> Result<(), Unfit> {
+pub(super) fn peer(peer: &Peer) -> Result<(), Unfit> {
     optional("pool", &peer.pool)
 }
 
 /// Whether this topic and this data, which is known to be JSON, may be sent.
-pub fn event(topic: &str, data: &Json) -> Result<(), Unfit> {
+pub fn event(topic: &str, data: &str) -> Result<(), Unfit> {
     name("topic", topic)?;
+    if data.len() > MAX_DATA { Err(Unfit::Long) } else { Ok(()) }
+}
+
+/// Of data that is known to be JSON.
+fn short(data: &Json) -> Result<(), Unfit> {
     if data.text().len() > MAX_DATA { Err(Unfit::Long) } else { Ok(()) }
 }
 
 impl Check for FromWorker {
     fn check(&self) -> Result<(), Unfit> {
+        self.check_but(data)
+    }
+}
+
+impl FromWorker {
+    /// As [`Check::check`], of a message that was made here: its data is JSON.
+    pub fn fits(&self) -> Result<(), Unfit> {
+        self.check_but(short)
+    }
+
+    fn check_but(&self, data: fn(&Json) -> Result<(), Unfit>) -> Result<(), Unfit> {
         match self {
             Self::Hello { client, pool, .. } => {
                 text("client's name", client)?;

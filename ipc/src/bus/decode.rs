@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::check::{Check, Unfit};
+use super::event::Found;
 use super::frame::{self, HEADER, Known, MAGIC};
 use super::{MAX_FRAME, line};
 
@@ -163,6 +164,25 @@ impl<T: Message> Decoder<T> {
             message.check()?;
             return Ok(Some(message));
         }
+    }
+
+    /// As [`Decoder::next_message`], without copying the events of frames.
+    pub fn next_found(&mut self) -> Result<Option<Found<'_, T>>, DecodeError> {
+        let rest = &self.buffer[self.start..];
+        if self.codec == Some(Codec::Frames)
+            && !self.resuming
+            && rest.get(HEADER) == Some(&T::EVENT)
+            && let Some(length @ 1..) = frame::body(rest)?
+            && rest.len() >= HEADER + length
+        {
+            let body = self.start + HEADER;
+            self.start = body + length;
+            self.scanned = self.start;
+            let event = frame::event::<T>(&self.buffer[body..self.start])?;
+            event.check(T::BELIEVED)?;
+            return Ok(Some(Found::Event(event)));
+        }
+        Ok(self.next_message()?.map(Found::Other))
     }
 
     /// The first sound message behind the rest of another, and its end; `None`: more bytes are

@@ -8,10 +8,12 @@
 //! Refuses another magic or layout, bodies beyond the limit, and bytes behind the message.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use bincode::error::EncodeError;
 use bincode::{Decode, Encode};
 
-use super::MAX_FRAME;
 use super::decode::DecodeError;
+use super::event::Event;
+use super::{MAX_FRAME, Peer};
 
 /// The first byte of every frame. No JSON text and no UTF-8 begins with it.
 pub const MAGIC: u8 = 0xB5;
@@ -27,25 +29,56 @@ type Config = Configuration<LittleEndian, Varint, Limit<MEMORY>>;
 /// bincode 2's standard layout with our limit.
 const CONFIG: Config = bincode::config::standard().with_limit::<MEMORY>();
 
-/// How many messages an enum of them has: those behind are of a newer build and are skipped.
+/// What is known of an enum of messages.
 pub trait Known {
-    /// So many.
+    /// How many it has: those behind are of a newer build and are skipped.
     const COUNT: u8;
+    /// The tag of its event.
+    const EVENT: u8;
+    /// The supervisor says them: their data has been looked at.
+    const BELIEVED: bool;
 }
 
 impl Known for super::FromWorker {
     const COUNT: u8 = 18;
+    const EVENT: u8 = 3;
+    const BELIEVED: bool = false;
 }
 
 impl Known for super::ToWorker {
     const COUNT: u8 = 14;
+    const EVENT: u8 = 2;
+    const BELIEVED: bool = true;
 }
 
 /// Appends one message as a frame.
 pub fn write<T: Encode>(message: &T, to: &mut Vec<u8>) -> Result<(), DecodeError> {
+    append(to, |to| bincode::encode_into_std_write(message, to, CONFIG).map(|_| ()))
+}
+
+/// Appends the event of a kind of messages: its tag, what [`Event`] has, and who.
+pub(super) fn write_event<T: Known>(
+    topic: &str,
+    data: &str,
+    from: &[u8],
+    to: &mut Vec<u8>,
+) -> Result<(), DecodeError> {
+    to.reserve(HEADER + 16 + topic.len() + data.len() + from.len());
+    append(to, |to| {
+        to.push(T::EVENT);
+        bincode::encode_into_std_write((topic, data), to, CONFIG)?;
+        to.extend_from_slice(from);
+        Ok(())
+    })
+}
+
+fn append(
+    to: &mut Vec<u8>,
+    body: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+) -> Result<(), DecodeError> {
     let start = to.len();
     to.extend_from_slice(&[MAGIC, LAYOUT, 0, 0, 0, 0, 0, 0]);
-    let written = bincode::encode_into_std_write(message, to, CONFIG);
+    let written = body(to);
     let total = to.len() - start;
     let length = u32::try_from(total - HEADER).unwrap_or(u32::MAX);
     if let Err(error) = written {
@@ -83,4 +116,29 @@ pub(super) fn read<T: Decode<()> + Known>(body: &[u8]) -> Result<Option<T>, Deco
     let (message, used) =
         bincode::decode_from_slice(body, CONFIG).map_err(|error| DecodeError::malformed(&error))?;
     if used == body.len() { Ok(Some(message)) } else { Err(DecodeError::Trailing) }
+}
+
+/// The event in a body that begins with its tag.
+pub(super) fn event<T: Known>(body: &[u8]) -> Result<Event<'_>, DecodeError> {
+    let parts = body.get(1..).unwrap_or_default();
+    let ((topic, data), used) = bincode::borrow_decode_from_slice(parts, CONFIG)
+        .map_err(|error| DecodeError::malformed(&error))?;
+    let from = &parts[used..];
+    // Only who hears an event is told from whom it is.
+    if !T::BELIEVED && !from.is_empty() {
+        return Err(DecodeError::Trailing);
+    }
+    Ok(Event { topic, data, from })
+}
+
+/// A worker, as it stands in a body.
+pub(super) fn peer(peer: &Peer) -> Option<Vec<u8>> {
+    bincode::encode_to_vec(peer, CONFIG).ok()
+}
+
+/// See [`peer`].
+pub(super) fn read_peer(bytes: &[u8]) -> Result<Peer, DecodeError> {
+    let (peer, used) = bincode::decode_from_slice(bytes, CONFIG)
+        .map_err(|error| DecodeError::malformed(&error))?;
+    if used == bytes.len() { Ok(peer) } else { Err(DecodeError::Trailing) }
 }

@@ -15,13 +15,22 @@ pub struct Json(String);
 impl Json {
     /// A value as JSON.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
-        serde_json::to_string(value).map(Self)
+        let mut text = Vec::with_capacity(128);
+        serde_json::to_writer(&mut text, value)?;
+        // What serde_json writes is UTF-8, and what it carries as it was (`RawValue`) was text.
+        let text = String::from_utf8(text).map_err(serde::ser::Error::custom)?;
+        Ok(Self(without_breaks(text)))
+    }
+
+    /// Text that is known to be one value without line breaks.
+    pub(super) fn known(text: String) -> Self {
+        Self(text)
     }
 
     /// Text that is JSON already.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         // Outside strings line breaks are blanks, and inside they cannot be.
-        let text = text.trim().replace(['\n', '\r'], " ");
+        let text = without_breaks(text.trim().to_owned());
         serde_json::from_str::<IgnoredAny>(&text)?;
         Ok(Self(text))
     }
@@ -35,12 +44,16 @@ impl Json {
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_str(&self.0)
     }
+}
 
-    /// Whether it is what this type promises; it is not if it came in a frame that lies.
-    pub(super) fn is_sound(&self) -> bool {
-        let trimmed = self.0.trim_ascii().len() == self.0.len();
-        !has_breaks(&self.0) && trimmed && serde_json::from_str::<IgnoredAny>(&self.0).is_ok()
-    }
+/// Whether it is what [`Json`] promises; it is not if it came in a frame that lies.
+pub(super) fn is_sound(text: &str) -> bool {
+    let trimmed = text.trim_ascii().len() == text.len();
+    !has_breaks(text) && trimmed && serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+fn without_breaks(text: String) -> String {
+    if has_breaks(&text) { text.replace(['\n', '\r'], " ") } else { text }
 }
 
 /// As bytes: looking at each character would cost more than all else that is done with a message.
@@ -65,10 +78,6 @@ impl Serialize for Json {
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        let text = String::from(Box::<str>::from(raw));
-        if has_breaks(&text) {
-            return Ok(Self(text.replace(['\n', '\r'], " ")));
-        }
-        Ok(Self(text))
+        Ok(Self(without_breaks(String::from(Box::<str>::from(raw)))))
     }
 }

@@ -27,6 +27,28 @@ pub fn write<T: Serialize>(message: &T, to: &mut Vec<u8>) -> Result<(), DecodeEr
     Ok(())
 }
 
+/// Appends an event: what [`write`] would, without looking at the data again. `from` is JSON.
+pub(super) fn write_event(
+    topic: &str,
+    data: &str,
+    from: &[u8],
+    to: &mut Vec<u8>,
+) -> Result<(), DecodeError> {
+    let start = to.len();
+    to.extend_from_slice(br#"{"event":{"topic":"#);
+    serde_json::to_writer(&mut *to, topic).map_err(|error| DecodeError::malformed(&error))?;
+    to.extend_from_slice(br#","data":"#);
+    to.extend_from_slice(data.as_bytes());
+    to.extend_from_slice(br#","from":"#);
+    to.extend_from_slice(from);
+    to.extend_from_slice(b"}}\n");
+    if to.len() - start > MAX_FRAME {
+        to.truncate(start);
+        return Err(DecodeError::TooLong);
+    }
+    Ok(())
+}
+
 /// A word without contents, as a client may write a message that has none: `"ready"`.
 #[derive(Deserialize)]
 #[serde(untagged)]

@@ -9,8 +9,10 @@
 
 pub mod check;
 pub mod decode;
+pub mod event;
 pub mod frame;
 mod json;
+mod lasting;
 pub mod line;
 #[cfg(test)]
 mod tests;

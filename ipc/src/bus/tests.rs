@@ -126,9 +126,99 @@ fn the_bytes_of_version_1_stay() {
 }
 
 #[test]
+fn events_from_their_parts_have_the_same_bytes() {
+    for (topic, data) in [("orders", r#"{"id":1}"#), ("ä \"q\" \\", "\"ü\""), ("x", "null")] {
+        let emit = FromWorker::Emit { topic: topic.into(), data: json(data) };
+        let mut frame = Vec::new();
+        event::emit(topic, data, &mut frame).unwrap();
+        assert_eq!(frame, all(Codec::Frames, std::slice::from_ref(&emit)));
+        let heard = ToWorker::Event { topic: topic.into(), data: json(data), from: peer() };
+        for codec in [Codec::Frames, Codec::Lines] {
+            let mut bytes = Vec::new();
+            event::event(codec, topic, data, &event::Origin::of(&peer()), &mut bytes).unwrap();
+            assert_eq!(bytes, all(codec, std::slice::from_ref(&heard)));
+        }
+    }
+    let long = format!("[{}]", " ".repeat(MAX_FRAME));
+    let origin = event::Origin::of(&peer());
+    for codec in [Codec::Frames, Codec::Lines] {
+        let mut bytes = vec![1];
+        let written = event::event(codec, "x", &long, &origin, &mut bytes);
+        assert_eq!((written, bytes), (Err(DecodeError::TooLong), vec![1]));
+    }
+}
+
+/// What a decoder finds that copies no events, as messages.
+fn found<T: Message>(
+    bytes: &[u8],
+    piece: usize,
+    whole: impl Fn(event::Event<'_>) -> Result<T, DecodeError>,
+) -> (Vec<T>, Option<DecodeError>) {
+    let mut decoder = Decoder::<T>::default();
+    let mut seen = Vec::new();
+    for part in bytes.chunks(piece) {
+        decoder.push(part);
+        loop {
+            match decoder.next_found() {
+                Ok(Some(event::Found::Event(event))) => match whole(event) {
+                    Ok(message) => seen.push(message),
+                    Err(error) => return (seen, Some(error)),
+                },
+                Ok(Some(event::Found::Other(message))) => seen.push(message),
+                Ok(None) => break,
+                Err(error) => return (seen, Some(error)),
+            }
+        }
+    }
+    (seen, None)
+}
+
+fn emitted(event: event::Event<'_>) -> Result<FromWorker, DecodeError> {
+    Ok(FromWorker::Emit { topic: event.topic.into(), data: event.json() })
+}
+
+fn told(event: event::Event<'_>) -> Result<ToWorker, DecodeError> {
+    let (topic, data, from) = (event.topic.into(), event.json(), event.peer()?);
+    Ok(ToWorker::Event { topic, data, from })
+}
+
+#[test]
+fn events_are_found_where_they_lie() {
+    for codec in [Codec::Frames, Codec::Lines] {
+        for piece in [1, 7, 4096] {
+            assert_eq!(found(&all(codec, &said()), piece, emitted), (said(), None));
+            assert_eq!(found(&all(codec, &heard()), piece, told), (heard(), None));
+        }
+    }
+    // What a frame says is looked at as if it were copied.
+    for data in ["{", "[1]\n", " 1", ""] {
+        let mut frame = Vec::new();
+        event::emit("x", data, &mut frame).unwrap();
+        let refused = Some(DecodeError::Unfit(check::Unfit::NotJson));
+        assert_eq!(found(&frame, 4096, emitted), (vec![], refused), "{data:?}");
+    }
+    for topic in ["", "a\nb", &"x".repeat(MAX_NAME + 1), "\u{85}"] {
+        let mut frame = Vec::new();
+        event::emit(topic, "1", &mut frame).unwrap();
+        let refused = Some(DecodeError::Unfit(check::Unfit::Name { what: "topic" }));
+        assert_eq!(found(&frame, 4096, emitted), (vec![], refused), "{topic:?}");
+    }
+    let mut frame = all(Codec::Frames, &said()[3..4]);
+    frame.push(1);
+    frame[4] += 1;
+    assert_eq!(found(&frame, 4096, emitted), (vec![], Some(DecodeError::Trailing)));
+    let mut frame = all(Codec::Frames, &heard()[2..3]);
+    frame.push(1);
+    frame[4] += 1;
+    assert_eq!(found(&frame, 4096, told), (vec![], Some(DecodeError::Trailing)));
+}
+
+#[test]
 fn the_golden_lists_name_every_message() {
     assert_eq!(said().len(), usize::from(FromWorker::COUNT));
     assert_eq!(heard().len(), usize::from(ToWorker::COUNT));
+    assert!(matches!(said()[usize::from(FromWorker::EVENT)], FromWorker::Emit { .. }));
+    assert!(matches!(heard()[usize::from(ToWorker::EVENT)], ToWorker::Event { .. }));
     for (number, message) in said().iter().enumerate() {
         let frame = all(Codec::Frames, std::slice::from_ref(message));
         assert_eq!(usize::from(frame[HEADER]), number, "{message:?}");

@@ -1,21 +1,21 @@
 //! The workers' channels to the bus: bytes become what the relay hears, and what it wants written
 //! is written. What a person asks of the bus is answered here.
 //!
-//! In each turn a bounded part of each channel is read, and each worker gets one write.
+//! In each turn a bounded part of each channel is read, and each worker gets a few writes at most.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use ipc::bus::FromWorker;
 use ipc::bus::decode::Decoder;
-use ipc::bus::{FromWorker, Json, Peer};
+use ipc::bus::event::Found;
 use ipc::control::{Notice, NoticeKind};
-use ipc::node::UserMessage;
-use serde::Deserialize;
 
 use super::Drive;
 use super::growth::Growing;
+use super::lookout::Lookout;
 use super::people::Waiting;
 use super::shared::Shared;
 use super::source::Source;
@@ -23,9 +23,12 @@ use crate::limits::{CHANNEL_READ, LAST_READS};
 use crate::primary::event::{Cue, Notification};
 use crate::primary::ids::WorkerId;
 use crate::primary::time::Time;
-use crate::relay::{Action, Event, Gift, Relay, lasts};
-use crate::sys::channel::{self, Received};
+use crate::relay::{Action, Event, Gift, Relay};
+use crate::sys::channel::{self, Received, WHOLE};
 use crate::sys::clock;
+
+/// Writes to one worker in a turn: about what is read of one.
+const WRITES: usize = 512 * 1024 / WHOLE;
 
 /// Descriptors that may wait for their messages; clients send each with its own.
 const UNCLAIMED: usize = 8;
@@ -90,6 +93,7 @@ pub(crate) struct Bus {
     /// The workers' memory.
     pub(super) growing: Growing,
     pub(super) bytes: Vec<u8>,
+    pub(super) lookout: Lookout,
 }
 
 impl Bus {
@@ -106,6 +110,7 @@ impl Bus {
             shared: Shared::default(),
             growing: Growing::default(),
             bytes: vec![0; CHANNEL_READ],
+            lookout: Lookout::default(),
         }
     }
 
@@ -122,14 +127,6 @@ impl Bus {
         self.relay.step(clock::now(), event, &mut actions);
         self.actions.extend(actions);
     }
-}
-
-/// What a Node program sends to all: `process.send({topic, data})`.
-#[derive(Deserialize)]
-struct Plain<'a> {
-    topic: String,
-    #[serde(borrow, default)]
-    data: Option<&'a serde_json::value::RawValue>,
 }
 
 impl Drive {
@@ -212,8 +209,14 @@ impl Drive {
         let Some(channel) = child.bus.as_mut() else { return Ok(()) };
         let mut actions = Vec::new();
         while actions.is_empty() && !channel.paused {
-            let message = channel.decoder.next_message().map_err(|error| error.to_string())?;
-            let Some(message) = message else { break };
+            let message = match channel.decoder.next_found().map_err(|error| error.to_string())? {
+                None => break,
+                Some(Found::Event(event)) => {
+                    self.bus.relay.emitted(now, worker, event, &mut actions);
+                    continue;
+                }
+                Some(Found::Other(message)) => message,
+            };
             let Some(codec) = channel.decoder.codec() else { break };
             if matches!(message, FromWorker::Hello { .. }) {
                 child.contracts.insert("native");
@@ -225,7 +228,7 @@ impl Drive {
                 self.bus.relay.give(worker, gift, &mut actions);
                 continue;
             }
-            self.stale |= lasts(&message);
+            self.stale |= message.lasts();
             let spoke = Event::Spoke { worker, codec, message };
             self.bus.relay.step(now, spoke, &mut actions);
         }
@@ -250,7 +253,7 @@ impl Drive {
                 Action::Leaving(worker) => {
                     self.cue(worker, Cue::Notified(Notification::Stopping));
                 }
-                Action::Heard { from, topic, data } => self.show_event(from, &topic, data.text()),
+                Action::Heard { from, topic, data } => self.show_event(from, &topic, &data),
                 Action::Answered { ticket, slot, answer } => {
                     self.take_answer(ticket, slot, answer);
                 }
@@ -288,37 +291,60 @@ impl Drive {
         }
     }
 
-    /// One write of what waits for a worker.
+    /// Writes what waits for a worker, in a few writes at most.
     fn write_bus(&mut self, worker: WorkerId) {
-        let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) else {
-            return;
-        };
+        let Some(channel) = self.children.get(&worker).and_then(|c| c.bus.as_ref()) else { return };
         if !self.bus.relay.has_more(worker) && !channel.waits_for_room {
             return;
         }
-        let (flight, fd) = self.bus.relay.flight(worker);
-        let pieces: Vec<IoSlice<'_>> = flight.into_iter().map(IoSlice::new).collect();
-        let written = match pieces.is_empty() {
-            true => Ok(Some(0)),
-            false => channel::send_all(channel.stream.as_fd(), &pieces, fd),
-        };
-        // An error: the worker has closed its end; what it still said is read first.
-        let count = written.unwrap_or_default().unwrap_or_default();
-        if count > 0 {
-            let mut actions = Vec::new();
-            self.bus.relay.wrote(clock::now(), worker, count, &mut actions);
-            self.bus.actions.extend(actions);
+        for _ in 0..WRITES {
+            if !self.write_once(worker) {
+                break;
+            }
         }
         let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) else {
             return;
         };
         let wanted = self.bus.relay.has_more(worker);
         let half = wanted && (channel.half_written || self.bus.relay.is_half_written(worker));
-        self.stale |= std::mem::replace(&mut channel.half_written, half) != half;
+        if std::mem::replace(&mut channel.half_written, half) != half {
+            self.stale = true;
+            // Until that is written down a successor would take the channel for sound.
+            self.freeze_after = if half { clock::now() } else { self.freeze_after };
+        }
         if std::mem::replace(&mut channel.waits_for_room, wanted) != wanted {
             self.watch_bus(worker);
         }
         self.note_waiting(worker);
+    }
+
+    /// One write. Whether all of it found room, and more waits.
+    fn write_once(&mut self, worker: WorkerId) -> bool {
+        let Some(channel) = self.children.get(&worker).and_then(|c| c.bus.as_ref()) else {
+            return false;
+        };
+        let (flight, fd) = self.bus.relay.flight(worker);
+        let mut length = 0;
+        // So much goes whole or not at all: of short messages nobody ever has a half.
+        let pieces = flight.into_iter().take_while(|piece| {
+            let fits = length == 0 || length + piece.len() <= WHOLE;
+            length += if fits { piece.len() } else { 0 };
+            fits
+        });
+        let pieces: Vec<IoSlice<'_>> = pieces.map(IoSlice::new).collect();
+        if length == 0 {
+            return false;
+        }
+        // An error: the worker has closed its end; what it still said is read first.
+        let written = channel::send_all(channel.stream.as_fd(), &pieces, fd);
+        let count = written.unwrap_or_default().unwrap_or_default();
+        if count > 0 {
+            self.bus.lookout.flowed();
+            let mut actions = Vec::new();
+            self.bus.relay.wrote(clock::now(), worker, count, &mut actions);
+            self.bus.actions.extend(actions);
+        }
+        count == length && self.bus.relay.has_more(worker)
     }
 
     /// The end of a turn: what is overdue, and what waits to be written.
@@ -369,26 +395,5 @@ impl Drive {
         }
         self.bus.step(Event::Left { worker });
         self.ledger.forget(worker);
-    }
-
-    /// A Node program that is not on the bus says something to all: `{topic, data}`.
-    pub(super) fn emit_for_node(&mut self, worker: WorkerId, message: &UserMessage) {
-        let Some(child) = self.children.get(&worker) else { return };
-        let Ok(plain) = serde_json::from_str::<Plain<'_>>(message.text()) else { return };
-        let text = plain.data.map_or("null", |data| data.get());
-        let Ok(data) = Json::parse(text) else { return };
-        let said = FromWorker::Emit { topic: plain.topic, data };
-        if ipc::bus::check::Check::check(&said).is_err() {
-            return self.note(
-                "a Node worker sent a topic or data that is too long for the bus: ignored"
-                    .to_owned(),
-            );
-        }
-        let FromWorker::Emit { topic, data } = said else { return };
-        let peer =
-            Peer { worker: worker.0, slot: child.slot.0, pool: child.spec.pool().to_owned() };
-        let mut actions = Vec::new();
-        self.bus.relay.emit_for(clock::now(), worker, peer, topic, data, &mut actions);
-        self.bus.actions.extend(actions);
     }
 }

@@ -27,6 +27,7 @@ mod limited;
 mod listener;
 mod listeners;
 mod logs;
+mod lookout;
 mod manager;
 mod metrics;
 mod node;
@@ -35,6 +36,7 @@ mod orphans;
 mod people;
 mod perform;
 mod pick;
+mod plain;
 mod preload;
 mod proxied;
 mod record;
@@ -86,7 +88,7 @@ use crate::primary::action::Action;
 use crate::primary::event::{Cue, Event};
 use crate::primary::ids::{ListenerId, Ticket, WorkerId};
 use crate::primary::time::Time;
-use crate::sys::poller::Poller;
+use crate::sys::poller::{Poller, Ready};
 use crate::sys::procfs::Sampler;
 use crate::sys::seccomp::{Answer, Notification};
 use crate::sys::signals::Signals;
@@ -192,7 +194,7 @@ impl Drive {
         let first = std::mem::take(&mut self.first);
         self.carry_out(first);
         loop {
-            let ready = self.poller.wait(self.patience())?;
+            let ready = self.wait()?;
             for event in ready {
                 if let Some(source) = Source::from_token(event.token) {
                     self.take(source, event.readable || event.hangup, event.writable, event.hangup);
@@ -230,6 +232,26 @@ impl Drive {
                 return Ok(code);
             }
         }
+    }
+
+    /// Waits for the first ready source or the next deadline.
+    fn wait(&mut self) -> io::Result<Vec<Ready>> {
+        let patience = self.patience();
+        if self.bus.lookout.looks() && patience.is_none_or(|time| time > lookout::MOMENT) {
+            let until = clock::now() + lookout::MOMENT;
+            loop {
+                let ready = self.poller.wait(Some(Duration::ZERO))?;
+                let seen = !ready.is_empty();
+                if seen || clock::now() >= until {
+                    self.bus.lookout.saw(seen);
+                    if seen {
+                        return Ok(ready);
+                    }
+                    break;
+                }
+            }
+        }
+        self.poller.wait(patience)
     }
 
     /// Gives the core everything that came, under one reading of the clock.

@@ -75,7 +75,7 @@ impl Drive {
             return Reply::failed(FailureKind::Usage, "nothing to say");
         };
         let mut actions = Vec::new();
-        let reached = self.bus.relay.say(clock::now(), slot, topic, data, &mut actions);
+        let reached = self.bus.relay.say(clock::now(), slot, &topic, &data, &mut actions);
         self.bus.actions.extend(actions);
         let reached = reached + self.send_to_plain(&message, slot);
         if reached == 0 {

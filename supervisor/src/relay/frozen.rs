@@ -4,16 +4,18 @@
 //! Refuses nothing. Not in it are messages that wait, calls without an answer and who waits for
 //! whom: all that is lost with a primary.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use ipc::bus::decode::Codec;
 use ipc::bus::{Json, Peer, ToWorker, WhenFull};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::limits::SERIES_KEPT;
 use super::member::{Member, Serving};
-use super::{Action, Counts, Key, Relay, Series};
+use super::{Action, Counts, Key, Relay, Series, readers};
 use crate::frozen::NUMBERS_LEFT_OUT;
 use crate::primary::ids::WorkerId;
 use crate::primary::time::Time;
@@ -22,41 +24,61 @@ use crate::primary::time::Time;
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct FrozenRelay {
-    table: Option<Box<RawValue>>,
+    table: Option<Text>,
     series: Option<Box<RawValue>>,
     next_call: u64,
     counts: Counts,
 }
 
+/// JSON that is written as it is, and not copied for that.
+#[derive(Debug, Clone)]
+pub(super) struct Text(Arc<RawValue>);
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<RawValue>::deserialize(deserializer).map(|text| Self(text.into()))
+    }
+}
+
 /// Who is there; kept as text until it changes.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-struct Table {
-    members: Vec<FrozenMember>,
-    pools: BTreeSet<String>,
+struct Table<'a> {
+    members: Vec<FrozenMember<'a>>,
+    pools: BTreeSet<Cow<'a, str>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct FrozenMember {
+struct FrozenMember<'a> {
     peer: Peer,
     frames: bool,
     client: String,
-    subscribed: BTreeMap<String, WhenFull>,
+    subscribed: BTreeMap<Cow<'a, str>, WhenFull>,
     serves: BTreeMap<String, u16>,
     actions: BTreeSet<String>,
     draining: bool,
     told_to_drain: bool,
 }
 
-impl FrozenMember {
-    fn of(member: &Member) -> Option<Self> {
+impl<'a> FrozenMember<'a> {
+    fn of(member: &'a Member) -> Option<Self> {
         let codec = member.codec.filter(|_| !member.cut)?;
         let serves = member.serves.iter().map(|(topic, serving)| (topic.clone(), serving.at_once));
         Some(Self {
             peer: member.peer.clone(),
             frames: codec == Codec::Frames,
             client: member.client.clone(),
-            subscribed: member.subscribed.clone().into_iter().collect(),
+            subscribed: member
+                .subscribed
+                .iter()
+                .map(|(t, when)| (Cow::from(&**t), *when))
+                .collect(),
             serves: serves.collect(),
             actions: member.actions.clone(),
             draining: member.draining,
@@ -64,13 +86,14 @@ impl FrozenMember {
         })
     }
 
-    fn thaw(self, now: Time) -> Member {
+    /// `subscribed`: its topics, whose names are known elsewhere too.
+    fn thaw(self, subscribed: HashMap<Arc<str>, WhenFull>, now: Time) -> Member {
         let codec = if self.frames { Codec::Frames } else { Codec::Lines };
         let serves = self.serves.into_iter();
         Member {
             codec: Some(codec),
             client: self.client,
-            subscribed: self.subscribed.into_iter().collect(),
+            subscribed,
             serves: serves.map(|(topic, at_once)| (topic, Serving { at_once, busy: 0 })).collect(),
             actions: self.actions,
             draining: self.draining,
@@ -86,8 +109,8 @@ impl Relay {
     pub(crate) fn freeze(&mut self) -> FrozenRelay {
         if self.table.is_none() {
             let members = self.members.values().filter_map(FrozenMember::of).collect();
-            let table = Table { members, pools: self.pools.keys().cloned().collect() };
-            self.table = to_raw_value(&table).ok();
+            let table = Table { members, pools: self.pools.keys().map(Cow::from).collect() };
+            self.table = to_raw_value(&table).ok().map(|text| Text(text.into()));
         }
         let series: Vec<(&Key, &Series)> = self.metrics.all().take(SERIES_KEPT + 1).collect();
         let few = !series.is_empty() && series.len() <= SERIES_KEPT;
@@ -107,17 +130,18 @@ impl Relay {
         now: Time,
     ) -> Self {
         let mut relay = Self::new(app);
-        let table: Table = read(frozen.table);
-        relay.pools = table.pools.into_iter().map(|pool| (pool, 0)).collect();
+        let table: Table<'_> = read(frozen.table.as_ref().map(|text| &*text.0));
+        relay.pools = table.pools.into_iter().map(|pool| (pool.into_owned(), 0)).collect();
         for member in table.members {
             let worker = WorkerId(member.peer.worker);
             relay.enter(&member.peer.pool);
-            for (topic, when_full) in &member.subscribed {
-                relay.topics.entry(topic.clone()).or_default().insert(worker, *when_full);
-            }
-            relay.members.insert(worker, member.thaw(now));
+            let topics = member.subscribed.iter().map(|(topic, when_full)| {
+                (readers::add(&mut relay.topics, topic, worker, *when_full), *when_full)
+            });
+            let subscribed = topics.collect();
+            relay.members.insert(worker, member.thaw(subscribed, now));
         }
-        let series: Vec<(Key, Series)> = read(frozen.series);
+        let series: Vec<(Key, Series)> = read(frozen.series.as_deref());
         series.into_iter().for_each(|(key, series)| relay.metrics.put_back(key, series));
         relay.calls.next = frozen.next_call.saturating_add(NUMBERS_LEFT_OUT);
         relay.counts = frozen.counts;
@@ -151,7 +175,7 @@ impl Relay {
     }
 }
 
-fn read<T: Default + for<'a> Deserialize<'a>>(text: Option<Box<RawValue>>) -> T {
+fn read<T: Default + for<'a> Deserialize<'a>>(text: Option<&RawValue>) -> T {
     text.and_then(|text| serde_json::from_str(text.get()).ok()).unwrap_or_default()
 }
 
@@ -249,10 +273,10 @@ mod tests {
         assert!(id > NUMBERS_LEFT_OUT);
         said(&mut relay, B, FromWorker::Answer { id, data: Json::default() });
         assert_eq!(heard(&mut relay, A), [ToWorker::Answer { id: 7, data: Json::default() }]);
-        assert_eq!(relay.say(NOW, None, topic(), Json::default(), &mut actions), 1);
+        assert_eq!(relay.say(NOW, None, "t", &Json::default(), &mut actions), 1);
         assert!(relay.actions().contains("gc") && actions.is_empty());
         assert_eq!(relay.metrics.all().count(), 1);
-        assert_eq!(relay.topics["t"][&B], WhenFull::Wait);
+        assert_eq!(relay.topics["t"].all(), [(B, WhenFull::Wait)]);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! One worker on the bus, as the relay knows it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use ipc::bus::decode::Codec;
+use ipc::bus::event::Origin;
 use ipc::bus::{Peer, WhenFull};
 
 use super::queue::Queue;
@@ -20,11 +22,15 @@ pub(crate) struct Serving {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) peer: Peer,
+    /// The same as its events have it.
+    pub(crate) origin: Arc<Origin>,
     /// How to write to it; `None` until its hello.
     pub(crate) codec: Option<Codec>,
     pub(crate) client: String,
     pub(crate) queue: Queue,
-    pub(crate) subscribed: HashMap<String, WhenFull>,
+    /// It is among those with something to write.
+    pub(crate) dirty: bool,
+    pub(crate) subscribed: HashMap<Arc<str>, WhenFull>,
     pub(crate) serves: BTreeMap<String, Serving>,
     pub(crate) actions: BTreeSet<String>,
     /// Calls that were given to it and have no answer from it, with their topic; a trigger has
@@ -67,10 +73,12 @@ pub(crate) struct Member {
 impl Member {
     pub(crate) fn new(peer: Peer, now: Time) -> Self {
         Self {
+            origin: Arc::new(Origin::of(&peer)),
             peer,
             codec: None,
             client: String::new(),
             queue: Queue::default(),
+            dirty: false,
             subscribed: HashMap::new(),
             serves: BTreeMap::new(),
             actions: BTreeSet::new(),

@@ -15,6 +15,8 @@ mod member;
 mod metrics;
 mod publish;
 mod queue;
+mod readers;
+mod run;
 #[cfg(test)]
 mod sim;
 mod table;
@@ -24,8 +26,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use ipc::bus::decode::Codec;
+use ipc::bus::event::Origin;
 use ipc::bus::{ErrorKind, FromWorker, Json, Peer, ToWorker, WhenFull, agree};
-use serde_json::value::RawValue;
 
 pub(crate) use self::calls::Trigger;
 pub(crate) use self::frozen::FrozenRelay;
@@ -36,6 +38,7 @@ pub(crate) use self::lost::Waiting;
 use self::member::{Member, Serving};
 pub(crate) use self::metrics::{Key, Metrics, Series, Value};
 use self::queue::Bytes;
+use self::readers::Readers;
 use self::table::Calls;
 pub(crate) use self::words::{Action, Counts, Event, Failure, MemberStatus};
 use crate::primary::ids::WorkerId;
@@ -49,7 +52,7 @@ const PERSON: WorkerId = WorkerId(0);
 pub(crate) struct Relay {
     app: String,
     members: BTreeMap<WorkerId, Member>,
-    topics: HashMap<String, BTreeMap<WorkerId, WhenFull>>,
+    topics: HashMap<Arc<str>, Readers>,
     /// Pools that had a worker, with how many they have.
     pools: BTreeMap<String, usize>,
     calls: Calls,
@@ -61,7 +64,8 @@ pub(crate) struct Relay {
     /// Somebody follows the events.
     followed: bool,
     /// Who is there, as a successor reads it; `None`: it has changed.
-    table: Option<Box<RawValue>>,
+    table: Option<frozen::Text>,
+    scratch: publish::Scratch,
     pub(crate) metrics: Metrics,
     pub(crate) counts: Counts,
 }
@@ -79,6 +83,7 @@ impl Relay {
             dirty: BTreeSet::new(),
             followed: false,
             table: None,
+            scratch: publish::Scratch::default(),
             metrics: Metrics::default(),
             counts: Counts::default(),
         }
@@ -97,7 +102,7 @@ impl Relay {
                 member.said += 1;
                 let again = member.resumed && is_hello(&message);
                 member.resumed &= !again;
-                if lasts(&message) {
+                if message.lasts() {
                     self.table = None;
                 }
                 if member.codec.is_none() || again {
@@ -139,6 +144,7 @@ impl Relay {
         member.client = client;
         if !pool.is_empty() {
             let old = std::mem::replace(&mut member.peer.pool, pool.clone());
+            member.origin = Arc::new(Origin::of(&member.peer));
             self.exit(&old);
             self.enter(&pool);
         }
@@ -172,10 +178,10 @@ impl Relay {
                 actions.push(Action::Leaving(worker));
             }
             FromWorker::Emit { topic, data } => {
-                self.emit(now, worker, None, topic, data, actions);
+                self.emit(now, worker, None, &topic, data.text(), actions);
             }
             FromWorker::Send { slot, topic, data } => {
-                self.emit(now, worker, Some(slot), topic, data, actions);
+                self.emit(now, worker, Some(slot), &topic, data.text(), actions);
             }
             FromWorker::Subscribe { topic, when_full } => {
                 self.subscribe(worker, topic, when_full, actions);
@@ -235,23 +241,19 @@ impl Relay {
         actions: &mut Vec<Action>,
     ) {
         let Some(member) = self.members.get_mut(&worker) else { return };
-        if member.subscribed.len() >= SUBSCRIPTIONS && !member.subscribed.contains_key(&topic) {
+        let known = member.subscribed.contains_key(topic.as_str());
+        if member.subscribed.len() >= SUBSCRIPTIONS && !known {
             let why = format!("it subscribed to more than {SUBSCRIPTIONS} topics");
             return self.cut(worker, why, actions);
         }
-        member.subscribed.insert(topic.clone(), when_full);
-        self.topics.entry(topic).or_default().insert(worker, when_full);
+        let topic = readers::add(&mut self.topics, &topic, worker, when_full);
+        member.subscribed.insert(topic, when_full);
     }
 
     fn unsubscribe(&mut self, worker: WorkerId, topic: &str) {
         let Some(member) = self.members.get_mut(&worker) else { return };
         member.subscribed.remove(topic);
-        if let Some(readers) = self.topics.get_mut(topic) {
-            readers.remove(&worker);
-            if readers.is_empty() {
-                self.topics.remove(topic);
-            }
-        }
+        readers::remove(&mut self.topics, topic, worker);
     }
 
     fn serve(
@@ -282,12 +284,7 @@ impl Relay {
         self.dirty.remove(&worker);
         self.table = None;
         for topic in member.subscribed.keys() {
-            if let Some(readers) = self.topics.get_mut(topic) {
-                readers.remove(&worker);
-                if readers.is_empty() {
-                    self.topics.remove(topic);
-                }
-            }
+            readers::remove(&mut self.topics, topic, worker);
         }
         self.counts.dropped_gone += u64::try_from(member.queue.len()).unwrap_or(u64::MAX);
         let holds = std::mem::take(&mut member.holds);
@@ -359,30 +356,6 @@ impl Relay {
 
 fn is_hello(message: &FromWorker) -> bool {
     matches!(message, FromWorker::Hello { .. })
-}
-
-/// Whether a successor must know of it.
-pub(crate) fn lasts(message: &FromWorker) -> bool {
-    match message {
-        FromWorker::Hello { .. }
-        | FromWorker::Draining {}
-        | FromWorker::Subscribe { .. }
-        | FromWorker::Unsubscribe { .. }
-        | FromWorker::Serve { .. }
-        | FromWorker::Unserve { .. }
-        | FromWorker::Action { .. }
-        | FromWorker::Applied { .. } => true,
-        FromWorker::Ready {}
-        | FromWorker::Emit { .. }
-        | FromWorker::Send { .. }
-        | FromWorker::Call { .. }
-        | FromWorker::Answer { .. }
-        | FromWorker::Fail { .. }
-        | FromWorker::Metric { .. }
-        | FromWorker::Ping { .. }
-        | FromWorker::Pong { .. }
-        | FromWorker::Give { .. } => false,
-    }
 }
 
 /// One message for one worker; `None` before its hello.

@@ -2,53 +2,99 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use ipc::bus::decode::Codec;
+use ipc::bus::event::{self, Origin};
 use ipc::bus::{Json, Peer, ToWorker, WhenFull};
 
 use super::limits::{REST, STALL, WASTE};
 use super::member::Member;
-use super::queue::Bytes;
-use super::{Action, MemberStatus, PERSON, Relay, encode};
+use super::readers::Readers;
+use super::run::Made;
+use super::{Action, MemberStatus, PERSON, Relay};
 use crate::primary::ids::WorkerId;
 use crate::primary::time::Time;
 
-/// One message in both codecs, each made when the first worker needs it.
+/// What is used again for each event.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    readers: Vec<(WorkerId, WhenFull)>,
+    frames: Made,
+    lines: Made,
+}
+
+/// One event in both codecs, each made when the first worker needs it.
 struct Encoded<'a> {
-    message: &'a ToWorker,
-    frames: Option<Bytes>,
-    lines: Option<Bytes>,
+    topic: &'a str,
+    data: &'a str,
+    origin: &'a Origin,
+    frames: Made,
+    lines: Made,
 }
 
 impl Encoded<'_> {
-    fn get(&mut self, codec: Option<Codec>) -> Option<Bytes> {
-        let cached = match codec? {
+    fn get(&mut self, codec: Option<Codec>) -> Option<&mut Made> {
+        let codec = codec?;
+        let made = match codec {
             Codec::Frames => &mut self.frames,
             Codec::Lines => &mut self.lines,
         };
-        if cached.is_none() {
-            *cached = encode(codec, self.message);
+        if made.is_empty() {
+            event::event(codec, self.topic, self.data, self.origin, &mut made.bytes).ok()?;
         }
-        cached.clone()
+        Some(made)
     }
 }
 
 impl Relay {
+    /// What a worker emits, as it lies in what it wrote: as [`Event::Spoke`](super::Event).
+    pub(crate) fn emitted(
+        &mut self,
+        now: Time,
+        worker: WorkerId,
+        said: event::Event<'_>,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(member) = self.members.get_mut(&worker).filter(|m| !m.cut) else { return };
+        member.said += 1;
+        if member.codec.is_none() {
+            return self.cut(worker, "its first message was no hello".to_owned(), actions);
+        }
+        let origin = Arc::clone(&member.origin);
+        self.emit_as(now, worker, &origin, None, (said.topic, said.data), actions);
+    }
+
     /// From a worker: to all readers of the topic, or to one slot.
     pub(super) fn emit(
         &mut self,
         now: Time,
         from: WorkerId,
         slot: Option<u16>,
-        topic: String,
-        data: Json,
+        topic: &str,
+        data: &str,
         actions: &mut Vec<Action>,
     ) {
-        let Some(peer) = self.members.get(&from).map(|member| member.peer.clone()) else { return };
+        let Some(origin) = self.members.get(&from).map(|member| Arc::clone(&member.origin)) else {
+            return;
+        };
+        self.emit_as(now, from, &origin, slot, (topic, data), actions);
+    }
+
+    fn emit_as(
+        &mut self,
+        now: Time,
+        from: WorkerId,
+        origin: &Origin,
+        slot: Option<u16>,
+        (topic, data): (&str, &str),
+        actions: &mut Vec<Action>,
+    ) {
         if self.followed {
-            actions.push(Action::Heard { from, topic: topic.clone(), data: data.clone() });
+            let (topic, data) = (topic.to_owned(), data.to_owned());
+            actions.push(Action::Heard { from, topic, data });
         }
-        self.spread(now, from, peer, slot, topic, data, actions);
+        self.spread(now, from, origin, slot, (topic, data), actions);
     }
 
     /// From a person: how many workers it was queued for.
@@ -56,65 +102,65 @@ impl Relay {
         &mut self,
         now: Time,
         slot: Option<u16>,
-        topic: String,
-        data: Json,
+        topic: &str,
+        data: &Json,
         actions: &mut Vec<Action>,
     ) -> usize {
-        self.spread(now, PERSON, Peer::default(), slot, topic, data, actions)
+        let origin = Origin::of(&Peer::default());
+        self.spread(now, PERSON, &origin, slot, (topic, data.text()), actions)
     }
 
     /// From a worker that has another channel than the bus (Node's own): to all readers.
     pub(crate) fn emit_for(
         &mut self,
         now: Time,
-        from: WorkerId,
-        peer: Peer,
-        topic: String,
-        data: Json,
+        peer: &Peer,
+        topic: &str,
+        data: &Json,
         actions: &mut Vec<Action>,
     ) {
-        self.spread(now, from, peer, None, topic, data, actions);
+        let (from, origin) = (WorkerId(peer.worker), Origin::of(peer));
+        self.spread(now, from, &origin, None, (topic, data.text()), actions);
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one message and where it comes from")]
     fn spread(
         &mut self,
         now: Time,
         from: WorkerId,
-        peer: Peer,
+        origin: &Origin,
         slot: Option<u16>,
-        topic: String,
-        data: Json,
+        (topic, data): (&str, &str),
         actions: &mut Vec<Action>,
     ) -> usize {
         self.counts.emitted += 1;
-        let readers: Vec<(WorkerId, WhenFull)> = match slot {
-            None => {
-                let readers = self.topics.get(&topic).into_iter().flatten();
-                readers.map(|(reader, when)| (*reader, *when)).collect()
-            }
-            Some(slot) => self.of_slot(slot).map(|worker| (worker, WhenFull::DropOldest)).collect(),
-        };
-        let message = ToWorker::Event { topic, data, from: peer };
-        let mut encoded = Encoded { message: &message, frames: None, lines: None };
+        let Scratch { mut readers, frames, lines } = std::mem::take(&mut self.scratch);
+        readers.clear();
+        match slot {
+            None => readers.extend(self.topics.get(topic).map_or(&[][..], Readers::all)),
+            Some(slot) => readers.extend(self.of_slot(slot).map(|id| (id, WhenFull::DropOldest))),
+        }
+        let mut encoded = Encoded { topic, data, origin, frames, lines };
         let mut reached = 0;
-        for (reader, when_full) in readers {
-            if reader == from {
-                continue;
-            }
+        for (reader, when_full) in readers.iter().copied().filter(|(reader, _)| *reader != from) {
             let Some(member) = self.members.get_mut(&reader).filter(|m| !m.cut) else { continue };
             let Some(frame) = encoded.get(member.codec) else { continue };
             reached += 1;
             member.heard += 1;
-            let size = frame.len() + 64;
+            let size = frame.bytes.len() + 64;
             let losers = member.queue.event(from, frame);
-            self.dirty.insert(reader);
-            self.press(now, from, reader, when_full, actions);
+            if !std::mem::replace(&mut member.dirty, true) {
+                self.dirty.insert(reader);
+            }
+            if when_full == WhenFull::Wait && member.queue.is_crowded() {
+                self.press(now, from, reader, actions);
+            }
             if !losers.is_empty() {
                 self.count_lost(reader, &losers, actions);
                 self.let_rest(now, &losers, size, actions);
             }
         }
+        let Encoded { frames, lines, .. } = encoded;
+        self.scratch = Scratch { readers, frames: frames.kept(), lines: lines.kept() };
         self.counts.delivered += u64::try_from(reached).unwrap_or(u64::MAX);
         self.counts.unheard += u64::from(reached == 0);
         reached
@@ -127,21 +173,11 @@ impl Relay {
     }
 
     /// Makes the sender wait if the reader asked for that and is behind.
-    fn press(
-        &mut self,
-        now: Time,
-        from: WorkerId,
-        reader: WorkerId,
-        when_full: WhenFull,
-        actions: &mut Vec<Action>,
-    ) {
-        if when_full == WhenFull::DropOldest || !self.members.contains_key(&from) {
+    fn press(&mut self, now: Time, from: WorkerId, reader: WorkerId, actions: &mut Vec<Action>) {
+        if !self.members.contains_key(&from) {
             return;
         }
-        let Some(member) = self.members.get_mut(&reader) else { return };
-        if member.distrusted || !member.queue.is_crowded() {
-            return;
-        }
+        let Some(member) = self.members.get_mut(&reader).filter(|m| !m.distrusted) else { return };
         if member.holds.is_empty() {
             member.progress = now;
         }
@@ -230,7 +266,13 @@ impl Relay {
 
     /// Those with something to write, each once.
     pub(crate) fn take_dirty(&mut self) -> BTreeSet<WorkerId> {
-        std::mem::take(&mut self.dirty)
+        let dirty = std::mem::take(&mut self.dirty);
+        for worker in &dirty {
+            if let Some(member) = self.members.get_mut(worker) {
+                member.dirty = false;
+            }
+        }
+        dirty
     }
 
     /// Whether there are any.

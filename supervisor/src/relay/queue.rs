@@ -6,34 +6,57 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 
 use super::limits::{
     FLIGHT_BYTES, FLIGHT_FRAMES, GIFTS, OWN_BYTES, OWN_MOST, QUEUE_BYTES, QUEUE_FRAMES,
 };
+pub(crate) use super::run::Bytes;
+use super::run::{Made, Run};
 use crate::primary::ids::WorkerId;
 
-/// An encoded message, shared by all who get it.
-pub(crate) type Bytes = Arc<[u8]>;
-
-/// An encoded message, and what travels beside it.
+/// A call, an answer or the like, and what travels beside it.
 #[derive(Debug)]
 struct Frame {
     bytes: Bytes,
     fd: Option<OwnedFd>,
 }
 
-impl Frame {
-    fn len(&self) -> usize {
-        self.bytes.len()
-    }
-}
-
 /// One sender's events.
 #[derive(Debug, Default)]
 struct Lane {
-    frames: VecDeque<Bytes>,
+    runs: VecDeque<Run>,
+    frames: usize,
     bytes: usize,
+}
+
+impl Lane {
+    fn add(&mut self, frame: &mut Made) {
+        self.frames += 1;
+        self.bytes += frame.bytes.len();
+        if !self.runs.back_mut().is_some_and(|run| run.add(&frame.bytes)) {
+            self.runs.push_back(Run::made(frame));
+        }
+    }
+
+    /// Takes what lies in one piece, if that is no more than so many frames.
+    fn take_run(&mut self, most: usize) -> Option<Run> {
+        let run = self.runs.pop_front_if(|run| run.len() <= most)?;
+        self.frames -= run.len();
+        self.bytes -= run.bytes().len();
+        Some(run)
+    }
+
+    /// Forgets the oldest frame: its length.
+    fn drop_oldest(&mut self) -> Option<usize> {
+        let run = self.runs.front_mut()?;
+        let length = run.pop()?;
+        if run.len() == 0 {
+            self.runs.pop_front();
+        }
+        self.frames -= 1;
+        self.bytes -= length;
+        Some(length)
+    }
 }
 
 /// See the module.
@@ -48,25 +71,26 @@ pub(crate) struct Queue {
     turn: VecDeque<WorkerId>,
     frames: usize,
     bytes: usize,
-    /// Being written. At most one has a descriptor.
-    flight: VecDeque<Frame>,
+    /// Being written.
+    flight: VecDeque<Run>,
+    flight_frames: usize,
     flight_bytes: usize,
-    flight_gift: bool,
-    /// Bytes of the first that have been written.
+    /// A descriptor that goes with the flight's next byte.
+    flight_gift: Option<OwnedFd>,
+    /// Bytes of the first frame that have been written.
     written: usize,
 }
 
 impl Queue {
     /// Adds an event. Gives the senders that lost their oldest one for it.
-    pub(crate) fn event(&mut self, from: WorkerId, frame: Bytes) -> Vec<WorkerId> {
+    pub(crate) fn event(&mut self, from: WorkerId, frame: &mut Made) -> Vec<WorkerId> {
         let lane = self.lanes.entry(from).or_default();
-        if lane.frames.is_empty() {
+        if lane.frames == 0 {
             self.turn.push_back(from);
         }
-        lane.bytes += frame.len();
-        self.bytes += frame.len();
+        lane.add(frame);
+        self.bytes += frame.bytes.len();
         self.frames += 1;
-        lane.frames.push_back(frame);
         let mut losers = Vec::new();
         while self.bytes > QUEUE_BYTES || self.frames > QUEUE_FRAMES {
             let Some(loser) = self.drop_oldest() else { break };
@@ -79,13 +103,11 @@ impl Queue {
         let (loser, lane) = self
             .lanes
             .iter_mut()
-            .max_by_key(|(_, lane)| (lane.bytes.max(lane.frames.len() * 64), lane.frames.len()))?;
+            .max_by_key(|(_, lane)| (lane.bytes.max(lane.frames * 64), lane.frames))?;
         let loser = *loser;
-        let frame = lane.frames.pop_front()?;
-        lane.bytes -= frame.len();
-        self.bytes -= frame.len();
+        self.bytes -= lane.drop_oldest()?;
         self.frames -= 1;
-        if lane.frames.is_empty() {
+        if lane.frames == 0 {
             self.lanes.remove(&loser);
             self.turn.retain(|sender| *sender != loser);
         }
@@ -142,7 +164,7 @@ impl Queue {
 
     /// Events that wait or are being written.
     pub(crate) fn len(&self) -> usize {
-        self.frames + self.own.len() + self.flight.len()
+        self.frames + self.own.len() + self.flight_frames
     }
 
     /// All bytes that are held.
@@ -153,61 +175,90 @@ impl Queue {
     /// What to write now, in order: the first begins where the last write ended; and the
     /// descriptor that goes with the first byte of this write.
     pub(crate) fn flight(&mut self) -> (impl Iterator<Item = &[u8]>, Option<BorrowedFd<'_>>) {
-        while self.flight.len() < FLIGHT_FRAMES && self.flight_bytes < FLIGHT_BYTES {
+        while self.flight_frames < FLIGHT_FRAMES && self.flight_bytes < FLIGHT_BYTES {
             // One descriptor to a write.
-            if self.flight_gift && self.own.front().is_some_and(|frame| frame.fd.is_some()) {
+            if self.flight_gift.is_some() && self.own.front().is_some_and(|own| own.fd.is_some()) {
                 break;
             }
-            let Some(frame) = self.next() else { break };
-            self.flight_gift |= frame.fd.is_some();
-            self.flight_bytes += frame.len();
-            self.flight.push_back(frame);
+            if !self.load_own() && !self.load_event() {
+                break;
+            }
         }
         let skip = self.written;
-        let fd = match self.flight_gift {
-            true => self.flight.iter().find_map(|frame| frame.fd.as_ref()),
-            false => None,
-        };
-        let pieces = self.flight.iter().enumerate().map(move |(at, frame)| match at {
-            0 => &frame.bytes[skip..],
-            _ => &frame.bytes[..],
+        let pieces = self.flight.iter().enumerate().map(move |(at, run)| match at {
+            0 => &run.bytes()[skip..],
+            _ => run.bytes(),
         });
-        (pieces, fd.map(AsFd::as_fd))
+        (pieces, self.flight_gift.as_ref().map(AsFd::as_fd))
     }
 
-    fn next(&mut self) -> Option<Frame> {
-        if let Some(frame) = self.own.pop_front() {
-            self.own_bytes -= frame.len();
-            self.gifts -= usize::from(frame.fd.is_some());
-            return Some(frame);
+    fn load_own(&mut self) -> bool {
+        let Some(Frame { bytes, fd }) = self.own.pop_front() else { return false };
+        self.own_bytes -= bytes.len();
+        if fd.is_some() {
+            self.gifts -= 1;
+            self.flight_gift = fd;
         }
-        let sender = self.turn.pop_front()?;
-        let lane = self.lanes.get_mut(&sender)?;
-        let frame = lane.frames.pop_front()?;
-        lane.bytes -= frame.len();
-        self.bytes -= frame.len();
-        self.frames -= 1;
-        if lane.frames.is_empty() {
+        self.load(Run::of(bytes));
+        true
+    }
+
+    /// The next event; all that lie in one piece where nobody else has any.
+    fn load_event(&mut self) -> bool {
+        let Some(sender) = self.turn.pop_front() else { return false };
+        let Some(lane) = self.lanes.get_mut(&sender) else { return false };
+        let (frames, bytes) = (lane.frames, lane.bytes);
+        let room = FLIGHT_FRAMES - self.flight_frames;
+        let run = if self.turn.is_empty() { lane.take_run(room) } else { None };
+        match run {
+            Some(run) => {
+                self.flight_frames += run.len();
+                self.flight_bytes += run.bytes().len();
+                self.flight.push_back(run);
+            }
+            None => {
+                let Some(first) = lane.runs.front() else { return false };
+                let added = self.flight.back_mut().zip(first.first());
+                if !added.is_some_and(|(last, frame)| last.add(frame)) {
+                    let Some(alone) = first.alone() else { return false };
+                    self.flight.push_back(alone);
+                }
+                self.flight_frames += 1;
+                self.flight_bytes += lane.drop_oldest().unwrap_or_default();
+            }
+        }
+        self.frames -= frames - lane.frames;
+        self.bytes -= bytes - lane.bytes;
+        if lane.frames == 0 {
             self.lanes.remove(&sender);
         } else {
             self.turn.push_back(sender);
         }
-        Some(Frame { bytes: frame, fd: None })
+        true
+    }
+
+    fn load(&mut self, run: Run) {
+        self.flight_frames += run.len();
+        self.flight_bytes += run.bytes().len();
+        self.flight.push_back(run);
     }
 
     /// So many bytes of the flight were written, its descriptor with them.
     pub(crate) fn wrote(&mut self, count: usize) {
-        if count > 0 && std::mem::take(&mut self.flight_gift) {
-            self.flight.iter_mut().for_each(|frame| frame.fd = None);
+        if count > 0 {
+            self.flight_gift = None;
         }
         self.written += count;
-        while let Some(first) = self.flight.front() {
-            if self.written < first.len() {
-                return;
+        while let Some(run) = self.flight.front_mut() {
+            let whole = run.first().map(<[u8]>::len).filter(|length| self.written >= *length);
+            let Some(length) = whole else { return };
+            self.written -= length;
+            self.flight_bytes -= length;
+            self.flight_frames -= 1;
+            run.pop();
+            if run.len() == 0 {
+                self.flight.pop_front();
             }
-            self.written -= first.len();
-            self.flight_bytes -= first.len();
-            self.flight.pop_front();
         }
         self.written = 0;
     }
@@ -221,7 +272,13 @@ mod tests {
     const B: WorkerId = WorkerId(2);
 
     fn frame(text: &str) -> Bytes {
-        Arc::from(text.as_bytes())
+        Bytes::from(text.as_bytes())
+    }
+
+    fn made(bytes: &[u8]) -> Made {
+        let mut made = Made::default();
+        made.bytes.extend_from_slice(bytes);
+        made
     }
 
     fn written(queue: &mut Queue, most: usize) -> String {
@@ -234,9 +291,9 @@ mod tests {
     fn senders_take_turns_and_answers_go_first() {
         let mut queue = Queue::default();
         for text in ["a1", "a2", "a3"] {
-            assert!(queue.event(A, frame(text)).is_empty());
+            assert!(queue.event(A, &mut made(text.as_bytes())).is_empty());
         }
-        assert!(queue.event(B, frame("b1")).is_empty());
+        assert!(queue.event(B, &mut made("b1".as_bytes())).is_empty());
         assert!(queue.own(frame("!!")));
         assert_eq!(queue.len(), 5);
         assert_eq!(written(&mut queue, 5), "!!a1b");
@@ -248,16 +305,16 @@ mod tests {
     #[test]
     fn who_floods_loses_its_own() {
         let mut queue = Queue::default();
-        assert!(queue.event(B, frame("b")).is_empty());
-        let big: Bytes = Arc::from(vec![0; 1 << 20]);
+        assert!(queue.event(B, &mut made("b".as_bytes())).is_empty());
+        let mut big = made(&vec![0; 1 << 20]);
         let mut lost = Vec::new();
         for _ in 0..20 {
-            lost.extend(queue.event(A, big.clone()));
+            lost.extend(queue.event(A, &mut big));
             assert!(queue.held() <= QUEUE_BYTES);
         }
         assert_eq!(lost, [A; 13]);
         for _ in 0..QUEUE_FRAMES {
-            lost.extend(queue.event(A, frame("")));
+            lost.extend(queue.event(A, &mut made(b"")));
         }
         assert!(!lost.contains(&B) && queue.len() <= QUEUE_FRAMES);
     }
@@ -288,7 +345,7 @@ mod tests {
     #[test]
     fn what_must_not_be_dropped_is_bounded_too() {
         let mut queue = Queue::default();
-        let big: Bytes = Arc::from(vec![0; 1 << 20]);
+        let big = Bytes::from(vec![0; 1 << 20]);
         for at in 0..6 {
             assert_eq!(queue.has_room(big.len()), at < 4);
             assert!(queue.own(big.clone()));

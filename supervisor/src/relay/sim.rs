@@ -383,10 +383,7 @@ fn people_trigger_and_say() {
     let mut actions = Vec::new();
     assert_eq!(relay.trigger(now, &no, &mut actions), 0);
     assert_eq!(relay.trigger(now, &gc, &mut actions), 1);
-    assert_eq!(
-        relay.say(now, Some(1), "t".to_owned(), Json::of(&(1, "")).unwrap(), &mut actions),
-        1
-    );
+    assert_eq!(relay.say(now, Some(1), "t", &Json::of(&(1, "")).unwrap(), &mut actions), 1);
     assert!(actions.is_empty() && relay.actions().contains("gc"));
     relay.turn(now + span, &mut actions);
     let [Action::Answered { ticket: 7, slot: 1, answer: Err(failure) }] = actions.as_slice() else {

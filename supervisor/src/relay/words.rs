@@ -33,7 +33,7 @@ pub(crate) enum Action {
     /// It says that it is about to leave.
     Leaving(WorkerId),
     /// For those who follow the events.
-    Heard { from: WorkerId, topic: String, data: Json },
+    Heard { from: WorkerId, topic: String, data: String },
     /// What a worker said to a trigger.
     Answered { ticket: u64, slot: u16, answer: Result<Json, Failure> },
     /// A worker has applied a configuration, or not.

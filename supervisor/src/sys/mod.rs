@@ -34,6 +34,7 @@ pub(crate) mod steering_code;
 pub(crate) mod target;
 pub(crate) mod trap;
 pub(crate) mod unseen;
+pub(crate) mod usage;
 pub(crate) mod users;
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ impl Way {
     /// So many that it takes about a second.
     fn messages(self) -> u32 {
         match self {
-            Self::Rust | Self::Redis => 600_000,
+            Self::Rust | Self::Redis => 1_500_000,
             Self::Node => 200_000,
             Self::Cluster => 100_000,
         }
@@ -60,6 +60,8 @@ struct Measured {
     p50_us: f64,
     /// CPU time of what is in the middle, for each message.
     cpu_us: f64,
+    /// The same of who emits and of who hears, where they are processes of their own.
+    ends_us: Option<[f64; 2]>,
 }
 
 fn main() -> ExitCode {
@@ -120,24 +122,28 @@ fn measure(way: Way, binary: &str, me: &Path) -> Option<Measured> {
 
 fn ours(way: Way, binary: &str, programs: &[String]) -> Measured {
     let home = Home::new(binary);
-    let primary = bus::start(&home, programs, &[]).primary_pid;
+    let app = bus::start(&home, programs, &[]);
+    let worker = |slot: u16| app.workers.iter().find(|w| w.slot == slot).and_then(|w| w.pid);
+    let pids = [app.primary_pid, worker(1).expect("who emits"), worker(0).expect("who hears")];
     let ask = |action: &str, count: u32| {
         bus::trigger(&home, action, &count.to_string(), Some(1)).remove(&1).expect("an answer")
     };
     // Until everything is warm.
     ask("run", way.messages() / 10);
-    let before = process::ticks(primary);
+    let before = pids.map(process::ticks);
     let ran = ask("run", way.messages());
-    let ticks = process::ticks(primary) - before;
+    let after = pids.map(process::ticks);
     assert!(ran["read"].as_f64() >= Some(f64::from(way.messages())), "messages were lost: {ran}");
     let p50_us = ask("trips", TRIPS).as_f64().expect("a time");
-    result(way.messages(), &ran["seconds"], p50_us, ticks as f64 * TICK_US)
+    let used = |at: usize| (after[at] - before[at]) as f64 * TICK_US;
+    let ends_us = Some([1, 2].map(|at| used(at) / f64::from(way.messages())));
+    Measured { ends_us, ..result(way.messages(), &ran["seconds"], p50_us, used(0)) }
 }
 
 fn result(messages: u32, seconds: &Value, p50_us: f64, cpu_us: f64) -> Measured {
     let messages = f64::from(messages);
     let seconds = seconds.as_f64().expect("a time");
-    Measured { per_second: messages / seconds, p50_us, cpu_us: cpu_us / messages }
+    Measured { per_second: messages / seconds, p50_us, cpu_us: cpu_us / messages, ends_us: None }
 }
 
 fn cluster(messages: u32) -> Option<Measured> {
@@ -149,7 +155,7 @@ fn cluster(messages: u32) -> Option<Measured> {
 }
 
 /// The middle one.
-fn median(all: &[Measured], of: fn(&Measured) -> f64) -> f64 {
+fn median(all: &[Measured], of: impl Fn(&Measured) -> f64) -> f64 {
     let mut values: Vec<f64> = all.iter().map(of).collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
@@ -161,8 +167,13 @@ fn report(all: &[(Way, Vec<Measured>)]) {
         let (fewest, most) = measured.iter().fold((f64::MAX, 0.0_f64), |(low, high), one| {
             (low.min(one.per_second), high.max(one.per_second))
         });
+        let end = |at: usize| median(measured, |m| m.ends_us.map_or(f64::NAN, |ends| ends[at]));
+        let ends = match end(0).is_nan() {
+            true => String::new(),
+            false => format!(", {:.2} of who emits, {:.2} of who hears", end(0), end(1)),
+        };
         println!(
-            "  {:<24} {:>9.0}/s ({fewest:.0}..{most:.0})   round trip p50 {:>6.1} µs   {:.2} µs CPU of the middle for each",
+            "  {:<24} {:>9.0}/s ({fewest:.0}..{most:.0})   round trip p50 {:>6.1} µs   {:.2} µs CPU of the middle for each{ends}",
             way.name(),
             median(measured, |m| m.per_second),
             median(measured, |m| m.p50_us),

@@ -70,7 +70,7 @@ pub(crate) fn measure(program: &str, messages: u32, trips: u32) -> Option<Measur
     let measured = throughput(&port, server.pid(), messages)
         .and_then(|(per_second, cpu_us)| Ok((per_second, cpu_us, round_trip(&port, trips)?)));
     let (per_second, cpu_us, p50_us) = measured.expect("Redis answers");
-    Some(Measured { per_second, p50_us, cpu_us })
+    Some(Measured { per_second, p50_us, cpu_us, ends_us: None })
 }
 
 fn throughput(port: &Port, pid: u32, messages: u32) -> io::Result<(f64, f64)> {

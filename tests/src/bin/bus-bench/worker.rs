@@ -1,5 +1,6 @@
 //! Two Rust workers on the bus: one emits, the other hears.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,26 +25,40 @@ pub(crate) fn run(role: &str) -> Result<(), Error> {
     }
 }
 
+/// What came, and who waits for so many of it.
+#[derive(Default)]
+struct Heard {
+    count: AtomicU64,
+    wanted: AtomicU64,
+    waits: Mutex<()>,
+    reached: Condvar,
+}
+
+impl Heard {
+    fn one_more(&self) {
+        let count = self.count.fetch_add(1, Ordering::SeqCst) + 1;
+        if count == self.wanted.load(Ordering::SeqCst) {
+            drop(self.waits.lock().unwrap_or_else(PoisonError::into_inner));
+            self.reached.notify_all();
+        }
+    }
+
+    /// How many came, once they are so many, or nothing more comes.
+    fn wait_for(&self, wanted: u64) -> u64 {
+        let waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        self.wanted.store(wanted, Ordering::SeqCst);
+        let missing = |_: &mut ()| self.count.load(Ordering::SeqCst) < wanted;
+        drop(self.reached.wait_timeout_while(waits, LONG, missing));
+        self.count.swap(0, Ordering::SeqCst)
+    }
+}
+
 fn hear(worker: &Worker) -> Result<(), Error> {
-    let counter = Arc::new((Mutex::new(0_u64), Condvar::new()));
-    let counted = Arc::clone(&counter);
-    worker.on_all("bench", move |_| {
-        *counted.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        counted.1.notify_one();
-    })?;
-    let (me, before) = (worker.clone(), Mutex::new(0));
+    let heard = Arc::new(Heard::default());
+    let counted = Arc::clone(&heard);
+    worker.on_all("bench", move |_| counted.one_more())?;
     worker.serve("reached", 1, move |request| {
-        let wanted = request.data::<u64>()?;
-        let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
-        let lost = || me.failures().1 - *before;
-        let count = counter.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut count, _) = counter
-            .1
-            .wait_timeout_while(count, LONG, |count| *count + lost() < wanted)
-            .unwrap_or_else(PoisonError::into_inner);
-        let read = std::mem::take(&mut *count);
-        *before = me.failures().1;
-        Ok::<_, Error>(json!({ "read": read }))
+        Ok::<_, Error>(json!({ "read": heard.wait_for(request.data()?) }))
     })?;
     worker.serve("echo", 1, |request| Ok::<_, Error>(request.data::<Value>()?))?;
     Ok(())
