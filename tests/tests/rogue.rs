@@ -144,7 +144,7 @@ deeds! {
     a_descriptor_where_none_belongs: "stray-descriptor", Closed("a descriptor where none belongs");
     a_descriptor_with_a_word_of_the_protocol: "own-word-with-descriptor",
         Closed("a descriptor where none belongs");
-    fifty_descriptors_at_once: "many-descriptors", Closed("more descriptors came than may");
+    fifty_descriptors_at_once: "many-descriptors", Closed("too many came");
     a_flood_whose_answers_are_not_read: "lost-descriptors-unread",
         Closed("has stopped reading its channel");
     unknown_acts: "flood-of-unknown-acts", GoesOn("said act `x1`: ignored");

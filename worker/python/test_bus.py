@@ -65,6 +65,23 @@ class Threads(unittest.TestCase):
     def setUp(self):
         self.worker, self.relay = joined()
 
+    def test_once_and_again(self):
+        worker, relay, seen = self.worker, self.relay, queue.Queue()
+
+        def again(data, sender):
+            worker.once("a", again)
+            seen.put(data)
+
+        worker.once("a", again)
+        subscribed = {"subscribe": {"topic": "a", "when_full": "drop-oldest"}}
+        for count in range(3):
+            self.assertEqual(relay.hear(), subscribed)
+            relay.say("event", topic="a", data=count, **{"from": SENDER})
+            self.assertEqual(seen.get(timeout=20), count)
+        self.assertEqual(relay.hear(), subscribed)
+        worker.off("a")
+        self.assertEqual(relay.hear(), {"unsubscribe": {"topic": "a"}})
+
     def test_the_words_of_an_event_emitter(self):
         worker, relay, seen = self.worker, self.relay, queue.Queue()
         note = worker.on("a", lambda data, sender: seen.put((data, sender["worker"])))
@@ -209,6 +226,22 @@ class Asyncio(unittest.IsolatedAsyncioTestCase):
         with self.assertRaises(CallError) as caught:
             await late
         self.assertEqual((caught.exception.kind, worker.alone), ("alone", True))
+
+    async def test_once_and_again(self):
+        worker, relay, seen = self.worker, self.relay, asyncio.Queue()
+
+        async def again(data, sender):
+            await worker.once("a", again)
+            await seen.put(data)
+
+        await worker.once("a", again)
+        for count in range(3):
+            self.assertEqual(list(await self.hear()), ["subscribe"])
+            relay.say("event", topic="a", data=count, **{"from": SENDER})
+            self.assertEqual(await asyncio.wait_for(seen.get(), 20), count)
+        self.assertEqual(list(await self.hear()), ["subscribe"])
+        await worker.off("a")
+        self.assertEqual(await self.hear(), {"unsubscribe": {"topic": "a"}})
 
     async def test_another_primary_hears_again_what_lasts(self):
         worker, relay = self.worker, self.relay

@@ -51,7 +51,7 @@ pub(crate) struct Inner {
     pub(crate) limits: Arc<Limits>,
     pub(crate) chores: Mutex<Chores>,
     /// Held while what lasts is written, so that the supervisor hears it in this order.
-    standing: Mutex<Standing>,
+    pub(crate) standing: Mutex<Standing>,
     pub(crate) state: Mutex<State>,
     pub(crate) changed: Condvar,
     pub(crate) configure: Mutex<Option<Arc<Configure>>>,
@@ -346,30 +346,10 @@ impl Inner {
         outbox.push(&frame, urgent)
     }
 
-    /// Another primary goes on: it has not heard the last of what lasts, and no calls.
-    pub(crate) fn resume(&self) {
-        self.calls.lose();
-        let Some(outbox) = &self.outbox else { return };
-        let joined = locked(&self.state).welcome.is_some();
-        let standing = locked(&self.standing);
-        for message in standing.all(joined) {
-            let said = self.frame(message).and_then(|frame| outbox.push(&frame, true));
-            if said.is_err() {
-                // The channel's end is noticed elsewhere.
-                return;
-            }
-        }
-    }
-
     pub(crate) fn frame(&self, message: &FromWorker) -> io::Result<Vec<u8>> {
         let mut frame = Vec::with_capacity(128);
         Codec::Frames.write(message, &mut frame).map_err(io::Error::other)?;
         Ok(frame)
-    }
-
-    fn unsubscribe(&self, topic: &str) {
-        // The channel's end is noticed elsewhere.
-        let _ = self.say_if_joined(&FromWorker::Unsubscribe { topic: topic.to_owned() }, true);
     }
 
     pub(crate) fn end(&self) {

@@ -4,6 +4,7 @@
 
 use std::env;
 use std::io::{self, ErrorKind, Write};
+use std::net::Shutdown;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,6 +87,11 @@ fn gone() -> io::Error {
     io::Error::new(ErrorKind::BrokenPipe, "the channel to the supervisor is closed")
 }
 
+fn not_read() -> io::Error {
+    let reason = "the supervisor does not read this worker's channel";
+    io::Error::new(ErrorKind::TimedOut, reason)
+}
+
 impl Outbox {
     /// With its thread.
     pub(crate) fn new(stream: UnixStream) -> io::Result<Arc<Self>> {
@@ -125,8 +131,7 @@ impl Outbox {
         if full(&waiting) {
             let (waited, in_time) = self.wait(waiting, PATIENCE, full);
             if !in_time && !waited.closed {
-                let reason = "the supervisor does not read this worker's channel";
-                return Err(io::Error::new(ErrorKind::TimedOut, reason));
+                return Err(not_read());
             }
             waiting = waited;
         }
@@ -145,30 +150,34 @@ impl Outbox {
 
     /// Writes a frame with a descriptor in this thread, behind everything that waits.
     pub(crate) fn push_with(&self, frame: &[u8], fd: BorrowedFd<'_>) -> io::Result<()> {
-        loop {
-            let busy = |waiting: &Waiting| waiting.writing && !waiting.closed;
-            let (waiting, in_time) = self.wait(self.lock(), PATIENCE, busy);
-            if waiting.closed {
-                return Err(gone());
-            }
-            if !in_time {
-                return Err(ErrorKind::TimedOut.into());
-            }
-            let mut waiting = waiting;
-            if !waiting.bytes.is_empty() {
-                drop(self.write_once(waiting));
-                continue;
-            }
-            waiting.writing = true;
-            drop(waiting);
-            let written = gifts::send(&self.stream, frame, fd)
-                .and_then(|count| (&self.stream).write_all(&frame[count..]));
-            let mut waiting = self.lock();
-            waiting.writing = false;
-            waiting.closed |= written.is_err();
-            self.room.notify_all();
-            self.wake.notify_all();
-            return written;
+        let busy = |waiting: &Waiting| waiting.writing && !waiting.closed;
+        let (mut waiting, in_time) = self.wait(self.lock(), PATIENCE, busy);
+        if waiting.closed {
+            return Err(gone());
+        }
+        if !in_time {
+            return Err(not_read());
+        }
+        waiting.writing = true;
+        let before = std::mem::take(&mut waiting.bytes);
+        drop(waiting);
+        let written = (&self.stream)
+            .write_all(&before)
+            .and_then(|()| gifts::send(&self.stream, frame, fd))
+            .and_then(|count| (&self.stream).write_all(&frame[count..]));
+        let mut waiting = self.lock();
+        self.wrote(&mut waiting, &written);
+        self.room.notify_all();
+        self.wake.notify_all();
+        written
+    }
+
+    /// A channel that took half a message takes nothing more, and nobody reads on from it.
+    fn wrote(&self, waiting: &mut Waiting, written: &io::Result<()>) {
+        waiting.writing = false;
+        if written.is_err() {
+            waiting.closed = true;
+            let _ = self.stream.shutdown(Shutdown::Both);
         }
     }
 
@@ -179,12 +188,11 @@ impl Outbox {
         drop(waiting);
         let written = (&self.stream).write_all(&bytes);
         let mut waiting = self.lock();
-        waiting.writing = false;
+        self.wrote(&mut waiting, &written);
         if waiting.bytes.is_empty() && bytes.capacity() <= 2 * WAITING {
             bytes.clear();
             waiting.bytes = bytes;
         }
-        waiting.closed |= written.is_err();
         if waiting.crowd > 0 {
             self.room.notify_all();
         }
@@ -234,6 +242,6 @@ impl Outbox {
         self.wake.notify_all();
         self.room.notify_all();
         // The reader sees the end.
-        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 }

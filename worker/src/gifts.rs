@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use ipc::bus::{FromWorker, Json, Peer};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use serde::Serialize;
@@ -57,7 +57,8 @@ impl Given {
 #[derive(Debug, Default)]
 pub(crate) struct Gifts {
     handlers: Mutex<BTreeMap<String, SyncSender<Given>>>,
-    unclaimed: Mutex<VecDeque<OwnedFd>>,
+    /// `None`: one that did not arrive, for want of a free number.
+    unclaimed: Mutex<VecDeque<Option<OwnedFd>>>,
 }
 
 impl Worker {
@@ -79,8 +80,8 @@ impl Worker {
         let slot = Arc::new(Slot::default());
         let to = Arc::clone(&slot);
         let id = self.inner.calls.wait(Box::new(move |answer| to.put(answer)));
-        let frame = self.inner.frame(&message(id, data))?;
-        if let Err(error) = outbox.push_with(&frame, fd.as_fd()) {
+        let frame = self.inner.frame(&message(id, data));
+        if let Err(error) = frame.and_then(|frame| outbox.push_with(&frame, fd.as_fd())) {
             self.forget(id);
             return Err(error.into());
         }
@@ -121,7 +122,7 @@ impl Worker {
 
 impl Gifts {
     /// Descriptors came; their messages come no earlier.
-    pub(crate) fn keep(&self, fds: Vec<OwnedFd>) {
+    pub(crate) fn keep(&self, fds: Vec<Option<OwnedFd>>) {
         if fds.is_empty() {
             return;
         }
@@ -131,7 +132,7 @@ impl Gifts {
     /// A message came to which one belongs.
     pub(crate) fn take(&self, topic: String, data: Json, from: Peer) {
         let fd = self.unclaimed.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let Some(fd) = fd else {
+        let Some(fd) = fd.flatten() else {
             return eprintln!("supervisor: the descriptor of a message on {topic:?} did not come");
         };
         let handlers = self.handlers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -147,7 +148,7 @@ pub(crate) fn receive(
     stream: &UnixStream,
     bytes: &mut [u8],
     flags: RecvFlags,
-) -> io::Result<(usize, Vec<OwnedFd>)> {
+) -> io::Result<(usize, Vec<Option<OwnedFd>>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut buffers = [IoSliceMut::new(bytes)];
@@ -155,8 +156,12 @@ pub(crate) fn receive(
     let mut fds = Vec::new();
     for part in control.drain() {
         if let RecvAncillaryMessage::ScmRights(received) = part {
-            fds.extend(received);
+            fds.extend(received.map(Some));
         }
+    }
+    if message.flags.contains(ReturnFlags::CTRUNC) {
+        // Its message must not get the descriptor of the next.
+        fds.push(None);
     }
     Ok((message.bytes, fds))
 }

@@ -77,7 +77,7 @@ pub(crate) enum Patience {
 pub(crate) enum Read {
     /// These descriptors, and bytes for the decoder. `more`: there are probably more.
     Some {
-        fds: Vec<OwnedFd>,
+        fds: Vec<Option<OwnedFd>>,
         more: bool,
     },
     /// Nothing yet.

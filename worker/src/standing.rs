@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use ipc::bus::{ErrorKind, FromWorker};
 
-use crate::bus::locked;
+use crate::bus::{Inner, locked};
 use crate::calls::Calls;
 
 /// What became of a call when the primary died.
@@ -51,6 +51,38 @@ impl Standing {
     pub(crate) fn all(&self, joined: bool) -> impl Iterator<Item = &FromWorker> {
         let is_hello = |message: &FromWorker| matches!(message, FromWorker::Hello { .. });
         self.0.values().filter(move |message| !joined || !is_hello(message))
+    }
+}
+
+impl Inner {
+    /// Another primary goes on: it has not heard the last of what lasts, and no calls.
+    pub(crate) fn resume(&self) {
+        self.calls.lose();
+        let Some(outbox) = &self.outbox else { return };
+        let joined = locked(&self.state).welcome.is_some();
+        let standing = locked(&self.standing);
+        for message in standing.all(joined) {
+            let said = self.frame(message).and_then(|frame| outbox.push(&frame, true));
+            if said.is_err() {
+                // The channel's end is noticed elsewhere.
+                return;
+            }
+        }
+    }
+
+    /// A topic has lost its last handler; unless it has got another meanwhile, from one that ran or
+    /// from another thread.
+    pub(crate) fn unsubscribe(&self, topic: &str) {
+        let Some(outbox) = &self.outbox else { return };
+        let message = FromWorker::Unsubscribe { topic: topic.to_owned() };
+        let Ok(frame) = self.frame(&message) else { return };
+        // Whoever subscribes holds this while it says so.
+        let mut standing = locked(&self.standing);
+        if self.handlers.count(topic) == 0 {
+            standing.keep(&message);
+            // The channel's end is noticed elsewhere.
+            let _ = outbox.push(&frame, true);
+        }
     }
 }
 

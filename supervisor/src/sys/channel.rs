@@ -49,7 +49,9 @@ pub(crate) fn receive(channel: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<R
         }
     }
     if message.flags.contains(ReturnFlags::CTRUNC) {
-        return Err(io::Error::other("more descriptors came than may"));
+        return Err(io::Error::other(
+            "descriptors could not be taken: too many came, or too many files are open",
+        ));
     }
     if message.bytes == 0 { Ok(Received::End) } else { Ok(Received::Some(message.bytes, fds)) }
 }

@@ -126,7 +126,7 @@ class Worker:
             except Exception:
                 self.failures += 1
                 _wire.report(f"a handler of {topic!r}")
-        if empty:
+        if empty and not self._handlers.count(topic):
             await self._tell("unsubscribe", {"topic": topic})
 
     # ---- calls

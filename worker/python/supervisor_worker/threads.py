@@ -95,7 +95,13 @@ class Worker:
         with self._lock:
             empty = self._handlers.remove(topic, handler)
         if empty:
-            self._tell("unsubscribe", {"topic": topic})
+            self._unsubscribe(topic)
+
+    def _unsubscribe(self, topic):
+        """Unless there is another handler by now, from one that ran or from another thread."""
+        with self._standing_lock:
+            if not self.listener_count(topic):
+                self._tell("unsubscribe", {"topic": topic})
 
     def listener_count(self, topic):
         with self._lock:
@@ -141,7 +147,7 @@ class Worker:
                     self.failures += 1
                     _wire.report(f"a handler of {topic!r}")
             if empty:
-                self._tell("unsubscribe", {"topic": topic})
+                self._unsubscribe(topic)
 
     # ---- calls
 
@@ -222,7 +228,11 @@ class Worker:
             except OSError:
                 pass  # The channel's end is noticed by the reader.
 
-        return threads.submit(run)
+        try:
+            threads.submit(run)
+        except RuntimeError:
+            # It was unserved this very moment.
+            self._answer(number, None, data, sender)
 
     # ---- descriptors
 
@@ -430,8 +440,9 @@ class Worker:
                     break
                 for word, said in lines.take(data):
                     self._hear(word, said)
-        except (OSError, ValueError, RecursionError) as error:
-            why = f"{why}: {error}"
+        except Exception as error:
+            # Whatever it is, nobody may wait for answers that are not read any more.
+            why = f"{why}: {error!r}"
         self._gifts.close()
         self.alone = True
         self._welcome.put(why)
