@@ -5,6 +5,7 @@
 use std::fs;
 use std::time::Duration;
 
+use ipc::control::{Reply, Request};
 use nix::sys::signal::Signal;
 use tests::wait::try_until;
 use tests::{Home, Port, fixtures, process};
@@ -104,6 +105,35 @@ fn a_flag_beside_a_file_stays() {
     assert_given(&home, "file", "4", "0077", "3");
     home.run(&["delete", "web", "--fast"]).ok();
     home.nothing_left();
+}
+
+/// What `startup` writes down has the flags, and the file is read when the machine starts.
+#[test]
+fn a_unit_has_the_flags_and_reads_the_file() {
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(command) = fixtures::pid_server(&port) else { return };
+    let write =
+        |filed: &str| home.config("web", &command, &format!("env = {{ FILED = \"{filed}\" }}\n"));
+    let file = write("1");
+    home.run(&["start", &file]).ok();
+    let plain = home.run(&["unit", "web"]).ok().stdout;
+    assert!(plain.contains("--only") && !plain.contains("--spec"), "{plain}");
+    home.run(&["delete", "web", "--fast"]).ok();
+
+    home.run(&["start", &file, "-e", "SAID=flag"]).ok();
+    let said = home.run(&["unit", "web"]).ok().stdout;
+    assert!(said.contains("--spec"), "{said}");
+    let Reply::Spec(spec) = home.ask("web", &Request::Spec).answer(SOON) else { panic!() };
+    let spec = home.write("web.json", &serde_json::to_string(&spec).expect("it is JSON"));
+    home.run(&["delete", "web", "--fast"]).ok();
+    write("2");
+    let running = home.spawn(&["start", "--foreground", "--spec", &spec.display().to_string()]);
+    home.wait_app("web", "its worker", SOON, |app| app.ready == 1);
+    assert_given(&home, "flag", "2", &given(&home).2, "0");
+    home.run(&["reload", "web"]).ok();
+    assert_given(&home, "flag", "2", &given(&home).2, "0");
+    process::kill(running.pid(), Signal::SIGTERM);
+    running.end(SOON).ok();
 }
 
 #[test]

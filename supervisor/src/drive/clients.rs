@@ -243,8 +243,11 @@ impl Client {
             Ok(count) if !self.asked && !self.answered => self.reader.push(&bytes[..count]),
             // Whatever follows the one request is not read.
             Ok(_) => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(_) => return Err(()),
+            Err(error) => {
+                // A signal that comes just now ends nobody's connection.
+                let none_yet = [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted];
+                return if none_yet.contains(&error.kind()) { Ok(None) } else { Err(()) };
+            }
         }
         match self.reader.next_message() {
             Ok(Some(request)) => {
