@@ -143,7 +143,7 @@ fn dropped(home: &Home, why: &str) -> f64 {
     found.and_then(|metric| metric["value"].as_f64()).expect("it is counted")
 }
 
-/// What waits in a primary is lost with it, and every message of it is counted, for two in a row.
+/// What waits in a primary is lost with it, and every message of it is counted, time after time.
 #[test]
 fn what_waited_is_counted() {
     let _alone = tests::alone();
@@ -168,6 +168,14 @@ fn what_waited_is_counted() {
         let said = format!("there: {before} messages (for slot 0 (worker 1): {before})");
         assert_eq!(log.matches(&said).count(), 1, "{log}");
     }
+    // The same when another build takes over.
+    trigger(&home, "flood", "[500,1000]", Some(1));
+    lost += wait_until("the rest to wait", SOON, || {
+        let waiting = metric(&home, "supervisor_bus_worker_waiting");
+        (waiting >= 500.0).then_some(waiting)
+    });
+    home.run(&["upgrade", "web"]).ok();
+    assert_eq!(dropped(&home, "the primary ended"), lost);
     assert_eq!(dropped(&home, "the reader is too slow"), 0.0);
     assert_eq!(dropped(&home, "the reader left"), 0.0);
 }
