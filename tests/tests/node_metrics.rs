@@ -119,7 +119,7 @@ fn a_program_that_joins_the_bus_is_measured_too() {
     let text = home.run(&["metrics", "joins", "--openmetrics"]).ok().stdout;
     assert!(
         text.contains(
-            "supervisor_node_event_loop_delay_seconds{app=\"joins\",pool=\"default\",quantile=\"0.99\",slot=\"0\"}"
+            "supervisor_node_event_loop_delay_seconds{app=\"joins\",quantile=\"0.99\",pool=\"default\",slot=\"0\"}"
         ),
         "{text}"
     );

@@ -1,7 +1,6 @@
 //! A worker on the bus.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,14 +13,13 @@ use ipc::bus::decode::Codec;
 use ipc::bus::event;
 use ipc::bus::{FromWorker, Json, OLDEST, Peer, VERSION, WhenFull};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::Identity;
 use crate::calls::{Calls, Served};
 use crate::channel::{self, Outbox};
 use crate::chores::Chores;
 use crate::gifts::Gifts;
-use crate::handlers::{Event, HandlerId, Handlers, Outcome, contained};
+use crate::handlers::{Event, HandlerId, Handlers, Outcome};
 use crate::limits::Limits;
 use crate::reading::Reading;
 use crate::standing::Standing;
@@ -29,7 +27,7 @@ use crate::standing::Standing;
 /// How long the supervisor may take to say welcome.
 const WELCOME: Duration = Duration::from_secs(10);
 
-type Configure = dyn Fn(&Json) -> Result<(), String> + Send + Sync;
+pub(crate) type Configure = dyn Fn(&Json) -> Result<(), String> + Send + Sync;
 type OnDrain = Box<dyn FnOnce() + Send>;
 
 /// This process as a worker: a handle, cheap to clone. See the crate's documentation.
@@ -290,23 +288,6 @@ impl Worker {
         let message = FromWorker::Send { slot, topic: topic.to_owned(), data: Json::of(data)? };
         fits(&message)?;
         self.inner.say_if_joined(&message, false)
-    }
-
-    /// Runs the handler for the values that all workers share, now if there are any, and whenever
-    /// they change. Its error is shown to who changed them.
-    pub fn on_config<T: DeserializeOwned, E: Display>(
-        &self,
-        handler: impl Fn(T) -> Result<(), E> + Send + Sync + 'static,
-    ) {
-        let run: Arc<Configure> = Arc::new(move |data| {
-            let value = data.read().map_err(|error| error.to_string())?;
-            handler(value).map_err(|error| error.to_string())
-        });
-        *locked(&self.inner.configure) = Some(Arc::clone(&run));
-        let known = locked(&self.inner.state).config.clone();
-        if let Some(error) = known.and_then(|config| contained(|| run(&config).err())) {
-            eprintln!("supervisor: the configuration was not applied: {error}");
-        }
     }
 
     /// Panics and errors of this worker's handlers, and messages to it that were dropped.

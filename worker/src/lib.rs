@@ -49,6 +49,7 @@ mod bus;
 mod calls;
 mod channel;
 mod chores;
+mod configured;
 mod connection;
 mod desk;
 #[cfg(feature = "tokio")]
