@@ -364,10 +364,15 @@ impl Drive {
             let Some(worker) = self.bus.resumed.pop() else { break };
             self.hear_bus(worker);
         }
+        self.write_bus_to_all();
+        self.perform_bus();
+    }
+
+    /// What waits to be written. First of all in a turn, for somebody waits for it.
+    pub(super) fn write_bus_to_all(&mut self) {
         for worker in self.bus.relay.take_dirty() {
             self.write_bus(worker);
         }
-        self.perform_bus();
     }
 
     /// Whether the bus has work that no fd announces.

@@ -200,6 +200,7 @@ impl Drive {
                     self.take(source, event.readable || event.hangup, event.writable, event.hangup);
                 }
             }
+            self.write_bus_to_all();
             self.look_for_groups();
             self.look_after_hand_overs(clock::now());
             self.look_after_settling(clock::now());

@@ -241,8 +241,8 @@ impl Relay {
         actions: &mut Vec<Action>,
     ) {
         let Some(member) = self.members.get_mut(&worker) else { return };
-        let known = member.subscribed.contains_key(topic.as_str());
-        if member.subscribed.len() >= SUBSCRIPTIONS && !known {
+        let full = member.subscribed.len() >= SUBSCRIPTIONS;
+        if full && !member.subscribed.contains_key(topic.as_str()) {
             let why = format!("it subscribed to more than {SUBSCRIPTIONS} topics");
             return self.cut(worker, why, actions);
         }

@@ -25,11 +25,9 @@ pub(super) fn add(
     worker: WorkerId,
     when_full: WhenFull,
 ) -> Arc<str> {
-    let name = match topics.get_key_value(topic) {
-        Some((name, _)) => Arc::clone(name),
-        None => Arc::from(topic),
-    };
-    let Readers(readers) = topics.entry(Arc::clone(&name)).or_default();
+    let entry = topics.entry(Arc::from(topic));
+    let name = Arc::clone(entry.key());
+    let Readers(readers) = entry.or_default();
     match readers.binary_search_by_key(&worker, |(reader, _)| *reader) {
         Ok(at) => readers[at].1 = when_full,
         Err(at) => {
