@@ -4,7 +4,7 @@
 //! In each turn a bounded part of each channel is read, and each worker gets a few writes at most.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -24,11 +24,8 @@ use crate::primary::event::{Cue, Notification};
 use crate::primary::ids::WorkerId;
 use crate::primary::time::Time;
 use crate::relay::{Action, Event, Gift, Relay};
-use crate::sys::channel::{self, Received, WHOLE};
+use crate::sys::channel::{self, Received};
 use crate::sys::clock;
-
-/// Writes to one worker in a turn: about what is read of one.
-const WRITES: usize = 512 * 1024 / WHOLE;
 
 /// Descriptors that may wait for their messages; clients send each with its own.
 const UNCLAIMED: usize = 8;
@@ -43,7 +40,7 @@ pub(crate) struct BusChannel {
     /// Not read, because somebody else does not read.
     paused: bool,
     /// The poller waits for room to write.
-    waits_for_room: bool,
+    pub(super) waits_for_room: bool,
     /// A message to it was written in part, and not all that waits has been written since.
     pub(super) half_written: bool,
 }
@@ -282,69 +279,13 @@ impl Drive {
         }
     }
 
-    fn watch_bus(&mut self, worker: WorkerId) {
+    pub(super) fn watch_bus(&mut self, worker: WorkerId) {
         let Some(channel) = self.children.get(&worker).and_then(|c| c.bus.as_ref()) else { return };
         let (token, readable) = (Source::Bus(worker).token(), !channel.paused);
         let writable = channel.waits_for_room;
         if let Err(error) = self.poller.watch(channel.fd(), token, readable, writable) {
             self.warn(format!("cannot watch a worker's bus channel: {error}"));
         }
-    }
-
-    /// Writes what waits for a worker, in a few writes at most.
-    fn write_bus(&mut self, worker: WorkerId) {
-        let Some(channel) = self.children.get(&worker).and_then(|c| c.bus.as_ref()) else { return };
-        if !self.bus.relay.has_more(worker) && !channel.waits_for_room {
-            return;
-        }
-        for _ in 0..WRITES {
-            if !self.write_once(worker) {
-                break;
-            }
-        }
-        let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) else {
-            return;
-        };
-        let wanted = self.bus.relay.has_more(worker);
-        let half = wanted && (channel.half_written || self.bus.relay.is_half_written(worker));
-        if std::mem::replace(&mut channel.half_written, half) != half {
-            self.stale = true;
-            // Until that is written down a successor would take the channel for sound.
-            self.freeze_after = if half { clock::now() } else { self.freeze_after };
-        }
-        if std::mem::replace(&mut channel.waits_for_room, wanted) != wanted {
-            self.watch_bus(worker);
-        }
-        self.note_waiting(worker);
-    }
-
-    /// One write. Whether all of it found room, and more waits.
-    fn write_once(&mut self, worker: WorkerId) -> bool {
-        let Some(channel) = self.children.get(&worker).and_then(|c| c.bus.as_ref()) else {
-            return false;
-        };
-        let (flight, fd) = self.bus.relay.flight(worker);
-        let mut length = 0;
-        // So much goes whole or not at all: of short messages nobody ever has a half.
-        let pieces = flight.into_iter().take_while(|piece| {
-            let fits = length == 0 || length + piece.len() <= WHOLE;
-            length += if fits { piece.len() } else { 0 };
-            fits
-        });
-        let pieces: Vec<IoSlice<'_>> = pieces.map(IoSlice::new).collect();
-        if length == 0 {
-            return false;
-        }
-        // An error: the worker has closed its end; what it still said is read first.
-        let written = channel::send_all(channel.stream.as_fd(), &pieces, fd);
-        let count = written.unwrap_or_default().unwrap_or_default();
-        if count > 0 {
-            self.bus.lookout.flowed();
-            let mut actions = Vec::new();
-            self.bus.relay.wrote(clock::now(), worker, count, &mut actions);
-            self.bus.actions.extend(actions);
-        }
-        count == length && self.bus.relay.has_more(worker)
     }
 
     /// The end of a turn: what is overdue, and what waits to be written.
@@ -366,13 +307,6 @@ impl Drive {
         }
         self.write_bus_to_all();
         self.perform_bus();
-    }
-
-    /// What waits to be written. First of all in a turn, for somebody waits for it.
-    pub(super) fn write_bus_to_all(&mut self) {
-        for worker in self.bus.relay.take_dirty() {
-            self.write_bus(worker);
-        }
     }
 
     /// Whether the bus has work that no fd announces.

@@ -7,6 +7,7 @@
 
 mod asks;
 mod bus;
+mod bus_out;
 mod calls;
 mod channels;
 mod children;
