@@ -27,6 +27,20 @@ pub struct Privileges {
     pub limits: BTreeMap<Resource, Limit>,
 }
 
+impl Privileges {
+    /// Puts what is asked for here over others: groups instead of theirs, limits beside theirs.
+    pub fn over(&self, others: &mut Self) {
+        if !self.groups.is_empty() {
+            others.groups.clone_from(&self.groups);
+        }
+        others.umask = self.umask.or(others.umask);
+        others.nice = self.nice.or(others.nice);
+        others.oom_score_adj = self.oom_score_adj.or(others.oom_score_adj);
+        others.no_new_privs |= self.no_new_privs;
+        others.limits.extend(self.limits.clone());
+    }
+}
+
 /// A resource limit of setrlimit(2), by its name there in lower case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

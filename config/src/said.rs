@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::instances::Cpus;
-use crate::privileges::{Limit, Resource};
+use crate::privileges::Privileges;
 use crate::spec::{
     AddressPattern, AppSpec, Balance, Engine, Instances, ListenSpec, ReadyRule, RestartOn,
 };
@@ -76,14 +76,9 @@ pub struct SaidTimes {
 pub struct SaidRights {
     pub user: Option<String>,
     pub group: Option<String>,
-    /// Instead of those of the file.
-    pub groups: Vec<String>,
-    pub umask: Option<u16>,
-    pub nice: Option<i8>,
-    pub oom_score_adj: Option<i16>,
-    pub no_new_privs: bool,
-    /// Added to those of the file.
-    pub limits: BTreeMap<Resource, Limit>,
+    /// See [`Privileges::over`].
+    #[serde(flatten)]
+    pub privileges: Privileges,
     pub operators: Option<String>,
     pub observers: Option<String>,
 }
@@ -223,25 +218,20 @@ impl SaidRights {
         fill(&mut spec.group, &self.group);
         fill(&mut spec.operators, &self.operators);
         fill(&mut spec.observers, &self.observers);
-        let privileges = &mut spec.privileges;
-        replace(&mut privileges.groups, &self.groups);
-        fill(&mut privileges.umask, &self.umask);
-        fill(&mut privileges.nice, &self.nice);
-        fill(&mut privileges.oom_score_adj, &self.oom_score_adj);
-        privileges.no_new_privs |= self.no_new_privs;
-        privileges.limits.extend(self.limits.clone());
+        self.privileges.over(&mut spec.privileges);
     }
 
     fn flags(&self) -> [(&'static str, bool); 10] {
+        let privileges = &self.privileges;
         [
             ("user", self.user.is_some()),
             ("group", self.group.is_some()),
-            ("groups", !self.groups.is_empty()),
-            ("umask", self.umask.is_some()),
-            ("nice", self.nice.is_some()),
-            ("oom-score-adj", self.oom_score_adj.is_some()),
-            ("no-new-privs", self.no_new_privs),
-            ("limits", !self.limits.is_empty()),
+            ("groups", !privileges.groups.is_empty()),
+            ("umask", privileges.umask.is_some()),
+            ("nice", privileges.nice.is_some()),
+            ("oom-score-adj", privileges.oom_score_adj.is_some()),
+            ("no-new-privs", privileges.no_new_privs),
+            ("limits", !privileges.limits.is_empty()),
             ("operators", self.operators.is_some()),
             ("observers", self.observers.is_some()),
         ]
@@ -264,7 +254,7 @@ mod tests {
         said.pool_env.insert("hash".into(), [("C".to_owned(), "pool".to_owned())].into());
         said.pool_env.insert("gone".into(), [("D".to_owned(), "pool".to_owned())].into());
         said.times.kill_timeout = Some(Duration::from_secs(1));
-        said.rights.nice = Some(7);
+        said.rights.privileges.nice = Some(7);
         let mut spec = file.clone();
         said.clone().over(&mut spec, &Cpus::read());
         assert_eq!((spec.env["A"].as_str(), spec.env["B"].as_str()), ("file", "said"));

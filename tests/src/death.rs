@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipc::control::AppStatus;
 use nix::sys::signal::Signal;
 
-use crate::wait::wait_until;
+use crate::wait::{try_until, wait_until};
 use crate::{Home, process};
 
 /// How long a successor may take on the busiest machine.
@@ -25,6 +25,17 @@ impl Home {
         let outcome = self.run(&["list", "--json"]);
         let apps: Vec<AppStatus> = serde_json::from_str(&outcome.stdout).ok()?;
         apps.into_iter().find(|app| app.name == name)
+    }
+
+    /// As after a reboot: no process is left, and nothing in the folder of sockets.
+    pub fn go_down(&self) {
+        let gone = try_until(SOON, || {
+            let left = process::of_home(self.path());
+            left.iter().for_each(|one| process::kill(one.pid, Signal::SIGKILL));
+            left.is_empty().then_some(())
+        });
+        assert!(gone.is_some(), "something cannot be killed");
+        std::fs::remove_dir_all(self.path().join("run")).expect("remove the folder of sockets");
     }
 
     /// Kills the primary, and gives what the list shows once there is another.

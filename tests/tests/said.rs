@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use ipc::control::{Reply, Request};
 use nix::sys::signal::Signal;
-use tests::wait::try_until;
 use tests::{Home, Port, fixtures, process};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -33,17 +32,6 @@ fn given(home: &Home) -> (String, String, String, String) {
 fn assert_given(home: &Home, said: &str, filed: &str, umask: &str, nice: &str) {
     let expected = [said, filed, umask, nice].map(str::to_owned);
     assert_eq!(given(home), expected.into());
-}
-
-/// As after a reboot.
-fn go_down(home: &Home) {
-    let gone = try_until(SOON, || {
-        let left = process::of_home(home.path());
-        left.iter().for_each(|one| process::kill(one.pid, Signal::SIGKILL));
-        left.is_empty().then_some(())
-    });
-    assert!(gone.is_some(), "something cannot be killed");
-    fs::remove_dir_all(home.path().join("run")).expect("remove the folder of sockets");
 }
 
 #[test]
@@ -91,7 +79,7 @@ fn a_flag_beside_a_file_stays() {
     assert_given(&home, "hunter2", "3", "0027", "3");
     home.run(&["upgrade", "web"]).ok();
     home.run(&["save"]).ok();
-    go_down(&home);
+    home.go_down();
     home.run(&["resurrect"]).ok();
     write("4", "nice = 3\n");
     home.run(&["reload", "web", "-e", "FILED=later"]).ok();

@@ -6,21 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use tests::wait::try_until;
 use tests::{Home, Port, fixtures, http, process, run};
 
 const SOON: Duration = Duration::from_secs(60);
-
-/// As after a reboot: no process is left, and nothing in the folder of sockets.
-fn go_down(home: &Home) {
-    let gone = try_until(SOON, || {
-        let left = process::of_home(home.path());
-        left.iter().for_each(|one| process::kill(one.pid, Signal::SIGKILL));
-        left.is_empty().then_some(())
-    });
-    assert!(gone.is_some(), "something cannot be killed");
-    fs::remove_dir_all(home.path().join("run")).expect("remove the folder of sockets");
-}
 
 fn dump(home: &Home) -> PathBuf {
     home.path().join("state/saved.dump")
@@ -53,7 +41,7 @@ fn what_ran_runs_again() {
     let mode = fs::metadata(dump(&home)).expect("the dump").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 
-    go_down(&home);
+    home.go_down();
     let outcome = home.run(&["resurrect", "--json"]).ok();
     assert!(!(outcome.stdout.clone() + &outcome.stderr).contains("hunter2"));
     assert_eq!(outcome.json().as_array().map(Vec::len), Some(2));
@@ -91,7 +79,7 @@ fn one_that_fails_does_not_stop_the_others() {
     home.start("a", &options, &["sleep", "1000"]).ok();
     home.start("b", &[], &server).ok();
     home.run(&["save"]).ok();
-    go_down(&home);
+    home.go_down();
     fs::remove_dir(&folder).expect("remove it");
     let outcome = home.run(&["resurrect"]).code(1).says(&["a", "gone"]);
     assert!(outcome.stdout.contains("b: 1 worker ready"), "{outcome:#?}");
@@ -106,7 +94,7 @@ fn a_broken_dump_is_refused_and_the_one_before_is_offered() {
     home.run(&["delete", "filed"]).ok();
     home.run(&["save"]).ok();
     let whole = fs::read(dump(&home)).expect("the dump");
-    go_down(&home);
+    home.go_down();
     for length in [0, 1, 60, whole.len() / 2, whole.len() - 1] {
         fs::write(dump(&home), &whole[..length]).expect("tear it");
         home.run(&["resurrect"]).code(1).says(&["cannot use", "--previous"]).one_line();

@@ -2,7 +2,7 @@
 //! words and the same readers.
 
 use clap::Args;
-use config::privileges::{Limit, RESOURCES, Resource, umask, within};
+use config::privileges::{Limit, Privileges, RESOURCES, Resource, umask, within};
 use config::said::SaidRights;
 
 #[derive(Debug, Clone, Default, PartialEq, Args)]
@@ -61,17 +61,7 @@ impl RightsOptions {
         let Self { user, group, groups, umask, nice, oom_score_adj, no_new_privs, .. } = self;
         let limits = self.limits.into_iter().collect();
         let Self { operators, observers, .. } = self;
-        SaidRights {
-            user,
-            group,
-            groups,
-            umask,
-            nice,
-            oom_score_adj,
-            no_new_privs,
-            limits,
-            operators,
-            observers,
-        }
+        let privileges = Privileges { groups, umask, nice, oom_score_adj, no_new_privs, limits };
+        SaidRights { user, group, privileges, operators, observers }
     }
 }

@@ -166,8 +166,9 @@ fn who_workers_are_and_what_they_may() {
     ])
     .app;
     let rights = app.rights.said();
-    assert_eq!((rights.umask, rights.nice, rights.oom_score_adj), (Some(0o27), Some(-5), Some(-7)));
-    assert_eq!((rights.groups.len(), rights.limits.len(), rights.no_new_privs), (2, 2, true));
+    let asked = rights.privileges;
+    assert_eq!((asked.umask, asked.nice, asked.oom_score_adj), (Some(0o27), Some(-5), Some(-7)));
+    assert_eq!((asked.groups.len(), asked.limits.len(), asked.no_new_privs), (2, 2, true));
     let named = [rights.user, rights.group, rights.operators, rights.observers];
     assert_eq!(named.map(Option::unwrap), ["u", "g", "o", "p"]);
 }
