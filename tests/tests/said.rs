@@ -22,10 +22,13 @@ fn given(home: &Home) -> (String, String, String, String) {
     };
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
     let umask = status.lines().find_map(|line| line.strip_prefix("Umask:")).expect("a umask");
+    (variable("SAID"), variable("FILED"), umask.trim().to_owned(), nice_of(&pid.to_string()))
+}
+
+fn nice_of(pid: &str) -> String {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
     let (_, fields) = stat.rsplit_once(')').expect("a name");
-    let nice = fields.split_whitespace().nth(16).expect("a nice value");
-    (variable("SAID"), variable("FILED"), umask.trim().to_owned(), nice.to_owned())
+    fields.split_whitespace().nth(16).expect("a nice value").to_owned()
 }
 
 #[track_caller]
@@ -48,7 +51,7 @@ fn a_flag_beside_a_file_stays() {
     let file = write("1", "");
     home.run(&["start", &file, "--name", "x"]).code(2).says(&["names its apps"]).one_line();
     home.run(&["start", &file, "-e", "SAID=hunter2", "-i", "2", "--umask", "027"]).ok();
-    assert_given(&home, "hunter2", "1", "0027", "0");
+    assert_given(&home, "hunter2", "1", "0027", &nice_of("self"));
     assert_eq!(home.app("web").wanted, 2);
     let shown = home.run(&["describe", "web"]).ok().stdout;
     assert!(shown.contains("--env SAID, --instances 2, --umask, said"), "{shown}");
@@ -117,9 +120,9 @@ fn a_unit_has_the_flags_and_reads_the_file() {
     write("2");
     let running = home.spawn(&["start", "--foreground", "--spec", &spec.display().to_string()]);
     home.wait_app("web", "its worker", SOON, |app| app.ready == 1);
-    assert_given(&home, "flag", "2", &given(&home).2, "0");
+    assert_given(&home, "flag", "2", &given(&home).2, &nice_of("self"));
     home.run(&["reload", "web"]).ok();
-    assert_given(&home, "flag", "2", &given(&home).2, "0");
+    assert_given(&home, "flag", "2", &given(&home).2, &nice_of("self"));
     process::kill(running.pid(), Signal::SIGTERM);
     running.end(SOON).ok();
 }
