@@ -90,10 +90,20 @@ fn threads_are_still(pid: u32) -> bool {
 }
 
 /// The inodes of the accepted connections of the unix sockets at these paths.
+///
+/// The kernel gives the table page by page and goes on by counting the sockets of a hash bucket
+/// (`unix_seq_next`): where one of them is closed in between, the next is left out. So it is read
+/// twice; one that is left out both times would have had to be unlucky twice.
 pub(crate) fn unix_connections(paths: &[&Path]) -> io::Result<HashSet<u64>> {
     if paths.is_empty() {
         return Ok(HashSet::new());
     }
+    let mut found = listed_unix_connections(paths)?;
+    found.extend(listed_unix_connections(paths)?);
+    Ok(found)
+}
+
+fn listed_unix_connections(paths: &[&Path]) -> io::Result<HashSet<u64>> {
     let table = std::fs::read("/proc/self/net/unix")?;
     let connected = |line: &[u8]| {
         // `address: references protocol flags type state inode path`
