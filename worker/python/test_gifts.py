@@ -5,11 +5,12 @@ import asyncio
 import json
 import os
 import queue
+import resource
 import socket
 import threading
 import unittest
 
-from supervisor_worker import CallError, aio
+from supervisor_worker import CallError, _gifts, aio
 from test_bus import SENDER, Relay, joined
 
 
@@ -34,6 +35,28 @@ def given(relay, topic, fd):
 def gone(fd):
     """Whether nobody has the other end of a pipe any more."""
     return os.read(fd, 1) == b""
+
+
+class Unclaimed(unittest.TestCase):
+    def test_one_that_did_not_arrive_is_nobody_elses(self):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            # No number is left that a descriptor could have.
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+            socket.send_fds(theirs, [b"x"], [0])
+            next_free = os.dup(0)
+            os.close(next_free)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (next_free, limit[1]))
+            try:
+                data, fds = _gifts.receive(ours)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+            self.assertEqual((data, fds), (b"x", [None]))
+        gifts = _gifts.Gifts()
+        gifts.keep([*fds, os.dup(0)])
+        said = {"topic": "t", "data": 1, "from": SENDER}
+        self.assertIsNone(gifts.claim(said))
+        gifts.claim(said).close()
 
 
 class Threads(unittest.TestCase):

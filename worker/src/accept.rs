@@ -5,12 +5,13 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::getpeername;
 
+use crate::bus::locked;
 use crate::limits::{Limits, Open};
 use crate::{CallError, Connection, Given, Worker};
 
@@ -46,7 +47,6 @@ impl Worker {
         let socket = crate::listener(name_or_address)?;
         socket.set_nonblocking(true)?;
         let (drained, held) = io::pipe()?;
-        let held = Mutex::new(Some(held));
         self.on_drain(move || drop(held));
         let (bell, rope) = io::pipe()?;
         let handed = Arc::new(Handed { waiting: Mutex::default(), bell: rope });
@@ -77,12 +77,8 @@ impl Handed {
         let from = SocketAddr::try_from(getpeername(given.fd.as_fd())?.ok_or(Errno::NOTCONN)?)?;
         let connection = TcpStream::from(given.fd);
         connection.set_nonblocking(false)?;
-        self.lock().push_back((connection, from));
+        locked(&self.waiting).push_back((connection, from));
         (&self.bell).write_all(&[0])
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(TcpStream, SocketAddr)>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -119,7 +115,7 @@ impl Listener {
 
     /// One that waits.
     fn accept_now(&self, open: Open) -> io::Result<Option<(Connection, SocketAddr)>> {
-        let handed = self.handed.lock().pop_front();
+        let handed = locked(&self.handed.waiting).pop_front();
         if let Some((stream, from)) = handed {
             (&self.bell).read_exact(&mut [0])?;
             return Ok(Some((Connection::new(stream, open), from)));

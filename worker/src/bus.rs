@@ -274,7 +274,7 @@ impl Worker {
     pub fn emit<T: Serialize + ?Sized>(&self, topic: &str, data: &T) -> io::Result<()> {
         let data = Json::of(data)?;
         check::event(topic, data.text()).map_err(invalid)?;
-        if self.inner.handlers.has(topic) {
+        if self.inner.handlers.count(topic) > 0 {
             self.inner.handlers.push(topic, data.text(), self.peer());
         }
         let Some(outbox) = &self.inner.outbox else { return Ok(()) };

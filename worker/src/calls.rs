@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -114,14 +114,14 @@ pub(crate) struct Calls {
 impl Calls {
     /// Whether somebody waited for it.
     pub(crate) fn done(&self, id: u64, answer: Answer) -> bool {
-        let waiter = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        let waiter = locked(&self.waiting).remove(&id);
         waiter.map(|waiter| waiter(Some(answer))).is_some()
     }
 
     /// The channel has ended: nobody gets an answer any more.
     pub(crate) fn end(&self) {
-        *self.over.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        let all = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        *locked(&self.over) = true;
+        let all = std::mem::take(&mut *locked(&self.waiting));
         for waiter in all.into_values() {
             waiter(None);
         }
@@ -130,13 +130,13 @@ impl Calls {
     pub(crate) fn wait(&self, waiter: Waiter) -> u64 {
         let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         // Under the same lock as `end` sets it, so that no waiter is forgotten.
-        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        let over = locked(&self.over);
         if *over {
             drop(over);
             waiter(None);
             return id;
         }
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(id, waiter);
+        locked(&self.waiting).insert(id, waiter);
         id
     }
 }
@@ -199,7 +199,7 @@ impl Worker {
 
     pub(crate) fn forget(&self, id: u64) {
         let calls = &self.inner.calls;
-        calls.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        locked(&calls.waiting).remove(&id);
     }
 
     pub(crate) fn ask(
@@ -363,7 +363,7 @@ impl Inner {
     }
 
     fn ask_here(&self, call: &Call<'_>, data: Json, waiter: Waiter) {
-        let topics = self.served.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        let topics = locked(&self.served.topics);
         if !topics.contains_key(call.topic) {
             drop(topics);
             return waiter(None);

@@ -15,6 +15,7 @@ use std::time::Duration;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
+use crate::bus::locked;
 use crate::gifts;
 
 /// Bytes that may wait to be written; then who writes has to wait.
@@ -108,7 +109,7 @@ impl Outbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
     }
 
     /// Adds a frame. `urgent`: writes it in this thread if nobody else writes just now; else a

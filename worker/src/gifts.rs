@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Worker;
 use crate::answer::Slot;
-use crate::bus::fits;
+use crate::bus::{fits, locked};
 use crate::calls::{CallError, read};
 use crate::handlers::{Outcome, contained};
 
@@ -114,7 +114,7 @@ impl Worker {
                 }
             }
         })?;
-        let mut handlers = self.inner.gifts.handlers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut handlers = locked(&self.inner.gifts.handlers);
         handlers.insert(topic.to_owned(), sender);
         Ok(())
     }
@@ -126,16 +126,16 @@ impl Gifts {
         if fds.is_empty() {
             return;
         }
-        self.unclaimed.lock().unwrap_or_else(PoisonError::into_inner).extend(fds);
+        locked(&self.unclaimed).extend(fds);
     }
 
     /// A message came to which one belongs.
     pub(crate) fn take(&self, topic: String, data: Json, from: Peer) {
-        let fd = self.unclaimed.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let fd = locked(&self.unclaimed).pop_front();
         let Some(fd) = fd.flatten() else {
             return eprintln!("supervisor: the descriptor of a message on {topic:?} did not come");
         };
-        let handlers = self.handlers.lock().unwrap_or_else(PoisonError::into_inner);
+        let handlers = locked(&self.handlers);
         let Some(handler) = handlers.get(&topic) else { return };
         if handler.try_send(Given { topic, from, fd, data }).is_err() {
             eprintln!("supervisor: {WAITING} descriptors wait for their handler: one was closed");

@@ -14,6 +14,7 @@ use ipc::bus::Peer;
 use serde::de::DeserializeOwned;
 
 use crate::batch::{Batch, Part};
+use crate::bus::locked;
 
 /// More handlers of one topic than this are probably a mistake: said once for each topic.
 const MANY: usize = 10;
@@ -161,10 +162,6 @@ struct Current {
     handlers: Option<Arc<Vec<Handler>>>,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Handlers {
     /// Adds one. Also says whether it is the topic's first.
     pub(crate) fn add<R: Outcome>(
@@ -218,11 +215,6 @@ impl Handlers {
         let all = locked(&self.by_topic);
         self.edition.fetch_add(1, Ordering::Release);
         all
-    }
-
-    /// Whether a topic has any.
-    pub(crate) fn has(&self, topic: &str) -> bool {
-        locked(&self.by_topic).contains_key(topic)
     }
 
     pub(crate) fn count(&self, topic: &str) -> usize {

@@ -8,11 +8,13 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::process;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{getsockname, sockopt};
 use systemd::listen;
+
+use crate::bus::locked;
 
 /// The sockets of this process. Filled by the first call, so no fd gets two owners.
 static LENT: OnceLock<Result<Mutex<Vec<Socket>>, String>> = OnceLock::new();
@@ -41,7 +43,7 @@ pub fn listener(name_or_address: &str) -> io::Result<TcpListener> {
         .get_or_init(|| inherited().map(Mutex::new).map_err(|error| error.to_string()))
         .as_ref()
         .map_err(|error| io::Error::new(ErrorKind::InvalidData, error.clone()))?;
-    let mut sockets = lent.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut sockets = locked(lent);
     if let Some(listener) = take(&mut sockets, name_or_address)? {
         return Ok(listener);
     }

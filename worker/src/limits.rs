@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use ipc::bus::Json;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::Worker;
 use crate::bus::locked;
@@ -59,19 +60,11 @@ pub struct Limited {
     pub wait: Duration,
 }
 
-#[derive(Deserialize)]
-struct Values {
-    #[serde(default)]
-    limits: Option<Wanted>,
-}
-
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Wanted {
-    #[serde(default)]
     connections: u64,
-    #[serde(default)]
     rate: f64,
-    #[serde(default)]
     burst: Option<f64>,
 }
 
@@ -127,13 +120,13 @@ impl std::error::Error for Limited {}
 impl Limits {
     /// The shared values have changed; an error is why the limits stay as they are.
     pub(crate) fn configure(&self, data: &Json) -> Option<String> {
-        let values = match data.read::<Option<Values>>() {
-            Ok(values) => values.and_then(|values| values.limits),
-            // Values of another shape have no limits.
-            Err(_) if !data.text().contains("\"limits\"") => None,
+        // Values of another shape have no limits.
+        let limits =
+            data.read::<Value>().ok().and_then(|mut all| Some(all.get_mut("limits")?.take()));
+        let wanted = match Option::<Wanted>::deserialize(limits.unwrap_or_default()) {
+            Ok(wanted) => wanted.unwrap_or_default(),
             Err(error) => return Some(format!("these are no limits: {error}")),
         };
-        let wanted = values.unwrap_or(Wanted { connections: 0, rate: 0.0, burst: None });
         let burst = wanted.burst.unwrap_or(wanted.rate).max(1.0);
         if !(wanted.rate.is_finite() && wanted.rate >= 0.0 && burst.is_finite()) {
             return Some("these are no limits: a rate or a burst is no number".to_owned());

@@ -162,7 +162,8 @@ impl Drive {
         self.held_counted = Some(now);
         let table = Table::read(&self.listeners);
         let lives = |child: &&Child| child.ended.is_none();
-        let held = |child: &Child| Some((child.id, table.held_by(child.pid.0)?));
+        let news = |(child, held): (&Child, u32)| (held != child.held).then_some((child.id, held));
+        let held = |child: &Child| news((child, table.held_by(child.pid.0)?));
         let all = self.children.values().filter(lives).filter_map(held);
         for (worker, held) in all.collect::<Vec<_>>() {
             if let Some(child) = self.children.get_mut(&worker) {

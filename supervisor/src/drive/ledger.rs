@@ -59,9 +59,9 @@ impl Ledger {
         }
         let waits = places.iter().map(|(worker, (_, waiting))| (*worker, *waiting)).collect();
         let taken: BTreeSet<u64> = places.values().map(|(at, _)| *at).collect();
-        let end = taken.last().map_or(0, |last| last + 1);
-        let free = (0..end).filter(|at| !taken.contains(at)).collect();
-        let ledger = Self { file: Some(file), places, free, failed: read.is_err(), lost: vec![] };
+        let mut ledger =
+            Self { file: Some(file), places, failed: read.is_err(), ..Self::default() };
+        ledger.free = (0..ledger.end()).filter(|at| !taken.contains(at)).collect();
         (ledger, waits)
     }
 
@@ -82,19 +82,26 @@ impl Ledger {
             Some(file) => file,
             None => memfd_create("supervisor-ledger", MemfdFlags::CLOEXEC)?.into(),
         };
-        let next = u64::try_from(self.places.len()).unwrap_or(u64::MAX);
-        let at = known.map_or_else(|| self.free.pop_first().unwrap_or(next), |(at, _)| at);
+        let at = match known {
+            Some((at, _)) => at,
+            None => self.free.pop_first().unwrap_or_else(|| self.end()),
+        };
         self.places.insert(worker, (at, now));
         let written = put(&file, at, worker.0, now);
         self.file = Some(file);
         written.map(|()| is_new)
     }
 
+    /// Behind all places that are taken.
+    fn end(&self) -> u64 {
+        self.places.values().map(|(at, _)| at + 1).max().unwrap_or(0)
+    }
+
     /// A worker is gone; what waited for it is counted elsewhere.
     pub(super) fn forget(&mut self, worker: WorkerId) {
         let Some((at, _)) = self.places.remove(&worker) else { return };
         let written = self.file.as_ref().map(|file| put(file, at, 0, Waiting::default()));
-        // A place that could not be wiped stays that worker's for ever.
+        // A place that could not be wiped is left alone while there are others behind it.
         if written.is_some_and(|written| written.is_ok()) {
             self.free.insert(at);
         }

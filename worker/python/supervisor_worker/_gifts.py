@@ -1,8 +1,10 @@
 """Descriptors from worker to worker: an open file, a pipe, a connection. They travel beside their
 messages (SCM_RIGHTS), in the order of these."""
 
+import asyncio
 import collections
 import os
+import queue
 import socket
 import sys
 
@@ -65,22 +67,29 @@ class Gifts:
     def claim(self, said):
         """What a message brought; None: not what belongs to it."""
         topic = said["topic"]
-        if not self._unclaimed:
+        fd = self._unclaimed.popleft() if self._unclaimed else None
+        if fd is None:
             print(
                 f"supervisor: the descriptor of a message on {topic!r} did not come",
                 file=sys.stderr,
             )
             return None
-        return Given(topic, said["data"], said["from"], self._unclaimed.popleft())
+        return Given(topic, said["data"], said["from"], fd)
 
     def close(self):
-        while self._unclaimed:
-            os.close(self._unclaimed.popleft())
+        for fd in self._unclaimed:
+            if fd is not None:
+                os.close(fd)
+        self._unclaimed.clear()
 
 
 def receive(channel, flags=0):
-    """Bytes and descriptors."""
-    data, fds, _, _ = socket.recv_fds(channel, 65536, AT_ONCE, flags | socket.MSG_CMSG_CLOEXEC)
+    """Bytes and descriptors; None for one that did not arrive, for want of a free number."""
+    flags |= socket.MSG_CMSG_CLOEXEC
+    data, fds, came, _ = socket.recv_fds(channel, 65536, AT_ONCE, flags)
+    if came & socket.MSG_CTRUNC:
+        # Its message must not get the descriptor of the next.
+        fds.append(None)
     return data, fds
 
 
@@ -100,10 +109,16 @@ def as_connection(handler):
     return taken
 
 
-def too_many(given):
-    print(
-        f"supervisor: {WAITING} descriptors wait for their handler: one on {given.topic!r} was "
-        "closed",
-        file=sys.stderr,
-    )
-    given.close()
+def pass_on(given, waiting):
+    """To the queue of its handler, if there is one and it has room."""
+    if waiting is None:
+        return given.close()
+    try:
+        waiting.put_nowait(given)
+    except (queue.Full, asyncio.QueueFull):
+        print(
+            f"supervisor: {WAITING} descriptors wait for their handler: one on {given.topic!r} "
+            "was closed",
+            file=sys.stderr,
+        )
+        given.close()

@@ -237,16 +237,8 @@ class Worker:
 
     def _take(self, said):
         given = self._gifts.claim(said)
-        if given is None:
-            return
-        waiting = self._on_given.get(given.topic)
-        try:
-            if waiting is None:
-                given.close()
-            else:
-                waiting.put_nowait(given)
-        except asyncio.QueueFull:
-            _gifts.too_many(given)
+        if given is not None:
+            _gifts.pass_on(given, self._on_given.get(given.topic))
 
     # ---- metrics, configuration, life
 

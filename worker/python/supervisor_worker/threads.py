@@ -300,17 +300,10 @@ class Worker:
 
     def _take(self, said):
         given = self._gifts.claim(said)
-        if given is None:
-            return
-        with self._lock:
-            waiting = self._on_given.get(given.topic)
-        try:
-            if waiting is None:
-                given.close()
-            else:
-                waiting.put_nowait(given)
-        except queue.Full:
-            _gifts.too_many(given)
+        if given is not None:
+            with self._lock:
+                waiting = self._on_given.get(given.topic)
+            _gifts.pass_on(given, waiting)
 
     # ---- metrics, configuration, life
 

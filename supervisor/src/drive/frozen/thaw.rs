@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,12 +58,11 @@ pub(in crate::drive) fn thaw(
     }
     let foundlings = Foundlings::find(&mut claims, &listeners, &frozen.orphans)
         .map_err(failed("look for connections"))?;
-    let keeper = Link::new(ground).map_err(failed("watch the keeper"))?;
-    claims.leave(vec![keeper.fd().as_raw_fd()]);
     // Without it nothing is known to be lost.
     let ledger = frozen.bus.ledger.and_then(|held| claims.claim(held).ok());
     claims.close_others().map_err(failed("close what is left"))?;
 
+    let keeper = Link::new(ground).map_err(failed("watch the keeper"))?;
     let parts = Parts { core, lock, keeper, clients, echo: frozen.echo };
     let (mut drive, opened) = Drive::new(parts, home)?;
     if let Err(error) = opened {
