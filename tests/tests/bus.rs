@@ -68,10 +68,8 @@ fn shared_values_reach_every_worker() {
     let file = home.config("web", &command[..1], more);
     home.run(&["start", &file]).ok();
     let limits = |wanted: u64| {
-        wait_until("the values", SOON, || {
-            let seen = trigger(&home, "limit", "null", None);
-            (seen.len() == 2 && seen.values().all(|limit| *limit == wanted)).then_some(())
-        });
+        let seen = trigger(&home, "limit", "null", None);
+        assert!(seen.len() == 2 && seen.values().all(|limit| *limit == wanted), "{seen:?}");
     };
     limits(7);
     let noted = |words: &str| {
@@ -82,10 +80,13 @@ fn shared_values_reach_every_worker() {
     home.run(&["reload", "web"]).ok();
     limits(8);
     noted("version 2: applied by 2 of 2 workers");
+    // A generation that refuses its values is none.
+    let pids = home.pids("web");
     home.config("web", &command[..1], &more.replace('7', "666"));
-    home.run(&["reload", "web"]).ok();
-    noted("refused by slot 0: too high");
+    home.run(&["reload", "web"]).code(4).says(&["slot 0: it refused the shared values: too high"]);
     limits(8);
+    noted("version 2: applied by 2 of 2 workers");
+    assert_eq!(home.pids("web"), pids);
 }
 
 /// `reload --config`: every language hears of new values, and nobody is replaced for them.
@@ -113,7 +114,7 @@ fn new_values_replace_nobody() {
         (0..3).map(|slot| seen.get(&slot).and_then(Value::as_u64)).collect::<Vec<_>>()
     };
     home.run(&["start", &configure("{ limit = 7 }", "")]).ok();
-    wait_until("the first values", SOON, || (limits() == [Some(7); 3]).then_some(()));
+    assert_eq!(limits(), [Some(7); 3]);
     let pids = home.pids("web");
 
     configure("{ limit = 8 }", "");
@@ -144,7 +145,63 @@ fn new_values_replace_nobody() {
     // Who comes later has them as well.
     process::kill(pids[2], Signal::SIGKILL);
     home.wait_app("web", "another worker", SOON, |app| app.restarts == 1 && app.ready == 3);
-    wait_until("the last values", SOON, || (limits() == [Some(9); 3]).then_some(()));
+    assert_eq!(limits(), [Some(9); 3]);
+}
+
+/// Says which values its generation had. The limit 13 is more than it survives.
+const TELLS: &str = "
+import os, threading, supervisor_worker as s
+worker = s.join()
+def configure(values):
+    with open(os.environ['SEEN'], 'a') as file:
+        file.write(f'{s.identity().generation}:{values[\"limit\"]}\\n')
+    if values['limit'] == 13:
+        os._exit(1)
+worker.on_config(configure)
+worker.ready()
+threading.Event().wait()
+";
+
+/// A new generation starts with its own values, and one that fails has changed nobody's.
+#[test]
+fn values_belong_to_a_generation() {
+    let Some(python) = fixtures::need("python3") else { return };
+    let home = tests::home!();
+    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("../worker/python");
+    let seen = home.path().join("seen");
+    let command = [python, home.write("tells.py", TELLS).display().to_string()];
+    let configure = |limit: u32| {
+        let env = format!("env = {{ PYTHONPATH = {clients:?}, SEEN = {seen:?} }}");
+        let fixed = "instances = 2\nready = \"notify\"\nmin_uptime = \"200ms\"";
+        home.config("web", &command, &format!("{fixed}\n{env}\nshared = {{ limit = {limit} }}"))
+    };
+    // Each worker may look twice: when it joins, and when it registers its handler.
+    let told = || {
+        let mut told: Vec<String> = std::fs::read_to_string(&seen)
+            .expect("what was seen")
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        told.dedup();
+        told
+    };
+    home.run(&["start", &configure(1)]).ok();
+    assert_eq!(told(), ["1:1"]);
+    configure(13);
+    home.run(&["reload", "web"]).code(4);
+    assert_eq!(told(), ["1:1", "2:13"]);
+    // Who comes after it has what the others have.
+    process::kill(home.pids("web")[1], Signal::SIGKILL);
+    home.wait_app("web", "another worker", SOON, |app| app.restarts == 1 && app.ready == 2);
+    assert_eq!(told(), ["1:1", "2:13", "1:1"]);
+    configure(2);
+    home.run(&["reload", "web"]).ok();
+    let told = told();
+    assert_eq!(told[3], "3:2", "{told:?}");
+    // The old ones may hear of them when all serve.
+    assert!(told[3..].iter().all(|line| ["3:2", "1:2"].contains(&line.as_str())), "{told:?}");
+    let note = "shared values, version 3: applied by 2 of 2 workers".to_owned();
+    assert!(home.app("web").notes.contains(&note));
 }
 
 #[test]

@@ -10,7 +10,7 @@ const test = require('node:test');
 const { once } = require('node:events');
 const { CallError, Worker, identity } = require('./index.js');
 
-async function joined(t) {
+async function joined(t, values) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'bus-'));
   const server = net.createServer().listen(path.join(folder, 's'));
   await once(server, 'listening');
@@ -30,6 +30,7 @@ async function joined(t) {
     fs.rmSync(folder, { recursive: true });
   });
   assert.strictEqual((await relay.hear()).hello.pool, 'web');
+  if (values) relay.say({ config: { version: 1, data: values } });
   relay.say({ welcome: { version: 1, you: { worker: 7, slot: 1, pool: 'web' }, app: 'shop' } });
   await worker.joined;
   return { worker, relay };
@@ -163,6 +164,19 @@ test('who it is', () => {
   delete process.env.SUPERVISOR_POOL;
   assert.strictEqual(identity().pool, 'default');
   for (const key of Object.keys(vars)) delete process.env[key];
+});
+
+test('who has joined has its values', async (t) => {
+  const { worker, relay } = await joined(t, { limit: 10 });
+  const seen = [];
+  worker.onConfig(({ limit }) => {
+    seen.push(limit);
+    throw new Error('too high');
+  });
+  assert.deepStrictEqual(seen, [10]);
+  for (const error of [null, 'too high']) {
+    assert.deepStrictEqual(await relay.hear(), { applied: { version: 1, error } });
+  }
 });
 
 test('requests beyond the rate are not admitted', async (t) => {

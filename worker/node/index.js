@@ -77,7 +77,8 @@ class Worker {
     this._nextCall = 0;
     this._onDrain = [];
     this._configure = null;
-    this._config = undefined;
+    // The newest shared values: version, data, and why their limits do not hold.
+    this._config = null;
     this._limits = new Limits((limited, held) => this._tellLimits(limited, held));
     this._standing = new Map();
     this._rest = [];
@@ -298,25 +299,35 @@ class Worker {
   /** Runs for the values that all workers share, now if there are any, and when they change. */
   onConfig(handler) {
     this._configure = handler;
-    if (this._config !== undefined) handler(this._config);
+    this._apply();
     this._hold();
     return this;
   }
 
-  async _apply({ version, data }) {
-    this._config = data;
+  _learn({ version, data }) {
     let error = null;
     try {
       this._limits.configure(data);
     } catch (failure) {
       error = short(failure);
     }
-    try {
-      if (this._configure) await this._configure(data);
-    } catch (failure) {
-      error = short(failure);
+    this._config = { version, data, error };
+    this._apply();
+  }
+
+  // Has the program take the newest values, and says what it made of them. Where this runs twice
+  // at a time, who took older ones takes the newest after them.
+  async _apply() {
+    for (let known = null; this._config !== known;) {
+      known = this._config;
+      let { error } = known;
+      try {
+        if (this._configure) await this._configure(known.data);
+      } catch (failure) {
+        error = short(failure);
+      }
+      this._tell('applied', { version: known.version, error });
     }
-    this._tell('applied', { version, error });
   }
 
   /**
@@ -441,7 +452,7 @@ class Worker {
         break;
       case 'answer': this._done(said.id, said.data); break;
       case 'error': this._done(said.id, null, new CallError(said.kind, said.message)); break;
-      case 'config': this._apply(said); break;
+      case 'config': this._learn(said); break;
       case 'drain': this._drain(); break;
       case 'dropped': this.dropped = said.count; break;
       case 'resumed': this._resume(); break;

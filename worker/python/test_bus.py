@@ -28,8 +28,10 @@ class Relay:
     def say(self, word, **message):
         self.socket.sendall((json.dumps({word: message}) + "\n").encode())
 
-    def welcome(self):
+    def welcome(self, values=None):
         assert self.hear()["hello"]["pool"] == "web"
+        if values is not None:
+            self.say("config", version=1, data=values)
         self.say("welcome", version=1, you={"worker": 7, "slot": 1, "pool": "web"}, app="shop")
 
     def close(self):
@@ -38,9 +40,9 @@ class Relay:
         self.socket.close()
 
 
-def joined():
+def joined(values=None):
     relay = Relay()
-    greeter = threading.Thread(target=relay.welcome)
+    greeter = threading.Thread(target=relay.welcome, args=[values])
     greeter.start()
     worker = Worker(relay.theirs, "web")
     greeter.join()
@@ -161,6 +163,19 @@ class Threads(unittest.TestCase):
         self.assertTrue(drained.wait(20) and worker.draining)
 
 
+    def test_who_has_joined_has_its_values(self):
+        worker, relay = joined({"limit": 0})
+        seen = []
+
+        def configure(values):
+            seen.append(values["limit"])
+            return 1 / values["limit"]
+
+        worker.on_config(configure)
+        self.assertEqual(seen, [0])
+        said = [relay.hear()["applied"]["error"] for _ in range(2)]
+        self.assertEqual(said, [None, "division by zero"])
+
     def test_another_primary_hears_again_what_lasts(self):
         worker, relay, ends = self.worker, self.relay, queue.Queue()
         worker.on("a", lambda data, sender: None, wait=True)
@@ -270,8 +285,15 @@ class Asyncio(unittest.IsolatedAsyncioTestCase):
             relay.say("call", id=1, topic="double", data=number, timeout_ms=9, **{"from": SENDER})
             (said,) = (await self.hear()).values()
             self.assertEqual(said, {"id": 1, **answer})
-        relay.say("config", version=1, data={})
-        self.assertEqual((await self.hear())["applied"]["version"], 1)
+        relay.say("config", version=1, data={"limit": 0})
+        self.assertEqual((await self.hear())["applied"], {"version": 1, "error": None})
+
+        async def configure(values):
+            return 1 / values["limit"]
+
+        await worker.on_config(configure)
+        said = (await self.hear())["applied"]
+        self.assertEqual(said, {"version": 1, "error": "division by zero"})
         drained = asyncio.Event()
         worker.on_drain(drained.set)
         relay.say("drain")

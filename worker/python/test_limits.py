@@ -54,7 +54,7 @@ def listening():
 class Threads(unittest.TestCase):
     def test_connections_beyond_the_limit_wait(self):
         worker = Worker(None)
-        worker._apply(1, {"limits": {"connections": 2}})
+        worker._learn(1, {"limits": {"connections": 2}})
         server = worker.limit(listening())
         self.addCleanup(server.close)
         clients = [socket.create_connection(server.getsockname()) for _ in range(5)]
@@ -73,7 +73,7 @@ class Threads(unittest.TestCase):
         self.assertTrue(third.getblocking())
         threading.Timer(0.01, second.close).start()
         fourth, _ = server.accept()
-        threading.Timer(0.01, worker._apply, (2, None)).start()
+        threading.Timer(0.01, worker._learn, (2, None)).start()
         fifth, _ = server.accept()
         self.assertEqual(worker.connections, 3)
         os_level = fifth.detach()
@@ -85,7 +85,7 @@ class Threads(unittest.TestCase):
 
     def test_servers_of_the_standard_library(self):
         worker, most, lock = Worker(None), [0, 0], threading.Lock()
-        worker._apply(1, {"limits": {"connections": 3}})
+        worker._learn(1, {"limits": {"connections": 3}})
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
@@ -125,7 +125,7 @@ class Threads(unittest.TestCase):
 class Asyncio(unittest.IsolatedAsyncioTestCase):
     async def test_connections_beyond_the_limit_wait(self):
         worker = await aio.Worker.over(None)
-        await worker._apply(1, {"limits": {"connections": 2}})
+        worker._learn(1, {"limits": {"connections": 2}})
         most = [0]
 
         async def serve(reader, writer):
@@ -151,7 +151,7 @@ class Asyncio(unittest.IsolatedAsyncioTestCase):
         waits = asyncio.ensure_future(ask())
         done, _ = await asyncio.wait([waits], timeout=0.05)
         self.assertFalse(done)
-        await worker._apply(2, {"limits": {"connections": 3}})
+        worker._learn(2, {"limits": {"connections": 3}})
         self.assertEqual(await waits, b"to here\n")
         server.close()
         for _, writer in quiet:
@@ -163,7 +163,7 @@ class Asyncio(unittest.IsolatedAsyncioTestCase):
     async def test_requests_beyond_the_rate(self):
         worker = await aio.Worker.over(None)
         self.assertTrue(await worker.admit())
-        await worker._apply(1, {"limits": {"rate": 0.1}})
+        worker._learn(1, {"limits": {"rate": 0.1}})
         self.assertTrue(await worker.admit())
         refused = await worker.admit()
         self.assertFalse(refused)

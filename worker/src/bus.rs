@@ -18,6 +18,7 @@ use crate::Identity;
 use crate::calls::{Calls, Served};
 use crate::channel::{self, Outbox};
 use crate::chores::Chores;
+use crate::configured::Config;
 use crate::gifts::Gifts;
 use crate::handlers::{Event, HandlerId, Handlers, Outcome};
 use crate::limits::Limits;
@@ -64,7 +65,8 @@ pub(crate) struct State {
     gone: bool,
     pub(crate) draining: bool,
     pub(crate) on_drain: Vec<OnDrain>,
-    pub(crate) config: Option<Json>,
+    /// The newest shared values.
+    pub(crate) config: Option<Arc<Config>>,
 }
 
 impl std::fmt::Debug for Inner {

@@ -6,15 +6,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread;
 
-use ipc::bus::{FromWorker, Json};
-
-use crate::bus::{Inner, locked, short};
+use crate::bus::{Inner, locked};
 use crate::handlers::contained;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) enum Chore {
-    Config(u64, Json),
+    Config,
     Drain,
 }
 
@@ -27,7 +25,7 @@ pub(crate) struct Chores {
 }
 
 impl Inner {
-    /// Has it done, behind those before it. Values that nobody has looked at are replaced.
+    /// Has it done, behind those before it.
     pub(crate) fn give_chore(self: &Arc<Self>, chore: Chore) {
         let mut chores = locked(&self.chores);
         let kind = std::mem::discriminant(&chore);
@@ -54,18 +52,10 @@ impl Inner {
             };
             drop(chores);
             match chore {
-                Chore::Config(version, data) => self.take_config(version, data),
+                Chore::Config => self.apply(),
                 Chore::Drain => self.drain(),
             }
         }
-    }
-
-    fn take_config(&self, version: u64, data: Json) {
-        let limits = self.limits.configure(&data);
-        let handler = locked(&self.configure).clone();
-        let error = handler.and_then(|handler| contained(|| handler(&data).err())).or(limits);
-        locked(&self.state).config = Some(data);
-        let _ = self.say(&FromWorker::Applied { version, error: error.map(short) }, true);
     }
 
     fn drain(&self) {

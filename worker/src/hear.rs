@@ -118,7 +118,7 @@ impl Inner {
             ToWorker::Error { id, kind, message } => {
                 mine.others |= self.calls.done(id, Err((kind, message)));
             }
-            ToWorker::Config { version, data } => self.give_chore(Chore::Config(version, data)),
+            ToWorker::Config { version, data } => self.learn(version, data),
             ToWorker::Drain {} => {
                 locked(&self.state).draining = true;
                 self.give_chore(Chore::Drain);

@@ -131,7 +131,8 @@ impl Drive {
     pub(super) fn join_bus(&mut self, worker: WorkerId) {
         let Some(child) = self.children.get(&worker) else { return };
         let (slot, pool) = (child.slot.0, child.spec.pool().to_owned());
-        self.bus.step(Event::Joined { worker, slot, pool });
+        let generation = child.generation;
+        self.bus.step(Event::Joined { worker, slot, generation, pool });
     }
 
     /// What the bus needs to know of what happens.

@@ -47,7 +47,7 @@ impl Limits {
 impl Drive {
     /// One line for people.
     pub(super) fn limits_note(&self) -> Option<String> {
-        self.bus.shared.limits.note()
+        self.bus.shared.hold.limits.note()
     }
 }
 

@@ -13,7 +13,8 @@ use ipc::bus::decode::Decoder;
 use serde::{Deserialize, Serialize};
 
 use super::Drive;
-use crate::primary::ids::WorkerId;
+use super::shared::Given;
+use crate::primary::ids::{Generation, WorkerId};
 use crate::relay::{Event, FrozenRelay, Relay};
 use crate::sys::channel;
 use crate::sys::clock;
@@ -32,7 +33,9 @@ pub(super) struct FrozenBus {
     /// The shared values, and what the workers said to them.
     given: Option<String>,
     version: u64,
-    said: Vec<(WorkerId, Option<String>)>,
+    coming: Option<(Generation, Given)>,
+    versions: u64,
+    heard: Vec<(WorkerId, u64, Option<String>)>,
     /// Where it stands how many messages wait.
     pub(super) ledger: Option<Held>,
 }
@@ -64,7 +67,10 @@ impl Drive {
         let half = |child: &&super::children::Child| {
             child.bus.as_ref().is_some_and(|channel| channel.half_written)
         };
-        let said = &self.bus.shared.said;
+        let shared = &self.bus.shared;
+        let heard = |(worker, (version, error)): (&WorkerId, &(u64, Option<String>))| {
+            (*worker, *version, error.clone())
+        };
         FrozenBus {
             relay: self.bus.relay.freeze(),
             half_written: self.children.values().filter(half).map(|child| child.id).collect(),
@@ -72,20 +78,24 @@ impl Drive {
             reloads_done: self.bus.reloads_done,
             reloads_rolled_back: self.bus.reloads_rolled_back,
             ledger: self.ledger.held(),
-            given: self.bus.shared.given.clone(),
-            version: self.bus.shared.version,
-            said: said.iter().map(|(worker, error)| (*worker, error.clone())).collect(),
+            given: shared.hold.values.clone(),
+            version: shared.hold.version,
+            coming: shared.coming.clone(),
+            versions: shared.versions,
+            heard: shared.said.iter().map(heard).collect(),
         }
     }
 
     pub(super) fn thaw_bus(&mut self, frozen: FrozenBus) {
         let shared = &mut self.bus.shared;
-        shared.give(frozen.given);
-        shared.version = frozen.version;
-        shared.said = frozen.said.into_iter().collect();
-        let config = (shared.version > 0).then(|| (shared.version, shared.values()));
+        shared.hold = Given::new(frozen.version, frozen.given);
+        shared.coming = frozen.coming.map(|(generation, given)| (generation, given.thawed()));
+        shared.versions = frozen.versions.max(frozen.version);
+        let heard = frozen.heard.into_iter();
+        shared.said = heard.map(|(worker, version, error)| (worker, (version, error))).collect();
+        let values = shared.values();
         let app = self.core.spec().name.clone();
-        self.bus.relay = Relay::thaw(app, frozen.relay, config, clock::now());
+        self.bus.relay = Relay::thaw(app, frozen.relay, values, clock::now());
         self.bus.tickets = frozen.tickets;
         self.bus.reloads_done = frozen.reloads_done;
         self.bus.reloads_rolled_back = frozen.reloads_rolled_back;
@@ -131,7 +141,8 @@ impl Drive {
         }
         let mut actions = Vec::new();
         let said = &self.bus.shared.said;
-        self.bus.relay.resume(|worker| said.contains_key(&worker), &mut actions);
+        let applied = |worker| said.get(&worker).map(|(version, _)| *version);
+        self.bus.relay.resume(applied, &mut actions);
         self.bus.actions.extend(actions);
     }
 }

@@ -1,6 +1,6 @@
 //! The values that all workers of an app share: given to them when they join, and again when a
-//! reload that changes them is done or a person gives them new ones. What each said to them is
-//! shown in the status, and told to that person.
+//! person gives them new ones. Those of a reload go to the generation that it brings, and hold for
+//! all once it is done. What each said to them is shown in the status, and told to that person.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,11 +9,15 @@ use std::time::Duration;
 use config::spec::AppSpec;
 use ipc::bus::Json;
 use ipc::control::{FailureKind, Reply};
+use serde::{Deserialize, Serialize};
 
 use super::Drive;
+use super::children::Child;
 use super::limited::Limits;
-use crate::primary::ids::{ClientId, Slot, WorkerId};
+use crate::primary::event::Cue;
+use crate::primary::ids::{ClientId, Generation, Slot, WorkerId};
 use crate::primary::time::Time;
+use crate::relay::{Values, Version};
 use crate::sys::clock;
 
 /// How long workers may take to say whether they apply new values.
@@ -21,31 +25,94 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// People who wait for that at a time.
 const WAITERS: usize = 16;
 
+/// Values that workers were given, and their number.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Given {
+    /// 0: there never were any.
+    pub(super) version: u64,
+    pub(super) values: Option<String>,
+    #[serde(skip)]
+    pub(super) limits: Limits,
+}
+
+impl Given {
+    pub(super) fn new(version: u64, values: Option<String>) -> Self {
+        Self { version, limits: Limits::of(values.as_deref()), values }
+    }
+
+    pub(super) fn thawed(self) -> Self {
+        Self::new(self.version, self.values)
+    }
+
+    fn told(&self) -> Version {
+        let data = self.values.as_deref().and_then(|text| Json::parse(text).ok());
+        Version { number: self.version, data: data.unwrap_or_default() }
+    }
+}
+
+/// The spec that serves, and the one that a reload brings.
+type Seen = (Arc<AppSpec>, Option<(Generation, Arc<AppSpec>)>);
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    /// The spec that was looked at last.
-    seen: Option<Arc<AppSpec>>,
-    /// The values that the workers were given, and their version.
-    pub(super) given: Option<String>,
-    pub(super) limits: Limits,
-    pub(super) version: u64,
-    /// What each worker said to this version; an error is why it did not apply it.
-    pub(super) said: BTreeMap<WorkerId, Option<String>>,
+    /// What was looked at last.
+    seen: Option<Seen>,
+    /// The values that hold.
+    pub(super) hold: Given,
+    /// Those of the generation that a reload brings, if they are others.
+    pub(super) coming: Option<(Generation, Given)>,
+    /// The highest number there was.
+    pub(super) versions: u64,
+    /// What each worker said, and to which version; an error is why it did not apply it.
+    pub(super) said: BTreeMap<WorkerId, (u64, Option<String>)>,
     /// Who wants to know what they say, and until when.
     waiters: Vec<(ClientId, Time)>,
 }
 
 impl Shared {
-    /// What the workers were given.
-    pub(super) fn values(&self) -> Json {
-        self.given.as_deref().and_then(|text| Json::parse(text).ok()).unwrap_or_default()
+    /// As the relay has them.
+    pub(super) fn values(&self) -> Values {
+        Values {
+            hold: (self.hold.version > 0).then(|| self.hold.told()),
+            coming: self.coming.as_ref().map(|(generation, given)| (*generation, given.told())),
+        }
     }
 
-    /// These are the values now.
-    pub(super) fn give(&mut self, values: Option<String>) {
-        self.limits = Limits::of(values.as_deref());
-        self.given = values;
+    /// Those of a generation.
+    pub(super) fn of(&self, generation: Generation) -> &Given {
+        match &self.coming {
+            Some((coming, given)) if *coming == generation => given,
+            _ => &self.hold,
+        }
+    }
+
+    /// These hold, and a reload brings those. `false`: nothing has changed.
+    fn take(&mut self, hold: &AppSpec, coming: Option<(Generation, &AppSpec)>) -> bool {
+        let mut changed = false;
+        if self.hold.values != hold.shared {
+            let came = self.coming.take_if(|(_, given)| given.values == hold.shared);
+            self.hold = match came {
+                Some((_, given)) => given,
+                None => self.next(hold.shared.clone()),
+            };
+            changed = true;
+        }
+        let coming = coming
+            .filter(|(_, spec)| spec.shared != hold.shared)
+            .map(|(generation, spec)| (generation, &spec.shared));
+        let known = self.coming.as_ref().map(|(generation, given)| (*generation, &given.values));
+        if known != coming {
+            self.coming =
+                coming.map(|(generation, values)| (generation, self.next(values.clone())));
+            changed = true;
+        }
+        changed
+    }
+
+    fn next(&mut self, values: Option<String>) -> Given {
+        self.versions += 1;
+        Given::new(self.versions, values)
     }
 
     /// When somebody has waited long enough.
@@ -67,59 +134,72 @@ struct Said {
 impl Drive {
     /// Gives the workers new values, if there are any.
     pub(super) fn share(&mut self) {
-        let spec = self.core.spec();
-        if self.bus.shared.seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, spec)) {
+        let (hold, coming) = (self.core.spec(), self.core.coming());
+        let same = |seen: &Seen| {
+            let known = seen.1.as_ref().map(|(generation, spec)| (*generation, Arc::as_ptr(spec)));
+            let now = coming.map(|(generation, spec)| (generation, Arc::as_ptr(spec)));
+            Arc::ptr_eq(&seen.0, hold) && known == now
+        };
+        let shared = &mut self.bus.shared;
+        if shared.seen.as_ref().is_some_and(same) {
             return;
         }
-        let changed = self.bus.shared.given != spec.shared;
-        let values = spec.shared.clone();
-        self.bus.shared.seen = Some(Arc::clone(spec));
-        if !changed {
+        let clone = |(generation, spec): (Generation, &Arc<AppSpec>)| (generation, spec.clone());
+        shared.seen = Some((Arc::clone(hold), coming.map(clone)));
+        if !shared.take(hold, coming.map(|(generation, spec)| (generation, spec.as_ref()))) {
             return;
         }
-        self.bus.shared.give(values);
-        let data = self.bus.shared.values();
+        let values = shared.values();
         self.stale = true;
-        self.bus.shared.version += 1;
-        self.bus.shared.said.clear();
         let mut actions = Vec::new();
-        self.bus.relay.configure(self.bus.shared.version, data, &mut actions);
+        self.bus.relay.configure(values, &mut actions);
         self.bus.actions.extend(actions);
     }
 
     /// What a worker said to the values.
     pub(super) fn take_applied(&mut self, worker: WorkerId, version: u64, error: Option<String>) {
-        if version != self.bus.shared.version {
+        let Some(child) = self.children.get(&worker) else { return };
+        if version != self.bus.shared.of(child.generation).version {
             return;
         }
-        if let (Some(error), Some(child)) = (&error, self.children.get(&worker)) {
+        if let Some(error) = &error {
             let (slot, pid) = (child.slot, child.pid.0);
             self.warn(format!(
                 "slot {slot} (pid {pid}) did not apply version {version} of the shared values: {error}"
             ));
+            self.cue(worker, Cue::RefusesValues { reason: error.clone() });
         }
-        self.bus.shared.said.insert(worker, error);
+        self.bus.shared.said.insert(worker, (version, error));
         self.bus.shared.said.retain(|worker, _| self.children.contains_key(worker));
     }
 
-    fn said_of_shared(&self) -> Said {
+    /// What those make of a version to whom it was given.
+    fn said_of_shared(&self, version: u64) -> Said {
         let mut all = Said::default();
+        let shared = &self.bus.shared;
         let joined: Vec<WorkerId> = self.bus.relay.members().map(|member| member.worker).collect();
-        for (worker, child) in self.children.iter().filter(|(_, child)| child.ended.is_none()) {
-            match self.bus.shared.said.get(worker) {
-                _ if !joined.contains(worker) => all.absent.push(child.slot),
-                Some(None) => all.applied.push(child.slot),
-                Some(Some(error)) => all.refused.push((child.slot, error.clone())),
+        let given = |child: &&Child| {
+            child.ended.is_none() && shared.of(child.generation).version == version
+        };
+        for child in self.children.values().filter(given) {
+            let said = shared.said.get(&child.id).filter(|(of, _)| *of == version);
+            match said {
+                _ if !joined.contains(&child.id) => all.absent.push(child.slot),
+                Some((_, None)) => all.applied.push(child.slot),
+                Some((_, Some(error))) => all.refused.push((child.slot, error.clone())),
                 None => all.silent.push(child.slot),
             }
         }
         all
     }
 
-    /// One line for people.
-    pub(super) fn shared_note(&self) -> Option<String> {
-        let version = self.bus.shared.version;
-        (version > 0).then(|| sentence(version, &self.said_of_shared()))
+    /// A line for people on each version that workers have.
+    pub(super) fn shared_notes(&self) -> Vec<String> {
+        let shared = &self.bus.shared;
+        let coming = shared.coming.as_ref().map(|(_, given)| given.version);
+        let versions = [Some(shared.hold.version), coming].into_iter().flatten();
+        let note = |version| sentence(version, &self.said_of_shared(version));
+        versions.filter(|version| *version > 0).map(note).collect()
     }
 
     /// Somebody has given new values, and waits for what the workers say.
@@ -138,9 +218,10 @@ impl Drive {
         if self.bus.shared.waiters.is_empty() {
             return;
         }
-        let (now, said) = (clock::now(), self.said_of_shared());
+        let version = self.bus.shared.hold.version;
+        let (now, said) = (clock::now(), self.said_of_shared(version));
         let complete = said.silent.is_empty();
-        let message = sentence(self.bus.shared.version, &said);
+        let message = sentence(version, &said);
         let reply = match complete && said.refused.is_empty() {
             true => Reply::Done { message },
             false => Reply::failed(FailureKind::Failed, message),
@@ -176,4 +257,42 @@ fn sentence(version: u64, said: &Said) -> String {
         }
     }
     note
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(limit: u32) -> AppSpec {
+        let shared = Some(format!("{{\"limit\":{limit}}}"));
+        AppSpec { shared, ..AppSpec::new("web", vec!["true".to_owned()], "/".into()) }
+    }
+
+    /// The numbers of the values that generations 1, 2 and 3 have.
+    fn numbers(shared: &Shared) -> [u64; 3] {
+        [1, 2, 3].map(|generation| shared.of(Generation(generation)).version)
+    }
+
+    #[test]
+    fn a_generation_has_its_own_values_until_it_serves() {
+        let mut shared = Shared::default();
+        let (old, new, wrong) = (spec(1), spec(2), spec(3));
+        assert!(shared.take(&old, None) && !shared.take(&old, None));
+        assert_eq!(numbers(&shared), [1, 1, 1]);
+        // A reload that is rolled back.
+        assert!(shared.take(&old, Some((Generation(2), &wrong))));
+        assert_eq!(numbers(&shared), [1, 2, 1]);
+        assert!(shared.take(&old, None));
+        assert_eq!(numbers(&shared), [1, 1, 1]);
+        // One without other values.
+        assert!(!shared.take(&old, Some((Generation(3), &old))));
+        // One that is done.
+        assert!(shared.take(&old, Some((Generation(3), &new))));
+        assert!(!shared.take(&old, Some((Generation(3), &new))));
+        assert_eq!(numbers(&shared), [1, 1, 3]);
+        assert!(shared.take(&new, Some((Generation(3), &new))));
+        assert_eq!(numbers(&shared), [3, 3, 3]);
+        assert_eq!(shared.hold.values, new.shared);
+        assert_eq!(shared.coming, None);
+    }
 }

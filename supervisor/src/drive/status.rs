@@ -26,7 +26,7 @@ impl Drive {
         status.notes.extend(self.notes.iter().cloned());
         status.notes.extend(self.balance_note());
         status.notes.extend(self.lent_note());
-        status.notes.extend(self.shared_note());
+        status.notes.extend(self.shared_notes());
         status.notes.extend(self.limits_note());
         let growth = self.growth_notes();
         // A list has no room for notes, but for a reason where there is no other.

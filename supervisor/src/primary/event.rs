@@ -79,6 +79,8 @@ pub(crate) enum Cue {
     Closed { listener: ListenerId, socket: SocketId },
     /// It says that it leaves of its own accord. `Exited` follows.
     Leaving,
+    /// It did not apply the values that it shares with the others of its generation.
+    RefusesValues { reason: String },
     /// It spoke on NOTIFY_SOCKET.
     Notified(Notification),
     /// It and its whole process group are gone.

@@ -72,6 +72,10 @@ pub(super) enum Change {
         socket: SocketId,
     },
     Ready,
+    /// It did not apply the shared values.
+    RefusesValues {
+        reason: String,
+    },
     Gone(End),
 }
 
@@ -112,6 +116,7 @@ impl Worker {
             Cue::Listening { listener, socket } => self.listens(listener, socket),
             Cue::Closed { listener, socket } => Change::Closes { listener, socket },
             Cue::Leaving => self.leaves(),
+            Cue::RefusesValues { reason } => Change::RefusesValues { reason },
             Cue::Notified(notification) => self.notes(notification),
             Cue::Exited { exit, last_lines, queued } if doomed => {
                 Change::Gone(End::told(exit, last_lines, queued))
@@ -136,6 +141,7 @@ impl Worker {
             Cue::Listening { listener, socket } => self.listens(listener, socket),
             Cue::Closed { listener, socket } => Change::Closes { listener, socket },
             Cue::Leaving => self.leaves(),
+            Cue::RefusesValues { reason } => Change::RefusesValues { reason },
             Cue::Notified(notification) => match notification {
                 Notification::Ready => {
                     self.notes(notification);
@@ -167,6 +173,7 @@ impl Worker {
             Cue::Listening { listener, socket } => self.listens(listener, socket),
             Cue::Closed { listener, socket } => Change::Closes { listener, socket },
             Cue::Leaving => self.leaves(),
+            Cue::RefusesValues { reason } => Change::RefusesValues { reason },
             Cue::Notified(notification) => match notification {
                 Notification::WatchdogTrigger => self.hung(step),
                 Notification::Ready
@@ -184,7 +191,7 @@ impl Worker {
     /// It is on its way out: however it ends, that is what was wanted.
     fn draining(&mut self, cue: Cue, step: &mut Step<'_>) -> Change {
         match cue {
-            Cue::Spawned | Cue::Gauged(_) => Change::Nothing,
+            Cue::Spawned | Cue::Gauged(_) | Cue::RefusesValues { .. } => Change::Nothing,
             Cue::SpawnFailed { .. } => Change::Gone(End::never_was()),
             Cue::BindAsked { listener, ticket, another } => {
                 Change::Asks { listener, ticket, another }
@@ -219,9 +226,11 @@ impl Worker {
 
     fn killing(&mut self, cue: Cue) -> Change {
         match cue {
-            Cue::Spawned | Cue::Looked(_) | Cue::Gauged(_) | Cue::BindRefused { .. } => {
-                Change::Nothing
-            }
+            Cue::Spawned
+            | Cue::Looked(_)
+            | Cue::Gauged(_)
+            | Cue::BindRefused { .. }
+            | Cue::RefusesValues { .. } => Change::Nothing,
             Cue::SpawnFailed { .. } => Change::Gone(End::never_was()),
             // Answered even now: a program that hangs in `bind` cannot run its signal handler.
             Cue::BindAsked { listener, ticket, another } => {

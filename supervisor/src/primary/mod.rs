@@ -255,6 +255,14 @@ impl Primary {
         &self.serving.spec
     }
 
+    /// The generation that a reload under way brings in, and its spec.
+    pub(crate) fn coming(&self) -> Option<(Generation, &Arc<AppSpec>)> {
+        match &self.job {
+            Some(Job::Rollout(rollout)) => Some((rollout.generation(), &rollout.to.spec)),
+            Some(Job::Scale(_) | Job::Hard(_)) | None => None,
+        }
+    }
+
     /// What follows from a deadline may be due at once, where a time is configured as nothing.
     fn meet_deadlines(&mut self, step: &mut Step<'_>) {
         for _ in 0..ROUNDS {
@@ -294,6 +302,7 @@ impl Primary {
             Change::Listens { listener, socket } => self.listens(id, listener, socket, step),
             Change::Closes { listener, socket } => self.sockets.closed(listener, socket, id),
             Change::Ready => self.became_ready(id, step),
+            Change::RefusesValues { reason } => self.values_refused(id, &reason, step),
             Change::Gone(end) => self.gone(id, end, step),
         }
     }

@@ -25,6 +25,18 @@ impl Primary {
         self.dismiss(&serving, step);
     }
 
+    /// A worker did not apply the shared values. What a rollout brings has to.
+    pub(super) fn values_refused(&mut self, id: WorkerId, reason: &str, step: &mut Step<'_>) {
+        let (Some(Job::Rollout(rollout)), Some(worker)) = (&self.job, self.workers.get(&id)) else {
+            return;
+        };
+        let comes = matches!(rollout.course, Course::Forward);
+        if comes && worker.plan.generation == rollout.generation() {
+            let (slot, reason) = (worker.slot, words::refused_values(reason));
+            self.turn_back(Failure { slot, reason, last_lines: Vec::new() }, step);
+        }
+    }
+
     /// A successor was lost before it could take over.
     pub(super) fn successor_lost(&mut self, worker: &Worker, end: End, step: &mut Step<'_>) {
         let Some(Job::Rollout(rollout)) = &self.job else { return };

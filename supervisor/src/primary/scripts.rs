@@ -13,6 +13,7 @@ mod care;
 mod closing;
 mod frozen;
 mod pools;
+mod values;
 
 const GOOD: &str = "serve port=8000";
 

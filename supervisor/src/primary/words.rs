@@ -151,6 +151,11 @@ pub(super) fn hung(waiting: u32, stood: Duration) -> String {
     format!("hung: it has taken no connection for {}; {waiting} in its queue", span(stood))
 }
 
+/// Why a worker cannot take its slot over, though it lives.
+pub(super) fn refused_values(reason: &str) -> String {
+    format!("it refused the shared values: {reason}")
+}
+
 /// What else makes it ready.
 fn awaited(worker: &Worker, has: &str) -> String {
     use config::spec::ReadyRule;

@@ -320,16 +320,6 @@ impl Relay {
         self.members.values().flat_map(|m| &m.actions).map(String::as_str).collect()
     }
 
-    /// Gives all workers, now and later, values that they share.
-    pub(crate) fn configure(&mut self, version: u64, data: Json, actions: &mut Vec<Action>) {
-        self.config = Some((version, data.clone()));
-        let workers: Vec<WorkerId> = self.members.keys().copied().collect();
-        let message = ToWorker::Config { version, data };
-        for worker in workers {
-            self.tell(worker, &message, actions);
-        }
-    }
-
     /// When [`Relay::turn`] has something to do.
     pub(crate) fn deadline(&self) -> Option<Time> {
         let call = self.calls.deadlines.first().map(|(deadline, _)| *deadline);

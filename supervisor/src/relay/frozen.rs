@@ -9,15 +9,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use ipc::bus::decode::Codec;
-use ipc::bus::{Json, Peer, ToWorker, WhenFull};
+use ipc::bus::{Peer, ToWorker, WhenFull};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::limits::SERIES_KEPT;
 use super::member::{Member, Serving};
-use super::{Action, Counts, Key, Relay, Series, readers};
+use super::{Action, Counts, Key, Relay, Series, Values, readers};
 use crate::frozen::NUMBERS_LEFT_OUT;
-use crate::primary::ids::WorkerId;
+use crate::primary::ids::{Generation, WorkerId};
 use crate::primary::time::Time;
 
 /// See the module. What a later version cannot read is left out, not fatal.
@@ -57,6 +57,8 @@ struct Table<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 struct FrozenMember<'a> {
     peer: Peer,
+    /// A build that had no values by generation did not say.
+    generation: Option<Generation>,
     frames: bool,
     client: String,
     subscribed: BTreeMap<Cow<'a, str>, WhenFull>,
@@ -72,6 +74,7 @@ impl<'a> FrozenMember<'a> {
         let serves = member.serves.iter().map(|(topic, serving)| (topic.clone(), serving.at_once));
         Some(Self {
             peer: member.peer.clone(),
+            generation: Some(member.generation),
             frames: codec == Codec::Frames,
             client: member.client.clone(),
             subscribed: member
@@ -99,7 +102,7 @@ impl<'a> FrozenMember<'a> {
             draining: self.draining,
             told_to_drain: self.told_to_drain,
             resumed: true,
-            ..Member::new(self.peer, now)
+            ..Member::new(self.peer, self.generation.unwrap_or(Generation(0)), now)
         }
     }
 }
@@ -123,12 +126,7 @@ impl Relay {
     }
 
     /// One that goes on where another ended.
-    pub(crate) fn thaw(
-        app: String,
-        frozen: FrozenRelay,
-        config: Option<(u64, Json)>,
-        now: Time,
-    ) -> Self {
+    pub(crate) fn thaw(app: String, frozen: FrozenRelay, values: Values, now: Time) -> Self {
         let mut relay = Self::new(app);
         let table: Table<'_> = read(frozen.table.as_ref().map(|text| &*text.0));
         relay.pools = table.pools.into_iter().map(|pool| (pool.into_owned(), 0)).collect();
@@ -145,7 +143,7 @@ impl Relay {
         series.into_iter().for_each(|(key, series)| relay.metrics.put_back(key, series));
         relay.calls.next = frozen.next_call.saturating_add(NUMBERS_LEFT_OUT);
         relay.counts = frozen.counts;
-        relay.config = config;
+        relay.values = values;
         relay
     }
 
@@ -160,14 +158,22 @@ impl Relay {
     }
 
     /// Every worker is told that what was under way is lost; and again what it may not have heard.
-    pub(crate) fn resume(&mut self, applied: impl Fn(WorkerId) -> bool, actions: &mut Vec<Action>) {
+    /// `applied`: the number of the values that a worker is known to have.
+    pub(crate) fn resume(
+        &mut self,
+        applied: impl Fn(WorkerId) -> Option<u64>,
+        actions: &mut Vec<Action>,
+    ) {
         let all: Vec<(WorkerId, bool)> =
             self.members.iter().map(|(worker, m)| (*worker, m.told_to_drain)).collect();
         for (worker, drains) in all {
             self.tell(worker, &ToWorker::Resumed {}, actions);
-            if let Some((version, data)) = self.config.clone().filter(|_| !applied(worker)) {
-                self.tell(worker, &ToWorker::Config { version, data }, actions);
+            if let Some(number) = applied(worker)
+                && let Some(member) = self.members.get_mut(&worker)
+            {
+                member.told_values = Some(number);
             }
+            self.tell_values(worker, actions);
             if drains {
                 self.tell(worker, &ToWorker::Drain {}, actions);
             }
@@ -182,10 +188,10 @@ fn read<T: Default + for<'a> Deserialize<'a>>(text: Option<&RawValue>) -> T {
 #[cfg(test)]
 mod tests {
     use ipc::bus::decode::Decoder;
-    use ipc::bus::{FromWorker, MetricKind};
+    use ipc::bus::{FromWorker, Json, MetricKind};
 
     use super::*;
-    use crate::relay::Event;
+    use crate::relay::{Event, Version};
 
     const A: WorkerId = WorkerId(1);
     const B: WorkerId = WorkerId(2);
@@ -211,6 +217,15 @@ mod tests {
         std::iter::from_fn(|| decoder.next_message().unwrap()).collect()
     }
 
+    fn values() -> Values {
+        let hold = Version { number: 3, data: Json::default() };
+        Values { hold: Some(hold), coming: None }
+    }
+
+    fn joined(worker: WorkerId, slot: u16) -> Event {
+        Event::Joined { worker, slot, generation: Generation(1), pool: "default".to_owned() }
+    }
+
     fn topic() -> String {
         "t".to_owned()
     }
@@ -218,10 +233,9 @@ mod tests {
     /// Two members: B serves a topic, reads it and has a call of A in its hands.
     fn busy() -> Relay {
         let mut relay = Relay::new("app".to_owned());
-        relay.configure(3, Json::default(), &mut Vec::new());
+        relay.configure(values(), &mut Vec::new());
         for (worker, slot) in [(A, 0), (B, 1)] {
-            let joined = Event::Joined { worker, slot, pool: "default".to_owned() };
-            relay.step(NOW, joined, &mut Vec::new());
+            relay.step(NOW, joined(worker, slot), &mut Vec::new());
             said(&mut relay, worker, hello());
         }
         said(&mut relay, B, FromWorker::Serve { topic: topic(), at_once: 1 });
@@ -253,7 +267,7 @@ mod tests {
     fn thawed(relay: &mut Relay) -> Relay {
         let text = serde_json::to_string(&relay.freeze()).unwrap();
         let frozen = serde_json::from_str(&text).unwrap();
-        Relay::thaw("app".to_owned(), frozen, Some((3, Json::default())), NOW)
+        Relay::thaw("app".to_owned(), frozen, relay.values.clone(), NOW)
     }
 
     #[test]
@@ -261,7 +275,7 @@ mod tests {
         let mut before = busy();
         let mut relay = thawed(&mut before);
         let mut actions = Vec::new();
-        relay.resume(|worker| worker == A, &mut actions);
+        relay.resume(|worker| (worker == A).then_some(3), &mut actions);
         assert_eq!(heard(&mut relay, A), [ToWorker::Resumed {}, ToWorker::Drain {}]);
         let config = ToWorker::Config { version: 3, data: Json::default() };
         assert_eq!(heard(&mut relay, B), [ToWorker::Resumed {}, config]);
@@ -280,10 +294,41 @@ mod tests {
     }
 
     #[test]
+    fn a_generation_has_its_values() {
+        let mut relay = busy();
+        let coming = Some((Generation(2), Version { number: 4, data: Json::default() }));
+        relay.configure(Values { coming, ..values() }, &mut Vec::new());
+        let c = WorkerId(3);
+        let newer = Event::Joined { worker: c, slot: 0, generation: Generation(2), pool: topic() };
+        relay.step(NOW, newer, &mut Vec::new());
+        said(&mut relay, c, hello());
+        let [ToWorker::Config { version: 4, .. }, ToWorker::Welcome { .. }] =
+            heard(&mut relay, c)[..]
+        else {
+            panic!("it was not greeted")
+        };
+        assert_eq!((heard(&mut relay, A), heard(&mut relay, B)), (vec![], vec![]));
+        // They hold, now or when another primary goes on: told is who has others.
+        let hold = Some(Version { number: 4, data: Json::default() });
+        let relays = [thawed(&mut relay), relay];
+        for mut relay in relays {
+            relay.resume(|worker| Some(if worker == c { 4 } else { 3 }), &mut Vec::new());
+            relay.configure(Values { hold: hold.clone(), coming: None }, &mut Vec::new());
+            let config = |said: &ToWorker| matches!(said, ToWorker::Config { version: 4, .. });
+            let told = [A, B, c].map(|worker| heard(&mut relay, worker).iter().any(config));
+            assert_eq!(told, [true, true, false]);
+        }
+    }
+
+    #[test]
     fn hello_may_be_said_once_more() {
         let mut relay = thawed(&mut busy());
         assert_eq!(said(&mut relay, A, hello()), []);
-        assert!(matches!(heard(&mut relay, A)[0], ToWorker::Welcome { .. }));
+        let [ToWorker::Config { version: 3, .. }, ToWorker::Welcome { .. }, ..] =
+            heard(&mut relay, A)[..]
+        else {
+            panic!("it was not greeted")
+        };
         assert_eq!(relay.pools["p"], 2);
         assert!(matches!(said(&mut relay, A, hello())[..], [Action::Cut { .. }]));
     }
@@ -292,8 +337,7 @@ mod tests {
     fn nothing_of_those_that_left_or_never_joined_is_kept() {
         let mut relay = busy();
         relay.step(NOW, Event::Left { worker: B }, &mut Vec::new());
-        let joined = Event::Joined { worker: B, slot: 1, pool: "default".to_owned() };
-        relay.step(NOW, joined, &mut Vec::new());
+        relay.step(NOW, joined(B, 1), &mut Vec::new());
         let relay = thawed(&mut relay);
         assert_eq!(relay.members.keys().collect::<Vec<_>>(), [&A]);
         assert!(relay.topics.is_empty());
@@ -303,7 +347,12 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_left_out() {
         let odd = r#"{"table":[1],"series":{"x":2},"next_call":1,"counts":{"cut":2,"new":1}}"#;
-        let relay = Relay::thaw("app".to_owned(), serde_json::from_str(odd).unwrap(), None, NOW);
+        let relay = Relay::thaw(
+            "app".to_owned(),
+            serde_json::from_str(odd).unwrap(),
+            Values::default(),
+            NOW,
+        );
         assert!(relay.members.is_empty() && relay.counts.cut == 2);
     }
 }

@@ -8,7 +8,7 @@ use ipc::bus::event::Origin;
 use ipc::bus::{Peer, WhenFull};
 
 use super::queue::Queue;
-use crate::primary::ids::WorkerId;
+use crate::primary::ids::{Generation, WorkerId};
 use crate::primary::time::Time;
 
 /// How many calls of a topic a worker takes.
@@ -22,6 +22,9 @@ pub(crate) struct Serving {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) peer: Peer,
+    pub(crate) generation: Generation,
+    /// The number of the values that it was told.
+    pub(crate) told_values: Option<u64>,
     /// The same as its events have it.
     pub(crate) origin: Arc<Origin>,
     /// How to write to it; `None` until its hello.
@@ -71,10 +74,12 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    pub(crate) fn new(peer: Peer, now: Time) -> Self {
+    pub(crate) fn new(peer: Peer, generation: Generation, now: Time) -> Self {
         Self {
             origin: Arc::new(Origin::of(&peer)),
             peer,
+            generation,
+            told_values: None,
             codec: None,
             client: String::new(),
             queue: Queue::default(),

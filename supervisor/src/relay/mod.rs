@@ -20,6 +20,7 @@ mod run;
 #[cfg(test)]
 mod sim;
 mod table;
+mod values;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -27,7 +28,7 @@ use std::sync::Arc;
 
 use ipc::bus::decode::Codec;
 use ipc::bus::event::Origin;
-use ipc::bus::{ErrorKind, FromWorker, Json, Peer, ToWorker, WhenFull, agree};
+use ipc::bus::{ErrorKind, FromWorker, Peer, ToWorker, WhenFull, agree};
 
 pub(crate) use self::calls::Trigger;
 pub(crate) use self::frozen::FrozenRelay;
@@ -40,6 +41,7 @@ pub(crate) use self::metrics::{Key, Metrics, Series, Value};
 use self::queue::Bytes;
 use self::readers::Readers;
 use self::table::Calls;
+pub(crate) use self::values::{Values, Version};
 pub(crate) use self::words::{Action, Counts, Event, Failure, MemberStatus};
 use crate::primary::ids::WorkerId;
 use crate::primary::time::Time;
@@ -56,7 +58,7 @@ pub(crate) struct Relay {
     /// Pools that had a worker, with how many they have.
     pools: BTreeMap<String, usize>,
     calls: Calls,
-    config: Option<(u64, Json)>,
+    values: Values,
     /// Those that rest, and until when.
     resting: BTreeSet<(Time, WorkerId)>,
     /// Those with something to write.
@@ -78,7 +80,7 @@ impl Relay {
             topics: HashMap::new(),
             pools: BTreeMap::new(),
             calls: Calls::default(),
-            config: None,
+            values: Values::default(),
             resting: BTreeSet::new(),
             dirty: BTreeSet::new(),
             followed: false,
@@ -91,11 +93,11 @@ impl Relay {
 
     pub(crate) fn step(&mut self, now: Time, event: Event, actions: &mut Vec<Action>) {
         match event {
-            Event::Joined { worker, slot, pool } => {
+            Event::Joined { worker, slot, generation, pool } => {
                 self.table = None;
                 self.enter(&pool);
                 let peer = Peer { worker: worker.0, slot, pool };
-                self.members.insert(worker, Member::new(peer, now));
+                self.members.insert(worker, Member::new(peer, generation, now));
             }
             Event::Spoke { worker, codec, message } => {
                 let Some(member) = self.members.get_mut(&worker).filter(|m| !m.cut) else { return };
@@ -142,6 +144,7 @@ impl Relay {
             Err(why) => return self.cut(worker, why, actions),
         };
         member.client = client;
+        member.told_values = None;
         if !pool.is_empty() {
             let old = std::mem::replace(&mut member.peer.pool, pool.clone());
             member.origin = Arc::new(Origin::of(&member.peer));
@@ -150,10 +153,9 @@ impl Relay {
         }
         let Some(member) = self.members.get(&worker) else { return };
         let (you, draining) = (member.peer.clone(), member.draining);
+        // Before the welcome, so that who has joined has its values.
+        self.tell_values(worker, actions);
         self.tell(worker, &ToWorker::Welcome { version, you, app: self.app.clone() }, actions);
-        if let Some((version, data)) = self.config.clone() {
-            self.tell(worker, &ToWorker::Config { version, data }, actions);
-        }
         if draining {
             self.tell(worker, &ToWorker::Drain {}, actions);
         }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use ipc::bus::Json;
 use ipc::bus::decode::Decoder;
 
 use super::limits::{CALL_BYTES, PER_WORKER, REST, STALL};
 
 use super::*;
+use crate::primary::ids::Generation;
 
 const TOPICS: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -69,7 +71,8 @@ impl World {
         self.next += 1;
         let worker = WorkerId(self.next);
         let slot = u16::try_from(self.next % 4).unwrap();
-        let joined = Event::Joined { worker, slot, pool: pool.to_owned() };
+        let (generation, pool) = (Generation(1), pool.to_owned());
+        let joined = Event::Joined { worker, slot, generation, pool };
         self.relay.step(self.now, joined, &mut self.actions);
         let fake = Fake {
             decoder: Decoder::default(),
@@ -390,7 +393,8 @@ fn people_trigger_and_say() {
         panic!("{actions:?}")
     };
     assert_eq!(failure.message, "slot 1 (worker 1) did not answer within 1000 ms");
-    relay.configure(3, gc.data, &mut actions);
+    let hold = Some(Version { number: 3, data: gc.data });
+    relay.configure(Values { hold, coming: None }, &mut actions);
     world.read(worker, usize::MAX);
     assert_eq!(world.fakes[&worker].got, 1);
 }

@@ -4,13 +4,13 @@ use ipc::bus::decode::Codec;
 use ipc::bus::{ErrorKind, FromWorker, Json};
 use serde::{Deserialize, Serialize};
 
-use crate::primary::ids::WorkerId;
+use crate::primary::ids::{Generation, WorkerId};
 
 /// What happens to the relay.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Event {
     /// A worker has a channel.
-    Joined { worker: WorkerId, slot: u16, pool: String },
+    Joined { worker: WorkerId, slot: u16, generation: Generation, pool: String },
     /// It said something.
     Spoke { worker: WorkerId, codec: Codec, message: FromWorker },
     /// It gets no new connections any more.

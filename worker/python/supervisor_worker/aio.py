@@ -31,6 +31,7 @@ class Worker:
         self._actions = {}
         self._on_drain = []
         self._configure = None
+        #: The newest shared values: version, data, and why their limits do not hold.
         self._config = None
         self._tasks = set()
         self._standing = _wire.Standing()
@@ -255,23 +256,30 @@ class Worker:
     async def on_config(self, handler):
         """Runs for the values that all workers share, now if there are any, and on changes."""
         self._configure = handler
-        if self._config is not None:
-            await _done(handler(self._config))
+        await self._apply()
 
-    async def _apply(self, version, data):
-        self._config = data
+    def _learn(self, version, data):
         error = None
         try:
             self._limits.configure(data)
             self._room.set()
         except ValueError as failure:
             error = _wire.short(failure)
-        try:
-            if self._configure:
-                await _done(self._configure(data))
-        except Exception as failure:
-            error = _wire.short(failure)
-        await self._tell("applied", {"version": version, "error": error})
+        self._config = (version, data, error)
+        self._task(self._apply())
+
+    async def _apply(self):
+        """Has the program take the newest values, and says what it made of them. Where this runs
+        twice at a time, who took older ones takes the newest after them."""
+        known = None
+        while self._config is not known:
+            version, data, error = known = self._config
+            try:
+                if self._configure:
+                    await _done(self._configure(data))
+            except Exception as failure:
+                error = _wire.short(failure)
+            await self._tell("applied", {"version": version, "error": error})
 
     async def admit(self):
         """Whether one more request is within the rate of [shared.limits]: true, or an object that
@@ -454,7 +462,7 @@ class Worker:
         elif word == "given":
             self._take(said)
         elif word == "config":
-            self._task(self._apply(said["version"], said["data"]))
+            self._learn(said["version"], said["data"])
         elif word == "drain":
             self._drain()
         elif word == "dropped":

@@ -48,6 +48,7 @@ class Worker:
         self._actions = {}
         self._on_drain = []
         self._configure = None
+        #: The newest shared values: version, data, and why their limits do not hold.
         self._config = None
         self._welcome = queue.Queue()
         self._thread(self._run_handlers, "bus-handlers")
@@ -320,12 +321,10 @@ class Worker:
     def on_config(self, handler):
         """Runs for the values that all workers share, now if there are any, and on changes."""
         self._configure = handler
-        if self._config is not None:
-            handler(self._config)
+        self._apply()
         return handler
 
-    def _apply(self, version, data):
-        self._config = data
+    def _learn(self, version, data):
         error = None
         try:
             with self._room:
@@ -333,12 +332,21 @@ class Worker:
                 self._room.notify_all()
         except ValueError as failure:
             error = _wire.short(failure)
-        try:
-            if self._configure:
-                self._configure(data)
-        except Exception as failure:
-            error = _wire.short(failure)
-        self._tell("applied", {"version": version, "error": error})
+        self._config = (version, data, error)
+        self._apply()
+
+    def _apply(self):
+        """Has the program take the newest values, and says what it made of them. Where two threads
+        do it at a time, who took older ones takes the newest after them."""
+        known = None
+        while self._config is not known:
+            version, data, error = known = self._config
+            try:
+                if self._configure:
+                    self._configure(data)
+            except Exception as failure:
+                error = _wire.short(failure)
+            self._tell("applied", {"version": version, "error": error})
 
     def admit(self):
         """Whether one more request is within the rate of [shared.limits]: true, or an object that
@@ -469,7 +477,7 @@ class Worker:
         elif word == "given":
             self._take(said)
         elif word == "config":
-            self._apply(said["version"], said["data"])
+            self._learn(said["version"], said["data"])
         elif word == "drain":
             self._drain()
         elif word == "dropped":

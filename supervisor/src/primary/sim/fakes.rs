@@ -19,6 +19,9 @@ impl Sim {
             Deed::Bind(port) => self.bind(worker, port),
             Deed::Listen { listener, socket } => self.listen(worker, listener, socket),
             Deed::Say(notification) => self.tell(worker, Cue::Notified(notification)),
+            Deed::RefuseValues => {
+                self.tell(worker, Cue::RefusesValues { reason: "too high".to_owned() });
+            }
             Deed::Accept => self.accept(worker),
             Deed::Close { listener, socket } => self.close_server(worker, listener, socket),
             Deed::Leave => {
@@ -65,6 +68,9 @@ impl Sim {
             if let Some(after) = after {
                 self.deed(worker, after, Deed::Say(notification));
             }
+        }
+        if let Some(after) = habit.refuses {
+            self.deed(worker, after, Deed::RefuseValues);
         }
         self.tell(worker, Cue::Spawned);
     }

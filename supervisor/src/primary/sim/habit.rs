@@ -1,7 +1,7 @@
 //! How a fake program behaves: its command's words say it.
 //!
 //! `port=N`, `crash`, `crash-after=MS`, `clean`, `hang`, `deaf`, `missing`, `no-memory`, `refused`,
-//! `ready=MS`, `extend=MS`, `hung=MS`, `late-looks`, `no-looks`, `blind`, `dies-draining`,
+//! `ready=MS`, `extend=MS`, `hung=MS`, `refuses=MS`, `late-looks`, `no-looks`, `blind`, `dies-draining`,
 //! `stuck`, `closes=MS`, `leaves=MS`, `busy=MS`; `wild` draws some of them for each worker.
 
 use std::time::Duration;
@@ -25,6 +25,7 @@ pub(in super::super) struct Habit {
     pub(in super::super) ready: Option<Duration>,
     pub(in super::super) extend: Option<Duration>,
     pub(in super::super) hung: Option<Duration>,
+    pub(in super::super) refuses: Option<Duration>,
     /// So long after it listens it closes that server, or leaves.
     pub(in super::super) closes: Option<Duration>,
     pub(in super::super) leaves: Option<Duration>,
@@ -68,6 +69,7 @@ impl Habit {
             ready: None,
             extend: None,
             hung: None,
+            refuses: None,
             closes: None,
             leaves: None,
             stuck: false,
@@ -101,6 +103,7 @@ impl Habit {
             "ready" => self.ready = Some(span),
             "extend" => self.extend = Some(span),
             "hung" => self.hung = Some(span),
+            "refuses" => self.refuses = Some(span),
             "late-looks" => self.looks = Looks::Late,
             "no-looks" => self.looks = Looks::Never,
             "blind" => self.looks = Looks::Blind,
@@ -137,6 +140,7 @@ fn wild(dice: &mut Dice) -> String {
         30 | 31 => "stuck".to_owned(),
         32 | 33 => format!("closes={span}"),
         34 | 35 => format!("leaves={span}"),
+        36 | 37 => format!("refuses={span}"),
         _ => "serve".to_owned(),
     }
 }

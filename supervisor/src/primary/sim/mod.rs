@@ -89,6 +89,7 @@ enum Deed {
         socket: SocketId,
     },
     Say(Notification),
+    RefuseValues,
     Accept,
     /// It closes a server and lives on.
     Close {

@@ -2,63 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its stage has failed")]
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
 use ipc::bus::decode::{Codec, Decoder};
-use ipc::bus::{ErrorKind, FromWorker, Json, MetricKind, Peer, ToWorker, WhenFull};
+use ipc::bus::{ErrorKind, FromWorker, Json, ToWorker, WhenFull};
 use worker::{Call, CallError, Worker};
 
-const LONG: Duration = Duration::from_secs(20);
+use self::played::{LONG, Relay, joined, peer};
 
-/// The supervisor's end.
-struct Relay {
-    stream: UnixStream,
-    decoder: Decoder<FromWorker>,
-}
-
-impl Relay {
-    fn hear(&mut self) -> FromWorker {
-        loop {
-            if let Some(message) = self.decoder.next_message().unwrap() {
-                return message;
-            }
-            let mut bytes = [0; 4096];
-            let count = self.stream.read(&mut bytes).unwrap();
-            assert!(count > 0, "the worker has left");
-            self.decoder.push(&bytes[..count]);
-        }
-    }
-
-    fn say(&mut self, message: &ToWorker) {
-        let mut bytes = Vec::new();
-        Codec::Frames.write(message, &mut bytes).unwrap();
-        self.stream.write_all(&bytes).unwrap();
-    }
-
-    fn event(&mut self, topic: &str, data: &str) {
-        let (topic, data) = (topic.to_owned(), Json::parse(data).unwrap());
-        self.say(&ToWorker::Event { topic, data, from: peer(9) });
-    }
-}
-
-fn peer(worker: u64) -> Peer {
-    Peer { worker, slot: 1, pool: "web".into() }
-}
-
-fn joined() -> (Worker, Relay) {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    ours.set_read_timeout(Some(LONG)).unwrap();
-    let join = thread::spawn(|| Worker::over(theirs, "web").unwrap());
-    let mut relay = Relay { stream: ours, decoder: Decoder::default() };
-    let FromWorker::Hello { oldest: 1, newest: 1, client, pool } = relay.hear() else { panic!() };
-    assert!(client.starts_with("rust ") && pool == "web");
-    relay.say(&ToWorker::Welcome { version: 1, you: peer(7), app: "shop".into() });
-    (join.join().unwrap(), relay)
-}
+mod played;
+mod values;
 
 fn subscribe(topic: &str) -> FromWorker {
     FromWorker::Subscribe { topic: topic.into(), when_full: WhenFull::DropOldest }
@@ -204,32 +161,6 @@ fn serving_and_triggers() {
     assert!(matches!(call(4, "half", 1), FromWorker::Fail { id: 4, .. }));
     relay.say(&ToWorker::Trigger { id: 5, action: "gc".into(), data: Json::default() });
     assert_eq!(relay.hear(), FromWorker::Answer { id: 5, data: Json::of("done").unwrap() });
-}
-
-#[test]
-fn configuration_metrics_and_draining() {
-    let (worker, mut relay) = joined();
-    worker.on_config(|limit: u64| if limit > 9 { Err("too high") } else { Ok(()) });
-    for (version, value, error) in [(1, 5, None), (2, 10, Some("too high".to_owned()))] {
-        relay.say(&ToWorker::Config { version, data: Json::of(&value).unwrap() });
-        assert_eq!(relay.hear(), FromWorker::Applied { version, error });
-    }
-    worker.gauge("queue", 4.0, &[("kind", "mail")]).unwrap();
-    let FromWorker::Metric { name, kind: MetricKind::Gauge, labels, .. } = relay.hear() else {
-        panic!()
-    };
-    assert_eq!((name.as_str(), labels.len()), ("queue", 1));
-    assert!(worker.counter("c", -1.0, &[]).is_err());
-    let listener = worker.listener("127.0.0.1:0").unwrap();
-    let waits = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    assert!(!worker.draining());
-    let (sender, drained) = channel();
-    worker.on_drain(move || sender.send(()).unwrap());
-    relay.say(&ToWorker::Drain {});
-    drained.recv_timeout(LONG).unwrap();
-    assert!(listener.accept().unwrap().is_some(), "one waited");
-    assert!(listener.accept().unwrap().is_none() && worker.draining());
-    drop(waits);
 }
 
 #[test]
