@@ -185,6 +185,34 @@ fn what_waited_is_counted() {
 
 /// Who does not read may have got half a message: it is cut off with that reason, alone.
 #[test]
+fn nobody_goes_on_behind_half_a_message() {
+    let _alone = tests::alone();
+    let home = tests::home!();
+    let (Some(strict), Some(flood), Some(topics)) = (raw("strict"), raw("flood"), raw("topics"))
+    else {
+        return;
+    };
+    // None of them goes into the channel at once; and the state is so large that it is not written
+    // all the time.
+    let programs = [strict, format!("{flood} 500000 0.02"), format!("{topics} 20000")];
+    start(&home, &programs, &["--min-uptime", "100ms"]);
+    let mut cut = 0;
+    for death in 1..=10 {
+        let written = metric(&home, "supervisor_bus_emitted");
+        wait_until("messages", SOON, || {
+            (metric(&home, "supervisor_bus_emitted") > written + 9.0).then_some(())
+        });
+        assert_eq!(home.kill_primary("web", Signal::SIGKILL).primary_deaths, death);
+        home.wait_app("web", "everybody", SOON, |app| app.ready == 3);
+        let log = home.log("web", "primary.log");
+        cut = log.lines().filter(|line| line.contains("in the middle of a message")).count();
+        let out = home.log("web", "out.log");
+        assert!(!out.contains("broken"), "after {death} deaths: {out}");
+    }
+    assert!(cut > 0, "no death came in the middle of a message");
+}
+
+#[test]
 fn who_may_have_half_a_message_is_cut_off() {
     let _alone = tests::alone();
     let home = tests::home!();

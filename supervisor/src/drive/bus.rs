@@ -41,8 +41,6 @@ pub(crate) struct BusChannel {
     paused: bool,
     /// The poller waits for room to write.
     pub(super) waits_for_room: bool,
-    /// A message to it was written in part, and not all that waits has been written since.
-    pub(super) half_written: bool,
 }
 
 impl BusChannel {
@@ -61,7 +59,6 @@ impl BusChannel {
             fds: VecDeque::new(),
             paused: false,
             waits_for_room: false,
-            half_written: false,
         }
     }
 

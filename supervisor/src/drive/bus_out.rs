@@ -24,25 +24,29 @@ impl Drive {
                 break;
             }
         }
-        let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) else {
-            return;
-        };
-        let wanted = self.bus.relay.has_more(worker);
-        let half = wanted && (channel.half_written || self.bus.relay.is_half_written(worker));
-        // Until that is written down, which is soon, a successor would take the channel for sound.
-        self.stale |= std::mem::replace(&mut channel.half_written, half) != half;
-        if std::mem::replace(&mut channel.waits_for_room, wanted) != wanted {
-            self.watch_bus(worker);
-        }
         self.note_waiting(worker);
+        let Some(channel) = self.children.get(&worker).and_then(|c| c.bus.as_ref()) else { return };
+        let wanted = self.bus.relay.has_more(worker);
+        if channel.waits_for_room == wanted {
+            return;
+        }
+        if let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) {
+            channel.waits_for_room = wanted;
+        }
+        self.watch_bus(worker);
     }
 
     /// One write. Whether all of it found room, and more waits.
     fn write_once(&mut self, worker: WorkerId) -> bool {
+        let (mut flight, mut fd) = self.bus.relay.flight(worker);
+        let is_long = flight.first().is_some_and(|piece| piece.len() > WHOLE);
+        if is_long && !self.ledger.is_half_written(worker) {
+            self.note_half_written(worker);
+            (flight, fd) = self.bus.relay.flight(worker);
+        }
         let Some(channel) = self.children.get(&worker).and_then(|c| c.bus.as_ref()) else {
             return false;
         };
-        let (flight, fd) = self.bus.relay.flight(worker);
         let mut length = 0;
         // So much goes whole or not at all: of short messages nobody ever has a half.
         let pieces = flight.into_iter().take_while(|piece| {

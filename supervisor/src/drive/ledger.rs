@@ -1,9 +1,11 @@
 //! How many messages wait for each worker on the bus, kept where a successor finds it: what waits
-//! in a primary is lost with it, and is counted then.
+//! in a primary is lost with it, and is counted then. And whether a worker may have been sent half
+//! of one, for then nothing can be said to it any more.
 //!
 //! Written after each write to a worker, if the number is another than before; so it costs nothing
-//! while all read what they get. What a primary has heard and not passed on in the very turn in
-//! which it dies is not in it.
+//! while all read what they get. Before a message that may not go whole it is written that half of
+//! it may have gone. What a primary has heard and not passed on in the very turn in which it dies is
+//! not in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -18,8 +20,8 @@ use crate::primary::ids::WorkerId;
 use crate::relay::Waiting;
 use crate::sys::held::Held;
 
-/// One worker's place in the file: its id, how many messages wait for it, how many were dropped.
-/// 0 is no worker. A place lies in one page, so a death cannot leave half of it.
+/// One worker's place in the file: its id, how many messages wait for it, how many were dropped,
+/// and 1 if it may have been sent half of one. 0 is no worker. A place lies in one page, so a death cannot leave half of it.
 const PLACE: usize = 32;
 /// More are not read; no app has so many workers.
 const PLACES: usize = 64 * 1024;
@@ -55,7 +57,8 @@ impl Ledger {
             else {
                 continue;
             };
-            places.insert(WorkerId(worker), (at, Waiting { waiting, dropped }));
+            let half_written = word(3) == Some(1);
+            places.insert(WorkerId(worker), (at, Waiting { waiting, dropped, half_written }));
         }
         let waits = places.iter().map(|(worker, (_, waiting))| (*worker, *waiting)).collect();
         let taken: BTreeSet<u64> = places.values().map(|(at, _)| *at).collect();
@@ -92,6 +95,11 @@ impl Ledger {
         written.map(|()| is_new)
     }
 
+    /// Whether it may have been sent half of a message.
+    pub(super) fn is_half_written(&self, worker: WorkerId) -> bool {
+        self.places.get(&worker).is_some_and(|(_, waiting)| waiting.half_written)
+    }
+
     /// Behind all places that are taken.
     fn end(&self) -> u64 {
         self.places.values().map(|(at, _)| at + 1).max().unwrap_or(0)
@@ -110,7 +118,9 @@ impl Ledger {
 
 fn put(file: &File, at: u64, worker: u64, waiting: Waiting) -> io::Result<()> {
     let mut place = [0; PLACE];
-    for (word, value) in place.chunks_exact_mut(8).zip([worker, waiting.waiting, waiting.dropped]) {
+    let Waiting { waiting, dropped, half_written } = waiting;
+    let values = [worker, waiting, dropped, u64::from(half_written)];
+    for (word, value) in place.chunks_exact_mut(8).zip(values) {
         word.copy_from_slice(&value.to_le_bytes());
     }
     file.write_all_at(&place, at * PLACE as u64)
@@ -125,13 +135,23 @@ fn read_all(file: &File, bytes: &mut Vec<u8>) -> io::Result<()> {
 impl Drive {
     /// After a write to a worker: what waits for it still.
     pub(super) fn note_waiting(&mut self, worker: WorkerId) {
-        let waiting = self.bus.relay.waiting(worker);
+        self.write_down(worker, self.bus.relay.waiting(worker));
+    }
+
+    /// Before a write that may leave it with half a message.
+    pub(super) fn note_half_written(&mut self, worker: WorkerId) {
+        self.write_down(worker, Waiting { half_written: true, ..self.bus.relay.waiting(worker) });
+    }
+
+    fn write_down(&mut self, worker: WorkerId, waiting: Waiting) {
         match self.ledger.note(worker, waiting) {
-            Ok(is_new) => self.stale |= is_new,
+            // A successor must find it.
+            Ok(true) => drop(self.freeze()),
+            Ok(false) => {}
             Err(error) if !self.ledger.failed => {
                 self.ledger.failed = true;
                 self.warn(format!(
-                    "cannot write down how many messages wait; those that are lost if the primary dies will not be counted: {error}"
+                    "cannot write down which messages wait; if the primary dies, those that are lost will not be counted, and a worker may get a long one that is broken: {error}"
                 ));
             }
             Err(_) => {}
@@ -149,7 +169,8 @@ impl Drive {
                 self.ledger.lost.push((worker, waiting.waiting));
             }
             if self.bus.relay.codec(worker).is_some() {
-                self.note_waiting(worker);
+                let half_written = waiting.half_written;
+                self.write_down(worker, Waiting { half_written, ..self.bus.relay.waiting(worker) });
             } else {
                 self.ledger.forget(worker);
             }
@@ -182,7 +203,7 @@ mod tests {
     use super::*;
 
     const fn waiting(waiting: u64, dropped: u64) -> Waiting {
-        Waiting { waiting, dropped }
+        Waiting { waiting, dropped, half_written: false }
     }
 
     #[test]
@@ -195,10 +216,12 @@ mod tests {
         }
         ledger.forget(WorkerId(8));
         ledger.forget(WorkerId(99));
-        ledger.note(WorkerId(10), waiting(0, 6)).unwrap();
+        let half = Waiting { half_written: true, ..waiting(0, 6) };
+        ledger.note(WorkerId(10), half).unwrap();
         let (mut ledger, waited) = Ledger::found(ledger.file.unwrap().into());
-        let expected = [(7, waiting(2, 1)), (9, waiting(5, 1)), (10, waiting(0, 6))];
+        let expected = [(7, waiting(2, 1)), (9, waiting(5, 1)), (10, half)];
         assert!(waited.into_iter().eq(expected.map(|(id, it)| (WorkerId(id), it))));
+        assert!(ledger.is_half_written(WorkerId(10)) && !ledger.is_half_written(WorkerId(9)));
         // It goes on in the same places.
         ledger.forget(WorkerId(7));
         for worker in [11, 12] {

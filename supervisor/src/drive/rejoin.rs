@@ -5,7 +5,6 @@
 //! Refuses to go on with a channel on which half a message to the worker may stand: what came
 //! behind it would be read as its other half.
 
-use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 
 use ipc::bus::FromWorker;
@@ -25,8 +24,6 @@ use crate::sys::held::Held;
 #[serde(default)]
 pub(super) struct FrozenBus {
     relay: FrozenRelay,
-    /// Those with half a message to them in their channel.
-    half_written: BTreeSet<WorkerId>,
     tickets: u64,
     reloads_done: u64,
     reloads_rolled_back: u64,
@@ -64,16 +61,12 @@ impl Drive {
     }
 
     pub(super) fn freeze_bus(&mut self) -> FrozenBus {
-        let half = |child: &&super::children::Child| {
-            child.bus.as_ref().is_some_and(|channel| channel.half_written)
-        };
         let shared = &self.bus.shared;
         let heard = |(worker, (version, error)): (&WorkerId, &(u64, Option<String>))| {
             (*worker, *version, error.clone())
         };
         FrozenBus {
             relay: self.bus.relay.freeze(),
-            half_written: self.children.values().filter(half).map(|child| child.id).collect(),
             tickets: self.bus.tickets,
             reloads_done: self.bus.reloads_done,
             reloads_rolled_back: self.bus.reloads_rolled_back,
@@ -99,11 +92,6 @@ impl Drive {
         self.bus.tickets = frozen.tickets;
         self.bus.reloads_done = frozen.reloads_done;
         self.bus.reloads_rolled_back = frozen.reloads_rolled_back;
-        for worker in frozen.half_written {
-            if let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) {
-                channel.half_written = true;
-            }
-        }
     }
 
     /// A worker of a predecessor: it goes on where it was on the bus, or its channel ends.
@@ -118,7 +106,7 @@ impl Drive {
             return;
         };
         match codec {
-            Some(_) if std::mem::take(&mut channel.half_written) => {
+            Some(_) if self.ledger.is_half_written(worker) => {
                 let why = "the primary died in the middle of a message to it, for which its channel had no room";
                 self.close_bus(worker, Some(why.to_owned()));
             }

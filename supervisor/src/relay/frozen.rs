@@ -152,11 +152,6 @@ impl Relay {
         self.members.get(&worker).and_then(|member| member.codec)
     }
 
-    /// Whether a message to a worker was written in part.
-    pub(crate) fn is_half_written(&self, worker: WorkerId) -> bool {
-        self.members.get(&worker).is_some_and(|member| member.queue.is_half_written())
-    }
-
     /// Every worker is told that what was under way is lost; and again what it may not have heard.
     /// `applied`: the number of the values that a worker is known to have.
     pub(crate) fn resume(

@@ -11,6 +11,8 @@ pub(crate) struct Waiting {
     pub(crate) waiting: u64,
     /// Messages to it that were dropped.
     pub(crate) dropped: u64,
+    /// The first of those that wait was written in part, or may have been.
+    pub(crate) half_written: bool,
 }
 
 impl Relay {
@@ -20,6 +22,7 @@ impl Relay {
         member.map_or_else(Waiting::default, |member| Waiting {
             waiting: u64::try_from(member.queue.len()).unwrap_or(u64::MAX),
             dropped: member.lost,
+            half_written: member.queue.is_half_written(),
         })
     }
 
