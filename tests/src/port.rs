@@ -4,13 +4,19 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::ErrorKind;
-use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::wait::wait_until;
 
 const FIRST: u32 = 12_000;
 const COUNT: u32 = 18_000;
+const SOON: Duration = Duration::from_secs(20);
+
+/// `TCP_TIME_WAIT`, as `/proc/net/tcp` writes it: it hinders nobody who sets SO_REUSEADDR.
+const TIME_WAIT: &str = "06";
 
 /// Where this process goes on looking.
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -51,6 +57,12 @@ impl Port {
         self.number
     }
 
+    /// Waits until a socket of this process is closed also in children that other threads were just
+    /// starting.
+    pub fn wait_until_free(&self) {
+        wait_until("the port to be free", SOON, || is_free(self.number).then_some(()));
+    }
+
     /// 127.0.0.1 with this port.
     pub fn v4(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.number))
@@ -74,12 +86,40 @@ impl fmt::Display for Port {
     }
 }
 
-/// Whether nobody listens on it, on any address of either family.
+/// Whether no socket has it, on any address of either family. It is only looked for: a socket of our
+/// own that tried it would live on for a moment in a child that another thread is just starting.
 fn is_free(number: u16) -> bool {
-    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, number)) {
-        Ok(_) => true,
-        Err(e) if e.kind() == ErrorKind::AddrInUse => false,
-        // A machine without IPv6.
-        Err(_) => TcpListener::bind(("0.0.0.0", number)).is_ok(),
+    let has_it = |row: &str| {
+        let mut words = row.split_whitespace().skip(1);
+        let port = words.next().and_then(|address| address.rsplit_once(':')).map(|(_, port)| port);
+        let is_over = words.nth(1) == Some(TIME_WAIT);
+        !is_over && port.and_then(|port| u16::from_str_radix(port, 16).ok()) == Some(number)
+    };
+    // A machine without IPv6 lacks two of them.
+    let tables = ["tcp", "tcp6", "udp", "udp6"].map(|table| format!("/proc/net/{table}"));
+    let rows = tables.map(|table| std::fs::read_to_string(table).unwrap_or_default());
+    !rows.iter().flat_map(|table| table.lines()).any(has_it)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, UdpSocket};
+
+    use super::*;
+
+    #[test]
+    fn a_port_is_free_when_nobody_has_it() {
+        let port = Port::new();
+        assert!(is_free(port.number()));
+        for address in [port.v4(), port.v6()] {
+            let Ok(listener) = TcpListener::bind(address) else { continue };
+            assert!(!is_free(port.number()), "{address}");
+            drop(listener);
+            port.wait_until_free();
+        }
+        let socket = UdpSocket::bind(port.v4()).expect("bind");
+        assert!(!is_free(port.number()));
+        drop(socket);
+        port.wait_until_free();
     }
 }

@@ -209,6 +209,7 @@ fn a_port_that_is_taken() {
             assert_eq!(said[0]["error"]["code"], "EADDRINUSE", "{said:?}");
             all.push(hide(said, &port));
             drop(stranger);
+            port.wait_until_free();
             all.push(hide(cluster.ask(&listen), &port));
         }
         json!(all)
@@ -277,6 +278,7 @@ fn udp_is_shared() {
         let taken = cluster.ask(&bind("taken", port.number()));
         assert_eq!(taken[0]["error"]["code"], "EADDRINUSE", "{taken:?}");
         drop(stranger);
+        port.wait_until_free();
         let fixed = cluster.ask(&bind("a", port.number()));
         let any = cluster.ask(&bind("b", 0));
         let number = port_of(&any[0]);
