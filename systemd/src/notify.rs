@@ -165,9 +165,15 @@ impl Notifier {
 
     /// Says `text`: one or more `KEY=VALUE` lines.
     pub fn send(&self, text: &str) -> io::Result<()> {
-        let sent = self.socket.send_to_addr(text.as_bytes(), &self.address)?;
-        debug_assert_eq!(sent, text.len(), "a datagram is sent whole or not at all");
-        Ok(())
+        loop {
+            match self.socket.send_to_addr(text.as_bytes(), &self.address) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                sent => {
+                    debug_assert!(sent.as_ref().map_or(true, |count| *count == text.len()));
+                    return sent.map(drop);
+                }
+            }
+        }
     }
 }
 
@@ -190,8 +196,13 @@ impl Notifier {
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&fds));
         let parts = [IoSlice::new(text.as_bytes())];
-        sendmsg_addr(&self.socket, &address, &parts, &mut control, SendFlags::NOSIGNAL)?;
-        Ok(())
+        loop {
+            let flags = SendFlags::NOSIGNAL;
+            match sendmsg_addr(&self.socket, &address, &parts, &mut control, flags) {
+                Err(rustix::io::Errno::INTR) => {}
+                sent => return Ok(sent.map(drop)?),
+            }
+        }
     }
 }
 

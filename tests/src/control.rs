@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use ipc::control::{AppStatus, Notice, NoticeKind, Reply, Request};
 use ipc::lines::{LineReader, to_line};
 
+use crate::wait::uninterrupted;
+
 /// One connection.
 #[derive(Debug)]
 pub struct Control {
@@ -76,7 +78,7 @@ impl Control {
             self.stream
                 .set_read_timeout(Some(left.max(Duration::from_millis(1))))
                 .expect("set a timeout");
-            match self.stream.read(&mut bytes) {
+            match uninterrupted(|| self.stream.read(&mut bytes)) {
                 Ok(0) => {
                     "the connection was closed".clone_into(&mut self.end);
                     return None;

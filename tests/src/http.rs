@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
+use crate::wait::uninterrupted;
+
 /// A header or a body that is longer is no answer of a fixture.
 const LONGEST: usize = 1 << 20;
 
@@ -147,11 +149,8 @@ impl Incoming<'_> {
         }
         self.stream.set_read_timeout(Some(left)).map_err(|e| fault("set up", &e))?;
         let mut bytes = [0; 4096];
-        let n = match self.stream.read(&mut bytes) {
-            // A process that was stopped for a moment (a debugger, a frozen container) goes on.
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(true),
-            read => read.map_err(|e| fault("read the answer", &e))?,
-        };
+        let read = uninterrupted(|| self.stream.read(&mut bytes));
+        let n = read.map_err(|e| fault("read the answer", &e))?;
         self.bytes.extend_from_slice(&bytes[..n]);
         Ok(n > 0)
     }

@@ -1,5 +1,6 @@
 //! Waiting: the only place of the tests that sleeps. Everything here has a limit.
 
+use std::io::{self, ErrorKind};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,17 @@ pub fn try_until<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Opt
             return None;
         }
         thread::sleep(STEP);
+    }
+}
+
+/// Reads again where that was interrupted: with a time limit a read is, when the process was stopped
+/// for a moment (a debugger, a frozen container), whether it has signal handlers or not (signal(7)).
+pub fn uninterrupted<T>(mut read: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match read() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            done => return done,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use tests::wait::uninterrupted;
 use tests::{Home, Port, fixtures, process, run};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -37,7 +38,7 @@ impl Ear {
             }
             let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             self.socket.set_read_timeout(Some(left)).expect("a timeout");
-            let Ok(count) = self.socket.recv(&mut bytes) else {
+            let Ok(count) = uninterrupted(|| self.socket.recv(&mut bytes)) else {
                 panic!("no {beginning} but {:#?}", self.heard)
             };
             let text = String::from_utf8_lossy(&bytes[..count]);

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tests::http::{self, Answer, Connection};
 use tests::told::{Cluster, WORKERS};
+use tests::wait::uninterrupted;
 use tests::{Load, Port, fixtures, node, wait};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -290,7 +291,7 @@ fn udp_is_shared() {
             // A datagram may be lost.
             let mut ask = |_| {
                 client.send_to(text.as_bytes(), v4(port)).expect("send");
-                client.recv_from(&mut bytes).ok()
+                uninterrupted(|| client.recv_from(&mut bytes)).ok()
             };
             let (count, from) = (0..5).find_map(&mut ask).expect("an answer");
             assert_eq!(from, v4(port));

@@ -122,10 +122,12 @@ fn serve(mut stream: TcpStream, greeting: &str, ended: &Sender<Exit>) -> io::Res
             }
             Parsed::Partial => {
                 let mut bytes = [0; 8 * 1024];
-                let count = stream.read(&mut bytes)?;
-                if count == 0 {
-                    return Ok(());
-                }
+                let count = match stream.read(&mut bytes) {
+                    Ok(0) => return Ok(()),
+                    // It was stopped for a moment, and has a time limit.
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+                    read => read?,
+                };
                 held.extend_from_slice(&bytes[..count]);
             }
         }

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::wait::uninterrupted;
 
 /// A server that does this with each connection, its first request already read.
 fn server(act: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
@@ -26,7 +27,7 @@ fn read_request(stream: &mut TcpStream) -> bool {
     let mut seen = Vec::new();
     let mut byte = [0];
     while !seen.ends_with(b"\r\n\r\n") {
-        match stream.read(&mut byte) {
+        match uninterrupted(|| stream.read(&mut byte)) {
             Ok(1) => seen.push(byte[0]),
             _ => return false,
         }
