@@ -11,8 +11,7 @@ use std::time::Duration;
 use ipc::control::{NoticeKind, Request};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use tests::wait::uninterrupted;
-use tests::{Home, Port, fixtures, process, run, wait_until};
+use tests::{Home, Port, fixtures, process, run, wait, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -371,7 +370,7 @@ fn datagrams() {
             let one = |index: u32| {
                 let mut bytes = [0; 64];
                 socket.send_to(index.to_string().as_bytes(), ("127.0.0.1", port)).expect("sent");
-                let count = uninterrupted(|| socket.recv(&mut bytes)).expect("an echo");
+                let count = wait::uninterrupted(|| socket.recv(&mut bytes)).expect("an echo");
                 String::from_utf8_lossy(&bytes[..count]).into_owned()
             };
             (0..20).map(one).collect()
