@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-use crate::primary::event::Exit;
+use crate::base::exit::Exit;
 
 /// The number of a process. It names our child only as long as that child is not reaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
