@@ -19,12 +19,14 @@ pub(crate) mod action;
 pub(crate) mod event;
 mod jobs;
 mod messages;
+mod plan;
 mod request;
 pub(crate) mod resume;
 mod slots;
 mod snapshot;
 mod sockets;
 mod status;
+mod text;
 mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -35,6 +37,7 @@ use ipc::control::{Notice, Reply, Status};
 
 use crate::base::ids::{ClientId, Generation, Slot, WorkerId};
 use crate::base::time::Time;
+use crate::primary::plan::Plan;
 use action::Action;
 use event::{Cue, Event, OpenedListener};
 use jobs::hard_restart::HardRestart;
@@ -49,8 +52,8 @@ use slots::pools::Pools;
 use slots::restart_policy::Jitter;
 use sockets::Sockets;
 use sockets::steering::Crew;
-use worker::life::Change;
-use worker::{Plan, Worker};
+use worker::Worker;
+use worker::state::Change;
 
 use serde::{Deserialize, Serialize};
 
@@ -166,8 +169,8 @@ impl Primary {
             ends_with_workers: false,
         };
         // No configuration has so many pools that there is no room for them.
-        if let Ok(lineup) = primary.lineup(plan) {
-            primary.serving = lineup;
+        if let Ok(planned) = primary.plan_pools(plan) {
+            primary.serving = planned;
         }
         primary
     }

@@ -10,7 +10,7 @@ use super::jobs::queue::{Count, Wish};
 use super::messages;
 use super::slots::Seat;
 use super::worker::Worker;
-use super::worker::life::State;
+use super::worker::state::State;
 use super::{Phase, Primary, Step};
 use crate::base::ids::{ClientId, Slot};
 

@@ -18,12 +18,13 @@ use super::action::Action;
 use super::event::OpenedListener;
 use super::jobs::hard_restart::Stage;
 use super::jobs::rollout::Course;
+use super::worker::Worker;
 use super::worker::leave::SIGCONT;
-use super::worker::life::State;
-use super::worker::{Cause, End, EndKind, Worker};
+use super::worker::state::State;
 use super::{Job, Phase, Primary, Step};
 use crate::base::ids::{ClientId, WorkerId};
 use crate::base::time::Time;
+use crate::primary::worker::end::{Cause, End, EndKind};
 
 /// So long who starts, drains or stops has at the least: it was not answered, looked at or told.
 const GRACE: Duration = Duration::from_secs(2);

@@ -8,7 +8,6 @@
 //! by its edition.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use config::spec::AppSpec;
@@ -16,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::slots::pools::Pools;
-use super::worker::Plan;
 use crate::base::ids::WorkerId;
+use crate::primary::plan::Plan;
 use crate::primary::{Job, Primary};
 
 /// The newest that this build writes and reads.
@@ -57,11 +56,6 @@ struct Head {
     format: u32,
 }
 
-/// In place of the spec of a plan that was just read.
-pub(super) fn no_spec() -> Arc<AppSpec> {
-    Arc::new(AppSpec::new("", Vec::new(), PathBuf::new()))
-}
-
 impl Primary {
     /// Everything the core knows, as text. [`Primary::restore`] makes a core of it that does what
     /// this one would.
@@ -69,8 +63,8 @@ impl Primary {
         let specs: BTreeMap<u32, &AppSpec> =
             self.plans().map(|plan| (plan.edition, plan.spec.as_ref())).collect();
         let mut lineups =
-            std::iter::once(&self.serving).chain(self.job.as_ref().and_then(Job::lineup));
-        let pools = lineups.any(|lineup| !lineup.pools.is_empty());
+            std::iter::once(&self.serving).chain(self.job.as_ref().and_then(Job::planned));
+        let pools = lineups.any(|planned| !planned.pools.is_empty());
         let format = if pools { FORMAT } else { WITHOUT_POOLS };
         to_raw_value(&Snapshot { format, specs, core: self })
     }
@@ -97,15 +91,15 @@ impl Primary {
     fn plans(&self) -> impl Iterator<Item = &Plan> {
         let slots = self.slots.values().map(|state| &state.plan);
         let workers = self.workers.values().map(|worker| &worker.plan);
-        let job = self.job.as_ref().and_then(Job::lineup);
+        let job = self.job.as_ref().and_then(Job::planned);
         let lineups = std::iter::once(&self.serving).chain(job);
-        lineups.flat_map(|lineup| lineup.all().map(|(_, plan)| plan)).chain(slots).chain(workers)
+        lineups.flat_map(|planned| planned.all().map(|(_, plan)| plan)).chain(slots).chain(workers)
     }
 
     fn plans_mut(&mut self) -> impl Iterator<Item = &mut Plan> {
         let slots = self.slots.values_mut().map(|state| &mut state.plan);
         let workers = self.workers.values_mut().map(|worker| &mut worker.plan);
-        let job = self.job.as_mut().and_then(Job::lineup_mut);
+        let job = self.job.as_mut().and_then(Job::planned_mut);
         let lineups = std::iter::once(&mut self.serving).chain(job);
         lineups.flat_map(Pools::plans_mut).chain(slots).chain(workers)
     }
@@ -132,7 +126,7 @@ impl Primary {
 
 impl Job {
     /// What it brings in.
-    pub(super) fn lineup(&self) -> Option<&Pools> {
+    pub(super) fn planned(&self) -> Option<&Pools> {
         match self {
             Self::Rollout(rollout) => Some(&rollout.to),
             Self::Hard(hard) => Some(&hard.to),
@@ -140,7 +134,7 @@ impl Job {
         }
     }
 
-    pub(super) fn lineup_mut(&mut self) -> Option<&mut Pools> {
+    pub(super) fn planned_mut(&mut self) -> Option<&mut Pools> {
         match self {
             Self::Rollout(rollout) => Some(&mut rollout.to),
             Self::Hard(hard) => Some(&mut hard.to),

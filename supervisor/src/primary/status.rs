@@ -8,13 +8,15 @@ use super::jobs::rollout::Course;
 use super::messages;
 use super::slots::{Seat, SlotState};
 use super::sockets::Listener;
-use super::worker::life::State;
-use super::worker::{Plan, Worker};
+use super::worker::Worker;
+use super::worker::state::State;
 use super::{Job, Phase, Primary, Step};
 #[cfg(test)]
 use crate::base::ids::Generation;
 use crate::base::ids::{PoolIndex, Slot, WorkerId};
 use crate::base::time::Time;
+use crate::primary::plan::Plan;
+use crate::primary::text;
 
 impl Primary {
     /// The app's state. Of pids, memory, queues, logs and versions nothing is known here.
@@ -43,15 +45,19 @@ impl Primary {
             wanted_because: messages::why_so_many(&self.serving),
             ready: u16::try_from(self.ready_count()).unwrap_or(u16::MAX),
             restarts: self.restarts,
-            uptime_ms: self.born.map_or(0, |born| messages::millis(now.since(born))),
+            uptime_ms: self.born.map_or(0, |born| text::millis(now.since(born))),
             last_reload: self.last_reload.clone(),
             workers: self.entries().map(|(slot, worker)| self.entry(slot, worker, now)).collect(),
-            pools: self.serving.all().map(|(berth, plan)| self.pool(berth, plan)).collect(),
+            pools: self
+                .serving
+                .all()
+                .map(|(pool_index, plan)| self.pool(pool_index, plan))
+                .collect(),
         }
     }
 
-    fn pool(&self, berth: PoolIndex, plan: &Plan) -> PoolStatus {
-        let slots = berth.slots_from(0);
+    fn pool(&self, pool_index: PoolIndex, plan: &Plan) -> PoolStatus {
+        let slots = pool_index.slots_from(0);
         let of_pool = self.wanted().filter(|(slot, _)| slots.contains(slot));
         let ready = of_pool.filter(|(_, state)| self.is_ready(state)).count();
         let spec = &plan.spec;
@@ -107,7 +113,7 @@ impl Primary {
             contract: worker.map(contracts).unwrap_or_default(),
             status_text: worker.and_then(|worker| worker.status_text.clone()),
             restarts: state.map_or(0, |state| state.restarts),
-            uptime_ms: worker.map(|worker| messages::millis(now.since(worker.started))),
+            uptime_ms: worker.map(|worker| text::millis(now.since(worker.started))),
             rss_bytes: None,
             cpu_percent: None,
             connections: None,

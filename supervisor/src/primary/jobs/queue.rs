@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::ids::{ClientId, Generation};
 use crate::primary::messages;
-use crate::primary::worker::Plan;
+use crate::primary::plan::Plan;
 use crate::primary::{Phase, Primary, Step};
 
 /// So many requests may wait.
@@ -97,8 +97,8 @@ impl Primary {
                 step.answer_all(&clients, &messages::failed(FailureKind::Failed, reason, &[]));
             }
             Wish::Scale { to, because, pool } => {
-                if let Some(berth) = self.berth(pool.as_deref(), &clients, step) {
-                    self.begin_scale(berth, to, because, clients, step);
+                if let Some(pool_index) = self.pool_index(pool.as_deref(), &clients, step) {
+                    self.begin_scale(pool_index, to, because, clients, step);
                 }
             }
         }
@@ -118,20 +118,20 @@ impl Primary {
             Some(spec) => self.edited(Plan { generation: self.newest, ..serves }, Arc::from(spec)),
             None => Plan { generation: self.newest, ..serves },
         };
-        let lineup = match self.lineup(plan) {
-            Ok(lineup) => lineup,
+        let planned = match self.plan_pools(plan) {
+            Ok(planned) => planned,
             Err(reason) => return self.refuse_reload(&reason, &clients, step),
         };
         if !self.is_alive() {
             self.founding = false;
-            self.start(lineup, step);
+            self.start(planned, step);
             for client in clients {
                 self.wait(client, step.now);
             }
         } else if hard {
-            self.begin_hard(lineup, clients, step);
+            self.begin_hard(planned, clients, step);
         } else {
-            self.begin_rollout(lineup, None, clients, step);
+            self.begin_rollout(planned, None, clients, step);
         }
     }
 
@@ -147,10 +147,10 @@ impl Primary {
             step.answer_all(&clients, &messages::failed(FailureKind::Failed, reason, &[]));
             return;
         }
-        let Some(berth) = self.berth(Some(pool), &clients, step) else { return };
+        let Some(pool_index) = self.pool_index(Some(pool), &clients, step) else { return };
         self.newest = Generation(self.newest.0 + 1);
-        match self.lineup_of(berth, spec.map(|spec| *spec)) {
-            Ok(lineup) => self.begin_rollout(lineup, Some(berth), clients, step),
+        match self.replan_pool(pool_index, spec.map(|spec| *spec)) {
+            Ok(planned) => self.begin_rollout(planned, Some(pool_index), clients, step),
             Err(reason) => self.refuse_reload(&reason, &clients, step),
         }
     }

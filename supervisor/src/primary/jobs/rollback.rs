@@ -7,14 +7,16 @@ use super::rollout::{Course, Failure};
 use crate::base::ids::{Slot, WorkerId};
 use crate::primary::messages;
 use crate::primary::slots::{Seat, SlotState};
-use crate::primary::worker::{Cause, End, Worker};
+use crate::primary::worker::Worker;
+use crate::primary::worker::end::{Cause, End};
 use crate::primary::{Job, Primary, Step};
 
 impl Primary {
     /// The rollout failed.
     pub(in crate::primary) fn turn_back(&mut self, failure: Failure, step: &mut Step<'_>) {
         let Some(Job::Rollout(rollout)) = &mut self.job else { return };
-        let message = messages::turning_back(rollout, &failure);
+        let place = rollout.to.place(failure.slot);
+        let message = messages::turning_back(rollout.generation(), &place, &failure.reason);
         step.publish(Notice::of_app(NoticeKind::Warning, message));
         rollout.course = Course::Back { failure, restored: Vec::new() };
         if let Some((_, id)) = self.successor()
@@ -97,7 +99,9 @@ impl Primary {
             self.close_if_unserved(listener, step);
         }
         let Course::Back { failure, .. } = &rollout.course else { return false };
-        let reason = messages::rolled_back(&self.serving, &rollout, failure);
+        let place = rollout.to.place(failure.slot);
+        let (failed, serves) = (rollout.generation(), rollout.leading(&self.serving).generation);
+        let reason = messages::rolled_back(&self.serving, failed, serves, &place, &failure.reason);
         self.last_reload = Some(reason.clone());
         step.publish(Notice::of_app(NoticeKind::ReloadRolledBack, reason.clone()));
         let reply = messages::failed(FailureKind::RolledBack, reason, &failure.last_lines);

@@ -16,10 +16,13 @@ use crate::base::ids::{ClientId, Generation, ListenerId, PoolIndex, Slot, Worker
 use crate::base::time::Time;
 use crate::primary::action::Action;
 use crate::primary::messages;
+use crate::primary::plan::Plan;
 use crate::primary::slots::pools::{OWN, Pools};
 use crate::primary::slots::restart_policy::History;
 use crate::primary::slots::{Seat, SlotState};
-use crate::primary::worker::{End, Plan, Worker};
+use crate::primary::text;
+use crate::primary::worker::Worker;
+use crate::primary::worker::end::End;
 use crate::primary::{Job, Primary, Step};
 
 /// A reload under way.
@@ -67,9 +70,9 @@ impl Rollout {
         self.to.plan(self.only.unwrap_or(OWN)).map_or(self.to.generation, |plan| plan.generation)
     }
 
-    /// The plan of `lineup` that tells what is replaced, for people.
-    pub(in crate::primary) fn leading<'a>(&self, lineup: &'a Pools) -> &'a Plan {
-        lineup.plan(self.only.unwrap_or(OWN)).unwrap_or(lineup)
+    /// The plan of `planned` that tells what is replaced, for people.
+    pub(in crate::primary) fn leading<'a>(&self, planned: &'a Pools) -> &'a Plan {
+        planned.plan(self.only.unwrap_or(OWN)).unwrap_or(planned)
     }
 }
 
@@ -162,7 +165,7 @@ impl Primary {
     fn finish_rollout(&mut self, step: &mut Step<'_>) -> bool {
         let Some(Job::Rollout(rollout)) = self.job.take() else { return false };
         self.sweep_later(step.now);
-        let took = messages::span(step.now.since(rollout.began));
+        let took = text::span(step.now.since(rollout.began));
         let leading = rollout.leading(&self.serving);
         let message = messages::reload_done(leading, rollout.replaced, rollout.cut, &took);
         self.last_reload = Some(message.clone());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use config::spec::AppSpec;
 
 use super::queue::Wish;
-use crate::primary::worker::Plan;
+use crate::primary::plan::Plan;
 use crate::primary::{Job, Primary};
 
 impl Primary {
@@ -19,11 +19,11 @@ impl Primary {
         if let Some(spec) = changed(&self.serving) {
             self.serving.app = self.edited(self.serving.app.clone(), spec);
         }
-        if let Some(plan) = self.job.as_ref().and_then(Job::lineup).map(|to| to.app.clone())
+        if let Some(plan) = self.job.as_ref().and_then(Job::planned).map(|to| to.app.clone())
             && let Some(spec) = changed(&plan)
         {
             let plan = self.edited(plan, spec);
-            if let Some(coming) = self.job.as_mut().and_then(Job::lineup_mut) {
+            if let Some(coming) = self.job.as_mut().and_then(Job::planned_mut) {
                 coming.app = plan;
             }
         }

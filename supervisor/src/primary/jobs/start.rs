@@ -11,10 +11,10 @@ use crate::base::time::Time;
 use crate::primary::action::Action;
 use crate::primary::event::OpenedListener;
 use crate::primary::messages;
+use crate::primary::plan::Plan;
 use crate::primary::slots::Seat;
 use crate::primary::slots::pools::Pools;
-use crate::primary::worker::Plan;
-use crate::primary::worker::life::State;
+use crate::primary::worker::state::State;
 use crate::primary::{Job, Phase, Primary, Step};
 
 /// The least that a program is given to listen on its further addresses.
@@ -41,9 +41,9 @@ pub(in crate::primary) enum Outlook {
 
 impl Primary {
     /// Starts an app of which nothing lives.
-    pub(in crate::primary) fn start(&mut self, lineup: Pools, step: &mut Step<'_>) {
-        let must_open = self.must_open(&lineup);
-        self.begin_slots_anew(lineup, step);
+    pub(in crate::primary) fn start(&mut self, planned: Pools, step: &mut Step<'_>) {
+        let must_open = self.must_open(&planned);
+        self.begin_slots_anew(planned, step);
         self.phase = Phase::Running;
         if must_open {
             self.phase = Phase::Opening;
@@ -51,19 +51,19 @@ impl Primary {
         }
     }
 
-    /// Every slot of `lineup` from the beginning; failures are forgotten.
-    pub(in crate::primary) fn begin_slots_anew(&mut self, lineup: Pools, step: &mut Step<'_>) {
-        self.add_slots(&lineup);
-        self.dismiss(&lineup, step);
+    /// Every slot of `planned` from the beginning; failures are forgotten.
+    pub(in crate::primary) fn begin_slots_anew(&mut self, planned: Pools, step: &mut Step<'_>) {
+        self.add_slots(&planned);
+        self.dismiss(&planned, step);
         for (slot, state) in &mut self.slots {
-            let Some(plan) = lineup.plan(slot.berth()) else { continue };
+            let Some(plan) = planned.plan(slot.pool_index()) else { continue };
             if state.leaving {
                 state.plan = plan.clone();
             } else {
                 state.begin_anew(plan.clone());
             }
         }
-        self.serving = lineup;
+        self.serving = planned;
         self.starting = true;
         self.sweep_at = None;
     }

@@ -12,8 +12,9 @@ use crate::base::ids::ClientId;
 use crate::base::time::Time;
 use crate::primary::action::Action;
 use crate::primary::messages;
+use crate::primary::plan::Plan;
 use crate::primary::slots::Seat;
-use crate::primary::worker::{Cause, Plan};
+use crate::primary::worker::end::Cause;
 use crate::primary::{Job, Phase, Primary, Step};
 
 /// The longest from the stop signal to SIGKILL in a fast stop.

@@ -4,42 +4,27 @@ use std::time::Duration;
 
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply, Status};
 
-use super::slots::Role;
 use super::slots::pools::Pools;
+use super::slots::role::Role;
 use super::sockets::Sockets;
-use super::worker::life::State;
-use super::worker::{End, EndKind, Plan, Worker};
+use super::worker::Worker;
+use super::worker::state::State;
 use crate::base::ids::{ListenerId, Slot};
+use crate::primary::plan::Plan;
+use crate::primary::text::{count, span};
+use crate::primary::worker::end::{Cause, End, EndKind};
 
 pub(super) mod pools;
 
 use pools::of_pool;
 pub(super) use pools::{
-    no_berth, no_such_pool, pool_is_gone, rolled_back, scale_too_far, turning_back, why_so_many,
+    no_room_for_pool, no_such_pool, pool_is_gone, rolled_back, scale_too_far, turning_back,
+    why_so_many,
 };
 
 pub(super) const STOPPED: &str = "stopped by request";
 
 // Small parts.
-
-/// `250ms`, `1.3s`, `30s`.
-pub(super) fn span(span: Duration) -> String {
-    let millis = span.as_millis();
-    match (millis / 1000, millis % 1000 / 100) {
-        (0, _) => format!("{millis}ms"),
-        (seconds, 0) => format!("{seconds}s"),
-        (seconds, tenths) => format!("{seconds}.{tenths}s"),
-    }
-}
-
-pub(super) fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// `1 connection`, `3 connections`.
-pub(super) fn count(number: u32, thing: &str) -> String {
-    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
-}
 
 fn signal_name(signal: i32) -> String {
     config::signal::name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned)
@@ -197,8 +182,8 @@ pub(super) fn reason(worker: &Worker, sockets: &Sockets) -> Option<String> {
             format!("{queued} waiting, {busy} with a request in flight")
         }),
         State::Killing { cause, .. } => match cause {
-            super::worker::Cause::Told => Some("told to stop".to_owned()),
-            super::worker::Cause::Failed(reason) => Some(reason.clone()),
+            Cause::Told => Some("told to stop".to_owned()),
+            Cause::Failed(reason) => Some(reason.clone()),
         },
     }
 }

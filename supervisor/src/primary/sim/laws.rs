@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use super::super::slots::{Presence, Rescue, Seat};
 use super::super::sockets::{Hold, Listener};
-use super::super::worker::{Cause, Worker};
+use super::super::worker::Worker;
 use super::super::{Job, Phase};
 use super::*;
 use crate::base::ids::{PoolIndex, Slot};
 use crate::primary::jobs::rollout::Course;
-use crate::primary::worker::life::State;
+use crate::primary::worker::end::Cause;
+use crate::primary::worker::state::State;
 use config::spec::Balance;
 use ipc::control::NoticeKind;
 
@@ -253,12 +254,13 @@ impl Sim {
         // Of each pool: slots that it drops may have been the ready ones.
         let floor = || {
             let is_kept = |slot: &Slot| primary.serving.wants(*slot) && rollout.to.wants(*slot);
-            let of = |berth| {
-                let slots = || primary.wanted().filter(move |(slot, _)| slot.berth() == berth);
+            let of = |pool_index| {
+                let slots =
+                    || primary.wanted().filter(move |(slot, _)| slot.pool_index() == pool_index);
                 let ready = slots().filter(|(_, state)| primary.is_ready(state)).count();
                 ready.min(slots().filter(|(slot, _)| is_kept(slot)).count())
             };
-            primary.serving.all().map(|(berth, _)| of(berth)).sum()
+            primary.serving.all().map(|(pool_index, _)| of(pool_index)).sum()
         };
         match self.ledger.rollout {
             Some((of, floor, failures)) if of == generation => {
@@ -315,15 +317,15 @@ impl Sim {
         let plans = plans.chain(primary.workers.values().map(|w| (&w.slot, &w.plan)));
         for (slot, plan) in plans {
             let name = plan.spec.pool();
-            let known = *names.entry(slot.berth()).or_insert(name);
+            let known = *names.entry(slot.pool_index()).or_insert(name);
             assert_eq!(known, name, "two pools have slot {slot}");
-            assert!(plan.spec.pools.is_empty() || slot.berth() == PoolIndex(0));
+            assert!(plan.spec.pools.is_empty() || slot.pool_index() == PoolIndex(0));
         }
         if let Some(Job::Rollout(rollout)) = &primary.job
             && let Some(only) = rollout.only
         {
             let touched = primary.workers().find(|(_, slot, generation)| {
-                *generation == rollout.generation() && slot.berth() != only
+                *generation == rollout.generation() && slot.pool_index() != only
             });
             assert_eq!(touched, None, "a reload of one pool has touched another");
         }

@@ -4,7 +4,7 @@
 use super::super::resume::Facts;
 use super::twins::restored;
 use super::*;
-use crate::primary::worker::life::State;
+use crate::primary::worker::state::State;
 
 /// How a primary dies.
 #[derive(Debug)]

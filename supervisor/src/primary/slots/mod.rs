@@ -1,8 +1,10 @@
 //! The slots: who serves each, who shall follow, who is leaving.
 
+mod pool_plans;
 pub(super) mod pools;
 pub(super) mod rescue;
 pub(super) mod restart_policy;
+pub(super) mod role;
 
 use std::collections::BTreeSet;
 
@@ -10,13 +12,15 @@ use serde::{Deserialize, Serialize};
 
 use self::pools::{OWN, Pools};
 use self::restart_policy::History;
+use self::role::Role;
 use super::action::Action;
 use super::sockets::Borrower;
-use super::worker::life::State;
-use super::worker::{Plan, Worker};
+use super::worker::Worker;
+use super::worker::state::State;
 use super::{Job, Phase, Primary, Step};
 use crate::base::ids::{ListenerId, Slot, SocketId, WorkerId};
 use crate::base::time::Time;
+use crate::primary::plan::Plan;
 
 /// One slot.
 #[derive(Debug, Serialize, Deserialize)]
@@ -84,15 +88,6 @@ pub(super) enum Rescue {
     None,
     Due { at: Time, tries: u32 },
     Live { worker: WorkerId, tries: u32 },
-}
-
-/// What a worker is to its slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    Seated,
-    Successor,
-    Retiring,
-    Rescue,
 }
 
 impl SlotState {
@@ -215,9 +210,9 @@ impl Primary {
         self.wanted().filter(|(_, state)| self.is_ready(state)).count()
     }
 
-    /// Makes sure that the slots of `lineup` exist and are wanted.
-    pub(super) fn add_slots(&mut self, lineup: &Pools) {
-        for (slot, plan) in lineup.slots() {
+    /// Makes sure that the slots of `planned` exist and are wanted.
+    pub(super) fn add_slots(&mut self, planned: &Pools) {
+        for (slot, plan) in planned.slots() {
             let new = || SlotState::new(plan.clone());
             let state = self.slots.entry(slot).or_insert_with(new);
             if state.leaving {
@@ -226,11 +221,11 @@ impl Primary {
         }
     }
 
-    /// Lets the workers of all slots go that `lineup` does not want. Whether there are any.
-    pub(super) fn dismiss(&mut self, lineup: &Pools, step: &mut Step<'_>) -> bool {
+    /// Lets the workers of all slots go that `planned` does not want. Whether there are any.
+    pub(super) fn dismiss(&mut self, planned: &Pools, step: &mut Step<'_>) -> bool {
         let mut dismissed = false;
         let mut leavers = Vec::new();
-        let unwanted = |(slot, s): &(&Slot, &mut SlotState)| !s.leaving && !lineup.wants(**slot);
+        let unwanted = |(slot, s): &(&Slot, &mut SlotState)| !s.leaving && !planned.wants(**slot);
         for (_, state) in self.slots.iter_mut().filter(unwanted) {
             dismissed = true;
             state.leaving = true;
@@ -346,7 +341,7 @@ impl Primary {
         let borrower = Borrower { worker, slot, inherits: true };
         let mut lent = Vec::new();
         // Only the app's own pool inherits what is configured.
-        let configured = plan.spec.listen.iter().filter(|_| slot.berth() == OWN);
+        let configured = plan.spec.listen.iter().filter(|_| slot.pool_index() == OWN);
         for configured in configured {
             let Some(listener) = self.sockets.find(&configured.address.to_string()) else {
                 continue;

@@ -8,7 +8,8 @@ use super::restart_policy::backoff;
 use crate::base::ids::Slot;
 use crate::primary::messages;
 use crate::primary::slots::{Rescue, SlotState};
-use crate::primary::worker::{End, Worker};
+use crate::primary::worker::Worker;
+use crate::primary::worker::end::End;
 use crate::primary::{Job, Phase, Primary, Step};
 
 /// So many rescue workers for the same sockets, one after the other.

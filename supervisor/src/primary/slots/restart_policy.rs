@@ -9,7 +9,7 @@ use config::spec::RestartPolicy;
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Time;
-use crate::primary::messages;
+use crate::primary::text;
 
 /// The failures of one slot.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -68,11 +68,10 @@ impl History {
         if self.ever_ready {
             let failures = self.recent.len();
             (failures > usize::from(policy.max_restarts))
-                .then(|| format!("{failures} failures within {}", messages::span(policy.window)))
+                .then(|| format!("{failures} failures within {}", text::span(policy.window)))
         } else {
-            (self.in_a_row >= policy.start_retries.max(1)).then(|| {
-                format!("{} in a row", messages::count(u32::from(self.in_a_row), "failure"))
-            })
+            (self.in_a_row >= policy.start_retries.max(1))
+                .then(|| format!("{} in a row", text::count(u32::from(self.in_a_row), "failure")))
         }
     }
 }

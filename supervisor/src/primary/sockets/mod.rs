@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::action::Target;
 use super::event::OpenedListener;
-use super::worker::Plan;
 use crate::base::ids::{Generation, ListenerId, Slot, SocketId, WorkerId};
+use crate::primary::plan::Plan;
 
 /// Every open listener.
 #[derive(Debug, Default, Serialize, Deserialize)]

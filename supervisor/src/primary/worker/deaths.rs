@@ -4,15 +4,16 @@
 use config::spec::RestartOn;
 use ipc::control::NoticeKind;
 
-use crate::base::exit::Exit;
 use crate::base::ids::{ListenerId, Slot, SocketId, Ticket, WorkerId};
 use crate::primary::action::Action;
 use crate::primary::jobs::rollout::Failure;
 use crate::primary::messages;
+use crate::primary::slots::Seat;
 use crate::primary::slots::restart_policy::Verdict;
-use crate::primary::slots::{Role, Seat};
+use crate::primary::slots::role::Role;
 use crate::primary::sockets::Borrower;
-use crate::primary::worker::{End, EndKind, Worker};
+use crate::primary::worker::Worker;
+use crate::primary::worker::end::End;
 use crate::primary::{Job, Phase, Primary, Step};
 
 impl Primary {
@@ -132,7 +133,7 @@ impl Primary {
                 return;
             }
         }
-        if self.founding && end.is_hopeless(worker) {
+        if self.founding && is_hopeless(worker, &end) {
             self.abandon(&messages::why(worker, &end), end.last_lines, step);
             return;
         }
@@ -208,17 +209,7 @@ impl Primary {
     }
 }
 
-impl End {
-    fn is_permanent(&self) -> bool {
-        matches!(self.kind, EndKind::NotStarted { permanent: true, .. })
-    }
-
-    pub(in crate::primary) fn is_clean(&self) -> bool {
-        matches!(self.kind, EndKind::Died) && self.exit == Some(Exit::Code(0))
-    }
-
-    /// Trying again on a first start cannot help: no such program, or its address is taken.
-    fn is_hopeless(&self, worker: &Worker) -> bool {
-        self.is_permanent() || (worker.refused.is_some() && worker.ready_since.is_none())
-    }
+/// Trying again on a first start cannot help: no such program, or its address is taken.
+fn is_hopeless(worker: &Worker, end: &End) -> bool {
+    end.is_permanent() || (worker.refused.is_some() && worker.ready_since.is_none())
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::time::Time;
 use crate::primary::event::Look;
-use crate::primary::messages;
+use crate::primary::text;
 
 /// From the answer to one look to the next look.
 const LOOK_EVERY: Duration = Duration::from_millis(15);
@@ -197,17 +197,17 @@ impl Drain {
 
     /// What is lost by not waiting any longer.
     pub(in crate::primary) fn cut_short(&self, now: Time) -> String {
-        let after = messages::span(now.since(self.began));
+        let after = text::span(now.since(self.began));
         match self.seen {
             None => format!("drain timeout after {after}: its connections could not be looked at"),
             Some(look) if look.visible => format!(
                 "drain timeout after {after}: {} with a request in flight {} cut",
-                messages::count(look.busy, "connection"),
+                text::count(look.busy, "connection"),
                 if look.busy == 1 { "is" } else { "are" }
             ),
             Some(look) => format!(
                 "drain timeout after {after}: its connections cannot be seen; {} in its queue",
-                messages::count(look.queued, "connection")
+                text::count(look.queued, "connection")
             ),
         }
     }

@@ -6,11 +6,12 @@ use ipc::control::NoticeKind;
 
 use super::drain::{Drain, Next};
 use super::hang::Watch;
-use super::life::State;
+use super::state::State;
 use crate::primary::Step;
 use crate::primary::action::Action;
 use crate::primary::messages;
-use crate::primary::worker::{Cause, Worker};
+use crate::primary::worker::Worker;
+use crate::primary::worker::end::Cause;
 
 /// Signal numbers that mean the same to every program.
 pub(in crate::primary) const SIGCONT: i32 = 18;

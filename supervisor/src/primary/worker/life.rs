@@ -13,72 +13,18 @@
 //! its owner must act on.
 
 use ipc::control::NoticeKind;
-use serde::{Deserialize, Serialize};
 
-use super::drain::Drain;
 use super::hang::Watch;
+use super::state::{Change, State};
 use crate::base::exit::Exit;
-use crate::base::ids::{ListenerId, SocketId, Ticket};
 use crate::base::time::Time;
 use crate::primary::Step;
 use crate::primary::action::Action;
 use crate::primary::event::{Cue, Gauge, Notification};
 use crate::primary::messages;
 use crate::primary::sockets::Sockets;
-use crate::primary::worker::{Cause, End, EndKind, Worker};
-
-/// Where a worker is in its life.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::primary) enum State {
-    /// It is not known yet whether its program runs. `doomed`: it is to be killed when it does.
-    Spawning {
-        doomed: bool,
-    },
-    /// Its program runs. Not ready at `ready_by` is a failure.
-    Starting {
-        since: Time,
-        ready_by: Time,
-    },
-    Ready,
-    /// It gets no new connections; what it has is being watched.
-    Draining(Drain),
-    /// It was told to stop and is killed at `deadline`. `None`: it has been.
-    Killing {
-        /// When it was told.
-        since: Time,
-        deadline: Option<Time>,
-        cause: Cause,
-    },
-}
-
-/// What the worker's owner must act on.
-#[derive(Debug)]
-pub(in crate::primary) enum Change {
-    Nothing,
-    /// It asks for a socket; the `bind` hangs until it gets one.
-    Asks {
-        listener: ListenerId,
-        ticket: Ticket,
-        another: bool,
-    },
-    /// It listens on a socket that it was lent.
-    Listens {
-        listener: ListenerId,
-        socket: SocketId,
-    },
-    /// It listens there no more.
-    Closes {
-        listener: ListenerId,
-        socket: SocketId,
-    },
-    Ready,
-    /// It did not apply the shared values.
-    RefusesValues {
-        reason: String,
-    },
-    Gone(End),
-}
+use crate::primary::worker::Worker;
+use crate::primary::worker::end::{Cause, End, EndKind};
 
 impl Worker {
     /// Takes one cue in.
@@ -131,6 +77,13 @@ impl Worker {
             }
             Cue::Looked(_) | Cue::Gauged(_) => Change::Nothing,
         }
+    }
+
+    fn refused(&mut self, address: &str, reason: &str, step: &mut Step<'_>) -> Change {
+        let text = format!("it could not have {address}: {reason}");
+        step.publish(messages::about(self, NoticeKind::BindRefused, text.clone()));
+        self.refused = Some(text);
+        Change::Nothing
     }
 
     fn starting(&mut self, cue: Cue, step: &mut Step<'_>) -> Change {

@@ -2,51 +2,24 @@
 
 pub(super) mod deaths;
 pub(super) mod drain;
+pub(super) mod end;
 pub(super) mod hang;
 pub(super) mod leave;
-pub(super) mod life;
+mod life;
+pub(super) mod state;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::Duration;
 
-use config::spec::{AppSpec, ReadyRule};
-use ipc::control::NoticeKind;
+use config::spec::ReadyRule;
 use serde::{Deserialize, Serialize};
 
+use self::end::End;
 use self::hang::Watch;
-use self::life::{Change, State};
-use super::Step;
+use self::state::{Change, State};
 use super::event::Notification;
-use super::messages;
-use super::snapshot;
-use crate::base::exit::Exit;
-use crate::base::ids::{Generation, ListenerId, Slot, SocketId, WorkerId};
+use super::plan::Plan;
+use crate::base::ids::{ListenerId, Slot, SocketId, WorkerId};
 use crate::base::time::Time;
-
-/// What a worker runs: a spec, and which generation that is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Plan {
-    pub(super) generation: Generation,
-    /// Plans of the same number have the same spec; in the frozen state it stands for the spec.
-    pub(super) edition: u32,
-    #[serde(skip, default = "snapshot::no_spec")]
-    pub(super) spec: Arc<AppSpec>,
-}
-
-impl Plan {
-    /// Whether its configuration names this address.
-    pub(super) fn configures(&self, address: &str) -> bool {
-        self.spec.listen.iter().any(|listen| listen.address.to_string() == address)
-    }
-
-    /// The longest that a start may take, failures and their delays included.
-    pub(super) fn patience(&self) -> Duration {
-        let (times, restart) = (&self.spec.times, &self.spec.restart);
-        let once = times.ready_timeout + times.min_uptime + restart.backoff_max;
-        once * (u32::from(restart.start_retries) + 1)
-    }
-}
 
 /// One live worker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -83,40 +56,6 @@ pub(super) struct Worker {
     pub(super) status_text: Option<String>,
     /// The last address that it asked for in vain, and why.
     pub(super) refused: Option<String>,
-}
-
-/// Why a worker is made to go.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Cause {
-    /// It is not wanted any more.
-    Told,
-    /// It failed, though it lives: a lower-case reason.
-    Failed(String),
-}
-
-/// How a worker came to be gone.
-#[derive(Debug)]
-pub(super) struct End {
-    pub(super) kind: EndKind,
-    /// How the process ended, if there was one.
-    pub(super) exit: Option<Exit>,
-    pub(super) last_lines: Vec<String>,
-    /// Connections that wait in the sockets it held; `None`: nobody looked.
-    pub(super) queued: Option<u32>,
-}
-
-/// Whose doing the end was.
-#[derive(Debug)]
-pub(super) enum EndKind {
-    /// It was told to go.
-    Told,
-    /// Its own.
-    Died,
-    /// It was killed because it failed.
-    Failed(String),
-    /// There never was a process.
-    NotStarted { reason: String, permanent: bool },
 }
 
 impl Worker {
@@ -187,13 +126,6 @@ impl Worker {
         self.leaves && end.is_clean() && served >= Some(self.plan.spec.times.min_uptime)
     }
 
-    pub(super) fn refused(&mut self, address: &str, reason: &str, step: &mut Step<'_>) -> Change {
-        let text = format!("it could not have {address}: {reason}");
-        step.publish(messages::about(self, NoticeKind::BindRefused, text.clone()));
-        self.refused = Some(text);
-        Change::Nothing
-    }
-
     /// Remembers what it said.
     pub(super) fn notes(&mut self, notification: Notification) -> Change {
         self.notifies = true;
@@ -204,24 +136,5 @@ impl Worker {
             Notification::Watchdog | Notification::WatchdogTrigger | Notification::Extend(_) => {}
         }
         Change::Nothing
-    }
-}
-
-impl End {
-    pub(super) fn told(exit: Exit, last_lines: Vec<String>, queued: u32) -> Self {
-        Self { kind: EndKind::Told, exit: Some(exit), last_lines, queued: Some(queued) }
-    }
-
-    pub(super) fn never_was() -> Self {
-        Self { kind: EndKind::Told, exit: None, last_lines: Vec::new(), queued: None }
-    }
-
-    pub(super) fn died(exit: Exit, last_lines: Vec<String>, queued: u32) -> Self {
-        Self { kind: EndKind::Died, exit: Some(exit), last_lines, queued: Some(queued) }
-    }
-
-    pub(super) fn not_started(reason: String, permanent: bool) -> Self {
-        let kind = EndKind::NotStarted { reason, permanent };
-        Self { kind, exit: None, last_lines: Vec::new(), queued: None }
     }
 }
