@@ -62,9 +62,9 @@ impl Primary {
     pub(crate) fn snapshot(&self) -> serde_json::Result<Box<RawValue>> {
         let specs: BTreeMap<u32, &AppSpec> =
             self.plans().map(|plan| (plan.edition, plan.spec.as_ref())).collect();
-        let mut lineups =
+        let mut all_pools =
             std::iter::once(&self.serving).chain(self.job.as_ref().and_then(Job::planned));
-        let pools = lineups.any(|planned| !planned.pools.is_empty());
+        let pools = all_pools.any(|planned| !planned.pools.is_empty());
         let format = if pools { FORMAT } else { WITHOUT_POOLS };
         to_raw_value(&Snapshot { format, specs, core: self })
     }
@@ -92,16 +92,16 @@ impl Primary {
         let slots = self.slots.values().map(|state| &state.plan);
         let workers = self.workers.values().map(|worker| &worker.plan);
         let job = self.job.as_ref().and_then(Job::planned);
-        let lineups = std::iter::once(&self.serving).chain(job);
-        lineups.flat_map(|planned| planned.all().map(|(_, plan)| plan)).chain(slots).chain(workers)
+        let all_pools = std::iter::once(&self.serving).chain(job);
+        all_pools.flat_map(|planned| planned.all().map(|(_, plan)| plan)).chain(slots).chain(workers)
     }
 
     fn plans_mut(&mut self) -> impl Iterator<Item = &mut Plan> {
         let slots = self.slots.values_mut().map(|state| &mut state.plan);
         let workers = self.workers.values_mut().map(|worker| &mut worker.plan);
         let job = self.job.as_mut().and_then(Job::planned_mut);
-        let lineups = std::iter::once(&mut self.serving).chain(job);
-        lineups.flat_map(Pools::plans_mut).chain(slots).chain(workers)
+        let all_pools = std::iter::once(&mut self.serving).chain(job);
+        all_pools.flat_map(Pools::plans_mut).chain(slots).chain(workers)
     }
 
     /// What the rest of the core takes for granted.
