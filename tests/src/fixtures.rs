@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::home::Home;
-use crate::{process, run, stage};
+use crate::{process, run, staging};
 
 /// An unmodified server of some language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub fn on_ci() -> bool {
 
 /// The path of a fixture file.
 pub fn file(path: &str) -> String {
-    let path = stage::fixtures().join(path);
+    let path = staging::fixtures().join(path);
     assert!(path.exists(), "no fixture {}", path.display());
     path.display().to_string()
 }
@@ -137,7 +137,7 @@ fn nginx(home: &Home, port: &str) -> Option<Vec<String>> {
 /// The Rust server lies beside the binary under test.
 fn plain_server(home: &Home) -> String {
     let folder = home.built().parent().expect("a binary is in a folder").to_owned();
-    stage::program(&folder.join("plain-server")).display().to_string()
+    staging::program(&folder.join("plain-server")).display().to_string()
 }
 
 /// A static Go binary of this source, built once.
@@ -154,8 +154,8 @@ pub fn go(source: &str) -> Option<String> {
             .env("GO111MODULE", "off")
             .env("GOTOOLCHAIN", "local")
             .env("GOFLAGS", "")
-            .env("GOCACHE", stage::root().join("go-cache"))
-            .env("GOPATH", stage::root().join("go-path"));
+            .env("GOCACHE", staging::root().join("go-cache"))
+            .env("GOPATH", staging::root().join("go-path"));
         command
     });
     Some(built.display().to_string())
@@ -172,9 +172,9 @@ fn java_classes() -> Option<PathBuf> {
 
 /// Builds `name` from `source` unless that was done since the source changed.
 fn build(source: &str, name: &str, how: impl FnOnce(&Path, &Path) -> Command) -> PathBuf {
-    let _lock = stage::lock();
-    let folder = stage::root().join("build");
-    stage::make_folder(&folder);
+    let _lock = staging::lock();
+    let folder = staging::root().join("build");
+    staging::make_folder(&folder);
     let target = folder.join(name);
     let newer = || -> std::io::Result<bool> {
         Ok(fs::metadata(&target)?.modified()? >= fs::metadata(source)?.modified()?)

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::control::{self, Control};
 use crate::run::{Outcome, Running, spawn};
 use crate::wait::{try_until, wait_until};
-use crate::{process, stage};
+use crate::{process, staging};
 
 /// How long any one command may take, unless a test says otherwise.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -47,7 +47,7 @@ impl Home {
             return None;
         }
         let mut home = Self::new(binary);
-        home.binary = stage::program(Path::new(binary));
+        home.binary = staging::program(Path::new(binary));
         home.user = Some(NOBODY);
         home.give(home.folder.path());
         Some(home)

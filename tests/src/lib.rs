@@ -17,13 +17,11 @@
 //! - `fixtures`, `stage`: the servers, and the world-readable place they are put in;
 //! - `port`, `process`, `wait`, `alone`: small things.
 
-pub mod alone;
 pub mod bus;
-pub mod census;
 pub mod client;
 pub mod control;
-pub mod death;
 pub mod decoders;
+pub mod exclusive;
 pub mod fixtures;
 pub mod home;
 pub mod http;
@@ -31,18 +29,20 @@ pub mod machine;
 pub mod node;
 pub mod npm;
 pub mod port;
+pub mod primary_death;
 pub mod process;
 pub mod run;
-pub mod stage;
-pub mod told;
+pub mod scripted_cluster;
+pub mod slot_counts;
+pub mod staging;
 pub mod wait;
 
-pub use alone::alone;
 pub use client::{Load, Mode, Tally};
-pub use death::from_env;
+pub use exclusive::exclusive;
 pub use home::Home;
 pub use machine::Machine;
 pub use port::Port;
+pub use primary_death::from_env;
 pub use wait::wait_until;
 
 /// A new [`Home`] for the binary that Cargo has just built. Works in integration tests only.

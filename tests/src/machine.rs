@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::run::{self, Outcome, Running};
 use crate::wait::{try_until, wait_until};
-use crate::{Home, fixtures, process, stage};
+use crate::{Home, fixtures, process, staging};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -35,7 +35,7 @@ impl Machine {
             eprintln!("SKIPPED: systemd is not installed");
             return None;
         }
-        let program = stage::program(home.built()).display().to_string();
+        let program = staging::program(home.built()).display().to_string();
         let folder = home.path().join("machine");
         std::fs::create_dir(&folder).expect("a new folder");
         let mut machine = Self { unshare: None, folder, pid: 0, program };

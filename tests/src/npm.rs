@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::{fixtures, run, stage};
+use crate::{fixtures, run, staging};
 
 /// How long all packages may take to come.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -15,11 +15,11 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// The path of a program of fixtures/node/apps, its packages beside it; `None`, and a visible
 /// line, where they cannot be had (an error on CI).
 pub fn app(program: &str) -> Option<String> {
-    let folder = stage::root().join("npm");
+    let folder = staging::root().join("npm");
     let source = fixtures::file("node/apps");
     let npm = fixtures::need("npm")?;
-    let _lock = stage::lock();
-    stage::copy_folder(Path::new(&source), &folder);
+    let _lock = staging::lock();
+    staging::copy_folder(Path::new(&source), &folder);
     install(&npm, &folder)?;
     let path = folder.join(program);
     assert!(path.exists(), "no program {}", path.display());
@@ -31,11 +31,11 @@ pub fn app(program: &str) -> Option<String> {
 pub fn example(name: &str) -> Option<PathBuf> {
     let npm = fixtures::need("npm")?;
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let copy = stage::root().join("examples");
-    let _lock = stage::lock();
+    let copy = staging::root().join("examples");
+    let _lock = staging::lock();
     let parts = [format!("examples/{name}"), "worker/node".to_owned()];
     for part in parts {
-        stage::copy_folder(&checkout.join(&part), &copy.join(part));
+        staging::copy_folder(&checkout.join(&part), &copy.join(part));
     }
     let folder = copy.join("examples").join(name);
     install(&npm, &folder)?;

@@ -136,8 +136,8 @@ fn hash_spreads_connections_evenly() {
 }
 
 #[test]
-fn shared_is_reloaded_without_loss() {
-    let _alone = tests::alone();
+fn heavy_shared_is_reloaded_without_loss() {
+    let _exclusive = tests::exclusive();
     let options = ["-i", "2", "--balance", "shared", "--min-uptime", "300ms"];
     let Some((home, port)) = start(&options) else { return };
     let load = Load::new(port.v4()).start();
@@ -161,8 +161,8 @@ fn unix_get(path: &Path) -> io::Result<String> {
 }
 
 #[test]
-fn a_unix_socket_is_reloaded_without_loss() {
-    let _alone = tests::alone();
+fn heavy_a_unix_socket_is_reloaded_without_loss() {
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let Some(command) = fixtures::python::<&str>("activation.py", &[]) else { return };
     let path = home.path().join("app.sock");

@@ -230,8 +230,8 @@ fn node_programs_talk_without_a_client() {
 }
 
 #[test]
-fn calls_survive_a_worker_that_is_killed_every_second() {
-    let _alone = tests::alone();
+fn heavy_calls_survive_a_worker_that_is_killed_every_second() {
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let client = rust(&home, "");
     let programs = [rust(&home, "hash"), client.clone(), client.clone(), client.clone(), client];
@@ -322,8 +322,8 @@ fn the_shop_goes_on_without_its_mailer() {
 /// Prints what a machine makes of it; the bounds are those of one that is busy elsewhere, and of
 /// a build without optimisation.
 #[test]
-fn how_fast_it_is() {
-    let _alone = tests::alone();
+fn heavy_how_fast_it_is() {
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     start(&home, &[rust(&home, "hash"), rust(&home, "")], &[]);
     // Fewer than the client keeps for its handlers, so that what is lost is lost in the relay.

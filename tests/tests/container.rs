@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use tests::fixtures::Kind;
 use tests::run::{self, Outcome, Running};
 use tests::wait::try_until;
-use tests::{Home, Load, Port, fixtures, http, process, stage, wait_until};
+use tests::{Home, Load, Port, fixtures, http, process, staging, wait_until};
 
 const SOON: Duration = Duration::from_secs(60);
 /// A user that is in no database.
@@ -171,7 +171,7 @@ fn a_read_only_root_without_a_home() {
         return;
     }
     let Some(server) = fixtures::pid_server(&port) else { return };
-    let program: PathBuf = stage::program(home.built());
+    let program: PathBuf = staging::program(home.built());
     let mut arguments =
         vec!["start", "--foreground", "--name", "web", "-i", "2", "--cwd", "/", "--"];
     arguments.extend(server.iter().map(String::as_str));

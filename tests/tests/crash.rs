@@ -37,8 +37,8 @@ fn a_killed_worker_is_replaced_in_its_slot() {
 /// Each worker serves one connection at a time and the others wait in its queue: of all of them
 /// only the one that was being served may be lost.
 #[test]
-fn only_the_request_in_flight_dies_with_its_worker() {
-    let _alone = tests::alone();
+fn heavy_only_the_request_in_flight_dies_with_its_worker() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = fixtures::python("one_at_a_time.py", &[&port.to_string(), "0.05"]) else {
         return;

@@ -56,7 +56,7 @@ fn load(address: SocketAddr) -> tests::client::Running {
 }
 
 fn at_rest(kind: Kind, engine: &str) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let Some(port) = start(&home, kind, engine) else { return };
     let (workers, keeper) = (home.pids("web"), home.app("web").keeper_pid);
@@ -89,7 +89,7 @@ fn at_rest(kind: Kind, engine: &str) {
 
 /// Kills in the middle of jobs. Afterwards everything is as it was, or as it was to become.
 fn at_work(kind: Kind, engine: &str) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let Some(port) = start(&home, kind, engine) else { return };
     let load = load(port.v4());
@@ -158,8 +158,8 @@ macro_rules! matrix {
     };
 }
 
-matrix!(rest, at_rest);
-matrix!(work, at_work);
+matrix!(heavy_rest, at_rest);
+matrix!(heavy_work, at_work);
 
 #[test]
 fn whatever_the_primary_dies_of() {

@@ -131,8 +131,8 @@ macro_rules! in_every_client {
             use super::*;
 
             #[test]
-            fn connections_wait() {
-                let _alone = tests::alone();
+            fn heavy_connections_wait() {
+                let _exclusive = tests::exclusive();
                 let (home, port) = (tests::home!(), Port::new());
                 let Some(command) = ($command)(&home, &port) else { return };
                 connections(&command, &port, &home, $exact);

@@ -44,7 +44,7 @@ fn serves_and_reloads(what: &str, home: &Home, port: &Port, workers: u16, contra
 }
 
 fn app_is_clustered(program: &str, options: &[&str]) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let options = [&["-i", "2"], options].concat();
     let Some(()) = start(&home, &port, program, &options) else { return };
@@ -53,13 +53,13 @@ fn app_is_clustered(program: &str, options: &[&str]) {
 
 /// The file that every introduction shows: its `fork` for each CPU is ours to do.
 #[test]
-fn the_classic_cluster_program() {
+fn heavy_the_classic_cluster_program() {
     app_is_clustered("cluster.js", &[]);
 }
 
 #[test]
-fn the_classic_cluster_program_once_per_cpu() {
-    let _alone = tests::alone();
+fn heavy_the_classic_cluster_program_once_per_cpu() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(()) = start(&home, &port, "cluster.js", &["-i", "max"]) else { return };
     let app = home.app("web");
@@ -75,33 +75,33 @@ fn the_classic_cluster_program_once_per_cpu() {
 }
 
 #[test]
-fn express() {
+fn heavy_express() {
     app_is_clustered("express.js", &[]);
 }
 
 #[test]
-fn express_by_the_primary_engine() {
+fn heavy_express_by_the_primary_engine() {
     app_is_clustered("express.js", &["--engine", "primary"]);
 }
 
 #[test]
-fn fastify() {
+fn heavy_fastify() {
     app_is_clustered("fastify.js", &[]);
 }
 
 #[test]
-fn an_es_module() {
+fn heavy_an_es_module() {
     app_is_clustered("module.mjs", &[]);
 }
 
 #[test]
-fn hashing_in_worker_threads() {
+fn heavy_hashing_in_worker_threads() {
     app_is_clustered("hashing.js", &[]);
 }
 
 #[test]
-fn graceful_shutdown_is_heard_and_waited_for() {
-    let _alone = tests::alone();
+fn heavy_graceful_shutdown_is_heard_and_waited_for() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(()) = start(&home, &port, "graceful.js", &["-i", "2"]) else { return };
     let mut notices = home.ask("web", &Request::Subscribe);
@@ -114,8 +114,8 @@ fn graceful_shutdown_is_heard_and_waited_for() {
 }
 
 #[test]
-fn typescript_by_a_loader() {
-    let _alone = tests::alone();
+fn heavy_typescript_by_a_loader() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let (Some(node), Some(file)) = (fixtures::need("node"), npm::app("typed.ts")) else { return };
     let env = format!("PORT={port}");
@@ -134,8 +134,8 @@ fn typescript_by_a_loader() {
 }
 
 #[test]
-fn npm_start() {
-    let _alone = tests::alone();
+fn heavy_npm_start() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = Kind::Npm.command(&home, port.number()) else { return };
     home.start("web", &["-i", "2", "--min-uptime", "300ms"], &command).ok();
@@ -175,7 +175,7 @@ fn saw(clients: run::Running) -> Vec<Client> {
 /// WebSockets in use stay over a reload until `drain_timeout`; then they are closed with their
 /// worker, which is counted and said. Everybody else notices nothing.
 fn websockets_stay_until_the_drain_timeout(engine: &str, ping_ms: u32, options: &[&str]) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let fixed = ["-i", "2", "--drain-timeout", "3s", "--engine", engine];
     let Some(()) = start(&home, &port, "chat.js", &[&fixed, options].concat()) else { return };
@@ -206,25 +206,25 @@ fn websockets_stay_until_the_drain_timeout(engine: &str, ping_ms: u32, options: 
 }
 
 #[test]
-fn websockets_in_use_stay_until_the_drain_timeout_in_the_kernel_engine() {
+fn heavy_websockets_in_use_stay_until_the_drain_timeout_in_the_kernel_engine() {
     websockets_stay_until_the_drain_timeout("kernel", 100, &[]);
 }
 
 #[test]
-fn websockets_in_use_stay_until_the_drain_timeout_in_the_primary_engine() {
+fn heavy_websockets_in_use_stay_until_the_drain_timeout_in_the_primary_engine() {
     websockets_stay_until_the_drain_timeout("primary", 100, &[]);
 }
 
 /// To the kernel a quiet WebSocket looks like an idle keep-alive connection; `drain_idle` says how
 /// long it must be quiet to be let go.
 #[test]
-fn quiet_websockets_stay_as_long_as_drain_idle_says() {
+fn heavy_quiet_websockets_stay_as_long_as_drain_idle_says() {
     websockets_stay_until_the_drain_timeout("kernel", 0, &["--drain-idle", "1m"]);
 }
 
 #[test]
-fn idle_websockets_are_closed_early_and_that_is_said() {
-    let _alone = tests::alone();
+fn heavy_idle_websockets_are_closed_early_and_that_is_said() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let options = ["-i", "1", "--drain-idle", "500ms"];
     let Some(()) = start(&home, &port, "chat.js", &options) else { return };

@@ -42,7 +42,7 @@ struct Scenario {
 const PLAIN: Scenario =
     Scenario { name: "", workers: 2, says: 0, ends: false, outside: |_, _, _| Vec::new() };
 
-struct Stage {
+struct Setup {
     home: Home,
     port: Port,
     /// The one after it, for the scenario with two.
@@ -63,7 +63,7 @@ fn neighbours() -> (Port, Port) {
     }
 }
 
-impl Stage {
+impl Setup {
     fn new(name: &str) -> Option<Self> {
         let (home, node) = (tests::home!(), fixtures::need("node")?);
         let (port, second) = neighbours();
@@ -120,25 +120,25 @@ impl Stage {
     }
 }
 
-fn arguments(stage: &Stage, scenario: &Scenario) -> [String; 3] {
-    [scenario.name.to_owned(), stage.port.to_string(), stage.folder.display().to_string()]
+fn arguments(setup: &Setup, scenario: &Scenario) -> [String; 3] {
+    [scenario.name.to_owned(), setup.port.to_string(), setup.folder.display().to_string()]
 }
 
 fn under_node(scenario: &Scenario) -> Option<Seen> {
-    let stage = Stage::new("under-node")?;
-    let mut command = stage.home.command_of(&stage.node);
+    let setup = Setup::new("under-node")?;
+    let mut command = setup.home.command_of(&setup.node);
     command
         .arg(fixtures::file("node/cluster/primary.js"))
         .arg(fixtures::file("node/cluster/worker.js"))
         .arg(scenario.workers.to_string())
-        .args(arguments(&stage, scenario));
-    let primary = run::spawn(&mut command, stage.home.path());
+        .args(arguments(&setup, scenario));
+    let primary = run::spawn(&mut command, staging.home.path());
     for times in 1..=scenario.says {
-        stage.served();
+        setup.served();
         process::kill(primary.pid(), Signal::SIGUSR2);
-        stage.heard(scenario, times);
+        setup.heard(scenario, times);
     }
-    let mut seen = stage.look(scenario);
+    let mut seen = setup.look(scenario);
     let lines = || -> Vec<Value> {
         let text = primary.stdout();
         let whole = text.lines().filter(|line| line.ends_with('}'));
@@ -158,30 +158,30 @@ fn under_node(scenario: &Scenario) -> Option<Seen> {
 }
 
 fn under_us(scenario: &Scenario, engine: &str) -> Option<Seen> {
-    let stage = Stage::new("under-us")?;
+    let setup = Setup::new("under-us")?;
     let workers = scenario.workers.to_string();
     let command = {
-        let [name, port, folder] = arguments(&stage, scenario);
-        [stage.node.clone(), fixtures::file("node/cluster/worker.js"), name, port, folder]
+        let [name, port, folder] = arguments(&setup, scenario);
+        [setup.node.clone(), fixtures::file("node/cluster/worker.js"), name, port, folder]
     };
-    let config = stage.home.config(
+    let config = setup.home.config(
         "web",
         &command,
         &format!("instances = {workers}\nengine = \"{engine}\"\nrestart = \"never\"\nlisten_wait = \"300ms\""),
     );
     // Some scenarios end before they can count as started.
-    let started = stage.home.spawn(&["start", &config]);
+    let started = setup.home.spawn(&["start", &config]);
     let mut notices = wait_until("the primary", SOON, || {
-        let socket = stage.home.socket("web");
-        UnixStream::connect(&socket).ok().map(|_| stage.home.ask("web", &Request::Subscribe))
+        let socket = setup.home.socket("web");
+        UnixStream::connect(&socket).ok().map(|_| setup.home.ask("web", &Request::Subscribe))
     });
     for times in 1..=scenario.says {
-        stage.served();
+        setup.served();
         let message = json!({"said": times, "text": "ä\n"}).to_string();
-        stage.home.run(&["send", "web", &message]).ok();
-        stage.heard(scenario, times);
+        setup.home.run(&["send", "web", &message]).ok();
+        setup.heard(scenario, times);
     }
-    let mut seen = stage.look(scenario);
+    let mut seen = setup.look(scenario);
     let wanted = (scenario.says + 1) * scenario.workers;
     if scenario.says > 0 {
         for _ in 0..wanted {
@@ -190,7 +190,7 @@ fn under_us(scenario: &Scenario, engine: &str) -> Option<Seen> {
         }
     }
     if scenario.ends {
-        let app = stage.home.wait_app("web", "the workers to end", SOON, |app| {
+        let app = setup.home.wait_app("web", "the workers to end", SOON, |app| {
             app.workers.iter().all(|worker| worker.pid.is_none())
         });
         let code = |exit: &Option<String>| {

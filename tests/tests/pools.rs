@@ -162,8 +162,8 @@ fn kills() -> u64 {
 }
 
 #[test]
-fn every_call_to_a_pool_that_dies_every_second_ends() {
-    let _alone = tests::alone();
+fn heavy_every_call_to_a_pool_that_dies_every_second_ends() {
+    let _exclusive = tests::exclusive();
     let (Some(callers), Some(hash)) =
         (program("pools/caller.py", ""), program("pools/hash.py", "slow"))
     else {

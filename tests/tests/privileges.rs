@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipc::control::Status;
 use nix::sys::signal::Signal;
 use tests::run::{self, Outcome};
-use tests::{Home, Port, fixtures, http, process, stage, wait_until};
+use tests::{Home, Port, fixtures, http, process, staging, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
 const NOBODY: &str = "65534";
@@ -35,7 +35,7 @@ fn start(home: &Home, port: &Port, lines: &str) -> Option<Outcome> {
 /// A command, run as `nobody` with this supplementary group.
 fn as_member(home: &Home, group: &str, args: &[&str]) -> Outcome {
     let setpriv = fixtures::need("setpriv").expect("util-linux has it");
-    let program = stage::program(home.built());
+    let program = staging::program(home.built());
     let groups = format!("--groups={group}");
     let mut command = home.command_of(setpriv);
     command.args(["--reuid", NOBODY, "--regid", NOBODY, &groups, "--"]).arg(program).args(args);

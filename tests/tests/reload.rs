@@ -92,7 +92,7 @@ fn nothing_is_lost(what: &str, home: &Home, name: &str, address: SocketAddr, mod
 }
 
 fn cell(kind: Kind, engine: &str, mode: Mode) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = kind.command(&home, port.number()) else { return };
     let options = ["-i", "2", "--min-uptime", "300ms", "--engine", engine];
@@ -102,7 +102,7 @@ fn cell(kind: Kind, engine: &str, mode: Mode) {
 }
 
 fn demo_cell(mode: Mode) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     home.demo(port.number()).ok();
     nothing_is_lost("demo", &home, "demo", port.v4(), mode);
@@ -110,7 +110,7 @@ fn demo_cell(mode: Mode) {
 
 macro_rules! matrix {
     ($($name:ident: $run:expr,)*) => {
-        mod new_connections {
+        mod heavy_new_connections {
             use super::*;
             $(#[test]
             fn $name() {
@@ -118,7 +118,7 @@ macro_rules! matrix {
             })*
         }
 
-        mod keep_alive {
+        mod heavy_keep_alive {
             use super::*;
             $(#[test]
             fn $name() {
@@ -139,7 +139,7 @@ matrix! {
 
 /// Requests that take longer than the start of the next generation are answered all the same.
 fn slow_requests_outlive_their_generation(what: &str, command: &[String], port: &Port) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     home.start("web", &["-i", "2", "--min-uptime", "300ms"], command).ok();
     let mut load = Load::new(port.v4());
@@ -153,14 +153,14 @@ fn slow_requests_outlive_their_generation(what: &str, command: &[String], port: 
 }
 
 #[test]
-fn slow_requests_of_python_outlive_their_generation() {
+fn heavy_slow_requests_of_python_outlive_their_generation() {
     let port = Port::new();
     let Some(command) = fixtures::python("slow.py", &[&port.to_string(), "1.5"]) else { return };
     slow_requests_outlive_their_generation("Python", &command, &port);
 }
 
 #[test]
-fn slow_requests_of_node_outlive_their_generation() {
+fn heavy_slow_requests_of_node_outlive_their_generation() {
     let port = Port::new();
     let Some(node) = fixtures::need("node") else { return };
     let command = [node, fixtures::file("node/slow.js"), port.to_string(), "1500".to_owned()];

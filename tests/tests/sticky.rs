@@ -8,10 +8,10 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use tests::census::Census;
 use tests::fixtures::{self, Kind};
 use tests::http::Connection;
-use tests::{Home, Port, npm, run, stage};
+use tests::slot_counts::SlotCounts;
+use tests::{Home, Port, npm, run, staging};
 
 const SOON: Duration = Duration::from_secs(10);
 /// So many that a fifth of them is a fifth: the seed is another one each time, and the clients and
@@ -29,7 +29,7 @@ type Places = BTreeMap<IpAddr, u16>;
 /// The slot of each client, which must be the same over all its connections.
 #[track_caller]
 fn places(home: &Home, clients: &[IpAddr], server: SocketAddr) -> Places {
-    let census = Census::new(home, "web");
+    let counts = SlotCounts::new(home, "web");
     let ask = |own: IpAddr| -> Vec<u32> {
         let once = |_| {
             let answer =
@@ -48,7 +48,7 @@ fn places(home: &Home, clients: &[IpAddr], server: SocketAddr) -> Places {
         parts.flat_map(|part: Vec<_>| part).collect()
     });
     let one_slot = |(own, pids): (&IpAddr, &Vec<u32>)| {
-        let slots: Vec<u16> = pids.iter().map(|pid| census.slot(*pid)).collect();
+        let slots: Vec<u16> = pids.iter().map(|pid| counts.slot(*pid)).collect();
         assert!(
             slots.iter().all(|slot| *slot == slots[0]),
             "{own} went from slot to slot: {slots:?}"
@@ -143,11 +143,11 @@ impl Addresses {
             .map(|address| format!("address {verb} {address}/128 dev lo nodad\n"))
             .map(|line| if verb == "add" { line } else { line.replace(" nodad", "") })
             .collect();
-        let file = stage::root().join(format!("addresses-{}-{verb}", std::process::id()));
+        let file = staging::root().join(format!("addresses-{}-{verb}", std::process::id()));
         std::fs::write(&file, lines).expect("write a batch");
         let mut command = Command::new(ip);
         command.args(["-6", "-force", "-batch"]).arg(&file);
-        let outcome = run::spawn(&mut command, stage::root()).end(SOON);
+        let outcome = run::spawn(&mut command, staging::root()).end(SOON);
         std::fs::remove_file(&file).expect("remove a batch");
         outcome.code == Some(0)
     }
@@ -166,53 +166,53 @@ impl Drop for Addresses {
 }
 
 fn ipv4(home: &Home, kind: Kind, engine: &str) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     stays(&format!("{kind:?}, engine {engine}, IPv4"), home, kind, engine, &of_ipv4(), false);
 }
 
 fn ipv6(home: &Home, kind: Kind, engine: &str) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let Some(addresses) = Addresses::new() else { return };
     let clients = addresses.clients();
     stays(&format!("{kind:?}, engine {engine}, IPv6"), home, kind, engine, &clients, true);
 }
 
 #[test]
-fn ipv4_by_the_kernel() {
+fn heavy_ipv4_by_the_kernel() {
     ipv4(&tests::home!(), Kind::Go, "kernel");
 }
 
 #[test]
-fn ipv4_by_the_primary() {
+fn heavy_ipv4_by_the_primary() {
     ipv4(&tests::home!(), Kind::Node, "primary");
 }
 
 #[test]
-fn ipv4_by_the_kernel_without_privilege() {
+fn heavy_ipv4_by_the_kernel_without_privilege() {
     let Some(home) = tests::home_of_nobody!() else { return };
     ipv4(&home, Kind::Go, "kernel");
 }
 
 #[test]
-fn ipv6_by_the_kernel() {
+fn heavy_ipv6_by_the_kernel() {
     ipv6(&tests::home!(), Kind::Go, "kernel");
 }
 
 #[test]
-fn ipv6_by_the_primary() {
+fn heavy_ipv6_by_the_primary() {
     ipv6(&tests::home!(), Kind::Node, "primary");
 }
 
 #[test]
-fn ipv6_by_the_kernel_without_privilege() {
+fn heavy_ipv6_by_the_kernel_without_privilege() {
     let Some(home) = tests::home_of_nobody!() else { return };
     ipv6(&home, Kind::Go, "kernel");
 }
 
 /// Two addresses of one IPv6 network are one client.
 #[test]
-fn a_network_of_ipv6_is_one_client() {
-    let _alone = tests::alone();
+fn heavy_a_network_of_ipv6_is_one_client() {
+    let _exclusive = tests::exclusive();
     for (kind, engine) in [(Kind::Go, "kernel"), (Kind::Node, "primary")] {
         let Some(addresses) = Addresses::new() else { return };
         let (home, port) = (tests::home!(), Port::new());
@@ -249,8 +249,8 @@ fn polling(balance: &str, engine: &str) -> Option<serde_json::Value> {
 }
 
 #[test]
-fn socket_io_by_polling_works_with_sticky() {
-    let _alone = tests::alone();
+fn heavy_socket_io_by_polling_works_with_sticky() {
+    let _exclusive = tests::exclusive();
     for engine in ["kernel", "primary"] {
         let Some(seen) = polling("sticky", engine) else { return };
         assert_eq!((&seen["whole"], &seen["failed"]), (&16.into(), &0.into()), "{seen}");
@@ -259,8 +259,8 @@ fn socket_io_by_polling_works_with_sticky() {
 }
 
 #[test]
-fn socket_io_by_polling_fails_without_sticky() {
-    let _alone = tests::alone();
+fn heavy_socket_io_by_polling_fails_without_sticky() {
+    let _exclusive = tests::exclusive();
     let Some(seen) = polling("round-robin", "auto") else { return };
     assert!(seen["failed"].as_u64().is_some_and(|failed| failed >= 8), "{seen}");
 }

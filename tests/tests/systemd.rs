@@ -39,8 +39,8 @@ fn status(machine: &Machine, wanted: &str) -> String {
 }
 
 #[test]
-fn start_reload_under_load_and_stop() {
-    let _alone = tests::alone();
+fn heavy_start_reload_under_load_and_stop() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(machine) = service(&home, &port, "") else { return };
     let started = status(&machine, "2/2 workers ready, generation 1");
@@ -70,8 +70,8 @@ fn start_reload_under_load_and_stop() {
 }
 
 #[test]
-fn a_bad_deploy_fails_the_reload_and_nothing_else() {
-    let _alone = tests::alone();
+fn heavy_a_bad_deploy_fails_the_reload_and_nothing_else() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(machine) = service(&home, &port, "") else { return };
     let load = Load::new(port.v4()).start();
@@ -91,8 +91,8 @@ fn a_bad_deploy_fails_the_reload_and_nothing_else() {
 
 /// The primary dies or hangs: its keeper replaces it, and systemd has nothing to do.
 #[test]
-fn the_primary_is_killed_and_hangs() {
-    let _alone = tests::alone();
+fn heavy_the_primary_is_killed_and_hangs() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(machine) = service(&home, &port, "") else { return };
     let app = || machine.supervisor(&["describe", "web", "--json"]).ok().json()[0].clone();
@@ -126,8 +126,8 @@ fn the_primary_is_killed_and_hangs() {
 /// The keeper dies, and with it everything; systemd starts it again and gives it back the sockets it
 /// kept: whoever came meanwhile has waited in them.
 #[test]
-fn the_keeper_is_killed() {
-    let _alone = tests::alone();
+fn heavy_the_keeper_is_killed() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(machine) = service(&home, &port, "") else { return };
     let mut load = Load::new(port.v4());
@@ -160,8 +160,8 @@ fn the_keeper_is_killed() {
 }
 
 #[test]
-fn it_starts_with_the_machine() {
-    let _alone = tests::alone();
+fn heavy_it_starts_with_the_machine() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(mut machine) = machine(&home, &port, "") else { return };
     // One from a file, and one from a command line, which is written down.
@@ -195,8 +195,8 @@ fn it_starts_with_the_machine() {
 }
 
 #[test]
-fn a_start_that_fails_fails_the_service() {
-    let _alone = tests::alone();
+fn heavy_a_start_that_fails_fails_the_service() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(machine) = machine(&home, &port, "") else { return };
     machine.write(
@@ -219,7 +219,7 @@ fn the_units_are_well_written() {
     }
     let config = home.config("web", &command, "");
     // Its path is in the unit, and must be a program that everybody may run.
-    let program = tests::stage::program(home.built());
+    let program = tests::staging::program(home.built());
     let unit = |arguments: &[&str], name: &str| {
         let mut run = home.command_of(&program);
         let printed =
@@ -243,7 +243,7 @@ fn the_units_are_well_written() {
 
 /// systemd listens before the service runs: the first connection starts it, and is answered.
 fn socket_activated(reuse_port: bool) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(machine) = machine(&home, &port, "") else { return };
     machine.supervisor(&["startup", "/etc/supervisor/web.toml"]).ok();
@@ -280,11 +280,11 @@ fn socket_activated(reuse_port: bool) {
 }
 
 #[test]
-fn activated_by_a_socket_that_more_can_join() {
+fn heavy_activated_by_a_socket_that_more_can_join() {
     socket_activated(true);
 }
 
 #[test]
-fn activated_by_a_socket_for_all() {
+fn heavy_activated_by_a_socket_for_all() {
     socket_activated(false);
 }

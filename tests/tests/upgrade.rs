@@ -50,7 +50,7 @@ fn start(home: &Home, kind: Kind, engine: &str) -> Option<Port> {
 }
 
 fn up_and_down(kind: Kind, engine: &str) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let Some(port) = start(&home, kind, engine) else { return };
     let builds = [build(&home, "0.9.0"), build(&home, "0.8.1")];
@@ -91,12 +91,12 @@ fn up_and_down(kind: Kind, engine: &str) {
 }
 
 #[test]
-fn python() {
+fn heavy_python() {
     up_and_down(Kind::Python, "auto");
 }
 
 #[test]
-fn node_in_the_kernel() {
+fn heavy_node_in_the_kernel() {
     up_and_down(Kind::Node, "kernel");
 }
 

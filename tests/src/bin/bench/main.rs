@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use setup::{Server, Setup};
 use stats::Samples;
-use tests::{alone, process, stage};
+use tests::{exclusive, process, staging};
 use wrk::{Kind, Measured};
 
 /// How much of everything.
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         eprintln!("usage: bench [ROUNDS [SECONDS]]   (5 rounds of 4 s each, if not said)");
         return ExitCode::from(2);
     };
-    let _alone = alone();
+    let _exclusive = exclusive();
     let binary = supervisor_copy(&me);
     println!(
         "{} rounds of {:.0?}, {} CPUs, {} connections",
@@ -69,8 +69,8 @@ fn options() -> Option<Options> {
 
 /// A copy of this program under the name that makes it the supervisor.
 fn supervisor_copy(me: &Path) -> String {
-    let folder = stage::root().join("bench");
-    stage::make_folder(&folder);
+    let folder = staging::root().join("bench");
+    staging::make_folder(&folder);
     let (copy, fresh) = (folder.join("supervisor"), folder.join("supervisor.new"));
     std::fs::copy(me, &fresh).expect("copy the program");
     std::fs::rename(&fresh, &copy).expect("put the copy in place");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use socket2::{Domain, Socket, Type};
-use tests::{Home, Load, Port, fixtures, run, stage, wait_until};
+use tests::{Home, Load, Port, fixtures, run, staging, wait_until};
 
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,11 +217,11 @@ impl Running {
 
 /// Where PM2's program is; installed once, by npm.
 fn pm2() -> Option<PathBuf> {
-    let folder = stage::root().join("pm2");
+    let folder = staging::root().join("pm2");
     let program = folder.join("node_modules/pm2/bin/pm2");
     if !program.exists() {
         let npm = fixtures::need("npm")?;
-        stage::make_folder(&folder);
+        staging::make_folder(&folder);
         let mut command = Command::new(npm);
         command.args(["install", "--no-audit", "--no-fund", "--prefix"]).arg(&folder).arg("pm2");
         let outcome = run::spawn(&mut command, &folder).end(Duration::from_secs(300));

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use ::tests::{Load, Mode, fixtures, run, stage};
+use ::tests::{Load, Mode, fixtures, run, staging};
 
 /// At once.
 pub(crate) const CONNECTIONS: usize = 32;
@@ -47,7 +47,8 @@ pub(crate) fn measure(address: SocketAddr, kind: Kind, span: Duration) -> Measur
         command.args(["-H", "Connection: close"]);
     }
     command.arg(format!("http://{address}/"));
-    let outcome = run::spawn(&mut command, stage::root()).end(span + Duration::from_secs(30)).ok();
+    let outcome =
+        run::spawn(&mut command, staging::root()).end(span + Duration::from_secs(30)).ok();
     parse(&outcome.stdout)
 }
 

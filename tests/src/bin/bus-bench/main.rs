@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::{Home, alone, bus, fixtures, process, run, stage};
+use tests::{Home, bus, exclusive, fixtures, process, run, staging};
 
 /// The data of a message: 64 bytes with its quotes.
 const DATA: usize = 62;
@@ -83,7 +83,7 @@ fn main() -> ExitCode {
         eprintln!("usage: bus-bench [ROUNDS]   (5, if not said)");
         return ExitCode::from(2);
     };
-    let _alone = alone();
+    let _exclusive = exclusive();
     let binary = supervisor_copy(&me);
     let mut all: Vec<(Way, Vec<Measured>)> = WAYS.map(|way| (way, Vec::new())).into();
     for round in 0..rounds {
@@ -97,8 +97,8 @@ fn main() -> ExitCode {
 }
 
 fn supervisor_copy(me: &Path) -> String {
-    let folder = stage::root().join("bus-bench");
-    stage::make_folder(&folder);
+    let folder = staging::root().join("bus-bench");
+    staging::make_folder(&folder);
     let (copy, fresh) = (folder.join("supervisor"), folder.join("supervisor.new"));
     std::fs::copy(me, &fresh).expect("copy the program");
     std::fs::rename(&fresh, &copy).expect("put the copy in place");
@@ -151,7 +151,7 @@ fn result(messages: u32, seconds: &Value, p50_us: f64, cpu_us: f64) -> Measured 
 fn cluster(messages: u32) -> Option<Measured> {
     let mut node = Command::new(fixtures::need("node")?);
     node.arg(fixtures::file("bench/relay.js")).args([messages, TRIPS].map(|n| n.to_string()));
-    let said = run::spawn(&mut node, stage::root()).end(LIMIT).ok().json();
+    let said = run::spawn(&mut node, staging::root()).end(LIMIT).ok().json();
     let number = |key: &str| said[key].as_f64().expect("a number");
     Some(result(messages, &said["seconds"], number("p50_us"), number("cpu_us")))
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tests::{Port, process, run, stage, wait_until};
+use tests::{Port, process, run, staging, wait_until};
 
 use crate::{DATA, Measured, TICK_US};
 
@@ -65,7 +65,7 @@ pub(crate) fn measure(program: &str, messages: u32, trips: u32) -> Option<Measur
     let port = Port::new();
     let mut server = Command::new(program);
     server.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
-    let server = run::spawn(&mut server, stage::root());
+    let server = run::spawn(&mut server, staging::root());
     wait_until("Redis", Duration::from_secs(20), || TcpStream::connect(port.v4()).ok());
     let measured = throughput(&port, server.pid(), messages)
         .and_then(|(per_second, cpu_us)| Ok((per_second, cpu_us, round_trip(&port, trips)?)));

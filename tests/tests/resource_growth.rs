@@ -34,8 +34,8 @@ fn check(home: &Home, name: &str, what: &str, before: (usize, u64)) {
 }
 
 #[test]
-fn over_many_reloads() {
-    let _alone = tests::alone();
+fn heavy_over_many_reloads() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = tests::fixtures::Kind::Rust.command(&home, port.number()) else { return };
     home.start("web", &["-i", "2", "--min-uptime", "10ms"], &command).ok();
@@ -56,8 +56,8 @@ fn over_many_reloads() {
 }
 
 #[test]
-fn over_a_storm_of_connections() {
-    let _alone = tests::alone();
+fn heavy_over_a_storm_of_connections() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     home.demo(port.number()).ok();
     let storm = |requests, at_most| {

@@ -121,13 +121,16 @@ fn does(deed: &str, end: &End) {
 
 macro_rules! deeds {
     ($($name:ident: $deed:literal, $end:expr;)*) => {
-        $(
-            #[test]
-            fn $name() {
-                let _alone = tests::alone();
-                does($deed, &$end);
-            }
-        )*
+        mod heavy_deeds {
+            use super::*;
+            $(
+                #[test]
+                fn $name() {
+                    let _exclusive = tests::exclusive();
+                    does($deed, &$end);
+                }
+            )*
+        }
     };
 }
 

@@ -61,8 +61,8 @@ fn heard(home: &Home) -> BTreeMap<u16, Value> {
 }
 
 #[test]
-fn workers_talk_on() {
-    let _alone = tests::alone();
+fn heavy_workers_talk_on() {
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let Some(workers) = joined(&home) else { return };
     assert_eq!(trigger(&home, "chatter", "null", None).len(), 3);
@@ -96,8 +96,8 @@ fn workers_talk_on() {
 
 /// Kills while the workers of a reload join: whoever is there afterwards is on the bus.
 #[test]
-fn who_joins_while_it_dies_is_there() {
-    let _alone = tests::alone();
+fn heavy_who_joins_while_it_dies_is_there() {
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     if joined(&home).is_none() {
         return;
@@ -145,8 +145,8 @@ fn dropped(home: &Home, why: &str) -> f64 {
 
 /// What waits in a primary is lost with it, and every message of it is counted, time after time.
 #[test]
-fn what_waited_is_counted() {
-    let _alone = tests::alone();
+fn heavy_what_waited_is_counted() {
+    let _exclusive = tests::exclusive();
     let (home, mut lost) = (tests::home!(), 0.0);
     let (Some(deaf), Some(node)) = (raw("deaf"), fixtures::need("node")) else { return };
     let node = format!("{node} {}", fixtures::file("bus/worker.js"));
@@ -185,8 +185,8 @@ fn what_waited_is_counted() {
 
 /// Who does not read may have got half a message: it is cut off with that reason, alone.
 #[test]
-fn nobody_goes_on_behind_half_a_message() {
-    let _alone = tests::alone();
+fn heavy_nobody_goes_on_behind_half_a_message() {
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let (Some(strict), Some(flood), Some(topics)) = (raw("strict"), raw("flood"), raw("topics"))
     else {
@@ -213,8 +213,8 @@ fn nobody_goes_on_behind_half_a_message() {
 }
 
 #[test]
-fn who_may_have_half_a_message_is_cut_off() {
-    let _alone = tests::alone();
+fn heavy_who_may_have_half_a_message_is_cut_off() {
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let (Some(deaf), Some(flood)) = (raw("deaf"), raw("flood")) else { return };
     start(&home, &[deaf, flood, rust(&home, "")], &["--min-uptime", "100ms"]);

@@ -93,14 +93,14 @@ fn killed_before_it_took_anything(home: &Home) {
 }
 
 #[test]
-fn nothing_is_lost_with_a_worker_that_took_nothing() {
-    let _alone = tests::alone();
+fn heavy_nothing_is_lost_with_a_worker_that_took_nothing() {
+    let _exclusive = tests::exclusive();
     killed_before_it_took_anything(&tests::home!());
 }
 
 #[test]
-fn nothing_is_lost_with_a_worker_that_took_nothing_as_nobody() {
-    let _alone = tests::alone();
+fn heavy_nothing_is_lost_with_a_worker_that_took_nothing_as_nobody() {
+    let _exclusive = tests::exclusive();
     if let Some(home) = tests::home_of_nobody!() {
         killed_before_it_took_anything(&home);
     }
@@ -108,8 +108,8 @@ fn nothing_is_lost_with_a_worker_that_took_nothing_as_nobody() {
 
 /// The same under load: what the worker was serving when it was stopped is torn, and nothing else.
 #[test]
-fn kills_between_hand_off_and_acknowledgement_under_load() {
-    let _alone = tests::alone();
+fn heavy_kills_between_hand_off_and_acknowledgement_under_load() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(()) = start(&home, &port, 2) else { return };
     load(&port, 32, 2000).run().nothing_lost("warming up");
@@ -142,8 +142,8 @@ fn kills_between_hand_off_and_acknowledgement_under_load() {
 
 /// A stopped worker gets no more after a moment, is reported, and takes up its work again.
 #[test]
-fn a_stopped_worker_is_passed_over_and_comes_back() {
-    let _alone = tests::alone();
+fn heavy_a_stopped_worker_is_passed_over_and_comes_back() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(()) = start(&home, &port, 2) else { return };
     let pids = home.pids("web");
@@ -207,14 +207,14 @@ fn all_are_full(home: &Home) {
 }
 
 #[test]
-fn when_all_are_full_the_queue_holds() {
-    let _alone = tests::alone();
+fn heavy_when_all_are_full_the_queue_holds() {
+    let _exclusive = tests::exclusive();
     all_are_full(&tests::home!());
 }
 
 #[test]
-fn when_all_are_full_the_queue_holds_as_nobody() {
-    let _alone = tests::alone();
+fn heavy_when_all_are_full_the_queue_holds_as_nobody() {
+    let _exclusive = tests::exclusive();
     if let Some(home) = tests::home_of_nobody!() {
         all_are_full(&home);
     }
@@ -256,14 +256,14 @@ fn the_primary_and_a_worker_die_with_hands_full(home: &Home) {
 }
 
 #[test]
-fn what_a_dead_primary_had_accepted_is_handed_over() {
-    let _alone = tests::alone();
+fn heavy_what_a_dead_primary_had_accepted_is_handed_over() {
+    let _exclusive = tests::exclusive();
     the_primary_and_a_worker_die_with_hands_full(&tests::home!());
 }
 
 #[test]
-fn what_a_dead_primary_had_accepted_is_handed_over_as_nobody() {
-    let _alone = tests::alone();
+fn heavy_what_a_dead_primary_had_accepted_is_handed_over_as_nobody() {
+    let _exclusive = tests::exclusive();
     if let Some(home) = tests::home_of_nobody!() {
         the_primary_and_a_worker_die_with_hands_full(&home);
     }
@@ -271,8 +271,8 @@ fn what_a_dead_primary_had_accepted_is_handed_over_as_nobody() {
 
 /// Workers that refuse what is past their `maxConnections` are not asked again and again.
 #[test]
-fn refusing_workers_are_left_alone_for_a_moment() {
-    let _alone = tests::alone();
+fn heavy_refusing_workers_are_left_alone_for_a_moment() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(node) = fixtures::need("node") else { return };
     let command = [node, fixtures::file("node/few.js"), port.to_string(), "3".into(), "100".into()];
@@ -287,8 +287,8 @@ fn refusing_workers_are_left_alone_for_a_moment() {
 
 /// With `sticky` the clients of a stopped worker wait for it; those of the other do not.
 #[test]
-fn sticky_clients_of_a_stopped_worker_do_not_keep_the_others_waiting() {
-    let _alone = tests::alone();
+fn heavy_sticky_clients_of_a_stopped_worker_do_not_keep_the_others_waiting() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(node) = fixtures::need("node") else { return };
     let command = [node, fixtures::file("node/plain.js"), port.to_string()];

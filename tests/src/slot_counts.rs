@@ -8,16 +8,16 @@ use crate::home::Home;
 
 /// Every worker of an app that was seen, by pid.
 #[derive(Debug, Clone, Default)]
-pub struct Census {
+pub struct SlotCounts {
     slots: BTreeMap<u32, u16>,
 }
 
-impl Census {
+impl SlotCounts {
     /// The workers that live now.
     pub fn new(home: &Home, name: &str) -> Self {
-        let mut census = Self::default();
-        census.look(home, name);
-        census
+        let mut counts = Self::default();
+        counts.look(home, name);
+        counts
     }
 
     /// Adds the workers that live now.
@@ -44,7 +44,7 @@ impl Census {
 }
 
 /// The most that any two of them differ.
-pub fn apart<'a>(counts: impl IntoIterator<Item = &'a u64>) -> u64 {
+pub fn spread<'a>(counts: impl IntoIterator<Item = &'a u64>) -> u64 {
     let (least, most) =
         counts.into_iter().fold((u64::MAX, 0), |(low, high), n| (low.min(*n), high.max(*n)));
     most.saturating_sub(least)

@@ -76,8 +76,8 @@ impl Scene {
 }
 
 #[test]
-fn floods_and_deaf_readers() {
-    let _alone = tests::alone();
+fn heavy_floods_and_deaf_readers() {
+    let _exclusive = tests::exclusive();
     for size in ["50000", "1040000"] {
         let (Some(flood), Some(deaf)) = (raw(&format!("flood {size}")), raw("deaf")) else {
             return;
@@ -94,8 +94,8 @@ fn floods_and_deaf_readers() {
 }
 
 #[test]
-fn a_hundred_thousand_subscriptions() {
-    let _alone = tests::alone();
+fn heavy_a_hundred_thousand_subscriptions() {
+    let _exclusive = tests::exclusive();
     let Some(ten_thousand) = raw("topics 10000") else { return };
     let scene = Scene::with(&vec![ten_thousand; 10]);
     wait_until("all subscriptions", SOON, || {
@@ -105,8 +105,8 @@ fn a_hundred_thousand_subscriptions() {
 }
 
 #[test]
-fn a_hundred_thousand_subscriptions_of_one() {
-    let _alone = tests::alone();
+fn heavy_a_hundred_thousand_subscriptions_of_one() {
+    let _exclusive = tests::exclusive();
     let Some(raw) = raw("topics 100000") else { return };
     let scene = Scene::with(&[raw]);
     scene.cut_off(2, "it subscribed to more than 10000 topics");
@@ -114,8 +114,8 @@ fn a_hundred_thousand_subscriptions_of_one() {
 }
 
 #[test]
-fn what_is_no_message() {
-    let _alone = tests::alone();
+fn heavy_what_is_no_message() {
+    let _exclusive = tests::exclusive();
     for (how, why) in [
         ("claim", "malformed message"),
         ("garbage", "malformed message"),
@@ -129,8 +129,8 @@ fn what_is_no_message() {
 }
 
 #[test]
-fn half_a_message_and_then_silence() {
-    let _alone = tests::alone();
+fn heavy_half_a_message_and_then_silence() {
+    let _exclusive = tests::exclusive();
     let Some(raw) = raw("half") else { return };
     let scene = Scene::with(&[raw]);
     scene.holds("half a message", REST_KIB);

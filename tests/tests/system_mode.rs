@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tests::{fixtures, run, stage};
+use tests::{fixtures, run, staging};
 
 const SOON: Duration = Duration::from_secs(120);
 
@@ -44,7 +44,7 @@ fn the_apps_of_root() {
     }
     let home = tests::home!();
     let mut command = home.command_of("unshare");
-    command.args(["--mount", "bash", "-c", SCRIPT, "-"]).arg(stage::program(home.built()));
+    command.args(["--mount", "bash", "-c", SCRIPT, "-"]).arg(staging::program(home.built()));
     let outcome = run::spawn(&mut command, home.path()).end(SOON).ok();
     let mut steps: BTreeMap<&str, (&str, String)> = BTreeMap::new();
     for part in outcome.stdout.split("@ ").skip(1) {

@@ -11,7 +11,7 @@ use ipc::control::Status;
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, chown};
 use tests::wait::let_pass;
-use tests::{Home, Port, fixtures, http, process, run, stage, wait_until};
+use tests::{Home, Port, fixtures, http, process, run, staging, wait_until};
 
 const SOON: Duration = Duration::from_secs(60);
 /// A user that has no other processes.
@@ -19,7 +19,7 @@ const LONELY: u32 = 54_322;
 
 /// A command of another user, in the same home.
 fn by_lonely(home: &Home, args: &[&str]) -> run::Running {
-    let program = stage::program(home.built());
+    let program = staging::program(home.built());
     let id = LONELY.to_string();
     let mut command = home.command_of("setpriv");
     command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--"]).arg(program);

@@ -9,7 +9,7 @@ use tests::{Load, Port};
 
 /// Deploys `script` over a good version, under load; `says`: what must be on stderr.
 fn a_non_event(script: &str, says: &[&str]) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let (home, port, other) = (tests::home!(), Port::new(), Port::new());
     let mut deploys = Deploys::new(&home);
     deploys.put("good", "pid_server.py");
@@ -43,33 +43,33 @@ fn a_non_event(script: &str, says: &[&str]) {
 }
 
 #[test]
-fn code_that_exits() {
+fn heavy_code_that_exits() {
     a_non_event("exits.py", &["exit code 1", "cannot find the database"]);
 }
 
 #[test]
-fn code_that_throws_at_once() {
+fn heavy_code_that_throws_at_once() {
     a_non_event("throws.py", &["exit code 1", "RuntimeError: broken by design"]);
 }
 
 #[test]
-fn code_that_never_listens() {
+fn heavy_code_that_never_listens() {
     a_non_event("never_listens.py", &["not ready", "still warming up"]);
 }
 
 #[test]
-fn code_that_listens_on_another_port() {
+fn heavy_code_that_listens_on_another_port() {
     a_non_event("other_port.py", &["127.0.0.1:"]);
 }
 
 #[test]
-fn code_that_crashes_200_ms_after_listening() {
+fn heavy_code_that_crashes_200_ms_after_listening() {
     a_non_event("crashes_late.py", &["exit code 3", "late and fatal"]);
 }
 
 #[test]
-fn a_good_deploy_serves_the_new_code() {
-    let _alone = tests::alone();
+fn heavy_a_good_deploy_serves_the_new_code() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let mut deploys = Deploys::new(&home);
     deploys.put("one", "pid_server.py");

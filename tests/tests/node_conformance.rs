@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::http::{self, Answer, Connection};
-use tests::told::{Cluster, WORKERS};
+use tests::scripted_cluster::{Cluster, WORKERS};
 use tests::wait::uninterrupted;
 use tests::{Load, Port, fixtures, node, wait};
 
@@ -336,8 +336,8 @@ fn closed_and_opened_again() {
 /// Workers that leave after some requests, as programs with a leak do: who leaves has connections
 /// waiting in its queue, and they go to others; and however often they leave, it is no failure.
 #[test]
-fn workers_that_renew_themselves() {
-    let _alone = tests::alone();
+fn heavy_workers_that_renew_themselves() {
+    let _exclusive = tests::exclusive();
     for (version, node) in node::all() {
         for engine in ["kernel", "primary"] {
             let (home, port) = (tests::home!(), Port::new());
@@ -355,8 +355,8 @@ fn workers_that_renew_themselves() {
 
 /// What waits for a worker when it closes its server is served by others, at once.
 #[test]
-fn closed_under_load() {
-    let _alone = tests::alone();
+fn heavy_closed_under_load() {
+    let _exclusive = tests::exclusive();
     let Some(node) = fixtures::need("node") else { return };
     for engine in ["kernel", "primary"] {
         let mut cluster = Cluster::ours(tests::home!(), &node, engine);

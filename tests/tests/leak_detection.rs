@@ -56,8 +56,8 @@ fn is_not_accused(home: &Home, names: &[&str], span: Duration) {
 }
 
 #[test]
-fn a_heap_that_only_grows_is_pointed_out() {
-    let _alone = tests::alone();
+fn heavy_a_heap_that_only_grows_is_pointed_out() {
+    let _exclusive = tests::exclusive();
     let (Some(node), home) = (fixtures::need("node"), tests::home!()) else { return };
     let program = |how: &str| [node.clone(), fixtures::file("node/grows.js"), how.to_owned()];
     let wait = [&WINDOW[..], &["--wait-ready"]].concat();
@@ -70,8 +70,8 @@ fn a_heap_that_only_grows_is_pointed_out() {
 }
 
 #[test]
-fn resident_memory_that_only_grows_is_pointed_out() {
-    let _alone = tests::alone();
+fn heavy_resident_memory_that_only_grows_is_pointed_out() {
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let Some(settles) = fixtures::python("grows.py", &["settles"]) else { return };
     let leaks = fixtures::python("grows.py", &[] as &[&str]).expect("it is there");
