@@ -1,6 +1,6 @@
-//! Free ports, reserved over all test processes: below the range from which the kernel takes the
-//! ports of outgoing connections, so that no client of another test sits on one, and held by a
-//! lock file as long as the test runs.
+//! Free ports, reserved over all test processes. They lie below the range from which the kernel
+//! takes the ports of outgoing connections, so that no client of another test has one. A lock file
+//! holds each port until its test ends.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -15,13 +15,13 @@ const FIRST: u32 = 12_000;
 const COUNT: u32 = 18_000;
 const SOON: Duration = Duration::from_secs(20);
 
-/// `TCP_TIME_WAIT`, as `/proc/net/tcp` writes it: it hinders nobody who sets SO_REUSEADDR.
+/// `TCP_TIME_WAIT` in `/proc/net/tcp`. It does not hinder a socket with SO_REUSEADDR.
 const TIME_WAIT: &str = "06";
 
-/// Where this process goes on looking.
+/// Where the next search of this process begins.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A port that is this test's alone.
+/// A port that no other test uses.
 #[derive(Debug)]
 pub struct Port {
     number: u16,
@@ -57,8 +57,8 @@ impl Port {
         self.number
     }
 
-    /// Waits until a socket of this process is closed also in children that other threads were just
-    /// starting.
+    /// Waits until no socket has it. A socket that this process has closed lives on for a moment in
+    /// children that other threads are just starting.
     pub fn wait_until_free(&self) {
         wait_until("the port to be free", SOON, || is_free(self.number).then_some(()));
     }
@@ -86,8 +86,8 @@ impl fmt::Display for Port {
     }
 }
 
-/// Whether no socket has it, on any address of either family. It is only looked for: a socket of our
-/// own that tried it would live on for a moment in a child that another thread is just starting.
+/// Whether no socket has it, on any address of either family. This only reads tables: a socket that
+/// tried to bind would live on for a moment in a child that another thread is just starting.
 fn is_free(number: u16) -> bool {
     let has_it = |row: &str| {
         let mut words = row.split_whitespace().skip(1);
@@ -95,7 +95,7 @@ fn is_free(number: u16) -> bool {
         let is_over = words.nth(1) == Some(TIME_WAIT);
         !is_over && port.and_then(|port| u16::from_str_radix(port, 16).ok()) == Some(number)
     };
-    // A machine without IPv6 lacks two of them.
+    // A machine without IPv6 has two of them only.
     let tables = ["tcp", "tcp6", "udp", "udp6"].map(|table| format!("/proc/net/{table}"));
     let rows = tables.map(|table| std::fs::read_to_string(table).unwrap_or_default());
     !rows.iter().flat_map(|table| table.lines()).any(has_it)

@@ -1,5 +1,5 @@
-//! Two workers of fixtures/node/told/worker.js, which do what they are told by messages and say
-//! how it went: under Node's own primary or under ours, and used alike.
+//! Two workers of fixtures/node/scripted/worker.js, under Node's own primary or under ours. A test
+//! sends them orders as messages, and each answers with the result.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -17,23 +17,24 @@ use crate::home::Home;
 use crate::wait::let_pass;
 
 const SOON: Duration = Duration::from_secs(30);
-/// How many there are.
+/// How many workers there are.
 pub const WORKERS: usize = 2;
 
-/// Two workers of fixtures/node/told/worker.js.
+/// Two workers of fixtures/node/scripted/worker.js.
 #[derive(Debug)]
 pub struct Cluster {
-    /// Where it runs.
+    /// The home in which they run.
     pub home: Home,
     primary: Primary,
-    /// What happened and was not asked for yet.
+    /// Messages that came and that the test has not taken yet.
     said: VecDeque<(u16, Value)>,
+    /// Exits that the test has not taken yet.
     ended: VecDeque<(u16, Option<i32>)>,
 }
 
 #[derive(Debug)]
 enum Primary {
-    /// fixtures/node/told/primary.js; what it prints, and how much of that was read.
+    /// fixtures/node/scripted/primary.js, the file it prints to, and how many bytes are read.
     Theirs {
         child: Child,
         out: PathBuf,
@@ -47,7 +48,7 @@ enum Primary {
 impl Drop for Primary {
     fn drop(&mut self) {
         if let Self::Theirs { child, .. } = self {
-            // It may have ended by itself.
+            // An error means that it has ended already.
             drop(child.kill());
             drop(child.wait());
         }
@@ -60,8 +61,8 @@ impl Cluster {
         let out = home.path().join("primary.out");
         let child = home
             .command_of(node)
-            .args([fixtures::file("node/told/primary.js")])
-            .args([fixtures::file("node/told/worker.js"), WORKERS.to_string()])
+            .args([fixtures::file("node/scripted/primary.js")])
+            .args([fixtures::file("node/scripted/worker.js"), WORKERS.to_string()])
             .stdin(Stdio::piped())
             .stdout(File::create(&out).expect("make a file"))
             .spawn()
@@ -74,7 +75,7 @@ impl Cluster {
 
     /// Under ours.
     pub fn ours(home: Home, node: &str, engine: &str) -> Self {
-        let program = fixtures::file("node/told/worker.js");
+        let program = fixtures::file("node/scripted/worker.js");
         let workers = WORKERS.to_string();
         let options = ["-i", &workers, "--wait-ready", "--engine", engine];
         home.start("web", &options, &[node, &program]).ok();
@@ -103,21 +104,21 @@ impl Cluster {
         }
     }
 
-    /// What the workers answer, one each, in the order of their slots.
+    /// Sends a message to all workers and returns one answer of each, in the order of their slots.
     #[track_caller]
     pub fn ask(&mut self, message: &Value) -> Vec<Value> {
         self.tell(None, message);
         self.said(WORKERS)
     }
 
-    /// What one worker answers.
+    /// Sends a message to one worker and returns its answer.
     #[track_caller]
     pub fn ask_one(&mut self, slot: u16, message: &Value) -> Value {
         self.tell(Some(slot), message);
         self.said(1).remove(0)
     }
 
-    /// So many messages from the workers, in the order of their slots.
+    /// The next `count` messages of the workers, in the order of their slots.
     #[track_caller]
     pub fn said(&mut self, count: usize) -> Vec<Value> {
         self.gather(|cluster| cluster.said.len() >= count);
@@ -126,7 +127,7 @@ impl Cluster {
         said.into_iter().map(|(_, value)| value).collect()
     }
 
-    /// The slot and the exit code of a worker that ended.
+    /// The slot and the exit code of the next worker that ends.
     #[track_caller]
     pub fn end(&mut self) -> (u16, Option<i32>) {
         self.gather(|cluster| !cluster.ended.is_empty());
@@ -145,13 +146,13 @@ impl Cluster {
     fn look(&mut self) {
         match &mut self.primary {
             Primary::Theirs { out, read, .. } => {
-                let text = fs::read_to_string(out).expect("read what Node's primary says");
+                let text = fs::read_to_string(out).expect("read the output of Node's primary");
                 let whole = text.rfind('\n').map_or(0, |at| at + 1);
                 let fresh = &text[*read..whole];
                 if fresh.is_empty() {
                     return let_pass(Duration::from_millis(5));
                 }
-                // The workers' own lines stand there as well.
+                // The file also has lines that the workers print.
                 for event in fresh.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok()) {
                     let slot = event["slot"].as_u64().and_then(|slot| slot.try_into().ok());
                     let slot: u16 = slot.expect("a slot");

@@ -1,26 +1,26 @@
-//! Which slot answered: the pids in the answers, turned into slots by what the app says of its
-//! workers, those that are gone included.
+//! Which slot answered: turns the pids in the answers into slots. Workers that are gone count if
+//! they were recorded while they lived.
 
 use std::collections::BTreeMap;
 
 use crate::client::Tally;
 use crate::home::Home;
 
-/// Every worker of an app that was seen, by pid.
+/// The slot of every recorded worker of an app, by pid.
 #[derive(Debug, Clone, Default)]
 pub struct SlotCounts {
     slots: BTreeMap<u32, u16>,
 }
 
 impl SlotCounts {
-    /// The workers that live now.
+    /// Records the workers that live now.
     pub fn new(home: &Home, name: &str) -> Self {
         let mut counts = Self::default();
         counts.look(home, name);
         counts
     }
 
-    /// Adds the workers that live now.
+    /// Also records the workers that live now.
     pub fn look(&mut self, home: &Home, name: &str) {
         let workers = home.app(name).workers;
         self.slots.extend(workers.iter().filter_map(|w| Some((w.pid?, w.slot))));
@@ -29,10 +29,10 @@ impl SlotCounts {
     /// The slot of a process.
     #[track_caller]
     pub fn slot(&self, pid: u32) -> u16 {
-        *self.slots.get(&pid).unwrap_or_else(|| panic!("{pid} answers and was never listed"))
+        *self.slots.get(&pid).unwrap_or_else(|| panic!("{pid} answers but was never listed"))
     }
 
-    /// Answers of each slot; a slot that never answered counts as well.
+    /// The number of answers of each slot, including slots that never answered.
     #[track_caller]
     pub fn count(&self, tally: &Tally) -> BTreeMap<u16, u64> {
         let mut counts: BTreeMap<u16, u64> = self.slots.values().map(|slot| (*slot, 0)).collect();
@@ -43,7 +43,7 @@ impl SlotCounts {
     }
 }
 
-/// The most that any two of them differ.
+/// The difference between the largest and the smallest of them.
 pub fn spread<'a>(counts: impl IntoIterator<Item = &'a u64>) -> u64 {
     let (least, most) =
         counts.into_iter().fold((u64::MAX, 0), |(low, high), n| (low.min(*n), high.max(*n)));

@@ -1,6 +1,6 @@
-//! A world-readable place for the fixtures, what is built of them, and copies of the binary:
-//! the checkout may lie where an ordinary user cannot look. Short, too, for the sake of unix
-//! socket paths. Things are put here once and by one process at a time.
+//! A world-readable folder for the fixtures, for what is built of them, and for copies of the
+//! binary, since ordinary users may not be able to read the checkout. Its path is short, so that
+//! paths of unix sockets fit. One process at a time changes it.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// The place, made if need be. One per user and checkout.
+/// The folder, created at the first call. There is one for each user and checkout.
 pub fn root() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     ROOT.get_or_init(|| {
@@ -24,14 +24,15 @@ pub fn root() -> &'static Path {
             (_, Ok((true, owner))) if owner == uid.as_raw() => {}
             (made, owner) => panic!("cannot use {}: {made:?}, {owner:?}", path.display()),
         }
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod the stage");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+            .expect("chmod the staging folder");
         path
     })
 }
 
-/// Held while something is put on the stage.
+/// A lock to hold while changing the folder.
 pub fn lock() -> File {
-    let path = root().join("stage.lock");
+    let path = root().join("staging.lock");
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -62,7 +63,7 @@ pub fn program(built: &Path) -> PathBuf {
     make_folder(&folder);
     let target = folder.join(name);
     let meta = fs::metadata(built).unwrap_or_else(|e| panic!("{}: {e}", built.display()));
-    // The copy carries the time of the original, so a newer build is seen.
+    // The copy has the time of the original, so that a newer build is noticed.
     let same = fs::metadata(&target)
         .is_ok_and(|copy| copy.len() == meta.len() && copy.modified().ok() == meta.modified().ok());
     if !same {
@@ -77,13 +78,13 @@ pub fn program(built: &Path) -> PathBuf {
     target
 }
 
-/// Makes a folder that everybody may read.
+/// Creates a folder that everybody may read.
 pub fn make_folder(path: &Path) {
     fs::create_dir_all(path).unwrap_or_else(|e| panic!("make {}: {e}", path.display()));
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod a folder");
 }
 
-/// Copies a folder with everything in it; files that are the same already keep their time.
+/// Copies a folder with everything in it. Files that have not changed keep their time.
 pub fn copy_folder(from: &Path, to: &Path) {
     make_folder(to);
     let entries = fs::read_dir(from).unwrap_or_else(|e| panic!("read {}: {e}", from.display()));

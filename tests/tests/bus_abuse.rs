@@ -1,5 +1,5 @@
-//! Workers that misbehave on the bus, beside good ones: the primary's memory stays under a stated
-//! bound, the good ones keep their rate, the offender is named.
+//! Workers that misbehave on the bus, beside good workers. The memory of the primary stays under a
+//! bound, the good workers keep their rate, and the log names the offender.
 
 use std::time::Duration;
 
@@ -7,16 +7,15 @@ use tests::bus::{by_slot, metric, raw, rust, trigger};
 use tests::{Home, process, wait_until};
 
 const SOON: Duration = Duration::from_secs(60);
-/// What the primary may need for one worker that does not read: 17 MiB wait, and the allocator
-/// keeps some of what it was given.
+/// How much memory the primary may need for one worker that does not read: 17 MiB wait, and the
+/// allocator keeps some memory that is free.
 const WAITING_KIB: u64 = 40 * 1024;
-/// What it may need for one worker's 10,000 subscriptions with the longest names.
+/// How much it may need for 10,000 subscriptions of one worker with the longest names.
 const TOPICS_KIB: u64 = 10 * 1024;
-/// What everything else may take.
+/// How much it may need for everything else.
 const REST_KIB: u64 = 4 * 1024;
 
-/// A good worker that calls and one that answers, and these beside them. They run for a while
-/// before anybody looks.
+/// A good worker that calls, one that answers, and offenders beside them.
 struct Scene {
     home: Home,
     primary: u32,
@@ -29,7 +28,7 @@ impl Scene {
         let mut programs = vec![rust(&home, ""), rust(&home, "hash")];
         programs.extend_from_slice(offenders);
         let count = programs.len().to_string();
-        // Not each of them says that it is ready: it counts as ready once it has lived for a while.
+        // Not all of them report readiness, so each counts as ready after some time.
         let options = ["-i", &count, "--ready", "uptime", "--min-uptime", "300ms"];
         home.start("web", &options, &by_slot(&programs)).ok();
         let primary = home.app("web").primary_pid;
@@ -37,7 +36,7 @@ impl Scene {
         Self { home, primary, rss }
     }
 
-    /// Calls in a second, one after the other; the answering worker takes 2 ms for each.
+    /// Calls per second, one after the other. The answering worker takes 2 ms for each.
     fn rate(&self) -> u64 {
         let end = &trigger(&self.home, "load", "2", Some(0))[&0];
         assert!(end["ends"]["wrong"].is_null() && end["ends"]["timed out"].is_null(), "{end}");
@@ -52,9 +51,9 @@ impl Scene {
         self.home.log("web", "primary.log")
     }
 
-    /// The line that tells who was cut off.
+    /// Checks that the log names the worker that was cut off, and why.
     fn cut_off(&self, slot: u16, why: &str) {
-        let line = wait_until("it to be cut off", SOON, || {
+        let line = wait_until("the worker to be cut off", SOON, || {
             let log = self.log();
             log.lines().find(|line| line.contains("was cut off from the bus")).map(str::to_owned)
         });
@@ -62,33 +61,33 @@ impl Scene {
         assert_eq!(self.home.app("web").restarts, 0, "its process lives on");
     }
 
-    /// The good ones go on, and the primary has not grown by more than this.
+    /// Checks that the good workers keep their rate and that the primary has grown by this at most.
     fn holds(&self, what: &str, bound_kib: u64) {
-        let alone = Self::with(&[]).rate();
+        let without = Self::with(&[]).rate();
         let (rate, grown) = (self.rate(), self.grown());
         println!(
-            "{what}: {rate} calls/s beside {alone} without it, the primary grew by {grown} KiB"
+            "{what}: {rate} calls/s beside {without} without it, the primary grew by {grown} KiB"
         );
-        // They share two CPUs with whoever floods.
-        assert!(rate * 3 > alone, "{what}: {rate} calls/s instead of {alone}");
+        // They share two CPUs with the offender.
+        assert!(rate * 3 > without, "{what}: {rate} calls/s instead of {without}");
         assert!(grown <= bound_kib, "{what}: the primary grew by {grown} KiB");
     }
 }
 
 #[test]
-fn heavy_floods_and_deaf_readers() {
+fn heavy_floods_and_readers_that_do_not_read() {
     let _exclusive = tests::exclusive();
     for size in ["50000", "1040000"] {
         let (Some(flood), Some(deaf)) = (raw(&format!("flood {size}")), raw("deaf")) else {
             return;
         };
         let scene = Scene::with(&[flood, deaf]);
-        wait_until("something to be dropped", SOON, || {
+        wait_until("the primary to drop messages", SOON, || {
             (metric(&scene.home, "supervisor_bus_worker_lost") > 20.0).then_some(())
         });
         let log = scene.log();
         assert!(log.contains("slot 3 (worker") && log.contains("from slot 2 (worker"), "{log}");
-        // One that does not read, and the frame of one that is being read.
+        // One worker that does not read, and one message that is being received.
         scene.holds(&format!("a flood of {size} bytes each"), WAITING_KIB + REST_KIB);
     }
 }
@@ -114,7 +113,7 @@ fn heavy_a_hundred_thousand_subscriptions_of_one() {
 }
 
 #[test]
-fn heavy_what_is_no_message() {
+fn heavy_malformed_messages() {
     let _exclusive = tests::exclusive();
     for (how, why) in [
         ("claim", "malformed message"),
@@ -134,6 +133,6 @@ fn heavy_half_a_message_and_then_silence() {
     let Some(raw) = raw("half") else { return };
     let scene = Scene::with(&[raw]);
     scene.holds("half a message", REST_KIB);
-    // Nobody is cut off for being slow.
+    // Being slow is no reason to be cut off.
     assert!(!scene.log().contains("was cut off"));
 }

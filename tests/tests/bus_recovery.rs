@@ -1,5 +1,6 @@
-//! The primary dies again and again while workers of three languages publish and call each other:
-//! they stay on the bus, and every call ends with an answer or an error that says what happened.
+//! The primary dies again and again while workers of three languages publish and call each other.
+//! They stay on the bus, and every call ends with an answer or with an error that says what
+//! happened.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tests::{Home, fixtures};
 
 const SOON: Duration = Duration::from_secs(60);
 const LANGUAGES: [&str; 3] = ["rust", "node", "python"];
-/// A call of 30 seconds that nobody answers ends two seconds later.
+/// A call that takes longer has hung: it has a timeout of 30 s.
 const HUNG_MS: u64 = 20_000;
 
 fn kills() -> u64 {
@@ -34,7 +35,7 @@ struct Workers {
 }
 
 impl Workers {
-    /// They are the same, and all the words of the bus work.
+    /// Checks that they still run, and that events, calls and messages work.
     fn all_there(&self, home: &Home, deaths: u64) {
         let app = home.listed("web").expect("it is listed");
         let pids: Vec<u32> = app.workers.iter().filter_map(|worker| worker.pid).collect();
@@ -55,13 +56,13 @@ impl Workers {
     }
 }
 
-/// What everybody heard of everybody so far.
+/// How many events each worker has got from each language.
 fn heard(home: &Home) -> BTreeMap<u16, Value> {
     trigger(home, "chatter-heard", "null", None)
 }
 
 #[test]
-fn heavy_workers_talk_on() {
+fn heavy_workers_stay_on_the_bus() {
     let _exclusive = tests::exclusive();
     let home = tests::home!();
     let Some(workers) = joined(&home) else { return };
@@ -73,7 +74,7 @@ fn heavy_workers_talk_on() {
         workers.all_there(&home, death);
     }
     let so_far = heard(&home);
-    wait_until("everybody to hear everybody", SOON, || {
+    wait_until("events from all workers at all workers", SOON, || {
         let now = heard(&home);
         let more = |slot: u16, who: &str| now[&slot][who].as_u64() > so_far[&slot][who].as_u64();
         (0..3).all(|slot| LANGUAGES.iter().all(|who| more(slot, who))).then_some(())
@@ -87,16 +88,16 @@ fn heavy_workers_talk_on() {
         assert!(known && ends["right"].as_u64() > Some(10), "{slot}: {talked}");
         assert!(talked["longest_ms"].as_u64() < Some(HUNG_MS), "{slot}: {talked}");
     }
-    // What was counted is not forgotten.
+    // The counters survive.
     assert!(metric(&home, "supervisor_bus_emitted") > emitted);
     assert!((metric(&home, "bus_test_starts") - 3.0).abs() < 0.1);
     home.run(&["reload", "web"]).ok();
     assert_eq!(trigger(&home, "ask", "null", None).len(), 3);
 }
 
-/// Kills while the workers of a reload join: whoever is there afterwards is on the bus.
+/// Kills the primary while the workers of a reload join: afterwards every worker is on the bus.
 #[test]
-fn heavy_who_joins_while_it_dies_is_there() {
+fn heavy_workers_that_join_while_the_primary_dies() {
     let _exclusive = tests::exclusive();
     let home = tests::home!();
     if joined(&home).is_none() {
@@ -118,7 +119,7 @@ fn heavy_who_joins_while_it_dies_is_there() {
 }
 
 #[test]
-fn half_a_message_is_passed_over() {
+fn half_a_message_is_skipped() {
     let home = tests::home!();
     let Some(raw) = raw("half-over-death") else { return };
     start(&home, &[rust(&home, ""), raw], &["--min-uptime", "100ms"]);
@@ -143,26 +144,27 @@ fn dropped(home: &Home, why: &str) -> f64 {
     found.and_then(|metric| metric["value"].as_f64()).expect("it is counted")
 }
 
-/// What waits in a primary is lost with it, and every message of it is counted, time after time.
+/// Messages that wait in a primary are lost with it. Its successor counts them, every time.
 #[test]
-fn heavy_what_waited_is_counted() {
+fn heavy_messages_that_waited_are_counted() {
     let _exclusive = tests::exclusive();
     let (home, mut lost) = (tests::home!(), 0.0);
     let (Some(deaf), Some(node)) = (raw("deaf"), fixtures::need("node")) else { return };
     let node = format!("{node} {}", fixtures::file("bus/worker.js"));
     start(&home, &[deaf, node, rust(&home, "")], &["--min-uptime", "100ms"]);
     for round in 1..=3_u32 {
-        // A death in the middle of a message cuts the deaf one off: then another one is started.
+        // A worker that does not read may be cut off by a death in the middle of a message. Start
+        // another one then.
         if home.run(&["send", "web", "flood", "0"]).code != Some(0) {
             let deaf = home.app("web").workers[0].pid.expect("its process lives on");
             tests::process::kill(deaf, Signal::SIGKILL);
-            wait_until("another that is deaf", SOON, || {
+            wait_until("another worker that does not read", SOON, || {
                 (home.run(&["send", "web", "flood", "0"]).code == Some(0)).then_some(())
             });
         }
         let emitted = metric(&home, "supervisor_bus_emitted").round();
         trigger(&home, "flood", "[3000,1000]", Some(1));
-        let waiting = wait_until("all to be written or to wait", SOON, || {
+        let waiting = wait_until("all messages to be written or to wait", SOON, || {
             let now = metric(&home, "supervisor_bus_emitted").round();
             (now >= emitted + 3000.0).then(|| metric(&home, "supervisor_bus_worker_waiting"))
         });
@@ -183,17 +185,17 @@ fn heavy_what_waited_is_counted() {
     assert_eq!(dropped(&home, "the reader is too slow"), 0.0);
 }
 
-/// Who does not read may have got half a message: it is cut off with that reason, alone.
+/// A worker that may have got half a message is cut off, and gets no message after it.
 #[test]
-fn heavy_nobody_goes_on_behind_half_a_message() {
+fn heavy_no_message_follows_half_a_message() {
     let _exclusive = tests::exclusive();
     let home = tests::home!();
     let (Some(strict), Some(flood), Some(topics)) = (raw("strict"), raw("flood"), raw("topics"))
     else {
         return;
     };
-    // None of them goes into the channel at once; and the state is so large that it is not written
-    // all the time.
+    // The messages are longer than what the channel takes at once, and the state is too large to be
+    // written at every turn.
     let programs = [strict, format!("{flood} 500000 0.02"), format!("{topics} 20000")];
     start(&home, &programs, &["--min-uptime", "100ms"]);
     let mut cut = 0;
@@ -203,7 +205,7 @@ fn heavy_nobody_goes_on_behind_half_a_message() {
             (metric(&home, "supervisor_bus_emitted") > written + 9.0).then_some(())
         });
         assert_eq!(home.kill_primary("web", Signal::SIGKILL).primary_deaths, death);
-        home.wait_app("web", "everybody", SOON, |app| app.ready == 3);
+        home.wait_app("web", "all workers", SOON, |app| app.ready == 3);
         let log = home.log("web", "primary.log");
         cut = log.lines().filter(|line| line.contains("in the middle of a message")).count();
         let out = home.log("web", "out.log");
@@ -213,17 +215,17 @@ fn heavy_nobody_goes_on_behind_half_a_message() {
 }
 
 #[test]
-fn heavy_who_may_have_half_a_message_is_cut_off() {
+fn heavy_a_worker_that_may_have_half_a_message_is_cut_off() {
     let _exclusive = tests::exclusive();
     let home = tests::home!();
     let (Some(deaf), Some(flood)) = (raw("deaf"), raw("flood")) else { return };
     start(&home, &[deaf, flood, rust(&home, "")], &["--min-uptime", "100ms"]);
     let pids = home.pids("web");
-    wait_until("messages to wait for the deaf one", SOON, || {
+    wait_until("messages for the worker that does not read", SOON, || {
         (metric(&home, "supervisor_bus_worker_waiting_bytes") > 1e6).then_some(())
     });
     home.kill_primary("web", Signal::SIGKILL);
-    home.wait_app("web", "everybody", SOON, |app| app.ready == 3);
+    home.wait_app("web", "all workers", SOON, |app| app.ready == 3);
     assert!(dropped(&home, "the primary ended") > 0.0);
     let log = home.log("web", "primary.log");
     let said: Vec<&str> = log.lines().filter(|line| line.contains("cut off from")).collect();

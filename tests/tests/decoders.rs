@@ -1,6 +1,6 @@
-//! The decoders for a moment with every test run: each seed, each seed cut short, and seeds that
-//! were changed at random. FUZZ_SECONDS says how long for each (1 if not said), FUZZ_ONLY for which
-//! one. This finds what is near; for the rest there is `tests/fuzz`, which is guided by coverage.
+//! Runs every decoder for a moment in every test run: on each seed, on each seed cut short, and on
+//! seeds with random changes. FUZZ_SECONDS sets the time for each decoder (1), and FUZZ_ONLY names
+//! a single one. `tests/fuzz`, which is guided by coverage, finds more.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tests::decoders::ALL;
 
-/// What decoders look for, so that changes lead somewhere.
+/// Bytes that decoders look for, so that random changes reach more of their code.
 const WORDS: [&[u8]; 14] = [
     b"\n",
     b"\0",
@@ -43,7 +43,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// splitmix64: the same numbers each time, so that what was found is found again.
+/// splitmix64: the same numbers in every run, so that every failure can be repeated.
 struct Numbers(u64);
 
 impl Numbers {

@@ -1,4 +1,4 @@
-//! Descriptors that workers give each other, and connections that they hand over.
+//! Descriptors that workers give to each other, and connections that they hand over.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -23,7 +23,7 @@ fn an_open_file_goes_to_another_worker() {
     let text = || std::fs::read_to_string(&file).unwrap_or_default();
     for count in 1..=40 {
         give(1).ok();
-        wait_until("the other to write into it", SOON, || {
+        wait_until("the other worker to write into it", SOON, || {
             (text() == "from slot 0 to slot 1\n".repeat(count)).then_some(())
         });
     }
@@ -34,16 +34,16 @@ fn an_open_file_goes_to_another_worker() {
     refused(0, "slot 0 has no other worker on the bus");
     refused(7, "slot 7 has no other worker on the bus");
     refused(2, "takes no descriptors: the Rust client does");
-    wait_until("the primary to keep none", SOON, || {
+    wait_until("the primary to close them", SOON, || {
         (process::fds(app.primary_pid).len() <= fds).then_some(())
     });
 }
 
-/// From each client that can to each other, and to the next worker of its slot as well.
+/// Every client that can pass descriptors passes them to every other, also after a replacement.
 #[test]
 fn every_client_that_can_gives_and_takes() {
     let (Some(python), home) = (fixtures::need("python3"), tests::home!()) else { return };
-    let python = |how: &str| format!("{python} {} {how}", fixtures::file("bus/gifts.py"));
+    let python = |how: &str| format!("{python} {} {how}", fixtures::file("bus/descriptors.py"));
     let programs = [rust(&home, ""), python("threads"), python("aio")];
     let app = start(&home, &programs, &["--min-uptime", "100ms"]);
     let file = home.path().join("given");
@@ -65,7 +65,7 @@ fn every_client_that_can_gives_and_takes() {
     all_ways(1);
     let before = open();
     all_ways(5);
-    wait_until("nobody to keep one", SOON, || {
+    wait_until("the workers to close them", SOON, || {
         open().iter().zip(&before).all(|(now, before)| now <= before).then_some(())
     });
     for (from, to) in [(1, 1), (2, 7)] {
@@ -74,7 +74,7 @@ fn every_client_that_can_gives_and_takes() {
         let said = outcome.code(1).stdout;
         assert!(said.contains(&format!("slot {to} has no other worker on the bus")), "{said}");
     }
-    // Another primary knows who takes descriptors, and a replacement says so.
+    // The next primary knows which workers take descriptors, and so do replacements.
     process::kill(app.primary_pid, nix::sys::signal::Signal::SIGKILL);
     wait_until("another primary", SOON, || {
         let list = home.run(&["list", "--json"]);
@@ -87,14 +87,15 @@ fn every_client_that_can_gives_and_takes() {
     all_ways(1);
 }
 
-/// Each hands its connections to the next, the last one answers.
+/// Each worker hands its connections to the next slot, and the last slot answers.
 #[test]
 fn connections_go_from_language_to_language() {
     let (Some(python), home, port) = (fixtures::need("python3"), tests::home!(), Port::new())
     else {
         return;
     };
-    let python = |how: &str| format!("{python} {} {how} {port}", fixtures::file("bus/gifts.py"));
+    let python =
+        |how: &str| format!("{python} {} {how} {port}", fixtures::file("bus/descriptors.py"));
     let programs = [rust(&home, &format!("web {port}")), python("threads"), python("aio")];
     start(&home, &programs, &[]);
     let mut seen = std::collections::BTreeSet::new();
@@ -111,7 +112,7 @@ fn connections_go_from_language_to_language() {
 }
 
 #[test]
-fn handed_over_connections_come_out_of_accept() {
+fn accept_returns_connections_that_were_handed_over() {
     let (home, port) = (tests::home!(), Port::new());
     let serves = rust(&home, &format!("web {port}"));
     start(&home, &[serves.clone(), serves], &[]);
@@ -125,12 +126,13 @@ fn handed_over_connections_come_out_of_accept() {
     let app = home.app("web");
     let accepted: Vec<_> = app.workers.iter().filter_map(|w| w.accepted).collect();
     println!("accepted by slot: {accepted:?}");
-    assert!(accepted[0] > 0, "nobody was handed over: {accepted:?}");
+    assert!(accepted[0] > 0, "no connection was handed over: {accepted:?}");
 }
 
-/// Descriptors without a message, or a message without its descriptor: cut off, and nothing stays.
+/// A worker that sends descriptors without a message, or a message without its descriptor, is cut
+/// off, and the primary closes what it got.
 #[test]
-fn who_sends_them_wrongly_is_cut_off() {
+fn a_worker_that_sends_them_wrongly_is_cut_off() {
     for (how, why) in [
         ("descriptors", "descriptors without a message"),
         ("no-descriptor", "gave a descriptor without sending one"),
@@ -139,7 +141,7 @@ fn who_sends_them_wrongly_is_cut_off() {
         let home = tests::home!();
         let options = ["-i", "2", "--ready", "uptime", "--min-uptime", "300ms"];
         home.start("web", &options, &by_slot(&[rust(&home, ""), raw])).ok();
-        wait_until("it to be cut off", SOON, || {
+        wait_until("the worker to be cut off", SOON, || {
             let log = home.log("web", "primary.log");
             let line = log.lines().find(|line| line.contains("was cut off from the bus"))?;
             assert!(line.contains("slot 1 (pid") && line.contains(why), "{line}");

@@ -1,5 +1,5 @@
-//! A worker that takes none of the connections that wait for it is replaced, and they are served
-//! by the next one; a slow one is left alone.
+//! A worker that takes none of its waiting connections is replaced, and the next worker serves
+//! them. A slow worker is not replaced.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use tests::{Load, Port, fixtures, process};
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// One of two workers is stopped while it serves nobody; what then comes to it waits, and is
-/// answered by its successor.
+/// One of two workers is stopped while it is idle. Its successor answers the connections that came
+/// to it.
 fn a_stopped_worker_is_replaced(options: &[&str], command: &[String], port: &Port) {
     let home = tests::home!();
     let options = [&["-i", "2", "--hang-timeout", "1s"], options].concat();
@@ -30,11 +30,12 @@ fn a_stopped_worker_is_replaced(options: &[&str], command: &[String], port: &Por
     load.stop().nothing_lost("a hung worker");
     let after = home.app("web");
     assert_ne!(after.workers[0].pid, Some(victim));
-    assert_eq!(after.workers[1].pid, before.workers[1].pid, "who works is left alone");
+    assert_eq!(after.workers[1].pid, before.workers[1].pid, "the other worker was replaced");
 }
 
-/// Connections always wait, and longer than `hang_timeout`; but one after the other is taken.
-fn a_slow_worker_is_left_alone(options: &[&str]) {
+/// Some connections always wait, longer than `hang_timeout`, but the worker takes one after the
+/// other.
+fn a_slow_worker_is_not_replaced(options: &[&str]) {
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = fixtures::python("one_at_a_time.py", &[&port.to_string(), "0.15"]) else {
         return;
@@ -72,11 +73,11 @@ fn a_stopped_worker_is_replaced_in_the_primary_engine() {
 }
 
 #[test]
-fn a_slow_worker_is_left_alone_where_connections_are_counted() {
-    a_slow_worker_is_left_alone(&[]);
+fn a_slow_worker_is_not_replaced_where_connections_are_counted() {
+    a_slow_worker_is_not_replaced(&[]);
 }
 
 #[test]
-fn a_slow_worker_is_left_alone_where_they_are_not() {
-    a_slow_worker_is_left_alone(&["--balance", "hash"]);
+fn a_slow_worker_is_not_replaced_where_they_are_not() {
+    a_slow_worker_is_not_replaced(&["--balance", "hash"]);
 }

@@ -1,6 +1,6 @@
-//! A worker that says to the primary what no Node program would. Each deed ends at most that
-//! worker's channel, with a reason; the primary lives on, its memory and descriptors stay where
-//! they were, and the other worker serves on.
+//! A worker that sends the primary what no Node program would. An attack ends at most the channel
+//! of that worker, with a reason. The primary lives on, its memory and descriptors do not grow, and
+//! the other worker serves on.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -9,38 +9,39 @@ use ipc::control::{NoticeKind, Request};
 use nix::sys::signal::Signal;
 use tests::{Home, Load, Port, fixtures, process, wait_until};
 
-/// A 100 MB line takes a while on a busy machine.
+/// Long enough for a line of 100 MB on a busy machine.
 const SOON: Duration = Duration::from_secs(90);
-/// More than this much memory in the end is growth, in KiB.
+/// How much the memory of the primary may grow in the end, in KiB.
 const GROWTH: u64 = 4 << 10;
-/// The same where 16 MiB of small pieces were held for a while: the allocator keeps some of them.
+/// The same after holding 16 MiB in small pieces for a while, some of which the allocator keeps.
 const GROWTH_OF_PIECES: u64 = 20 << 10;
-/// What it may hold meanwhile: one line of a worker is at most 16 MiB, read into a buffer that
-/// doubles, and so much may wait for the worker.
-const MEANWHILE: u64 = 80 << 10;
+/// How much it may grow during the attack, in KiB: a line of a worker has at most 16 MiB and is
+/// read into a buffer that doubles, and another 16 MiB may wait for the worker.
+const PEAK: u64 = 80 << 10;
 
-/// What comes of a deed.
+/// How an attack ends.
 enum End {
-    /// The channel is closed, and this is said.
+    /// The primary closes the channel with this reason.
     Closed(&'static str),
-    /// Nothing; but this is said, if anything.
+    /// The worker lives on, and the log has these words.
     GoesOn(&'static str),
 }
 use End::{Closed, GoesOn};
 
-/// The rogue as slot 0 and an ordinary Node server as slot 1.
-fn start(home: &Home, port: &Port, deed: &str) -> Option<()> {
+/// Starts the attacker in slot 0 and an ordinary Node server in slot 1.
+fn start(home: &Home, port: &Port, attack: &str) -> Option<()> {
     let (python, node) = (fixtures::need("python3")?, fixtures::need("node")?);
     let script = home.write(
-        "rogue.py",
-        &std::fs::read_to_string(fixtures::file("python/rogue.py")).expect("read the rogue"),
+        "hostile.py",
+        &std::fs::read_to_string(fixtures::file("python/hostile.py")).expect("read the attacker"),
     );
     let program = format!("#!/bin/sh\nexec {python} \"$0.py\" \"$@\"\n");
     let program = home.write("node", &program);
     std::fs::rename(script, home.path().join("node.py")).expect("put it beside");
     std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755))
         .expect("make it a program");
-    let command = [program.display().to_string(), "rogue".into(), port.to_string(), deed.into()];
+    let command =
+        [program.display().to_string(), "hostile".into(), port.to_string(), attack.into()];
     let server = fixtures::file("node/plain.js");
     let more = format!(
         "instances = 2\nengine = \"primary\"\nnode_metrics = false\nmax_restarts = 65535\nbackoff_reset = \"1ms\"\n\
@@ -52,36 +53,32 @@ fn start(home: &Home, port: &Port, deed: &str) -> Option<()> {
 }
 
 fn fds(home: &Home) -> usize {
-    let primary = home.app("web").primary_pid;
-    let looks = (0..10).map(|_| {
-        tests::wait::let_pass(Duration::from_millis(10));
-        process::fds(primary).len()
-    });
-    looks.min().expect("some looks")
+    process::fd_count(home.app("web").primary_pid)
 }
 
 fn high_water(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it is there");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it is there");
-    line.trim().trim_end_matches(" kB").parse().expect("it is there")
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let line =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the process lives");
+    line.trim().trim_end_matches(" kB").parse().expect("the process lives")
 }
 
-fn does(deed: &str, end: &End) {
+fn check(attack: &str, end: &End) {
     let (home, port) = (tests::home!(), Port::new());
-    let Some(()) = start(&home, &port, deed) else { return };
+    let Some(()) = start(&home, &port, attack) else { return };
     let load = |requests| {
         let load = Load::new(port.v4());
         Load { clients: 4, requests, hang: Duration::from_secs(30), ..load }
     };
-    load(200).run().nothing_lost("before the deed");
+    load(200).run().nothing_lost("before the attack");
     let before = home.app("web");
     let primary = before.primary_pid;
     let (held, rss) = (fds(&home), process::rss_kib(primary));
-    let rogue = before.workers[0].pid.expect("a ready worker has a pid");
+    let attacker = before.workers[0].pid.expect("a ready worker has a pid");
     let mut notices = home.ask("web", &Request::Subscribe);
     let running = load(u64::MAX).start();
 
-    process::kill(rogue, Signal::SIGUSR1);
+    process::kill(attacker, Signal::SIGUSR1);
     match end {
         Closed(reason) => {
             let warning = loop {
@@ -90,51 +87,54 @@ fn does(deed: &str, end: &End) {
                     break warning;
                 }
             };
-            assert!(warning.message.contains(reason), "{deed}: {warning:?}");
+            assert!(warning.message.contains(reason), "{attack}: {warning:?}");
             notices.notice_of(NoticeKind::WorkerReady, SOON);
-            assert!(home.log("web", "primary.log").contains(reason), "{deed}: not in the log");
+            assert!(home.log("web", "primary.log").contains(reason), "{attack}: not in the log");
         }
         GoesOn(said) => {
-            wait_until("the deed to be done", SOON, || {
+            wait_until("the end of the attack", SOON, || {
                 home.log("web", "out.log").contains("done").then_some(())
             });
             let log = home.log("web", "primary.log");
-            assert!(log.contains(said), "{deed}: {log}");
+            assert!(log.contains(said), "{attack}: {log}");
         }
     }
     running.warm(running.so_far().ok + 100);
-    running.stop().nothing_lost(deed);
+    running.stop().nothing_lost(attack);
     drop(notices);
 
     let after = home.app("web");
-    assert_eq!(after.primary_pid, primary, "{deed}: the primary died");
-    assert_eq!(after.workers[1].pid, before.workers[1].pid, "{deed}: another worker fell");
-    let replaced = after.workers[0].pid != Some(rogue);
-    assert_eq!(replaced, matches!(end, Closed(_)), "{deed}: {after:#?}");
-    assert_eq!(after.ready, 2, "{deed}: {after:#?}");
+    assert_eq!(after.primary_pid, primary, "{attack}: the primary died");
+    assert_eq!(
+        after.workers[1].pid, before.workers[1].pid,
+        "{attack}: another worker was replaced"
+    );
+    let replaced = after.workers[0].pid != Some(attacker);
+    assert_eq!(replaced, matches!(end, Closed(_)), "{attack}: {after:#?}");
+    assert_eq!(after.ready, 2, "{attack}: {after:#?}");
     let (now, most) = (process::rss_kib(primary), high_water(primary));
-    println!("{deed}: fds {held} → {}, RSS {rss} → {now} KiB, at most {most}", fds(&home));
-    assert_eq!(fds(&home), held, "{deed}: {:#?}", process::fds(primary));
-    let growth = if deed == "lost-descriptors-unread" { GROWTH_OF_PIECES } else { GROWTH };
-    assert!(now <= rss + growth && most <= rss + MEANWHILE, "{deed}: memory grows");
+    println!("{attack}: fds {held} → {}, RSS {rss} → {now} KiB, at most {most}", fds(&home));
+    assert_eq!(fds(&home), held, "{attack}: {:#?}", process::fds(primary));
+    let growth = if attack == "lost-descriptors-unread" { GROWTH_OF_PIECES } else { GROWTH };
+    assert!(now <= rss + growth && most <= rss + PEAK, "{attack}: memory grows");
 }
 
-macro_rules! deeds {
-    ($($name:ident: $deed:literal, $end:expr;)*) => {
-        mod heavy_deeds {
+macro_rules! attacks {
+    ($($name:ident: $attack:literal, $end:expr;)*) => {
+        mod heavy_attacks {
             use super::*;
             $(
                 #[test]
                 fn $name() {
                     let _exclusive = tests::exclusive();
-                    does($deed, &$end);
+                    check($attack, &$end);
                 }
             )*
         }
     };
 }
 
-deeds! {
+attacks! {
     malformed: "malformed", Closed("a line is not JSON");
     not_text: "not-text", Closed("a line is not UTF-8");
     a_line_of_100_mb: "long-line", Closed("a line is longer than 16777216 bytes");

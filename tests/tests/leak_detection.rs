@@ -1,5 +1,5 @@
-//! Memory that only grows is pointed out, by its slope and for how long it was seen; what grows
-//! and then stays as it is is not.
+//! Memory that only grows is reported, with its slope and the time of observation. Memory that
+//! grows and then stays as it is is not reported.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use ipc::control::{NoticeKind, Request};
 use tests::wait::let_pass;
 use tests::{Home, fixtures};
 
-/// Nothing can be seen in less, see `leak_window`.
+/// The shortest window that works, see `leak_window`.
 const WINDOW: [&str; 2] = ["--leak-window", "10s"];
 const SOON: Duration = Duration::from_secs(120);
 
-/// MiB in an hour, of `leak suspected: the heap of slot 0 (worker 1) grows by 12 MiB/h, seen …`.
+/// MiB per hour, from `leak suspected: the heap of slot 0 (worker 1) grows by 12 MiB/h, seen …`.
 fn slope(sentence: &str) -> f64 {
     let (_, rest) = sentence.split_once(" grows by ").expect("a slope");
     let (number, rest) = rest.split_once(" MiB/h, seen over ").expect("a slope");
@@ -20,12 +20,12 @@ fn slope(sentence: &str) -> f64 {
     number.parse().expect("a number")
 }
 
-/// It is said once, and shown as long as it is so, wherever a person looks.
-fn is_accused(home: &Home, name: &str, command: &[String], what: &str, options: &[&str]) -> f64 {
+/// The leak is reported once as a notice, and shown in all places that show the state.
+fn is_reported(home: &Home, name: &str, command: &[String], what: &str, options: &[&str]) -> f64 {
     let options = [&WINDOW[..], options].concat();
     home.start(name, &options, command).ok();
     let mut notices = home.ask(name, &Request::Subscribe);
-    // Resident memory is read because somebody looks.
+    // Resident memory is read only if somebody asks for it.
     home.run(&["metrics", name]).ok();
     let said = notices.notice_of(NoticeKind::Warning, SOON);
     println!("{}", said.message);
@@ -43,8 +43,8 @@ fn is_accused(home: &Home, name: &str, command: &[String], what: &str, options: 
     slope(&said.message)
 }
 
-/// For longer than it takes to accuse one that leaks.
-fn is_not_accused(home: &Home, names: &[&str], span: Duration) {
+/// Waits for longer than a report of a leak takes; there must be none.
+fn is_not_reported(home: &Home, names: &[&str], span: Duration) {
     let_pass(span);
     for name in names {
         let app = home.app(name);
@@ -56,7 +56,7 @@ fn is_not_accused(home: &Home, names: &[&str], span: Duration) {
 }
 
 #[test]
-fn heavy_a_heap_that_only_grows_is_pointed_out() {
+fn heavy_a_heap_that_only_grows_is_reported() {
     let _exclusive = tests::exclusive();
     let (Some(node), home) = (fixtures::need("node"), tests::home!()) else { return };
     let program = |how: &str| [node.clone(), fixtures::file("node/grows.js"), how.to_owned()];
@@ -64,13 +64,13 @@ fn heavy_a_heap_that_only_grows_is_pointed_out() {
     home.start("settles", &wait, &program("settles")).ok();
     let never = ["--wait-ready", "--leak-window", "0s"];
     home.start("never", &never, &program("leaks")).ok();
-    let slope = is_accused(&home, "leaks", &program("leaks"), "heap", &["--wait-ready"]);
+    let slope = is_reported(&home, "leaks", &program("leaks"), "heap", &["--wait-ready"]);
     assert!(slope > 1000.0, "{slope} MiB/h");
-    is_not_accused(&home, &["settles", "never"], Duration::from_secs(12));
+    is_not_reported(&home, &["settles", "never"], Duration::from_secs(12));
 }
 
 #[test]
-fn heavy_resident_memory_that_only_grows_is_pointed_out() {
+fn heavy_resident_memory_that_only_grows_is_reported() {
     let _exclusive = tests::exclusive();
     let home = tests::home!();
     let Some(settles) = fixtures::python("grows.py", &["settles"]) else { return };
@@ -78,8 +78,8 @@ fn heavy_resident_memory_that_only_grows_is_pointed_out() {
     let ready = ["--ready", "uptime", "--min-uptime", "100ms"];
     home.start("settles", &[&WINDOW[..], &ready].concat(), &settles).ok();
     home.run(&["metrics", "settles"]).ok();
-    let slope = is_accused(&home, "leaks", &leaks, "resident memory", &ready);
-    // 40 kB each 20 ms, less what the machine is slow.
+    let slope = is_reported(&home, "leaks", &leaks, "resident memory", &ready);
+    // 40 kB every 20 ms, less on a slow machine.
     assert!((500.0..8000.0).contains(&slope), "{slope} MiB/h");
-    is_not_accused(&home, &["settles"], Duration::from_secs(5));
+    is_not_reported(&home, &["settles"], Duration::from_secs(5));
 }

@@ -1,5 +1,5 @@
-//! Scenarios of Node's cluster API, once under Node's own primary and once under ours: the
-//! programs see the same, and so does whoever looks from outside.
+//! Scenarios of Node's cluster API, once under Node's own primary and once under ours. The programs
+//! and the clients outside must see the same.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -15,16 +15,16 @@ use tests::{Home, Port, fixtures, process, run, wait, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// What a scenario looked like.
+/// What the parties of a scenario saw.
 #[derive(Debug, Default, PartialEq)]
 struct Seen {
     /// What each worker saw, by its id.
     workers: BTreeMap<u32, Vec<Value>>,
-    /// What somebody outside saw.
+    /// What a client outside saw.
     outside: Vec<String>,
-    /// What the workers said, in any order.
+    /// The messages of the workers, in any order.
     said: Vec<Value>,
-    /// Their exit codes, where all ended.
+    /// Their exit codes, if all ended.
     exits: Vec<Value>,
 }
 
@@ -32,11 +32,19 @@ struct Seen {
 struct Scenario {
     name: &'static str,
     workers: u32,
-    /// So often something is said to all workers.
+    /// How many messages go to all workers.
     says: u32,
     /// The workers end by themselves.
     ends: bool,
     outside: fn(u16, &Path, &Seen) -> Vec<String>,
+}
+
+impl Scenario {
+    /// How many messages the workers send: one each when they are up, and one for each message that
+    /// they get.
+    fn messages(&self) -> usize {
+        if self.says == 0 { 0 } else { ((self.says + 1) * self.workers) as usize }
+    }
 }
 
 const PLAIN: Scenario =
@@ -87,7 +95,7 @@ impl Setup {
             .collect()
     }
 
-    /// Waits until so many workers have seen everything.
+    /// Waits until all workers have seen everything.
     fn finished(&self, scenario: &Scenario) -> BTreeMap<u32, Vec<Value>> {
         let done = |lines: &Vec<Value>| lines.last().is_some_and(|line| line["done"] == true);
         wait_until(scenario.name, SOON, || {
@@ -97,7 +105,7 @@ impl Setup {
         })
     }
 
-    /// Waits until every worker has heard so often what was said.
+    /// Waits until every worker has got this many messages.
     fn heard(&self, scenario: &Scenario, times: u32) {
         wait_until("the messages", SOON, || {
             let all = self.transcripts();
@@ -108,7 +116,7 @@ impl Setup {
         });
     }
 
-    /// Waits until the port is served, where it will be.
+    /// Waits until the port is served.
     fn served(&self) {
         wait_until("the port", SOON, || TcpStream::connect(self.port.v4()).ok().map(drop));
     }
@@ -132,7 +140,7 @@ fn under_node(scenario: &Scenario) -> Option<Seen> {
         .arg(fixtures::file("node/cluster/worker.js"))
         .arg(scenario.workers.to_string())
         .args(arguments(&setup, scenario));
-    let primary = run::spawn(&mut command, staging.home.path());
+    let primary = run::spawn(&mut command, setup.home.path());
     for times in 1..=scenario.says {
         setup.served();
         process::kill(primary.pid(), Signal::SIGUSR2);
@@ -153,7 +161,17 @@ fn under_node(scenario: &Scenario) -> Option<Seen> {
             Some(ended()).filter(|ended| ended.len() == scenario.workers as usize)
         });
     }
-    seen.said = lines().iter().filter_map(|line| line.get("message").cloned()).collect();
+    let said = || -> Vec<Value> {
+        lines().iter().filter_map(|line| line.get("message").cloned()).collect()
+    };
+    // The workers have written down everything, but the primary may still have to print the last
+    // message.
+    seen.said = match scenario.messages() {
+        0 => said(),
+        wanted => wait_until("the messages of the workers", SOON, || {
+            Some(said()).filter(|said| said.len() >= wanted)
+        }),
+    };
     Some(seen)
 }
 
@@ -182,12 +200,9 @@ fn under_us(scenario: &Scenario, engine: &str) -> Option<Seen> {
         setup.heard(scenario, times);
     }
     let mut seen = setup.look(scenario);
-    let wanted = (scenario.says + 1) * scenario.workers;
-    if scenario.says > 0 {
-        for _ in 0..wanted {
-            let said = notices.notice_of(NoticeKind::WorkerMessage, SOON).message;
-            seen.said.push(serde_json::from_str(&said).expect(&said));
-        }
+    for _ in 0..scenario.messages() {
+        let said = notices.notice_of(NoticeKind::WorkerMessage, SOON).message;
+        seen.said.push(serde_json::from_str(&said).expect(&said));
     }
     if scenario.ends {
         let app = setup.home.wait_app("web", "the workers to end", SOON, |app| {
@@ -203,7 +218,7 @@ fn under_us(scenario: &Scenario, engine: &str) -> Option<Seen> {
     Some(seen)
 }
 
-/// Ports and folders differ from run to run; which of them are the same is what counts.
+/// Replaces ports and folders, which differ from run to run, by numbers in order of appearance.
 fn normal(seen: Seen) -> Value {
     let mut names: BTreeMap<u64, String> = BTreeMap::new();
     let mut said: Vec<String> = seen.said.iter().map(Value::to_string).collect();
@@ -253,7 +268,7 @@ fn looks_the_same(scenario: &Scenario) {
 }
 
 fn get(mut stream: impl Read + Write) -> String {
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("somebody reads");
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("a worker reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     answer.lines().last().unwrap_or_default().to_owned()
@@ -265,7 +280,7 @@ fn ask(port: u64) -> String {
 }
 
 #[test]
-fn who_they_are() {
+fn identity_of_workers() {
     looks_the_same(&Scenario {
         name: "identity",
         outside: |port, _, _| (0..6).map(|_| ask(port.into())).collect(),
@@ -279,8 +294,8 @@ fn the_listening_event_has_the_address() {
 }
 
 #[test]
-fn a_port_that_a_stranger_has() {
-    // Held from before either primary starts until both are seen.
+fn a_port_that_another_process_has() {
+    // Held until both primaries have run.
     let stranger = TcpListener::bind("127.0.0.1:0").expect("any port");
     let port = stranger.local_addr().expect("bound").port();
     let Some(node) = fixtures::need("node") else { return };

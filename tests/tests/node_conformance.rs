@@ -1,5 +1,5 @@
-//! Node's cluster API: one program does what it is told, under Node's own primary and under ours,
-//! in both engines and with every Node at hand, and must see and show the same.
+//! Node's cluster API: a program follows the test's orders, under Node's own primary and under
+//! ours, in both engines and with every Node at hand. All runs must give the same results.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +17,7 @@ use tests::{Load, Port, fixtures, node, wait};
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// Runs a scenario everywhere. Whatever it returns must be the same.
+/// Runs a scenario everywhere. It must return the same value everywhere.
 #[track_caller]
 fn same(scenario: impl Fn(&mut Cluster) -> Value) {
     for (version, node) in node::all() {
@@ -31,7 +31,7 @@ fn same(scenario: impl Fn(&mut Cluster) -> Value) {
     }
 }
 
-/// With this text, which is another one in each run, replaced wherever it stands.
+/// The value with every occurrence of this text, which differs from run to run, replaced.
 fn hide(value: impl Into<Value>, text: impl ToString) -> Value {
     let text = text.to_string();
     match value.into() {
@@ -94,7 +94,7 @@ fn messages_go_both_ways() {
     });
 }
 
-/// Leaving by this way: what is said, the exit code, and what the worker saw of it.
+/// Lets a worker leave in this way. Returns its answer, its exit code, and what it logged.
 fn leaving(cluster: &mut Cluster, how: &str) -> Value {
     let said = cluster.ask_one(0, &json!({"do": "leave", "how": how}));
     let (slot, code) = cluster.end();
@@ -115,7 +115,7 @@ fn ways_to_leave() {
 
 /// A worker that disconnects gets no new connections, and finishes what it has.
 #[test]
-fn who_disconnects_finishes() {
+fn a_worker_that_disconnects_finishes_its_requests() {
     same(|cluster| {
         let port = Port::new();
         let address = port.v4();
@@ -125,7 +125,7 @@ fn who_disconnects_finishes() {
         let slow: Vec<_> = (0..8).map(|_| thread::spawn(slow)).collect();
         cluster.said(slow.len());
         cluster.ask_one(0, &json!({"do": "leave", "how": "disconnect"}));
-        // The other one, and later its replacement.
+        // The other worker answers, and later a replacement.
         let others = seen(address, "pid");
         cluster.home.write("finish", "");
         let answers = slow.into_iter().map(|one| one.join().expect("no panic").expect("answered"));
@@ -136,7 +136,7 @@ fn who_disconnects_finishes() {
 }
 
 #[test]
-fn what_address_says() {
+fn addresses_of_servers() {
     same(|cluster| {
         let mut all = Vec::new();
         let each = [
@@ -219,7 +219,7 @@ fn a_port_that_is_taken() {
 
 /// The same worker, the same port, two servers.
 #[test]
-fn a_port_that_is_one_s_own() {
+fn a_port_that_the_same_worker_has() {
     same(|cluster| {
         let port = Port::new();
         let listen =
@@ -230,7 +230,7 @@ fn a_port_that_is_one_s_own() {
 }
 
 #[test]
-fn addresses_that_cannot_be() {
+fn addresses_that_are_not_available() {
     same(|cluster| {
         let port = Port::new();
         let nowhere = cluster.path("no/such/folder/socket");
@@ -256,7 +256,7 @@ fn unix_sockets() {
         drop(stranger);
         fs::remove_file(&path).expect("give the path back");
         let said = cluster.ask(&listen);
-        // Any of them answers; who, is the kernel's choice.
+        // The kernel chooses which worker answers.
         let mut stream = UnixStream::connect(&path).expect("connect");
         stream.set_read_timeout(Some(SOON)).expect("set a limit");
         write!(stream, "GET / HTTP/1.0\r\n\r\n").expect("ask");
@@ -314,7 +314,7 @@ fn exclusive_udp_is_the_worker_s_own() {
     });
 }
 
-/// Who has closed its server gets no connections, and may listen again.
+/// A worker that has closed its server gets no connections, and may listen again.
 #[test]
 fn closed_and_opened_again() {
     same(|cluster| {
@@ -333,8 +333,8 @@ fn closed_and_opened_again() {
     });
 }
 
-/// Workers that leave after some requests, as programs with a leak do: who leaves has connections
-/// waiting in its queue, and they go to others; and however often they leave, it is no failure.
+/// Workers that leave after some requests, as programs with a leak do. The connections in their
+/// queues go to other workers, and leaving often is no failure.
 #[test]
 fn heavy_workers_that_renew_themselves() {
     let _exclusive = tests::exclusive();
@@ -353,7 +353,7 @@ fn heavy_workers_that_renew_themselves() {
     }
 }
 
-/// What waits for a worker when it closes its server is served by others, at once.
+/// Connections that wait for a worker when it closes its server are served by others at once.
 #[test]
 fn heavy_closed_under_load() {
     let _exclusive = tests::exclusive();
@@ -369,7 +369,7 @@ fn heavy_closed_under_load() {
             let load = load.start();
             load.warm(200);
             cluster.ask_one(0, &json!({"do": "close", "name": "a"}));
-            // Long enough for whoever is forgotten to say so.
+            // Long enough for a forgotten client to count as hung.
             let hung = load.so_far().took + Duration::from_secs(4);
             wait::wait_until("hung clients", SOON, || (load.so_far().took > hung).then_some(()));
             load.stop().nothing_lost(&format!("engine {engine}, round {round}"));

@@ -1,5 +1,5 @@
-//! A machine that is short of something: processes, files, disk. The app goes on serving and says
-//! what is wrong; when there is enough again, it is as before.
+//! A machine that runs out of processes, files or disk. The app goes on serving and says what is
+//! wrong. When there is enough again, it recovers.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -14,10 +14,10 @@ use tests::wait::let_pass;
 use tests::{Home, Port, fixtures, http, process, run, staging, wait_until};
 
 const SOON: Duration = Duration::from_secs(60);
-/// A user that has no other processes.
+/// A user without other processes.
 const LONELY: u32 = 54_322;
 
-/// A command of another user, in the same home.
+/// Runs a command as that user, in the same home.
 fn by_lonely(home: &Home, args: &[&str]) -> run::Running {
     let program = staging::program(home.built());
     let id = LONELY.to_string();
@@ -26,10 +26,10 @@ fn by_lonely(home: &Home, args: &[&str]) -> run::Running {
     run::spawn(command.args(args), home.path())
 }
 
-/// Sets a limit of a process that runs; `None`: as much as its hard limit allows.
+/// Sets a limit of a running process. `None` sets its hard limit.
 fn limit(home: &Home, pid: u32, what: &str, soft: Option<usize>) {
     let soft = soft.map_or_else(|| "unlimited".to_owned(), |soft| soft.to_string());
-    // By the user of that process, who may.
+    // As the user of that process, which is allowed to.
     let owner = fs::metadata(format!("/proc/{pid}")).expect("it lives");
     let (user, group) = (owner.uid().to_string(), owner.gid().to_string());
     let mut command = home.command_of("setpriv");
@@ -41,7 +41,7 @@ fn limit(home: &Home, pid: u32, what: &str, soft: Option<usize>) {
 #[test]
 fn no_more_processes() {
     let (home, port) = (tests::home!(), Port::new());
-    if !fixtures::need_root("take things away") {
+    if !fixtures::need_root("set these limits") {
         return;
     }
     let Some(server) = fixtures::pid_server(&port) else { return };
@@ -79,14 +79,14 @@ fn no_more_files() {
         let connect = |_| UnixStream::connect(home.socket("web")).expect("a connection");
         (0..48).map(connect).collect()
     };
-    // Those who come first take what is free below, and stay.
+    // The first connections take the free numbers below the limit.
     let _first = knock();
     home.run(&["list"]).code(1).says(&["too many open files"]).one_line();
     home.run(&["reload", "web"]).code(1).says(&["too many open files"]);
 
-    // Not even one that was kept for this.
+    // Even the descriptor that the primary keeps in reserve is not allowed now.
     limit(&home, primary, "nofile", Some(3));
-    // Somebody who waits at its door all the time does not keep it busy.
+    // Connections that wait to be accepted do not keep it busy.
     let _waiting = knock();
     let ticks = || process::get(primary).expect("it lives").ticks;
     let before = ticks();
@@ -102,8 +102,8 @@ fn no_more_files() {
     assert_eq!(home.app("web").status, Status::Ready);
 }
 
-/// The app's home with one of its folders on a file system of 64 KiB; the path of that folder as
-/// the primary sees it.
+/// Starts the app with one folder of its home on a file system of 64 KiB. Returns the path of that
+/// folder as the primary sees it.
 fn on_a_tiny_disk(home: &Home, folder: &str, server: &[String]) -> PathBuf {
     let script = "mkdir -p $SUPERVISOR_HOME/$1 && chmod 700 $SUPERVISOR_HOME/$1 \
                   && mount -t tmpfs -o size=64k,mode=700 tmpfs $SUPERVISOR_HOME/$1 \
@@ -118,7 +118,7 @@ fn on_a_tiny_disk(home: &Home, folder: &str, server: &[String]) -> PathBuf {
 #[test]
 fn no_room_for_logs() {
     let (home, port) = (tests::home!(), Port::new());
-    if !fixtures::need_root("take things away") {
+    if !fixtures::need_root("set these limits") {
         return;
     }
     let Some(server) = fixtures::python("chatty.py", &[port.number(), 20_000]) else { return };
@@ -133,7 +133,7 @@ fn no_room_for_logs() {
         assert_eq!(home.app("web").generation, round + 2);
     }
     let primary = home.app("web").primary_pid;
-    // Somebody makes room.
+    // Make room.
     for file in ["out.log", "err.log"] {
         fs::OpenOptions::new()
             .write(true)
@@ -152,12 +152,12 @@ fn no_room_for_logs() {
 #[test]
 fn no_room_for_state() {
     let (home, port) = (tests::home!(), Port::new());
-    if !fixtures::need_root("take things away") {
+    if !fixtures::need_root("set these limits") {
         return;
     }
     let Some(server) = fixtures::pid_server(&port) else { return };
     let folder = on_a_tiny_disk(&home, "state", &server);
-    // Until it is full.
+    // Fill the file system.
     drop(fs::write(folder.join("filler"), vec![0; 1 << 20]));
     home.run(&["reload", "web"]).ok();
     http::get(port.v4(), SOON).expect("an answer");
@@ -167,5 +167,5 @@ fn no_room_for_state() {
         "{notes:?}"
     );
     let record = fs::read_to_string(folder.join("web.json")).expect("the record");
-    serde_json::from_str::<serde_json::Value>(&record).expect("it is whole, if old");
+    serde_json::from_str::<serde_json::Value>(&record).expect("the record is complete, if old");
 }

@@ -1,5 +1,5 @@
-//! A bad deploy is a non-event: the old generation serves throughout, the command exits with 4 and
-//! says why, with the last lines of the program that failed.
+//! A bad deploy is rolled back: the old generation serves on, the command exits with 4 and says
+//! why, with the last lines of the program that failed.
 
 use std::time::{Duration, Instant};
 
@@ -7,8 +7,8 @@ use ipc::control::Status;
 use tests::fixtures::Deploys;
 use tests::{Load, Port};
 
-/// Deploys `script` over a good version, under load; `says`: what must be on stderr.
-fn a_non_event(script: &str, says: &[&str]) {
+/// Deploys `script` over a good version, under load. `says` must be on stderr.
+fn is_rolled_back(script: &str, says: &[&str]) {
     let _exclusive = tests::exclusive();
     let (home, port, other) = (tests::home!(), Port::new(), Port::new());
     let mut deploys = Deploys::new(&home);
@@ -26,16 +26,16 @@ fn a_non_event(script: &str, says: &[&str]) {
     println!("{script}: refused after {:.1?}", begun.elapsed());
     load.warm(load.so_far().ok + 100);
     let tally = load.stop().nothing_lost(script);
-    assert_eq!(tally.by_version.get("good"), Some(&tally.ok), "only the old code serves: {tally}");
+    assert_eq!(tally.by_version.get("good"), Some(&tally.ok), "new code served: {tally}");
 
     let [after] = home.list().try_into().expect("one app");
     assert_eq!((after.status, after.ready, after.wanted), (Status::Ready, 2, 2), "{after:#?}");
-    assert!(after.last_reload.is_some(), "list says how the reload ended: {after:#?}");
+    assert!(after.last_reload.is_some(), "list does not show how the reload ended: {after:#?}");
     for (old, new) in before.workers.iter().zip(&after.workers) {
         assert_eq!((old.pid, old.generation), (new.pid, new.generation), "{after:#?}");
     }
 
-    // And a good one afterwards is deployed as if nothing had been.
+    // The next good deploy works.
     deploys.put("better", "pid_server.py");
     home.run(&["reload", "web"]).ok();
     let answer = tests::http::get(port.v4(), Duration::from_secs(5)).expect("an answer");
@@ -44,27 +44,27 @@ fn a_non_event(script: &str, says: &[&str]) {
 
 #[test]
 fn heavy_code_that_exits() {
-    a_non_event("exits.py", &["exit code 1", "cannot find the database"]);
+    is_rolled_back("exits.py", &["exit code 1", "cannot find the database"]);
 }
 
 #[test]
 fn heavy_code_that_throws_at_once() {
-    a_non_event("throws.py", &["exit code 1", "RuntimeError: broken by design"]);
+    is_rolled_back("throws.py", &["exit code 1", "RuntimeError: broken by design"]);
 }
 
 #[test]
 fn heavy_code_that_never_listens() {
-    a_non_event("never_listens.py", &["not ready", "still warming up"]);
+    is_rolled_back("never_listens.py", &["not ready", "still warming up"]);
 }
 
 #[test]
 fn heavy_code_that_listens_on_another_port() {
-    a_non_event("other_port.py", &["127.0.0.1:"]);
+    is_rolled_back("other_port.py", &["127.0.0.1:"]);
 }
 
 #[test]
 fn heavy_code_that_crashes_200_ms_after_listening() {
-    a_non_event("crashes_late.py", &["exit code 3", "late and fatal"]);
+    is_rolled_back("crashes_late.py", &["exit code 3", "late and fatal"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! Round-robin is exact: over any number of connections two slots differ by at most one, in the
-//! kernel engine for a server of any language and in the primary engine for Node; so it is across
-//! a reload, and among the slots that live across a SIGKILL.
+//! Round-robin is exact: after any number of connections two slots differ by at most one, in the
+//! kernel engine for a server of any language and in the primary engine for Node. This also holds
+//! across a reload, and across a SIGKILL among the slots that live.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tests::{Home, Load, Port, Tally, process};
 const SOON: Duration = Duration::from_secs(20);
 const CONNECTIONS: u64 = 10_000;
 
-/// An app under the engine, which must be the one it says it uses.
+/// Starts an app and checks that it uses this engine.
 fn start(kind: Kind, engine: &str, workers: u16) -> Option<(Home, Port)> {
     if engine == "kernel" && !tests::fixtures::need_root("have exact round-robin in the kernel") {
         return None;
@@ -44,7 +44,7 @@ fn even(what: &str, counts: &BTreeMap<u16, u64>, slots: usize) {
     assert!(spread(counts.values()) <= 1, "{what} is not even: {counts:?}");
 }
 
-/// Many connections, and what `list --json` says of them.
+/// Makes many connections, and compares what `list --json` counted.
 fn many(kind: Kind, engine: &str, workers: u16) {
     let _exclusive = tests::exclusive();
     let Some((home, port)) = start(kind, engine, workers) else { return };
@@ -58,7 +58,7 @@ fn many(kind: Kind, engine: &str, workers: u16) {
     }
 }
 
-/// Connections that go on while every worker is replaced, by slot.
+/// Makes connections while every worker is replaced.
 fn across_a_reload(kind: Kind, engine: &str) {
     let _exclusive = tests::exclusive();
     let Some((home, port)) = start(kind, engine, 3) else { return };
@@ -75,8 +75,8 @@ fn across_a_reload(kind: Kind, engine: &str) {
     even(&what, &counts.count(&tally), 3);
 }
 
-/// Before and after the death of a worker all slots are even; while one is missing, those that
-/// live are, and nobody is lost who had not been with the dead.
+/// All slots are even before and after the death of a worker. While it is missing, the other slots
+/// are even, and no connection is lost but those of the dead worker.
 fn across_a_kill(kind: Kind, engine: &str) {
     let _exclusive = tests::exclusive();
     let Some((home, port)) = start(kind, engine, 3) else { return };
@@ -86,7 +86,7 @@ fn across_a_kill(kind: Kind, engine: &str) {
     even(&format!("{what}, before a kill"), &counts.count(&before), 3);
 
     let mut notices = home.ask("web", &Request::Subscribe);
-    // Nobody is connected now.
+    // No client is connected now.
     process::kill(home.pids("web")[1], Signal::SIGKILL);
     let load = Load::new(port.v4());
     let load = Load { clients: 4, ..load }.start();
@@ -96,7 +96,7 @@ fn across_a_kill(kind: Kind, engine: &str) {
     let meanwhile = load.stop().nothing_lost(&format!("{what}, across a kill"));
     let meanwhile = counts.count(&meanwhile);
     println!("{what}, across a kill: {meanwhile:?}");
-    // One for each of the two times that the order was changed, and one for where it stopped.
+    // One for each of the two changes of the order, and one for where it stopped.
     assert!(meanwhile[&0].abs_diff(meanwhile[&2]) <= 3, "{what}: {meanwhile:?}");
 
     let after = connect(&port, 1000).nothing_lost(&what);

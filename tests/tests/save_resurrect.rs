@@ -1,4 +1,4 @@
-//! The set of running apps outlives everything: `save`, a machine that went down, `resurrect`.
+//! `save` writes down the running apps, and `resurrect` starts them again after a reboot.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +14,7 @@ fn dump(home: &Home) -> PathBuf {
     home.path().join("state/saved.dump")
 }
 
-/// Two apps, of a command line and of a file; their ports.
+/// Starts an app from a command line and one from a file. Returns their ports.
 fn two_apps(home: &Home) -> Option<[Port; 2]> {
     let ports = [Port::new(), Port::new()];
     let mut command = home.command();
@@ -27,7 +27,7 @@ fn two_apps(home: &Home) -> Option<[Port; 2]> {
 }
 
 #[test]
-fn what_ran_runs_again() {
+fn saved_apps_run_again() {
     let home = tests::home!();
     home.run(&["resurrect"]).code(1).says(&["supervisor save"]).one_line();
     home.run(&["save"]).code(1).says(&["no app runs", "--empty"]).one_line();
@@ -53,11 +53,11 @@ fn what_ran_runs_again() {
         fs::read(format!("/proc/{}/environ", home.pids("typed")[0])).expect("it lives");
     let environment = String::from_utf8_lossy(&environment).into_owned();
     assert!(environment.contains("FROM_THE_SHELL=kept") && environment.contains("TOKEN=hunter2"));
-    // What a reload reads is the file, as before.
+    // A reload reads the file, as before.
     home.run(&["reload", "filed"]).ok();
     assert_eq!(home.app("filed").wanted, 2);
 
-    // Again: nothing is started twice.
+    // A second time, nothing is started twice.
     let before = home.pids("typed");
     let again = home.run(&["resurrect"]).ok();
     assert_eq!(again.stdout.matches("runs already").count(), 2, "{again:#?}");
@@ -70,7 +70,7 @@ fn what_ran_runs_again() {
 }
 
 #[test]
-fn one_that_fails_does_not_stop_the_others() {
+fn an_app_that_fails_does_not_stop_the_others() {
     let (home, port) = (tests::home!(), Port::new());
     let Some(server) = fixtures::pid_server(&port) else { return };
     let folder = home.path().join("gone");
@@ -87,7 +87,7 @@ fn one_that_fails_does_not_stop_the_others() {
 }
 
 #[test]
-fn a_broken_dump_is_refused_and_the_one_before_is_offered() {
+fn a_broken_dump_is_refused_and_the_previous_one_is_offered() {
     let home = tests::home!();
     let Some(ports) = two_apps(&home) else { return };
     home.run(&["save"]).ok();
@@ -103,12 +103,12 @@ fn a_broken_dump_is_refused_and_the_one_before_is_offered() {
     *changed.last_mut().expect("it is not empty") ^= 1;
     fs::write(dump(&home), changed).expect("change it");
     home.run(&["resurrect"]).code(1).says(&["checksum", "--previous"]).one_line();
-    assert!(process::of_home(home.path()).is_empty(), "nothing of a broken dump is started");
+    assert!(process::of_home(home.path()).is_empty(), "an app of a broken dump was started");
 
     home.run(&["resurrect", "--previous"]).ok();
     assert_eq!(home.list().len(), 2);
     http::get(ports[1].v4(), SOON).expect("an answer");
-    // A broken one does not take the place of the good one before it.
+    // A broken dump does not replace the good one before it.
     home.run(&["save"]).ok();
     home.run(&["delete", "all"]).ok();
     home.run(&["resurrect", "--previous"]).ok();
@@ -116,7 +116,7 @@ fn a_broken_dump_is_refused_and_the_one_before_is_offered() {
 }
 
 #[test]
-fn an_app_that_does_not_answer_is_not_forgotten() {
+fn an_app_that_does_not_answer_fails_the_save() {
     let home = tests::home!();
     let Some(_ports) = two_apps(&home) else { return };
     home.run(&["save"]).ok();
@@ -128,7 +128,7 @@ fn an_app_that_does_not_answer_is_not_forgotten() {
     assert_eq!(fs::read(dump(&home)).expect("the dump"), whole);
 }
 
-/// A disk that is full: the state folder is a tiny file system of its own.
+/// The state folder is a tiny file system, which is full.
 #[test]
 fn a_full_disk_keeps_what_was_saved() {
     let home = tests::home!();

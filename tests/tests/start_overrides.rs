@@ -1,6 +1,6 @@
-//! What is said at `start` beside a configuration file stays: over reloads and other changes of the
-//! file, a stop, the primary's death, another build, a reboot. And who workers are, said without a
-//! file.
+//! Flags of `start` beside a configuration file override it: through reloads and changes of the
+//! file, a stop, the death of the primary, an upgrade and a reboot. Without a file, flags set the
+//! user and the limits of workers.
 
 use std::fs;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tests::{Home, Port, fixtures, process};
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// What the worker in slot 0 was given: two variables, its umask and its nice value.
+/// What the worker in slot 0 got: two variables, its umask and its nice value.
 fn given(home: &Home) -> (String, String, String, String) {
     let pid = home.pids("web")[0];
     let environ = fs::read(format!("/proc/{pid}/environ")).expect("the worker lives");
@@ -57,7 +57,7 @@ fn a_flag_beside_a_file_stays() {
     assert!(shown.contains("--env SAID, --instances 2, --umask, said"), "{shown}");
     assert!(!shown.contains("hunter2"), "{shown}");
 
-    // The file's other changes come in, and the reload says what it kept.
+    // A reload takes other changes of the file, and says what it keeps.
     write("2", "nice = 3\n");
     let reloaded = home.run(&["reload", "web"]).ok();
     assert!(reloaded.stdout.contains("kept from the command line: --env SAID"), "{reloaded:#?}");
@@ -69,12 +69,12 @@ fn a_flag_beside_a_file_stays() {
     assert_given(&home, "hunter2", "2", "0027", "3");
     assert_eq!(home.app("web").wanted, 1);
 
-    // A stop keeps the app as it was started.
+    // The flags outlive a stop.
     home.run(&["stop", "web", "--fast"]).ok();
     home.run(&["start", "web"]).ok();
     write("3", "nice = 3\n");
 
-    // So do the primary's death, another build, and a reboot.
+    // They also outlive the death of the primary, an upgrade and a reboot.
     let first = home.app("web").primary_pid;
     process::kill(first, Signal::SIGKILL);
     home.wait_app("web", "a successor", SOON, |app| app.primary_pid != first && app.ready == 1);
@@ -87,18 +87,18 @@ fn a_flag_beside_a_file_stays() {
     write("4", "nice = 3\n");
     home.run(&["reload", "web", "-e", "FILED=later"]).ok();
     assert_given(&home, "hunter2", "later", "0027", "3");
-    // What a reload sets stays like what the start sets.
+    // Flags of a reload stay like those of the start.
     home.run(&["reload", "web"]).ok();
     assert_given(&home, "hunter2", "later", "0027", "3");
 
-    let alone = home.run(&["reload", "web", "--as-written"]).ok();
-    assert!(!alone.stdout.contains("kept"), "{alone:#?}");
+    let written = home.run(&["reload", "web", "--as-written"]).ok();
+    assert!(!written.stdout.contains("kept"), "{written:#?}");
     assert_given(&home, "file", "4", "0077", "3");
     home.run(&["delete", "web", "--fast"]).ok();
     home.nothing_left();
 }
 
-/// What `startup` writes down has the flags, and the file is read when the machine starts.
+/// A unit keeps the flags and reads the file when the machine starts.
 #[test]
 fn a_unit_has_the_flags_and_reads_the_file() {
     let (home, port) = (tests::home!(), Port::new());
@@ -128,7 +128,7 @@ fn a_unit_has_the_flags_and_reads_the_file() {
 }
 
 #[test]
-fn what_is_said_is_weighed_with_the_file() {
+fn flags_are_validated_together_with_the_file() {
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = fixtures::pid_server(&port) else { return };
     let file = home.config("web", &command, "min_uptime = \"100ms\"\nbalance = \"hash\"\n");
@@ -136,18 +136,18 @@ fn what_is_said_is_weighed_with_the_file() {
     home.run(&["start", &file, "--limits", "files=7"]).code(2).says(&["nofile"]);
     home.run(&["start", &file, "--umask", "9"]).code(2).says(&["octal"]);
     home.run(&["start", &file, "--engine", "kernel"]).ok();
-    // The file becomes one that the flag contradicts: nothing is touched.
+    // The file changes so that the flag contradicts it: the reload changes nothing.
     home.config("web", &command, "min_uptime = \"100ms\"\nbalance = \"least-connections\"\n");
     home.run(&["reload", "web"]).code(2).says(&["least-connections"]).one_line();
     assert_eq!(home.app("web").generation, 1);
     home.run(&["reload", "web", "--as-written"]).ok();
-    // Without a file there is nothing to go before.
+    // Without a file there is nothing to go back to.
     home.start("typed", &["--listen-wait", "100ms"], &["sleep", "1000"]).ok();
     home.run(&["reload", "typed", "--as-written"]).code(2).says(&["no file"]).one_line();
 }
 
 #[test]
-fn who_workers_are_without_a_file() {
+fn limits_of_workers_without_a_file() {
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = fixtures::pid_server(&port) else { return };
     let flags = ["--umask", "027", "--nice", "7", "--oom-score-adj", "321", "--no-new-privs"];
@@ -166,7 +166,7 @@ fn who_workers_are_without_a_file() {
 }
 
 #[test]
-fn groups_and_who_may_command_without_a_file() {
+fn groups_and_operators_without_a_file() {
     if !nix::unistd::geteuid().is_root() {
         eprintln!("SKIPPED: only root can change users");
         return;

@@ -1,5 +1,5 @@
-//! `--system`: the apps of root, for whoever is their operator or observer. In a mount namespace of
-//! its own, with empty folders where those of the machine are.
+//! `--system`: the apps of root, for their operators and observers. The test runs in a mount
+//! namespace of its own, with empty folders in place of the machine's.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use tests::{fixtures, run, staging};
 
 const SOON: Duration = Duration::from_secs(120);
 
-/// `as GROUP ARGS...`: as `nobody` in this group. What each step says is told apart by its name.
+/// `as GROUP ARGS...` runs the program as `nobody` in this group. `step NAME COMMAND...` prints the
+/// name, the exit code and the output.
 const SCRIPT: &str = r#"
 for folder in /run /var/log /var/lib; do mount -t tmpfs -o mode=755 tmpfs $folder || exit 9; done
 program=$1; unset SUPERVISOR_HOME
@@ -61,7 +62,7 @@ fn the_apps_of_root() {
         text.as_str()
     };
     said("start", "0", &["web: 1 worker ready"]);
-    // Without the word it is their own apps that are meant, and they have none.
+    // Without --system the command is about their own apps, and they have none.
     assert_eq!(said("own", "0", &[]), "[]");
     said("list", "0", &["\"name\": \"web\"", "\"status\": \"ready\""]);
     said("last", "0", &["\"name\": \"web\""]);
@@ -70,14 +71,14 @@ fn the_apps_of_root() {
     said("logs", "0", &[]);
     said("look", "0", &["sleep 1000", "2 of 2 ready"]);
     said("act", "6", &["look and not act"]);
-    // Others see nothing, and may nothing.
+    // Other users see nothing and may do nothing.
     assert!(!said("stranger", "0", &["no apps"]).contains("web"));
     said("stop", "6", &["70001", "70002"]);
     said("all", "0", &[]);
-    // Nor does anybody become root by it.
+    // No user becomes root by it.
     assert_ne!(steps["mine"].0, "0", "{outcome:#?}");
     assert_ne!(steps["save"].0, "0", "{outcome:#?}");
-    // For root it goes before SUPERVISOR_HOME.
+    // For root --system takes precedence over SUPERVISOR_HOME.
     said("root", "0", &["\"name\": \"web\"", "\"generation\": 2"]);
     assert!(!said("left", "0", &["web.sock"]).contains("mine"));
     said("delete", "0", &["web"]);

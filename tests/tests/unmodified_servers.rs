@@ -1,5 +1,5 @@
-//! Any server: `start -i 2 -- COMMAND` of nine unmodified servers gives answers from two
-//! processes on one port, as root and as an ordinary user.
+//! `start -i 2 -- COMMAND` of nine unmodified servers: two processes answer on one port, as root
+//! and as an ordinary user.
 
 use ipc::control::Status;
 use tests::fixtures::Kind;

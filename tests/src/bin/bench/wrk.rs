@@ -1,4 +1,4 @@
-//! Load by `wrk`; by the tests' own client, which measures no percentiles, where that is missing.
+//! Load by `wrk`. Where `wrk` is missing, the client of the tests is used; it has no percentiles.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use ::tests::{Load, Mode, fixtures, run, staging};
 
-/// At once.
+/// Connections at a time.
 pub(crate) const CONNECTIONS: usize = 32;
 
-/// What is counted.
+/// What to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A connection for each request.
     NewConnections,
-    /// Connections that are kept.
+    /// Requests on kept connections.
     KeepAlive,
 }
 
@@ -36,7 +36,7 @@ impl Kind {
     }
 }
 
-/// Loads the server for this long.
+/// Loads the server for this span.
 pub(crate) fn measure(address: SocketAddr, kind: Kind, span: Duration) -> Measured {
     let Some(wrk) = fixtures::need("wrk") else { return by_client(address, kind, span) };
     let mut command = Command::new(wrk);
