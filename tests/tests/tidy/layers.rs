@@ -184,7 +184,8 @@ fn tree<'a>(base: &[String], mut text: &'a str, found: &mut Vec<Vec<String>>) ->
                 }
                 inner = tree(&path, inner, found);
                 let end = inner.find([',', '}']).unwrap_or(inner.len());
-                inner = inner[end..].strip_prefix(',').unwrap_or(&inner[end..]);
+                inner = &inner[end..];
+                inner = inner.strip_prefix(',').unwrap_or(inner);
             }
         }
         let word = |c: char| c.is_alphanumeric() || c == '_';

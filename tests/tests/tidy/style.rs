@@ -142,8 +142,7 @@ fn heavy_is_a_prefix_of_test_names() {
     let mut broken = Vec::new();
     for file in files(".rs") {
         for (number, line) in file.text.lines().enumerate() {
-            let name =
-                line.trim_start().strip_prefix("fn ").or(line.trim_start().strip_prefix("mod "));
+            let name = ["fn ", "mod "].iter().find_map(|word| line.trim_start().strip_prefix(word));
             if name.is_some_and(|name| name.find("heavy_").is_some_and(|at| at > 0)) {
                 broken.push(format!("{}:{}", file.path, number + 1));
             }
