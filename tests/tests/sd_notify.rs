@@ -71,9 +71,10 @@ impl Manager {
             _ => None,
         });
         let sent = sent.expect("the kernel gives each datagram a time");
-        let micros = u64::try_from(sent.num_microseconds()).expect("after the epoch");
+        let seconds = u64::try_from(sent.tv_sec()).expect("after the epoch");
+        let micros = u64::try_from(sent.tv_usec()).expect("a part of a second");
         let text = message.iovs().map(String::from_utf8_lossy).collect();
-        Ok((Duration::from_micros(micros), text))
+        Ok((Duration::from_secs(seconds) + Duration::from_micros(micros), text))
     }
 
     /// When this line was sent, each time.
