@@ -1,7 +1,7 @@
 //! What the primary tells a service manager (sd_notify), received by a datagram socket of the test.
 
 use std::io::{self, IoSliceMut};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,8 @@ use tests::wait::uninterrupted;
 use tests::{Home, Port, fixtures, process, run};
 
 const SOON: Duration = Duration::from_secs(20);
+/// The most descriptors that one message may carry (unix(7)).
+const SCM_MAX_FD: usize = 253;
 /// How often the manager demands a sign of life.
 const WATCHDOG: Duration = Duration::from_secs(2);
 
@@ -48,9 +50,8 @@ impl Manager {
             }
             let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             self.socket.set_read_timeout(Some(left)).expect("a timeout");
-            let Ok((sent, text)) = uninterrupted(|| self.receive()) else {
-                panic!("no {beginning} but {:#?}", self.heard)
-            };
+            let (sent, text) = uninterrupted(|| self.receive())
+                .unwrap_or_else(|error| panic!("no {beginning} ({error}) but {:#?}", self.heard));
             self.heard.extend(text.lines().map(|line| (sent, line.to_owned())));
         }
     }
@@ -59,17 +60,24 @@ impl Manager {
     fn receive(&self) -> io::Result<(Duration, String)> {
         let mut bytes = [0; 8192];
         let mut slices = [IoSliceMut::new(&mut bytes)];
-        let mut control = nix::cmsg_space!(TimeVal);
+        let mut control = nix::cmsg_space!(TimeVal, [RawFd; SCM_MAX_FD]);
         let message = recvmsg::<()>(
             self.socket.as_raw_fd(),
             &mut slices,
             Some(&mut control),
             MsgFlags::empty(),
         )?;
-        let sent = message.cmsgs()?.find_map(|control| match control {
-            ControlMessageOwned::ScmTimestamp(at) => Some(at),
-            _ => None,
-        });
+        let mut sent = None;
+        for control in message.cmsgs()? {
+            match control {
+                ControlMessageOwned::ScmTimestamp(at) => sent = Some(at),
+                // Descriptors for the manager to keep.
+                ControlMessageOwned::ScmRights(fds) => {
+                    fds.into_iter().try_for_each(nix::unistd::close)?;
+                }
+                _ => {}
+            }
+        }
         let sent = sent.expect("the kernel gives each datagram a time");
         let seconds = u64::try_from(sent.tv_sec()).expect("after the epoch");
         let micros = u64::try_from(sent.tv_usec()).expect("a part of a second");
