@@ -31,25 +31,27 @@ pub struct Port {
 impl Port {
     /// Reserves one.
     pub fn new() -> Self {
+        search(1, Self::reserve)
+    }
+
+    /// Reserves two with consecutive numbers.
+    pub fn pair() -> (Self, Self) {
+        search(2, |number| Some((Self::reserve(number)?, Self::reserve(number + 1)?)))
+    }
+
+    /// `None` if another test or a socket has it.
+    fn reserve(number: u16) -> Option<Self> {
         // Shared by all checkouts of this user.
         let folder = format!("/tmp/supervisor-test-ports-{}", nix::unistd::getuid());
         let folder = Path::new(&folder);
         std::fs::create_dir_all(folder).expect("make the folder of port locks");
-        for _ in 0..COUNT {
-            let step = NEXT.fetch_add(1, Ordering::Relaxed);
-            let number = FIRST + (std::process::id().wrapping_mul(97).wrapping_add(step)) % COUNT;
-            let number = u16::try_from(number).expect("below 65536");
-            let lock = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(folder.join(number.to_string()))
-                .expect("open a port lock");
-            if lock.try_lock().is_ok() && is_free(number) {
-                return Self { number, _lock: lock };
-            }
-        }
-        panic!("no free port between {FIRST} and {}", FIRST + COUNT);
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(folder.join(number.to_string()))
+            .expect("open a port lock");
+        (lock.try_lock().is_ok() && is_free(number)).then_some(Self { number, _lock: lock })
     }
 
     /// Its number.
@@ -86,6 +88,16 @@ impl fmt::Display for Port {
     }
 }
 
+/// Tries one number after the other, in steps of `width`.
+fn search<T>(width: u32, reserve: impl Fn(u16) -> Option<T>) -> T {
+    let found = (0..COUNT).find_map(|_| {
+        let step = NEXT.fetch_add(width, Ordering::Relaxed);
+        let number = FIRST + (std::process::id().wrapping_mul(97).wrapping_add(step)) % COUNT;
+        reserve(u16::try_from(number).expect("below 65535"))
+    });
+    found.unwrap_or_else(|| panic!("no free port between {FIRST} and {}", FIRST + COUNT))
+}
+
 /// Whether no socket has it, on any address of either family. This only reads tables: a socket that
 /// tried to bind would live on for a moment in a child that another thread is just starting.
 fn is_free(number: u16) -> bool {
@@ -108,7 +120,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_is_free_when_nobody_has_it() {
+    fn a_pair_has_consecutive_numbers_and_is_reserved() {
+        let (first, second) = Port::pair();
+        assert_eq!(first.number() + 1, second.number());
+        assert!(Port::reserve(first.number()).is_none());
+        assert!(Port::reserve(second.number()).is_none());
+    }
+
+    #[test]
+    fn a_port_is_free_when_no_socket_has_it() {
         let port = Port::new();
         assert!(is_free(port.number()));
         for address in [port.v4(), port.v6()] {

@@ -59,22 +59,10 @@ struct Setup {
     node: String,
 }
 
-/// Two ports, one after the other.
-fn neighbours() -> (Port, Port) {
-    let mut first = Port::new();
-    loop {
-        let second = Port::new();
-        if second.number() == first.number() + 1 {
-            return (first, second);
-        }
-        first = second;
-    }
-}
-
 impl Setup {
     fn new(name: &str) -> Option<Self> {
         let (home, node) = (tests::home!(), fixtures::need("node")?);
-        let (port, second) = neighbours();
+        let (port, second) = Port::pair();
         let folder = home.path().join(name);
         std::fs::create_dir(&folder).expect("a new folder");
         Some(Self { home, port, _second: second, folder, node })
