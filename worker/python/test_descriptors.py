@@ -1,7 +1,9 @@
-"""Descriptors that are given, behind everything else that is said."""
+"""Descriptors for other workers, which keep their place among the messages."""
 
 import array
 import asyncio
+import contextlib
+import io
 import json
 import os
 import queue
@@ -10,7 +12,7 @@ import socket
 import threading
 import unittest
 
-from supervisor_worker import CallError, _gifts, aio
+from supervisor_worker import CallError, _descriptors, aio
 from test_bus import SENDER, Relay, joined
 
 
@@ -41,22 +43,23 @@ class Unclaimed(unittest.TestCase):
     def test_one_that_did_not_arrive_is_nobody_elses(self):
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            # No number is left that a descriptor could have.
+            # No number is left for a further descriptor.
             limit = resource.getrlimit(resource.RLIMIT_NOFILE)
             socket.send_fds(theirs, [b"x"], [0])
             next_free = os.dup(0)
             os.close(next_free)
             resource.setrlimit(resource.RLIMIT_NOFILE, (next_free, limit[1]))
             try:
-                data, fds = _gifts.receive(ours)
+                data, fds = _descriptors.receive(ours)
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, limit)
             self.assertEqual((data, fds), (b"x", [None]))
-        gifts = _gifts.Gifts()
-        gifts.keep([*fds, os.dup(0)])
-        said = {"topic": "t", "data": 1, "from": SENDER}
-        self.assertIsNone(gifts.claim(said))
-        gifts.claim(said).close()
+        descriptors, waiting = _descriptors.Descriptors(), queue.Queue()
+        descriptors.handle("t", waiting)
+        descriptors.keep([*fds, os.dup(0)])
+        with contextlib.redirect_stderr(io.StringIO()):
+            self.assertIsNone(descriptors.claim("t", 1, SENDER))
+        self.assertIs(descriptors.claim("t", 1, SENDER), waiting.get_nowait())
 
 
 class Threads(unittest.TestCase):

@@ -1,5 +1,5 @@
-"""Descriptors from worker to worker: an open file, a pipe, a connection. They travel beside their
-messages (SCM_RIGHTS), in the order of these."""
+"""Descriptors for other workers: an open file, a pipe, a connection. They travel beside their
+messages (SCM_RIGHTS), in the same order."""
 
 import asyncio
 import collections
@@ -8,24 +8,24 @@ import queue
 import socket
 import sys
 
-#: Descriptors that one read may bring; the supervisor sends one at a time.
-AT_ONCE = 4
-#: Descriptors that wait for their handler; further ones are closed.
-WAITING = 16
+#: The most descriptors that one read accepts. The supervisor sends one at a time.
+MAX_RECEIVED = 4
+#: The descriptors that may wait for their handler. The client closes further ones.
+MAX_WAITING = 16
 #: How long the supervisor may take to say whether it passes a descriptor on, in seconds.
-PATIENCE = 10
-#: Who speaks lines and takes descriptors says so by reading this topic.
-TAKES = "supervisor:given"
+GIVE_TIMEOUT = 10.0
+#: A client that speaks lines subscribes to this topic to say that it takes descriptors.
+ACCEPTS = "supervisor:given"
 
 
 def connection_topic(name_or_address):
-    """On which connections for a listener are given."""
+    """The topic on which workers give connections to a listener."""
     return f"supervisor:connection:{name_or_address}"
 
 
 class Given:
-    """Something that another worker gave. Its descriptor is closed after the handler, unless it
-    was taken out of here: by `detach`, `open` or `socket`."""
+    """A descriptor that another worker gave. The client closes it after the handler, unless the
+    handler takes it out with `detach`, `open` or `socket`."""
 
     def __init__(self, topic, data, sender, fd):
         self.topic = topic
@@ -37,16 +37,16 @@ class Given:
         return self._fd
 
     def detach(self):
-        """The descriptor, which is then the caller's to close."""
+        """The descriptor. The caller must close it."""
         fd, self._fd = self._fd, -1
         return fd
 
     def open(self, mode="r", **options):
-        """As a file."""
+        """The descriptor as a file."""
         return os.fdopen(self.detach(), mode, **options)
 
     def socket(self):
-        """As a socket."""
+        """The descriptor as a socket."""
         return socket.socket(fileno=self.detach())
 
     def close(self):
@@ -55,26 +55,46 @@ class Given:
             os.close(fd)
 
 
-class Gifts:
-    """Descriptors whose messages have not come yet."""
+class Descriptors:
+    """The queues of the handlers, and the descriptors that came before their messages."""
 
     def __init__(self):
         self._unclaimed = collections.deque()
+        self._handlers = {}
+
+    def handle(self, topic, waiting):
+        """Sets the queue of a topic's handler. Returns whether it is the first of all."""
+        first = not self._handlers
+        self._handlers[topic] = waiting
+        return first
 
     def keep(self, fds):
+        """Keeps descriptors until their messages come, which is never earlier."""
         self._unclaimed.extend(fds)
 
-    def claim(self, said):
-        """What a message brought; None: not what belongs to it."""
-        topic = said["topic"]
+    def claim(self, topic, data, sender):
+        """Passes the oldest descriptor on to the handler of the message that belongs to it. Returns
+        what it passed on or closed."""
         fd = self._unclaimed.popleft() if self._unclaimed else None
         if fd is None:
             print(
-                f"supervisor: the descriptor of a message on {topic!r} did not come",
-                file=sys.stderr,
+                f"supervisor: a message on {topic!r} came without its descriptor", file=sys.stderr
             )
             return None
-        return Given(topic, said["data"], said["from"], fd)
+        given = Given(topic, data, sender, fd)
+        waiting = self._handlers.get(topic)
+        try:
+            if waiting is None:
+                given.close()
+            else:
+                waiting.put_nowait(given)
+        except (queue.Full, asyncio.QueueFull):
+            print(
+                f"supervisor: a descriptor was closed: {MAX_WAITING} wait for their handler already",
+                file=sys.stderr,
+            )
+            given.close()
+        return given
 
     def close(self):
         for fd in self._unclaimed:
@@ -84,22 +104,23 @@ class Gifts:
 
 
 def receive(channel, flags=0):
-    """Bytes and descriptors; None for one that did not arrive, for want of a free number."""
+    """Reads bytes and descriptors. None stands for a descriptor that the kernel could not deliver
+    because this process has no free number."""
     flags |= socket.MSG_CMSG_CLOEXEC
-    data, fds, came, _ = socket.recv_fds(channel, 65536, AT_ONCE, flags)
+    data, fds, came, _ = socket.recv_fds(channel, 65536, MAX_RECEIVED, flags)
     if came & socket.MSG_CTRUNC:
-        # Its message must not get the descriptor of the next.
+        # Else the message of this one would take the descriptor of the next.
         fds.append(None)
     return data, fds
 
 
 def number(file):
-    """The descriptor of a file, a socket or itself."""
+    """The number of a file, a socket, or the number itself."""
     return file if isinstance(file, int) else file.fileno()
 
 
 def as_connection(handler):
-    """A handler of what is given that wants `handler(connection, address)`."""
+    """A handler of descriptors that calls `handler(connection, address)`."""
 
     def taken(given):
         connection = given.socket()
@@ -107,18 +128,3 @@ def as_connection(handler):
         return handler(connection, connection.getpeername())
 
     return taken
-
-
-def pass_on(given, waiting):
-    """To the queue of its handler, if there is one and it has room."""
-    if waiting is None:
-        return given.close()
-    try:
-        waiting.put_nowait(given)
-    except (queue.Full, asyncio.QueueFull):
-        print(
-            f"supervisor: {WAITING} descriptors wait for their handler: one on {given.topic!r} "
-            "was closed",
-            file=sys.stderr,
-        )
-        given.close()
