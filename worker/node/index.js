@@ -80,9 +80,9 @@ function json(data) {
 
 /** The longest beginning of an error's text that fits into a message. */
 function truncated(error) {
-  let text = String((error && error.message) || error);
-  while (Buffer.byteLength(text) > MAX_TEXT) text = text.slice(0, -1 - text.length / 50);
-  return text;
+  const bytes = Buffer.from(String((error && error.message) || error));
+  // A decoder of a stream keeps the last character back if it is cut.
+  return new TextDecoder().decode(bytes.subarray(0, MAX_TEXT), { stream: true });
 }
 
 /** Which worker this is, as the supervisor set it in the environment; null without one. */

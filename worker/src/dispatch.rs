@@ -11,7 +11,7 @@ use ipc::bus::{FromWorker, Json, Peer, ToWorker};
 use crate::callbacks;
 use crate::channel::inbox::{Block, Read, Reader, Turn};
 use crate::client::Client;
-use crate::registry::{Reply, Request};
+use crate::registry::{Reply, Request, RequestQueue};
 use crate::state::Callback;
 use crate::state::pending_calls::CALL_TIMEOUT;
 
@@ -29,12 +29,20 @@ pub(crate) enum Progress {
 /// What the reading thread takes for itself, and whether it may have woken others.
 #[derive(Debug, Default)]
 pub(crate) struct Claim<'a> {
-    /// The topic that it serves. `None`: it takes no request.
-    pub(crate) topic: Option<&'a str>,
+    /// The topic that it serves, and the queue of it. `None`: it takes no request.
+    pub(crate) serves: Option<(&'a str, &'a RequestQueue)>,
     /// The first request of that topic.
     pub(crate) request: Option<Request>,
     /// Whether a message was for another thread, which can now read by itself.
     pub(crate) for_others: bool,
+}
+
+impl Claim<'_> {
+    /// Whether the thread takes this request. It does not if the program has called `unserve`.
+    fn takes(&self, request: &Request) -> bool {
+        self.request.is_none()
+            && self.serves.is_some_and(|(topic, queue)| topic == request.topic && !queue.is_busy())
+    }
 }
 
 /// Reads once, and acts on all whole messages.
@@ -106,7 +114,7 @@ fn dispatch(client: &Arc<Client>, message: ToWorker, claim: &mut Claim<'_>) {
         ToWorker::Call { id, topic, data, from, timeout_ms } => {
             let timeout = Duration::from_millis(timeout_ms.into());
             let request = request(client, id, topic, data, from, timeout);
-            if claim.request.is_none() && claim.topic == Some(&request.topic) {
+            if claim.takes(&request) {
                 claim.request = Some(request);
             } else {
                 claim.for_others = true;

@@ -56,7 +56,7 @@ pub(crate) fn await_request(
     topic: &str,
 ) -> Option<Request> {
     let mut turn = client.channel.as_ref()?.inbox.take_turn(false)?;
-    let mut claim = Claim { topic: Some(topic), ..Claim::default() };
+    let mut claim = Claim { serves: Some((topic, queue)), ..Claim::default() };
     let mut progress = Progress::Some;
     // No other thread fills the queue now: the turn is here.
     while matches!(progress, Progress::Some | Progress::More)
