@@ -45,11 +45,6 @@ fn take(program: &mut Program, step: &str, value: &Value) -> Result<(), String> 
     match step {
         "program" => program.tell(value),
         "reports" => equal(&program.report()?, value),
-        "reports-in-any-order" => {
-            let all = value.as_array().unwrap();
-            let came: Result<Vec<_>, _> = all.iter().map(|_| program.report()).collect();
-            same(came?, all.clone())
-        }
         "joins" => join(program, value),
         "hello" => match program.message()? {
             Some(FromWorker::Hello { oldest: 1, newest: 1, client, pool })
