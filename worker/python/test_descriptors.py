@@ -17,7 +17,7 @@ from test_bus import SENDER, Relay, joined
 
 
 def heard(relay, count):
-    """So many messages, and the descriptors that came with them."""
+    """This number of messages, and the descriptors that came with them."""
     data, fds = b"", []
     while data.count(b"\n") < count:
         more, control, _, _ = relay.socket.recvmsg(1 << 16, 1024)
@@ -35,12 +35,12 @@ def given(relay, topic, fd):
 
 
 def gone(fd):
-    """Whether nobody has the other end of a pipe any more."""
+    """Whether the other end of a pipe is closed everywhere."""
     return os.read(fd, 1) == b""
 
 
 class Unclaimed(unittest.TestCase):
-    def test_one_that_did_not_arrive_is_nobody_elses(self):
+    def test_a_message_without_its_descriptor_takes_no_other(self):
         ours, theirs = socket.socketpair()
         with ours, theirs:
             # No number is left for a further descriptor.
@@ -106,7 +106,7 @@ class Threads(unittest.TestCase):
 
         subscribed = {"topic": "supervisor:given", "when_full": "drop-oldest"}
         self.assertEqual(heard(relay, 1), ([{"subscribe": subscribed}], []))
-        # The third one nobody takes, and the second was not taken out.
+        # The third topic has no handler, and the handler does not take the second out.
         pipes = [os.pipe() for _ in range(3)]
         for topic, (_, into) in zip(("files", "files", "others"), pipes):
             given(relay, topic, into)
@@ -134,13 +134,13 @@ class Threads(unittest.TestCase):
 
 
 class Asyncio(unittest.IsolatedAsyncioTestCase):
-    async def test_giving_and_taking_behind_much_else(self):
+    async def test_a_descriptor_keeps_its_place_among_many_messages(self):
         relay = Relay()
         greeter = asyncio.get_running_loop().run_in_executor(None, relay.welcome)
         worker = await aio.Worker.over(relay.theirs, "web")
         await greeter
         out, into = os.pipe()
-        # Much more than the channel holds, so that the descriptor has to wait its turn.
+        # Much more than the channel holds, so the descriptor has to wait.
         emits = [worker.emit("much", [at, "x" * 100_000]) for at in range(40)]
         work = [asyncio.ensure_future(emit) for emit in emits]
         work.append(asyncio.ensure_future(worker.give(1, "files", None, into)))
@@ -171,7 +171,7 @@ class Asyncio(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(await asyncio.wait_for(seen.get(), 20), [1])
         self.assertEqual((os.read(other, 9), gone(other)), (b"here", True))
         worker.leave()
-        # What the channel had is read to its end, which comes.
+        # The worker reads to the end of the channel, and closes it.
         ended = asyncio.get_running_loop().run_in_executor(None, relay.socket.recv, 1)
         self.assertEqual(await ended, b"")
         for fd in (out, other):
