@@ -1,5 +1,5 @@
 'use strict';
-// The client's words against a relay that this test plays itself.
+// The client against a primary that this test plays.
 
 const assert = require('node:assert');
 const fs = require('node:fs');
@@ -38,7 +38,7 @@ async function joined(t, values) {
 
 const from = { worker: 9, slot: 2, pool: 'web' };
 
-test('the words of an event emitter', async (t) => {
+test('events', async (t) => {
   const { worker, relay } = await joined(t);
   const seen = [];
   const note = (data, who) => seen.push([data, who.worker]);
@@ -74,6 +74,30 @@ test('a handler that fails is contained', async (t) => {
   relay.say({ ping: { id: 1 } });
   await relay.hear();
   assert.deepStrictEqual([seen, worker.failures], [2, 4]);
+});
+
+test('with wait the client reads no faster than its handlers finish', async (t) => {
+  const { worker, relay } = await joined(t);
+  const held = [];
+  let [started, released] = [0, false];
+  const all = new Promise((resolve) => {
+    worker.on('a', (number) => {
+      started += 1;
+      if (number === 59999) resolve();
+      return released ? Promise.resolve() : new Promise((finish) => { held.push(finish); });
+    }, { wait: true });
+  });
+  assert.deepStrictEqual(await relay.hear(), { subscribe: { topic: 'a', when_full: 'wait' } });
+  const event = (data) => `${JSON.stringify({ event: { topic: 'a', data, from } })}\n`;
+  const stopped = once(worker._socket, 'pause');
+  relay.socket.write(Array.from({ length: 60000 }, (_, number) => event(number)).join(''));
+  await stopped;
+  // The rest of one read may come beyond the bound.
+  assert.ok(started >= 16384 && started < 20000, `${started}`);
+  released = true;
+  for (const finish of held) finish();
+  await all;
+  assert.deepStrictEqual([started, worker.failures], [60000, 0]);
 });
 
 test('calls have exactly one end', async (t) => {
@@ -124,7 +148,7 @@ test('serving, triggers, configuration, metrics, draining', async (t) => {
   assert.ok(worker.draining);
 });
 
-test('alone, it talks with itself', async () => {
+test('without a supervisor it talks with itself', async () => {
   const worker = new Worker(null, '');
   const heard = new Promise((resolve) => { worker.on('a', resolve); });
   worker.emit('a', 5);
@@ -135,7 +159,7 @@ test('alone, it talks with itself', async () => {
   await worker.joined;
 });
 
-test('another primary hears again what lasts', async (t) => {
+test('a new primary gets the registrations again', async (t) => {
   const { worker, relay } = await joined(t);
   worker.on('a', () => {}, { wait: true });
   worker.serve('sum', () => 1, { atOnce: 2 });
@@ -152,7 +176,7 @@ test('another primary hears again what lasts', async (t) => {
   assert.deepStrictEqual(await relay.hear(), { ready: {} });
 });
 
-test('who it is', () => {
+test('the identity of the worker', () => {
   const vars = {
     SUPERVISOR_APP: 'shop', SUPERVISOR_SLOT: '2001', SUPERVISOR_WORKERS: '3',
     SUPERVISOR_GENERATION: '7', SUPERVISOR_POOL: 'hash',
@@ -166,7 +190,7 @@ test('who it is', () => {
   for (const key of Object.keys(vars)) delete process.env[key];
 });
 
-test('who has joined has its values', async (t) => {
+test('a worker that has joined has its shared values', async (t) => {
   const { worker, relay } = await joined(t, { limit: 10 });
   const seen = [];
   worker.onConfig(({ limit }) => {
@@ -192,14 +216,14 @@ test('requests beyond the rate are not admitted', async (t) => {
   });
   relay.say({ config: { version: 2, data: { limits: { rate: 'fast' } } } });
   await relay.hear();
-  assert.match((await relay.hear()).applied.error, /no limits: rate/);
+  assert.match((await relay.hear()).applied.error, /^invalid limits: rate is not a number of 0 or more$/);
   assert.ok(!worker.admit().ok);
   relay.say({ config: { version: 3, data: null } });
   await relay.hear();
   assert.ok(worker.admit().ok);
 });
 
-// What a client of each kind of server hears, and when.
+// Servers of each kind, which answer what they get.
 const SERVERS = {
   net: () => net.createServer((socket) => socket.once('data', (d) => socket.end(`to ${d}`))),
   late: () => net.createServer((socket) => setTimeout(() => {
@@ -254,11 +278,11 @@ for (const [kind, make] of Object.entries(SERVERS)) {
     for (const client of more) client.write(ask);
     await accepted(22);
     assert.strictEqual(worker.connections, 2);
-    // One goes: the others follow each other, however long they have waited.
+    // One connection is closed, and the others follow one by one.
     second.destroy();
     for (const text of await Promise.all(answers)) assert.match(text, /to here$/);
     assert.ok(worker.connections <= 2);
-    // More are allowed: who waits is served at once.
+    // The limit rises, and a connection that waits is served at once.
     const third = await connect();
     const fourth = await connect();
     fourth.write(ask);

@@ -1,4 +1,4 @@
-"""The clients' words against a relay that this test plays itself."""
+"""The clients against a primary that this test plays."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ SENDER = {"worker": 9, "slot": 2, "pool": "web"}
 
 
 class Relay:
-    """The supervisor's end."""
+    """The primary's end."""
 
     def __init__(self):
         self.socket, self.theirs = socket.socketpair()
@@ -50,7 +50,7 @@ def joined(values=None):
 
 
 class Names(unittest.TestCase):
-    def test_who_it_is(self):
+    def test_the_identity_of_the_worker(self):
         told = {
             "SUPERVISOR_APP": "shop",
             "SUPERVISOR_SLOT": "2001",
@@ -84,7 +84,7 @@ class Threads(unittest.TestCase):
         worker.off("a")
         self.assertEqual(relay.hear(), {"unsubscribe": {"topic": "a"}})
 
-    def test_the_words_of_an_event_emitter(self):
+    def test_events(self):
         worker, relay, seen = self.worker, self.relay, queue.Queue()
         note = worker.on("a", lambda data, sender: seen.put((data, sender["worker"])))
         self.assertEqual(relay.hear(), {"subscribe": {"topic": "a", "when_full": "drop-oldest"}})
@@ -162,8 +162,7 @@ class Threads(unittest.TestCase):
         relay.say("drain")
         self.assertTrue(drained.wait(20) and worker.draining)
 
-
-    def test_who_has_joined_has_its_values(self):
+    def test_a_worker_that_has_joined_has_its_shared_values(self):
         worker, relay = joined({"limit": 0})
         seen = []
 
@@ -176,7 +175,7 @@ class Threads(unittest.TestCase):
         said = [relay.hear()["applied"]["error"] for _ in range(2)]
         self.assertEqual(said, [None, "division by zero"])
 
-    def test_another_primary_hears_again_what_lasts(self):
+    def test_a_new_primary_gets_the_registrations_again(self):
         worker, relay, ends = self.worker, self.relay, queue.Queue()
         worker.on("a", lambda data, sender: None, wait=True)
         worker.serve("old", lambda data, sender: 1)
@@ -258,7 +257,7 @@ class Asyncio(unittest.IsolatedAsyncioTestCase):
         await worker.off("a")
         self.assertEqual(await self.hear(), {"unsubscribe": {"topic": "a"}})
 
-    async def test_another_primary_hears_again_what_lasts(self):
+    async def test_a_new_primary_gets_the_registrations_again(self):
         worker, relay = self.worker, self.relay
         await worker.on("a", lambda data, sender: None)
         await self.hear()
