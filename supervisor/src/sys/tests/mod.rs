@@ -1,4 +1,4 @@
-//! The room against the real kernel: sockets, steering, children, interception.
+//! Tests of `sys` against the real kernel: sockets, steering, children, interception.
 
 mod intercept;
 mod sockets;
@@ -15,7 +15,7 @@ use super::poller::Poller;
 use super::spawn::{Report, Spawned, done_with_report, look_at_report};
 use crate::primary::event::Exit;
 
-/// Longer than anything here takes on a busy machine; reached only by a failure.
+/// Longer than any step takes on a busy machine; only a failure reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn wait_readable(fd: BorrowedFd<'_>) {
