@@ -35,7 +35,7 @@ worker.on('say', (text) => {
   for (const client of clients.clients) client.send(String(text));
 });
 
-// A worker that must stop closes its clients' connections; the clients connect to another worker.
+// A worker that must stop closes its clients' connections with code 1012 (service restart).
 process.on('SIGTERM', () => {
   server.close();
   for (const client of clients.clients) client.close(1012, 'service restart');
