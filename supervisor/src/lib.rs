@@ -1,27 +1,29 @@
-//! The supervisor: rooms, from the outside in.
+//! The supervisor's rooms, from the outside in.
 //!
-//! - `cli`: words a person types, each a client of an app's control socket;
+//! - `cli`: the commands, each a client of an app's control socket;
 //! - `client`: the blocking end of that socket;
 //! - `home`: the only file that knows paths;
 //! - `primary`: decides, pure;
-//! - `drive`: carries out, the only loop;
+//! - `runtime`: carries out what `primary` decides, the only loop;
 //! - `keeper`: the parent of the primary and its workers, which outlives the primary;
-//! - `frozen`: where the primary's state is kept for its successor;
-//! - `limits`: every bound of the loop;
-//! - `link`: translates one worker protocol each, no sockets inside;
+//! - `snapshot`: where the primary's state is kept for its successor;
+//! - `limits`: the bounds of the loop;
+//! - `protocol`: one worker protocol each, without sockets;
 //! - `relay`: the bus between workers, pure;
-//! - `sys`: the kernel, the only unsafe code.
+//! - `sys`: the kernel, the only unsafe code;
+//! - `base`: ids, time and exits, which every room may use.
 
+mod base;
 mod cli;
 mod client;
-mod drive;
-mod frozen;
 mod home;
 mod keeper;
 mod limits;
-mod link;
 mod primary;
+mod protocol;
 mod relay;
+mod runtime;
+mod snapshot;
 mod sys;
 mod version;
 

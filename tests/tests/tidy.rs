@@ -41,7 +41,7 @@ fn before_tests(text: &str) -> impl Iterator<Item = &str> {
 
 /// Modules that their parents declare under `#[cfg(test)]`.
 fn is_all_tests(path: &str) -> bool {
-    let rooms = ["supervisor/src/primary/sim/", "supervisor/src/link/node/with_node/"];
+    let rooms = ["supervisor/src/primary/sim/", "supervisor/src/protocol/node/with_node/"];
     path.ends_with("/tests.rs") || rooms.iter().any(|room| path.starts_with(room))
 }
 

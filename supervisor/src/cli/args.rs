@@ -27,7 +27,7 @@ use super::trigger::TriggerArgs;
 use super::unit::{StartupArgs, UnitArgs};
 use super::upgrade::UpgradeArgs;
 use super::values::{instances, listen, pattern};
-use crate::drive::LogFormat;
+use crate::runtime::LogFormat;
 use node::NodeOptions;
 use rights::RightsOptions;
 use words::{BALANCES, ENGINES, FORMATS, READY_RULES, RESTARTS, signal, words};

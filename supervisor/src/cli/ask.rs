@@ -4,8 +4,8 @@ use ipc::control::{FailureKind, Reply, Request};
 
 use super::args::Waiting;
 use super::exit::Failure;
-use super::say::Progress;
-use super::survey;
+use super::output::Progress;
+use super::probe;
 use super::targets::Said;
 use crate::home::Home;
 
@@ -18,7 +18,7 @@ pub(crate) fn ask(
     doing: &str,
     waiting: &Waiting,
 ) -> Result<Said, Failure> {
-    let mut client = survey::connect(home, name)?;
+    let mut client = probe::connect(home, name)?;
     if waiting.no_wait {
         client.tell(request)?;
         return Ok(Said::new(format!("{doing} goes on in the background")));

@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::args::CheckArgs;
 use super::exit::{Exit, Failure};
-use super::plan::read_file;
-use super::say::Out;
+use super::output::Out;
+use super::start_plan::read_file;
 
 /// One app of `--json`. Environment values stay out of it.
 #[derive(Serialize)]

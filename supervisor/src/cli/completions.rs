@@ -5,7 +5,7 @@ use clap_complete::Shell;
 
 use super::args::{Cli, CompletionsArgs};
 use super::exit::{Exit, Failure};
-use super::say::Out;
+use super::output::Out;
 
 pub(super) fn run(args: &CompletionsArgs, out: &mut Out) -> Result<Exit, Failure> {
     out.bytes(&script(args.shell));

@@ -9,7 +9,7 @@ use super::Session;
 use super::args::StopArgs;
 use super::ask::ask;
 use super::exit::{Exit, Failure};
-use super::survey::{self, Seen};
+use super::probe::{self, Seen};
 use super::targets::{Said, Targets};
 
 /// How long a primary that has said it is done may take to be gone.
@@ -22,8 +22,8 @@ pub(super) fn run(args: &StopArgs, session: &mut Session) -> Result<Exit, Failur
 
 fn one(args: &StopArgs, session: &Session, name: &str) -> Result<Said, Failure> {
     let home = &session.home;
-    match survey::look(home, name)? {
-        Seen::Nothing => return Err(survey::no_such_app(name)),
+    match probe::look(home, name)? {
+        Seen::Nothing => return Err(probe::no_such_app(name)),
         Seen::Lost(lost) => return lost.end(home, name).map(Said::new),
         Seen::Status(_) | Seen::Silent(_) => {}
     }
@@ -31,7 +31,7 @@ fn one(args: &StopArgs, session: &Session, name: &str) -> Result<Said, Failure> 
     let said = ask(home, name, &request, "deleting", &args.waiting)?;
     if !args.waiting.no_wait {
         // So that the name is free when this command returns.
-        survey::wait_for_end(home, name, GONE)?;
+        probe::wait_for_end(home, name, GONE)?;
     }
     Ok(said)
 }

@@ -6,8 +6,8 @@ use config::spec::Instances;
 
 use super::args::{AppOptions, DemoArgs};
 use super::exit::{Exit, Failure};
-use super::plan::{from_options, here};
 use super::start::start_one;
+use super::start_plan::{from_options, here};
 use super::targets::{finish, show};
 use super::{Session, launch};
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::args::DemoServerArgs;
 use super::exit::{Exit, Failure};
-use super::say;
+use super::output;
 
 const MAX_CONNECTIONS: usize = 1024;
 const MAX_HEAD: usize = 16 * 1024;
@@ -27,7 +27,7 @@ pub(super) fn run(args: &DemoServerArgs) -> Result<Exit, Failure> {
     let address = SocketAddr::new(args.host, args.port);
     let listener = TcpListener::bind(address)
         .map_err(|error| Failure::io(format_args!("cannot listen on {address}"), &error))?;
-    say::remark(format_args!("demo server listens on {address}"));
+    output::remark(format_args!("demo server listens on {address}"));
     let (ended, end) = channel();
     thread::spawn(move || accept(&listener, &greeting(), &ended));
     // The worker ends when somebody asked for /exit, or when accepting failed.
@@ -55,7 +55,7 @@ fn accept(listener: &TcpListener, greeting: &str, ended: &Sender<Exit>) {
         }
         let Ok((stream, _)) = listener.accept() else {
             // Out of fds, or the client left: others end meanwhile.
-            say::pause(Duration::from_millis(10));
+            output::pause(Duration::from_millis(10));
             give_back(&returned);
             continue;
         };
@@ -183,7 +183,7 @@ fn answer(path: &str, greeting: &str) -> (&'static str, String) {
         "/" => ("200 OK", greeting.to_owned()),
         "/slow" => {
             let ms = query.split('&').find_map(|pair| pair.strip_prefix("ms=")?.parse().ok());
-            say::pause(Duration::from_millis(ms.unwrap_or(200).min(MAX_SLOW)));
+            output::pause(Duration::from_millis(ms.unwrap_or(200).min(MAX_SLOW)));
             ("200 OK", greeting.to_owned())
         }
         "/exit" => ("200 OK", "bye\n".to_owned()),

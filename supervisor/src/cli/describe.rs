@@ -7,8 +7,11 @@ use ipc::control::{AppStatus, ListenerStatus, PoolStatus, ShareStatus};
 
 use super::args::DescribeArgs;
 use super::exit::{Exit, Failure};
+use super::output;
+use super::overrides;
+use super::probe;
 use super::targets::Targets;
-use super::{Session, kept, list, say, survey, table};
+use super::{Session, list, table};
 
 pub(super) fn run(args: &DescribeArgs, session: &mut Session) -> Result<Exit, Failure> {
     let targets = Targets::resolve(session, &args.names)?;
@@ -19,12 +22,12 @@ pub(super) fn run(args: &DescribeArgs, session: &mut Session) -> Result<Exit, Fa
             Ok(Some(app)) => apps.push(app),
             Ok(None) if targets.all => {}
             Ok(None) => {
-                let failure = survey::no_such_app(name);
-                say::complain(&failure);
+                let failure = probe::no_such_app(name);
+                output::complain(&failure);
                 exit = exit.or_worse(failure.exit);
             }
             Err(failure) => {
-                say::complain(&failure);
+                output::complain(&failure);
                 exit = exit.or_worse(failure.exit);
             }
         }
@@ -38,7 +41,7 @@ pub(super) fn run(args: &DescribeArgs, session: &mut Session) -> Result<Exit, Fa
             session.out.line("");
         }
         let flags = match &app.source {
-            Some(_) => kept::flags(session, &app.name),
+            Some(_) => overrides::flags(session, &app.name),
             None => Vec::new(),
         };
         let text = text(app, &flags, session.out.width());
@@ -150,7 +153,7 @@ mod tests {
         spec.source = Some("/srv/supervisor.toml".into());
         let worker = RecordedWorker { pid: 12, start_time: 1, slot: 0, generation: 2 };
         let record = Record { primary_pid: 9, workers: vec![worker], spec };
-        let mut app = survey::from_record("web", &record, Status::Errored, "it always exits");
+        let mut app = probe::from_record("web", &record, Status::Errored, "it always exits");
         app.listeners.push(ListenerStatus {
             address: "[::]:8000".into(),
             name: None,

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use super::whole::{beside, remove, replace};
+use super::atomic_file::{beside, remove, replace};
 
 /// The version that is written. All versions up to it are read.
 const VERSION: u32 = 1;

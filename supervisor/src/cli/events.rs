@@ -10,10 +10,12 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use super::Session;
 use super::args::EventsArgs;
 use super::exit::{Exit, Failure};
+use super::output;
+use super::probe;
 use super::targets::Targets;
-use super::{Session, say, survey};
 use crate::client::Client;
 
 /// How often is looked whether anybody still reads.
@@ -42,11 +44,11 @@ pub(super) fn run(args: &EventsArgs, session: &mut Session) -> Result<Exit, Fail
     let mut exit = Exit::Done;
     let mut clients = Vec::new();
     for name in targets.names {
-        match survey::connect(&session.home, &name) {
+        match probe::connect(&session.home, &name) {
             Ok(client) => clients.push((name, client)),
             Err(failure) if targets.all && failure.exit == Exit::NoSuchApp => {}
             Err(failure) => {
-                say::complain(&failure);
+                output::complain(&failure);
                 exit = exit.or_worse(failure.exit);
             }
         }
@@ -64,10 +66,12 @@ pub(super) fn run(args: &EventsArgs, session: &mut Session) -> Result<Exit, Fail
                 open -= 1;
                 match failure {
                     Some(failure) => {
-                        say::complain(&failure);
+                        output::complain(&failure);
                         exit = exit.or_worse(failure.exit);
                     }
-                    None => say::remark(format_args!("supervisor: the primary of {app} has ended")),
+                    None => {
+                        output::remark(format_args!("supervisor: the primary of {app} has ended"))
+                    }
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -95,7 +99,7 @@ fn print(session: &mut Session, json: bool, app: &str, notice: &Notice) {
     if json {
         match serde_json::to_string(&Line { app, notice }) {
             Ok(line) => session.out.line(line),
-            Err(error) => say::remark(format_args!("supervisor: cannot write JSON: {error}")),
+            Err(error) => output::remark(format_args!("supervisor: cannot write JSON: {error}")),
         }
         return;
     }
@@ -112,7 +116,7 @@ fn text(app: &str, notice: &Notice, zone: &TimeZone) -> String {
         |_| "-".to_owned(),
         |time| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string(),
     );
-    format!("{time} {app} {}", say::one_line(notice))
+    format!("{time} {app} {}", output::one_line(notice))
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use ipc::control::{AppStatus, Reply, Request, Status};
 use ipc::lines::{LineReader, to_line};
 
 use super::Session;
-use super::say::Out;
-use super::survey::from_record;
+use super::output::Out;
+use super::probe::from_record;
 use crate::home::{Home, Record, RecordedWorker};
 
 /// A session with a home of its own.

@@ -6,7 +6,7 @@ use ipc::control::{AppStatus, Status};
 
 use super::Session;
 use super::exit::{Exit, Failure};
-use super::survey;
+use super::probe;
 use super::targets::{Said, Targets};
 
 #[derive(Debug, Args)]
@@ -26,8 +26,8 @@ pub(super) fn run(args: &HealthArgs, session: &mut Session) -> Result<Exit, Fail
     };
     let mut looked = 0;
     let exit = targets.each(session, false, |session, name| {
-        let status = survey::status(&session.home, name)?;
-        let status = status.ok_or_else(|| survey::no_such_app(name))?;
+        let status = probe::status(&session.home, name)?;
+        let status = status.ok_or_else(|| probe::no_such_app(name))?;
         looked += 1;
         judge(&status, args.ready)
     })?;

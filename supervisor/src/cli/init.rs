@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::args::InitArgs;
 use super::exit::{Exit, Failure};
-use super::say::{Out, remark};
+use super::output::{Out, remark};
 
 /// What is written.
 const TEMPLATE: &str = include_str!("init.toml");

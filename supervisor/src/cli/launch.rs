@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use super::ask::refused;
 use super::exit::{Exit, Failure};
-use super::say;
+use super::output;
 use crate::home::{HOME_VARIABLE, Home};
 use crate::sys::daemon;
 
@@ -155,7 +155,7 @@ fn report(mut stdout: ChildStdout, patience: Duration) -> Report {
             Err(error) => return Report::Nothing(error.to_string()),
         }
         let left = until.saturating_duration_since(Instant::now());
-        match say::readable(&stdout, left) {
+        match output::readable(&stdout, left) {
             Ok(true) => {}
             Ok(false) if until <= Instant::now() => return Report::Late,
             Ok(false) => continue,

@@ -6,7 +6,9 @@ use ipc::control::AppStatus;
 
 use super::args::ListArgs;
 use super::exit::{Exit, Failure};
-use super::{Session, say, survey, table};
+use super::output;
+use super::probe;
+use super::{Session, table};
 use crate::home::Home;
 
 /// So many primaries are asked at the same time.
@@ -21,7 +23,7 @@ pub(super) fn run(args: &ListArgs, session: &mut Session) -> Result<Exit, Failur
             // Others' apps that are none of this user's business.
             Err(failure) if failure.exit == Exit::NotPermitted && session.home.is_others() => {}
             Err(failure) => {
-                say::complain(&failure);
+                output::complain(&failure);
                 exit = exit.or_worse(failure.exit);
             }
         }
@@ -31,7 +33,7 @@ pub(super) fn run(args: &ListArgs, session: &mut Session) -> Result<Exit, Failur
     } else if apps.is_empty() && exit != Exit::Done {
         // Why has been said.
     } else if apps.is_empty() {
-        say::remark("no apps; start one with: supervisor start -i max -- COMMAND");
+        output::remark("no apps; start one with: supervisor start -i max -- COMMAND");
     } else {
         let text = table::of_apps(&apps, session.out.width());
         session.out.line(text);
@@ -45,7 +47,7 @@ pub(super) fn look_at(home: &Home, names: &[String]) -> Vec<Result<Option<AppSta
     for some in names.chunks(AT_ONCE) {
         thread::scope(|scope| {
             let looks: Vec<_> =
-                some.iter().map(|name| scope.spawn(move || survey::status(home, name))).collect();
+                some.iter().map(|name| scope.spawn(move || probe::status(home, name))).collect();
             for look in looks {
                 looked.push(
                     look.join()

@@ -10,12 +10,14 @@ use std::time::Duration;
 use ipc::control::Request;
 use rustix::fs::inotify;
 
+use super::Session;
 use super::args::{LogsArgs, Waiting};
 use super::ask::ask;
 use super::exit::{Exit, Failure};
 use super::follow::Follower;
+use super::output;
+use super::probe;
 use super::targets::Targets;
-use super::{Session, say, survey};
 
 /// The files are looked at so often even if nothing is heard of them.
 const AT_LEAST: Duration = Duration::from_secs(1);
@@ -62,8 +64,8 @@ fn logged(session: &Session, given: &[String]) -> Result<(Vec<String>, Exit), Fa
     names.retain(|name| {
         let is_there = with_logs.contains(name) || known.contains(name);
         if !is_there {
-            let failure = survey::no_such_app(name);
-            say::complain(&failure);
+            let failure = probe::no_such_app(name);
+            output::complain(&failure);
             exit = exit.or_worse(failure.exit);
         }
         is_there
@@ -104,11 +106,11 @@ fn follow(session: &mut Session, names: &[String], sources: &mut [Source]) -> Re
         }
         match &watch {
             Some(watch) => {
-                if say::readable(watch, AT_LEAST).unwrap_or(false) {
+                if output::readable(watch, AT_LEAST).unwrap_or(false) {
                     forget_events(watch);
                 }
             }
-            None => say::pause(AT_LEAST),
+            None => output::pause(AT_LEAST),
         }
     }
 }

@@ -10,9 +10,11 @@ use serde::Serialize;
 
 use super::ask::refused;
 use super::exit::{Exit, Failure};
+use super::output;
+use super::probe;
 use super::reload::PATIENCE;
 use super::targets::Targets;
-use super::{Session, say, survey, table};
+use super::{Session, table};
 
 #[derive(Debug, Args)]
 pub(crate) struct MetricsArgs {
@@ -44,7 +46,7 @@ pub(super) fn run(args: &MetricsArgs, session: &mut Session) -> Result<Exit, Fai
             Ok(measured) => all.push(measured),
             Err(failure) if targets.all && failure.exit == Exit::NoSuchApp => {}
             Err(failure) => {
-                say::complain(&failure);
+                output::complain(&failure);
                 exit = exit.or_worse(failure.exit);
             }
         }
@@ -64,11 +66,11 @@ pub(super) fn run(args: &MetricsArgs, session: &mut Session) -> Result<Exit, Fai
 }
 
 fn measured(session: &Session, name: &str) -> Result<Measured, Failure> {
-    let mut client = survey::connect(&session.home, name)?;
+    let mut client = probe::connect(&session.home, name)?;
     match client.ask(&Request::Bus(BusRequest::Metrics), Some(PATIENCE), |_| {})? {
         Reply::Metrics { metrics, left_out } => {
             if left_out > 0 {
-                say::remark(format_args!(
+                output::remark(format_args!(
                     "supervisor: {name}: {left_out} metrics do not fit into the answer"
                 ));
             }

@@ -5,6 +5,7 @@
 
 mod args;
 mod ask;
+mod atomic_file;
 mod check;
 mod completions;
 mod delete;
@@ -15,32 +16,30 @@ mod dump;
 mod env;
 mod events;
 mod exit;
-#[cfg(test)]
-mod fake;
 mod follow;
 mod health;
 mod init;
-mod kept;
 mod launch;
 mod list;
 mod logs;
-mod lost;
 mod man;
 mod metrics;
-mod plan;
+mod output;
+mod overrides;
 mod pool;
 mod primary;
+mod probe;
 mod reload;
 mod restart;
 mod save;
-mod say;
 mod scale;
 mod send;
 mod share;
 mod signal;
 mod start;
+mod start_plan;
 mod stop;
-mod survey;
+mod stranded;
 mod table;
 mod targets;
 mod times;
@@ -48,7 +47,9 @@ mod trigger;
 mod unit;
 mod upgrade;
 mod values;
-mod whole;
+
+#[cfg(test)]
+mod fake;
 
 use std::process::ExitCode;
 
@@ -58,7 +59,7 @@ use clap::error::ErrorKind;
 use crate::home::Home;
 use args::{Cli, Verb};
 use exit::{Exit, Failure};
-use say::Out;
+use output::Out;
 
 /// The configuration file that is meant when none is named.
 const CONFIG_FILE: &str = "supervisor.toml";
@@ -78,7 +79,7 @@ pub(crate) fn main() -> ExitCode {
     match run(cli) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            say::complain(&failure);
+            output::complain(&failure);
             failure.exit.into()
         }
     }
@@ -150,7 +151,7 @@ fn not_understood(error: &clap::Error) -> Exit {
         let _ = error.print();
         return Exit::Usage;
     }
-    say::complain(&Failure::usage(one_complaint(&error.render().to_string())));
+    output::complain(&Failure::usage(one_complaint(&error.render().to_string())));
     Exit::Usage
 }
 

@@ -7,7 +7,7 @@ use ipc::control::PoolStatus;
 
 use super::Session;
 use super::exit::Failure;
-use super::survey;
+use super::probe;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub(crate) struct PoolArg {
@@ -37,8 +37,8 @@ impl PoolArg {
     /// would do to all workers what is meant for some.
     pub(super) fn find(&self, session: &Session, app: &str) -> Result<Option<PoolStatus>, Failure> {
         let Some(name) = &self.pool else { return Ok(None) };
-        let status = survey::status(&session.home, app)?;
-        let pools = status.ok_or_else(|| survey::no_such_app(app))?.pools;
+        let status = probe::status(&session.home, app)?;
+        let pools = status.ok_or_else(|| probe::no_such_app(app))?.pools;
         let known: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
         let known = known.join(", ");
         let found = pools.into_iter().find(|pool| pool.name == *name);

@@ -14,13 +14,13 @@ use super::Session;
 use super::args::PrimaryArgs;
 use super::ask::refused;
 use super::exit::{Exit, Failure};
-use crate::keeper::Estate;
+use crate::keeper::HandoverArgs;
 
 pub(super) fn run(args: &PrimaryArgs, session: &Session) -> Result<Exit, Failure> {
     if let Ok(memory) = <[i32; 3]>::try_from(args.memory.as_slice()) {
         let PrimaryArgs { nofile, oom, previous, fell_back, .. } = *args;
-        let estate = Estate { memory, nofile, oom, previous, fell_back };
-        return crate::drive::run_on(&args.name, &session.home, &estate)
+        let estate = HandoverArgs { memory, nofile, oom, previous, fell_back };
+        return crate::runtime::run_on(&args.name, &session.home, &estate)
             .map(Exit::Primary)
             .map_err(|error| Failure::failed(error.to_string()));
     }
@@ -29,7 +29,7 @@ pub(super) fn run(args: &PrimaryArgs, session: &Session) -> Result<Exit, Failure
         take_report().map_err(|error| Failure::io("cannot set up stdin and stdout", &error))?;
     session.home.prepare()?;
     session.home.prepare_logs(&args.name)?;
-    crate::drive::run(spec, &session.home, crate::drive::Mode::Daemon { report: Some(report) })
+    crate::runtime::run(spec, &session.home, crate::runtime::Mode::Daemon { report: Some(report) })
         .map(Exit::Primary)
         .map_err(|error| refused(&args.name, error.failure_kind(), &error.to_string(), Vec::new()))
 }

@@ -10,11 +10,12 @@ use super::Session;
 use super::args::ReloadArgs;
 use super::ask::{ask, refused};
 use super::exit::{Exit, Failure};
-use super::plan::{read_again, read_file};
+use super::overrides;
+use super::probe::{self, Seen};
+use super::share;
 use super::start::start_one;
-use super::survey::{self, Seen};
+use super::start_plan::{read_again, read_file};
 use super::targets::{Said, Targets, finish, show};
-use super::{kept, share};
 
 /// How long a primary may take to tell its spec.
 pub(super) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
@@ -65,7 +66,7 @@ pub(super) fn replace(
     for (args, (name, step)) in all {
         let result = step.and_then(|step| match step {
             Step::Replace(spec) => {
-                let kept = kept::remark(spec.as_deref());
+                let kept = overrides::remark(spec.as_deref());
                 let request = request(spec, args.pool.pool.clone());
                 let said = ask(&session.home, &name, &request, doing, &args.waiting)?;
                 Ok(Said { message: said.message + &kept, ..said })
@@ -128,10 +129,10 @@ fn steps(args: &ReloadArgs, session: &Session) -> Result<Vec<Planned>, Failure> 
 
 /// An app of a file that was named: reload it if it is there, start it if not.
 fn from_file(args: &ReloadArgs, session: &Session, mut spec: AppSpec) -> Result<Step, Failure> {
-    match survey::look(&session.home, &spec.name)? {
-        Seen::Nothing if args.pool.pool.is_some() => Err(survey::no_such_app(&spec.name)),
+    match probe::look(&session.home, &spec.name)? {
+        Seen::Nothing if args.pool.pool.is_some() => Err(probe::no_such_app(&spec.name)),
         Seen::Nothing => {
-            kept::put(args, session, None, &mut spec)?;
+            overrides::put(args, session, None, &mut spec)?;
             Ok(Step::Start(Box::new(spec)))
         }
         Seen::Lost(lost) => {
@@ -140,7 +141,7 @@ fn from_file(args: &ReloadArgs, session: &Session, mut spec: AppSpec) -> Result<
         Seen::Status(_) | Seen::Silent(_) => {
             args.pool.find(session, &spec.name)?;
             let held = held_spec(session, &spec.name)?;
-            kept::put(args, session, Some(&held), &mut spec)?;
+            overrides::put(args, session, Some(&held), &mut spec)?;
             keep_scale(&mut spec, &held);
             Ok(Step::Replace(Some(Box::new(spec))))
         }
@@ -161,7 +162,7 @@ fn from_running(args: &ReloadArgs, session: &Session, name: &str) -> Result<Step
             source.display()
         )));
     };
-    kept::put(args, session, Some(&held), &mut spec)?;
+    overrides::put(args, session, Some(&held), &mut spec)?;
     keep_scale(&mut spec, &held);
     Ok(Step::Replace(Some(Box::new(spec))))
 }
@@ -207,7 +208,7 @@ fn add_environment(args: &ReloadArgs, spec: &mut AppSpec) {
 
 /// The spec as the primary of `name` holds it.
 pub(super) fn held_spec(session: &Session, name: &str) -> Result<AppSpec, Failure> {
-    let mut client = survey::connect(&session.home, name)?;
+    let mut client = probe::connect(&session.home, name)?;
     match client.ask(&Request::Spec, Some(PATIENCE), |_| {})? {
         Reply::Spec(spec) => Ok(*spec),
         Reply::Failed { kind, reason, last_lines } => Err(refused(name, kind, &reason, last_lines)),

@@ -15,11 +15,12 @@ use super::args::Waiting;
 use super::dump::{self, Dump, Saved};
 use super::exit::{Exit, Failure};
 use super::launch::PLACES;
+use super::output;
+use super::probe::{self, Seen};
 use super::reload::held_spec;
 use super::start::start_in;
-use super::survey::{self, Seen};
 use super::targets::{Said, finish, show};
-use super::{Session, say, unit};
+use super::{Session, unit};
 use crate::home::HOME_VARIABLE;
 
 /// Variables that belong to one start of a service and not to the next, beside what its manager
@@ -79,18 +80,18 @@ pub(super) fn save(args: &SaveArgs, session: &mut Session) -> Result<Exit, Failu
 fn saved(session: &Session, name: &str) -> Result<Option<Saved>, Failure> {
     let unsaved =
         |why: &str| Failure::failed(format!("{name} {why}, so nothing was saved: try again"));
-    let status = match survey::look(&session.home, name)? {
+    let status = match probe::look(&session.home, name)? {
         Seen::Status(status) => status,
         Seen::Nothing => return Ok(None),
         Seen::Lost(lost) => return Err(unsaved(&format!("is lost ({})", lost.reason(name)))),
         Seen::Silent(_) => return Err(unsaved("did not answer")),
     };
     if matches!(status.status, Status::Stopped | Status::Stopping) {
-        say::remark(format_args!("{name}: not saved, since it is stopped"));
+        output::remark(format_args!("{name}: not saved, since it is stopped"));
         return Ok(None);
     }
     if unit::is_installed(name) {
-        say::remark(format_args!("{name}: not saved, since systemd starts it"));
+        output::remark(format_args!("{name}: not saved, since systemd starts it"));
         return Ok(None);
     }
     let spec = held_spec(session, name)?;
@@ -167,7 +168,7 @@ fn refused(path: &Path, why: &str, latest: &Path, is_previous: bool) -> Failure 
 fn revive(session: &Session, app: Saved, waiting: &Waiting) -> Result<Said, Failure> {
     let Saved { mut spec, scaled, environment } = app;
     config::name::check(&spec.name).map_err(Failure::failed)?;
-    if let Seen::Status(status) = survey::look(&session.home, &spec.name)?
+    if let Seen::Status(status) = probe::look(&session.home, &spec.name)?
         && !matches!(status.status, Status::Stopped | Status::Errored | Status::Stopping)
     {
         return Ok(Said::new("runs already"));

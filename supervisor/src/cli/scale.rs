@@ -8,7 +8,7 @@ use super::args::Waiting;
 use super::ask::ask;
 use super::exit::{Exit, Failure};
 use super::pool::PoolArg;
-use super::survey;
+use super::probe;
 use super::targets::{Said, Targets};
 
 #[derive(Debug, Args)]
@@ -70,8 +70,8 @@ fn one(
             Request::Scale { wanted: *wanted, because: because.clone(), pool }
         }
         Change::By(by) => {
-            let status = survey::status(&session.home, name)?;
-            let status = status.ok_or_else(|| survey::no_such_app(name))?;
+            let status = probe::status(&session.home, name)?;
+            let status = status.ok_or_else(|| probe::no_such_app(name))?;
             let now =
                 found.as_ref().or_else(|| status.pools.first()).map_or(status.wanted, |p| p.wanted);
             let wanted = u16::try_from(i32::from(now) + by).ok().filter(|wanted| *wanted > 0);

@@ -12,8 +12,8 @@ use super::Session;
 use super::args::ReloadArgs;
 use super::ask::ask;
 use super::exit::{Exit, Failure};
-use super::plan::read_again;
 use super::reload::{apart, held_spec, keep_scale};
+use super::start_plan::read_again;
 use super::targets::{Said, Targets};
 
 pub(super) fn run(args: &ReloadArgs, session: &mut Session) -> Result<Exit, Failure> {

@@ -10,12 +10,13 @@ use ipc::control::{AppStatus, Reply, Request, Status};
 use super::args::{StartArgs, Waiting};
 use super::ask::{ask, refused};
 use super::exit::{Exit, Failure};
-use super::plan::{Plan, here, plan};
-use super::say::Progress;
-use super::survey::{self, Seen};
+use super::output;
+use super::output::Progress;
+use super::probe::{self, Seen};
+use super::start_plan::{Plan, here, plan};
 use super::targets::{Said, Targets, finish, show};
-use super::{Session, launch, say, unit};
-use crate::drive::LogFormat;
+use super::{Session, launch, unit};
+use crate::runtime::LogFormat;
 
 /// How long a primary that has said it is done may take to be gone.
 const GONE: Duration = Duration::from_secs(5);
@@ -51,7 +52,7 @@ fn launch_all(
         let result = start_one(session, spec, waiting);
         if !waiting.json {
             show(session, &spec.name, &result);
-            if say::on_terminal() {
+            if output::on_terminal() {
                 hint(&session.home, &spec.name, result.is_ok());
             }
         }
@@ -92,13 +93,13 @@ fn wait_ready(
     waiting: &Waiting,
     instances: Instances,
 ) -> Result<Said, Failure> {
-    let mut client = survey::connect(&session.home, name)?;
+    let mut client = probe::connect(&session.home, name)?;
     let progress = Progress::begin(format_args!("{name}: waiting for the workers to be ready"));
     let reply = client.ask(&Request::WaitReady, waiting.timeout, |notice| progress.notice(notice));
     drop(progress);
     match reply {
         Ok(Reply::Done { message }) => {
-            let status = survey::status(&session.home, name)?;
+            let status = probe::status(&session.home, name)?;
             let text = status.as_ref().map_or(message, |status| summary(status, instances));
             Ok(Said { message: text, status })
         }
@@ -145,7 +146,7 @@ fn summary(status: &AppStatus, instances: Instances) -> String {
 /// Makes sure that nothing runs under this name. An app that is stopped or given up makes way.
 fn make_room(session: &Session, name: &str) -> Result<(), Failure> {
     let home = &session.home;
-    match survey::look(home, name)? {
+    match probe::look(home, name)? {
         Seen::Nothing => Ok(()),
         Seen::Lost(lost) => Err(Failure::failed(format!("{name}: {}", lost.reason(name)))),
         Seen::Silent(status) => Err(Failure::failed(format!(
@@ -155,7 +156,7 @@ fn make_room(session: &Session, name: &str) -> Result<(), Failure> {
         Seen::Status(status) if is_idle(&status) => {
             let waiting = Waiting { timeout: Some(GONE), ..Waiting::default() };
             ask(home, name, &Request::Delete { fast: true }, "making room", &waiting)?;
-            survey::wait_for_end(home, name, GONE)
+            probe::wait_for_end(home, name, GONE)
         }
         Seen::Status(status) => Err(running(&status)),
     }
@@ -184,11 +185,11 @@ fn running(status: &AppStatus) -> Failure {
 /// Starts the workers of a stopped app.
 fn revive(session: &Session, name: &str, waiting: &Waiting) -> Result<Said, Failure> {
     let home = &session.home;
-    let instances = match survey::look(home, name)? {
+    let instances = match probe::look(home, name)? {
         Seen::Status(status) if !is_idle(&status) && status.status != Status::Stopping => {
             return Err(running(&status));
         }
-        Seen::Nothing => return Err(survey::no_such_app(name)),
+        Seen::Nothing => return Err(probe::no_such_app(name)),
         Seen::Lost(lost) => return Err(Failure::failed(format!("{name}: {}", lost.reason(name)))),
         // The explanation of the count was given when the app was started.
         Seen::Status(_) | Seen::Silent(_) => Instances::Count(1),
@@ -206,7 +207,7 @@ fn in_foreground(spec: AppSpec, format: LogFormat, session: &Session) -> Result<
     session.home.prepare()?;
     session.home.socket(&spec.name)?;
     let name = spec.name.clone();
-    crate::drive::run(spec, &session.home, crate::drive::Mode::Foreground { format })
+    crate::runtime::run(spec, &session.home, crate::runtime::Mode::Foreground { format })
         .map(Exit::Primary)
         .map_err(|error| refused(&name, error.failure_kind(), &error.to_string(), Vec::new()))
 }
@@ -214,11 +215,11 @@ fn in_foreground(spec: AppSpec, format: LogFormat, session: &Session) -> Result<
 /// What to do next, for people.
 fn hint(home: &crate::home::Home, name: &str, is_ready: bool) {
     if is_ready {
-        say::remark(format_args!(
+        output::remark(format_args!(
             "next: supervisor list | logs -f {name} | reload {name} | scale {name} +1 | delete {name}"
         ));
-    } else if matches!(survey::look(home, name), Ok(Seen::Status(_))) {
-        say::remark(format_args!(
+    } else if matches!(probe::look(home, name), Ok(Seen::Status(_))) {
+        output::remark(format_args!(
             "{name} is kept: supervisor describe {name} | logs {name} | restart {name} | delete {name}"
         ));
     }

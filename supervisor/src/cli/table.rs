@@ -145,7 +145,7 @@ fn bytes(value: Option<f64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::survey;
+    use crate::cli::probe;
     use crate::home::{Record, RecordedWorker};
     use config::spec::AppSpec;
     use ipc::control::Status;
@@ -156,7 +156,7 @@ mod tests {
         let mut spec = AppSpec::new("web", vec!["node".into()], "/srv".into());
         spec.wanted = 2;
         let record = Record { primary_pid: 9, workers: vec![worker(0), worker(1)], spec };
-        let mut app = survey::from_record("web", &record, Status::Degraded, "slot 1 waits");
+        let mut app = probe::from_record("web", &record, Status::Degraded, "slot 1 waits");
         app.ready = 1;
         app.uptime_ms = 11_532_000;
         app.workers[0].rss_bytes = Some(3 << 20);

@@ -3,8 +3,9 @@
 use ipc::control::AppStatus;
 use serde::Serialize;
 
+use super::Session;
 use super::exit::{Exit, Failure};
-use super::{Session, say};
+use super::output;
 
 /// The word for every app.
 const ALL: &str = "all";
@@ -54,7 +55,7 @@ impl Targets {
         if given.iter().any(|name| name == ALL) {
             let names = session.home.apps()?;
             if names.is_empty() {
-                say::remark("supervisor: there are no apps");
+                output::remark("supervisor: there are no apps");
             }
             return Ok(Self { names, all: true });
         }
@@ -107,7 +108,7 @@ impl Targets {
 pub(crate) fn show(session: &mut Session, name: &str, result: &Result<Said, Failure>) {
     match result {
         Ok(said) => session.out.line(format_args!("{name}: {}", said.message)),
-        Err(failure) => say::complain(failure),
+        Err(failure) => output::complain(failure),
     }
 }
 
@@ -122,7 +123,7 @@ pub(crate) fn finish(
             results.iter().map(|(name, result)| outcome(name, result)).collect();
         session.out.json(&outcomes)?;
         for failure in results.iter().filter_map(|(_, result)| result.as_ref().err()) {
-            say::complain(failure);
+            output::complain(failure);
         }
     }
     Ok(results.iter().fold(Exit::Done, |worst, (_, result)| match result {
@@ -157,7 +158,7 @@ fn outcome<'a>(name: &'a str, result: &'a Result<Said, Failure>) -> Outcome<'a> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::say::Out;
+    use crate::cli::output::Out;
     use crate::home::Home;
 
     fn session(folder: &std::path::Path) -> Session {

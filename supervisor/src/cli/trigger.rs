@@ -7,10 +7,11 @@ use ipc::control::{Reply, Request};
 use ipc::talk::{Answered, BusRequest};
 use serde_json::Value;
 
+use super::Session;
 use super::ask::refused;
 use super::exit::{Exit, Failure};
+use super::probe;
 use super::values::json;
-use super::{Session, survey};
 
 /// How much longer than the workers the primary may take.
 const GRACE: Duration = Duration::from_secs(5);
@@ -39,7 +40,7 @@ pub(crate) struct TriggerArgs {
 
 pub(super) fn run(args: &TriggerArgs, session: &mut Session) -> Result<Exit, Failure> {
     config::name::check(&args.name).map_err(Failure::usage)?;
-    let mut client = survey::connect(&session.home, &args.name)?;
+    let mut client = probe::connect(&session.home, &args.name)?;
     let request = Request::Bus(BusRequest::Trigger {
         action: args.action.clone(),
         data: args.data.clone(),

@@ -12,11 +12,13 @@ use config::spec::AppSpec;
 use systemd::unit::Unit;
 
 use super::Session;
+use super::atomic_file;
 use super::exit::{Exit, Failure};
 use super::launch::own_program;
+use super::output;
+use super::probe::{self, Seen};
 use super::reload::held_spec;
-use super::survey::{self, Seen};
-use super::{plan, say, whole};
+use super::start_plan;
 use crate::home::HOME_VARIABLE;
 
 /// Beyond the app's own times, a stop may take so many seconds.
@@ -70,7 +72,7 @@ pub(super) fn startup(args: &StartupArgs, session: &mut Session) -> Result<Exit,
     let services =
         apps.iter().map(|app| Service::of(app, of_user, session)).collect::<Result<Vec<_>, _>>()?;
     for service in &services {
-        if args.now && matches!(survey::look(&session.home, &service.spec.name)?, Seen::Status(_)) {
+        if args.now && matches!(probe::look(&session.home, &service.spec.name)?, Seen::Status(_)) {
             let name = &service.spec.name;
             return Err(Failure::failed(format!(
                 "{name} runs already, outside systemd: delete it first (supervisor delete {name}), \
@@ -97,7 +99,7 @@ pub(super) fn unstartup(args: &StartupArgs, session: &mut Session) -> Result<Exi
     let folder = unit_folder(of_user)?;
     let apps = if args.apps.is_empty() { installed(&folder)? } else { args.apps.clone() };
     if apps.is_empty() {
-        say::remark(format_args!("no app has a unit in {}", folder.display()));
+        output::remark(format_args!("no app has a unit in {}", folder.display()));
     }
     for app in apps {
         config::name::check(&app).map_err(Failure::usage)?;
@@ -132,7 +134,7 @@ impl Service {
     /// `app`: the name of one that runs, or a configuration file.
     fn of(app: &str, of_user: bool, session: &Session) -> Result<Self, Failure> {
         let spec = if app.ends_with(".toml") {
-            let mut specs = plan::read_file(Path::new(app))?;
+            let mut specs = start_plan::read_file(Path::new(app))?;
             match (specs.pop(), specs.is_empty()) {
                 (Some(spec), true) => spec,
                 _ => {
@@ -214,11 +216,12 @@ pub(super) fn read_spec(path: &Path) -> Result<AppSpec, Failure> {
         ))
     })?;
     if let (Some(source), Some(said)) = (&spec.source, spec.said.take()) {
-        let found = plan::read_file(source)?.into_iter().find(|found| found.name == spec.name);
+        let found =
+            start_plan::read_file(source)?.into_iter().find(|found| found.name == spec.name);
         let missing = || format!("{} is not in {} any more", spec.name, source.display());
         spec = found.ok_or_else(|| Failure::usage(missing()))?;
         said.over(&mut spec, &Cpus::read());
-        plan::check(&spec)?;
+        start_plan::check(&spec)?;
     }
     spec.resolve(&Cpus::read());
     Ok(spec)
@@ -274,7 +277,7 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|error| failed(&error))?;
     }
-    whole::replace(path, bytes, mode, || Ok(())).map_err(|error| failed(&error))
+    atomic_file::replace(path, bytes, mode, || Ok(())).map_err(|error| failed(&error))
 }
 
 fn remove(path: &Path) -> Result<(), Failure> {

@@ -12,9 +12,9 @@ use super::args::Waiting;
 use super::ask::ask;
 use super::exit::{Exit, Failure};
 use super::launch::own_program;
-use super::say::Out;
+use super::output::Out;
 use super::targets::Targets;
-use crate::frozen::LARGEST;
+use crate::snapshot::LARGEST;
 
 /// `upgrade`'s.
 #[derive(Debug, Args)]
@@ -59,8 +59,8 @@ pub(super) fn thaw_check(out: &mut Out) -> Result<Exit, Failure> {
         .take(LARGEST as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| Failure::io("cannot read the state from stdin", &error))?;
-    crate::drive::check_state(&bytes)
+    crate::runtime::check_state(&bytes)
         .map_err(|why| Failure::failed(format!("cannot go on from this state: {why}")))?;
-    out.line(format_args!("{}{}", crate::drive::CAN_GO_ON, crate::version()));
+    out.line(format_args!("{}{}", crate::runtime::CAN_GO_ON, crate::version()));
     Ok(Exit::Done)
 }

@@ -9,10 +9,10 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use super::Ground;
-use super::words::{ANSWER, Answer, Ask};
-use crate::frozen::Memory;
-use crate::primary::event::Exit;
+use super::SharedFds;
+use super::messages::{ANSWER, Answer, Ask};
+use crate::base::exit::Exit;
+use crate::snapshot::Memory;
 use crate::sys::clock;
 use crate::sys::pidfd::{self, Pid};
 
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// See the head of this file.
 #[derive(Debug)]
 pub(crate) struct Link {
-    ground: &'static Ground,
+    ground: &'static SharedFds,
     /// Readable when the keeper has ended.
     keeper: OwnedFd,
     /// It has: our children are our own from then on.
@@ -34,7 +34,7 @@ pub(crate) struct Link {
 
 impl Link {
     /// For a new primary. Answers to its predecessor are thrown away.
-    pub(crate) fn new(ground: &'static Ground) -> io::Result<Self> {
+    pub(crate) fn new(ground: &'static SharedFds) -> io::Result<Self> {
         let keeper = pidfd::open(ground.keeper)?;
         let mut bytes = [0u8; ANSWER];
         while recv(&ground.vault, &mut bytes, RecvFlags::DONTWAIT).is_ok() {}
@@ -171,7 +171,7 @@ impl Link {
 
     /// Until the line is ready. Its other end is in our own table, so that the keeper's death
     /// shows only by its pidfd.
-    fn wait(&self, ready: PollFlags, until: crate::primary::time::Time) -> io::Result<()> {
+    fn wait(&self, ready: PollFlags, until: crate::base::time::Time) -> io::Result<()> {
         let left = until.since(clock::now());
         if left.is_zero() {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the keeper does not answer"));
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_comes_too_late_is_nobody_elses() {
-        let ground = Box::leak(Box::new(Ground::lay(Memory::new).unwrap()));
+        let ground = Box::leak(Box::new(SharedFds::lay(Memory::new).unwrap()));
         let link = Link::new(ground).unwrap();
         let answer = |answer: Answer, number| {
             send(&ground.asks, &answer.encode(number), SendFlags::NOSIGNAL).unwrap();

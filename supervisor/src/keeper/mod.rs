@@ -3,7 +3,7 @@
 //!
 //! **The vault is the table of descriptors.** Keeper and primary are two processes with one table
 //! (CLONE_FILES): whatever the primary opens is held by the keeper too, at no cost and without a
-//! moment in between. The next primary finds it there, under the numbers that the frozen state
+//! moment in between. The next primary finds it there, under the numbers that the snapshot state
 //! names. So nothing here may ever close a descriptor that it did not make: after the first fork
 //! the keeper opens none but for the blink of reading its list of children, and closes no other.
 //!
@@ -14,11 +14,11 @@
 //! Waits in one `poll` without end; allocates nothing once it has begun but for a path in an
 //! upgrade. Refuses more workers than its roster has room for.
 
-mod estate;
-mod ground;
+mod handover_args;
 mod link;
-mod roster;
-mod words;
+mod messages;
+mod shared_fds;
+mod worker_pids;
 
 use std::io::{self, IsTerminal};
 use std::mem::ManuallyDrop;
@@ -30,15 +30,15 @@ use nix::sys::signal::{Signal, kill};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags, recv};
 
-pub(crate) use estate::Estate;
-pub(crate) use ground::Ground;
+pub(crate) use handover_args::HandoverArgs;
 pub(crate) use link::Link;
-use roster::Roster;
-use words::{ASK, Answer, Ask};
+use messages::{ASK, Answer, Ask};
+pub(crate) use shared_fds::SharedFds;
+use worker_pids::WorkerPids;
 
-use crate::frozen::Memory;
-use crate::primary::event::Exit;
-use crate::primary::time::Time;
+use crate::base::exit::Exit;
+use crate::base::time::Time;
+use crate::snapshot::Memory;
 use crate::sys::fork::{self, Forked};
 use crate::sys::pidfd::{self, Pid};
 use crate::sys::signals::WATCHED;
@@ -75,7 +75,7 @@ pub(crate) struct Birth {
 #[derive(Debug)]
 pub(crate) enum Role {
     /// A new primary. Signals are blocked until it has handlers for them.
-    Primary(&'static Ground, Birth),
+    Primary(&'static SharedFds, Birth),
     /// The keeper, when all is over: the primary's exit code.
     Over(u8),
 }
@@ -84,13 +84,13 @@ pub(crate) enum Role {
 pub(crate) fn keep(app: &str) -> io::Result<Role> {
     daemon::raise_nofile()?;
     daemon::go_last();
-    let ground = Ground::lay(Memory::new)?;
+    let ground = SharedFds::lay(Memory::new)?;
     let birth = Birth { is_first: true, last: None, not_replaced: None, fell_back: false };
     Keeper::new(app, ground)?.run(birth)
 }
 
 /// The same in the process of a keeper of another build, which says where everything is.
-pub(crate) fn keep_on(app: &str, estate: &Estate) -> io::Result<Role> {
+pub(crate) fn keep_on(app: &str, estate: &HandoverArgs) -> io::Result<Role> {
     exec::close_at_exec()?;
     if let Some(soft) = estate.nofile {
         daemon::remember_nofile(soft);
@@ -102,25 +102,25 @@ pub(crate) fn keep_on(app: &str, estate: &Estate) -> io::Result<Role> {
     let previous = estate.previous.map(inherited::take_program).transpose()?;
     let previous = ManuallyDrop::new(previous);
     let memory = || inherited::take_memory(estate.memory).map(Memory::from_fds);
-    let ground = Ground::lay(memory)?.after(ManuallyDrop::into_inner(previous));
+    let ground = SharedFds::lay(memory)?.after(ManuallyDrop::into_inner(previous));
     let fell_back = estate.fell_back;
     let birth = Birth { is_first: false, last: None, not_replaced: None, fell_back };
     Keeper::new(app, ground)?.run(birth)
 }
 
 /// A build that cannot even keep makes way for the one before it. Comes back if there is none.
-pub(crate) fn fall_back(app: &str, estate: &Estate) {
+pub(crate) fn fall_back(app: &str, estate: &HandoverArgs) {
     if let Some(number) = estate.previous {
         let program = PathBuf::from(format!("/proc/self/fd/{number}"));
-        let estate = Estate { previous: None, fell_back: true, ..estate.clone() };
+        let estate = HandoverArgs { previous: None, fell_back: true, ..estate.clone() };
         // Why it cannot be run matters to nobody any more.
         let _ = exec::become_program(&program, &estate.arguments(app));
     }
 }
 
 struct Keeper {
-    ground: &'static Ground,
-    roster: Roster,
+    ground: &'static SharedFds,
+    roster: WorkerPids,
     /// The primary has told all its workers.
     settled: bool,
     /// The primary is about to end for good.
@@ -139,11 +139,11 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(app: &str, ground: Ground) -> io::Result<Self> {
+    fn new(app: &str, ground: SharedFds) -> io::Result<Self> {
         nix::sys::prctl::set_child_subreaper(true)?;
         Ok(Self {
             ground: Box::leak(Box::new(ground)),
-            roster: Roster::default(),
+            roster: WorkerPids::default(),
             settled: false,
             over: false,
             somebody_ended: false,
@@ -222,14 +222,14 @@ impl Keeper {
     fn make_way(&self, program: &Path) -> i32 {
         let own = exec::own_program();
         let previous = own.as_ref().ok().map(AsRawFd::as_raw_fd);
-        let estate = Estate { previous, ..self.estate() };
+        let estate = HandoverArgs { previous, ..self.estate() };
         let error = exec::become_program(program, &estate.arguments(&self.app));
         error.raw_os_error().unwrap_or(libc::EIO)
     }
 
-    fn estate(&self) -> Estate {
+    fn estate(&self) -> HandoverArgs {
         let memory = self.ground.memory.fds().map(|fd| fd.as_raw_fd());
-        Estate {
+        HandoverArgs {
             previous: self.ground.previous().map(|fd| fd.as_raw_fd()),
             fell_back: false,
             memory,

@@ -9,7 +9,7 @@ use ipc::talk::BusRequest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::ids::{ClientId, Generation, ListenerId, Slot, SocketId, Ticket, WorkerId};
+use crate::base::ids::{ClientId, Generation, ListenerId, Slot, SocketId, Ticket, WorkerId};
 
 /// Something to do.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +36,7 @@ pub(crate) enum Action {
     Gate { listener: ListenerId },
     /// Close a listener and all its sockets.
     CloseListener { listener: ListenerId },
-    /// Have another build take over; it, or the drive, answers the client.
+    /// Have another build take over; it, or the runtime, answers the client.
     Upgrade { client: ClientId, binary: Option<PathBuf> },
     /// Send a signal. `group`: to its whole process group, else to its main process.
     Signal { worker: WorkerId, signal: i32, group: bool },
@@ -50,14 +50,14 @@ pub(crate) enum Action {
     Release { worker: WorkerId },
     /// A final answer.
     Answer { client: ClientId, reply: Reply },
-    /// The final answer is the status; the drive completes what only it knows.
+    /// The final answer is the status; the runtime completes what only it knows.
     AnswerStatus { client: ClientId },
     /// The final answer is the spec that serves.
     AnswerSpec { client: ClientId },
-    /// The client wants a message given to the workers, or to one slot's; the drive does it and
+    /// The client wants a message given to the workers, or to one slot's; the runtime does it and
     /// answers.
     Send { client: ClientId, message: Value, slot: Option<u16> },
-    /// The client asks something of the bus; the drive does it and answers.
+    /// The client asks something of the bus; the runtime does it and answers.
     Bus { client: ClientId, request: BusRequest },
     /// From now on this client gets every notice.
     Subscribe { client: ClientId },

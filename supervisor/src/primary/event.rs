@@ -1,12 +1,12 @@
 //! The closed set of what can happen to the core.
 
-use std::fmt;
 use std::time::Duration;
 
 use ipc::control::Request;
 use serde::{Deserialize, Serialize};
 
-use super::ids::{ClientId, ListenerId, SocketId, Ticket, WorkerId};
+use crate::base::exit::Exit;
+use crate::base::ids::{ClientId, ListenerId, SocketId, Ticket, WorkerId};
 
 /// Something happened.
 #[derive(Debug, Clone)]
@@ -108,28 +108,6 @@ pub(crate) enum Notification {
     Extend(Duration),
 }
 
-/// How a worker ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Exit {
-    Code(i32),
-    Signal(i32),
-    /// Whoever could have told is gone.
-    Unknown,
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Code(code) => write!(f, "exit code {code}"),
-            Self::Signal(number) => match config::signal::name(*number) {
-                Some(name) => write!(f, "signal {name}"),
-                None => write!(f, "signal {number}"),
-            },
-            Self::Unknown => f.write_str("an exit that nobody saw"),
-        }
-    }
-}
-
 /// What a draining worker holds, as the kernel sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Look {
@@ -143,7 +121,7 @@ pub(crate) struct Look {
     pub(crate) idle: u32,
     /// False: its connections cannot be seen (`busy` and `idle` mean nothing).
     pub(crate) visible: bool,
-    /// It was frozen, and every thread of it had stopped before the look began.
+    /// It was snapshot, and every thread of it had stopped before the look began.
     pub(crate) still: bool,
 }
 

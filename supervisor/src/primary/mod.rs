@@ -5,14 +5,27 @@
 //! job goes on, empty seats are filled, listeners are steered, who waits is answered). The second
 //! half does not ask what the event was, so nothing depends on the order in which news arrive.
 //!
-//! - `life`, `leave`, `worker`, `drain`, `hang`: one worker;
-//! - `slots`, `lineup`, `deaths`, `restart`, `rescue`: who serves, and what follows when they die;
-//! - `sockets`, `steering`: which socket is whose, and who gets connections;
-//! - `request`, `queue`: who may ask for what, and what must wait; `share`: new values for all;
-//! - `start`, `rollout`, `rollback`, `scale`, `hard`, `stop`: the jobs;
-//! - `frozen`, `resume`: how it outlives its process;
-//! - `status`, `words`: what people are told.
+//! - `worker`: the states of one worker, what it holds, how it leaves;
+//! - `slots`: who serves each slot, and what follows when a worker dies;
+//! - `sockets`: which socket is lent to whom, and who gets new connections;
+//! - `jobs`: start, stop, scale, rollout, rollback, hard restart, new shared values;
+//! - `request`: what a client may ask, and what is refused at once;
+//! - `snapshot`, `resume`: how the core outlives its process;
+//! - `status`, `messages`: what people are told.
+
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
+
+pub(crate) mod action;
+pub(crate) mod event;
+mod jobs;
+mod messages;
+mod request;
+pub(crate) mod resume;
+mod slots;
+mod snapshot;
+mod sockets;
+mod status;
+mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -20,56 +33,26 @@ use std::sync::Arc;
 use config::spec::AppSpec;
 use ipc::control::{Notice, Reply, Status};
 
+use crate::base::ids::{ClientId, Generation, Slot, WorkerId};
+use crate::base::time::Time;
 use action::Action;
 use event::{Cue, Event, OpenedListener};
-use hard::HardRestart;
-use ids::{ClientId, Generation, Slot, WorkerId};
-use life::Change;
-use lineup::Lineup;
-use queue::Pending;
-use restart::Dice;
+use jobs::hard_restart::HardRestart;
+use jobs::queue::Pending;
+use jobs::rollout::Rollout;
+use jobs::scale::Scaling;
+use jobs::start::Waiter;
+use jobs::stop::Stopping;
 use resume::Given;
-use rollout::Rollout;
-use scale::Scaling;
 use slots::SlotState;
+use slots::pools::Pools;
+use slots::restart_policy::Jitter;
 use sockets::Sockets;
-use start::Waiter;
-use steering::Crew;
-use stop::Stopping;
-use time::Time;
+use sockets::steering::Crew;
+use worker::life::Change;
 use worker::{Plan, Worker};
 
 use serde::{Deserialize, Serialize};
-
-pub(crate) mod action;
-mod deaths;
-mod drain;
-pub(crate) mod event;
-pub(crate) mod frozen;
-mod hang;
-mod hard;
-pub(crate) mod ids;
-mod leave;
-mod life;
-mod lineup;
-mod queue;
-mod request;
-mod rescue;
-mod restart;
-pub(crate) mod resume;
-mod rollback;
-mod rollout;
-mod scale;
-mod share;
-mod slots;
-mod sockets;
-mod start;
-mod status;
-mod steering;
-mod stop;
-pub(crate) mod time;
-mod words;
-mod worker;
 
 #[cfg(test)]
 mod scripts;
@@ -83,7 +66,7 @@ const ROUNDS: usize = 8;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Primary {
     /// What serves, or shall serve.
-    serving: Lineup,
+    serving: Pools,
     /// The highest generation there ever was.
     newest: Generation,
     /// The highest [`Plan::edition`] there ever was.
@@ -97,7 +80,7 @@ pub(crate) struct Primary {
     workers: BTreeMap<WorkerId, Worker>,
     next_worker: u64,
     sockets: Sockets,
-    dice: Dice,
+    dice: Jitter,
     /// It is the first start, and no worker has been ready yet.
     founding: bool,
     /// Since the last start, the workers have not all been ready at once.
@@ -158,7 +141,7 @@ impl Primary {
         let first = Generation(1);
         let plan = Plan { generation: first, edition: 1, spec };
         let mut primary = Self {
-            serving: Lineup::bare(plan.clone()),
+            serving: Pools::bare(plan.clone()),
             newest: first,
             editions: 1,
             phase: Phase::Stopped,
@@ -169,7 +152,7 @@ impl Primary {
             workers: BTreeMap::new(),
             next_worker: 1,
             sockets: Sockets::default(),
-            dice: Dice::new(seed),
+            dice: Jitter::new(seed),
             founding: true,
             starting: false,
             sweep_at: None,
@@ -352,7 +335,7 @@ impl Primary {
     fn open(&mut self, opened: OpenedListener, by: Option<Generation>, step: &mut Step<'_>) {
         let address = opened.address.clone();
         if self.sockets.open(opened, by) {
-            step.publish(words::listener_opened(&address));
+            step.publish(messages::listener_opened(&address));
         }
     }
 }

@@ -6,12 +6,13 @@ use ipc::talk::BusRequest;
 
 use super::action::Action;
 use super::event::PrimarySignal;
-use super::ids::{ClientId, Slot};
-use super::life::State;
-use super::queue::{Count, Wish};
+use super::jobs::queue::{Count, Wish};
+use super::messages;
 use super::slots::Seat;
 use super::worker::Worker;
-use super::{Phase, Primary, Step, words};
+use super::worker::life::State;
+use super::{Phase, Primary, Step};
+use crate::base::ids::{ClientId, Slot};
 
 impl Primary {
     pub(super) fn request(&mut self, client: ClientId, request: Request, step: &mut Step<'_>) {
@@ -43,10 +44,10 @@ impl Primary {
                 self.enqueue(Wish::Replace { hard: false, spec, pool }, Some(client), step);
             }
             Request::Scale { wanted: 0, .. } => {
-                refuse(client, words::scale_to_none(&self.serving), step);
+                refuse(client, messages::scale_to_none(&self.serving), step);
             }
             Request::Scale { wanted, .. } if wanted > MAX_WORKERS => {
-                refuse(client, words::scale_too_far(&self.serving, MAX_WORKERS), step);
+                refuse(client, messages::scale_too_far(&self.serving, MAX_WORKERS), step);
             }
             Request::Scale { wanted, because, pool } => {
                 step.act(Action::Subscribe { client });
@@ -63,7 +64,10 @@ impl Primary {
             Request::Signal { signal, slot } => self.request_signal(client, signal, slot, step),
             Request::ReopenLogs => {
                 step.act(Action::ReopenLogs);
-                step.answer(client, Reply::Done { message: words::logs_reopened(&self.serving) });
+                step.answer(
+                    client,
+                    Reply::Done { message: messages::logs_reopened(&self.serving) },
+                );
             }
             Request::Upgrade { binary } => {
                 step.act(Action::Subscribe { client });
@@ -98,7 +102,7 @@ impl Primary {
         if let Phase::Stopping(stopping) = &self.phase {
             step.answer(client, stopping.refusal(&self.serving));
         } else if self.is_alive() {
-            refuse(client, words::runs_already(&self.serving, self.ready_count()), step);
+            refuse(client, messages::runs_already(&self.serving, self.ready_count()), step);
         } else {
             self.founding = false;
             self.start(self.serving.clone(), step);
@@ -114,13 +118,13 @@ impl Primary {
         step: &mut Step<'_>,
     ) {
         if !(1..=64).contains(&signal) {
-            refuse(client, words::no_such_signal(signal), step);
+            refuse(client, messages::no_such_signal(signal), step);
             return;
         }
         if let Some(slot) = slot
             && !self.wanted().any(|(known, _)| known == Slot(slot))
         {
-            refuse(client, words::no_such_slot(&self.serving, slot), step);
+            refuse(client, messages::no_such_slot(&self.serving, slot), step);
             return;
         }
         let is_meant = |worker: &&Worker| match slot {
@@ -135,10 +139,10 @@ impl Primary {
             step.act(Action::Signal { worker: worker.id, signal, group: false });
             sent += 1;
         }
-        step.answer(client, words::signalled(&self.serving, signal, sent));
+        step.answer(client, messages::signalled(&self.serving, signal, sent));
     }
 }
 
 fn refuse(client: ClientId, reason: String, step: &mut Step<'_>) {
-    step.answer(client, words::failed(FailureKind::Usage, reason, &[]));
+    step.answer(client, messages::failed(FailureKind::Usage, reason, &[]));
 }

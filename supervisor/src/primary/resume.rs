@@ -1,10 +1,10 @@
-//! Coming back: the process died at an unknown moment, and the core was thawed from what was last
+//! Coming back: the process died at an unknown moment, and the core was restored from what was last
 //! written.
 //!
 //! It is written before its actions are carried out, so the core is ahead of the world by the
 //! actions of one turn at most: what was ordered may have been done or not. And what happened
 //! since is not known to it. Here everything is ordered again that may be missing and does no harm
-//! twice; what has an answer is asked again; what is gone is given up. What the drive can find out
+//! twice; what has an answer is asked again; what is gone is given up. What the runtime can find out
 //! by itself it tells afterwards, as events.
 
 use std::collections::BTreeSet;
@@ -16,19 +16,19 @@ use serde::{Deserialize, Serialize};
 
 use super::action::Action;
 use super::event::OpenedListener;
-use super::hard::Stage;
-use super::ids::{ClientId, WorkerId};
-use super::leave::SIGCONT;
-use super::life::State;
-use super::rollout::Course;
-use super::time::Time;
+use super::jobs::hard_restart::Stage;
+use super::jobs::rollout::Course;
+use super::worker::leave::SIGCONT;
+use super::worker::life::State;
 use super::worker::{Cause, End, EndKind, Worker};
 use super::{Job, Phase, Primary, Step};
+use crate::base::ids::{ClientId, WorkerId};
+use crate::base::time::Time;
 
 /// So long who starts, drains or stops has at the least: it was not answered, looked at or told.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// What the drive finds when it comes back.
+/// What the runtime finds when it comes back.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     /// Every listener that is open.
@@ -42,7 +42,7 @@ pub(crate) struct Facts {
     pub(crate) carried_out: bool,
 }
 
-/// A final answer that the core gave, or left to the drive.
+/// A final answer that the core gave, or left to the runtime.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Given {
@@ -99,8 +99,8 @@ impl Given {
 }
 
 impl Primary {
-    /// To be called once after [`Primary::thaw`], before any event. In the same turn (at the same
-    /// `now`, before its actions are carried out) come the events that the drive finds out: the
+    /// To be called once after [`Primary::restore`], before any event. In the same turn (at the same
+    /// `now`, before its actions are carried out) come the events that the runtime finds out: the
     /// workers that ended, those whose programs run, where they listen and no longer listen, the
     /// `bind`s that wait for an answer; then `Event::Turn`.
     pub(crate) fn resume(&mut self, now: Time, facts: Facts, out: &mut Vec<Action>) {
@@ -296,7 +296,7 @@ impl Worker {
     fn resume(&mut self, doubtful: Option<Time>, step: &mut Step<'_>) {
         let now = step.now;
         match &mut self.state {
-            // The drive tells whether its program runs, and then it is killed if it is to be.
+            // The runtime tells whether its program runs, and then it is killed if it is to be.
             State::Spawning { .. } => return,
             State::Starting { since, ready_by } => {
                 let times = &self.plan.spec.times;
@@ -326,7 +326,7 @@ impl Worker {
             }
         }
         if self.shares {
-            // It may have been frozen to be looked at.
+            // It may have been snapshot to be looked at.
             step.act(Action::Signal { worker: self.id, signal: SIGCONT, group: true });
         }
     }

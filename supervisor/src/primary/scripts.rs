@@ -1,19 +1,19 @@
 //! Scenarios, each told from the outside: what is asked, what the programs do, what is answered.
 
+mod care;
+mod closing;
+mod pools;
+mod snapshot;
+mod values;
+
 use std::time::Duration;
 
 use config::spec::{AppSpec, ReadyRule, RestartOn};
 use ipc::control::{FailureKind, NoticeKind, Reply, Request, Status};
 
 use super::event::PrimarySignal;
-use super::ids::{SocketId, WorkerId};
 use super::sim::{Sim, app, listening};
-
-mod care;
-mod closing;
-mod frozen;
-mod pools;
-mod values;
+use crate::base::ids::{SocketId, WorkerId};
 
 const GOOD: &str = "serve port=8000";
 

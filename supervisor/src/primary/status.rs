@@ -1,19 +1,20 @@
-//! The app as people see it. What only the drive knows is left empty.
+//! The app as people see it. What only the runtime knows is left empty.
 
 use ipc::control::{
     AppStatus, ListenerStatus, Notice, NoticeKind, PoolStatus, Status, WorkerStatus,
 };
 
-#[cfg(test)]
-use super::ids::Generation;
-use super::ids::{Berth, Slot, WorkerId};
-use super::life::State;
-use super::rollout::Course;
+use super::jobs::rollout::Course;
+use super::messages;
 use super::slots::{Seat, SlotState};
 use super::sockets::Listener;
-use super::time::Time;
+use super::worker::life::State;
 use super::worker::{Plan, Worker};
-use super::{Job, Phase, Primary, Step, words};
+use super::{Job, Phase, Primary, Step};
+#[cfg(test)]
+use crate::base::ids::Generation;
+use crate::base::ids::{PoolIndex, Slot, WorkerId};
+use crate::base::time::Time;
 
 impl Primary {
     /// The app's state. Of pids, memory, queues, logs and versions nothing is known here.
@@ -39,17 +40,17 @@ impl Primary {
             logs: Vec::new(),
             listeners: self.sockets.iter().map(|listener| self.listener(listener)).collect(),
             wanted: self.serving.total(),
-            wanted_because: words::why_so_many(&self.serving),
+            wanted_because: messages::why_so_many(&self.serving),
             ready: u16::try_from(self.ready_count()).unwrap_or(u16::MAX),
             restarts: self.restarts,
-            uptime_ms: self.born.map_or(0, |born| words::millis(now.since(born))),
+            uptime_ms: self.born.map_or(0, |born| messages::millis(now.since(born))),
             last_reload: self.last_reload.clone(),
             workers: self.entries().map(|(slot, worker)| self.entry(slot, worker, now)).collect(),
             pools: self.serving.all().map(|(berth, plan)| self.pool(berth, plan)).collect(),
         }
     }
 
-    fn pool(&self, berth: Berth, plan: &Plan) -> PoolStatus {
+    fn pool(&self, berth: PoolIndex, plan: &Plan) -> PoolStatus {
         let slots = berth.slots_from(0);
         let of_pool = self.wanted().filter(|(slot, _)| slots.contains(slot));
         let ready = of_pool.filter(|(_, state)| self.is_ready(state)).count();
@@ -106,7 +107,7 @@ impl Primary {
             contract: worker.map(contracts).unwrap_or_default(),
             status_text: worker.and_then(|worker| worker.status_text.clone()),
             restarts: state.map_or(0, |state| state.restarts),
-            uptime_ms: worker.map(|worker| words::millis(now.since(worker.started))),
+            uptime_ms: worker.map(|worker| messages::millis(now.since(worker.started))),
             rss_bytes: None,
             cpu_percent: None,
             connections: None,
@@ -117,9 +118,9 @@ impl Primary {
     }
 
     fn reason(&self, worker: &Worker) -> Option<String> {
-        let own = words::reason(worker, &self.sockets);
+        let own = messages::reason(worker, &self.sockets);
         let held = self.slots.get(&worker.slot).map(|state| state.role(worker.id));
-        own.or_else(|| held.and_then(words::role))
+        own.or_else(|| held.and_then(messages::role))
     }
 
     fn listener(&self, listener: &Listener) -> ListenerStatus {
@@ -145,7 +146,7 @@ impl Primary {
     fn standing(&self) -> (Status, Option<String>) {
         match (&self.phase, &self.job) {
             (Phase::Stopped | Phase::Over { .. }, _) => {
-                (Status::Stopped, Some(words::STOPPED.to_owned()))
+                (Status::Stopped, Some(messages::STOPPED.to_owned()))
             }
             (Phase::Stopping(stopping), _) => {
                 (Status::Stopping, stopping.reason().map(str::to_owned))
@@ -155,7 +156,10 @@ impl Primary {
             }
             (Phase::Running, Some(Job::Rollout(rollout))) => {
                 let going_back = matches!(rollout.course, Course::Back { .. });
-                (Status::Reloading, Some(words::rolling(rollout.leading(&rollout.to), going_back)))
+                (
+                    Status::Reloading,
+                    Some(messages::rolling(rollout.leading(&rollout.to), going_back)),
+                )
             }
             (Phase::Running, Some(Job::Hard(hard))) if hard.empties() => {
                 (Status::Reloading, Some("all workers are stopped, then started".to_owned()))
@@ -196,7 +200,7 @@ impl Primary {
         let (status, reason) = self.standing();
         if self.announced != Some(status) {
             self.announced = Some(status);
-            let message = words::standing(&self.serving, status, reason.as_deref());
+            let message = messages::standing(&self.serving, status, reason.as_deref());
             step.publish(Notice::of_app(NoticeKind::AppStatus, message));
         }
     }
@@ -207,7 +211,7 @@ fn vacant(state: &SlotState, now: Time) -> (&'static str, Option<String>) {
     match &state.seat {
         Seat::Empty | Seat::Held(_) => ("waiting", None),
         Seat::Waiting { until, reason } => {
-            ("waiting", Some(words::restarts_in(until.since(now), reason)))
+            ("waiting", Some(messages::restarts_in(until.since(now), reason)))
         }
         Seat::Errored { reason, .. } => ("errored", Some(reason.clone())),
         Seat::Stopped { reason } => ("stopped", Some(reason.clone())),

@@ -12,8 +12,8 @@ use super::limits::{CALL_BYTES, CALL_LONGEST, CALL_TIMEOUT, CALLS, CALLS_PER_WOR
 use super::member::Member;
 use super::table::{AROUND, Call, Caller};
 use super::{Action, Failure, Relay};
-use crate::primary::ids::WorkerId;
-use crate::primary::time::Time;
+use crate::base::ids::WorkerId;
+use crate::base::time::Time;
 
 /// What a worker wants to have answered.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use ipc::bus::event::Origin;
 use ipc::bus::{Peer, WhenFull};
 
 use super::queue::Queue;
-use crate::primary::ids::{Generation, WorkerId};
-use crate::primary::time::Time;
+use crate::base::ids::{Generation, WorkerId};
+use crate::base::time::Time;
 
 /// How many calls of a topic a worker takes.
 #[derive(Debug, Clone, Copy)]

@@ -7,21 +7,22 @@
 //! nobody else notices.
 
 mod calls;
-mod frozen;
-mod gifts;
+mod descriptors;
+mod frames;
 mod limits;
-mod lost;
+mod loss;
 mod member;
+mod messages;
 mod metrics;
 mod publish;
 mod queue;
-mod readers;
-mod run;
-#[cfg(test)]
-mod sim;
+mod snapshot;
+mod subscribers;
 mod table;
 mod values;
-mod words;
+
+#[cfg(test)]
+mod sim;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -31,20 +32,20 @@ use ipc::bus::event::Origin;
 use ipc::bus::{ErrorKind, FromWorker, Peer, ToWorker, WhenFull, agree};
 
 pub(crate) use self::calls::Trigger;
-pub(crate) use self::frozen::FrozenRelay;
-pub(crate) use self::gifts::Gift;
+pub(crate) use self::descriptors::Gift;
 pub(crate) use self::limits::BUCKETS;
 use self::limits::{ACTIONS, AT_ONCE, SERVED, SUBSCRIPTIONS};
-pub(crate) use self::lost::Waiting;
+pub(crate) use self::loss::Waiting;
 use self::member::{Member, Serving};
+pub(crate) use self::messages::{Action, Counts, Event, Failure, MemberStatus};
 pub(crate) use self::metrics::{Key, Metrics, Series, Value};
 use self::queue::Bytes;
-use self::readers::Readers;
+pub(crate) use self::snapshot::RelaySnapshot;
+use self::subscribers::Readers;
 use self::table::Calls;
 pub(crate) use self::values::{Values, Version};
-pub(crate) use self::words::{Action, Counts, Event, Failure, MemberStatus};
-use crate::primary::ids::WorkerId;
-use crate::primary::time::Time;
+use crate::base::ids::WorkerId;
+use crate::base::time::Time;
 
 /// Who a person on the command line is.
 const PERSON: WorkerId = WorkerId(0);
@@ -66,7 +67,7 @@ pub(crate) struct Relay {
     /// Somebody follows the events.
     followed: bool,
     /// Who is there, as a successor reads it; `None`: it has changed.
-    table: Option<frozen::Text>,
+    table: Option<snapshot::Text>,
     scratch: publish::Scratch,
     pub(crate) metrics: Metrics,
     pub(crate) counts: Counts,
@@ -248,14 +249,14 @@ impl Relay {
             let why = format!("it subscribed to more than {SUBSCRIPTIONS} topics");
             return self.cut(worker, why, actions);
         }
-        let topic = readers::add(&mut self.topics, &topic, worker, when_full);
+        let topic = subscribers::add(&mut self.topics, &topic, worker, when_full);
         member.subscribed.insert(topic, when_full);
     }
 
     fn unsubscribe(&mut self, worker: WorkerId, topic: &str) {
         let Some(member) = self.members.get_mut(&worker) else { return };
         member.subscribed.remove(topic);
-        readers::remove(&mut self.topics, topic, worker);
+        subscribers::remove(&mut self.topics, topic, worker);
     }
 
     fn serve(
@@ -286,7 +287,7 @@ impl Relay {
         self.dirty.remove(&worker);
         self.table = None;
         for topic in member.subscribed.keys() {
-            readers::remove(&mut self.topics, topic, worker);
+            subscribers::remove(&mut self.topics, topic, worker);
         }
         self.counts.dropped_gone += u64::try_from(member.queue.len()).unwrap_or(u64::MAX);
         let holds = std::mem::take(&mut member.holds);

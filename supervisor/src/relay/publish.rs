@@ -8,13 +8,13 @@ use ipc::bus::decode::Codec;
 use ipc::bus::event::{self, Origin};
 use ipc::bus::{Json, Peer, ToWorker, WhenFull};
 
+use super::frames::Made;
 use super::limits::{REST, STALL, WASTE};
 use super::member::Member;
-use super::readers::Readers;
-use super::run::Made;
+use super::subscribers::Readers;
 use super::{Action, MemberStatus, PERSON, Relay};
-use crate::primary::ids::WorkerId;
-use crate::primary::time::Time;
+use crate::base::ids::WorkerId;
+use crate::base::time::Time;
 
 /// What is used again for each event.
 #[derive(Debug, Default)]

@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+pub(crate) use super::frames::Bytes;
+use super::frames::{Made, Run};
 use super::limits::{
     FLIGHT_BYTES, FLIGHT_FRAMES, GIFTS, OWN_BYTES, OWN_MOST, QUEUE_BYTES, QUEUE_FRAMES,
 };
-pub(crate) use super::run::Bytes;
-use super::run::{Made, Run};
-use crate::primary::ids::WorkerId;
+use crate::base::ids::WorkerId;
 
 /// A call, an answer or the like, and what travels beside it.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use ipc::bus::decode::Decoder;
 use super::limits::{CALL_BYTES, PER_WORKER, REST, STALL};
 
 use super::*;
-use crate::primary::ids::Generation;
+use crate::base::ids::Generation;
 
 const TOPICS: [&str; 4] = ["a", "b", "c", "d"];
 

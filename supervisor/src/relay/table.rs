@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipc::bus::{Json, Peer};
 
-use crate::primary::ids::WorkerId;
-use crate::primary::time::Time;
+use crate::base::ids::WorkerId;
+use crate::base::time::Time;
 
 /// What else a call's frame holds than its data, at most.
 pub(super) const AROUND: usize = 2048;

@@ -4,7 +4,7 @@
 use ipc::bus::{Json, ToWorker};
 
 use super::{Action, Relay};
-use crate::primary::ids::{Generation, WorkerId};
+use crate::base::ids::{Generation, WorkerId};
 
 /// Values, and their number; no two have the same.
 #[derive(Debug, Clone, Default, PartialEq)]

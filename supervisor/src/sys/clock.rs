@@ -2,7 +2,7 @@
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-use crate::primary::time::Time;
+use crate::base::time::Time;
 
 /// CLOCK_MONOTONIC: the same reading before and after an exec of ourselves.
 pub(crate) fn now() -> Time {

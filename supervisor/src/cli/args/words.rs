@@ -3,7 +3,7 @@
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use config::spec::{Balance, Engine, ReadyRule, RestartOn};
 
-use crate::drive::LogFormat;
+use crate::runtime::LogFormat;
 
 /// A value that is written as one of a few words: the word, what it means, the help.
 pub(super) type Words<T, const N: usize> = [(&'static str, T, &'static str); N];

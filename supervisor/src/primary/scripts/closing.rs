@@ -1,8 +1,9 @@
 //! Scenarios of workers that close what they serve, or leave, of their own accord.
 
-use super::super::event::{Cue, Event, Exit};
-use super::super::ids::ListenerId;
+use super::super::event::{Cue, Event};
 use super::*;
+use crate::base::exit::Exit;
+use crate::base::ids::ListenerId;
 
 /// The slots that get connections.
 fn steered(sim: &Sim) -> Vec<u16> {

@@ -128,8 +128,8 @@ fn one_that_is_given_up_leaves_the_others_serving_and_is_named() {
 #[test]
 fn versions_without_pools_do_not_read_a_state_with_them() {
     let format = |sim: &Sim| {
-        let text = sim.primary.freeze().expect("text").get().to_owned();
-        Primary::thaw(&text).expect("a state");
+        let text = sim.primary.snapshot().expect("text").get().to_owned();
+        Primary::restore(&text).expect("a state");
         serde_json::from_str::<serde_json::Value>(&text).expect("JSON")["format"].clone()
     };
     assert_eq!(format(&up(app(GOOD, 1))), 1);

@@ -34,11 +34,11 @@ const BAD: [&str; 8] = [
     "serve port=8000 refused",
 ];
 
-fn chosen<'a>(dice: &mut Dice, all: &[&'a str]) -> &'a str {
+fn chosen<'a>(dice: &mut Jitter, all: &[&'a str]) -> &'a str {
     all[usize::try_from(dice.roll()).expect("64 bits") % all.len()]
 }
 
-fn random_spec(dice: &mut Dice) -> AppSpec {
+fn random_spec(dice: &mut Jitter) -> AppSpec {
     let wanted = u16::try_from(1 + dice.roll() % 4).expect("small");
     let command = if dice.roll().is_multiple_of(8) { BAD.as_slice() } else { COMMANDS.as_slice() };
     let mut spec = app(chosen(dice, command), wanted);
@@ -82,7 +82,7 @@ fn random_spec(dice: &mut Dice) -> AppSpec {
 }
 
 /// Some serve the addresses of the app's own pool as well.
-fn add_pools(spec: &mut AppSpec, dice: &mut Dice) {
+fn add_pools(spec: &mut AppSpec, dice: &mut Jitter) {
     for name in POOLS {
         if dice.roll().is_multiple_of(2) {
             continue;
@@ -101,7 +101,7 @@ fn add_pools(spec: &mut AppSpec, dice: &mut Dice) {
 }
 
 /// Half of all requests are about the app's own workers, or all.
-fn random_pool(dice: &mut Dice) -> Option<String> {
+fn random_pool(dice: &mut Jitter) -> Option<String> {
     let among = [POOLS[0], POOLS[1], POOLS[2], "default"];
     dice.roll().is_multiple_of(2).then(|| chosen(dice, &among).to_owned())
 }
@@ -196,7 +196,7 @@ fn limit() -> u64 {
 fn random_lives_keep_the_laws() {
     let mut steps = 0;
     for seed in seeds() {
-        let spec = random_spec(&mut Dice::new(seed));
+        let spec = random_spec(&mut Jitter::new(seed));
         let mut sim = Sim::new(spec, seed);
         sim.begin();
         sim.live(LIFE);
@@ -213,7 +213,7 @@ fn random_lives_keep_the_laws() {
 fn a_thawed_core_goes_on_as_the_one_that_was_frozen() {
     let mut steps = 0;
     for seed in seeds() {
-        let spec = random_spec(&mut Dice::new(seed));
+        let spec = random_spec(&mut Jitter::new(seed));
         let mut sim = Sim::new(spec, seed).doubled();
         sim.begin();
         sim.live(LIFE);
@@ -229,7 +229,7 @@ fn a_thawed_core_goes_on_as_the_one_that_was_frozen() {
 fn whenever_the_primary_dies_another_goes_on() {
     let (mut steps, mut deaths) = (0, 0);
     for seed in seeds() {
-        let spec = random_spec(&mut Dice::new(seed));
+        let spec = random_spec(&mut Jitter::new(seed));
         let mut sim = Sim::new(spec, seed).mortal(4 + seed % 40);
         sim.begin();
         sim.live(LIFE / 4);

@@ -120,7 +120,7 @@ impl Sim {
         self.tell(worker, Cue::Listening { listener, socket });
     }
 
-    /// What waits there goes to others: the drive sees to that.
+    /// What waits there goes to others: the runtime sees to that.
     fn close_server(&mut self, worker: WorkerId, listener: ListenerId, socket: SocketId) {
         let fake = self.known(worker);
         let before = fake.listens.len();

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use super::super::event::Exit;
-use super::super::restart::Dice;
+use crate::base::exit::Exit;
+use crate::primary::slots::restart_policy::Jitter;
 
 #[derive(Debug, Clone)]
 pub(in super::super) struct Habit {
@@ -57,7 +57,7 @@ pub(in super::super) enum Looks {
 }
 
 impl Habit {
-    pub(in super::super) fn of(command: &[String], dice: &mut Dice) -> Self {
+    pub(in super::super) fn of(command: &[String], dice: &mut Jitter) -> Self {
         let mut habit = Self {
             ports: Vec::new(),
             dies: None,
@@ -117,7 +117,7 @@ impl Habit {
     }
 }
 
-fn wild(dice: &mut Dice) -> String {
+fn wild(dice: &mut Jitter) -> String {
     let span = dice.roll() % 4000;
     match dice.roll() % 64 {
         0 => "crash".to_owned(),

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::super::ids::{Berth, Slot};
-use super::super::life::State;
-use super::super::rollout::Course;
 use super::super::slots::{Presence, Rescue, Seat};
 use super::super::sockets::{Hold, Listener};
 use super::super::worker::{Cause, Worker};
 use super::super::{Job, Phase};
 use super::*;
+use crate::base::ids::{PoolIndex, Slot};
+use crate::primary::jobs::rollout::Course;
+use crate::primary::worker::life::State;
 use config::spec::Balance;
 use ipc::control::NoticeKind;
 
@@ -108,7 +108,10 @@ impl Sim {
         let primary = &self.primary;
         let known: Vec<WorkerId> = primary.workers().map(|(id, _, _)| id).collect();
         let live = self.fakes.iter().filter(|(_, fake)| fake.life != Life::Released);
-        assert!(live.map(|(id, _)| *id).eq(known), "the primary and the drive know other workers");
+        assert!(
+            live.map(|(id, _)| *id).eq(known),
+            "the primary and the runtime know other workers"
+        );
 
         let serving = primary.serving.total();
         let coming = match &primary.job {
@@ -307,14 +310,14 @@ impl Sim {
     /// No two pools ever share a range of slots, and what is done to one pool is done to it alone.
     fn check_pools(&self) {
         let primary = &self.primary;
-        let mut names: BTreeMap<Berth, &str> = BTreeMap::new();
+        let mut names: BTreeMap<PoolIndex, &str> = BTreeMap::new();
         let plans = primary.slots.iter().map(|(slot, state)| (slot, &state.plan));
         let plans = plans.chain(primary.workers.values().map(|w| (&w.slot, &w.plan)));
         for (slot, plan) in plans {
             let name = plan.spec.pool();
             let known = *names.entry(slot.berth()).or_insert(name);
             assert_eq!(known, name, "two pools have slot {slot}");
-            assert!(plan.spec.pools.is_empty() || slot.berth() == Berth(0));
+            assert!(plan.spec.pools.is_empty() || slot.berth() == PoolIndex(0));
         }
         if let Some(Job::Rollout(rollout)) = &primary.job
             && let Some(only) = rollout.only

@@ -1,6 +1,14 @@
 //! A world for the core: a fake drive that turns actions into later events, fake programs, and a
 //! clock that jumps to whatever comes next. After every step the laws are checked.
 
+pub(super) mod chaos;
+mod driver;
+pub(super) mod fakes;
+pub(super) mod habit;
+pub(super) mod laws;
+pub(super) mod mortal;
+pub(super) mod twins;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
@@ -11,22 +19,15 @@ use ipc::control::{Notice, Reply, Request};
 
 use super::Primary;
 use super::action::{Action, Target};
-use super::event::{Cue, Event, Exit, Gauge, Look, Notification, OpenedListener, PrimarySignal};
-use super::ids::{ClientId, Generation, ListenerId, SocketId, Ticket, WorkerId};
-use super::restart::Dice;
-use super::time::Time;
+use super::event::{Cue, Event, Gauge, Look, Notification, OpenedListener, PrimarySignal};
+use super::slots::restart_policy::Jitter;
+use crate::base::exit::Exit;
+use crate::base::ids::{ClientId, Generation, ListenerId, SocketId, Ticket, WorkerId};
+use crate::base::time::Time;
 use habit::{Habit, Looks, Moment, Spawns};
 use laws::Ledger;
 use mortal::Mortal;
 use twins::Twin;
-
-mod chaos;
-mod drive;
-mod fakes;
-mod habit;
-mod laws;
-mod mortal;
-mod twins;
 
 /// When each world begins.
 const BORN: Time = Time(1_000_000_000);
@@ -38,7 +39,7 @@ pub(super) struct Sim {
     pub(super) now: Time,
     pub(super) seed: u64,
     pub(super) steps: u64,
-    dice: Dice,
+    dice: Jitter,
     /// What comes, by when and in which order it was caused.
     due: BTreeMap<(Time, u64), Due>,
     causes: u64,
@@ -163,7 +164,7 @@ impl Sim {
             now: BORN,
             seed,
             steps: 0,
-            dice: Dice::new(!seed),
+            dice: Jitter::new(!seed),
             due: BTreeMap::new(),
             causes: 0,
             fakes: BTreeMap::new(),

@@ -1,15 +1,15 @@
 //! The primary dies: at a random moment of a turn, and what came in since is lost. Another one
-//! thaws what was written last, is told what the drive can find out, and goes on.
+//! thaws what was written last, is told what the runtime can find out, and goes on.
 
-use super::super::life::State;
 use super::super::resume::Facts;
-use super::twins::thawed;
+use super::twins::restored;
 use super::*;
+use crate::primary::worker::life::State;
 
 /// How a primary dies.
 #[derive(Debug)]
 pub(super) struct Mortal {
-    dice: Dice,
+    dice: Jitter,
     /// It dies once in so many turns.
     once_in: u64,
     pub(super) deaths: u64,
@@ -27,7 +27,7 @@ enum Fate {
 
 impl Sim {
     pub(super) fn mortal(mut self, once_in: u64) -> Self {
-        self.mortal = Some(Mortal { dice: Dice::new(self.seed ^ 0xdead), once_in, deaths: 0 });
+        self.mortal = Some(Mortal { dice: Jitter::new(self.seed ^ 0xdead), once_in, deaths: 0 });
         self
     }
 
@@ -88,7 +88,7 @@ impl Sim {
         self.now = self.now + Duration::from_micros(1 + self.roll() % 3_000_000);
         self.lose();
         self.suffer();
-        self.primary = thawed(&self.primary);
+        self.primary = restored(&self.primary);
         let (facts, events) = self.find_out();
         let facts = Facts { carried_out: carried_out && self.roll().is_multiple_of(2), ..facts };
         let mut actions = Vec::new();
@@ -136,7 +136,7 @@ impl Sim {
         }
     }
 
-    /// What the drive finds: all that is open, who lives, and of most of the dead how they ended.
+    /// What the runtime finds: all that is open, who lives, and of most of the dead how they ended.
     fn find_out(&mut self) -> (Facts, Vec<Event>) {
         let mut facts = Facts::default();
         let mut events = Vec::new();

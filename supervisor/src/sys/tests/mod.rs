@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::pidfd;
 use super::poller::Poller;
 use super::spawn::{Report, Spawned, done_with_report, look_at_report};
-use crate::primary::event::Exit;
+use crate::base::exit::Exit;
 
 /// Longer than any step takes on a busy machine; only a failure reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,46 @@
+//! What a keeper of one build leaves to that of the next, in its own process: said by the arguments
+//! of the exec. They are the interface between builds: more may be added, none may change.
+
+use std::ffi::OsString;
+use std::os::fd::RawFd;
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HandoverArgs {
+    /// The descriptors of the snapshot state.
+    pub(crate) memory: [RawFd; 3],
+    /// The limit of open files that workers get, where it is not our own.
+    pub(crate) nofile: Option<u64>,
+    /// The same for what the OOM killer is told.
+    pub(crate) oom: Option<i32>,
+    /// The build that was here before: its descriptor, for the case that this one cannot go on.
+    pub(crate) previous: Option<RawFd>,
+    /// This is that case.
+    pub(crate) fell_back: bool,
+}
+
+impl HandoverArgs {
+    pub(super) fn arguments(&self, app: &str) -> Vec<OsString> {
+        let memory = self.memory.map(|number| number.to_string()).join(",");
+        let mut all = vec!["primary".to_owned(), app.to_owned(), format!("--memory={memory}")];
+        all.extend(self.nofile.map(|soft| format!("--nofile={soft}")));
+        all.extend(self.oom.map(|before| format!("--oom={before}")));
+        all.extend(self.previous.map(|number| format!("--previous={number}")));
+        all.extend(self.fell_back.then(|| "--fell-back".to_owned()));
+        all.into_iter().map(OsString::from).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_build_understands_it() {
+        let (nofile, oom, previous) = (Some(1024), Some(-3), Some(9));
+        let estate = HandoverArgs { memory: [7, 8, 12], nofile, oom, previous, fell_back: true };
+        let said = "primary web --memory=7,8,12 --nofile=1024 --oom=-3 --previous=9 --fell-back";
+        let said: Vec<OsString> = said.split(' ').map(OsString::from).collect();
+        assert_eq!(estate.arguments("web"), said);
+    }
+}

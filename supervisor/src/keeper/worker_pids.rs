@@ -1,0 +1,112 @@
+//! Which children are workers. The others are orphans that came to us, and are reaped.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags, open};
+
+use crate::sys::pidfd::{self, Pid};
+
+/// Workers at one time, of all generations.
+const ROOM: usize = 4096;
+/// So many bytes of the list of children are read at a time.
+const PIECE: usize = 4096;
+const CHILDREN: &str = "/proc/thread-self/children";
+
+/// The workers' pids; 0: a free place.
+#[derive(Debug)]
+pub(super) struct WorkerPids(Box<[u32; ROOM]>);
+
+impl Default for WorkerPids {
+    fn default() -> Self {
+        Self(Box::new([0; ROOM]))
+    }
+}
+
+impl WorkerPids {
+    /// False: there is no room.
+    pub(super) fn add(&mut self, pid: Pid) -> bool {
+        if self.has(pid.0) {
+            return true;
+        }
+        let free = self.0.iter_mut().find(|place| **place == 0);
+        free.map(|place| *place = pid.0).is_some()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.fill(0);
+    }
+
+    pub(super) fn remove(&mut self, pid: Pid) {
+        if let Some(place) = self.0.iter_mut().find(|place| **place == pid.0) {
+            *place = 0;
+        }
+    }
+
+    fn has(&self, pid: u32) -> bool {
+        pid != 0 && self.0.contains(&pid)
+    }
+
+    /// Reaps every child that has ended and is neither a worker nor the primary.
+    pub(super) fn reap_others(&self, primary: Option<Pid>) {
+        let Ok(list) = open(CHILDREN, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) else {
+            return;
+        };
+        for_each_number(&list, |pid| {
+            if !self.has(pid) && primary != Some(Pid(pid)) {
+                // Running, or gone already: either is fine.
+                let _ = pidfd::reap_child(Pid(pid));
+            }
+        });
+    }
+}
+
+/// Numbers with spaces between them, as the kernel lists children.
+fn for_each_number(list: &OwnedFd, mut take: impl FnMut(u32)) {
+    let mut bytes = [0u8; PIECE];
+    let mut number = 0u32;
+    while let Ok(count) = rustix::io::read(list, &mut bytes) {
+        if count == 0 {
+            break;
+        }
+        for byte in &bytes[..count] {
+            if byte.is_ascii_digit() {
+                number = number.wrapping_mul(10).wrapping_add(u32::from(byte - b'0'));
+            } else if number > 0 {
+                take(number);
+                number = 0;
+            }
+        }
+    }
+    if number > 0 {
+        take(number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_has_one_place() {
+        let mut roster = WorkerPids::default();
+        assert!(roster.add(Pid(7)) && roster.add(Pid(7)) && roster.add(Pid(8)));
+        roster.remove(Pid(7));
+        assert!(!roster.has(7) && roster.has(8) && !roster.has(0));
+        for pid in 100..100 + 4095 {
+            assert!(roster.add(Pid(pid)));
+        }
+        assert!(!roster.add(Pid(9)), "it is full");
+    }
+
+    #[test]
+    fn numbers_are_read_in_any_split() {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let expected: Vec<u32> = (1..3000).map(|n| n * 7).collect();
+        let text: String = expected.iter().map(|n| format!("{n} ")).collect();
+        std::io::Write::write_all(&mut writer, text.as_bytes()).unwrap();
+        drop(writer);
+        let mut seen = Vec::new();
+        for_each_number(&reader.into(), |number| seen.push(number));
+        assert_eq!(seen, expected);
+    }
+}

@@ -1,0 +1,155 @@
+//! A rollout that failed goes back the way it came: the same replacement, slot by slot, to what
+//! served before, until no worker of the failed generation is left.
+
+use ipc::control::{FailureKind, Notice, NoticeKind};
+
+use super::rollout::{Course, Failure};
+use crate::base::ids::{Slot, WorkerId};
+use crate::primary::messages;
+use crate::primary::slots::{Seat, SlotState};
+use crate::primary::worker::{Cause, End, Worker};
+use crate::primary::{Job, Primary, Step};
+
+impl Primary {
+    /// The rollout failed.
+    pub(in crate::primary) fn turn_back(&mut self, failure: Failure, step: &mut Step<'_>) {
+        let Some(Job::Rollout(rollout)) = &mut self.job else { return };
+        let message = messages::turning_back(rollout, &failure);
+        step.publish(Notice::of_app(NoticeKind::Warning, message));
+        rollout.course = Course::Back { failure, restored: Vec::new() };
+        if let Some((_, id)) = self.successor()
+            && let Some(worker) = self.workers.get_mut(&id)
+        {
+            worker.kill(Cause::Told, step);
+        }
+        let serving = self.serving.clone();
+        self.dismiss(&serving, step);
+    }
+
+    /// A worker did not apply the shared values. What a rollout brings has to.
+    pub(in crate::primary) fn values_refused(
+        &mut self,
+        id: WorkerId,
+        reason: &str,
+        step: &mut Step<'_>,
+    ) {
+        let (Some(Job::Rollout(rollout)), Some(worker)) = (&self.job, self.workers.get(&id)) else {
+            return;
+        };
+        let comes = matches!(rollout.course, Course::Forward);
+        if comes && worker.plan.generation == rollout.generation() {
+            let (slot, reason) = (worker.slot, messages::refused_values(reason));
+            self.turn_back(Failure { slot, reason, last_lines: Vec::new() }, step);
+        }
+    }
+
+    /// A successor was lost before it could take over.
+    pub(in crate::primary) fn successor_lost(
+        &mut self,
+        worker: &Worker,
+        end: End,
+        step: &mut Step<'_>,
+    ) {
+        let Some(Job::Rollout(rollout)) = &self.job else { return };
+        let is_new = worker.plan.generation == rollout.generation();
+        match rollout.course {
+            Course::Forward => self.turn_back(Self::failure(worker, end), step),
+            Course::Back { .. } if !is_new => self.cannot_restore(worker, end, step),
+            Course::Back { .. } | Course::Opening | Course::Shrinking => {}
+        }
+    }
+
+    pub(in crate::primary) fn advance_back(&mut self, step: &mut Step<'_>) -> bool {
+        let Some(Job::Rollout(rollout)) = &self.job else { return false };
+        let failed = rollout.generation();
+        if let Some((slot, _)) = self.successor() {
+            return self.commit_if_due(slot, step);
+        }
+        let is_new = |(_, state): &(Slot, &SlotState)| state.plan.generation == failed;
+        let next = self.wanted().find(is_new).map(|(slot, _)| slot);
+        let old = |slot| Some((slot, self.serving.plan_of(slot)?.clone()));
+        if let Some((slot, plan)) = next.and_then(old) {
+            let required = self.slot(slot).served_before.clone();
+            self.start_successor(slot, plan, required, step);
+            return false;
+        }
+        if self.awaits_restored() { false } else { self.finish_rollback(step) }
+    }
+
+    /// Whether a restored slot's worker is still on its way. Each is waited for once.
+    fn awaits_restored(&mut self) -> bool {
+        let Self { job, slots, workers, .. } = self;
+        let Some(Job::Rollout(rollout)) = job else { return false };
+        let Course::Back { restored, .. } = &mut rollout.course else { return false };
+        restored.retain(|slot| match slots.get(slot).map(|state| &state.seat) {
+            Some(Seat::Empty) => true,
+            Some(Seat::Held(worker)) => workers.get(worker).is_some_and(Worker::is_coming),
+            Some(Seat::Waiting { .. } | Seat::Errored { .. } | Seat::Stopped { .. }) | None => {
+                false
+            }
+        });
+        !restored.is_empty()
+    }
+
+    fn finish_rollback(&mut self, step: &mut Step<'_>) -> bool {
+        let Some(Job::Rollout(rollout)) = self.job.take() else { return false };
+        for listener in self.sockets.first_of(rollout.generation()) {
+            self.close_if_unserved(listener, step);
+        }
+        let Course::Back { failure, .. } = &rollout.course else { return false };
+        let reason = messages::rolled_back(&self.serving, &rollout, failure);
+        self.last_reload = Some(reason.clone());
+        step.publish(Notice::of_app(NoticeKind::ReloadRolledBack, reason.clone()));
+        let reply = messages::failed(FailureKind::RolledBack, reason, &failure.last_lines);
+        step.answer_all(&rollout.clients, &reply);
+        true
+    }
+
+    /// The new worker of a replaced slot is gone: whoever of the old generation is at hand takes
+    /// the seat, else one is started.
+    pub(in crate::primary) fn bring_back(&mut self, slot: Slot, step: &mut Step<'_>) {
+        let Some(serving) = self.serving.plan_of(slot).cloned() else { return };
+        let Self { slots, workers, job, .. } = self;
+        let Some(state) = slots.get_mut(&slot).filter(|state| !state.leaving) else { return };
+        let is_old = |worker: &Worker| worker.plan.generation == serving.generation;
+        let successor = state.successor.take_if(|id| workers.get(id).is_some_and(is_old));
+        let mut recall = |id: &WorkerId| {
+            workers.get_mut(id).is_some_and(|worker| is_old(worker) && worker.recall(step))
+        };
+        let returns = successor.or_else(|| state.retiring.iter().copied().find(|id| recall(id)));
+        state.served = state.served_before.take();
+        state.seat = match returns {
+            Some(worker) => {
+                state.retiring.remove(&worker);
+                Seat::Held(worker)
+            }
+            None => Seat::Empty,
+        };
+        state.plan = serving;
+        if let Some(Job::Rollout(rollout)) = job
+            && let Course::Back { restored, .. } = &mut rollout.course
+        {
+            restored.push(slot);
+        }
+    }
+
+    /// The old spec does not come up any more either: the new worker goes all the same, and the
+    /// restart policy does what it can with the old spec.
+    fn cannot_restore(&mut self, worker: &Worker, end: End, step: &mut Step<'_>) {
+        let state = self.slot(worker.slot);
+        let held = match state.seat {
+            Seat::Held(new) => Some(new),
+            Seat::Empty | Seat::Waiting { .. } | Seat::Errored { .. } | Seat::Stopped { .. } => {
+                None
+            }
+        };
+        state.retiring.extend(held);
+        state.plan = worker.plan.clone();
+        state.served = state.served_before.take();
+        self.seat_failed(worker, end, step);
+        self.steer(step);
+        if let Some(new) = held {
+            self.retire(new, step);
+        }
+    }
+}

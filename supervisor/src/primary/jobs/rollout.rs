@@ -1,0 +1,267 @@
+//! A reload: each slot's worker is replaced by one of the next generation, or nothing changes.
+//!
+//! Slot by slot: a successor starts beside the worker that serves; it becomes ready (the first one
+//! is the canary and must also live on for a while); new connections go to it; the old one drains
+//! and goes. Only then comes the next slot, so there is never more than one worker too many. Slots
+//! that the new spec adds come last, slots that it drops go last.
+//!
+//! Anything that goes wrong before all serve turns the rollout round: see `rollback`.
+
+use std::collections::BTreeSet;
+
+use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
+use serde::{Deserialize, Serialize};
+
+use crate::base::ids::{ClientId, Generation, ListenerId, PoolIndex, Slot, WorkerId};
+use crate::base::time::Time;
+use crate::primary::action::Action;
+use crate::primary::messages;
+use crate::primary::slots::pools::{OWN, Pools};
+use crate::primary::slots::restart_policy::History;
+use crate::primary::slots::{Seat, SlotState};
+use crate::primary::worker::{End, Plan, Worker};
+use crate::primary::{Job, Primary, Step};
+
+/// A reload under way.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::primary) struct Rollout {
+    pub(in crate::primary) clients: Vec<ClientId>,
+    pub(in crate::primary) to: Pools,
+    /// It replaces one pool alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::primary) only: Option<PoolIndex>,
+    pub(in crate::primary) began: Time,
+    /// Slots that the new generation has taken over.
+    pub(in crate::primary) replaced: u32,
+    /// Connections with a request in flight that old workers took with them.
+    pub(in crate::primary) cut: u32,
+    pub(in crate::primary) course: Course,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::primary) enum Course {
+    /// `Action::OpenListeners` is under way.
+    Opening,
+    Forward,
+    /// All serve; slots that are not wanted any more are leaving.
+    Shrinking,
+    /// It failed; `restored` slots have been given an old worker that is not ready yet.
+    Back {
+        failure: Failure,
+        restored: Vec<Slot>,
+    },
+}
+
+/// Why a reload failed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::primary) struct Failure {
+    pub(in crate::primary) slot: Slot,
+    pub(in crate::primary) reason: String,
+    pub(in crate::primary) last_lines: Vec<String>,
+}
+
+impl Rollout {
+    /// The generation that it brings in.
+    pub(in crate::primary) fn generation(&self) -> Generation {
+        self.to.plan(self.only.unwrap_or(OWN)).map_or(self.to.generation, |plan| plan.generation)
+    }
+
+    /// The plan of `lineup` that tells what is replaced, for people.
+    pub(in crate::primary) fn leading<'a>(&self, lineup: &'a Pools) -> &'a Plan {
+        lineup.plan(self.only.unwrap_or(OWN)).unwrap_or(lineup)
+    }
+}
+
+impl Primary {
+    pub(in crate::primary) fn begin_rollout(
+        &mut self,
+        to: Pools,
+        only: Option<PoolIndex>,
+        clients: Vec<ClientId>,
+        step: &mut Step<'_>,
+    ) {
+        let course = if self.must_open(&to) {
+            step.act(Action::OpenListeners { spec: to.spec.clone() });
+            Course::Opening
+        } else {
+            Course::Forward
+        };
+        let rollout = Rollout { clients, to, only, began: step.now, replaced: 0, cut: 0, course };
+        let (before, after) = (rollout.leading(&self.serving), rollout.leading(&rollout.to));
+        step.publish(messages::reload_started(before, after));
+        self.job = Some(Job::Rollout(rollout));
+    }
+
+    /// The addresses that the new spec adds are open, or cannot be.
+    pub(in crate::primary) fn rollout_opened(
+        &mut self,
+        result: Result<(), String>,
+        step: &mut Step<'_>,
+    ) {
+        let Some(Job::Rollout(rollout)) = &mut self.job else { return };
+        match result {
+            Ok(()) => rollout.course = Course::Forward,
+            Err(reason) => {
+                let leading = rollout.leading(&self.serving);
+                let reason = messages::reload_refused(leading, &reason);
+                let clients = std::mem::take(&mut rollout.clients);
+                self.job = None;
+                self.last_reload = Some(reason.clone());
+                step.publish(Notice::of_app(NoticeKind::ReloadRolledBack, reason.clone()));
+                step.answer_all(&clients, &messages::failed(FailureKind::Failed, reason, &[]));
+            }
+        }
+    }
+
+    pub(in crate::primary) fn advance_rollout(&mut self, step: &mut Step<'_>) -> bool {
+        let Some(Job::Rollout(rollout)) = &self.job else { return false };
+        if self.anyone_retires() {
+            return false;
+        }
+        match rollout.course {
+            Course::Opening => false,
+            Course::Forward => self.advance_forward(rollout.to.clone(), step),
+            Course::Shrinking => self.finish_rollout(step),
+            Course::Back { .. } => self.advance_back(step),
+        }
+    }
+
+    fn advance_forward(&mut self, to: Pools, step: &mut Step<'_>) -> bool {
+        if let Some((slot, _)) = self.successor() {
+            return self.commit_if_due(slot, step);
+        }
+        let is_old = |(slot, state): &(Slot, &SlotState)| {
+            self.serving.wants(*slot) && to.replaces(*slot, state.plan.generation)
+        };
+        let next = self.wanted().find(is_old).map(|(slot, _)| slot);
+        if let Some((slot, plan)) = next.and_then(|slot| Some((slot, to.plan_of(slot)?.clone()))) {
+            let required = self.slot(slot).served.clone();
+            self.start_successor(slot, plan, required, step);
+            return false;
+        }
+        self.add_slots(&to);
+        // Who has left of its own accord, and is not followed by another, is not waited for.
+        let Some(Job::Rollout(rollout)) = &self.job else { return false };
+        let generation = rollout.generation();
+        let is_new = |state: &SlotState| state.plan.generation == generation;
+        let comes = |state: &SlotState| state.has_hope() && !self.is_ready(state);
+        if self.wanted().any(|(_, state)| is_new(state) && comes(state)) {
+            return false;
+        }
+        self.serving = to.clone();
+        if self.dismiss(&to, step)
+            && let Some(Job::Rollout(rollout)) = &mut self.job
+        {
+            rollout.course = Course::Shrinking;
+            return true;
+        }
+        self.finish_rollout(step)
+    }
+
+    fn finish_rollout(&mut self, step: &mut Step<'_>) -> bool {
+        let Some(Job::Rollout(rollout)) = self.job.take() else { return false };
+        self.sweep_later(step.now);
+        let took = messages::span(step.now.since(rollout.began));
+        let leading = rollout.leading(&self.serving);
+        let message = messages::reload_done(leading, rollout.replaced, rollout.cut, &took);
+        self.last_reload = Some(message.clone());
+        step.publish(Notice::of_app(NoticeKind::ReloadDone, message.clone()));
+        step.answer_all(&rollout.clients, &Reply::Done { message });
+        true
+    }
+
+    pub(in crate::primary) fn start_successor(
+        &mut self,
+        slot: Slot,
+        plan: Plan,
+        required: Option<BTreeSet<ListenerId>>,
+        step: &mut Step<'_>,
+    ) {
+        let worker = self.spawn(slot, plan, required, step);
+        self.slot(slot).successor = Some(worker);
+    }
+
+    /// The worker that shall take over a slot; there is at most one.
+    pub(in crate::primary) fn successor(&self) -> Option<(Slot, WorkerId)> {
+        self.slots.iter().find_map(|(slot, state)| Some((*slot, state.successor?)))
+    }
+
+    /// When the successor may take over, if it is ready.
+    pub(in crate::primary) fn commit_at(&self, rollout: &Rollout) -> Option<Time> {
+        let (slot, id) = self.successor()?;
+        let worker = self.workers.get(&id).filter(|worker| worker.is_ready())?;
+        let seat = &self.slots.get(&slot)?.seat;
+        let watched = match rollout.course {
+            Course::Forward => rollout.replaced == 0 && matches!(seat, Seat::Held(_)),
+            Course::Opening | Course::Shrinking | Course::Back { .. } => false,
+        };
+        let since = worker.ready_since?;
+        Some(if watched { since + worker.plan.spec.times.min_uptime } else { since })
+    }
+
+    pub(in crate::primary) fn commit_if_due(&mut self, slot: Slot, step: &mut Step<'_>) -> bool {
+        let Some(Job::Rollout(rollout)) = &self.job else { return false };
+        let due = self.commit_at(rollout).is_some_and(|at| at <= step.now);
+        if due {
+            self.commit(slot, step);
+        }
+        due
+    }
+
+    /// The successor takes over: first new connections go to it, then the old worker may drain.
+    pub(in crate::primary) fn commit(&mut self, slot: Slot, step: &mut Step<'_>) {
+        let Some(id) = self.slot(slot).successor.take() else { return };
+        let Some(worker) = self.workers.get(&id) else { return };
+        let (plan, bound) = (worker.plan.clone(), worker.bound.clone());
+        step.publish(messages::slot_replaced(worker));
+        if let Some(Job::Rollout(Rollout { replaced, course: Course::Forward, .. })) = &mut self.job
+        {
+            *replaced += 1;
+        }
+        let state = self.slot(slot);
+        state.plan = plan;
+        state.served_before = state.served.replace(bound);
+        state.history = History::default();
+        state.history.became_ready();
+        self.founding = false;
+        let old = match std::mem::replace(&mut self.slot(slot).seat, Seat::Held(id)) {
+            Seat::Held(old) => old,
+            Seat::Empty | Seat::Waiting { .. } | Seat::Errored { .. } | Seat::Stopped { .. } => {
+                return;
+            }
+        };
+        self.slot(slot).retiring.insert(old);
+        self.steer(step);
+        self.retire(old, step);
+    }
+
+    /// A seat was lost while a rollout runs.
+    pub(in crate::primary) fn seat_lost_in_rollout(
+        &mut self,
+        worker: &Worker,
+        end: End,
+        step: &mut Step<'_>,
+    ) {
+        let Some(Job::Rollout(rollout)) = &self.job else { return };
+        let slot = worker.slot;
+        let is_new = worker.plan.generation == rollout.generation();
+        match &rollout.course {
+            Course::Forward if is_new && !worker.left_well(&end, step.now) => {
+                self.turn_back(Self::failure(worker, end), step);
+                self.bring_back(slot, step);
+            }
+            Course::Back { .. } if is_new => self.bring_back(slot, step),
+            Course::Forward if self.commit_at(rollout).is_some() && self.is_succeeded(slot) => {
+                self.commit(slot, step);
+            }
+            Course::Opening | Course::Forward | Course::Shrinking | Course::Back { .. } => {
+                self.seat_failed(worker, end, step);
+            }
+        }
+    }
+
+    fn is_succeeded(&self, slot: Slot) -> bool {
+        self.successor().is_some_and(|(of, _)| of == slot)
+    }
+}

@@ -1,0 +1,144 @@
+//! Scaling: more slots, all started at once, or fewer, all drained at once.
+
+use std::sync::Arc;
+
+use config::instances::MAX_WORKERS;
+use config::spec::{AppSpec, Instances};
+use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
+use serde::{Deserialize, Serialize};
+
+use super::queue::Count;
+use super::start::Outlook;
+use crate::base::ids::{ClientId, PoolIndex};
+use crate::base::time::Time;
+use crate::primary::messages;
+use crate::primary::slots::pools::OWN;
+use crate::primary::{Job, Primary, Step};
+
+/// A change of the number of workers under way.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::primary) struct Scaling {
+    pub(in crate::primary) clients: Vec<ClientId>,
+    /// Whose.
+    #[serde(default = "own", skip_serializing_if = "is_own")]
+    berth: PoolIndex,
+    /// The number before.
+    from: u16,
+    direction: Direction,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Direction {
+    /// The new ones are waited for until then.
+    Up {
+        until: Time,
+    },
+    Down,
+}
+
+impl Scaling {
+    pub(in crate::primary) fn until(&self) -> Option<Time> {
+        match self.direction {
+            Direction::Up { until } => Some(until),
+            Direction::Down => None,
+        }
+    }
+}
+
+/// For states of older builds.
+fn own() -> PoolIndex {
+    OWN
+}
+
+fn is_own(berth: &PoolIndex) -> bool {
+    *berth == OWN
+}
+
+impl Primary {
+    pub(in crate::primary) fn begin_scale(
+        &mut self,
+        berth: PoolIndex,
+        to: Count,
+        because: String,
+        clients: Vec<ClientId>,
+        step: &mut Step<'_>,
+    ) {
+        let Some(plan) = self.serving.plan(berth) else { return };
+        let from = plan.spec.wanted;
+        let wanted = match to {
+            Count::Exactly(wanted) => wanted.min(MAX_WORKERS),
+            Count::OneMore => from.saturating_add(1).min(MAX_WORKERS.max(from)),
+            Count::OneFewer => from.saturating_sub(1).max(1),
+        };
+        if wanted == from {
+            let message = messages::scaled_already(plan);
+            step.answer_all(&clients, &Reply::Done { message });
+            return;
+        }
+        self.set_wanted(berth, wanted, because);
+        let lineup = self.serving.clone();
+        let message = messages::scaling(lineup.plan(berth).unwrap_or(&lineup), from, wanted);
+        step.publish(Notice::of_app(NoticeKind::Scaled, message));
+        let direction = if wanted > from {
+            self.add_slots(&lineup);
+            Direction::Up { until: step.now + lineup.patience() }
+        } else {
+            self.dismiss(&lineup, step);
+            Direction::Down
+        };
+        self.job = Some(Job::Scale(Scaling { clients, berth, from, direction }));
+    }
+
+    fn set_wanted(&mut self, berth: PoolIndex, wanted: u16, because: String) {
+        let because = if because.is_empty() { format!("{wanted} asked for") } else { because };
+        let mut app = AppSpec::clone(&self.serving.spec);
+        // What the file asks for: a reload with another number there is another wish.
+        let kept = app.source.is_some();
+        let change = |instances: &mut Instances, now: &mut u16, why: &mut String| {
+            (*now, *why) = (wanted, because.clone());
+            *instances = if kept { *instances } else { Instances::Count(wanted) };
+        };
+        if let Some(plan) = self.serving.pools.get(&berth).cloned() {
+            let mut spec = AppSpec::clone(&plan.spec);
+            change(&mut spec.instances, &mut spec.wanted, &mut spec.wanted_because);
+            let mut pools = app.pools.iter_mut();
+            if let Some(pool) = pools.find(|pool| pool.name == spec.pool()) {
+                change(&mut pool.instances, &mut pool.wanted, &mut pool.wanted_because);
+            }
+            let plan = self.edited(plan, Arc::new(spec));
+            self.serving.pools.insert(berth, plan);
+        } else {
+            change(&mut app.instances, &mut app.wanted, &mut app.wanted_because);
+        }
+        self.serving.app = self.edited(self.serving.app.clone(), Arc::new(app));
+        for (slot, state) in &mut self.slots {
+            if let Some(plan) = self.serving.plan(slot.berth()) {
+                state.plan = plan.clone();
+            }
+        }
+    }
+
+    pub(in crate::primary) fn advance_scale(&mut self, step: &mut Step<'_>) -> bool {
+        let Some(Job::Scale(scaling)) = &self.job else { return false };
+        let plan = self.serving.plan(scaling.berth).unwrap_or(&self.serving);
+        let reply = match scaling.direction {
+            Direction::Down if self.anyone_retires() => return false,
+            Direction::Down => Reply::Done { message: messages::scaled(plan) },
+            Direction::Up { until } => match self.outlook(scaling.berth.slots_from(scaling.from)) {
+                Outlook::Ready => Reply::Done { message: messages::scaled(plan) },
+                Outlook::Failed { reason, last_lines } => {
+                    messages::failed(FailureKind::Failed, reason, &last_lines)
+                }
+                Outlook::Open if until <= step.now => {
+                    messages::failed(FailureKind::TimedOut, messages::scale_timed_out(plan), &[])
+                }
+                Outlook::Open => return false,
+            },
+        };
+        if let Some(Job::Scale(scaling)) = self.job.take() {
+            step.answer_all(&scaling.clients, &reply);
+        }
+        true
+    }
+}

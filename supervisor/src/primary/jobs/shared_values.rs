@@ -1,0 +1,75 @@
+//! New values for the workers to share. They take the place of the old ones in whatever serves,
+//! comes or waits; no worker is replaced for them, since none is started with them.
+
+use std::sync::Arc;
+
+use config::spec::AppSpec;
+
+use super::queue::Wish;
+use crate::primary::worker::Plan;
+use crate::primary::{Job, Primary};
+
+impl Primary {
+    pub(in crate::primary) fn share(&mut self, shared: Option<&str>) {
+        let changed = |plan: &Plan| {
+            let spec = AppSpec::clone(&plan.spec);
+            let is_news = spec.shared.as_deref() != shared;
+            is_news.then(|| Arc::new(AppSpec { shared: shared.map(str::to_owned), ..spec }))
+        };
+        if let Some(spec) = changed(&self.serving) {
+            self.serving.app = self.edited(self.serving.app.clone(), spec);
+        }
+        if let Some(plan) = self.job.as_ref().and_then(Job::lineup).map(|to| to.app.clone())
+            && let Some(spec) = changed(&plan)
+        {
+            let plan = self.edited(plan, spec);
+            if let Some(coming) = self.job.as_mut().and_then(Job::lineup_mut) {
+                coming.app = plan;
+            }
+        }
+        for pending in &mut self.queue {
+            match &mut pending.wish {
+                Wish::Replace { spec: Some(spec), .. } => spec.shared = shared.map(str::to_owned),
+                Wish::Replace { spec: None, .. } | Wish::Scale { .. } => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ipc::control::Request;
+    use ipc::talk::BusRequest;
+
+    use super::*;
+    use crate::base::ids::ClientId;
+    use crate::base::time::Time;
+    use crate::primary::action::Action;
+    use crate::primary::event::Event;
+
+    #[test]
+    fn they_outlive_a_reload_that_is_under_way() {
+        let spec = AppSpec::new("web", vec!["true".to_owned()], "/".into());
+        let mut primary = Primary::new(Arc::new(spec.clone()), 1);
+        let mut actions = Vec::new();
+        primary.step(Time(0), Event::Begin, &mut actions);
+        let ask = |client, request| Event::Request { client: ClientId(client), request };
+        let older = AppSpec { shared: Some("{\"limit\":1}".to_owned()), ..spec };
+        let reload = Request::Reload { spec: Some(Box::new(older)), pool: None };
+        primary.step(Time(1), ask(1, reload), &mut actions);
+        let shared = Some("{\"limit\":2}".to_owned());
+        let share = BusRequest::Share { shared: shared.clone() };
+        primary.step(Time(2), ask(2, Request::Bus(share.clone())), &mut actions);
+        assert_eq!(primary.spec().shared, shared);
+        let coming = match &primary.job {
+            Some(Job::Rollout(rollout)) => rollout.to.spec.shared.clone(),
+            _ => match &primary.queue.front().unwrap().wish {
+                Wish::Replace { spec, .. } => spec.as_ref().unwrap().shared.clone(),
+                Wish::Scale { .. } => None,
+            },
+        };
+        assert_eq!(coming, shared);
+        let told = |action: &Action| matches!(action, Action::Bus { client: ClientId(2), request } if *request == share);
+        assert!(actions.iter().any(told), "{actions:?}");
+    }
+}

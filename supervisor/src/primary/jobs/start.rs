@@ -1,0 +1,252 @@
+//! Starting: listeners first, then all workers at once; and the answers to those who wait for it.
+
+use std::ops::RangeBounds;
+use std::time::Duration;
+
+use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
+use serde::{Deserialize, Serialize};
+
+use crate::base::ids::{ClientId, ListenerId, Slot};
+use crate::base::time::Time;
+use crate::primary::action::Action;
+use crate::primary::event::OpenedListener;
+use crate::primary::messages;
+use crate::primary::slots::Seat;
+use crate::primary::slots::pools::Pools;
+use crate::primary::worker::Plan;
+use crate::primary::worker::life::State;
+use crate::primary::{Job, Phase, Primary, Step};
+
+/// The least that a program is given to listen on its further addresses.
+const SOON: Duration = Duration::from_secs(1);
+
+/// A client that waits for the app to be up.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::primary) struct Waiter {
+    pub(in crate::primary) client: ClientId,
+    /// Longer is not waited.
+    pub(in crate::primary) until: Time,
+}
+
+/// How a start is going.
+#[derive(Debug)]
+pub(in crate::primary) enum Outlook {
+    /// All are ready.
+    Ready,
+    /// Some may still become ready.
+    Open,
+    /// No more will become ready by themselves, and some are not.
+    Failed { reason: String, last_lines: Vec<String> },
+}
+
+impl Primary {
+    /// Starts an app of which nothing lives.
+    pub(in crate::primary) fn start(&mut self, lineup: Pools, step: &mut Step<'_>) {
+        let must_open = self.must_open(&lineup);
+        self.begin_slots_anew(lineup, step);
+        self.phase = Phase::Running;
+        if must_open {
+            self.phase = Phase::Opening;
+            step.act(Action::OpenListeners { spec: self.serving.spec.clone() });
+        }
+    }
+
+    /// Every slot of `lineup` from the beginning; failures are forgotten.
+    pub(in crate::primary) fn begin_slots_anew(&mut self, lineup: Pools, step: &mut Step<'_>) {
+        self.add_slots(&lineup);
+        self.dismiss(&lineup, step);
+        for (slot, state) in &mut self.slots {
+            let Some(plan) = lineup.plan(slot.berth()) else { continue };
+            if state.leaving {
+                state.plan = plan.clone();
+            } else {
+                state.begin_anew(plan.clone());
+            }
+        }
+        self.serving = lineup;
+        self.starting = true;
+        self.sweep_at = None;
+    }
+
+    /// Whether the spec names an address that is not open yet.
+    pub(in crate::primary) fn must_open(&self, plan: &Plan) -> bool {
+        let mut configured = plan.spec.listen.iter();
+        configured.any(|listen| self.sockets.find(&listen.address.to_string()).is_none())
+    }
+
+    /// The answer to `Action::OpenListeners`. Whoever asked for it is still at it.
+    pub(in crate::primary) fn listeners_opened(
+        &mut self,
+        result: Result<Vec<OpenedListener>, String>,
+        step: &mut Step<'_>,
+    ) {
+        let by = match &self.job {
+            Some(Job::Rollout(rollout)) => rollout.generation(),
+            Some(Job::Hard(_) | Job::Scale(_)) | None => self.serving.generation,
+        };
+        let result = result.map(|opened| {
+            for listener in opened {
+                self.open(listener, Some(by), step);
+            }
+        });
+        match (&mut self.phase, &self.job) {
+            (Phase::Opening, _) => self.start_opened(result, step),
+            (Phase::Stopping(stopping), _) => stopping.opening = false,
+            (Phase::Running, Some(Job::Rollout(_))) => self.rollout_opened(result, step),
+            (Phase::Running, Some(Job::Hard(_))) => self.hard_opened(result, step),
+            (Phase::Running, Some(Job::Scale(_)) | None)
+            | (Phase::Stopped | Phase::Over { .. }, _) => {}
+        }
+    }
+
+    fn start_opened(&mut self, result: Result<(), String>, step: &mut Step<'_>) {
+        self.phase = Phase::Running;
+        let Err(reason) = result else { return };
+        if self.founding {
+            self.abandon(&reason, Vec::new(), step);
+            return;
+        }
+        for state in self.slots.values_mut().filter(|state| !state.leaving) {
+            state.seat = Seat::Errored { reason: reason.clone(), last_lines: Vec::new() };
+        }
+    }
+
+    /// How the wanted ones of these slots are doing.
+    pub(in crate::primary) fn outlook(&self, these: impl RangeBounds<Slot>) -> Outlook {
+        let slots = || self.wanted().filter(|(slot, _)| these.contains(slot));
+        if slots().all(|(_, state)| self.is_ready(state)) {
+            return Outlook::Ready;
+        }
+        if slots().any(|(_, state)| state.has_hope() && !self.is_ready(state)) {
+            return Outlook::Open;
+        }
+        let mut failed = slots().filter_map(|(slot, state)| match &state.seat {
+            Seat::Errored { reason, last_lines } => Some((slot, reason, last_lines.clone())),
+            Seat::Stopped { reason } => Some((slot, reason, Vec::new())),
+            Seat::Empty | Seat::Held(_) | Seat::Waiting { .. } => None,
+        });
+        match failed.next() {
+            Some((slot, reason, last_lines)) => Outlook::Failed {
+                reason: messages::start_failed(&self.serving, self.ready_count(), slot, reason),
+                last_lines,
+            },
+            None => Outlook::Open,
+        }
+    }
+
+    pub(in crate::primary) fn wait(&mut self, client: ClientId, now: Time) {
+        let until = now + self.serving.patience();
+        self.waiters.push(Waiter { client, until });
+    }
+
+    /// Answers those who wait for the app to be up, if it is or will not be.
+    pub(in crate::primary) fn answer_waiters(&mut self, step: &mut Step<'_>) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        let Some(reply) = self.verdict() else {
+            self.answer_late(step);
+            return;
+        };
+        for waiter in std::mem::take(&mut self.waiters) {
+            step.answer(waiter.client, reply.clone());
+        }
+    }
+
+    fn verdict(&self) -> Option<Reply> {
+        match &self.phase {
+            Phase::Opening | Phase::Over { .. } => None,
+            Phase::Running => match self.outlook(..) {
+                Outlook::Ready => {
+                    Some(Reply::Done { message: messages::up(&self.serving, &self.sockets) })
+                }
+                Outlook::Open => None,
+                Outlook::Failed { reason, last_lines } => {
+                    Some(messages::failed(FailureKind::Failed, reason, &last_lines))
+                }
+            },
+            Phase::Stopping(stopping) => Some(stopping.refusal(&self.serving)),
+            Phase::Stopped => {
+                let reason = messages::is_stopped(&self.serving);
+                Some(messages::failed(FailureKind::Failed, reason, &[]))
+            }
+        }
+    }
+
+    fn answer_late(&mut self, step: &mut Step<'_>) {
+        let reason = messages::start_timed_out(&self.serving, self.ready_count());
+        let reply = messages::failed(FailureKind::TimedOut, reason, &[]);
+        let now = step.now;
+        for late in self.waiters.extract_if(.., |waiter| waiter.until <= now) {
+            step.answer(late.client, reply.clone());
+        }
+    }
+
+    /// All workers are new and ready. What they do not serve will be closed, but not at once: a
+    /// program that listens on several addresses does so one after the other.
+    pub(in crate::primary) fn sweep_later(&mut self, now: Time) {
+        self.sweep_at = Some(now + self.serving.spec.times.listen_wait.max(SOON));
+    }
+
+    /// Closes what nobody serves and no configuration names, when it is time.
+    pub(in crate::primary) fn sweep(&mut self, step: &mut Step<'_>) {
+        if self.starting && matches!(self.outlook(..), Outlook::Ready) {
+            self.starting = false;
+            self.sweep_later(step.now);
+        }
+        if self.sweep_at.take_if(|at| *at <= step.now).is_some() {
+            if self.workers.values().any(|worker| matches!(worker.state, State::Draining(_))) {
+                self.sweep_later(step.now);
+                return;
+            }
+            for listener in self.sockets.ids() {
+                self.close_if_unserved(listener, step);
+            }
+        }
+    }
+
+    pub(in crate::primary) fn close_if_unserved(
+        &mut self,
+        listener: ListenerId,
+        step: &mut Step<'_>,
+    ) {
+        let address = self.sockets.address(listener);
+        let is_named = match &self.job {
+            Some(Job::Rollout(rollout)) => rollout.to.configures(address),
+            Some(Job::Hard(_) | Job::Scale(_)) | None => false,
+        };
+        let is_wanted = is_named || self.serving.configures(address) || self.is_awaited(listener);
+        if !self.is_served(listener) && !is_wanted {
+            self.close(listener, step);
+        }
+    }
+
+    /// Whether a worker that comes must listen there: the last one of its slot did, and is gone.
+    fn is_awaited(&self, listener: ListenerId) -> bool {
+        self.wanted().any(|(_, state)| {
+            let served = state.served.as_ref().is_some_and(|served| served.contains(&listener));
+            served && state.has_hope() && !self.is_ready(state)
+        })
+    }
+
+    /// Whether any worker listens there, or inherited it.
+    pub(in crate::primary) fn is_served(&self, listener: ListenerId) -> bool {
+        self.workers.values().any(|worker| worker.serves(listener))
+    }
+
+    pub(in crate::primary) fn close(&mut self, listener: ListenerId, step: &mut Step<'_>) {
+        let message = messages::listener_closed(self.sockets.address(listener));
+        if !self.sockets.close(listener) {
+            return;
+        }
+        for state in self.slots.values_mut() {
+            let served = state.served.iter_mut().chain(&mut state.served_before);
+            served.for_each(|served| _ = served.remove(&listener));
+        }
+        for worker in self.workers.values_mut() {
+            worker.forget(listener);
+        }
+        step.act(Action::CloseListener { listener });
+        step.publish(Notice::of_app(NoticeKind::ListenerClosed, message));
+    }
+}

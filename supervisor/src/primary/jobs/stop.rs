@@ -1,0 +1,225 @@
+//! Stopping: no new connections, then no workers, then no listeners; and after a `delete` or a
+//! first start that failed, no primary.
+
+use std::time::Duration;
+
+use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
+use serde::{Deserialize, Serialize};
+
+use super::hard_restart::Stage;
+use super::rollout::Course;
+use crate::base::ids::ClientId;
+use crate::base::time::Time;
+use crate::primary::action::Action;
+use crate::primary::messages;
+use crate::primary::slots::Seat;
+use crate::primary::worker::{Cause, Plan};
+use crate::primary::{Job, Phase, Primary, Step};
+
+/// The longest from the stop signal to SIGKILL in a fast stop.
+const FAST: Duration = Duration::from_secs(2);
+/// So long a primary whose first start failed stays to tell the one who started it.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A stop under way.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::primary) struct Stopping {
+    pub(in crate::primary) clients: Vec<ClientId>,
+    /// The primary ends afterwards, with this code.
+    exit: Option<u8>,
+    /// `Action::OpenListeners` is under way.
+    pub(in crate::primary) opening: bool,
+    /// The listeners that there were let nobody in any more.
+    pub(in crate::primary) gated: bool,
+    /// The first start failed.
+    failed: Option<FailedStart>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FailedStart {
+    reason: String,
+    last_lines: Vec<String>,
+    /// Nobody has been told why yet; till then somebody may ask.
+    until: Option<Time>,
+}
+
+impl Stopping {
+    /// When to leave though nobody has asked why.
+    pub(in crate::primary) fn linger(&self) -> Option<Time> {
+        self.failed.as_ref().and_then(|failed| failed.until)
+    }
+
+    /// What is answered to those who want the app up.
+    pub(in crate::primary) fn refusal(&self, plan: &Plan) -> Reply {
+        match &self.failed {
+            Some(failed) => {
+                messages::failed(FailureKind::Failed, failed.reason.clone(), &failed.last_lines)
+            }
+            None => messages::failed(FailureKind::Failed, messages::is_stopping(plan), &[]),
+        }
+    }
+
+    /// What people are told as the app's reason.
+    pub(in crate::primary) fn reason(&self) -> Option<&str> {
+        self.failed.as_ref().map(|failed| failed.reason.as_str())
+    }
+}
+
+impl Primary {
+    /// Whether the primary ends when what is under way is done.
+    pub(crate) fn is_ending(&self) -> bool {
+        match &self.phase {
+            Phase::Over { .. } => true,
+            Phase::Stopping(stopping) => stopping.exit.is_some(),
+            Phase::Opening | Phase::Running | Phase::Stopped => false,
+        }
+    }
+
+    /// Stops, whatever is going on. `exit`: and then ends.
+    pub(in crate::primary) fn stop(
+        &mut self,
+        fast: bool,
+        exit: Option<u8>,
+        client: Option<ClientId>,
+        step: &mut Step<'_>,
+    ) {
+        if matches!(self.phase, Phase::Stopped) && exit.is_none() {
+            let message = messages::stopped_already(&self.serving);
+            step.answer_all(client.as_slice(), &Reply::Done { message });
+            return;
+        }
+        if let Phase::Stopping(stopping) = &mut self.phase {
+            stopping.clients.extend(client);
+            stopping.exit = stopping.exit.or(exit);
+        } else {
+            let opening = self.is_opening();
+            self.drop_work(step);
+            if !fast {
+                self.gate(step);
+            }
+            let clients = client.into_iter().collect();
+            self.phase =
+                Phase::Stopping(Stopping { clients, exit, opening, gated: !fast, failed: None });
+        }
+        for worker in self.workers.values_mut() {
+            let times = worker.plan.spec.times;
+            if fast {
+                worker.stop(times.kill_timeout.min(FAST), step);
+            } else if worker.ready_since.is_some() {
+                worker.retire(times.drain_timeout.min(times.kill_timeout), step);
+            } else {
+                worker.stop(times.kill_timeout, step);
+            }
+        }
+    }
+
+    /// Ends the primary if it is to end with its workers and none is left or will come.
+    pub(in crate::primary) fn end_with_workers(&mut self, step: &mut Step<'_>) {
+        let idle = matches!(self.phase, Phase::Running) && self.job.is_none();
+        if !self.ends_with_workers || !idle || !self.workers.is_empty() {
+            return;
+        }
+        let mut code = 0;
+        for (_, state) in self.wanted() {
+            match &state.seat {
+                Seat::Empty | Seat::Held(_) | Seat::Waiting { .. } => return,
+                Seat::Errored { .. } => code = 1,
+                Seat::Stopped { .. } => {}
+            }
+        }
+        self.answer_waiters(step);
+        step.publish(Notice::of_app(NoticeKind::Warning, messages::ends(&self.serving, code)));
+        self.stop(true, Some(code), None, step);
+        while self.advance(step) {}
+    }
+
+    /// The first start has failed in a way that trying again cannot help: leaves nothing behind.
+    pub(in crate::primary) fn abandon(
+        &mut self,
+        reason: &str,
+        last_lines: Vec<String>,
+        step: &mut Step<'_>,
+    ) {
+        let reason = messages::cannot_start(&self.serving, reason);
+        step.publish(Notice::of_app(NoticeKind::Warning, reason.clone()));
+        let opening = self.is_opening();
+        let told = !self.waiters.is_empty();
+        let until = (!told).then(|| step.now + LINGER);
+        let failed = Some(FailedStart { reason, last_lines, until });
+        let stopping =
+            Stopping { clients: Vec::new(), exit: Some(1), opening, gated: false, failed };
+        let refusal = stopping.refusal(&self.serving);
+        for waiter in std::mem::take(&mut self.waiters) {
+            step.answer(waiter.client, refusal.clone());
+        }
+        self.drop_work(step);
+        self.phase = Phase::Stopping(stopping);
+        for worker in self.workers.values_mut() {
+            worker.kill(Cause::Told, step);
+        }
+    }
+
+    /// Whether `Action::OpenListeners` is under way.
+    fn is_opening(&self) -> bool {
+        match &self.job {
+            Some(Job::Rollout(rollout)) => matches!(rollout.course, Course::Opening),
+            Some(Job::Hard(hard)) => matches!(hard.stage, Stage::Opening),
+            Some(Job::Scale(_)) | None => matches!(self.phase, Phase::Opening),
+        }
+    }
+
+    /// Ends the job and empties the queue; whoever waits is told.
+    fn drop_work(&mut self, step: &mut Step<'_>) {
+        let job = match self.job.take() {
+            Some(Job::Rollout(rollout)) => rollout.clients,
+            Some(Job::Hard(hard)) => hard.clients,
+            Some(Job::Scale(scaling)) => scaling.clients,
+            None => Vec::new(),
+        };
+        let queued = std::mem::take(&mut self.queue).into_iter().flat_map(|p| p.clients);
+        let waiting = std::mem::take(&mut self.waiters).into_iter().map(|waiter| waiter.client);
+        let all: Vec<ClientId> = job.into_iter().chain(queued).chain(waiting).collect();
+        let reason = messages::stopped_meanwhile(&self.serving);
+        step.answer_all(&all, &messages::failed(FailureKind::Failed, reason, &[]));
+        self.sweep_at = None;
+        for (slot, state) in &mut self.slots {
+            state.leaving |= !self.serving.wants(*slot);
+            if !matches!(state.seat, Seat::Held(_)) {
+                state.seat = Seat::Stopped { reason: messages::STOPPED.to_owned() };
+            }
+        }
+    }
+
+    fn gate(&mut self, step: &mut Step<'_>) {
+        for (listener, _) in self.sockets.steerable() {
+            step.act(Action::Gate { listener });
+        }
+    }
+
+    pub(in crate::primary) fn advance_stop(&mut self, step: &mut Step<'_>) -> bool {
+        let Phase::Stopping(stopping) = &mut self.phase else { return false };
+        if let Some(failed) = &mut stopping.failed
+            && (!self.waiters.is_empty() || failed.until.is_some_and(|at| at <= step.now))
+        {
+            failed.until = None;
+        }
+        if !self.workers.is_empty() || stopping.opening || stopping.linger().is_some() {
+            return false;
+        }
+        self.answer_waiters(step);
+        for listener in self.sockets.ids() {
+            self.close(listener, step);
+        }
+        let Phase::Stopping(stopping) = std::mem::replace(&mut self.phase, Phase::Stopped) else {
+            return false;
+        };
+        let deleted = stopping.exit.is_some();
+        let message = messages::stopped(&self.serving, deleted);
+        step.answer_all(&stopping.clients, &Reply::Done { message });
+        if let Some(code) = stopping.exit {
+            self.phase = Phase::Over { code };
+            step.act(Action::Exit { code });
+        }
+        true
+    }
+}

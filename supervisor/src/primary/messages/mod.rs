@@ -1,0 +1,377 @@
+//! What people are told: notices and reasons, as lower-case sentences.
+
+use std::time::Duration;
+
+use ipc::control::{FailureKind, Notice, NoticeKind, Reply, Status};
+
+use super::slots::Role;
+use super::slots::pools::Pools;
+use super::sockets::Sockets;
+use super::worker::life::State;
+use super::worker::{End, EndKind, Plan, Worker};
+use crate::base::ids::{ListenerId, Slot};
+
+pub(super) mod pools;
+
+use pools::of_pool;
+pub(super) use pools::{
+    no_berth, no_such_pool, pool_is_gone, rolled_back, scale_too_far, turning_back, why_so_many,
+};
+
+pub(super) const STOPPED: &str = "stopped by request";
+
+// Small parts.
+
+/// `250ms`, `1.3s`, `30s`.
+pub(super) fn span(span: Duration) -> String {
+    let millis = span.as_millis();
+    match (millis / 1000, millis % 1000 / 100) {
+        (0, _) => format!("{millis}ms"),
+        (seconds, 0) => format!("{seconds}s"),
+        (seconds, tenths) => format!("{seconds}.{tenths}s"),
+    }
+}
+
+pub(super) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// `1 connection`, `3 connections`.
+pub(super) fn count(number: u32, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
+fn signal_name(signal: i32) -> String {
+    config::signal::name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned)
+}
+
+fn addresses(listeners: impl Iterator<Item = ListenerId>, sockets: &Sockets) -> Option<String> {
+    let names: Vec<&str> = listeners.map(|listener| sockets.address(listener)).collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+fn workers(number: u16) -> String {
+    count(u32::from(number), "worker")
+}
+
+fn name(plan: &Plan) -> &str {
+    &plan.spec.name
+}
+
+// Notices.
+
+/// About one worker.
+pub(super) fn about(worker: &Worker, event: NoticeKind, message: String) -> Notice {
+    Notice {
+        slot: Some(worker.slot.0),
+        worker: Some(worker.id.0),
+        generation: Some(worker.plan.generation.0),
+        ..Notice::of_app(event, message)
+    }
+}
+
+pub(super) fn gone(worker: &Worker, end: &End) -> Notice {
+    let event = match end.kind {
+        EndKind::Told => NoticeKind::WorkerStopped,
+        EndKind::Died | EndKind::Failed(_) | EndKind::NotStarted { .. } => NoticeKind::WorkerFailed,
+    };
+    let last_lines = match end.kind {
+        EndKind::Told => Vec::new(),
+        EndKind::Died | EndKind::Failed(_) | EndKind::NotStarted { .. } => end.last_lines.clone(),
+    };
+    Notice { last_lines, ..about(worker, event, why(worker, end)) }
+}
+
+pub(super) fn slot_errored(worker: &Worker, reason: &str, last_lines: &[String]) -> Notice {
+    let last_lines = last_lines.to_vec();
+    Notice { last_lines, ..about(worker, NoticeKind::SlotErrored, reason.to_owned()) }
+}
+
+pub(super) fn slot_replaced(worker: &Worker) -> Notice {
+    let message = format!("generation {} takes over", worker.plan.generation);
+    about(worker, NoticeKind::SlotReplaced, message)
+}
+
+pub(super) fn listener_opened(address: &str) -> Notice {
+    Notice::of_app(NoticeKind::ListenerOpened, format!("{address} is served"))
+}
+
+pub(super) fn listener_closed(address: &str) -> String {
+    format!("{address} is not served any more")
+}
+
+pub(super) fn reload_started(serving: &Plan, to: &Plan) -> Notice {
+    let message = format!(
+        "{}: {}generation {} replaces generation {}",
+        name(serving),
+        of_pool(to),
+        to.generation,
+        serving.generation
+    );
+    Notice::of_app(NoticeKind::ReloadStarted, message)
+}
+
+// Reasons of a worker.
+
+/// Why a worker is gone.
+pub(super) fn why(worker: &Worker, end: &End) -> String {
+    let exit = end.exit.map(|exit| exit.to_string());
+    match (&end.kind, exit) {
+        (EndKind::Failed(reason) | EndKind::NotStarted { reason, .. }, _) => reason.clone(),
+        (EndKind::Died | EndKind::Told, None) => worker.unseen().to_owned(),
+        (EndKind::Told, Some(exit)) => exit,
+        (EndKind::Died, Some(exit)) => match &worker.refused {
+            Some(refused) if worker.ready_since.is_none() => format!("{exit}; {refused}"),
+            Some(_) | None => exit,
+        },
+    }
+}
+
+/// Why a worker that lives was not ready in time.
+pub(super) fn not_ready(worker: &Worker, sockets: &Sockets) -> String {
+    let within = span(worker.plan.spec.times.ready_timeout);
+    let missing = addresses(worker.missing(), sockets);
+    let bound = addresses(worker.bound.iter().copied(), sockets);
+    let has = bound.map_or_else(
+        || "it listens on nothing".to_owned(),
+        |addresses| format!("it listens on {addresses}"),
+    );
+    match missing {
+        Some(missing) => format!(
+            "not ready within {within}: it does not listen on {missing}, which the previous \
+             generation serves ({has})"
+        ),
+        None => format!("not ready within {within}: {}", awaited(worker, &has)),
+    }
+}
+
+/// Why a ready worker is taken for hung.
+pub(super) fn hung(waiting: u32, stood: Duration) -> String {
+    let waiting = count(waiting, "connection");
+    format!("hung: it has taken no connection for {}; {waiting} in its queue", span(stood))
+}
+
+/// Why a worker cannot take its slot over, though it lives.
+pub(super) fn refused_values(reason: &str) -> String {
+    format!("it refused the shared values: {reason}")
+}
+
+/// What else makes it ready.
+fn awaited(worker: &Worker, has: &str) -> String {
+    use config::spec::ReadyRule;
+    match worker.plan.spec.ready {
+        ReadyRule::Notify => format!("it did not say READY=1 ({has})"),
+        ReadyRule::Auto | ReadyRule::Listen => has.to_owned(),
+        ReadyRule::Uptime => "ready_timeout is shorter than min_uptime".to_owned(),
+    }
+}
+
+pub(super) fn ready(worker: &Worker, sockets: &Sockets) -> String {
+    let serves = worker.bound.union(&worker.lent).copied();
+    match addresses(serves, sockets) {
+        Some(addresses) => format!("ready, listens on {addresses}"),
+        None => "ready, listens on nothing".to_owned(),
+    }
+}
+
+/// `idle`: the connections that nobody uses, which it takes with it.
+pub(super) fn stopping(signal: i32, idle: u32) -> String {
+    let told = format!("told to stop by {}", signal_name(signal));
+    match idle {
+        0 => told,
+        1 => format!("{told}; 1 idle connection is closed"),
+        _ => format!("{told}; {idle} idle connections are closed"),
+    }
+}
+
+/// Why a live worker is in its state, where there is more to say.
+pub(super) fn reason(worker: &Worker, sockets: &Sockets) -> Option<String> {
+    match &worker.state {
+        State::Spawning { .. } => None,
+        State::Starting { .. } => addresses(worker.missing(), sockets)
+            .map(|missing| format!("does not listen on {missing} yet"))
+            .or_else(|| worker.refused.clone()),
+        State::Ready => worker.says_stopping.then(|| "says that it is stopping".to_owned()),
+        State::Draining(drain) => drain.seen.map(|look| {
+            let (queued, busy) = (count(look.queued, "connection"), look.busy);
+            format!("{queued} waiting, {busy} with a request in flight")
+        }),
+        State::Killing { cause, .. } => match cause {
+            super::worker::Cause::Told => Some("told to stop".to_owned()),
+            super::worker::Cause::Failed(reason) => Some(reason.clone()),
+        },
+    }
+}
+
+/// What a worker is, where it is not simply the slot's.
+pub(super) fn role(role: Role) -> Option<String> {
+    match role {
+        Role::Seated => None,
+        Role::Successor => Some("shall take over".to_owned()),
+        Role::Retiring => Some("was replaced".to_owned()),
+        Role::Rescue => Some("serves what its predecessor left waiting".to_owned()),
+    }
+}
+
+pub(super) fn restarts_in(delay: Duration, reason: &str) -> String {
+    format!("restarts in {}: {reason}", span(delay))
+}
+
+pub(super) fn rescue_failed(queued: u32, tries: u32, why: &str) -> String {
+    format!(
+        "{} that waited for a worker {} lost: {} to serve them failed, the last with {why}",
+        count(queued, "connection"),
+        if queued == 1 { "is" } else { "are" },
+        count(tries, "attempt"),
+    )
+}
+
+// Answers, and reasons of the app.
+
+pub(super) fn failed(kind: FailureKind, reason: String, last_lines: &[String]) -> Reply {
+    Reply::Failed { kind, reason, last_lines: last_lines.to_vec() }
+}
+
+pub(super) fn up(plan: &Pools, sockets: &Sockets) -> String {
+    let all = sockets.iter().map(|listener| listener.opened.id);
+    let ready = format!("{}: {} ready", name(plan), workers(plan.total()));
+    match addresses(all, sockets) {
+        Some(addresses) => format!("{ready} on {addresses}"),
+        None => format!("{ready}, listening on nothing"),
+    }
+}
+
+pub(super) fn restarted(plan: &Pools) -> String {
+    let workers = workers(plan.total());
+    format!("{}: {workers} restarted as generation {}", name(plan), plan.generation)
+}
+
+pub(super) fn start_failed(plan: &Pools, ready: usize, slot: Slot, reason: &str) -> String {
+    let (name, wanted, place) = (name(plan), plan.total(), plan.place(slot));
+    format!("{name}: {ready} of {wanted} workers ready; {place}: {reason}")
+}
+
+pub(super) fn cannot_start(plan: &Plan, reason: &str) -> String {
+    format!("{} cannot start: {reason}", name(plan))
+}
+
+pub(super) fn start_timed_out(plan: &Pools, ready: usize) -> String {
+    format!(
+        "{}: {ready} of {} workers ready after {}; it goes on trying",
+        name(plan),
+        plan.total(),
+        span(plan.patience())
+    )
+}
+
+pub(super) fn runs_already(plan: &Pools, ready: usize) -> String {
+    let (name, wanted) = (name(plan), plan.total());
+    format!("{name} is running already ({ready} of {wanted} workers ready); use reload or restart")
+}
+
+pub(super) fn is_stopped(plan: &Plan) -> String {
+    format!("{0} is stopped; use start", name(plan))
+}
+
+pub(super) fn is_stopping(plan: &Plan) -> String {
+    format!("{} is being stopped; try again when it is", name(plan))
+}
+
+pub(super) fn stopped_meanwhile(plan: &Plan) -> String {
+    format!("{} was stopped before this was done", name(plan))
+}
+
+pub(super) fn stopped_already(plan: &Plan) -> String {
+    format!("{} is stopped already", name(plan))
+}
+
+pub(super) fn stopped(plan: &Plan, deleted: bool) -> String {
+    format!("{} is {}", name(plan), if deleted { "stopped and deleted" } else { "stopped" })
+}
+
+pub(super) fn ends(plan: &Plan, code: u8) -> String {
+    let name = name(plan);
+    match code {
+        0 => {
+            format!("{name}: every worker has ended by itself, and so does the supervisor")
+        }
+        _ => format!("{name}: every worker is given up; the supervisor ends with exit code {code}"),
+    }
+}
+
+pub(super) fn scale_to_none(plan: &Plan) -> String {
+    format!("{} needs at least 1 worker; use stop to have none", name(plan))
+}
+
+pub(super) fn scaling(plan: &Plan, from: u16, wanted: u16) -> String {
+    format!("{}{} wanted instead of {from}", of_pool(plan), workers(wanted))
+}
+
+pub(super) fn scaled(plan: &Plan) -> String {
+    let count = workers(plan.spec.wanted);
+    format!("{}: {}{count} now", name(plan), of_pool(plan))
+}
+
+pub(super) fn scaled_already(plan: &Plan) -> String {
+    format!("{}: {}{} already", name(plan), of_pool(plan), workers(plan.spec.wanted))
+}
+
+pub(super) fn scale_timed_out(plan: &Plan) -> String {
+    let after = span(plan.patience());
+    format!("{}: not all added workers are ready after {after}; it goes on trying", name(plan))
+}
+
+pub(super) fn queue_full(plan: &Plan, limit: usize) -> String {
+    format!("{}: {limit} requests wait already; try again later", name(plan))
+}
+
+pub(super) fn logs_reopened(plan: &Plan) -> String {
+    format!("{}: log files opened again", name(plan))
+}
+
+pub(super) fn no_such_signal(signal: i32) -> String {
+    format!("{signal} is not a signal; use 1 to 64")
+}
+
+pub(super) fn no_such_slot(plan: &Pools, slot: u16) -> String {
+    format!("{} has no slot {slot}; its slots are {}", name(plan), plan.ranges())
+}
+
+pub(super) fn signalled(plan: &Plan, signal: i32, sent: u32) -> Reply {
+    let name = name(plan);
+    if sent == 0 {
+        let reason = format!("{name}: no worker there to send {} to", signal_name(signal));
+        return failed(FailureKind::Failed, reason, &[]);
+    }
+    let message = format!("{name}: {} sent to {}", signal_name(signal), count(sent, "worker"));
+    Reply::Done { message }
+}
+
+pub(super) fn reload_refused(serving: &Plan, reason: &str) -> String {
+    let (name, generation, pool) = (name(serving), serving.generation, of_pool(serving));
+    format!("{name}: {pool}nothing changed, generation {generation} serves: {reason}")
+}
+
+pub(super) fn reload_done(serving: &Plan, replaced: u32, cut: u32, took: &str) -> String {
+    let (name, generation) = (name(serving), serving.generation);
+    let (replaced, pool) = (count(replaced, "worker"), of_pool(serving));
+    let done =
+        format!("{name}: {pool}generation {generation} serves; {replaced} replaced in {took}");
+    match cut {
+        0 => done,
+        _ => format!("{done}; {} cut by the drain timeout", count(cut, "connection")),
+    }
+}
+
+pub(super) fn rolling(to: &Plan, back: bool) -> String {
+    let way = if back { "is rolled back" } else { "takes over" };
+    format!("{}generation {} {way}", of_pool(to), to.generation)
+}
+
+pub(super) fn standing(plan: &Plan, status: Status, reason: Option<&str>) -> String {
+    let word = status.word();
+    match reason {
+        Some(reason) => format!("{} is {word}: {reason}", name(plan)),
+        None => format!("{} is {word}", name(plan)),
+    }
+}

@@ -1,0 +1,291 @@
+//! The fake drive: performs actions, and makes of what they cause the events of later turns.
+
+use crate::primary::sim::*;
+
+impl Sim {
+    pub(super) fn perform(&mut self, action: Action) {
+        match action {
+            Action::OpenListeners { spec } => self.open_listeners(&spec),
+            Action::Spawn { worker, spec, lend, .. } => {
+                let habit = Habit::of(&spec.command, &mut self.dice);
+                self.fork(worker, habit, lend);
+            }
+            Action::Lend { ticket, worker, listener, socket } => {
+                let fake = self.known(worker);
+                let asked = fake.tickets.remove(&ticket);
+                assert_eq!(asked, Some(listener), "a socket that was not asked for");
+                self.hold(worker, listener, socket);
+                if self.fakes[&worker].life == Life::Runs {
+                    let after = self.soon(2);
+                    self.deed(worker, after, Deed::Listen { listener, socket });
+                }
+            }
+            Action::Steer { listener, targets } => {
+                let known = self.listeners.get_mut(&listener).expect("steering nothing");
+                assert!(!known.shared && !known.gated, "steering a shared or gated listener");
+                assert!(!targets.is_empty() && targets.is_sorted(), "bad targets {targets:?}");
+                let again = known.steered == targets && !self.resuming;
+                assert!(!again, "steering to where it is steered");
+                known.steered = targets;
+            }
+            Action::Gate { listener } => {
+                self.listeners.get_mut(&listener).expect("gating nothing").gated = true;
+            }
+            Action::CloseListener { listener } => self.close_listener(listener),
+            Action::Signal { worker, signal, group } => self.signal_worker(worker, signal, group),
+            Action::Kill { worker } => {
+                self.check_hung(worker);
+                let fake = self.known(worker);
+                assert_ne!(fake.life, Life::Forked, "killing what may not run yet");
+                fake.told = true;
+                let after = self.soon(3);
+                self.deed(worker, after, Deed::Killed);
+            }
+            Action::Look { worker } => self.look(worker),
+            Action::Gauge { worker } => self.deed(worker, Duration::from_millis(2), Deed::Gauged),
+            Action::Release { worker } => {
+                let fake = self.known(worker);
+                assert_eq!(fake.life, Life::Dead, "releasing a live worker");
+                fake.life = Life::Released;
+                fake.holds.clear();
+            }
+            Action::Answer { client, reply } => self.take_answer(client, reply),
+            Action::AnswerStatus { client } => {
+                let status = self.primary.status(self.now);
+                assert_eq!(status.workers.len(), self.primary.roster().count());
+                self.take_answer(client, Reply::Status(Box::new(status)));
+            }
+            Action::AnswerSpec { client } => {
+                let spec = AppSpec::clone(self.primary.spec());
+                self.take_answer(client, Reply::Spec(Box::new(spec)));
+            }
+            Action::Send { client, .. } | Action::Bus { client, .. } => {
+                let message = "sent".to_owned();
+                self.take_answer(client, Reply::Done { message });
+            }
+            Action::Subscribe { client } => {
+                assert!(self.clients.contains_key(&client), "a subscriber nobody knows");
+            }
+            Action::Publish(notice) => self.hear(notice),
+            Action::Upgrade { .. } | Action::ReopenLogs => {}
+            Action::Exit { code } => {
+                assert_eq!(self.exit, None, "a second exit");
+                self.exit = Some(code);
+            }
+        }
+    }
+
+    /// A worker that an action may name.
+    pub(super) fn known(&mut self, worker: WorkerId) -> &mut Fake {
+        let fake = self.fakes.get_mut(&worker).expect("an action for a worker that never was");
+        assert_ne!(fake.life, Life::Released, "an action for a worker that was released");
+        fake
+    }
+
+    fn open_listeners(&mut self, spec: &AppSpec) {
+        let wanted: Vec<(String, String)> = spec
+            .listen
+            .iter()
+            .map(|listen| (listen.address.to_string(), listen.name.clone()))
+            .filter(|(address, _)| self.listener_at(address).is_none())
+            .collect();
+        let after = self.soon(3);
+        if let Some((address, _)) = wanted.iter().find(|(address, _)| self.taken.contains(address))
+        {
+            let reason = format!("cannot listen on {address}: address in use");
+            self.cause(after, Due::Opened(Err(reason)));
+            return;
+        }
+        let opened = wanted.into_iter().map(|(a, name)| self.new_listener(a, Some(name))).collect();
+        self.cause(after, Due::Opened(Ok(opened)));
+    }
+
+    pub(super) fn new_listener(&mut self, address: String, name: Option<String>) -> OpenedListener {
+        let id = ListenerId(self.next_listener);
+        self.next_listener += 1;
+        let shared = address.ends_with(":7000");
+        let listener = FakeListener {
+            address: address.clone(),
+            name: name.clone(),
+            shared,
+            steered: Vec::new(),
+            gated: false,
+            queues: BTreeMap::new(),
+        };
+        self.listeners.insert(id, listener);
+        OpenedListener { id, address, name, shared }
+    }
+
+    pub(super) fn listener_at(&self, address: &str) -> Option<ListenerId> {
+        self.listeners.iter().find(|(_, l)| l.address == address).map(|(id, _)| *id)
+    }
+
+    /// Whoever hangs in `bind` is refused, and leaves.
+    fn close_listener(&mut self, listener: ListenerId) {
+        let holds = |fake: &Fake| fake.listens.iter().any(|(held, _)| *held == listener);
+        let serves = |fake: &&Fake| fake.life == Life::Runs && !fake.told && holds(fake);
+        let served_by = self.fakes.values().find(serves);
+        assert!(served_by.is_none(), "closing what {served_by:?} serves");
+        self.listeners.remove(&listener).expect("closing nothing");
+        for fake in self.fakes.values_mut() {
+            fake.holds.retain(|(held, _)| *held != listener);
+            fake.listens.retain(|(held, _)| *held != listener);
+        }
+        let hanging = |fake: &Fake| fake.tickets.values().any(|asked| *asked == listener);
+        let hanging: Vec<WorkerId> =
+            self.fakes.iter().filter(|(_, fake)| hanging(fake)).map(|(id, _)| *id).collect();
+        for worker in hanging {
+            let fake = self.fakes.get_mut(&worker).expect("listed");
+            fake.tickets.retain(|_, asked| *asked != listener);
+            self.deed(worker, Duration::from_millis(1), Deed::Die(Exit::Code(98)));
+        }
+    }
+
+    fn fork(&mut self, worker: WorkerId, habit: Habit, lend: Vec<(ListenerId, SocketId)>) {
+        let outcome = match habit.spawns {
+            Spawns::Fine => Deed::Run,
+            Spawns::Permanently => Deed::CannotRun { permanent: true },
+            Spawns::Temporarily => Deed::CannotRun { permanent: false },
+        };
+        let fake = Fake {
+            habit,
+            life: Life::Forked,
+            told: false,
+            looked_at: false,
+            frozen: None,
+            held: Vec::new(),
+            tickets: BTreeMap::new(),
+            holds: Vec::new(),
+            listens: Vec::new(),
+            busy_until: self.now,
+            moved: self.now,
+            gauged: self.now,
+        };
+        let before = self.fakes.insert(worker, fake);
+        let lost = before.as_ref().is_none_or(|fake| self.resuming && fake.life == Life::Dead);
+        assert!(lost, "a worker id was used twice");
+        for (listener, socket) in lend {
+            self.hold(worker, listener, socket);
+            self.known(worker).listens.push((listener, socket));
+        }
+        let after = self.soon(4);
+        self.deed(worker, after, outcome);
+    }
+
+    /// A socket is lent to one live worker at a time.
+    pub(super) fn hold(&mut self, worker: WorkerId, listener: ListenerId, socket: SocketId) {
+        let known = self.listeners.get_mut(&listener).expect("lending of nothing");
+        known.queues.entry(socket).or_default();
+        let pair = (listener, socket);
+        if !known.shared {
+            let other = self.fakes.iter().find(|(id, f)| **id != worker && f.holds.contains(&pair));
+            assert!(other.is_none(), "{pair:?} is lent to {worker} and to {other:?}");
+        }
+        let fake = self.known(worker);
+        if !fake.holds.contains(&pair) {
+            fake.holds.push(pair);
+        }
+    }
+
+    fn signal_worker(&mut self, worker: WorkerId, signal: i32, group: bool) {
+        let (now, calm, resuming) = (self.now, self.soon(20), self.resuming);
+        let fake = self.known(worker);
+        assert_ne!(fake.life, Life::Forked, "a signal for what may not run yet");
+        if !group {
+            return;
+        }
+        match signal {
+            19 => {
+                let before = fake.frozen.replace(now);
+                assert_eq!(before, None, "worker {worker} is frozen already");
+            }
+            18 if resuming && fake.frozen.is_none() => {}
+            18 => self.thaw(worker),
+            15 if fake.frozen.is_some() => {
+                fake.told = true;
+                // A program without a handler does nothing more; another goes on for a while.
+                if fake.habit.deaf {
+                    return;
+                }
+                fake.held = vec![Deed::Die(Exit::Signal(15))];
+            }
+            15 => {
+                fake.told = true;
+                if !fake.habit.deaf {
+                    self.deed(worker, calm, Deed::Die(Exit::Signal(15)));
+                }
+            }
+            other => panic!("signal {other} for worker {worker}"),
+        }
+    }
+
+    fn thaw(&mut self, worker: WorkerId) {
+        let now = self.now;
+        let fake = self.known(worker);
+        let since = fake.frozen.take().expect("only who is frozen is thawed");
+        if fake.busy_until > since {
+            fake.busy_until = fake.busy_until + now.since(since);
+        }
+        for deed in std::mem::take(&mut fake.held) {
+            self.deed(worker, Duration::from_micros(5), deed);
+        }
+    }
+
+    fn look(&mut self, worker: WorkerId) {
+        let (prompt, late) = (self.soon(1), self.soon(400));
+        let fake = self.known(worker);
+        let parts = !std::mem::replace(&mut fake.looked_at, true);
+        let dies = fake.habit.dies_draining && parts;
+        let looks = fake.habit.looks;
+        if parts {
+            self.check_parting(worker);
+        }
+        if dies {
+            self.leave_waiting(worker);
+            self.deed(worker, prompt, Deed::Die(Exit::Code(7)));
+            return;
+        }
+        match looks {
+            Looks::Never => {}
+            Looks::Prompt | Looks::Blind => self.deed(worker, prompt, Deed::Looked),
+            Looks::Late => self.deed(worker, late, Deed::Looked),
+        }
+    }
+
+    /// Connections that came while it was still steered to.
+    pub(in crate::primary) fn leave_waiting(&mut self, worker: WorkerId) {
+        let Some((listener, socket)) = self.fakes[&worker].listens.first().copied() else { return };
+        // Where none have come, none can be left; and of a death that nobody saw this is all that
+        // is known.
+        let known = self.primary.sockets.iter().find(|known| known.opened.id == listener);
+        let used = known.is_some_and(|l| l.sockets().any(|(id, s)| id == socket && s.used));
+        if let Some(listener) = self.listeners.get_mut(&listener)
+            && !listener.shared
+            && (used || self.mortal.is_none())
+        {
+            *listener.queues.entry(socket).or_default() += 3;
+        }
+    }
+
+    fn take_answer(&mut self, client: ClientId, reply: Reply) {
+        let now = self.now;
+        let client = self.clients.get_mut(&client).expect("an answer for nobody");
+        assert!(!client.gone, "an answer for a client that is gone: {reply:?}");
+        assert!(client.answer.is_none(), "a second answer: {reply:?}");
+        assert!(!client.endless, "an answer for who only listens: {reply:?}");
+        assert!(now >= client.asked);
+        client.answer = Some(reply);
+    }
+
+    pub(super) fn happen(&mut self, due: Due) {
+        match due {
+            Due::Opened(result) => self.feed(Event::ListenersOpened { result }),
+            Due::Deed(worker, deed) => {
+                let life = self.fakes.get(&worker).map(|fake| fake.life);
+                if matches!(life, Some(Life::Forked | Life::Runs)) {
+                    self.act(worker, deed);
+                }
+            }
+        }
+    }
+}

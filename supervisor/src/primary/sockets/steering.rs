@@ -1,0 +1,130 @@
+//! Who gets the new connections of a listener: the sockets of the workers that serve; else those
+//! in which connections best wait. Where each client has its slot (`balance = sticky`), the
+//! clients of a slot whose worker died wait a while for the next one, in the same socket.
+
+use std::collections::BTreeMap;
+
+use config::spec::Balance;
+
+use crate::base::ids::{Slot, WorkerId};
+use crate::base::time::Time;
+use crate::primary::Primary;
+use crate::primary::action::Target;
+use crate::primary::slots::{Presence, Seat, SlotState};
+use crate::primary::sockets::{Hold, Listener, Socket};
+use crate::primary::worker::Worker;
+
+impl Primary {
+    /// Notes whose clients are served, and who is waited for.
+    pub(in crate::primary) fn note_presence(&mut self, now: Time) {
+        let Self { slots, workers, .. } = self;
+        for state in slots.values_mut() {
+            let ready = match state.seat {
+                Seat::Held(worker) => workers.get(&worker).is_some_and(Worker::is_ready),
+                Seat::Empty
+                | Seat::Waiting { .. }
+                | Seat::Errored { .. }
+                | Seat::Stopped { .. } => false,
+            };
+            let spec = &state.plan.spec;
+            state.presence = match state.presence {
+                _ if ready => Presence::Here,
+                _ if spec.balance != Balance::Sticky || !state.has_hope() => Presence::Away,
+                Presence::Here => Presence::Missed { until: now + spec.times.sticky_wait },
+                Presence::Missed { until } => Presence::Missed { until },
+                Presence::Away => Presence::Away,
+            };
+            if matches!(state.presence, Presence::Missed { until } if until <= now) {
+                state.presence = Presence::Away;
+            }
+        }
+    }
+}
+
+/// The slots and workers, as far as steering asks.
+pub(in crate::primary) struct Crew<'a> {
+    pub(in crate::primary) slots: &'a BTreeMap<Slot, SlotState>,
+    pub(in crate::primary) workers: &'a BTreeMap<WorkerId, Worker>,
+}
+
+impl Crew<'_> {
+    /// Sorted. Empty: there is nothing better than what is.
+    pub(in crate::primary) fn targets(&self, listener: &Listener) -> Vec<Target> {
+        let chosen = |choose: fn(&Self, &Socket) -> Option<Slot>| -> Vec<Target> {
+            let open = listener.sockets().filter(|(_, socket)| socket.open);
+            let mut targets: Vec<Target> = open
+                .filter_map(|(id, socket)| choose(self, socket).map(|slot| (slot, id)))
+                .map(|(slot, socket)| Target { slot, socket })
+                .collect();
+            targets.sort_unstable();
+            targets
+        };
+        [Self::serves_or_is_missed, Self::comes_soon, Self::may_come]
+            .into_iter()
+            .map(chosen)
+            .find(|targets| !targets.is_empty())
+            .unwrap_or_default()
+    }
+
+    fn serves_or_is_missed(&self, socket: &Socket) -> Option<Slot> {
+        self.serves(socket).or_else(|| self.is_missed(socket))
+    }
+
+    /// Its slot's clients wait for the next worker there.
+    fn is_missed(&self, socket: &Socket) -> Option<Slot> {
+        let missed = |slot: &Slot| {
+            self.slots.get(slot).is_some_and(|state| {
+                state.has_hope() && matches!(state.presence, Presence::Missed { .. })
+            })
+        };
+        match socket.hold {
+            Hold::Lent { worker, slot, .. } => {
+                let waits = |worker: &Worker| worker.is_coming() || worker.is_ending();
+                let waits = self.workers.get(&worker).is_some_and(waits);
+                (waits && socket.used && self.is_seated(worker, slot)).then_some(slot)
+            }
+            Hold::Vacant { slot, .. } => Some(slot),
+            Hold::Free => None,
+        }
+        .filter(missed)
+    }
+
+    /// Its holder is committed and ready.
+    fn serves(&self, socket: &Socket) -> Option<Slot> {
+        match socket.hold {
+            Hold::Lent { worker, slot, listening: true } => {
+                let ready = self.workers.get(&worker).is_some_and(Worker::is_ready);
+                (ready && self.is_seated(worker, slot)).then_some(slot)
+            }
+            Hold::Lent { listening: false, .. } | Hold::Vacant { .. } | Hold::Free => None,
+        }
+    }
+
+    /// Its holder is about to be ready, or a worker is about to take it.
+    fn comes_soon(&self, socket: &Socket) -> Option<Slot> {
+        match socket.hold {
+            Hold::Lent { worker, slot, .. } => {
+                let coming = self.workers.get(&worker).is_some_and(Worker::is_coming);
+                (coming && self.is_seated(worker, slot)).then_some(slot)
+            }
+            Hold::Vacant { slot, .. } => {
+                self.slots.get(&slot).is_some_and(|state| state.has_hope()).then_some(slot)
+            }
+            Hold::Free => None,
+        }
+    }
+
+    /// Somebody may revive its slot one day.
+    fn may_come(&self, socket: &Socket) -> Option<Slot> {
+        match socket.hold {
+            Hold::Vacant { slot, .. } => {
+                self.slots.get(&slot).is_some_and(|state| !state.leaving).then_some(slot)
+            }
+            Hold::Lent { .. } | Hold::Free => None,
+        }
+    }
+
+    fn is_seated(&self, worker: WorkerId, slot: Slot) -> bool {
+        self.slots.get(&slot).is_some_and(|state| state.seat == Seat::Held(worker))
+    }
+}

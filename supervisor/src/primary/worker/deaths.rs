@@ -1,0 +1,224 @@
+//! What becomes of a worker that is ready, listens or asks for a socket, and what follows when
+//! one is gone.
+
+use config::spec::RestartOn;
+use ipc::control::NoticeKind;
+
+use crate::base::exit::Exit;
+use crate::base::ids::{ListenerId, Slot, SocketId, Ticket, WorkerId};
+use crate::primary::action::Action;
+use crate::primary::jobs::rollout::Failure;
+use crate::primary::messages;
+use crate::primary::slots::restart_policy::Verdict;
+use crate::primary::slots::{Role, Seat};
+use crate::primary::sockets::Borrower;
+use crate::primary::worker::{End, EndKind, Worker};
+use crate::primary::{Job, Phase, Primary, Step};
+
+impl Primary {
+    /// A worker hangs in `bind` until it gets a socket.
+    pub(in crate::primary) fn lend(
+        &mut self,
+        id: WorkerId,
+        listener: ListenerId,
+        ticket: Ticket,
+        another: bool,
+        step: &mut Step<'_>,
+    ) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        let (slot, by) = (worker.slot, worker.plan.generation);
+        let inherits = match self.slot(slot).role(id) {
+            Role::Seated | Role::Successor | Role::Rescue => true,
+            Role::Retiring => false,
+        };
+        let borrower = Borrower { worker: id, slot, inherits };
+        // Without the listener there is no answer: who closed it has refused the asking.
+        if let Some(socket) = self.sockets.lend(listener, borrower, another, by) {
+            step.act(Action::Lend { ticket, worker: id, listener, socket });
+        }
+    }
+
+    pub(in crate::primary) fn listens(
+        &mut self,
+        id: WorkerId,
+        listener: ListenerId,
+        socket: SocketId,
+        step: &mut Step<'_>,
+    ) {
+        self.sockets.listening(listener, socket, id);
+        let shares = self.sockets.is_shared(listener);
+        let Some(worker) = self.workers.get_mut(&id) else { return };
+        worker.shares |= shares;
+        let change = worker.judge(step.now);
+        if worker.is_ready() {
+            let slot = worker.slot;
+            self.note_served(id, slot);
+        }
+        self.changed(id, change, step);
+    }
+
+    pub(in crate::primary) fn became_ready(&mut self, id: WorkerId, step: &mut Step<'_>) {
+        let Some(worker) = self.workers.get(&id) else { return };
+        let slot = worker.slot;
+        step.publish(messages::about(
+            worker,
+            NoticeKind::WorkerReady,
+            messages::ready(worker, &self.sockets),
+        ));
+        match self.slot(slot).role(id) {
+            Role::Seated => {
+                self.founding = false;
+                self.slot(slot).history.became_ready();
+                self.note_served(id, slot);
+            }
+            Role::Rescue => self.retire(id, step),
+            Role::Successor | Role::Retiring => {}
+        }
+    }
+
+    /// Remembers where the slot's ready worker listens: its next one must listen there too.
+    fn note_served(&mut self, id: WorkerId, slot: Slot) {
+        let bound = self.workers.get(&id).map(|worker| worker.bound.clone());
+        let state = self.slot(slot);
+        if state.seat == Seat::Held(id) {
+            state.served = bound;
+        }
+    }
+
+    /// Lets a worker finish what it has.
+    pub(in crate::primary) fn retire(&mut self, id: WorkerId, step: &mut Step<'_>) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.retire(worker.plan.spec.times.drain_timeout, step);
+        }
+    }
+
+    /// A worker is no more.
+    pub(in crate::primary) fn gone(&mut self, id: WorkerId, end: End, step: &mut Step<'_>) {
+        let Some(worker) = self.workers.remove(&id) else { return };
+        step.act(Action::Release { worker: id });
+        // Who comes back may not know of everything that was lent, and so have missed some.
+        let queued = end.queued.filter(|queued| *queued > 0 || !self.returning);
+        self.sockets.vacate(id, queued);
+        step.publish(messages::gone(&worker, &end));
+        let state = self.slot(worker.slot);
+        if let Some(exit) = end.exit {
+            state.last_exit = Some(exit.to_string());
+        }
+        match state.role(id) {
+            Role::Seated => {
+                state.seat = Seat::Empty;
+                self.seat_lost(&worker, end, step);
+            }
+            Role::Successor => {
+                state.successor = None;
+                self.successor_lost(&worker, end, step);
+            }
+            Role::Retiring => {
+                state.retiring.remove(&id);
+                if let Some(Job::Rollout(rollout)) = &mut self.job {
+                    rollout.cut += worker.cut;
+                }
+            }
+            Role::Rescue => self.rescue_lost(&worker, &end, step),
+        }
+    }
+
+    fn seat_lost(&mut self, worker: &Worker, end: End, step: &mut Step<'_>) {
+        match self.phase {
+            Phase::Running => {}
+            Phase::Opening | Phase::Stopping(_) | Phase::Stopped | Phase::Over { .. } => {
+                self.slot(worker.slot).seat =
+                    Seat::Stopped { reason: messages::STOPPED.to_owned() };
+                return;
+            }
+        }
+        if self.founding && end.is_hopeless(worker) {
+            self.abandon(&messages::why(worker, &end), end.last_lines, step);
+            return;
+        }
+        match &self.job {
+            Some(Job::Rollout(_)) => self.seat_lost_in_rollout(worker, end, step),
+            Some(Job::Hard(hard)) if hard.empties() => {}
+            Some(Job::Hard(_) | Job::Scale(_)) | None => self.seat_failed(worker, end, step),
+        }
+    }
+
+    /// The seat is lost by a failure: the restart policy says what follows.
+    pub(in crate::primary) fn seat_failed(
+        &mut self,
+        worker: &Worker,
+        end: End,
+        step: &mut Step<'_>,
+    ) {
+        let reason = messages::why(worker, &end);
+        let seat = self.after_failure(worker, &end, reason, step);
+        match &seat {
+            Seat::Empty | Seat::Waiting { .. } => {
+                self.restarts += 1;
+                self.slot(worker.slot).restarts += 1;
+            }
+            Seat::Errored { reason, last_lines } => {
+                step.publish(messages::slot_errored(worker, reason, last_lines));
+            }
+            Seat::Held(_) | Seat::Stopped { .. } => {}
+        }
+        self.slot(worker.slot).seat = seat;
+    }
+
+    fn after_failure(
+        &mut self,
+        worker: &Worker,
+        end: &End,
+        reason: String,
+        step: &Step<'_>,
+    ) -> Seat {
+        let policy = worker.plan.spec.restart;
+        let gave_up = |why: String| Seat::Errored {
+            reason: format!("{why}: {reason}"),
+            last_lines: end.last_lines.clone(),
+        };
+        if end.is_permanent() {
+            return gave_up("cannot be started".to_owned());
+        }
+        match policy.on {
+            RestartOn::Always => {}
+            RestartOn::Failure if !end.is_clean() => {}
+            RestartOn::Failure | RestartOn::Never if end.is_clean() => {
+                return Seat::Stopped { reason: format!("ended by itself: {reason}") };
+            }
+            RestartOn::Failure | RestartOn::Never => return gave_up("not restarted".to_owned()),
+        }
+        if worker.left_well(end, step.now) {
+            return Seat::Empty;
+        }
+        let ready_for = worker.ready_since.map(|since| step.now.since(since));
+        let Self { slots, dice, .. } = self;
+        let state = slots.get_mut(&worker.slot).expect("a slot outlives its workers");
+        match state.history.failed(step.now, ready_for, &policy, dice) {
+            Verdict::Again => Seat::Empty,
+            Verdict::AgainAt(until) => Seat::Waiting { until, reason },
+            Verdict::GiveUp(too_many) => gave_up(format!("gave up after {too_many}")),
+        }
+    }
+
+    /// A failure of `worker`, as a rollout reports it.
+    pub(in crate::primary) fn failure(worker: &Worker, end: End) -> Failure {
+        let reason = messages::why(worker, &end);
+        Failure { slot: worker.slot, reason, last_lines: end.last_lines }
+    }
+}
+
+impl End {
+    fn is_permanent(&self) -> bool {
+        matches!(self.kind, EndKind::NotStarted { permanent: true, .. })
+    }
+
+    pub(in crate::primary) fn is_clean(&self) -> bool {
+        matches!(self.kind, EndKind::Died) && self.exit == Some(Exit::Code(0))
+    }
+
+    /// Trying again on a first start cannot help: no such program, or its address is taken.
+    fn is_hopeless(&self, worker: &Worker) -> bool {
+        self.is_permanent() || (worker.refused.is_some() && worker.ready_since.is_none())
+    }
+}

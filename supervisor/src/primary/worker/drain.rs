@@ -1,0 +1,218 @@
+//! When a worker that gets no new connections holds none any more: judged from what the kernel
+//! shows, never from what the worker says.
+//!
+//! A worker that shares its listening socket with others goes on accepting until it stops. It is
+//! *frozen* (SIGSTOP) for each look: if it then holds nothing that is in flight, it gets its stop
+//! signal while it is frozen, so that a program without a handler for it accepts nothing more;
+//! else it goes on (SIGCONT) and is frozen again a little later. Nobody is frozen for long,
+//! whether the look comes back or not.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::time::Time;
+use crate::primary::event::Look;
+use crate::primary::messages;
+
+/// From the answer to one look to the next look.
+const LOOK_EVERY: Duration = Duration::from_millis(15);
+/// So many calm looks in a row, and the worker is drained. One alone may fall into the moment
+/// between the accept of a connection and the arrival of its first byte.
+const CALM_LOOKS: u32 = 3;
+/// So long without a waiting connection, where the others cannot be seen.
+const BLIND_CALM: Duration = Duration::from_secs(5);
+/// From SIGSTOP to the look, and to another one while a thread of the worker still runs.
+const FREEZES_WITHIN: Duration = Duration::from_millis(1);
+/// From SIGSTOP to SIGCONT at the latest: a busy machine needs a while to stop every thread.
+const FROZEN_AT_MOST: Duration = Duration::from_millis(25);
+/// The longest that is added between two freezes, so that they do not keep step with the worker.
+const JITTER: u64 = 7_000_000;
+
+/// A drain under way. It began with a look.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::primary) struct Drain {
+    began: Time,
+    /// Longer is not waited.
+    pub(in crate::primary) until: Time,
+    /// `None`: a look is under way.
+    next_look: Option<Time>,
+    calm: Option<Calm>,
+    /// What the last look saw.
+    pub(in crate::primary) seen: Option<Look>,
+    freeze: Freeze,
+}
+
+/// Whether the worker is frozen to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Freeze {
+    /// Never: it is steered away from.
+    No,
+    Thawed,
+    /// It goes on then at the latest.
+    Frozen {
+        until: Time,
+    },
+}
+
+/// What is to be done next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::primary) enum Next {
+    Wait,
+    Look,
+    Freeze,
+    Thaw,
+    /// It is drained.
+    Stop,
+}
+
+/// Looks in a row that saw nothing in need of the worker.
+#[derive(Debug, Serialize, Deserialize)]
+struct Calm {
+    since: Time,
+    looks: u32,
+}
+
+impl Drain {
+    /// The drain of a worker that is steered away from; a look is under way.
+    pub(in crate::primary) fn new(now: Time, within: Duration) -> Self {
+        Self::begin(now, within, None, Freeze::No)
+    }
+
+    /// The drain of a worker that shares its socket; the first freeze is due.
+    pub(in crate::primary) fn of_sharer(now: Time, within: Duration) -> Self {
+        Self::begin(now, within, Some(now), Freeze::Thawed)
+    }
+
+    fn begin(now: Time, within: Duration, next_look: Option<Time>, freeze: Freeze) -> Self {
+        Self { began: now, until: now + within, next_look, calm: None, seen: None, freeze }
+    }
+
+    pub(in crate::primary) fn is_frozen(&self) -> bool {
+        matches!(self.freeze, Freeze::Frozen { .. })
+    }
+
+    /// Takes a look's answer in.
+    pub(in crate::primary) fn looked(&mut self, look: Look, now: Time) -> Next {
+        self.seen = Some(look);
+        let freeze = self.freeze;
+        match freeze {
+            Freeze::No => {
+                self.next_look = Some(now + LOOK_EVERY);
+                if self.is_drained(look, now) { Next::Stop } else { Next::Wait }
+            }
+            // It came too late: the worker has gone on since.
+            Freeze::Thawed => {
+                self.next_look = Some(next_freeze(now));
+                Next::Wait
+            }
+            // Where nothing can be seen, there is nothing to stand still for.
+            Freeze::Frozen { .. } if look.visible && !look.still => {
+                self.next_look = Some(now + FREEZES_WITHIN);
+                Next::Wait
+            }
+            Freeze::Frozen { .. } if self.is_drained(look, now) => Next::Stop,
+            Freeze::Frozen { .. } => {
+                self.next_look = Some(next_freeze(now));
+                self.freeze = Freeze::Thawed;
+                Next::Thaw
+            }
+        }
+    }
+
+    /// Nobody has looked for a while, and what is under way will not be answered any more. It is
+    /// not frozen, or goes on at once. At least so long it has yet.
+    pub(in crate::primary) fn resume(&mut self, now: Time, least: Duration) {
+        self.until = self.until.max(now + least);
+        self.calm = None;
+        match self.freeze {
+            Freeze::No => self.next_look = Some(now),
+            Freeze::Thawed | Freeze::Frozen { .. } => {
+                self.freeze = Freeze::Thawed;
+                self.next_look = Some(next_freeze(now));
+            }
+        }
+    }
+
+    fn is_drained(&mut self, look: Look, now: Time) -> bool {
+        let in_need = look.queued + look.handshaking + if look.visible { look.busy } else { 0 };
+        if in_need > 0 {
+            self.calm = None;
+            return false;
+        }
+        let frozen = self.is_frozen();
+        let calm = self.calm.get_or_insert(Calm { since: now, looks: 0 });
+        calm.looks += 1;
+        if look.visible && frozen {
+            // Nothing can move behind this look's back.
+            true
+        } else if look.visible {
+            calm.looks >= CALM_LOOKS
+        } else {
+            now.since(calm.since) >= BLIND_CALM
+        }
+    }
+
+    /// What is due now.
+    pub(in crate::primary) fn due(&mut self, now: Time) -> Next {
+        if let Freeze::Frozen { until } = self.freeze
+            && until <= now
+        {
+            // Where a look is under way, its answer says when the next freeze is.
+            self.next_look = self.next_look.map(|_| next_freeze(now));
+            self.freeze = Freeze::Thawed;
+            return Next::Thaw;
+        }
+        if self.next_look.take_if(|at| *at <= now).is_none() {
+            return Next::Wait;
+        }
+        match self.freeze {
+            Freeze::No | Freeze::Frozen { .. } => Next::Look,
+            Freeze::Thawed => {
+                self.freeze = Freeze::Frozen { until: now + FROZEN_AT_MOST };
+                self.next_look = Some(now + FREEZES_WITHIN);
+                Next::Freeze
+            }
+        }
+    }
+
+    pub(in crate::primary) fn deadline(&self) -> Time {
+        let thaw = match self.freeze {
+            Freeze::Frozen { until } => Some(until),
+            Freeze::No | Freeze::Thawed => None,
+        };
+        self.next_look.into_iter().chain(thaw).fold(self.until, Time::min)
+    }
+
+    /// How many connections with a request in flight the last look saw.
+    pub(in crate::primary) fn in_flight(&self) -> u32 {
+        self.seen.filter(|look| look.visible).map_or(0, |look| look.busy)
+    }
+
+    /// How many quiet connections the last look saw.
+    pub(in crate::primary) fn idle(&self) -> u32 {
+        self.seen.filter(|look| look.visible).map_or(0, |look| look.idle)
+    }
+
+    /// What is lost by not waiting any longer.
+    pub(in crate::primary) fn cut_short(&self, now: Time) -> String {
+        let after = messages::span(now.since(self.began));
+        match self.seen {
+            None => format!("drain timeout after {after}: its connections could not be looked at"),
+            Some(look) if look.visible => format!(
+                "drain timeout after {after}: {} with a request in flight {} cut",
+                messages::count(look.busy, "connection"),
+                if look.busy == 1 { "is" } else { "are" }
+            ),
+            Some(look) => format!(
+                "drain timeout after {after}: its connections cannot be seen; {} in its queue",
+                messages::count(look.queued, "connection")
+            ),
+        }
+    }
+}
+
+fn next_freeze(now: Time) -> Time {
+    now + LOOK_EVERY + Duration::from_nanos(now.0 % JITTER)
+}

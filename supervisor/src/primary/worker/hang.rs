@@ -1,0 +1,69 @@
+//! When a ready worker counts as hung: connections wait for it, it takes none of them, and one of
+//! them has waited for `hang_timeout`.
+//!
+//! A worker that is slow but takes one connection after another is never hung, however long its
+//! queue; nor is one for which nobody waits. What it does besides is not asked.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::time::Time;
+use crate::primary::event::Gauge;
+
+/// So many gauges within `hang_timeout`.
+const GAUGES: u32 = 8;
+/// The shortest time between two gauges.
+const LEAST: Duration = Duration::from_millis(20);
+
+/// A ready worker is watched.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::primary) struct Watch {
+    timeout: Duration,
+    /// When it is gauged next. `None`: a gauge is under way.
+    next: Option<Time>,
+    /// Since when every gauge found it standing still.
+    still_since: Option<Time>,
+}
+
+impl Watch {
+    /// `None`: hung workers are not looked for.
+    pub(in crate::primary) fn new(now: Time, timeout: Duration) -> Option<Self> {
+        if timeout.is_zero() {
+            return None;
+        }
+        let mut watch = Self { timeout, next: None, still_since: None };
+        watch.gauge_after(now);
+        Some(watch)
+    }
+
+    fn gauge_after(&mut self, now: Time) {
+        self.next = Some(now + (self.timeout / GAUGES).max(LEAST));
+    }
+
+    /// Nobody has looked for a while, and what is under way will not be answered any more.
+    pub(in crate::primary) fn resume(&mut self, now: Time) {
+        self.still_since = None;
+        self.gauge_after(now);
+    }
+
+    pub(in crate::primary) fn deadline(&self) -> Option<Time> {
+        self.next
+    }
+
+    /// Whether it is to be gauged now.
+    pub(in crate::primary) fn is_due(&mut self, now: Time) -> bool {
+        self.next.take_if(|at| *at <= now).is_some()
+    }
+
+    /// Takes a gauge in. If the worker hangs: how long it has stood still.
+    pub(in crate::primary) fn gauged(&mut self, gauge: Gauge, now: Time) -> Option<Duration> {
+        self.gauge_after(now);
+        if gauge.waiting == 0 || gauge.moved {
+            self.still_since = None;
+            return None;
+        }
+        let stood = now.since(*self.still_since.get_or_insert(now));
+        (stood >= self.timeout && gauge.oldest >= self.timeout).then_some(stood)
+    }
+}

@@ -1,0 +1,108 @@
+//! How a worker is made to go: let go, told to stop, killed; and taken back.
+
+use std::time::Duration;
+
+use ipc::control::NoticeKind;
+
+use super::drain::{Drain, Next};
+use super::hang::Watch;
+use super::life::State;
+use crate::primary::Step;
+use crate::primary::action::Action;
+use crate::primary::messages;
+use crate::primary::worker::{Cause, Worker};
+
+/// Signal numbers that mean the same to every program.
+pub(in crate::primary) const SIGCONT: i32 = 18;
+const SIGSTOP: i32 = 19;
+
+impl Worker {
+    /// Lets it go without losing what it holds. It is steered away from already.
+    pub(in crate::primary) fn retire(&mut self, within: Duration, step: &mut Step<'_>) {
+        match &mut self.state {
+            State::Spawning { doomed } => *doomed = true,
+            State::Starting { .. } if self.bound.is_empty() && self.lent.is_empty() => {
+                self.stop(self.plan.spec.times.kill_timeout, step);
+            }
+            State::Starting { .. } | State::Ready if self.shares => {
+                let message = "shares its socket and stops when it has nothing in flight";
+                step.publish(messages::about(self, NoticeKind::WorkerDraining, message.to_owned()));
+                self.state = State::Draining(Drain::of_sharer(step.now, within));
+            }
+            State::Starting { .. } | State::Ready => {
+                step.act(Action::Look { worker: self.id });
+                let message = "gets no new connections".to_owned();
+                step.publish(messages::about(self, NoticeKind::WorkerDraining, message));
+                self.state = State::Draining(Drain::new(step.now, within));
+            }
+            State::Draining(drain) => drain.until = drain.until.min(step.now + within),
+            State::Killing { .. } => {}
+        }
+    }
+
+    fn is_frozen(&self) -> bool {
+        matches!(&self.state, State::Draining(drain) if drain.is_frozen())
+    }
+
+    pub(in crate::primary) fn go_on_draining(&mut self, next: Next, step: &mut Step<'_>) {
+        let signal = |signal| Action::Signal { worker: self.id, signal, group: true };
+        match next {
+            Next::Wait => {}
+            Next::Look => step.act(Action::Look { worker: self.id }),
+            Next::Freeze => step.act(signal(SIGSTOP)),
+            Next::Thaw => step.act(signal(SIGCONT)),
+            Next::Stop => self.stop(self.plan.spec.times.kill_timeout, step),
+        }
+    }
+
+    /// Takes back a [`Worker::retire`] that has not come to the stop signal. Whether it could.
+    pub(in crate::primary) fn recall(&mut self, step: &mut Step<'_>) -> bool {
+        let can = matches!(self.state, State::Draining(_)) && self.ready_since.is_some();
+        if can {
+            if self.is_frozen() {
+                self.go_on_draining(Next::Thaw, step);
+            }
+            self.state = State::Ready;
+            self.watch = Watch::new(step.now, self.plan.spec.times.hang_timeout);
+        }
+        can
+    }
+
+    /// The stop signal now, SIGKILL after `patience`.
+    pub(in crate::primary) fn stop(&mut self, patience: Duration, step: &mut Step<'_>) {
+        let latest = step.now + patience;
+        match &mut self.state {
+            State::Spawning { doomed } => *doomed = true,
+            State::Starting { .. } | State::Ready | State::Draining(_) => {
+                let signal = self.plan.spec.stop_signal;
+                step.act(Action::Signal { worker: self.id, signal, group: true });
+                if self.is_frozen() {
+                    // Now that the stop signal is there before anything else it could do.
+                    step.act(Action::Signal { worker: self.id, signal: SIGCONT, group: true });
+                }
+                let idle = if let State::Draining(drain) = &self.state { drain.idle() } else { 0 };
+                let message = messages::stopping(signal, idle);
+                step.publish(messages::about(self, NoticeKind::WorkerStopping, message));
+                self.state =
+                    State::Killing { since: step.now, deadline: Some(latest), cause: Cause::Told };
+            }
+            State::Killing { deadline, .. } => *deadline = deadline.map(|at| at.min(latest)),
+        }
+    }
+
+    /// SIGKILL now.
+    pub(in crate::primary) fn kill(&mut self, why: Cause, step: &mut Step<'_>) {
+        match &mut self.state {
+            State::Spawning { doomed } => *doomed = true,
+            State::Starting { .. } | State::Ready | State::Draining(_) => {
+                step.act(Action::Kill { worker: self.id });
+                self.state = State::Killing { since: step.now, deadline: None, cause: why };
+            }
+            State::Killing { deadline, .. } => {
+                if deadline.take().is_some() {
+                    step.act(Action::Kill { worker: self.id });
+                }
+            }
+        }
+    }
+}

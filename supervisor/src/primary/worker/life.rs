@@ -1,0 +1,360 @@
+//! One worker: its states, and what each of them answers to each cue.
+//!
+//! ```text
+//! Spawning ──Spawned──► Starting ──ready──► Ready ──retired──► Draining ──drained──► Killing ──► gone
+//!     │                    │                  │                                         ▲
+//!     └─SpawnFailed─► gone └─ not ready ──────┴─── hung, or told to stop ───────────────┘
+//! ```
+//!
+//! Gone is not a state: a worker that is gone is no longer in the primary's table, and what is
+//! said about it afterwards finds nobody. Whoever died by itself went straight there.
+//!
+//! A worker knows neither its role in its slot nor the other workers. It says by [`Change`] what
+//! its owner must act on.
+
+use ipc::control::NoticeKind;
+use serde::{Deserialize, Serialize};
+
+use super::drain::Drain;
+use super::hang::Watch;
+use crate::base::exit::Exit;
+use crate::base::ids::{ListenerId, SocketId, Ticket};
+use crate::base::time::Time;
+use crate::primary::Step;
+use crate::primary::action::Action;
+use crate::primary::event::{Cue, Gauge, Notification};
+use crate::primary::messages;
+use crate::primary::sockets::Sockets;
+use crate::primary::worker::{Cause, End, EndKind, Worker};
+
+/// Where a worker is in its life.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::primary) enum State {
+    /// It is not known yet whether its program runs. `doomed`: it is to be killed when it does.
+    Spawning {
+        doomed: bool,
+    },
+    /// Its program runs. Not ready at `ready_by` is a failure.
+    Starting {
+        since: Time,
+        ready_by: Time,
+    },
+    Ready,
+    /// It gets no new connections; what it has is being watched.
+    Draining(Drain),
+    /// It was told to stop and is killed at `deadline`. `None`: it has been.
+    Killing {
+        /// When it was told.
+        since: Time,
+        deadline: Option<Time>,
+        cause: Cause,
+    },
+}
+
+/// What the worker's owner must act on.
+#[derive(Debug)]
+pub(in crate::primary) enum Change {
+    Nothing,
+    /// It asks for a socket; the `bind` hangs until it gets one.
+    Asks {
+        listener: ListenerId,
+        ticket: Ticket,
+        another: bool,
+    },
+    /// It listens on a socket that it was lent.
+    Listens {
+        listener: ListenerId,
+        socket: SocketId,
+    },
+    /// It listens there no more.
+    Closes {
+        listener: ListenerId,
+        socket: SocketId,
+    },
+    Ready,
+    /// It did not apply the shared values.
+    RefusesValues {
+        reason: String,
+    },
+    Gone(End),
+}
+
+impl Worker {
+    /// Takes one cue in.
+    pub(in crate::primary) fn cue(&mut self, cue: Cue, step: &mut Step<'_>) -> Change {
+        match self.state {
+            State::Spawning { doomed } => self.spawning(doomed, cue, step),
+            State::Starting { .. } => self.starting(cue, step),
+            State::Ready => self.ready(cue, step),
+            State::Draining(_) => self.draining(cue, step),
+            State::Killing { .. } => self.killing(cue),
+        }
+    }
+
+    /// What a program does may be heard of before the news that it runs.
+    fn spawning(&mut self, doomed: bool, cue: Cue, step: &mut Step<'_>) -> Change {
+        match cue {
+            Cue::Spawned if doomed => {
+                step.act(Action::Kill { worker: self.id });
+                self.state = State::Killing { since: step.now, deadline: None, cause: Cause::Told };
+                Change::Nothing
+            }
+            Cue::Spawned => {
+                let ready_by = step.now + self.plan.spec.times.ready_timeout;
+                self.state = State::Starting { since: step.now, ready_by };
+                step.publish(messages::about(
+                    self,
+                    NoticeKind::WorkerStarted,
+                    "started".to_owned(),
+                ));
+                self.judge(step.now)
+            }
+            Cue::SpawnFailed { .. } if doomed => Change::Gone(End::never_was()),
+            Cue::SpawnFailed { reason, permanent } => {
+                Change::Gone(End::not_started(reason, permanent))
+            }
+            Cue::BindAsked { listener, ticket, another } => {
+                Change::Asks { listener, ticket, another }
+            }
+            Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
+            Cue::Listening { listener, socket } => self.listens(listener, socket),
+            Cue::Closed { listener, socket } => Change::Closes { listener, socket },
+            Cue::Leaving => self.leaves(),
+            Cue::RefusesValues { reason } => Change::RefusesValues { reason },
+            Cue::Notified(notification) => self.notes(notification),
+            Cue::Exited { exit, last_lines, queued } if doomed => {
+                Change::Gone(End::told(exit, last_lines, queued))
+            }
+            Cue::Exited { exit, last_lines, queued } => {
+                Change::Gone(End::died(exit, last_lines, queued))
+            }
+            Cue::Looked(_) | Cue::Gauged(_) => Change::Nothing,
+        }
+    }
+
+    fn starting(&mut self, cue: Cue, step: &mut Step<'_>) -> Change {
+        match cue {
+            Cue::Spawned | Cue::Looked(_) | Cue::Gauged(_) => Change::Nothing,
+            Cue::SpawnFailed { reason, permanent } => {
+                Change::Gone(End::not_started(reason, permanent))
+            }
+            Cue::BindAsked { listener, ticket, another } => {
+                Change::Asks { listener, ticket, another }
+            }
+            Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
+            Cue::Listening { listener, socket } => self.listens(listener, socket),
+            Cue::Closed { listener, socket } => Change::Closes { listener, socket },
+            Cue::Leaving => self.leaves(),
+            Cue::RefusesValues { reason } => Change::RefusesValues { reason },
+            Cue::Notified(notification) => match notification {
+                Notification::Ready => {
+                    self.notes(notification);
+                    self.judge(step.now)
+                }
+                Notification::Extend(by) => self.extend(step.now + by),
+                Notification::WatchdogTrigger => self.hung(step),
+                Notification::Stopping | Notification::Status(_) | Notification::Watchdog => {
+                    self.notes(notification)
+                }
+            },
+            Cue::Exited { exit, last_lines, queued } => {
+                Change::Gone(End::died(exit, last_lines, queued))
+            }
+        }
+    }
+
+    fn ready(&mut self, cue: Cue, step: &mut Step<'_>) -> Change {
+        match cue {
+            Cue::Spawned | Cue::Looked(_) => Change::Nothing,
+            Cue::Gauged(gauge) => self.gauged(gauge, step),
+            Cue::SpawnFailed { reason, permanent } => {
+                Change::Gone(End::not_started(reason, permanent))
+            }
+            Cue::BindAsked { listener, ticket, another } => {
+                Change::Asks { listener, ticket, another }
+            }
+            Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
+            Cue::Listening { listener, socket } => self.listens(listener, socket),
+            Cue::Closed { listener, socket } => Change::Closes { listener, socket },
+            Cue::Leaving => self.leaves(),
+            Cue::RefusesValues { reason } => Change::RefusesValues { reason },
+            Cue::Notified(notification) => match notification {
+                Notification::WatchdogTrigger => self.hung(step),
+                Notification::Ready
+                | Notification::Stopping
+                | Notification::Status(_)
+                | Notification::Watchdog
+                | Notification::Extend(_) => self.notes(notification),
+            },
+            Cue::Exited { exit, last_lines, queued } => {
+                Change::Gone(End::died(exit, last_lines, queued))
+            }
+        }
+    }
+
+    /// It is on its way out: however it ends, that is what was wanted.
+    fn draining(&mut self, cue: Cue, step: &mut Step<'_>) -> Change {
+        match cue {
+            Cue::Spawned | Cue::Gauged(_) | Cue::RefusesValues { .. } => Change::Nothing,
+            Cue::SpawnFailed { .. } => Change::Gone(End::never_was()),
+            Cue::BindAsked { listener, ticket, another } => {
+                Change::Asks { listener, ticket, another }
+            }
+            Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
+            Cue::Listening { listener, socket } => self.listens(listener, socket),
+            Cue::Closed { listener, socket } => Change::Closes { listener, socket },
+            Cue::Leaving => self.leaves(),
+            Cue::Notified(notification) => match notification {
+                Notification::WatchdogTrigger => {
+                    self.kill(Cause::Told, step);
+                    Change::Nothing
+                }
+                Notification::Ready
+                | Notification::Stopping
+                | Notification::Status(_)
+                | Notification::Watchdog
+                | Notification::Extend(_) => self.notes(notification),
+            },
+            Cue::Exited { exit, last_lines, queued } => {
+                Change::Gone(End::told(exit, last_lines, queued))
+            }
+            Cue::Looked(look) => {
+                if let State::Draining(drain) = &mut self.state {
+                    let next = drain.looked(look, step.now);
+                    self.go_on_draining(next, step);
+                }
+                Change::Nothing
+            }
+        }
+    }
+
+    fn killing(&mut self, cue: Cue) -> Change {
+        match cue {
+            Cue::Spawned
+            | Cue::Looked(_)
+            | Cue::Gauged(_)
+            | Cue::BindRefused { .. }
+            | Cue::RefusesValues { .. } => Change::Nothing,
+            Cue::SpawnFailed { .. } => Change::Gone(End::never_was()),
+            // Answered even now: a program that hangs in `bind` cannot run its signal handler.
+            Cue::BindAsked { listener, ticket, another } => {
+                Change::Asks { listener, ticket, another }
+            }
+            Cue::Listening { listener, socket } => self.listens(listener, socket),
+            Cue::Closed { listener, socket } => Change::Closes { listener, socket },
+            Cue::Leaving => self.leaves(),
+            Cue::Notified(notification) => self.notes(notification),
+            Cue::Exited { exit, last_lines, queued } => {
+                Change::Gone(self.ended(exit, last_lines, queued))
+            }
+        }
+    }
+
+    /// The time has come to look at the deadlines.
+    pub(in crate::primary) fn turn(&mut self, sockets: &Sockets, step: &mut Step<'_>) -> Change {
+        match &mut self.state {
+            State::Spawning { .. } => Change::Nothing,
+            State::Ready => {
+                if self.watch.as_mut().is_some_and(|watch| watch.is_due(step.now)) {
+                    step.act(Action::Gauge { worker: self.id });
+                }
+                Change::Nothing
+            }
+            State::Starting { ready_by, .. } => {
+                let late = *ready_by <= step.now;
+                let change = self.judge(step.now);
+                if late && !matches!(self.state, State::Ready) {
+                    let reason = messages::not_ready(self, sockets);
+                    self.kill(Cause::Failed(reason), step);
+                }
+                change
+            }
+            State::Draining(drain) if drain.until <= step.now => {
+                let message = drain.cut_short(step.now);
+                self.cut = drain.in_flight();
+                step.publish(messages::about(self, NoticeKind::Warning, message));
+                self.stop(self.plan.spec.times.kill_timeout, step);
+                Change::Nothing
+            }
+            State::Draining(drain) => {
+                let next = drain.due(step.now);
+                self.go_on_draining(next, step);
+                Change::Nothing
+            }
+            State::Killing { deadline, .. } => {
+                if deadline.is_some_and(|at| at <= step.now) {
+                    *deadline = None;
+                    step.act(Action::Kill { worker: self.id });
+                }
+                Change::Nothing
+            }
+        }
+    }
+
+    /// When [`Worker::turn`] is to be called next.
+    pub(in crate::primary) fn deadline(&self) -> Option<Time> {
+        match &self.state {
+            State::Spawning { .. } => None,
+            State::Ready => self.watch.as_ref().and_then(Watch::deadline),
+            State::Starting { since, ready_by } => {
+                Some(self.ready_at(*since).map_or(*ready_by, |at| at.min(*ready_by)))
+            }
+            State::Draining(drain) => Some(drain.deadline()),
+            State::Killing { deadline, .. } => *deadline,
+        }
+    }
+
+    /// Ready now?
+    pub(in crate::primary) fn judge(&mut self, now: Time) -> Change {
+        match self.state {
+            State::Starting { since, .. } if self.ready_at(since).is_some_and(|at| at <= now) => {
+                self.state = State::Ready;
+                self.ready_since = Some(now);
+                self.watch = Watch::new(now, self.plan.spec.times.hang_timeout);
+                Change::Ready
+            }
+            State::Starting { .. }
+            | State::Spawning { .. }
+            | State::Ready
+            | State::Draining(_)
+            | State::Killing { .. } => Change::Nothing,
+        }
+    }
+
+    fn hung(&mut self, step: &mut Step<'_>) -> Change {
+        self.kill(Cause::Failed("watchdog triggered".to_owned()), step);
+        Change::Nothing
+    }
+
+    fn gauged(&mut self, gauge: Gauge, step: &mut Step<'_>) -> Change {
+        let stood = self.watch.as_mut().and_then(|watch| watch.gauged(gauge, step.now));
+        if let Some(stood) = stood {
+            self.kill(Cause::Failed(messages::hung(gauge.waiting, stood)), step);
+        }
+        Change::Nothing
+    }
+
+    fn extend(&mut self, until: Time) -> Change {
+        self.notifies = true;
+        if let State::Starting { ready_by, .. } = &mut self.state {
+            *ready_by = (*ready_by).max(until);
+        }
+        Change::Nothing
+    }
+
+    fn ended(&mut self, exit: Exit, last_lines: Vec<String>, queued: u32) -> End {
+        let told = State::Killing { since: self.started, deadline: None, cause: Cause::Told };
+        match std::mem::replace(&mut self.state, told) {
+            State::Killing { cause: Cause::Failed(reason), .. } => {
+                let (kind, exit) = (EndKind::Failed(reason), Some(exit));
+                End { kind, exit, last_lines, queued: Some(queued) }
+            }
+            State::Killing { cause: Cause::Told, .. }
+            | State::Spawning { .. }
+            | State::Starting { .. }
+            | State::Ready
+            | State::Draining(_) => End::told(exit, last_lines, queued),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The bus over the death of a primary. Who joins is in the state before it is told so; a
+//! successor finds the beginning of the next message on each channel, and tells the workers what
+//! is lost.
+//!
+//! Refuses to go on with a channel on which half a message to the worker may stand: what came
+//! behind it would be read as its other half.
+
+use std::os::fd::AsFd;
+
+use ipc::bus::FromWorker;
+use ipc::bus::decode::Decoder;
+use serde::{Deserialize, Serialize};
+
+use super::shared_values::Given;
+use crate::base::ids::{Generation, WorkerId};
+use crate::relay::{Event, Relay, RelaySnapshot};
+use crate::runtime::Runtime;
+use crate::sys::channel;
+use crate::sys::clock;
+use crate::sys::held::Held;
+
+/// What a successor needs of the bus.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(in crate::runtime) struct BusSnapshot {
+    relay: RelaySnapshot,
+    tickets: u64,
+    reloads_done: u64,
+    reloads_rolled_back: u64,
+    /// The shared values, and what the workers said to them.
+    given: Option<String>,
+    version: u64,
+    coming: Option<(Generation, Given)>,
+    versions: u64,
+    heard: Vec<(WorkerId, u64, Option<String>)>,
+    /// Where it stands how many messages wait.
+    pub(in crate::runtime) ledger: Option<Held>,
+}
+
+impl Runtime {
+    /// The first message of a worker, which is left in its channel until its consequences are in
+    /// the state: its answer is awaited, and is given once. `false`: there is no whole one.
+    pub(in crate::runtime) fn hear_hello(&mut self, worker: WorkerId) -> bool {
+        let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) else {
+            return false;
+        };
+        let Some(count) = channel::peek(channel.fd(), &mut self.bus.bytes) else { return false };
+        let mut decoder = Decoder::<FromWorker>::default();
+        decoder.push(&self.bus.bytes[..count]);
+        if !matches!(decoder.next_message(), Ok(Some(_))) {
+            return false;
+        }
+        let looked_at = count - decoder.held();
+        channel.decoder.push(&self.bus.bytes[..looked_at]);
+        self.hear_bus(worker);
+        self.write_snapshot();
+        let Some(child) = self.children.get_mut(&worker) else { return true };
+        let Some(channel) = child.bus.as_mut() else { return true };
+        channel::skip(channel.stream.as_fd(), looked_at, &mut self.bus.bytes);
+        true
+    }
+
+    pub(in crate::runtime) fn snapshot_bus(&mut self) -> BusSnapshot {
+        let shared = &self.bus.shared;
+        let heard = |(worker, (version, error)): (&WorkerId, &(u64, Option<String>))| {
+            (*worker, *version, error.clone())
+        };
+        BusSnapshot {
+            relay: self.bus.relay.snapshot(),
+            tickets: self.bus.tickets,
+            reloads_done: self.bus.reloads_done,
+            reloads_rolled_back: self.bus.reloads_rolled_back,
+            ledger: self.loss_journal.held(),
+            given: shared.hold.values.clone(),
+            version: shared.hold.version,
+            coming: shared.coming.clone(),
+            versions: shared.versions,
+            heard: shared.said.iter().map(heard).collect(),
+        }
+    }
+
+    pub(in crate::runtime) fn restore_bus(&mut self, snapshot: BusSnapshot) {
+        let shared = &mut self.bus.shared;
+        shared.hold = Given::new(snapshot.version, snapshot.given);
+        shared.coming = snapshot.coming.map(|(generation, given)| (generation, given.restored()));
+        shared.versions = snapshot.versions.max(snapshot.version);
+        let heard = snapshot.heard.into_iter();
+        shared.said = heard.map(|(worker, version, error)| (worker, (version, error))).collect();
+        let values = shared.values();
+        let app = self.core.spec().name.clone();
+        self.bus.relay = Relay::restore(app, snapshot.relay, values, clock::now());
+        self.bus.tickets = snapshot.tickets;
+        self.bus.reloads_done = snapshot.reloads_done;
+        self.bus.reloads_rolled_back = snapshot.reloads_rolled_back;
+    }
+
+    /// A worker of a predecessor: it goes on where it was on the bus, or its channel ends.
+    pub(in crate::runtime) fn rejoin_bus(&mut self, worker: WorkerId) {
+        let Some(child) = self.children.get_mut(&worker) else { return };
+        let codec = self.bus.relay.codec(worker);
+        let (joined, there) = (child.contracts.contains("native"), codec.is_some());
+        let Some(channel) = child.bus.as_mut() else {
+            if there {
+                self.bus.step(Event::Left { worker });
+            }
+            return;
+        };
+        match codec {
+            Some(_) if self.loss_journal.is_half_written(worker) => {
+                let why = "the primary died in the middle of a message to it, for which its channel had no room";
+                self.close_bus(worker, Some(why.to_owned()));
+            }
+            Some(codec) => channel.decoder = Decoder::resuming(codec),
+            None if joined => {
+                let why = "the primary before did not write down who is on the bus";
+                self.close_bus(worker, Some(why.to_owned()));
+            }
+            None => self.join_bus(worker),
+        }
+    }
+
+    /// All workers that rejoined are told.
+    pub(in crate::runtime) fn resume_on_bus(&mut self) {
+        let known: Vec<WorkerId> = self.bus.relay.members().map(|member| member.worker).collect();
+        for worker in known {
+            if !self.children.contains_key(&worker) {
+                self.bus.step(Event::Left { worker });
+            }
+        }
+        let mut actions = Vec::new();
+        let said = &self.bus.shared.said;
+        let applied = |worker| said.get(&worker).map(|(version, _)| *version);
+        self.bus.relay.resume(applied, &mut actions);
+        self.bus.actions.extend(actions);
+    }
+}

@@ -1,0 +1,102 @@
+//! The door of the control socket: who may come in, and what is done when there is no room for
+//! anybody. A connection that cannot be taken must not keep the loop busy.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use config::spec::AppSpec;
+use ipc::control::{FailureKind, Reply};
+use ipc::lines::to_line;
+
+use super::Clients;
+use super::rights::{Access, Rights};
+use crate::runtime::Runtime;
+use crate::runtime::handover::OUT_OF_FDS;
+use crate::runtime::source::Source;
+use crate::sys::{clock, peer};
+
+/// Connections of people who may nothing; further ones end at once.
+pub(super) const STRANGERS: usize = 8;
+
+/// A descriptor for bad times.
+pub(super) fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+impl Clients {
+    /// From now on those may connect whom `spec` says.
+    fn admit(&mut self, spec: &AppSpec, logs: &Path) -> Result<(), String> {
+        // Remembered whatever comes of it, so that it is tried once for each change.
+        let known;
+        (self.access, known) = Access::of(spec);
+        for client in self.connected.values_mut() {
+            let peer = peer::peer(client.stream.as_fd());
+            client.rights = peer.map_or(Rights::None, |peer| self.access.rights(&peer));
+        }
+        known?;
+        let admitted = self.access.admit(&self.path);
+        admitted.and_then(|()| self.access.open_logs(logs)).map_err(|error| error.to_string())
+    }
+
+    /// Takes a connection that there is no descriptor for, by the one that is kept for this, and
+    /// says so.
+    pub(super) fn turn_away(&mut self, error: io::Error) -> io::Result<()> {
+        self.spare.take().ok_or(error).map(drop)?;
+        let (mut stream, _) = self.listener.accept()?;
+        let reason = "too many open files: the supervisor cannot answer";
+        let reply = Reply::failed(FailureKind::Failed, reason);
+        // It has room for a line; whoever does not read it is not helped otherwise.
+        let _ = stream.write_all(&to_line(&reply).unwrap_or_default());
+        drop(stream);
+        self.spare = spare();
+        Ok(())
+    }
+
+    /// Those who may nothing and have not read so yet.
+    pub(super) fn strangers(&self) -> usize {
+        self.connected.values().filter(|client| client.rights == Rights::None).count()
+    }
+}
+
+impl Runtime {
+    /// Leaves the control socket alone for a while: a connection that cannot be taken would wake
+    /// the loop for ever.
+    pub(in crate::runtime) fn rest_from_clients(&mut self, error: &io::Error) {
+        self.note(format!("cannot accept a control connection: {error}; trying again"));
+        self.poller.remove(self.clients.listener());
+        self.clients.resting = true;
+        self.accept_again = Some(clock::now() + OUT_OF_FDS);
+    }
+
+    /// Serves the control socket again.
+    pub(in crate::runtime) fn hear_again(&mut self) {
+        if !std::mem::take(&mut self.clients.resting) {
+            return;
+        }
+        self.clients.spare = self.clients.spare.take().or_else(spare);
+        if let Err(error) = self.poller.add(self.clients.listener(), Source::Control.token()) {
+            self.rest_from_clients(&error);
+        }
+    }
+
+    /// From now on people can connect: those whom the spec admits, and one when there is no
+    /// descriptor left.
+    pub(in crate::runtime) fn open_door(&mut self) {
+        self.clients.spare = self.clients.spare.take().or_else(spare);
+        self.keep_access();
+    }
+
+    /// Who may connect is as the spec says now.
+    pub(in crate::runtime) fn keep_access(&mut self) {
+        let spec = self.core.spec();
+        if self.clients.access.is_of(spec) {
+            return;
+        }
+        let logs = self.home.log_dir(&spec.name);
+        if let Err(error) = self.clients.admit(spec, &logs) {
+            self.note(format!("cannot let others command this app: {error}"));
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What was measured: what workers pushed, and what the primary knows by itself. Memory and CPU
+//! are read only when somebody asks.
+
+use ipc::control::{AppStatus, PoolStatus, Reply};
+use ipc::talk::Metric;
+
+use crate::relay::{BUCKETS, Counts, Key, MemberStatus, Series, Value};
+use crate::runtime::Runtime;
+
+/// What an answer may hold, in bytes of JSON, so that it fits into a line.
+const MOST: usize = 900 * 1024;
+
+impl Runtime {
+    pub(in crate::runtime) fn metrics(&mut self) -> Reply {
+        let status = self.full_status();
+        self.looked_at(&status);
+        let mut all = of_app(&status);
+        all.extend(self.node_metrics());
+        all.push(counter("supervisor_reloads", &[("outcome", "done")], self.bus.reloads_done));
+        let rolled_back = self.bus.reloads_rolled_back;
+        all.push(counter("supervisor_reloads", &[("outcome", "rolled-back")], rolled_back));
+        for member in self.bus.relay.members() {
+            of_member(&member, &mut all);
+        }
+        of_bus(&self.bus.relay.counts, self.bus.not_shown, &mut all);
+        let refused = self.bus.relay.metrics.refused;
+        all.push(counter("supervisor_metrics_refused", &[], refused));
+        all.extend(self.bus.relay.metrics.all().map(|(key, series)| pushed(key, series)));
+        all.iter_mut().for_each(|metric| name_pool(metric, &status.pools));
+        all.sort_by(|a, b| (&a.name, &a.labels).cmp(&(&b.name, &b.labels)));
+        let (before, mut size) = (all.len(), 0);
+        all.retain(|metric| {
+            size += serde_json::to_string(metric).map_or(MOST, |text| text.len() + 1);
+            size <= MOST
+        });
+        Reply::Metrics { left_out: before - all.len(), metrics: all }
+    }
+}
+
+/// What is of a slot is of a pool as well; a worker's own label of that name stands.
+fn name_pool(metric: &mut Metric, pools: &[PoolStatus]) {
+    let named = |wanted: &str| metric.labels.iter().position(|(name, _)| name == wanted);
+    let (Some(at), None) = (named("slot"), named("pool")) else { return };
+    let Ok(slot) = metric.labels[at].1.parse::<u16>() else { return };
+    let of = pools.iter().filter(|pool| pool.first_slot <= slot).max_by_key(|p| p.first_slot);
+    if let Some(pool) = of {
+        metric.labels.insert(at, ("pool".to_owned(), pool.name.clone()));
+    }
+}
+
+pub(in crate::runtime) fn metric(
+    kind: &str,
+    name: &str,
+    labels: &[(&str, &str)],
+    value: f64,
+) -> Metric {
+    let labels = labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    let unit = if name.ends_with("_bytes") { "bytes" } else { "" };
+    Metric {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        unit: unit.to_owned(),
+        labels,
+        value,
+        count: None,
+        buckets: Vec::new(),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count above 2^53 may be off by one")]
+fn number(count: u64) -> f64 {
+    count as f64
+}
+
+fn gauge(name: &str, labels: &[(&str, &str)], value: u64) -> Metric {
+    metric("gauge", name, labels, number(value))
+}
+
+fn counter(name: &str, labels: &[(&str, &str)], value: u64) -> Metric {
+    metric("counter", name, labels, number(value))
+}
+
+fn of_app(status: &AppStatus) -> Vec<Metric> {
+    let mut all = vec![
+        gauge("supervisor_workers_wanted", &[], status.wanted.into()),
+        gauge("supervisor_workers_ready", &[], status.ready.into()),
+        gauge("supervisor_generation", &[], status.generation.into()),
+        counter("supervisor_restarts", &[], status.restarts),
+        metric("gauge", "supervisor_uptime_seconds", &[], number(status.uptime_ms) / 1000.0),
+    ];
+    for pool in &status.pools {
+        let labels = [("pool", pool.name.as_str())];
+        all.push(gauge("supervisor_pool_workers_wanted", &labels, pool.wanted.into()));
+        all.push(gauge("supervisor_pool_workers_ready", &labels, pool.ready.into()));
+    }
+    for listener in &status.listeners {
+        let labels = [("address", listener.address.as_str())];
+        all.push(gauge("supervisor_listener_backlog", &labels, listener.backlog.into()));
+    }
+    for worker in &status.workers {
+        let slot = worker.slot.to_string();
+        let labels = [("slot", slot.as_str())];
+        all.push(counter("supervisor_worker_restarts", &labels, worker.restarts));
+        let known = [
+            ("supervisor_worker_resident_bytes", worker.rss_bytes),
+            ("supervisor_worker_connections", worker.connections.map(u64::from)),
+            ("supervisor_worker_backlog", worker.backlog.map(u64::from)),
+        ];
+        all.extend(known.into_iter().filter_map(|(name, v)| Some(gauge(name, &labels, v?))));
+        all.extend(worker.accepted.map(|v| counter("supervisor_worker_accepted", &labels, v)));
+        let cpu = worker.cpu_percent.map(f64::from);
+        all.extend(cpu.map(|v| metric("gauge", "supervisor_worker_cpu_percent", &labels, v)));
+    }
+    all
+}
+
+fn of_member(member: &MemberStatus, all: &mut Vec<Metric>) {
+    let slot = member.slot.to_string();
+    let labels =
+        [("client", member.client.as_str()), ("pool", member.pool.as_str()), ("slot", &slot)];
+    let size = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    all.extend([
+        counter("supervisor_bus_worker_said", &labels, member.said),
+        counter("supervisor_bus_worker_heard", &labels, member.heard),
+        counter("supervisor_bus_worker_lost", &labels, member.lost),
+        gauge("supervisor_bus_worker_waiting", &labels, size(member.waiting)),
+        gauge("supervisor_bus_worker_waiting_bytes", &labels, size(member.waiting_bytes)),
+        gauge("supervisor_bus_worker_calls_worked_on", &labels, size(member.working)),
+        gauge("supervisor_bus_worker_subscriptions", &labels, size(member.subscriptions)),
+    ]);
+}
+
+fn of_bus(counts: &Counts, not_shown: u64, all: &mut Vec<Metric>) {
+    let name = "supervisor_bus_dropped";
+    all.extend([
+        counter("supervisor_bus_emitted", &[], counts.emitted),
+        counter("supervisor_bus_delivered", &[], counts.delivered),
+        counter("supervisor_bus_unheard", &[], counts.unheard),
+        counter(name, &[("why", "the reader is too slow")], counts.dropped_full),
+        counter(name, &[("why", "the reader left")], counts.dropped_gone),
+        counter(name, &[("why", "the primary ended")], counts.dropped_ended),
+        counter("supervisor_bus_not_shown", &[], not_shown),
+        counter("supervisor_bus_cut_off", &[], counts.cut),
+        counter("supervisor_bus_calls", &[], counts.calls),
+        counter("supervisor_bus_calls_answered", &[], counts.answered),
+        counter("supervisor_bus_calls_retried", &[], counts.retried),
+        counter("supervisor_bus_answers_late", &[], counts.late),
+    ]);
+    let failures = [
+        ("timed-out", counts.timed_out),
+        ("died", counts.died),
+        ("full", counts.full),
+        ("other", counts.failed - counts.timed_out - counts.died - counts.full),
+    ];
+    let name = "supervisor_bus_calls_failed";
+    all.extend(failures.map(|(why, count)| counter(name, &[("why", why)], count)));
+}
+
+fn pushed(key: &Key, series: &Series) -> Metric {
+    let slot = key.slot.to_string();
+    let mut labels: Vec<(String, String)> = key.labels.clone();
+    labels.retain(|(name, _)| name != "slot");
+    labels.push(("slot".to_owned(), slot));
+    let (kind, value, count, buckets) = match &series.value {
+        Value::Gauge(value) => ("gauge", *value, None, Vec::new()),
+        Value::Counter(value) => ("counter", *value, None, Vec::new()),
+        Value::Histogram { buckets, sum, count } => {
+            let mut below = 0;
+            let total = buckets.iter().map(|more| {
+                below += more;
+                below
+            });
+            ("histogram", *sum, Some(*count), BUCKETS.into_iter().zip(total).collect())
+        }
+    };
+    Metric {
+        name: key.name.clone(),
+        kind: kind.to_owned(),
+        unit: series.unit.clone(),
+        labels,
+        value,
+        count,
+        buckets,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_of_a_slot_is_of_a_pool() {
+        let pool = |name: &str, first_slot| PoolStatus {
+            name: name.to_owned(),
+            command: Vec::new(),
+            generation: 1,
+            wanted: 1,
+            wanted_because: String::new(),
+            ready: 1,
+            first_slot,
+        };
+        let pools = [pool("default", 0), pool("hash", 4000), pool("mail", 2000)];
+        for (labels, expected) in [
+            (vec![("a", "b"), ("slot", "1")], "a=b pool=default slot=1"),
+            (vec![("slot", "2001")], "pool=mail slot=2001"),
+            (vec![("slot", "4000"), ("z", "9")], "pool=hash slot=4000 z=9"),
+            (vec![("pool", "db"), ("slot", "1")], "pool=db slot=1"),
+            (vec![("why", "not")], "why=not"),
+        ] {
+            let mut metric = metric("gauge", "x", &labels, 1.0);
+            name_pool(&mut metric, &pools);
+            let text: Vec<_> = metric.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            assert_eq!(text.join(" "), expected);
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The control socket: connections, their requests, what waits to be written to them. Each is
+//! checked by its peer's user and bounded in what it may send and leave unread.
+
+pub(super) mod admission;
+pub(super) mod metrics;
+pub(super) mod placement;
+pub(super) mod rights;
+pub(super) mod status;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use ipc::control::{FailureKind, Notice, Reply, Request};
+use ipc::lines::{LineReader, to_line};
+
+use self::admission::{STRANGERS, spare};
+use self::rights::{Access, Rights};
+use crate::base::ids::ClientId;
+use crate::limits::{CLIENT_OUT, CLIENT_READ, CLIENTS};
+use crate::sys::peer;
+
+/// The control socket and everybody connected to it.
+#[derive(Debug)]
+pub(crate) struct Clients {
+    pub(super) listener: UnixListener,
+    pub(super) path: PathBuf,
+    pub(super) access: Access,
+    /// A descriptor for bad times.
+    pub(super) spare: Option<File>,
+    /// The poller does not watch the listener.
+    pub(super) resting: bool,
+    pub(super) connected: BTreeMap<ClientId, Client>,
+    pub(super) next: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) stream: UnixStream,
+    pub(super) rights: Rights,
+    pub(super) reader: LineReader,
+    pub(super) out: Vec<u8>,
+    pub(super) subscribed: bool,
+    /// It also gets what is said on the bus.
+    pub(super) follows: bool,
+    /// One request a connection; a second one is not read.
+    pub(super) asked: bool,
+    /// Ends when everything is written.
+    pub(super) answered: bool,
+    /// The poller waits for it to take more bytes.
+    pub(super) waits_for_room: bool,
+}
+
+/// What became of a connection after something was done with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It goes on; the poller need not change.
+    Open,
+    /// It goes on; the poller shall (or shall no longer) watch for room.
+    Room(bool),
+    /// It is to be dropped.
+    Over,
+}
+
+impl Clients {
+    /// Listens on `path`, for the present for nobody else. The caller holds the app's lock, so a socket file that is
+    /// there already is a leftover.
+    pub(crate) fn listen(path: &Path) -> io::Result<Self> {
+        let access = Access::default();
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        access.admit(path)?;
+        listener.set_nonblocking(true)?;
+        let path = path.to_owned();
+        let connected = BTreeMap::new();
+        Ok(Self { listener, path, access, spare: spare(), resting: false, connected, next: 0 })
+    }
+
+    /// The listening socket, for the poller.
+    pub(crate) fn listener(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+
+    /// A connection's socket, for the poller.
+    pub(crate) fn stream(&self, id: ClientId) -> Option<BorrowedFd<'_>> {
+        self.connected.get(&id).map(|client| client.stream.as_fd())
+    }
+
+    /// Takes one waiting connection, if there is one and room for it.
+    pub(crate) fn accept(&mut self) -> io::Result<Option<ClientId>> {
+        let stream = match self.listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                return self.turn_away(error).map(|()| None);
+            }
+            Err(error) => return Err(error),
+        };
+        if self.connected.len() >= CLIENTS {
+            // Dropped at once: better a clear end than a wait without one.
+            return Ok(None);
+        }
+        stream.set_nonblocking(true)?;
+        self.next += 1;
+        let id = ClientId(self.next);
+        let rights =
+            peer::peer(stream.as_fd()).map_or(Rights::None, |peer| self.access.rights(&peer));
+        if rights == Rights::None && self.strangers() >= STRANGERS {
+            return Ok(None);
+        }
+        let mut client = Client::new(stream, rights);
+        if rights == Rights::None {
+            client.refuse(FailureKind::NotPermitted, &self.access.refusal());
+        }
+        self.connected.insert(id, client);
+        Ok(Some(id))
+    }
+
+    /// What a connection may.
+    pub(super) fn rights(&self, id: ClientId) -> Rights {
+        self.connected.get(&id).map_or(Rights::None, |client| client.rights)
+    }
+
+    /// Reads what came; gives the request once it is whole.
+    pub(crate) fn read(&mut self, id: ClientId) -> (Option<Request>, Standing) {
+        let Some(client) = self.connected.get_mut(&id) else { return (None, Standing::Over) };
+        match client.read() {
+            Ok(request) => (request, client.flush()),
+            Err(()) => (None, Standing::Over),
+        }
+    }
+
+    /// The final answer.
+    pub(crate) fn answer(&mut self, id: ClientId, reply: &Reply) -> Standing {
+        let Some(client) = self.connected.get_mut(&id) else { return Standing::Over };
+        client.answer(reply);
+        client.flush()
+    }
+
+    /// Writes on, when there is room again.
+    pub(crate) fn flush(&mut self, id: ClientId) -> Standing {
+        self.connected.get_mut(&id).map_or(Standing::Over, Client::flush)
+    }
+
+    /// From now on it gets every notice.
+    pub(crate) fn subscribe(&mut self, id: ClientId) {
+        if let Some(client) = self.connected.get_mut(&id) {
+            client.subscribed = true;
+        }
+    }
+
+    /// From now on it also gets what is said on the bus.
+    pub(crate) fn follow(&mut self, id: ClientId) {
+        if let Some(client) = self.connected.get_mut(&id) {
+            client.follows = true;
+        }
+    }
+
+    /// Whether anybody gets what is said on the bus.
+    pub(crate) fn has_followers(&self) -> bool {
+        self.connected.values().any(|client| client.follows)
+    }
+
+    /// Tells those who follow the bus, unless they are behind: nobody is cut off because the
+    /// workers talk faster than a person reads. How many did not get it, and whose standing
+    /// changed.
+    pub(crate) fn tell_followers(&mut self, notice: &Notice) -> (u64, Vec<(ClientId, Standing)>) {
+        let Ok(line) = to_line(&Reply::Notice(notice.clone())) else { return (0, Vec::new()) };
+        let (mut behind, mut changed) = (0, Vec::new());
+        for (id, client) in &mut self.connected {
+            if !client.follows || client.answered {
+                continue;
+            }
+            if client.out.len() + line.len() > CLIENT_OUT / 4 {
+                behind += 1;
+                continue;
+            }
+            client.out.extend_from_slice(&line);
+            let standing = client.flush();
+            if standing != Standing::Open {
+                changed.push((*id, standing));
+            }
+        }
+        (behind, changed)
+    }
+
+    /// Tells every subscriber; gives those whose standing changed.
+    pub(crate) fn publish(&mut self, notice: &Notice) -> Vec<(ClientId, Standing)> {
+        let Ok(line) = to_line(&Reply::Notice(notice.clone())) else { return Vec::new() };
+        let mut changed = Vec::new();
+        for (id, client) in &mut self.connected {
+            if client.subscribed && !client.answered {
+                client.out.extend_from_slice(&line);
+                let standing = client.flush();
+                if standing != Standing::Open {
+                    changed.push((*id, standing));
+                }
+            }
+        }
+        changed
+    }
+
+    /// Forgets a connection.
+    pub(crate) fn drop_client(&mut self, id: ClientId) {
+        self.connected.remove(&id);
+    }
+
+    /// Gives everybody a last chance to take what waits for them, for at most `span` in all.
+    pub(crate) fn finish(&mut self, span: std::time::Duration) {
+        for client in self.connected.values_mut() {
+            // A client that does not read is not waited for beyond the span.
+            if client.stream.set_nonblocking(false).is_ok()
+                && client.stream.set_write_timeout(Some(span)).is_ok()
+            {
+                let _ = client.stream.write_all(&client.out);
+            }
+        }
+        self.connected.clear();
+    }
+}
+
+impl Client {
+    pub(super) fn new(stream: UnixStream, rights: Rights) -> Self {
+        Self {
+            stream,
+            rights,
+            reader: LineReader::default(),
+            out: Vec::new(),
+            subscribed: false,
+            follows: false,
+            asked: false,
+            answered: false,
+            waits_for_room: false,
+        }
+    }
+
+    fn read(&mut self) -> Result<Option<Request>, ()> {
+        let mut bytes = vec![0; CLIENT_READ];
+        match self.stream.read(&mut bytes) {
+            Ok(0) => return Err(()),
+            Ok(count) if !self.asked && !self.answered => self.reader.push(&bytes[..count]),
+            // Whatever follows the one request is not read.
+            Ok(_) => return Ok(None),
+            Err(error) => {
+                // A signal that comes just now ends nobody's connection.
+                let none_yet = [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted];
+                return if none_yet.contains(&error.kind()) { Ok(None) } else { Err(()) };
+            }
+        }
+        match self.reader.next_message() {
+            Ok(Some(request)) => {
+                self.asked = true;
+                let Some(refusal) = self.rights.refuse(&request) else { return Ok(Some(request)) };
+                self.refuse(FailureKind::NotPermitted, &refusal);
+                Ok(None)
+            }
+            Ok(None) => Ok(None),
+            Err(error) => {
+                self.refuse(FailureKind::Usage, &error.to_string());
+                Ok(None)
+            }
+        }
+    }
+
+    fn refuse(&mut self, kind: FailureKind, reason: &str) {
+        self.answer(&Reply::failed(kind, reason));
+    }
+
+    fn answer(&mut self, reply: &Reply) {
+        let shown = self.rights.shown(reply);
+        let line = to_line(shown.as_ref().unwrap_or(reply)).or_else(|error| {
+            to_line(&Reply::failed(FailureKind::Failed, format!("cannot answer: {error}")))
+        });
+        self.out.extend(line.unwrap_or_default());
+        self.answered = true;
+    }
+
+    fn flush(&mut self) -> Standing {
+        while !self.out.is_empty() {
+            match self.stream.write(&self.out) {
+                Ok(count) => drop(self.out.drain(..count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Standing::Over,
+            }
+        }
+        if self.out.len() > CLIENT_OUT || (self.out.is_empty() && self.answered) {
+            return Standing::Over;
+        }
+        let wanted = !self.out.is_empty();
+        if wanted == self.waits_for_room {
+            return Standing::Open;
+        }
+        self.waits_for_room = wanted;
+        Standing::Room(wanted)
+    }
+}

@@ -1,0 +1,243 @@
+//! What the primary says on its own stdout and stderr: its notices, and in the foreground also what
+//! the workers write, as lines or as JSON.
+//!
+//! Whoever reads there (a terminal, a container's log driver) may stop reading, or the disk behind
+//! it may be full. That costs lines, which are counted; it neither ends nor stops the primary.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use ipc::control::Notice;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::{Deserialize, Serialize};
+
+use super::logs::Stream;
+use crate::runtime::perform::log_line;
+use crate::sys::clock;
+
+/// The form of what the foreground prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    /// `0 | what the worker wrote`
+    Lines,
+    /// An object a line: time, app, slot, stream, message.
+    Json,
+}
+
+/// So much is written at once: a pipe that has room at all has room for it.
+const CHUNK: usize = 4096;
+/// How long a reader that is behind is waited for, once, before lines are dropped.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// Our stdout and stderr.
+#[derive(Debug)]
+pub(crate) struct Console {
+    app: String,
+    /// `None`: in the background, where the workers' output goes to files alone.
+    format: Option<LogFormat>,
+    out: Outlet,
+    err: Outlet,
+}
+
+/// One line of JSON.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    app: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slot: Option<u16>,
+    stream: &'static str,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    about: Option<About<'a>>,
+    message: &'a str,
+}
+
+/// What a notice has besides.
+#[derive(Serialize)]
+struct About<'a> {
+    event: ipc::control::NoticeKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<u32>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    last_lines: &'a [String],
+}
+
+impl Console {
+    pub(crate) fn new(app: String, format: Option<LogFormat>) -> Self {
+        Self { app, format, out: Outlet::default(), err: Outlet::default() }
+    }
+
+    /// Whole lines of a worker, each begun with its slot.
+    pub(in crate::runtime) fn output(&mut self, stream: Stream, lines: &[u8]) {
+        let Some(format) = self.format else { return };
+        let bytes = match format {
+            LogFormat::Lines => None,
+            LogFormat::Json => Some(self.as_json(stream, lines)),
+        };
+        let bytes = bytes.as_deref().unwrap_or(lines);
+        match stream {
+            Stream::Out => self.out.write(io::stdout().as_fd(), bytes),
+            Stream::Err => self.err.write(io::stderr().as_fd(), bytes),
+        }
+    }
+
+    /// Something that the primary says.
+    pub(in crate::runtime) fn notice(&mut self, notice: &Notice) {
+        let mut line = match self.format {
+            Some(LogFormat::Json) => self.notice_as_json(notice),
+            Some(LogFormat::Lines) | None => log_line(&self.app, notice),
+        };
+        line.push('\n');
+        self.err.write(io::stderr().as_fd(), line.as_bytes());
+    }
+
+    /// Bytes that nobody took since the last call.
+    pub(in crate::runtime) fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.out.dropped) + std::mem::take(&mut self.err.dropped)
+    }
+
+    fn as_json(&self, stream: Stream, lines: &[u8]) -> Vec<u8> {
+        let time = time(clock::unix_ms());
+        let stream = match stream {
+            Stream::Out => "stdout",
+            Stream::Err => "stderr",
+        };
+        let mut all = Vec::with_capacity(lines.len() * 2);
+        for line in String::from_utf8_lossy(lines).lines() {
+            let (slot, message) = line.split_once(" | ").unwrap_or(("", line));
+            let (app, time) = (self.app.as_str(), time.clone());
+            let line = Line { time, app, slot: slot.parse().ok(), stream, about: None, message };
+            all.extend(serde_json::to_vec(&line).unwrap_or_default());
+            all.push(b'\n');
+        }
+        all
+    }
+
+    fn notice_as_json(&self, notice: &Notice) -> String {
+        let line = Line {
+            time: time(notice.unix_ms),
+            app: &self.app,
+            slot: notice.slot,
+            stream: "supervisor",
+            about: Some(About {
+                event: notice.event,
+                pid: notice.pid,
+                generation: notice.generation,
+                last_lines: &notice.last_lines,
+            }),
+            message: &notice.message,
+        };
+        serde_json::to_string(&line).unwrap_or_default()
+    }
+}
+
+fn time(unix_ms: u64) -> String {
+    let ms = i64::try_from(unix_ms).unwrap_or_default();
+    format!("{:.3}", jiff::Timestamp::from_millisecond(ms).unwrap_or_default())
+}
+
+/// One of the two, and whether its reader keeps up.
+#[derive(Debug, Default)]
+struct Outlet {
+    behind: bool,
+    /// A line was cut in its middle: what comes next begins a new one.
+    torn: bool,
+    dropped: u64,
+}
+
+impl Outlet {
+    /// Writes whole lines, as far as somebody takes them.
+    fn write(&mut self, to: BorrowedFd<'_>, lines: &[u8]) {
+        let mut left = lines;
+        while !left.is_empty() {
+            if !self.has_room(to) {
+                break;
+            }
+            if std::mem::take(&mut self.torn) && !matches!(rustix::io::write(to, b"\n"), Ok(1)) {
+                break;
+            }
+            match rustix::io::write(to, &left[..left.len().min(CHUNK)]) {
+                Ok(count) if count > 0 => left = &left[count..],
+                Err(rustix::io::Errno::INTR) => {}
+                // Closed, full or gone: whatever it is, waiting does not help.
+                Ok(_) | Err(_) => break,
+            }
+        }
+        let whole = left.is_empty() || left.len() == lines.len();
+        let ended = lines[..lines.len() - left.len()].ends_with(b"\n");
+        self.torn |= !whole && !ended;
+        self.dropped += left.len() as u64;
+    }
+
+    fn has_room(&mut self, to: BorrowedFd<'_>) -> bool {
+        // One that did not read for a while is not waited for again until it does.
+        let wait = if self.behind { Duration::ZERO } else { GRACE };
+        let wait = Timespec::try_from(wait).unwrap_or_default();
+        let mut fds = [PollFd::new(&to, PollFlags::OUT)];
+        // What cannot be asked (a signal came) is taken for full, this once.
+        let ready = matches!(poll(&mut fds, Some(&wait)), Ok(count) if count > 0);
+        self.behind = !ready;
+        ready
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn a_reader_that_stops_costs_lines_and_no_time() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut outlet = Outlet::default();
+        let line = [&[b'x'; 99][..], b"\n"].concat();
+        let begun = std::time::Instant::now();
+        let mut sent = 0;
+        while outlet.dropped < 100_000 {
+            outlet.write(writer.as_fd(), &line.repeat(100));
+            sent += 10_000;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        let mut taken = vec![0; 8192];
+        assert_eq!(reader.read(&mut taken).unwrap(), 8192);
+        outlet.write(writer.as_fd(), b"again\n");
+        let dropped = outlet.dropped;
+        drop(writer);
+        let mut rest = Vec::new();
+        reader.read_to_end(&mut rest).unwrap();
+        assert!(rest.ends_with(b"\nagain\n"));
+        let extra = taken.len() + rest.len() - (sent + 6 - usize::try_from(dropped).unwrap());
+        assert!(extra <= 1, "what was not written is counted");
+    }
+
+    #[test]
+    fn nobody_there_is_no_panic() {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let mut outlet = Outlet::default();
+        outlet.write(writer.as_fd(), b"line\n");
+        assert_eq!(outlet.dropped, 5);
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        outlet.write(full.as_fd(), b"line\n");
+        assert_eq!(outlet.dropped, 10);
+    }
+
+    #[test]
+    fn json_has_a_line_for_each() {
+        let echo = Console::new("web".into(), Some(LogFormat::Json));
+        let bytes = echo.as_json(Stream::Err, b"3 | one | two\n0 | \xff\n");
+        let lines: Vec<serde_json::Value> = bytes
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!((&lines[0]["slot"], &lines[0]["message"]), (&3.into(), &"one | two".into()));
+        assert_eq!((&lines[1]["app"], &lines[1]["stream"]), (&"web".into(), &"stderr".into()));
+        assert_eq!(lines[1]["message"], "\u{fffd}");
+    }
+}

@@ -1,0 +1,92 @@
+//! Those who are connected to the control socket, snapshot: whoever waits for an answer gets it from
+//! the successor.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::ids::ClientId;
+use crate::runtime::control::rights::{Access, Rights};
+use crate::runtime::control::{Client, Clients};
+use crate::sys::channel;
+use crate::sys::held::{Claims, Held};
+
+/// See [`Clients::snapshot`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ClientsSnapshot {
+    listener: Held,
+    next: u64,
+    connected: Vec<ClientSnapshot>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ClientSnapshot {
+    id: ClientId,
+    stream: Held,
+    rights: Rights,
+    subscribed: bool,
+    follows: bool,
+    asked: bool,
+}
+
+impl ClientsSnapshot {
+    /// Those whose connections are still there; an error is that of the listening socket.
+    /// `path`: where it is.
+    pub(crate) fn restore(self, claims: &mut Claims, path: PathBuf) -> io::Result<Clients> {
+        let listener = claims.claim(self.listener)?.into();
+        let restored = |snapshot: ClientSnapshot| {
+            let ClientSnapshot { id, stream, rights, subscribed, follows, asked } = snapshot;
+            let stream = UnixStream::from(claims.claim(stream).ok()?);
+            Some((id, Client { subscribed, follows, asked, ..Client::new(stream, rights) }))
+        };
+        let connected = self.connected.into_iter().filter_map(restored).collect();
+        Ok(Clients {
+            listener,
+            path,
+            // See `open_door`.
+            access: Access::default(),
+            spare: None,
+            resting: false,
+            connected,
+            next: self.next,
+        })
+    }
+}
+
+impl Clients {
+    /// What a successor goes on with.
+    pub(crate) fn snapshot(&self) -> ClientsSnapshot {
+        let alive = self.connected.iter().filter(|(_, client)| !client.answered);
+        let snapshot = |(id, client): (&ClientId, &Client)| ClientSnapshot {
+            id: *id,
+            stream: Held::of(client.stream.as_fd()),
+            rights: client.rights,
+            subscribed: client.subscribed,
+            follows: client.follows,
+            asked: client.asked,
+        };
+        ClientsSnapshot {
+            listener: Held::of(self.listener()),
+            next: self.next,
+            connected: alive.map(snapshot).collect(),
+        }
+    }
+
+    /// Everybody who is connected.
+    pub(crate) fn ids(&self) -> BTreeSet<ClientId> {
+        self.connected.keys().copied().collect()
+    }
+
+    /// Ends the connections of those whom nobody will answer: they asked a predecessor, who may or
+    /// may not have heard it. Who follows the events asked for nothing else.
+    pub(crate) fn keep(&mut self, awaited: &BTreeSet<ClientId>) {
+        self.connected.retain(|id, client| {
+            let unheard = !client.asked && channel::readable(client.stream.as_fd());
+            awaited.contains(id) || client.follows || unheard
+        });
+    }
+}

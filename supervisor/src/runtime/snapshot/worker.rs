@@ -1,0 +1,232 @@
+//! One worker, snapshot.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use config::spec::AppSpec;
+use ipc::node::ServerAsk;
+use serde::{Deserialize, Serialize};
+
+use super::Specs;
+use crate::base::exit::Exit;
+use crate::base::ids::{Generation, ListenerId, Slot, SocketId, Ticket, WorkerId};
+use crate::protocol::node::LinkSnapshot;
+use crate::runtime::bus::BusChannel;
+use crate::runtime::node::NodeChannel;
+use crate::runtime::output::logs::Tail;
+use crate::runtime::probe::hang::Progress;
+use crate::runtime::workers::{Asking, Call, Child, Pipe};
+use crate::sys::held::{Claims, Held};
+use crate::sys::notify::NotifySocket;
+use crate::sys::pidfd::{self, Pid};
+use crate::sys::unseen::Theirs;
+
+/// The contracts there are; others are of a later version, and are forgotten.
+const CONTRACTS: [&str; 5] = ["activation", "intercept", "native", "node", "notify"];
+
+/// See the module.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ChildSnapshot {
+    id: WorkerId,
+    slot: Slot,
+    generation: Generation,
+    spec: usize,
+    pid: u32,
+    uid: Option<u32>,
+    pidfd: Held,
+    report: Option<Held>,
+    calls: Option<Held>,
+    notify: Option<(Held, String)>,
+    out: Option<Held>,
+    err: Option<Held>,
+    tail: Vec<String>,
+    lent: Vec<(ListenerId, SocketId, u64)>,
+    inherited: Vec<(i32, ListenerId, SocketId)>,
+    node: Option<NodeSnapshot>,
+    bus: Option<Held>,
+    accepted: u64,
+    asking: Vec<(Ticket, AskingSnapshot)>,
+    contracts: Vec<String>,
+    told_to_stop: bool,
+    ended: Option<Exit>,
+    failed: Option<(String, bool)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct NodeSnapshot {
+    stream: Held,
+    link: LinkSnapshot,
+    servers: Vec<(String, ListenerId, SocketId)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum AskingSnapshot {
+    Call {
+        listener: ListenerId,
+        call: u64,
+        theirs: ReportSnapshot,
+        fd: i32,
+        nonblocking: bool,
+        cloexec: bool,
+        address: SocketAddr,
+    },
+    Node {
+        seq: u64,
+        ask: Box<ServerAsk>,
+        listener: ListenerId,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum ReportSnapshot {
+    Copy(Held),
+    Place { tid: u32, fd: i32 },
+}
+
+impl ChildSnapshot {
+    pub(super) fn of(child: &Child, specs: &mut Specs) -> Self {
+        let pipe = |pipe: &Option<Pipe>| pipe.as_ref().map(|pipe| Held::of(pipe.fd()));
+        Self {
+            id: child.id,
+            slot: child.slot,
+            generation: child.generation,
+            spec: specs.place(&child.spec),
+            pid: child.pid.0,
+            uid: child.uid,
+            pidfd: Held::of(child.pidfd.as_fd()),
+            report: child.report.as_ref().map(|fd| Held::of(fd.as_fd())),
+            calls: child.calls.as_ref().map(|fd| Held::of(fd.as_fd())),
+            notify: child.notify.as_ref().map(|n| (Held::of(n.fd()), n.name().to_owned())),
+            out: pipe(&child.out),
+            err: pipe(&child.err),
+            tail: child.tail.lines(),
+            lent: child.lent.iter().map(|((of, socket), given)| (*of, *socket, *given)).collect(),
+            inherited: child
+                .inherited
+                .iter()
+                .map(|(fd, (of, socket))| (*fd, *of, *socket))
+                .collect(),
+            node: child.node.as_ref().map(NodeSnapshot::of),
+            bus: child.bus.as_ref().map(|bus| Held::of(bus.fd())),
+            accepted: child.accepted,
+            asking: child
+                .asking
+                .iter()
+                .map(|(ticket, a)| (*ticket, AskingSnapshot::of(a)))
+                .collect(),
+            contracts: child.contracts.iter().map(|name| (*name).to_owned()).collect(),
+            told_to_stop: child.told_to_stop,
+            ended: child.ended,
+            failed: child.failed.clone(),
+        }
+    }
+
+    /// The worker again. Descriptors that are gone are those of things that had ended; only
+    /// without its pidfd there is nothing to go on with.
+    pub(super) fn restore(self, specs: &[Arc<AppSpec>], claims: &mut Claims) -> io::Result<Child> {
+        let spec = specs.get(self.spec).ok_or_else(|| io::Error::other("its spec is missing"))?;
+        let mut claim = |held: Option<Held>| held.and_then(|held| claims.claim(held).ok());
+        let pid = Pid(self.pid);
+        // Our keeper has not let go of its number, so the number is still its own.
+        let pidfd = claim(Some(self.pidfd)).map_or_else(|| pidfd::open(pid), Ok)?;
+        let notify = self.notify.and_then(|(held, name)| Some((claim(Some(held))?, name)));
+        let known = |name: &String| CONTRACTS.iter().find(|known| **known == name.as_str());
+        let (report, calls) = (claim(self.report), claim(self.calls));
+        let (out, err) = (claim(self.out), claim(self.err));
+        let bus = claim(self.bus);
+        Ok(Child {
+            id: self.id,
+            slot: self.slot,
+            generation: self.generation,
+            pid,
+            uid: self.uid,
+            pidfd,
+            report,
+            calls,
+            notify: notify.map(|(socket, name)| NotifySocket::from_parts(socket, name)),
+            out: out.map(|reader| Pipe::new(reader.into())),
+            err: err.map(|reader| Pipe::new(reader.into())),
+            tail: Tail::of(&self.tail),
+            lent: self.lent.into_iter().map(|(of, socket, given)| ((of, socket), given)).collect(),
+            inherited: self.inherited.into_iter().map(|(fd, of, s)| (fd, (of, s))).collect(),
+            node: self.node.and_then(|node| node.restore(claims)),
+            bus: bus.map(BusChannel::from_fd),
+            accepted: self.accepted,
+            held: 0,
+            asking: restore_asking(self.asking, claims),
+            contracts: self.contracts.iter().filter_map(known).copied().collect::<BTreeSet<_>>(),
+            told_to_stop: self.told_to_stop,
+            ended: self.ended,
+            failed: self.failed,
+            drain: None,
+            progress: Progress::default(),
+            spec: Arc::clone(spec),
+        })
+    }
+}
+
+fn restore_asking(
+    asking: Vec<(Ticket, AskingSnapshot)>,
+    claims: &mut Claims,
+) -> BTreeMap<Ticket, Asking> {
+    let restored =
+        asking.into_iter().filter_map(|(ticket, asking)| Some((ticket, asking.restore(claims)?)));
+    restored.collect()
+}
+
+impl NodeSnapshot {
+    fn of(node: &NodeChannel) -> Self {
+        let servers = node.servers.iter();
+        Self {
+            stream: Held::of(node.fd()),
+            link: node.link.snapshot(),
+            servers: servers.map(|(key, (of, socket))| (key.clone(), *of, *socket)).collect(),
+        }
+    }
+
+    fn restore(self, claims: &mut Claims) -> Option<NodeChannel> {
+        let stream = claims.claim(self.stream).ok()?;
+        let servers = self.servers.into_iter().map(|(key, of, socket)| (key, (of, socket)));
+        Some(NodeChannel::from_parts(stream, self.link.restore(claims), servers.collect()))
+    }
+}
+
+impl AskingSnapshot {
+    fn of(asking: &Asking) -> Self {
+        match asking {
+            Asking::Call(call) => Self::Call {
+                listener: call.listener,
+                call: call.call,
+                theirs: match &call.theirs {
+                    Theirs::Copy(copy) => ReportSnapshot::Copy(Held::of(copy.as_fd())),
+                    Theirs::Place { tid, fd } => ReportSnapshot::Place { tid: *tid, fd: *fd },
+                },
+                fd: call.fd,
+                nonblocking: call.nonblocking,
+                cloexec: call.cloexec,
+                address: call.address,
+            },
+            Asking::Node { seq, ask, listener } => {
+                Self::Node { seq: *seq, ask: ask.clone(), listener: *listener }
+            }
+        }
+    }
+
+    fn restore(self, claims: &mut Claims) -> Option<Asking> {
+        Some(match self {
+            Self::Call { listener, call, theirs, fd, nonblocking, cloexec, address } => {
+                let theirs = match theirs {
+                    ReportSnapshot::Copy(held) => Theirs::Copy(claims.claim(held).ok()?),
+                    ReportSnapshot::Place { tid, fd } => Theirs::Place { tid, fd },
+                };
+                Asking::Call(Call { listener, call, theirs, fd, nonblocking, cloexec, address })
+            }
+            Self::Node { seq, ask, listener } => Asking::Node { seq, ask, listener },
+        })
+    }
+}

@@ -1,0 +1,131 @@
+//! What can wake the loop, and the number by which the kernel hands it back.
+
+use crate::base::ids::{ClientId, ListenerId, SocketId, WorkerId};
+
+/// One registered fd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Signals to the primary.
+    Signals,
+    /// The control socket: somebody connects.
+    Control,
+    /// One control connection.
+    Client(ClientId),
+    /// A worker's main process ended.
+    Process(WorkerId),
+    /// What happened between fork and exec.
+    Report(WorkerId),
+    /// A worker's intercepted calls.
+    Calls(WorkerId),
+    /// A worker's stdout.
+    Out(WorkerId),
+    /// A worker's stderr.
+    Err(WorkerId),
+    /// A worker's NOTIFY_SOCKET.
+    Notify(WorkerId),
+    /// A Node worker's channel.
+    Channel(WorkerId),
+    /// A hand-over listener.
+    Accept(ListenerId),
+    /// A connection that waits for its PROXY header.
+    Header(u64),
+    /// A slot socket whose worker has closed it and lives on.
+    Orphan(ListenerId, SocketId),
+    /// A worker's channel to the bus.
+    Bus(WorkerId),
+    /// The keeper has ended.
+    Keeper,
+    /// Another build has said whether it can take over.
+    UpgradeCheck,
+}
+
+/// The kind is in the low bits, the id above them; ids never come near 2^59.
+const KIND_BITS: u32 = 5;
+/// A listener never has near as many sockets.
+const SOCKET_BITS: u32 = 27;
+const SOCKET_MASK: u64 = (1 << SOCKET_BITS) - 1;
+
+impl Source {
+    /// The number for the poller.
+    pub(crate) fn token(self) -> u64 {
+        let (kind, id) = match self {
+            Self::Signals => (0, 0),
+            Self::Control => (1, 0),
+            Self::Client(id) => (2, id.0),
+            Self::Process(id) => (3, id.0),
+            Self::Report(id) => (4, id.0),
+            Self::Calls(id) => (5, id.0),
+            Self::Out(id) => (6, id.0),
+            Self::Err(id) => (7, id.0),
+            Self::Notify(id) => (8, id.0),
+            Self::Channel(id) => (9, id.0),
+            Self::Accept(id) => (10, id.0.into()),
+            Self::Header(id) => (11, id),
+            Self::Orphan(listener, socket) => {
+                (12, u64::from(listener.0) << SOCKET_BITS | u64::from(socket.0) & SOCKET_MASK)
+            }
+            Self::Bus(id) => (13, id.0),
+            Self::Keeper => (14, 0),
+            Self::UpgradeCheck => (15, 0),
+        };
+        id << KIND_BITS | kind
+    }
+
+    /// Back from the number; `None`: not one of ours.
+    pub(crate) fn from_token(token: u64) -> Option<Self> {
+        let id = token >> KIND_BITS;
+        Some(match token & ((1 << KIND_BITS) - 1) {
+            0 => Self::Signals,
+            1 => Self::Control,
+            2 => Self::Client(ClientId(id)),
+            3 => Self::Process(WorkerId(id)),
+            4 => Self::Report(WorkerId(id)),
+            5 => Self::Calls(WorkerId(id)),
+            6 => Self::Out(WorkerId(id)),
+            7 => Self::Err(WorkerId(id)),
+            8 => Self::Notify(WorkerId(id)),
+            9 => Self::Channel(WorkerId(id)),
+            10 => Self::Accept(ListenerId(u32::try_from(id).ok()?)),
+            11 => Self::Header(id),
+            12 => Self::Orphan(
+                ListenerId(u32::try_from(id >> SOCKET_BITS).ok()?),
+                SocketId(u32::try_from(id & SOCKET_MASK).ok()?),
+            ),
+            13 => Self::Bus(WorkerId(id)),
+            14 => Self::Keeper,
+            15 => Self::UpgradeCheck,
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_and_back() {
+        let worker = WorkerId(123_456_789);
+        for source in [
+            Source::Signals,
+            Source::Control,
+            Source::Client(ClientId(7)),
+            Source::Process(worker),
+            Source::Report(worker),
+            Source::Calls(worker),
+            Source::Out(worker),
+            Source::Err(worker),
+            Source::Notify(worker),
+            Source::Channel(worker),
+            Source::Accept(ListenerId(3)),
+            Source::Header(9),
+            Source::Orphan(ListenerId(u32::MAX), SocketId(5)),
+            Source::Bus(worker),
+            Source::Keeper,
+            Source::UpgradeCheck,
+        ] {
+            assert_eq!(Source::from_token(source.token()), Some(source));
+        }
+        assert_eq!(Source::from_token(16), None);
+    }
+}

@@ -1,0 +1,369 @@
+//! The primary's first moments: lock, sockets, logs; then the loop; then its last ones.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use config::spec::AppSpec;
+use ipc::control::FailureKind;
+use serde::Serialize;
+
+use super::bus::Bus;
+use super::bus::loss_journal::LossJournal;
+use super::control::Clients;
+use super::handover::abandoned_sockets::AbandonedSockets;
+use super::handover::proxy_header::ProxyHeaders;
+use super::handover::reclaimed_connections::ReclaimedConnections;
+use super::listeners::Listeners;
+use super::output::console::{Console, LogFormat};
+use super::output::logs::Logs;
+use super::service_manager::activation::Lent;
+use super::service_manager::fdstore::FdStore;
+use super::snapshot::{self, Children, Settling, Written};
+use super::source::Source;
+use super::workers::record::Recorder;
+use crate::home::Home;
+use crate::keeper::{self, Birth, HandoverArgs, Link, Role, SharedFds};
+use crate::limits::CHANNEL_READ;
+use crate::primary::Primary;
+use crate::primary::event::Event;
+use crate::runtime::{LAST_WORDS, Runtime};
+use crate::snapshot::{Broken, Copy};
+use crate::sys::held::{Claims, Held};
+use crate::sys::poller::Poller;
+use crate::sys::procfs::Sampler;
+use crate::sys::signals::{self, Signals};
+use crate::sys::{clock, daemon, fork, random};
+
+/// How the primary runs.
+#[derive(Debug)]
+pub(crate) enum Mode {
+    /// Detached from whoever started it. One line of JSON goes to `report` once the control
+    /// socket accepts, or instead of it.
+    Daemon { report: Option<File> },
+    /// In front of a person or a service manager: worker output also goes to stdout and stderr.
+    Foreground { format: LogFormat },
+}
+
+/// Why the primary did not come up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LaunchError {
+    /// Another primary has that name.
+    #[error(
+        "{0} is running already: use \"supervisor reload {0}\" to replace its code, or --name for another app"
+    )]
+    Running(String),
+    /// Something the primary needs cannot be had.
+    #[error("cannot {what}: {error}")]
+    Io { what: String, error: io::Error },
+}
+
+impl LaunchError {
+    /// For the exit code.
+    pub(crate) fn failure_kind(&self) -> FailureKind {
+        match self {
+            Self::Io { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
+                FailureKind::NotPermitted
+            }
+            Self::Running(_) | Self::Io { .. } => FailureKind::Failed,
+        }
+    }
+}
+
+/// The line in `Mode::Daemon`'s report.
+#[derive(Debug, Serialize)]
+struct LaunchReport {
+    ok: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<FailureKind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// Becomes the app's keeper, and in a child its primary; in both it ends with the primary's exit
+/// code.
+pub(crate) fn run(spec: AppSpec, home: &Home, mode: Mode) -> Result<u8, LaunchError> {
+    let name = format!("keep:{}", spec.name);
+    daemon::set_name(&name);
+    if matches!(mode, Mode::Daemon { .. }) {
+        daemon::detach().map_err(|error| io_error("leave the terminal", error))?;
+    }
+    let report = match &mode {
+        Mode::Daemon { report } => report.as_ref().map(|file| Held::of(file.as_fd())),
+        Mode::Foreground { .. } => None,
+    };
+    match keeper::keep(&spec.name).map_err(|error| io_error("start the primary", error))? {
+        Role::Over(code) => {
+            // Its descriptors were the primary's as well, who closed what was to be closed.
+            std::mem::forget(mode);
+            Ok(code)
+        }
+        Role::Primary(ground, birth) => {
+            let mode = if birth.is_first { mode } else { again(mode, report, ground) };
+            ended(live(spec, home, mode, ground, birth), ground)
+        }
+    }
+}
+
+/// The same in the place of a keeper of another build.
+pub(crate) fn run_on(app: &str, home: &Home, estate: &HandoverArgs) -> Result<u8, LaunchError> {
+    daemon::set_name(&format!("keep:{app}"));
+    let role = keeper::keep_on(app, estate).map_err(|error| {
+        keeper::fall_back(app, estate);
+        io_error("go on as keeper", error)
+    })?;
+    match role {
+        Role::Over(code) => Ok(code),
+        Role::Primary(ground, birth) => {
+            let nothing = || io_error("read the state", io::Error::other(Broken::Empty));
+            let restored = state(ground)
+                .and_then(|copy| copy.ok_or_else(nothing))
+                .and_then(|copy| snapshot::restore(copy, home, ground, birth));
+            match restored {
+                // The build before may do better: this end counts as a death.
+                Err(error) if ground.previous().is_some() => Err(error),
+                restored => ended(restored.and_then(|runtime| go_on(runtime, home)), ground),
+            }
+        }
+    }
+}
+
+/// What a predecessor wrote. `None`: nothing yet.
+fn state(ground: &SharedFds) -> Result<Option<Copy>, LaunchError> {
+    match ground.memory.read().map_err(|error| io_error("read the state", error))? {
+        Ok(copy) => Ok(Some(copy)),
+        Err(Broken::Empty) => Ok(None),
+        Err(broken) => Err(io_error("read the state", io::Error::other(broken))),
+    }
+}
+
+/// The primary's last word: however it ended, there is nothing that a successor could do better,
+/// unless another build is to be one. A keeper that is gone need not be told.
+fn ended(
+    result: Result<Option<u8>, LaunchError>,
+    ground: &'static SharedFds,
+) -> Result<u8, LaunchError> {
+    if let Ok(None) = result {
+        return Ok(0);
+    }
+    let _ = Link::new(ground).and_then(|link| link.over());
+    result.map(Option::unwrap_or_default)
+}
+
+/// How a later primary runs: whoever waits for the report may have got it, and then the descriptor
+/// is gone.
+fn again(mode: Mode, report: Option<Held>, ground: &SharedFds) -> Mode {
+    let closed = match mode {
+        Mode::Daemon { report } => report,
+        Mode::Foreground { .. } => return mode,
+    };
+    // Its number may be somebody else's by now.
+    std::mem::forget(closed);
+    let mut claims = Claims::new(ground.fds());
+    Mode::Daemon { report: report.and_then(|held| claims.claim(held).ok()).map(File::from) }
+}
+
+/// Is the primary until it ends; gives the exit code, unless another build goes on.
+fn live(
+    spec: AppSpec,
+    home: &Home,
+    mode: Mode,
+    ground: &'static SharedFds,
+    birth: Birth,
+) -> Result<Option<u8>, LaunchError> {
+    if let Some(copy) = state(ground)? {
+        // Its predecessor has reported long ago; what is left is closed with everything else.
+        std::mem::forget(mode);
+        return go_on(snapshot::restore(copy, home, ground, birth)?, home);
+    }
+    // It is the first, or the first died before it had written anything.
+    let (report, console_format) = match mode {
+        Mode::Daemon { report } => (report, None),
+        Mode::Foreground { format } => (None, Some(format)),
+    };
+    let result = close_leftovers(birth, report.as_ref(), ground)
+        .and_then(|()| prepare(spec, home, console_format, ground));
+    if let Some(mut report) = report {
+        let line = LaunchReport {
+            ok: result.is_ok(),
+            kind: result.as_ref().err().map(LaunchError::failure_kind),
+            reason: result.as_ref().err().map(LaunchError::to_string),
+        };
+        let line = serde_json::to_string(&line).unwrap_or_default();
+        // Whoever started us may be gone; the app runs all the same.
+        let _ = writeln!(report, "{line}");
+    }
+    let mut runtime = result?;
+    runtime.inbox.push_back(Event::Begin);
+    go_on(runtime, home)
+}
+
+/// What a predecessor opened that had not written anything yet: its lock, above all.
+fn close_leftovers(
+    birth: Birth,
+    report: Option<&File>,
+    ground: &SharedFds,
+) -> Result<(), LaunchError> {
+    if birth.is_first {
+        return Ok(());
+    }
+    let mut claims = Claims::new(ground.fds().into_iter().chain(report.map(File::as_fd)));
+    claims.leave(Lent::numbers(ground.keeper));
+    claims.close_others().map_err(|error| io_error("close what is left", error))
+}
+
+/// The loop, and what is to be done after it.
+fn go_on(mut runtime: Runtime, home: &Home) -> Result<Option<u8>, LaunchError> {
+    let code = runtime.turn_until_exit().map_err(|error| io_error("wait for events", error))?;
+    if runtime.upgrading.is_some() {
+        // Everything it has is its successor's.
+        std::mem::forget(runtime);
+        return Ok(None);
+    }
+    // The name is free before the last answers are given: whoever waits for one may use it again.
+    if let Err(error) = home.remove_leftovers(&runtime.core.spec().name, &runtime.lock) {
+        runtime.warn(error.to_string());
+    }
+    runtime.clients.finish(LAST_WORDS);
+    Ok(Some(code))
+}
+
+/// The same where a successor, of another build perhaps, may do better: what is dropped on the way
+/// out stays open for it.
+pub(super) fn undone(what: &str, error: io::Error) -> LaunchError {
+    fork::leave_files();
+    io_error(what, error)
+}
+
+fn undone_for(what: &str, name: &str) -> impl FnOnce(io::Error) -> LaunchError {
+    let what = format!("{what} of {name}");
+    move |error| undone(&what, error)
+}
+
+fn io_error(what: &str, error: io::Error) -> LaunchError {
+    LaunchError::Io { what: what.to_owned(), error }
+}
+
+/// A runtime of an app that has not begun.
+fn prepare(
+    spec: AppSpec,
+    home: &Home,
+    console_format: Option<LogFormat>,
+    ground: &'static SharedFds,
+) -> Result<Runtime, LaunchError> {
+    let name = spec.name.clone();
+    let failed = |what: &str| {
+        let what = format!("{what} of {name}");
+        move |error| LaunchError::Io { what, error }
+    };
+    home.prepare()
+        .map_err(|error| io_error("prepare the folders", io::Error::other(error.to_string())))?;
+    let lock = home.take_lock(&name).map_err(failed("take the lock"))?;
+    let lock = lock.ok_or_else(|| LaunchError::Running(name.clone()))?;
+    let keeper = Link::new(ground).map_err(failed("watch the keeper"))?;
+    keeper.settled().map_err(failed("speak to the keeper"))?;
+    let socket = home.socket(&name).map_err(|error| {
+        io_error("make the control socket", io::Error::other(error.to_string()))
+    })?;
+    let clients = Clients::listen(&socket).map_err(failed("make the control socket"))?;
+    let folder_made = home.prepare_logs(&name).map_err(|error| io::Error::other(error.to_string()));
+    let core = Primary::new(Arc::new(spec), random::number());
+    let core = if console_format.is_some() { core.ending_with_workers() } else { core };
+    let parts = Parts { core, lock, keeper, clients, console_format };
+    let (mut runtime, opened) = Runtime::new(parts, home)?;
+    signals::unblock().map_err(failed("watch the signals"))?;
+    if runtime.console_format.is_some() {
+        runtime.meet_manager();
+    }
+    if let Err(error) = folder_made.and(opened) {
+        runtime.note(format!("cannot write the log files: {error}"));
+    }
+    Ok(runtime)
+}
+
+/// What a runtime is made of.
+pub(super) struct Parts {
+    pub(super) core: Primary,
+    pub(super) lock: File,
+    pub(super) keeper: Link,
+    pub(super) clients: Clients,
+    /// In the foreground: worker output also goes to stdout and stderr.
+    pub(super) console_format: Option<LogFormat>,
+}
+
+impl Runtime {
+    /// One without workers or listeners; and whether its log files could be opened. Signals are
+    /// still blocked.
+    pub(super) fn new(parts: Parts, home: &Home) -> Result<(Self, io::Result<()>), LaunchError> {
+        let Parts { core, lock, keeper, clients, console_format } = parts;
+        let name = core.spec().name.clone();
+        let failed = |what| undone_for(what, &name);
+        daemon::set_name(&format!("sup:{name}"));
+        let signals = Signals::new().map_err(failed("watch the signals"))?;
+        let poller = Poller::new().map_err(failed("make the event loop"))?;
+        poller
+            .add(signals.fd(), Source::Signals.token())
+            .and_then(|()| poller.add(keeper.fd(), Source::Keeper.token()))
+            .and_then(|()| poller.add(clients.listener(), Source::Control.token()))
+            .map_err(failed("make the event loop"))?;
+        let (out, err) = (home.out_log(&name), home.err_log(&name));
+        let log_paths = [&out, &err].map(|path| path.display().to_string()).to_vec();
+        let (logs, opened) = Logs::open(out, err, Console::new(name.clone(), console_format));
+        let mut runtime = Self {
+            core,
+            core_due: None,
+            poller,
+            signals,
+            keeper,
+            lock,
+            console_format,
+            deaths: 0,
+            written: Written::default(),
+            snapshot_after: clock::now(),
+            stale: false,
+            waiting_to_go: Vec::new(),
+            heard: Vec::new(),
+            late_answers: Vec::new(),
+            settling: Settling::default(),
+            rehearsal: None,
+            upgrading: None,
+            first: Vec::new(),
+            carried_out: true,
+            inbox: VecDeque::new(),
+            children: Children::default(),
+            listeners: Listeners::default(),
+            clients,
+            logs,
+            log_paths,
+            recorder: Recorder::default(),
+            home: home.clone(),
+            manager: None,
+            store: FdStore::default(),
+            sampler: Sampler::new().map_err(failed("watch the processes"))?,
+            started: clock::now(),
+            tickets: 0,
+            node_places: BTreeMap::new(),
+            hand_offs: BTreeMap::new(),
+            next_hand_off: 0,
+            proxied: ProxyHeaders::default(),
+            slow_due: None,
+            answers_due: None,
+            channels_looked_at: false,
+            channel_bytes: vec![0; CHANNEL_READ],
+            foundlings: ReclaimedConnections::default(),
+            orphans: AbandonedSockets::default(),
+            loss_journal: LossJournal::default(),
+            bus: Bus::new(name),
+            held_counted: None,
+            accept_again: None,
+            lingering: BTreeSet::new(),
+            table: None,
+            notes: BTreeSet::new(),
+            exit: None,
+        };
+        runtime.open_door();
+        Ok((runtime, opened))
+    }
+}

@@ -1,0 +1,226 @@
+//! The worker processes and everything that is held for each: its pidfd, pipes, notification
+//! sockets, the end of its standard error.
+
+pub(super) mod launch;
+pub(super) mod record;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use config::spec::AppSpec;
+use ipc::control::{Notice, NoticeKind};
+use ipc::node::ServerAsk;
+
+use super::bus::BusChannel;
+use super::node::NodeChannel;
+use super::output::logs::{LineSplitter, Stream, Tail, prefix};
+use super::probe::drain::Drain;
+use super::probe::hang::Progress;
+use super::source::Source;
+use crate::base::exit::Exit;
+use crate::base::ids::{Generation, ListenerId, Slot, SocketId, Ticket, WorkerId};
+use crate::limits::PIPE_READ;
+use crate::sys::clock;
+use crate::sys::notify::NotifySocket;
+use crate::sys::pidfd::Pid;
+use crate::sys::unseen::Theirs;
+
+/// One worker, from fork until the core lets go of it.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) id: WorkerId,
+    pub(crate) slot: Slot,
+    pub(crate) generation: Generation,
+    pub(crate) spec: Arc<AppSpec>,
+    pub(crate) pid: Pid,
+    /// The user it runs as, where that is not ours.
+    pub(crate) uid: Option<u32>,
+    pub(crate) pidfd: OwnedFd,
+    /// Until exec.
+    pub(crate) report: Option<OwnedFd>,
+    /// Its intercepted calls.
+    pub(crate) calls: Option<OwnedFd>,
+    pub(crate) notify: Option<NotifySocket>,
+    pub(crate) out: Option<Pipe>,
+    pub(crate) err: Option<Pipe>,
+    pub(crate) tail: Tail,
+    /// The sockets it was lent, with how many connections each had been given before.
+    pub(crate) lent: BTreeMap<(ListenerId, SocketId), u64>,
+    /// Those of them that it inherited, by their number in it.
+    pub(crate) inherited: BTreeMap<i32, (ListenerId, SocketId)>,
+    /// Its Node channel.
+    pub(crate) node: Option<NodeChannel>,
+    /// Its channel to the bus.
+    pub(crate) bus: Option<BusChannel>,
+    /// Connections handed over to it.
+    pub(crate) accepted: u64,
+    /// How many connections it held when the kernel was last asked, and was handed since.
+    pub(crate) held: u32,
+    /// Its requests for addresses that wait for the core.
+    pub(crate) asking: BTreeMap<Ticket, Asking>,
+    /// Which contracts it used.
+    pub(crate) contracts: BTreeSet<&'static str>,
+    /// Told to stop: when its main process ends, the rest of its group may finish.
+    pub(crate) told_to_stop: bool,
+    /// How its main process ended, while other processes of its group live.
+    pub(crate) ended: Option<Exit>,
+    /// Its program could not be started: why, and whether trying again is useless.
+    pub(crate) failed: Option<(String, bool)>,
+    /// While it drains.
+    pub(crate) drain: Option<Drain>,
+    /// While it is watched for hanging.
+    pub(crate) progress: Progress,
+}
+
+/// A request for an address that waits for the core's answer.
+#[derive(Debug)]
+pub(crate) enum Asking {
+    /// An intercepted `bind`.
+    Call(Call),
+    /// A Node worker's ask.
+    Node { seq: u64, ask: Box<ServerAsk>, listener: ListenerId },
+}
+
+impl Asking {
+    /// The listener that it is about.
+    pub(crate) fn listener(&self) -> ListenerId {
+        match self {
+            Self::Call(call) => call.listener,
+            Self::Node { listener, .. } => *listener,
+        }
+    }
+}
+
+/// The core's answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claim {
+    pub(crate) listener: ListenerId,
+    pub(crate) socket: SocketId,
+}
+
+/// A `bind` that waits for its answer.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) listener: ListenerId,
+    /// The call, for the kernel.
+    pub(crate) call: u64,
+    /// The program's socket.
+    pub(crate) theirs: Theirs,
+    /// Its number there.
+    pub(crate) fd: i32,
+    pub(crate) nonblocking: bool,
+    pub(crate) cloexec: bool,
+    pub(crate) address: SocketAddr,
+}
+
+/// One of a worker's output pipes.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    reader: io::PipeReader,
+    splitter: LineSplitter,
+}
+
+impl Pipe {
+    /// Takes the reading end, made non-blocking by the caller.
+    pub(crate) fn new(reader: io::PipeReader) -> Self {
+        Self { reader, splitter: LineSplitter::default() }
+    }
+
+    /// For the poller.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+}
+
+impl Child {
+    /// Reads what one of its pipes holds, at most [`PIPE_READ`] bytes: the whole lines, prefixed.
+    /// `None`: the pipe has ended and is gone; its fd must have left the poller before.
+    pub(crate) fn read_output(&mut self, stream: Stream) -> Option<Vec<u8>> {
+        let pipe = match stream {
+            Stream::Out => self.out.as_mut()?,
+            Stream::Err => self.err.as_mut()?,
+        };
+        let mut bytes = vec![0; PIPE_READ];
+        let count = match pipe.reader.read(&mut bytes) {
+            Ok(0) => return None,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(_) => return None,
+        };
+        let mut lines = Vec::with_capacity(count + 64);
+        let (slot, tail) = (self.slot.0, &mut self.tail);
+        pipe.splitter.push(&bytes[..count], |line| {
+            prefix(slot, line, &mut lines);
+            if stream == Stream::Err {
+                tail.push(line);
+            }
+        });
+        Some(lines)
+    }
+
+    /// What is left of one pipe's last, unended line, when nothing more will come.
+    pub(crate) fn finish_output(&mut self, stream: Stream) -> Vec<u8> {
+        let pipe = match stream {
+            Stream::Out => self.out.take(),
+            Stream::Err => self.err.take(),
+        };
+        let mut lines = Vec::new();
+        let (slot, tail) = (self.slot.0, &mut self.tail);
+        if let Some(mut pipe) = pipe {
+            pipe.splitter.finish(|line| {
+                prefix(slot, line, &mut lines);
+                if stream == Stream::Err {
+                    tail.push(line);
+                }
+            });
+        }
+        lines
+    }
+
+    /// What its program said, for whoever follows the app's events.
+    pub(crate) fn says(&self, message: String) -> Notice {
+        Notice {
+            unix_ms: clock::unix_ms(),
+            slot: Some(self.slot.0),
+            worker: Some(self.id.0),
+            pid: Some(self.pid.0),
+            generation: Some(self.generation.0),
+            ..Notice::of_app(NoticeKind::WorkerMessage, message)
+        }
+    }
+
+    /// Whether a notification from this user counts: its own user, ours, or root.
+    pub(crate) fn may_notify(&self, uid: u32) -> bool {
+        let ours = rustix::process::geteuid().as_raw();
+        uid == 0 || uid == ours || self.uid == Some(uid)
+    }
+
+    /// Closes everything but its pidfd.
+    pub(crate) fn forget_fds(&mut self) {
+        self.report = None;
+        self.calls = None;
+        self.notify = None;
+        self.node = None;
+        self.bus = None;
+        self.out = None;
+        self.err = None;
+        self.asking.clear();
+    }
+
+    /// Every fd of it that the poller may know, with its source.
+    pub(crate) fn sources(&self) -> Vec<(BorrowedFd<'_>, Source)> {
+        let mut all = vec![(self.pidfd.as_fd(), Source::Process(self.id))];
+        all.extend(self.report.as_ref().map(|fd| (fd.as_fd(), Source::Report(self.id))));
+        all.extend(self.calls.as_ref().map(|fd| (fd.as_fd(), Source::Calls(self.id))));
+        all.extend(self.notify.as_ref().map(|socket| (socket.fd(), Source::Notify(self.id))));
+        all.extend(self.node.as_ref().map(|node| (node.fd(), Source::Channel(self.id))));
+        all.extend(self.bus.as_ref().map(|bus| (bus.fd(), Source::Bus(self.id))));
+        all.extend(self.out.as_ref().map(|pipe| (pipe.fd(), Source::Out(self.id))));
+        all.extend(self.err.as_ref().map(|pipe| (pipe.fd(), Source::Err(self.id))));
+        all
+    }
+}
