@@ -23,7 +23,7 @@ fn wait_readable(fd: BorrowedFd<'_>) {
     poller.add(fd, 0).unwrap();
     let deadline = super::clock::now() + PATIENCE;
     while poller.wait(Some(PATIENCE)).unwrap().is_empty() {
-        assert!(super::clock::now() < deadline, "waited in vain");
+        assert!(super::clock::now() < deadline, "the wait timed out");
     }
 }
 
