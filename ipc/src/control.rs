@@ -1,11 +1,9 @@
 //! The messages of the control socket: a command's request to an app's primary, and the replies.
 //!
-//! Both sides send one JSON object per line (see [`crate::lines`]). A connection carries one
+//! Both sides send one JSON object per line (see [`crate::lines`]), ignore unknown fields, and add
+//! only optional fields, so that builds of different versions can talk. A connection carries one
 //! request. The primary answers with any number of [`Reply::Notice`] lines and then exactly one
 //! final line (everything that is not a notice). [`Request::Subscribe`] has no final line.
-//!
-//! Both sides ignore unknown fields, and new fields are optional. So a newer command can talk to a
-//! primary that an older binary started, and the other way round.
 
 use config::spec::{AppSpec, Balance};
 use std::path::PathBuf;
@@ -53,8 +51,7 @@ pub enum Request {
         /// The new spec. Absent: use the same command, environment and options again.
         #[serde(default)]
         spec: Option<Box<AppSpec>>,
-        /// Replace only the workers of this pool, and take only that pool's settings from the new
-        /// spec.
+        /// Replace only this pool's workers, and take only its settings from the new spec.
         #[serde(default)]
         pool: Option<String>,
     },
@@ -345,7 +342,7 @@ pub struct ShareStatus {
     pub slot: u16,
     /// The share of new connections in percent; with `sticky`, the share of client addresses.
     pub percent: f32,
-    /// How many connections the slot got, where that is counted: in the primary engine since the
+    /// Connections given to the slot, where that is counted: in the primary engine since the
     /// listener exists, in the kernel engine since the slot's present socket exists.
     #[serde(default)]
     pub given: Option<u64>,
@@ -393,8 +390,7 @@ pub struct WorkerStatus {
     /// How many connections the worker has accepted, where that is counted.
     #[serde(default)]
     pub accepted: Option<u64>,
-    /// Connections that wait in the worker's accept queues, plus those handed to it and not yet
-    /// taken.
+    /// Connections that wait in its accept queues, plus those handed to it and not yet taken.
     #[serde(default)]
     pub backlog: Option<u32>,
     /// How this slot's previous worker ended: `exit 1`, `signal SIGKILL`.
