@@ -8,7 +8,7 @@
 
 use std::path::Path;
 
-use config::instances::{CpuLimit, Cpus};
+use config::cpus::{CpuLimit, Cpus};
 use ipc::bus::FromWorker as Said;
 use ipc::bus::decode::{Codec, Decoder as Bus};
 use ipc::bus::event::Found;

@@ -3,17 +3,17 @@
 //! Values are read by the same functions as those of a configuration file. What is well-formed but
 //! makes no sense is refused later, by the verb.
 
+mod app_options;
 mod few;
-mod node;
-mod rights;
 mod words;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use config::spec::{AddressPattern, Balance, Engine, Instances, ListenSpec, ReadyRule, RestartOn};
+use config::signal;
 
+pub(crate) use app_options::AppOptions;
 pub(crate) use few::{CompletionsArgs, DemoArgs, ManArgs};
 
 use super::health::HealthArgs;
@@ -22,15 +22,11 @@ use super::pool::PoolArg;
 use super::save::{ResurrectArgs, SaveArgs};
 use super::scale::ScaleArgs;
 use super::send::SendArgs;
-use super::times::TimeOptions;
 use super::trigger::TriggerArgs;
 use super::unit::{StartupArgs, UnitArgs};
 use super::upgrade::UpgradeArgs;
-use super::values::{instances, listen, pattern};
 use crate::runtime::LogFormat;
-use node::NodeOptions;
-use rights::RightsOptions;
-use words::{BALANCES, ENGINES, FORMATS, READY_RULES, RESTARTS, signal, words};
+use words::words;
 
 const AFTER: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration wrong, 3 no such app, \
     4 rolled back, 5 timed out, 6 not permitted.\n\
@@ -89,6 +85,8 @@ pub(crate) enum Verb {
     Check(CheckArgs),
     /// Write a commented configuration file to begin with.
     Init(InitArgs),
+    /// Print the JSON Schema of configuration files, for editors.
+    Schema,
     /// Write down which apps run, for "resurrect".
     Save(SaveArgs),
     /// Start the apps that ran when "save" was last used, as after a reboot.
@@ -154,7 +152,7 @@ pub(crate) struct StartArgs {
     #[arg(long, conflicts_with_all = ["no_wait", "timeout", "json"])]
     pub(crate) foreground: bool,
     /// What the foreground prints.
-    #[arg(long, value_name = "FORMAT", requires = "foreground", default_value = "lines", value_parser = words(&FORMATS))]
+    #[arg(long, value_name = "FORMAT", requires = "foreground", default_value = "lines", value_parser = words::<LogFormat>())]
     pub(crate) log_format: LogFormat,
     /// Run, in the foreground, what "startup" wrote down.
     #[arg(
@@ -165,66 +163,10 @@ pub(crate) struct StartArgs {
         conflicts_with = "target"
     )]
     pub(crate) spec: Option<PathBuf>,
-    // Before the options of the app, whose heading holds for all that follow.
     #[command(flatten)]
     pub(crate) waiting: Waiting,
     #[command(flatten)]
     pub(crate) app: AppOptions,
-}
-
-/// What can be said about an app on the command line.
-#[derive(Debug, Clone, Default, PartialEq, Args)]
-#[command(next_help_heading = "The app")]
-pub(crate) struct AppOptions {
-    /// How many workers: a number, "max" (one per usable CPU), -N (max less N) or P%. Default: 1.
-    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = instances)]
-    pub(crate) instances: Option<Instances>,
-    /// The app's name. Default: after the file or the command.
-    #[arg(short, long, value_name = "NAME")]
-    pub(crate) name: Option<String>,
-    /// Open this address and lend it to the workers (LISTEN_FDS): PORT, IP:PORT, [IPV6]:PORT or
-    /// unix:/PATH. Not needed for programs that listen by themselves. May be repeated.
-    #[arg(short, long, value_name = "[NAME=]ADDR", value_parser = listen)]
-    pub(crate) listen: Vec<ListenSpec>,
-    /// Who gets a connection. Default: round-robin.
-    #[arg(long, value_name = "HOW", value_parser = words(&BALANCES))]
-    pub(crate) balance: Option<Balance>,
-    /// What carries the balance out. Default: auto.
-    #[arg(long, value_name = "ENGINE", value_parser = words(&ENGINES))]
-    pub(crate) engine: Option<Engine>,
-    /// Proxies begin each connection with a PROXY header: sticky goes by the client it names.
-    #[arg(long)]
-    pub(crate) proxy_protocol: bool,
-    /// Set a variable in the environment of the workers. May be repeated.
-    #[arg(short, long, value_name = "KEY=VALUE", value_parser = config::environment::pair)]
-    pub(crate) env: Vec<(String, String)>,
-    /// The folder that workers start in. Default: this one.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) cwd: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) rights: RightsOptions,
-    /// When a worker counts as ready. Default: auto.
-    #[arg(long, value_name = "RULE", value_parser = words(&READY_RULES))]
-    pub(crate) ready: Option<ReadyRule>,
-    /// Wait for each worker to say READY=1 on NOTIFY_SOCKET; the same as --ready notify.
-    #[arg(long, conflicts_with = "ready")]
-    pub(crate) wait_ready: bool,
-    #[command(flatten)]
-    pub(crate) times: TimeOptions,
-    /// What is sent to a worker that shall stop. Default: TERM.
-    #[arg(long, value_name = "SIGNAL", value_parser = signal)]
-    pub(crate) stop_signal: Option<i32>,
-    /// Which deaths are followed by a restart. Default: always.
-    #[arg(long, value_name = "WHEN", value_parser = words(&RESTARTS))]
-    pub(crate) restart: Option<RestartOn>,
-    /// Leave bind and listen of the workers alone.
-    #[arg(long)]
-    pub(crate) no_intercept: bool,
-    #[command(flatten)]
-    pub(crate) node: NodeOptions,
-    /// Leave this address alone when a worker binds it: :PORT, IP:* or IP:PORT. May be repeated.
-    #[arg(long, value_name = "ADDR", value_parser = pattern)]
-    pub(crate) passthrough: Vec<AddressPattern>,
 }
 
 #[derive(Debug, Args)]
@@ -305,7 +247,7 @@ pub(crate) struct SignalArgs {
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
     /// Which signal: HUP, SIGUSR1, 10.
-    #[arg(value_name = "SIGNAL", value_parser = signal)]
+    #[arg(value_name = "SIGNAL", value_parser = signal::parse)]
     pub(crate) signal: i32,
     /// Only the worker of this slot.
     #[arg(long, value_name = "N")]

@@ -1,6 +1,6 @@
 //! `check`: reads a configuration file as `start` would, and touches nothing.
 
-use config::pool::PoolSpec;
+use config::spec::PoolSpec;
 use serde::Serialize;
 
 use super::args::CheckArgs;

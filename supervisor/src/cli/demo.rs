@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use config::spec::Instances;
+use config::spec::{Instances, Overrides};
 
 use super::args::{AppOptions, DemoArgs};
 use super::exit::{Exit, Failure};
@@ -18,11 +18,9 @@ pub(super) fn run(args: &DemoArgs, session: &mut Session) -> Result<Exit, Failur
         .ok_or_else(|| Failure::failed("the path of the supervisor's program is not UTF-8"))?;
     let (host, port) = (args.host.to_string(), args.port.to_string());
     let command = [program, "demo-server", "--port", &port, "--host", &host];
-    let options = AppOptions {
-        instances: Some(args.instances.unwrap_or(Instances::Max)),
-        name: Some(args.name.clone()),
-        ..AppOptions::default()
-    };
+    let instances = args.instances.unwrap_or(Instances::Max).to_string();
+    let overrides = Overrides::of(&[("name", &args.name), ("instances", &instances)]);
+    let options = AppOptions { overrides: overrides.map_err(Failure::usage)? };
     let command = command.map(str::to_owned).to_vec();
     let spec = from_options(&options, command, &[], &here()?)?;
     let result = start_one(session, &spec, &args.waiting);

@@ -33,6 +33,7 @@ mod reload;
 mod restart;
 mod save;
 mod scale;
+mod schema;
 mod send;
 mod share;
 mod signal;
@@ -42,7 +43,6 @@ mod stop;
 mod stranded;
 mod table;
 mod targets;
-mod times;
 mod trigger;
 mod unit;
 mod upgrade;
@@ -90,6 +90,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
     let exit = match cli.verb {
         Verb::Check(args) => check::run(&args, &mut out),
         Verb::Init(args) => init::run(&args, &mut out),
+        Verb::Schema => Ok(schema::run(&mut out)),
         Verb::Completions(args) => completions::run(&args, &mut out),
         Verb::Man(args) => man::run(&args),
         Verb::DemoServer(args) => demo_server::run(&args),
@@ -133,6 +134,7 @@ fn run_on_apps(verb: Verb, session: &mut Session) -> Result<Exit, Failure> {
         Verb::Primary(args) => primary::run(&args, session),
         Verb::Check(_)
         | Verb::Init(_)
+        | Verb::Schema
         | Verb::Completions(_)
         | Verb::Man(_)
         | Verb::ThawCheck

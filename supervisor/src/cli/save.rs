@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use clap::Args;
-use config::instances::Cpus;
+use config::cpus::Cpus;
 use ipc::control::Status;
 
 use super::args::Waiting;

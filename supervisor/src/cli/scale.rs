@@ -52,7 +52,7 @@ fn parse(text: &str) -> Result<Change, Failure> {
     }
     let asked = super::values::instances(text)
         .map_err(|reason| Failure::usage(format!("cannot scale to \"{text}\": {reason}")))?;
-    let resolved = asked.resolve(&config::instances::Cpus::read());
+    let resolved = asked.resolve(&config::cpus::Cpus::read());
     Ok(Change::To { wanted: resolved.count, because: resolved.because })
 }
 

@@ -3,7 +3,8 @@
 //!
 //! Refuses if anything else in the file has changed: that takes a reload.
 
-use config::instances::Cpus;
+use config::cpus::Cpus;
+use config::keys::{self, Change};
 use config::spec::AppSpec;
 use ipc::control::Request;
 use ipc::talk::BusRequest;
@@ -47,7 +48,8 @@ fn one(
         return Err(Failure::usage(format!("{name} is not in {} any more", source.display())));
     };
     let source = spec.source.clone().unwrap_or_else(|| source.clone());
-    held.said.clone().map(|said| *said).unwrap_or_default().over(&mut spec, &Cpus::read());
+    let overrides = held.overrides.as_deref().cloned().unwrap_or_default();
+    overrides.attach(&mut spec, &Cpus::read());
     keep_scale(&mut spec, &held);
     let shared = spec.shared.clone();
     let others = changed(&held, spec);
@@ -62,22 +64,21 @@ fn one(
     ask(&session.home, name, &request, "giving the workers new values", &args.waiting)
 }
 
-/// The keys, other than the shared values, in which the file says something new.
-fn changed(held: &AppSpec, mut spec: AppSpec) -> Vec<String> {
-    spec.shared.clone_from(&held.shared);
+/// The keys in which the file says something new that only a reload can bring to the workers.
+fn changed(held: &AppSpec, mut spec: AppSpec) -> Vec<&'static str> {
     // Older versions did not note what was added on the command line.
     for (key, value) in &held.env {
         spec.env.entry(key.clone()).or_insert_with(|| value.clone());
     }
-    let fields = |spec: &AppSpec| match serde_json::to_value(spec) {
-        Ok(serde_json::Value::Object(fields)) => fields,
-        _ => serde_json::Map::new(),
-    };
-    let (before, now) = (fields(held), fields(&spec));
-    let differs = |(key, value): &(&String, &serde_json::Value)| before.get(*key) != Some(*value);
-    let others: Vec<String> = now.iter().filter(differs).map(|(key, _)| key.clone()).collect();
+    let keys = keys::changed(held, &spec).into_iter();
+    let keys = keys.filter(|key| key.change != Change::Config);
+    let mut others: Vec<&str> = keys.map(|key| key.name).collect();
+    if held.pools != spec.pools {
+        others.push("pool");
+    }
+    spec.shared.clone_from(&held.shared);
     match others.is_empty() && *held != spec {
-        true => vec!["something".to_owned()],
+        true => vec!["something"],
         false => others,
     }
 }
@@ -93,7 +94,7 @@ mod tests {
         let mut file = held.clone();
         file.env.clear();
         file.shared = Some("{}".to_owned());
-        assert_eq!(changed(&held, file.clone()), Vec::<String>::new());
+        assert!(changed(&held, file.clone()).is_empty());
         file.command.push("x".to_owned());
         file.stop_signal = 2;
         assert_eq!(changed(&held, file.clone()), ["command", "stop_signal"]);

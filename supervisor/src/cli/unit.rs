@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::Args;
-use config::instances::Cpus;
+use config::cpus::Cpus;
 use config::spec::AppSpec;
 use systemd::unit::Unit;
 
@@ -157,11 +157,11 @@ impl Service {
         let words = |all: &[&str]| -> Vec<String> { all.iter().map(|&w| w.to_owned()).collect() };
         let mut start = words(&[&program, "start", "--foreground"]);
         match &self.spec.source {
-            Some(source) if self.spec.said.is_none() => {
+            Some(source) if self.spec.overrides.is_none() => {
                 start.extend(words(&["--only", &name]));
                 start.push(source.display().to_string());
             }
-            // What was said beside the file is written down with its name.
+            // The flags that were given beside the file are written down with its name.
             _ => {
                 let file = spec_file(&name, self.of_user)?;
                 start.extend(["--spec".to_owned(), file.display().to_string()]);
@@ -190,7 +190,7 @@ impl Service {
     /// Writes the unit, and where there is no configuration file what it is to run.
     fn install(&self, session: &Session) -> Result<(), Failure> {
         let text = self.text(session)?;
-        if self.spec.source.is_none() || self.spec.said.is_some() {
+        if self.spec.source.is_none() || self.spec.overrides.is_some() {
             let json = serde_json::to_string_pretty(&self.spec)
                 .map_err(|error| Failure::failed(format!("cannot write the app down: {error}")))?;
             // It has the values of environment variables.
@@ -215,12 +215,12 @@ pub(super) fn read_spec(path: &Path) -> Result<AppSpec, Failure> {
             "{shown} is no app ({error}): write it again with \"supervisor startup\""
         ))
     })?;
-    if let (Some(source), Some(said)) = (&spec.source, spec.said.take()) {
+    if let (Some(source), Some(overrides)) = (&spec.source, spec.overrides.take()) {
         let found =
             start_plan::read_file(source)?.into_iter().find(|found| found.name == spec.name);
         let missing = || format!("{} is not in {} any more", spec.name, source.display());
         spec = found.ok_or_else(|| Failure::usage(missing()))?;
-        said.over(&mut spec, &Cpus::read());
+        overrides.attach(&mut spec, &Cpus::read());
         start_plan::check(&spec)?;
     }
     spec.resolve(&Cpus::read());

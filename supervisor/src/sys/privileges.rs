@@ -5,7 +5,7 @@
 
 use std::io;
 
-use config::privileges::{Limit, Privileges as Wanted, Resource};
+use config::spec::{Limit, Privileges as Wanted, Resource};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource as Kernel, setrlimit};
 use nix::sys::stat::{Mode, umask};

@@ -2,12 +2,10 @@
 //!
 //! Everything that can be known to be wrong before anything is started is refused here.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use config::instances::Cpus;
-use config::said::Said;
-use config::spec::{AppSpec, ReadyRule};
+use config::cpus::Cpus;
+use config::spec::{AppSpec, Overrides};
 use config::{command, name};
 
 use super::args::{AppOptions, StartArgs};
@@ -74,7 +72,7 @@ fn from_file(args: &StartArgs, path: &Path, here: &Path) -> Result<Plan, Failure
     if args.target.len() > 1 || !args.rest.is_empty() {
         return Err(Failure::usage(format!("the apps of {shown} take no further arguments")));
     }
-    let said = said(&args.app, here);
+    let overrides = overrides(&args.app, here);
     let mut specs = read_file(path)?;
     for only in &args.only {
         if !specs.iter().any(|spec| spec.name == *only) {
@@ -90,8 +88,8 @@ fn from_file(args: &StartArgs, path: &Path, here: &Path) -> Result<Plan, Failure
     }
     refuse_beside(&args.app, &specs, path)?;
     for spec in &mut specs {
-        said.clone().over(spec, &Cpus::read());
-        if spec.said.is_some() {
+        overrides.clone().attach(spec, &Cpus::read());
+        if spec.overrides.is_some() {
             check(spec)?;
         }
     }
@@ -107,12 +105,12 @@ fn from_file(args: &StartArgs, path: &Path, here: &Path) -> Result<Plan, Failure
 /// A file names its apps, and an address belongs to one of them.
 fn refuse_beside(options: &AppOptions, specs: &[AppSpec], path: &Path) -> Result<(), Failure> {
     let shown = path.display();
-    if options.name.is_some() {
+    if options.overrides.has("name") {
         return Err(Failure::usage(format!(
             "--name does not go with a configuration file: {shown} names its apps"
         )));
     }
-    if !options.listen.is_empty() && specs.len() > 1 {
+    if options.overrides.has("listen") && specs.len() > 1 {
         return Err(Failure::usage(format!(
             "--listen means one app and {shown} has {}: choose one with --only",
             specs.len()
@@ -121,28 +119,11 @@ fn refuse_beside(options: &AppOptions, specs: &[AppSpec], path: &Path) -> Result
     Ok(())
 }
 
-/// The flags as they go before the keys of a file.
-fn said(options: &AppOptions, here: &Path) -> Said {
-    let AppOptions { times, node, .. } = options;
-    Said {
-        env: options.env.iter().cloned().collect(),
-        pool_env: BTreeMap::new(),
-        cwd: options.cwd.as_ref().map(|cwd| here.join(cwd)),
-        instances: options.instances,
-        listen: options.listen.clone(),
-        passthrough: options.passthrough.clone(),
-        balance: options.balance,
-        engine: options.engine,
-        proxy_protocol: options.proxy_protocol,
-        no_intercept: options.no_intercept,
-        no_node: node.no_node,
-        no_node_metrics: node.no_node_metrics,
-        ready: if options.wait_ready { Some(ReadyRule::Notify) } else { options.ready },
-        times: times.said(),
-        stop_signal: options.stop_signal,
-        restart: options.restart,
-        rights: options.rights.clone().said(),
-    }
+/// What the flags set; their paths start here.
+fn overrides(options: &AppOptions, here: &Path) -> Overrides {
+    let mut overrides = options.overrides.clone();
+    overrides.start_at(here);
+    overrides
 }
 
 /// Reads every app of a configuration file.
@@ -179,17 +160,15 @@ pub(crate) fn from_options(
     if command.first().is_none_or(String::is_empty) {
         return Err(Failure::usage("the command is empty: name a program after \"--\""));
     }
-    let app = match &options.name {
-        Some(given) => given.clone(),
-        None => name::from_command(name_after),
-    };
-    name::check(&app).map_err(|reason| match options.name {
+    let given = options.overrides.name();
+    let app = given.map_or_else(|| name::from_command(name_after), str::to_owned);
+    name::check(&app).map_err(|reason| match given {
         Some(_) => Failure::usage(reason),
         None => Failure::usage(format!("{reason}; say --name")),
     })?;
     let mut spec = AppSpec::new(app, command, here.to_owned());
     spec.resolve(&Cpus::read());
-    said(options, here).apply(&mut spec, &Cpus::read());
+    overrides(options, here).apply(&mut spec, &Cpus::read());
     check(&spec)?;
     Ok(spec)
 }
@@ -207,10 +186,10 @@ pub(crate) fn check(spec: &AppSpec) -> Result<(), Failure> {
             format!("{name}: only root may run workers as \"{chosen}\""),
         ));
     }
-    if let Some(fault) = config::sense::contradictions(spec).first() {
+    if let Some(fault) = config::validate::contradictions(spec).first() {
         return Err(Failure::usage(format!("{name}: {}", fault.message)));
     }
-    match config::sense::missing_here(spec).first() {
+    match config::validate::missing_here(spec).first() {
         // A program that is not there may be built in a moment: nothing is wrong with the words.
         Some(fault) if fault.key == "command" => {
             Err(Failure::failed(format!("{name}: {}", fault.message)))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use config::pool::PoolSpec;
+use config::spec::PoolSpec;
 
 use super::super::Primary;
 use super::*;

@@ -1,6 +1,6 @@
 //! Random lives: random apps, random requests, random misfortune; the laws hold.
 
-use config::pool::PoolSpec;
+use config::spec::PoolSpec;
 use config::spec::{Balance, ReadyRule, RestartOn};
 
 use super::*;

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use config::instances::Cpus;
+use config::cpus::Cpus;
 use config::spec::AppSpec;
 use ipc::control::{FailureKind, Reply, Request};
 use ipc::talk::BusRequest;
@@ -188,10 +188,7 @@ impl Rights {
             return None;
         }
         let mut spec = spec.clone();
-        let of_pools = spec.pools.iter_mut().flat_map(|pool| pool.env.values_mut());
-        let said = spec.said.iter_mut().flat_map(|said| said.secrets());
-        spec.env.values_mut().chain(of_pools).chain(said).for_each(redact);
-        spec.shared = None;
+        spec.redact(REDACTED);
         Some(Reply::Spec(spec))
     }
 
@@ -214,10 +211,6 @@ impl Rights {
             Some(hard) => Request::Restart { hard, spec },
         })
     }
-}
-
-fn redact(value: &mut String) {
-    REDACTED.clone_into(value);
 }
 
 impl Runtime {
@@ -255,12 +248,12 @@ fn as_written(sent: &AppSpec, own: &AppSpec) -> Result<AppSpec, String> {
             pool.wanted_because.clone_from(&sent.wanted_because);
         }
     }
-    // What was said beside the file stays; its secrets were not told to whoever sends it back.
-    let said = own.said.as_deref().cloned().unwrap_or_default();
-    let (mut shown, mut told) = (spec.clone(), said.clone());
-    told.secrets().for_each(redact);
-    told.over(&mut shown, &Cpus::read());
-    said.over(&mut spec, &Cpus::read());
+    // The flags that were given beside the file stay. The sender saw them without their secrets.
+    let overrides = own.overrides.as_deref().cloned().unwrap_or_default();
+    let (mut shown, mut redacted) = (spec.clone(), overrides.clone());
+    redacted.redact(REDACTED);
+    redacted.attach(&mut shown, &Cpus::read());
+    overrides.attach(&mut spec, &Cpus::read());
     for spec in [&mut shown, &mut spec] {
         // The number of workers is an operator's to choose.
         spec.wanted = sent.wanted;

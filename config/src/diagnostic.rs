@@ -1,7 +1,7 @@
-//! A problem in a file, cited so that an editor can jump to it and a person sees it at once:
-//! `FILE:LINE:COLUMN: message`, the line, and carets under the words that are meant.
+//! Problems in a file, shown so that an editor can jump to them and a person sees them at once:
+//! `FILE:LINE:COLUMN: message`, the line, and carets under the words that it is about.
 //!
-//! Shows no control character of the file and no more than a window of a long line.
+//! Shows no control character of the file and at most a window of a long line.
 
 use std::fmt;
 use std::ops::Range;
@@ -27,7 +27,7 @@ pub struct Report {
 pub struct Problem {
     /// The file, as it was named by the caller.
     pub path: PathBuf,
-    /// Where in the file; `None` if the whole file is meant.
+    /// Where in the file. `None`: it is about the whole file.
     pub place: Option<Place>,
     /// What is wrong and what to do.
     pub message: String,
@@ -44,7 +44,7 @@ pub struct Place {
     pub excerpt: String,
     /// How many characters of the excerpt stand before the place.
     pub before: usize,
-    /// How many characters are meant; at least 1.
+    /// How many characters it is about; at least 1.
     pub width: usize,
 }
 

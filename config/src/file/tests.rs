@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::instances::CpuLimit;
+use crate::cpus::CpuLimit;
 use crate::spec::{AddressPattern, Balance, Engine, Instances, ReadyRule, RestartOn};
 
 const CPUS: Cpus = Cpus { count: 4, limit: CpuLimit::Machine };
@@ -349,7 +349,7 @@ fn contradictions_are_cited_at_a_key() {
 #[test]
 fn the_page_names_every_key_and_its_examples_work() {
     let page = include_str!("../../../docs/configuration.md");
-    for key in KEYS {
+    for key in keys::all().map(|key| key.name).chain(["pool"]) {
         assert!(page.contains(&format!("| `{key}` |")), "docs/configuration.md lacks {key}");
     }
     let examples: Vec<_> = page.split("```toml\n").skip(1).collect();
@@ -372,7 +372,7 @@ fn value() -> impl Strategy<Value = String> {
 
 #[test]
 fn privileges_are_read() {
-    use crate::privileges::{Limit, Resource};
+    use crate::spec::{Limit, Resource};
     let spec = one(r#"
 command = "app"
 groups = ["video", 44]
@@ -427,10 +427,10 @@ proptest! {
 
     #[test]
     fn arbitrary_lines_never_panic(
-        lines in proptest::collection::vec((0..KEYS.len(), 0..8_usize, value()), 0..8)
+        lines in proptest::collection::vec((0..keys::all().count(), 0..8_usize, value()), 0..8)
     ) {
         let text: Vec<_> = lines.iter().map(|(key, form, value)| {
-            let key = KEYS[*key];
+            let key = keys::all().nth(*key).unwrap().name;
             match form {
                 0 => format!("{key} = {value}"),
                 1 => format!("{key} = [{value}, {value}]"),

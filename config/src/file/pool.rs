@@ -1,24 +1,27 @@
-//! The `[pool.NAME]` tables of an app. Refuses every key of an app that a pool cannot have of its
+//! The `[pool.NAME]` tables of an app. Refuses the keys of an app that a pool cannot have of its
 //! own.
 
 use std::ops::Range;
 
 use toml::de::DeTable;
 
-use super::KEYS;
-use super::draft::Draft;
-use crate::pool::{MAX_POOLS, PoolSpec, check_name};
+use super::app::AppTable;
+use super::is_word;
+use crate::keys;
+use crate::pool::{MAX_POOLS, check_name};
 use crate::raw::{Findings, Written, in_order};
+use crate::spec::PoolSpec;
 
-/// Every key a pool can have.
-pub const POOL_KEYS: [&str; 8] =
-    ["command", "script", "cwd", "env", "instances", "user", "group", "ready"];
+/// The key of this name that a pool can have.
+fn find(name: &str) -> Option<&'static keys::Key> {
+    keys::of_pool().find(|key| key.name == name)
+}
 
-impl Draft<'_> {
+impl AppTable<'_> {
     pub(super) fn pools(&mut self, value: &Written<'_>, findings: &mut Findings) {
         let Some(table) = findings.table("pool", value) else { return };
         for (name, span, value) in in_order(table) {
-            if value.get_ref().as_table().is_none() && POOL_KEYS.contains(&name) {
+            if value.get_ref().as_table().is_none() && find(name).is_some() {
                 let message =
                     format!("{name:?} needs a pool: write [pool.NAME] with a name, not [pool]");
                 findings.add(span, message);
@@ -45,22 +48,20 @@ impl Draft<'_> {
         table: &DeTable<'_>,
         findings: &mut Findings,
     ) -> PoolSpec {
-        let mut draft = Draft::new(self.base, header.clone(), Some(name));
+        let mut table_of_pool = AppTable::new(&findings.base, header.clone(), Some(name));
         for (key, span, value) in in_order(table) {
-            if !POOL_KEYS.contains(&key) {
+            let Some(known) = find(key) else {
                 findings.add(span, unknown(name, key));
-                draft.perhaps_command = true;
+                table_of_pool.perhaps_command = true;
                 continue;
-            }
-            draft.places.values.insert(key.to_owned(), value.span());
-            if !draft.what(key, value, findings) {
-                draft.life(key, value, findings);
-            }
+            };
+            table_of_pool.places.values.insert(key.to_owned(), value.span());
+            known.kind.read(findings, key, value, &mut table_of_pool.spec);
         }
-        draft.what_to_run(findings);
+        table_of_pool.what_to_run(findings);
         self.places.values.insert(format!("pool.{name}"), header);
-        let has_cwd = draft.places.values.contains_key("cwd");
-        let spec = draft.spec;
+        let has_cwd = table_of_pool.places.values.contains_key("cwd");
+        let spec = table_of_pool.spec;
         PoolSpec {
             cwd: has_cwd.then_some(spec.cwd),
             env: spec.env,
@@ -68,19 +69,20 @@ impl Draft<'_> {
             user: spec.user,
             group: spec.group,
             ready: spec.ready,
-            ..PoolSpec::new(name, draft.command.unwrap_or_default())
+            ..PoolSpec::new(name, spec.command)
         }
     }
 }
 
 fn unknown(pool: &str, key: &str) -> String {
-    match KEYS.contains(&key) {
+    match is_word(key) {
         true => format!(
             "{key:?} is the same for all pools of an app: write it at the app's top level, not into \
              pool {pool:?}"
         ),
         false => {
-            let known = POOL_KEYS.join(", ");
+            let known: Vec<&str> = keys::of_pool().map(|key| key.name).collect();
+            let known = known.join(", ");
             format!("unknown key {key:?} in pool {pool:?}: a pool has {known}")
         }
     }
@@ -90,7 +92,7 @@ fn unknown(pool: &str, key: &str) -> String {
 mod tests {
     use std::path::Path;
 
-    use crate::instances::{CpuLimit, Cpus};
+    use crate::cpus::{CpuLimit, Cpus};
     use crate::spec::{AppSpec, ReadyRule};
 
     const CPUS: Cpus = Cpus { count: 4, limit: CpuLimit::Machine };

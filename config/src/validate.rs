@@ -1,5 +1,5 @@
-//! What is well written but cannot work: keys that contradict each other, and what this machine
-//! does not have.
+//! Refuses what is well written but cannot work: keys that contradict each other, and names of
+//! things that this machine does not have.
 //!
 //! It looks at the finished [`AppSpec`], so that a file and a command line are refused for the
 //! same reasons.
@@ -16,13 +16,13 @@ use nix::unistd::{Group, Uid, User, geteuid};
 use crate::instances::MAX_WORKERS;
 use crate::spec::{AppSpec, Balance, Engine, ReadyRule};
 
-/// The shortest time in which a leak can be seen.
+/// The shortest window: in less time the samples of memory are too few to show a leak.
 const LEAST_LEAK_WINDOW: Duration = Duration::from_secs(10);
 
-/// One contradiction.
+/// One thing that cannot work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The key that is best changed, as it is called in a file.
+    /// The key to change, as it is called in a file.
     pub key: &'static str,
     /// What is wrong and what to do.
     pub message: String,
@@ -32,7 +32,7 @@ fn fault(key: &'static str, message: impl Into<String>) -> Fault {
     Fault { key, message: message.into() }
 }
 
-/// Contradictions between keys, whatever the machine.
+/// Keys that contradict each other on any machine.
 pub fn contradictions(spec: &AppSpec) -> Vec<Fault> {
     let mut faults = Vec::new();
     workers(spec, &mut faults);
@@ -140,7 +140,7 @@ fn lent_names(spec: &AppSpec, faults: &mut Vec<Fault>) {
     }
 }
 
-/// What this machine does not have, or does not allow this user.
+/// Names of things that this machine does not have, or that this user may not use.
 pub fn missing_here(spec: &AppSpec) -> Vec<Fault> {
     let mut faults = Vec::new();
     match fs::metadata(&spec.cwd) {
@@ -178,7 +178,7 @@ pub fn missing_here(spec: &AppSpec) -> Vec<Fault> {
 }
 
 fn user_exists(name: &str) -> bool {
-    // A number needs no entry. Where the user database cannot be asked, the start will tell.
+    // A number needs no entry. If the user database cannot be read, the start reports that.
     name.parse::<u32>().is_ok_and(|number| Uid::from_raw(number).as_raw() != u32::MAX)
         || User::from_name(name).map_or(true, |user| user.is_some())
 }
@@ -188,7 +188,7 @@ fn group_exists(name: &str) -> bool {
         || Group::from_name(name).map_or(true, |group| group.is_some())
 }
 
-/// Why the program cannot be run, if it cannot.
+/// Why the program cannot run. `None`: it can.
 fn program(spec: &AppSpec) -> Option<String> {
     let name = spec.command.first()?;
     if name.contains('/') {

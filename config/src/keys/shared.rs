@@ -1,38 +1,80 @@
-//! The values that workers share, as JSON; and in them the table `limits`, which the clients of
+//! The values that workers share, as JSON, and in them the table `limits`, which the clients of
 //! the bus obey by themselves.
 //!
-//! Refuses values that are too long, limits that do not exist, and numbers that mean nothing. What
-//! is 0 is left out, and a rate becomes a number of requests in a second, whatever its unit was.
+//! Refuses values that are too long, limits that do not exist, and numbers without a meaning. A
+//! limit of 0 is left out. A rate becomes a number of requests in a second, whatever its unit was.
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, json};
 use toml::de::{DeTable, DeValue};
 
+use super::suggest::nearest;
 use crate::raw::{Findings, Written, as_json, decimal, in_order};
 
-/// The longest `shared` values, as JSON. What is sent to workers may not be much longer.
+/// The longest `shared` values, in bytes of JSON. A message to a worker may not be much longer.
 const MOST_SHARED: usize = 512 * 1024;
 const TOO_MUCH: &str = "is more than 512 KiB as JSON: give the workers a file to read instead";
 
 /// The table's name.
 const LIMITS: &str = "limits";
-/// Every limit.
-const KEYS: [&str; 3] = ["connections", "rate", "burst"];
-/// What others call them.
-const ELSEWHERE: [(&str, &str); 6] = [
-    ("max_connections", "connections"),
-    ("requests", "rate"),
-    ("rps", "rate"),
-    ("rate_limit", "rate"),
-    ("max_rate", "rate"),
-    ("capacity", "burst"),
+
+/// One key of `shared.limits`.
+#[derive(Debug)]
+pub struct LimitKey {
+    /// What it is called in a file.
+    pub name: &'static str,
+    /// Its type, for the documentation.
+    pub type_name: &'static str,
+    /// What it counts.
+    pub unit: &'static str,
+    /// What it means, in Markdown.
+    pub doc: &'static str,
+    /// What other tools call it.
+    elsewhere: &'static [&'static str],
+    /// The JSON Schema of what a file may hold.
+    pub schema: fn() -> Value,
+    read: fn(&Written<'_>) -> Result<Number, String>,
+}
+
+/// Every key of `shared.limits`. 0 is no limit.
+pub static LIMIT_KEYS: [LimitKey; 3] = [
+    LimitKey {
+        name: "connections",
+        type_name: "integer",
+        unit: "connections",
+        doc: "How many open connections one worker may have at a time. `0`: no limit",
+        elsewhere: &["max_connections"],
+        schema: || json!({ "type": "integer", "minimum": 0, "maximum": MOST }),
+        read: |value| whole(value, 0).map(Number::from),
+    },
+    LimitKey {
+        name: "rate",
+        type_name: "number or string",
+        unit: "requests in a second",
+        doc: "How many requests a second one worker serves: `200`, `\"200/s\"`, `\"600/m\"` or \
+              `\"50/h\"`. `0`: no limit",
+        elsewhere: &["requests", "rps", "rate_limit", "max_rate"],
+        schema: || json!({ "type": ["number", "string"], "minimum": 0, "maximum": MOST }),
+        read: rate,
+    },
+    LimitKey {
+        name: "burst",
+        type_name: "integer",
+        unit: "requests",
+        doc: "How many requests one worker serves at once after a pause. Left out: the requests of \
+              one second",
+        elsewhere: &["capacity"],
+        schema: || json!({ "type": "integer", "minimum": 1, "maximum": MOST }),
+        read: |value| whole(value, 1).map(Number::from),
+    },
 ];
+
 /// The largest limit of any kind.
 const MOST: u64 = 1_000_000_000;
 /// The lowest rate: about one request in three months.
 const LEAST_RATE: f64 = 1e-7;
 const RATE: &str = "expected requests in a second such as 200, or \"200/s\", \"600/m\" or \"50/h\"";
 
-/// A table of anything, as JSON text.
+/// Reads a table of any values, and gives it as JSON text.
 pub(crate) fn read(key: &str, value: &Written<'_>, findings: &mut Findings) -> Option<String> {
     let table = findings.table(key, value)?;
     let mut values = findings.keep(key, value, as_json(value))?;
@@ -50,15 +92,11 @@ fn limits(key: &str, table: &DeTable<'_>, findings: &mut Findings) -> Map<String
     let mut limits = Map::new();
     for (limit, span, value) in in_order(table) {
         let key = format!("{key}.{limit}");
-        let found = match limit {
-            "connections" => findings.keep(&key, value, whole(value, 0)).map(Number::from),
-            "burst" => findings.keep(&key, value, whole(value, 1)).map(Number::from),
-            "rate" => findings.keep(&key, value, rate(value)),
-            _ => {
-                findings.add(span, unknown(limit));
-                continue;
-            }
+        let Some(known) = LIMIT_KEYS.iter().find(|known| known.name == limit) else {
+            findings.add(span, unknown(limit));
+            continue;
         };
+        let found = findings.keep(&key, value, (known.read)(value));
         limits.extend(found.map(|number| (limit.to_owned(), Value::Number(number))));
     }
     limits.retain(|_, value| value.as_f64() != Some(0.0));
@@ -118,17 +156,13 @@ fn each_second(text: &str) -> Option<f64> {
 }
 
 fn unknown(limit: &str) -> String {
-    let plain: String =
-        limit.chars().take(40).collect::<String>().to_ascii_lowercase().replace('-', "_");
-    let elsewhere = ELSEWHERE.into_iter().find(|(theirs, _)| *theirs == plain);
-    let near = || {
-        let distance = |ours: &&str| strsim::damerau_levenshtein(&plain, ours);
-        let near = KEYS.into_iter().filter(|ours| distance(ours) <= 1.max(ours.len() / 3));
-        near.min_by_key(distance)
-    };
-    match elsewhere.map(|(_, ours)| ours).or_else(near) {
+    let known = LIMIT_KEYS.iter().map(|known| (known.name, known.elsewhere));
+    match nearest(limit, known.clone()) {
         Some(ours) => format!("unknown limit {limit:?}: did you mean {ours:?}?"),
-        None => format!("unknown limit {limit:?}: there are {}", KEYS.join(", ")),
+        None => {
+            let names: Vec<&str> = known.map(|(name, _)| name).collect();
+            format!("unknown limit {limit:?}: there are {}", names.join(", "))
+        }
     }
 }
 
@@ -136,7 +170,7 @@ fn unknown(limit: &str) -> String {
 mod tests {
     use std::path::Path;
 
-    use crate::instances::{CpuLimit, Cpus};
+    use crate::cpus::{CpuLimit, Cpus};
 
     const CPUS: Cpus = Cpus { count: 4, limit: CpuLimit::Machine };
 

@@ -4,6 +4,9 @@
 //! unknown keys, wrong types, values out of range, keys that contradict each other, and files
 //! above [`MAX_FILE`].
 
+mod app;
+mod pool;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,40 +15,32 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-use crate::cite::{Place, Problem, Report};
-use crate::instances::Cpus;
-use crate::pool::PoolSpec;
+use crate::cpus::Cpus;
+use crate::diagnostic::{Place, Problem, Report};
+use crate::keys;
 use crate::raw::{Findings, in_order};
-use crate::sense::{self, Fault};
-use crate::spec::{AppSpec, ListenAddress};
-
-mod draft;
-mod pool;
-mod privileges;
-mod unknown;
-
-use draft::Draft;
-pub use draft::KEYS;
-pub use pool::POOL_KEYS;
+use crate::spec::{AppSpec, ListenAddress, PoolSpec};
+use crate::validate::{self, Fault};
+use app::AppTable;
 
 /// The largest file that is read, in bytes.
 pub const MAX_FILE: usize = 1024 * 1024;
 
-/// The apps of the file at `path`, each possible on this machine.
+/// The apps of the file at `path`, each checked against this machine.
 pub fn load(path: &Path, cpus: &Cpus) -> Result<Vec<AppSpec>, Report> {
     let text = read(path).map_err(|message| Report::whole(path, message))?;
     parsed(&text, path, cpus, Machine::Asked)
 }
 
-/// The same for whoever will not run them: what is on this machine, and what this user may, is left
-/// to those who do.
+/// The apps of the file at `path`, for a caller that will not run them: their own primaries check
+/// whether this machine has what they need.
 pub fn written(path: &Path, cpus: &Cpus) -> Result<Vec<AppSpec>, Report> {
     let text = read(path).map_err(|message| Report::whole(path, message))?;
     parsed(&text, path, cpus, Machine::NotAsked)
 }
 
 /// The apps that `text` describes. `path` is where it came from: relative paths start at its
-/// folder. Files are looked at for `script` alone.
+/// folder. No other file is read, except by `script`.
 pub fn parse(text: &str, path: &Path, cpus: &Cpus) -> Result<Vec<AppSpec>, Report> {
     parsed(text, path, cpus, Machine::NotAsked)
 }
@@ -75,16 +70,17 @@ fn parsed(text: &str, path: &Path, cpus: &Cpus, machine: Machine) -> Result<Vec<
     let source = std::path::absolute(path)
         .map_err(|error| Report::whole(path, format!("cannot tell where it is: {error}")))?;
     let (document, errors) = DeTable::parse_recoverable(text);
-    let mut file =
-        Reading { findings: Findings::default(), specs: Vec::new(), source, cpus, machine };
+    let base = source.parent().unwrap_or_else(|| Path::new("/")).to_owned();
+    let findings = Findings { base, list: Vec::new() };
+    let mut file = Reading { findings, specs: Vec::new(), source, cpus, machine };
     if errors.is_empty() {
         file.document(document.get_ref());
     }
-    // What follows a slip of the pen is not worth reading: it is reported alone.
+    // After a syntax error the rest means little, so syntax errors are reported alone.
     for error in errors {
         file.findings.add(error.span().unwrap_or(0..0), error.message());
     }
-    let Reading { findings: Findings { mut list }, specs, .. } = file;
+    let Reading { findings: Findings { mut list, .. }, specs, .. } = file;
     if list.is_empty() {
         return Ok(specs);
     }
@@ -123,7 +119,7 @@ impl Reading<'_> {
         }
         let mut addresses = BTreeMap::new();
         for (name, span, value) in in_order(apps_table) {
-            if value.get_ref().as_table().is_none() && KEYS.contains(&name) {
+            if value.get_ref().as_table().is_none() && is_word(name) {
                 let message =
                     format!("{name:?} needs an app: write [app.NAME] with a name, not [app]");
                 self.findings.add(span, message);
@@ -138,18 +134,17 @@ impl Reading<'_> {
         }
     }
 
-    /// One app; `header` is cited where a key is missing.
+    /// One app. A problem with a key that is missing is shown at `header`.
     fn app(&mut self, table: &DeTable<'_>, header: Range<usize>, name: Option<&str>) {
-        let base = self.source.parent().unwrap_or_else(|| Path::new("/"));
-        let mut draft = Draft::new(base, header, name);
-        draft.read(table, &mut self.findings);
-        let (mut spec, places) = draft.finish(self.cpus, &mut self.findings);
+        let mut app = AppTable::new(&self.findings.base, header, name);
+        app.read(table, &mut self.findings);
+        let (mut spec, places) = app.finish(self.cpus, &mut self.findings);
         spec.source = Some(self.source.clone());
-        // What was refused is missing from the spec, so only a complete one is weighed further.
+        // A spec lacks every value that was refused, so only a complete one is validated.
         if places.complete {
-            let mut faults = sense::contradictions(&spec);
+            let mut faults = validate::contradictions(&spec);
             if self.machine == Machine::Asked {
-                faults.extend(sense::missing_here(&spec));
+                faults.extend(validate::missing_here(&spec));
             }
             for pool in &spec.pools {
                 let own = pool_faults(&spec, pool, &faults, self.machine);
@@ -166,20 +161,25 @@ impl Reading<'_> {
     }
 }
 
+/// Whether an app can have a key or a table of this name.
+fn is_word(name: &str) -> bool {
+    name == "pool" || keys::find(name).is_some()
+}
+
 /// What is wrong with a pool, and not with the whole app.
 fn pool_faults(spec: &AppSpec, pool: &PoolSpec, known: &[Fault], machine: Machine) -> Vec<Fault> {
     let mut alone = spec.of_pool(pool);
-    // It inherits no addresses.
+    // A pool inherits no addresses.
     alone.listen.clear();
-    let mut faults = sense::contradictions(&alone);
+    let mut faults = validate::contradictions(&alone);
     if machine == Machine::Asked {
-        faults.extend(sense::missing_here(&alone));
+        faults.extend(validate::missing_here(&alone));
     }
     faults.retain(|fault| !known.contains(fault));
     faults
 }
 
-/// Two apps cannot have one address.
+/// Notes the addresses that two apps both want.
 fn shared_addresses(
     findings: &mut Findings,
     addresses: &mut BTreeMap<ListenAddress, String>,
