@@ -6,9 +6,9 @@ use config::spec::{Balance, Engine, ReadyRule, RestartOn};
 use crate::runtime::LogFormat;
 
 /// A value that is written as one of a few words: the word, what it means, the help.
-pub(super) type Words<T, const N: usize> = [(&'static str, T, &'static str); N];
+pub(crate) type Words<T, const N: usize> = [(&'static str, T, &'static str); N];
 
-pub(super) static BALANCES: Words<Balance, 5> = [
+pub(crate) static BALANCES: Words<Balance, 5> = [
     ("round-robin", Balance::RoundRobin, "each ready worker in turn"),
     ("sticky", Balance::Sticky, "the same client address, the same worker"),
     ("least-connections", Balance::LeastConnections, "the worker with the fewest connections"),
@@ -16,31 +16,31 @@ pub(super) static BALANCES: Words<Balance, 5> = [
     ("shared", Balance::Shared, "one socket for all; whichever worker accepts first"),
 ];
 
-pub(super) static ENGINES: Words<Engine, 3> = [
+pub(crate) static ENGINES: Words<Engine, 3> = [
     ("auto", Engine::Auto, "kernel where it can, else primary"),
     ("kernel", Engine::Kernel, "no connection passes through the primary"),
     ("primary", Engine::Primary, "the primary accepts and hands over"),
 ];
 
-pub(super) static READY_RULES: Words<ReadyRule, 4> = [
+pub(crate) static READY_RULES: Words<ReadyRule, 4> = [
     ("auto", ReadyRule::Auto, "it listens on what its predecessor served"),
     ("listen", ReadyRule::Listen, "like auto, and never to listen is a failure"),
     ("notify", ReadyRule::Notify, "it says READY=1 on NOTIFY_SOCKET"),
     ("uptime", ReadyRule::Uptime, "it has lived for min-uptime"),
 ];
 
-pub(super) static FORMATS: Words<LogFormat, 2> = [
+pub(crate) static FORMATS: Words<LogFormat, 2> = [
     ("lines", LogFormat::Lines, "as the workers write, with the slot in front"),
     ("json", LogFormat::Json, "an object a line: time, app, slot, stream, message"),
 ];
 
-pub(super) static RESTARTS: Words<RestartOn, 3> = [
+pub(crate) static RESTARTS: Words<RestartOn, 3> = [
     ("always", RestartOn::Always, "every one"),
     ("on-failure", RestartOn::Failure, "an exit code other than 0, or a signal"),
     ("never", RestartOn::Never, "none"),
 ];
 
-pub(super) fn words<T, const N: usize>(
+pub(crate) fn words<T, const N: usize>(
     table: &'static Words<T, N>,
 ) -> impl TypedValueParser<Value = T>
 where
@@ -53,7 +53,7 @@ where
     })
 }
 
-pub(super) fn signal(text: &str) -> Result<i32, String> {
+pub(crate) fn signal(text: &str) -> Result<i32, String> {
     config::signal::number(text)
         .ok_or_else(|| "no such signal: write a name such as TERM, or a number 1 to 64".to_owned())
 }
