@@ -1,30 +1,30 @@
-//! How a command ends: the exit codes, and the reason that goes with each of the bad ones.
+//! How a command ends: its exit code, and the reason for every code but 0.
 
 use std::process::ExitCode;
 
-use ipc::control::FailureKind;
+use ipc::control::{FailureKind, Reply};
 
 use crate::client::ClientError;
 use crate::home::HomeError;
 
-/// What the command's exit code says. Numbers are part of the interface.
+/// The exit code of a command. The numbers are part of the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// 0: done.
+    /// 0: the command succeeded.
     Done,
-    /// 1: it failed; the reason is on stderr.
+    /// 1: the command failed; the reason is on stderr.
     Failed,
-    /// 2: the command line or the configuration is wrong. Nothing was touched.
+    /// 2: the command line or the configuration is wrong. Nothing was changed.
     Usage,
     /// 3: no app has that name.
     NoSuchApp,
-    /// 4: a reload failed and everything is as before.
+    /// 4: a reload failed, and the old workers serve as before.
     RolledBack,
-    /// 5: it took too long.
+    /// 5: a time limit passed.
     TimedOut,
-    /// 6: this user may not.
+    /// 6: this user lacks the permission.
     NotPermitted,
-    /// What a primary in the foreground ended with.
+    /// The exit code of a primary that ran in the foreground.
     Primary(u8),
 }
 
@@ -34,11 +34,12 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     /// A lower-case sentence.
     pub(crate) reason: String,
-    /// What the failing program wrote last, oldest first.
+    /// The last lines that the failing program wrote, oldest first.
     pub(crate) last_lines: Vec<String>,
 }
 
 impl Exit {
+    /// The exit code of the process.
     pub(crate) fn number(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -57,7 +58,7 @@ impl Exit {
         if other.number() > self.number() { other } else { self }
     }
 
-    /// The word in `--json`; the same as on the control socket, where there is one.
+    /// The word in `--json`. Where the control socket has a word for the same, it is that one.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -90,19 +91,22 @@ impl From<FailureKind> for Exit {
 }
 
 impl Failure {
+    /// A failure without lines of a program.
     pub(crate) fn new(exit: Exit, reason: impl Into<String>) -> Self {
         Self { exit, reason: reason.into(), last_lines: Vec::new() }
     }
 
+    /// A failure with exit code 1.
     pub(crate) fn failed(reason: impl Into<String>) -> Self {
         Self::new(Exit::Failed, reason)
     }
 
+    /// A failure with exit code 2.
     pub(crate) fn usage(reason: impl Into<String>) -> Self {
         Self::new(Exit::Usage, reason)
     }
 
-    /// `what` failed with an error of the system.
+    /// A system call failed while the command did `what` ("cannot open /x").
     pub(crate) fn io(what: impl std::fmt::Display, error: &std::io::Error) -> Self {
         let exit = match error.kind() {
             std::io::ErrorKind::PermissionDenied => Exit::NotPermitted,
@@ -111,7 +115,37 @@ impl Failure {
         Self::new(exit, format!("{what}: {error}"))
     }
 
-    /// As it is printed: `supervisor: reason`, then what the program wrote, indented.
+    /// A primary refused a request of the command. The reason names the app `name` once.
+    pub(crate) fn refused(
+        name: &str,
+        kind: FailureKind,
+        reason: &str,
+        last_lines: Vec<String>,
+    ) -> Self {
+        let rest = reason.strip_prefix(name);
+        let named = rest.is_some_and(|rest| rest.starts_with([' ', ':', ',', '\'']));
+        let reason = if named { reason.to_owned() } else { format!("{name}: {reason}") };
+        Self { exit: kind.into(), reason, last_lines }
+    }
+
+    /// The reply of a primary, where it is not the kind of reply that the request has.
+    pub(crate) fn unexpected_reply(name: &str, reply: Reply) -> Self {
+        match reply {
+            Reply::Failed { kind, reason, last_lines } => {
+                Self::refused(name, kind, &reason, last_lines)
+            }
+            Reply::Notice(_)
+            | Reply::Done { .. }
+            | Reply::Status(_)
+            | Reply::Spec(_)
+            | Reply::Answers { .. }
+            | Reply::Metrics { .. } => Self::failed(format!(
+                "the primary of {name} sent a reply that does not belong to the request"
+            )),
+        }
+    }
+
+    /// The text on stderr: `supervisor: reason`, then the last lines of the program, indented.
     pub(crate) fn to_text(&self) -> String {
         let mut text = format!("supervisor: {}\n", self.reason);
         for line in &self.last_lines {
@@ -159,7 +193,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn numbers_are_the_documented_ones() {
+    fn exit_codes_are_the_documented_ones() {
         let all = [
             (Exit::Done, 0),
             (Exit::Failed, 1),
@@ -178,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn every_failure_has_its_number() {
+    fn every_failure_has_an_exit_code() {
         for (kind, number) in [
             (FailureKind::Failed, 1),
             (FailureKind::Usage, 2),
@@ -204,6 +238,15 @@ mod tests {
         let home = HomeError::Io { what: "make the folder", path: path(), source: denied() };
         assert_eq!(exit(home.into()), 6);
         assert_eq!(exit(HomeError::TooLong(path()).into()), 2);
+    }
+
+    #[test]
+    fn a_refusal_names_its_app_once() {
+        let reason = |text| Failure::refused("web", FailureKind::Failed, text, Vec::new()).reason;
+        assert_eq!(reason("slot 0 failed"), "web: slot 0 failed");
+        assert_eq!(reason("web: slot 0 failed"), "web: slot 0 failed");
+        assert_eq!(reason("web is stopped"), "web is stopped");
+        assert_eq!(reason("website is down"), "web: website is down");
     }
 
     #[test]

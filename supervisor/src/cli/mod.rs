@@ -1,151 +1,57 @@
-//! Words a person types. Each verb has a file; most are clients of an app's control socket.
+//! The commands. Each verb has a file; most are clients of the control socket of an app.
 //!
-//! Results go to stdout, reasons to stderr as `supervisor: reason`. Nothing here ends the process:
-//! a verb returns its exit code.
+//! Results go to stdout, and reasons to stderr as `supervisor: reason`. A verb returns its exit code
+//! and does not end the process.
+//!
+//! The folders, each of which uses only those above it:
+//!
+//! - `exit`, `output`, `session`: how a command ends, what it prints, and what it works with;
+//! - `args`, `specs`: options that verbs share, and the specs of apps from files and flags;
+//! - `targets`: which apps a command is for, their state, and requests to their primaries;
+//! - `files`: files that commands write and read;
+//! - `launch`, `replace`, `service`: starting apps, replacing workers, and systemd units;
+//! - `verbs`: one file for each verb, and the table of all verbs.
 
 mod args;
-mod ask;
-mod atomic_file;
-mod check;
-mod completions;
-mod delete;
-mod demo;
-mod demo_server;
-mod describe;
-mod dump;
-mod env;
-mod events;
 mod exit;
-mod follow;
-mod health;
-mod init;
+mod files;
 mod launch;
-mod list;
-mod logs;
-mod man;
-mod metrics;
 mod output;
-mod overrides;
-mod pool;
-mod primary;
-mod probe;
-mod reload;
-mod restart;
-mod save;
-mod scale;
-mod schema;
-mod send;
-mod share;
-mod signal;
-mod start;
-mod start_plan;
-mod stop;
-mod stranded;
-mod table;
+mod replace;
+mod service;
+mod session;
+mod specs;
 mod targets;
-mod trigger;
-mod unit;
-mod upgrade;
-mod values;
-
-#[cfg(test)]
-mod fake;
+mod verbs;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::home::Home;
-use args::{Cli, Verb};
 use exit::{Exit, Failure};
-use output::Out;
+use verbs::Cli;
 
-/// The configuration file that is meant when none is named.
-const CONFIG_FILE: &str = "supervisor.toml";
-
-/// What every verb that deals with apps needs.
-#[derive(Debug)]
-struct Session {
-    home: Home,
-    out: Out,
-}
-
+/// Runs the command that the arguments of this process name.
 pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return not_understood(&error).into(),
+        Err(error) => return not_parsed(&error).into(),
     };
-    match run(cli) {
+    match cli.run() {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            output::complain(&failure);
+            output::report(&failure);
             failure.exit.into()
         }
     }
 }
 
-fn run(cli: Cli) -> Result<Exit, Failure> {
-    let mut out = Out::stdout();
-    let exit = match cli.verb {
-        Verb::Check(args) => check::run(&args, &mut out),
-        Verb::Init(args) => init::run(&args, &mut out),
-        Verb::Schema => Ok(schema::run(&mut out)),
-        Verb::Completions(args) => completions::run(&args, &mut out),
-        Verb::Man(args) => man::run(&args),
-        Verb::DemoServer(args) => demo_server::run(&args),
-        Verb::ThawCheck => upgrade::thaw_check(&mut out),
-        about_apps => {
-            let mut session =
-                Session { home: if cli.system { Home::system() } else { Home::find()? }, out };
-            let exit = run_on_apps(about_apps, &mut session);
-            out = session.out;
-            exit
-        }
-    }?;
-    out.end().map(|()| exit)
-}
-
-fn run_on_apps(verb: Verb, session: &mut Session) -> Result<Exit, Failure> {
-    match verb {
-        Verb::Start(args) => start::run(*args, session),
-        Verb::Stop(args) => stop::run(&args, session),
-        Verb::Restart(args) => restart::run(&args, session),
-        Verb::Reload(args) => reload::run(&args, session),
-        Verb::Scale(args) => scale::run(&args, session),
-        Verb::Delete(args) => delete::run(&args, session),
-        Verb::List(args) => list::run(&args, session),
-        Verb::Describe(args) => describe::run(&args, session),
-        Verb::Health(args) => health::run(&args, session),
-        Verb::Env(args) => env::run(&args, session),
-        Verb::Send(args) => send::run(&args, session),
-        Verb::Trigger(args) => trigger::run(&args, session),
-        Verb::Metrics(args) => metrics::run(&args, session),
-        Verb::Signal(args) => signal::run(&args, session),
-        Verb::Logs(args) => logs::run(&args, session),
-        Verb::Events(args) => events::run(&args, session),
-        Verb::Save(args) => save::save(&args, session),
-        Verb::Resurrect(args) => save::resurrect(&args, session),
-        Verb::Demo(args) => demo::run(&args, session),
-        Verb::Unit(args) => unit::print(&args, session),
-        Verb::Upgrade(args) => upgrade::run(&args, session),
-        Verb::Startup(args) => unit::startup(&args, session),
-        Verb::Unstartup(args) => unit::unstartup(&args, session),
-        Verb::Primary(args) => primary::run(&args, session),
-        Verb::Check(_)
-        | Verb::Init(_)
-        | Verb::Schema
-        | Verb::Completions(_)
-        | Verb::Man(_)
-        | Verb::ThawCheck
-        | Verb::DemoServer(_) => Ok(Exit::Done),
-    }
-}
-
-/// Says what clap found: help and version on stdout, mistakes in our own form.
-fn not_understood(error: &clap::Error) -> Exit {
+/// Prints what clap returned instead of a command: help and version on stdout, mistakes on stderr in
+/// the form of all failures.
+fn not_parsed(error: &clap::Error) -> Exit {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        // Nobody is left to tell if this cannot be written.
+        // If stdout is closed, there is nobody to tell.
         let _ = error.print();
         return Exit::Done;
     }
@@ -153,12 +59,12 @@ fn not_understood(error: &clap::Error) -> Exit {
         let _ = error.print();
         return Exit::Usage;
     }
-    output::complain(&Failure::usage(one_complaint(&error.render().to_string())));
+    output::report(&Failure::usage(reason(&error.render().to_string())));
     Exit::Usage
 }
 
-/// clap's text without its opening word and its closing advice.
-fn one_complaint(text: &str) -> String {
+/// The text of clap without its first word and its closing advice.
+fn reason(text: &str) -> String {
     let text = text.strip_prefix("error: ").unwrap_or(text);
     let text = text.split("\n\nFor more information").next().unwrap_or(text);
     text.trim_end().to_owned()
@@ -169,11 +75,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mistakes_are_said_in_our_own_form() {
+    fn mistakes_have_the_form_of_failures() {
         let mistake = |argv: &[&str]| {
             let error = Cli::try_parse_from(argv).unwrap_err();
-            assert_eq!(not_understood(&error), Exit::Usage);
-            one_complaint(&error.render().to_string())
+            assert_eq!(not_parsed(&error), Exit::Usage);
+            reason(&error.render().to_string())
         };
         let text = mistake(&["supervisor", "start", "-i", "banana", "x.js"]);
         assert!(text.starts_with("invalid value 'banana' for '--instances <N>'"), "{text}");
@@ -188,7 +94,7 @@ mod tests {
     fn help_and_version_are_no_mistakes() {
         for flag in ["--help", "--version"] {
             let error = Cli::try_parse_from(["supervisor", flag]).unwrap_err();
-            assert_eq!(not_understood(&error), Exit::Done);
+            assert_eq!(not_parsed(&error), Exit::Done);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The flags of `start` that set keys of an app: one for each row of the table of keys that has a
 //! flag.
 
+use std::path::Path;
+
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches};
@@ -14,6 +16,15 @@ const HEADING: &str = "The app";
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct AppOptions {
     pub(crate) overrides: Overrides,
+}
+
+impl AppOptions {
+    /// The flags as overrides of the keys of a file. A relative path starts at `working_dir`.
+    pub(crate) fn overrides(&self, working_dir: &Path) -> Overrides {
+        let mut overrides = self.overrides.clone();
+        overrides.start_at(working_dir);
+        overrides
+    }
 }
 
 impl Args for AppOptions {

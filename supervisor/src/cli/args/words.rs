@@ -13,7 +13,7 @@ impl Word for LogFormat {
 }
 
 /// A parser for the words of `T`.
-pub(super) fn words<T: Word>() -> impl TypedValueParser<Value = T> {
+pub(crate) fn words<T: Word>() -> impl TypedValueParser<Value = T> {
     let known = T::WORDS.iter().map(|(word, _, help)| PossibleValue::new(*word).help(*help));
     PossibleValuesParser::new(known)
         .try_map(|text| words::value(&text).ok_or("not one of the known words"))

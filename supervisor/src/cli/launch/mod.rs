@@ -1,0 +1,157 @@
+//! Starts apps, and waits until their workers are ready.
+//!
+//! Two apps cannot have the same name: a running app refuses a start, an app that is stopped or has
+//! failed is removed first.
+
+mod primary_process;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use config::spec::{AppSpec, Instances};
+use ipc::control::{AppStatus, Reply, Request, Status};
+
+pub(crate) use primary_process::{LOCATION_VARIABLES, own_program};
+
+use super::args::WaitOptions;
+use super::exit::{Exit, Failure};
+use super::output::Progress;
+use super::targets::probe::{self, AppState};
+use super::targets::{Outcome, ask};
+use crate::home::Home;
+
+/// How long a primary that has finished may take to exit.
+pub(crate) const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Starts an app, and waits until it is ready as `wait` says. The primary gets `environment`, or the
+/// environment of this process. Fails if an app of that name runs, or if the workers fail.
+pub(crate) fn start_app(
+    home: &Home,
+    spec: &AppSpec,
+    environment: Option<&BTreeMap<String, String>>,
+    wait: &WaitOptions,
+) -> Result<Outcome, Failure> {
+    free_name(home, &spec.name)?;
+    primary_process::start(home, spec, environment)?;
+    if wait.no_wait {
+        return Ok(Outcome::new("starts in the background"));
+    }
+    wait_ready(home, &spec.name, wait, spec.instances)
+}
+
+/// Waits until the app is ready, and describes it.
+fn wait_ready(
+    home: &Home,
+    name: &str,
+    wait: &WaitOptions,
+    instances: Instances,
+) -> Result<Outcome, Failure> {
+    let mut client = probe::connect(home, name)?;
+    let progress = Progress::start(format_args!("{name}: waiting for the workers to be ready"));
+    let reply = client.ask(&Request::WaitReady, wait.timeout, |notice| progress.notice(notice));
+    drop(progress);
+    match reply {
+        Ok(Reply::Done { message }) => {
+            let status = probe::status(home, name)?;
+            let text = status.as_ref().map_or(message, |status| summary(status, instances));
+            Ok(Outcome { message: text, status })
+        }
+        Ok(other) => Err(Failure::unexpected_reply(name, other)),
+        Err(error) => {
+            let mut failure = Failure::from(error);
+            if let (Exit::TimedOut, Some(after)) = (failure.exit, wait.timeout) {
+                failure.reason = format!(
+                    "{name} is not ready after {}; it goes on starting in the background: see \
+                     \"supervisor describe {name}\"",
+                    humantime::format_duration(after)
+                );
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// `2 workers ready on 127.0.0.1:8000 (max of 2 CPUs)`.
+fn summary(status: &AppStatus, instances: Instances) -> String {
+    let workers = match (status.ready, status.wanted) {
+        (1, 1) => "1 worker ready".to_owned(),
+        (ready, wanted) if ready == wanted => format!("{ready} workers ready"),
+        (ready, wanted) => format!("{ready} of {wanted} workers ready"),
+    };
+    let addresses: Vec<&str> = status.listeners.iter().map(|l| l.address.as_str()).collect();
+    let place = match addresses.is_empty() {
+        true => ", listening on nothing".to_owned(),
+        false => format!(" on {}", addresses.join(", ")),
+    };
+    let because = match instances {
+        Instances::Count(_) => String::new(),
+        _ => format!(" ({}: {})", status.wanted, status.wanted_because),
+    };
+    let notes: String = status.notes.iter().map(|note| format!("\n  note: {note}")).collect();
+    format!("{workers}{place}{because}{notes}")
+}
+
+/// Deletes an app of this name if it is stopped or has failed. Fails if it runs.
+pub(crate) fn free_name(home: &Home, name: &str) -> Result<(), Failure> {
+    match probe::probe(home, name)? {
+        AppState::Absent => Ok(()),
+        AppState::Stranded(workers) => Err(workers.failure(name)),
+        AppState::Silent(status) => Err(Failure::failed(format!(
+            "{name} is there already: {}; wait for it, or use --name for another app",
+            status.reason.unwrap_or_default()
+        ))),
+        AppState::Answers(status) if is_idle(&status) => {
+            let wait = WaitOptions { timeout: Some(EXIT_TIMEOUT), ..WaitOptions::default() };
+            let activity = "deleting the stopped app of that name";
+            ask(home, name, &Request::Delete { fast: true }, activity, &wait)?;
+            probe::wait_for_end(home, name, EXIT_TIMEOUT)
+        }
+        AppState::Answers(status) => Err(running(&status)),
+    }
+}
+
+/// Whether an app has no workers and will start none by itself.
+fn is_idle(status: &AppStatus) -> bool {
+    matches!(status.status, Status::Stopped | Status::Errored)
+        && status.workers.iter().all(|worker| worker.pid.is_none())
+}
+
+/// The failure of a start, because the app runs.
+fn running(status: &AppStatus) -> Failure {
+    let AppStatus { name, primary_pid, ready, wanted, .. } = status;
+    if status.status == Status::Stopping {
+        return Failure::failed(format!(
+            "{name} is being stopped (pid {primary_pid}): start it when \"supervisor list\" shows it \
+             as stopped, or use --name for another app"
+        ));
+    }
+    Failure::failed(format!(
+        "{name} is running already (pid {primary_pid}, {ready} of {wanted} workers ready): use \
+         \"supervisor reload {name}\" to replace its code, or --name for another app"
+    ))
+}
+
+/// Starts the workers of a stopped app, and waits until they are ready as `wait` says.
+pub(crate) fn start_stopped(
+    home: &Home,
+    name: &str,
+    wait: &WaitOptions,
+) -> Result<Outcome, Failure> {
+    let instances = match probe::probe(home, name)? {
+        AppState::Answers(status) if !is_idle(&status) && status.status != Status::Stopping => {
+            return Err(running(&status));
+        }
+        AppState::Absent => return Err(probe::no_such_app(name)),
+        AppState::Stranded(workers) => return Err(workers.failure(name)),
+        // A plain count is not explained again: the first start did that.
+        AppState::Answers(_) | AppState::Silent(_) => Instances::Count(1),
+    };
+    let outcome = ask(home, name, &Request::Start, "starting", wait)?;
+    if wait.no_wait {
+        return Ok(outcome);
+    }
+    wait_ready(home, name, wait, instances)
+}
+
+#[cfg(test)]
+mod tests;

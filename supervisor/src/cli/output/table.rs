@@ -1,0 +1,62 @@
+//! Tables, and how numbers appear in them. There are no colours, and no lines between the cells.
+
+use std::time::Duration;
+
+use comfy_table::{ContentArrangement, Table, presets};
+
+/// A table of `header` and `rows`, wrapped to `width` columns if there is a terminal.
+pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>, width: Option<u16>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.iter().copied()).add_rows(rows);
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
+}
+
+/// The text, or `-` if it is empty.
+pub(crate) fn or_dash(text: String) -> String {
+    if text.is_empty() { "-".to_owned() } else { text }
+}
+
+/// `3h 12m`: the two largest units of a time in milliseconds.
+pub(crate) fn uptime(ms: u64) -> String {
+    let text = humantime::format_duration(Duration::from_secs(ms / 1000)).to_string();
+    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// `12%`.
+pub(crate) fn percent(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.0}%"))
+}
+
+/// `12.3M`: a number of bytes in units of 1024.
+pub(crate) fn bytes(value: Option<f64>) -> String {
+    let Some(mut value) = value else { return "-".to_owned() };
+    let mut unit = "B";
+    for larger in ["K", "M", "G", "T"] {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = larger;
+    }
+    if unit == "B" { format!("{value:.0}B") } else { format!("{value:.1}{unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units() {
+        assert_eq!(bytes(Some(1023.0)), "1023B");
+        assert_eq!(bytes(Some(1024.0)), "1.0K");
+        assert_eq!(bytes(None), "-");
+        assert_eq!(uptime(59_999), "59s");
+        assert_eq!(uptime(0), "0s");
+    }
+}

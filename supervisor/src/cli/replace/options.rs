@@ -1,0 +1,42 @@
+//! The options of `reload` and `restart`.
+
+use clap::Args;
+
+use crate::cli::args::WaitOptions;
+use crate::cli::exit::Failure;
+use crate::cli::targets::PoolOption;
+
+/// Which workers to replace, and with what.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ReplaceOptions {
+    /// Which apps (NAME:POOL: one pool of it); or a configuration file (.toml), whose apps are
+    /// reloaded if they run and started if not. An app that came from a file is read from it again.
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) names: Vec<String>,
+    /// Set a variable in the environment of the new workers. May be repeated.
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = config::environment::pair)]
+    pub(crate) env: Vec<(String, String)>,
+    /// Forget the flags that "start" was given beside the file: only the file counts from now on.
+    #[arg(long)]
+    pub(crate) as_written: bool,
+    #[command(flatten)]
+    pub(crate) pool: PoolOption,
+    #[command(flatten)]
+    pub(crate) wait: WaitOptions,
+}
+
+impl ReplaceOptions {
+    /// The same options once for each pool, with the names that belong to it. Fails if a name is
+    /// malformed.
+    pub(crate) fn by_pool(&self) -> Result<Vec<Self>, Failure> {
+        let mut groups: Vec<Self> = Vec::new();
+        for given in &self.names {
+            let (name, pool) = self.pool.split(given)?;
+            match groups.iter_mut().find(|group| group.pool == pool) {
+                Some(group) => group.names.push(name),
+                None => groups.push(Self { names: vec![name], pool, ..self.clone() }),
+            }
+        }
+        Ok(groups)
+    }
+}

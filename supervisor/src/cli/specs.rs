@@ -1,0 +1,100 @@
+//! From a configuration file, or from flags, to specs of apps that are checked.
+//!
+//! Everything that can be known to be wrong before an app is started is refused here.
+
+use std::path::{Path, PathBuf};
+
+use config::cpus::Cpus;
+use config::name;
+use config::spec::AppSpec;
+
+use super::args::AppOptions;
+use super::exit::{Exit, Failure};
+use crate::home::Home;
+
+/// The configuration file of a command that names none.
+pub(crate) const CONFIG_FILE: &str = "supervisor.toml";
+
+/// Whether `path` has the ending of a configuration file.
+pub(crate) fn is_config_path(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "toml")
+}
+
+/// Reads every app of a configuration file. Fails with every mistake in the file.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<AppSpec>, Failure> {
+    let path = std::path::absolute(path)
+        .map_err(|error| Failure::io(format_args!("cannot find {}", path.display()), &error))?;
+    config::load(&path, &Cpus::read())
+        .map_err(|report| Failure::usage(report.to_string().trim_end()))
+}
+
+/// Reads the file of an app that runs in `home`. If the app belongs to another user, its primary
+/// checks what its user may do, and reads the file itself; so that is not checked here.
+pub(crate) fn read_file_for(home: &Home, path: &Path) -> Result<Vec<AppSpec>, Failure> {
+    if !is_checked_by_primary(home) {
+        return read_file(path);
+    }
+    config::written(path, &Cpus::read())
+        .map_err(|report| Failure::usage(report.to_string().trim_end()))
+}
+
+/// Whether the primaries of `home` check the specs: they run as another user, with other rights and
+/// other files.
+pub(crate) fn is_checked_by_primary(home: &Home) -> bool {
+    home.is_others() && !nix::unistd::geteuid().is_root()
+}
+
+/// The spec of an app that is defined by flags alone. Without `--name` the app is named after
+/// `name_after`.
+pub(crate) fn from_options(
+    options: &AppOptions,
+    command: Vec<String>,
+    name_after: &[String],
+    working_dir: &Path,
+) -> Result<AppSpec, Failure> {
+    if command.first().is_none_or(String::is_empty) {
+        return Err(Failure::usage("the command is empty: name a program after \"--\""));
+    }
+    let given = options.overrides.name();
+    let app = given.map_or_else(|| name::from_command(name_after), str::to_owned);
+    name::check(&app).map_err(|reason| match given {
+        Some(_) => Failure::usage(reason),
+        None => Failure::usage(format!("{reason}; choose a name with --name")),
+    })?;
+    let mut spec = AppSpec::new(app, command, working_dir.to_owned());
+    spec.resolve(&Cpus::read());
+    options.overrides(working_dir).apply(&mut spec, &Cpus::read());
+    check(&spec)?;
+    Ok(spec)
+}
+
+/// Refuses a spec that contradicts itself, or that cannot work on this machine as this user.
+pub(crate) fn check(spec: &AppSpec) -> Result<(), Failure> {
+    let name = &spec.name;
+    if let Some((_, reason)) = config::address::duplicate(&spec.listen) {
+        return Err(Failure::usage(format!("{name}: {reason}")));
+    }
+    let mut accounts = spec.user.iter().chain(&spec.group).chain(&spec.privileges.groups);
+    if let Some(account) = accounts.next().filter(|_| !nix::unistd::geteuid().is_root()) {
+        return Err(Failure::new(
+            Exit::NotPermitted,
+            format!("{name}: only root may run workers as \"{account}\""),
+        ));
+    }
+    if let Some(fault) = config::validate::contradictions(spec).first() {
+        return Err(Failure::usage(format!("{name}: {}", fault.message)));
+    }
+    match config::validate::missing_here(spec).first() {
+        // The command line is correct: the program may just not be built yet.
+        Some(fault) if fault.key == "command" => {
+            Err(Failure::failed(format!("{name}: {}", fault.message)))
+        }
+        Some(fault) => Err(Failure::usage(format!("{name}: {}", fault.message))),
+        None => Ok(()),
+    }
+}
+
+/// The folder that the command was started in.
+pub(crate) fn working_dir() -> Result<PathBuf, Failure> {
+    std::env::current_dir().map_err(|error| Failure::io("cannot tell the working folder", &error))
+}

@@ -1,0 +1,139 @@
+//! The apps that a command works on: which they are, what state they are in, and what is asked of
+//! their primaries.
+
+mod outcome;
+mod pool;
+pub(crate) mod probe;
+pub(crate) mod recorded;
+mod request;
+mod stranded;
+
+#[cfg(test)]
+pub(crate) mod fake_primary;
+
+pub(crate) use outcome::{Outcome, finish, print};
+pub(crate) use pool::PoolOption;
+pub(crate) use request::{ask, running_spec};
+
+use super::exit::{Exit, Failure};
+use super::output;
+use super::session::Session;
+
+/// The word for every app.
+const ALL: &str = "all";
+
+/// The apps of a command: each once, in the order in which the user named them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Targets {
+    pub(crate) names: Vec<String>,
+    /// Whether these are all the apps, rather than those that the user named.
+    pub(crate) all: bool,
+}
+
+impl Targets {
+    /// Every app, running or not.
+    pub(crate) fn all(session: &Session) -> Result<Self, Failure> {
+        Ok(Self { names: session.home.apps()?, all: true })
+    }
+
+    /// The named apps. No names stand for all apps.
+    pub(crate) fn named_or_all(session: &Session, given: &[String]) -> Result<Self, Failure> {
+        match given.is_empty() {
+            true => Self::resolve(session, &[ALL.to_owned()]),
+            false => Self::resolve(session, given),
+        }
+    }
+
+    /// The named apps; the name `all` stands for all apps. Refuses a name that no app can have.
+    /// Whether an app of a name exists is not checked.
+    pub(crate) fn resolve(session: &Session, given: &[String]) -> Result<Self, Failure> {
+        if given.iter().any(|name| name == ALL) {
+            let targets = Self::all(session)?;
+            if targets.names.is_empty() {
+                output::note("supervisor: there are no apps");
+            }
+            return Ok(targets);
+        }
+        let mut names: Vec<String> = Vec::new();
+        for given in given {
+            if let Some((app, pool)) = given.split_once(':') {
+                return Err(Failure::usage(format!(
+                    "\"{given}\": this is for whole apps; one pool ({pool} of {app}) can be scaled, \
+                     reloaded and restarted"
+                )));
+            }
+            config::name::check(given).map_err(Failure::usage)?;
+            if !names.contains(given) {
+                names.push(given.clone());
+            }
+        }
+        Ok(Self { names, all: false })
+    }
+
+    /// Runs `action` for each app, prints each result, and returns the worst exit code.
+    pub(crate) fn each(
+        &self,
+        session: &mut Session,
+        json: bool,
+        mut action: impl FnMut(&mut Session, &str) -> Result<Outcome, Failure>,
+    ) -> Result<Exit, Failure> {
+        let mut results = Vec::new();
+        for name in &self.names {
+            let result = action(session, name);
+            // The files of a dead primary have the name of an app until a probe removes them.
+            if self.all && matches!(&result, Err(failure) if failure.exit == Exit::NoSuchApp) {
+                continue;
+            }
+            // "all" means the apps of another user that this user is allowed to command.
+            if self.all
+                && matches!(&result, Err(failure) if failure.exit == Exit::NotPermitted)
+                && session.home.is_others()
+            {
+                continue;
+            }
+            results.push((name.clone(), result));
+            if let Some((name, result)) = results.last().filter(|_| !json) {
+                print(session, name, result);
+            }
+        }
+        finish(session, json, &results)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fake_primary::session;
+    use super::*;
+
+    #[test]
+    fn names_are_checked_and_each_counts_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let session = session(dir.path());
+        let resolve = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            Targets::resolve(&session, &names)
+        };
+        assert_eq!(resolve(&["b", "a", "b"]).unwrap().names, ["b", "a"]);
+        assert_eq!(resolve(&["a/b"]).unwrap_err().exit, Exit::Usage);
+        std::fs::write(session.home.record("x"), "").unwrap();
+        let all = Targets { names: vec!["x".into()], all: true };
+        assert_eq!(resolve(&["all"]).unwrap(), all);
+    }
+
+    #[test]
+    fn the_worst_code_counts_and_leftovers_do_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut session = session(dir.path());
+        let mut targets = Targets { names: vec!["a".into(), "b".into(), "c".into()], all: false };
+        let mut run = |targets: &Targets| {
+            targets.each(&mut session, true, |_, name| match name {
+                "a" => Err(Failure::failed("no")),
+                "b" => Err(Failure::new(Exit::NoSuchApp, "no such app")),
+                _ => Ok(Outcome::new("fine")),
+            })
+        };
+        assert_eq!(run(&targets).unwrap(), Exit::NoSuchApp);
+        targets.all = true;
+        assert_eq!(run(&targets).unwrap(), Exit::Failed);
+    }
+}

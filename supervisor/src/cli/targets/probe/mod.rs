@@ -1,0 +1,170 @@
+//! The state of an app as another process sees it: its primary answers, hangs, or is dead.
+//!
+//! A probe removes the files of a dead primary, unless workers of it still run.
+
+use std::io::ErrorKind;
+use std::thread;
+use std::time::Duration;
+
+use config::spec::AppSpec;
+use ipc::control::{AppStatus, Reply, Request, Status};
+
+use super::recorded;
+use super::stranded::StrandedWorkers;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::output;
+use crate::client::{Client, ClientError};
+use crate::home::{Home, Record};
+
+/// How long a primary may take to send its status. After that it counts as silent.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How many primaries are probed at the same time.
+const MAX_CONCURRENT: usize = 32;
+
+/// What a probe found.
+#[derive(Debug)]
+pub(crate) enum AppState {
+    /// There is no such app.
+    Absent,
+    /// The primary sent its status.
+    Answers(Box<AppStatus>),
+    /// The primary runs and does not answer. The status comes from its record.
+    Silent(Box<AppStatus>),
+    /// The primary is dead, and workers of it still run.
+    Stranded(Box<StrandedWorkers>),
+}
+
+/// Probes one app. Fails if its primary refuses this user, or cannot be reached for another reason
+/// than those of [`AppState`].
+pub(crate) fn probe(home: &Home, name: &str) -> Result<AppState, Failure> {
+    // If the primary ends while it answers, the second attempt sees what became of the app.
+    for _ in 0..2 {
+        let asked = Client::connect(home, name)
+            .and_then(|mut client| client.ask(&Request::Status, Some(STATUS_TIMEOUT), |_| {}));
+        return match asked {
+            Ok(Reply::Status(status)) => Ok(AppState::Answers(status)),
+            Ok(other) => Err(Failure::unexpected_reply(name, other)),
+            Err(ClientError::Ended { .. }) => continue,
+            Err(ClientError::NoSuchApp(_) | ClientError::NobodyListens { .. }) => {
+                probe_files(home, name)
+            }
+            Err(error @ ClientError::TimedOut { .. }) => Ok(silent(home, name, &error.to_string())),
+            Err(error) => Err(error.into()),
+        };
+    }
+    probe_files(home, name)
+}
+
+/// Like [`probe`], as a status; `None` if there is no such app.
+pub(crate) fn status(home: &Home, name: &str) -> Result<Option<AppStatus>, Failure> {
+    Ok(match probe(home, name)? {
+        AppState::Absent => None,
+        AppState::Answers(status) | AppState::Silent(status) => Some(*status),
+        AppState::Stranded(workers) => Some(workers.status(name)),
+    })
+}
+
+/// The status of each app, in the order of `names`. An app that hangs does not delay the others.
+pub(crate) fn statuses(home: &Home, names: &[String]) -> Vec<Result<Option<AppStatus>, Failure>> {
+    let mut results = Vec::with_capacity(names.len());
+    for chunk in names.chunks(MAX_CONCURRENT) {
+        thread::scope(|scope| {
+            let probes: Vec<_> =
+                chunk.iter().map(|name| scope.spawn(move || status(home, name))).collect();
+            results.extend(probes.into_iter().map(|probe| {
+                probe.join().unwrap_or_else(|_| Err(Failure::failed("the probe of an app failed")))
+            }));
+        });
+    }
+    results
+}
+
+/// Connects to the primary of `name`. Fails with the state of the app if nothing accepts.
+pub(crate) fn connect(home: &Home, name: &str) -> Result<Client, Failure> {
+    match Client::connect(home, name) {
+        Ok(client) => Ok(client),
+        Err(ClientError::NoSuchApp(_) | ClientError::NobodyListens { .. }) => {
+            Err(match probe_files(home, name)? {
+                AppState::Stranded(workers) => workers.failure(name),
+                AppState::Silent(status) => {
+                    let reason = status.reason.unwrap_or_default();
+                    Failure::failed(format!("{name}: {reason}; try again in a moment"))
+                }
+                AppState::Absent | AppState::Answers(_) => no_such_app(name),
+            })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The failure of a command for an app that does not exist.
+pub(crate) fn no_such_app(name: &str) -> Failure {
+    ClientError::NoSuchApp(name.to_owned()).into()
+}
+
+/// Nothing accepts on the socket: tells from lock and record whether the primary is starting or dead.
+fn probe_files(home: &Home, name: &str) -> Result<AppState, Failure> {
+    let files = [home.socket(name)?, home.lock(name), home.record(name)];
+    if !files.iter().any(|path| path.exists()) {
+        return Ok(AppState::Absent);
+    }
+    // After a reboot the record exists and the run folder does not.
+    home.prepare()?;
+    let taken = home.take_lock(name).map_err(|error| {
+        Failure::io(format_args!("cannot take the lock {}", home.lock(name).display()), &error)
+    })?;
+    let Some(held) = taken else {
+        return Ok(silent(home, name, "the primary holds its lock but has no socket yet"));
+    };
+    match home.read_record(name).and_then(StrandedWorkers::of) {
+        Some(workers) => Ok(AppState::Stranded(Box::new(workers))),
+        None => {
+            home.remove_leftovers(name, &held)?;
+            Ok(AppState::Absent)
+        }
+    }
+}
+
+/// The state of a primary that runs and does not answer.
+fn silent(home: &Home, name: &str, reason: &str) -> AppState {
+    let status = match home.read_record(name) {
+        Some(record) => recorded::status(name, &record, Status::Degraded, reason),
+        None => {
+            let spec = AppSpec::new(name, Vec::new(), "/".into());
+            let record = Record { primary_pid: 0, workers: Vec::new(), spec };
+            recorded::status(name, &record, Status::Starting, reason)
+        }
+    };
+    AppState::Silent(Box::new(status))
+}
+
+/// Waits until the primary of `name` has ended, and removes its files. Fails after `timeout`.
+pub(crate) fn wait_for_end(home: &Home, name: &str, timeout: Duration) -> Result<(), Failure> {
+    const INTERVAL: Duration = Duration::from_millis(10);
+    let mut left = timeout;
+    while home.lock(name).exists() {
+        let taken = match home.take_lock(name) {
+            // An operator cannot open the lock, and sees when its file is removed.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && home.is_others() => None,
+            taken => taken.map_err(|error| {
+                Failure::io(format_args!("cannot take the lock of {name}"), &error)
+            })?,
+        };
+        if let Some(held) = taken {
+            return Ok(home.remove_leftovers(name, &held)?);
+        }
+        if left.is_zero() {
+            return Err(Failure::new(
+                Exit::TimedOut,
+                format!("the primary of {name} has finished but does not exit"),
+            ));
+        }
+        output::pause(INTERVAL);
+        left = left.saturating_sub(INTERVAL);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

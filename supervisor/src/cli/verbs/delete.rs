@@ -1,0 +1,76 @@
+//! `delete`: stops the workers and the primary of an app, and removes its files. It also stops the
+//! workers of a primary that is dead.
+
+use ipc::control::Request;
+
+use crate::cli::args::StopOptions;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::launch::EXIT_TIMEOUT;
+use crate::cli::session::Session;
+use crate::cli::targets::probe::{self, AppState};
+use crate::cli::targets::{Outcome, Targets, ask};
+use crate::home::Home;
+
+/// Stop an app and forget it. Its logs stay.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) options: StopOptions,
+}
+
+/// Runs the verb. Unless told not to wait, it returns when the name is free.
+pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
+    let options = &args.options;
+    Targets::resolve(session, &options.names)?
+        .each(session, options.wait.json, |session, name| delete(options, &session.home, name))
+}
+
+fn delete(options: &StopOptions, home: &Home, name: &str) -> Result<Outcome, Failure> {
+    match probe::probe(home, name)? {
+        AppState::Absent => return Err(probe::no_such_app(name)),
+        AppState::Stranded(workers) => return workers.stop(home, name).map(Outcome::new),
+        AppState::Answers(_) | AppState::Silent(_) => {}
+    }
+    let request = Request::Delete { fast: options.fast };
+    let outcome = ask(home, name, &request, "deleting", &options.wait)?;
+    if !options.wait.no_wait {
+        probe::wait_for_end(home, name, EXIT_TIMEOUT)?;
+    }
+    Ok(outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::parse;
+    use crate::cli::targets::fake_primary::{self as fake, FakePrimary, done};
+    use ipc::control::{Reply, Status};
+
+    #[test]
+    fn it_waits_until_the_name_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut session = fake::session(dir.path());
+        let primary = FakePrimary::start(
+            &session.home,
+            "web",
+            |request| matches!(request, Request::Delete { .. }),
+            |request| match request {
+                Request::Status => {
+                    vec![Reply::Status(Box::new(fake::status("web", Status::Ready)))]
+                }
+                _ => done("deleted"),
+            },
+        );
+        let args: Args = parse(&["web", "--timeout", "1m"]).unwrap();
+        assert_eq!(run(&args, &mut session).unwrap(), Exit::Done);
+        assert!(!session.home.lock("web").exists());
+        primary.end();
+        assert_eq!(run(&args, &mut session).unwrap(), Exit::NoSuchApp);
+    }
+
+    #[test]
+    fn its_arguments() {
+        assert!(parse::<Args>(&["all", "--fast"]).unwrap().options.fast);
+        assert!(parse::<Args>(&[]).is_err());
+    }
+}

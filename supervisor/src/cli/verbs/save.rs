@@ -1,0 +1,109 @@
+//! `save`: writes down which apps run, with their specs and environments, for `resurrect`.
+//!
+//! If one app does not answer, nothing is saved: an old set of apps is better than one that lacks an
+//! app.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use config::cpus::Cpus;
+use ipc::control::Status;
+
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::files::dump::{self, SavedApp};
+use crate::cli::launch::LOCATION_VARIABLES;
+use crate::cli::session::Session;
+use crate::cli::targets::probe::{self, AppState};
+use crate::cli::targets::running_spec;
+use crate::cli::{output, service};
+use crate::home::HOME_VARIABLE;
+
+/// Variables that systemd sets for one start of a service, beside those of its protocols.
+const VARIABLES_OF_ONE_START: [&str; 2] = ["INVOCATION_ID", "JOURNAL_STREAM"];
+
+/// Write down which apps run, for "resurrect".
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Save the empty set if no app runs.
+    #[arg(long)]
+    pub(crate) empty: bool,
+}
+
+/// Runs the verb. Fails if no app runs, unless `--empty` is set.
+pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
+    let mut apps = Vec::new();
+    for name in session.home.apps()? {
+        apps.extend(saved_app(session, &name)?);
+    }
+    let path = session.home.saved();
+    if apps.is_empty() && !args.empty {
+        return Err(Failure::failed(format!(
+            "no app runs, so nothing was saved and {} is as it was: use --empty to save that no app runs",
+            path.display()
+        )));
+    }
+    session.home.prepare()?;
+    let time = format!("{:.0}", jiff::Timestamp::now());
+    dump::write(&path, &time, &apps).map_err(|error| {
+        Failure::io(
+            format_args!("cannot write {} (what was saved before is kept)", path.display()),
+            &error,
+        )
+    })?;
+    let names: Vec<&str> = apps.iter().map(|app| app.spec.name.as_str()).collect();
+    let shown = path.display();
+    session.out.line(match names.len() {
+        0 => format_args!("saved in {shown}: no app").to_string(),
+        _ => format!("saved in {shown}: {}", names.join(", ")),
+    });
+    Ok(Exit::Done)
+}
+
+/// One app; `None` if it is stopped, or if systemd starts it.
+fn saved_app(session: &Session, name: &str) -> Result<Option<SavedApp>, Failure> {
+    let unsaved =
+        |why: &str| Failure::failed(format!("{name} {why}, so nothing was saved: try again"));
+    let status = match probe::probe(&session.home, name)? {
+        AppState::Answers(status) => status,
+        AppState::Absent => return Ok(None),
+        AppState::Stranded(workers) => {
+            return Err(unsaved(&format!("is lost ({})", workers.reason(name))));
+        }
+        AppState::Silent(_) => return Err(unsaved("did not answer")),
+    };
+    if matches!(status.status, Status::Stopped | Status::Stopping) {
+        output::note(format_args!("{name}: not saved, since it is stopped"));
+        return Ok(None);
+    }
+    if service::is_installed(name) {
+        output::note(format_args!("{name}: not saved, since systemd starts it"));
+        return Ok(None);
+    }
+    let spec = running_spec(&session.home, name)?;
+    let scaled = spec.is_scaled(&Cpus::read());
+    let environment = environment(status.primary_pid).map_err(|error| {
+        Failure::io(
+            format_args!("cannot read the environment of {name}; nothing was saved"),
+            &error,
+        )
+    })?;
+    Ok(Some(SavedApp { spec, scaled, environment }))
+}
+
+/// The environment of a primary, without the variables that `resurrect` must not set.
+fn environment(primary: u32) -> std::io::Result<BTreeMap<String, String>> {
+    let bytes = fs::read(format!("/proc/{primary}/environ"))?;
+    let excluded = [
+        &LOCATION_VARIABLES[..],
+        &[HOME_VARIABLE],
+        &systemd::VARIABLES,
+        &VARIABLES_OF_ONE_START,
+    ]
+    .concat();
+    let variables = bytes.split(|byte| *byte == 0).filter_map(|variable| {
+        let (name, value) = std::str::from_utf8(variable).ok()?.split_once('=')?;
+        let kept = !name.is_empty() && !excluded.contains(&name);
+        kept.then(|| (name.to_owned(), value.to_owned()))
+    });
+    Ok(variables.collect())
+}

@@ -1,0 +1,85 @@
+//! `start`: starts apps from a command, a script or a configuration file, or starts stopped apps
+//! again.
+
+mod args;
+mod plan;
+
+use config::spec::AppSpec;
+
+use crate::cli::args::WaitOptions;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::launch::{free_name, start_app, start_stopped};
+use crate::cli::session::Session;
+use crate::cli::specs::working_dir;
+use crate::cli::targets::probe::{AppState, probe};
+use crate::cli::targets::{Targets, finish, print};
+use crate::cli::{output, service};
+use crate::home::Home;
+use crate::runtime::{LogFormat, Mode};
+pub(crate) use args::Args;
+use plan::{Plan, plan};
+
+/// Runs the verb. Fails if the arguments make no sense together; the result of each app is printed.
+pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
+    if let Some(file) = &args.spec {
+        return in_foreground(service::read_spec(file)?, args.log_format, session);
+    }
+    let known = session.home.apps()?;
+    match plan(args, &working_dir()?, &known)? {
+        Plan::StartStopped(names) => {
+            let targets = Targets::resolve(session, &names)?;
+            targets.each(session, args.wait.json, |session, name| {
+                start_stopped(&session.home, name, &args.wait)
+            })
+        }
+        Plan::Launch(mut specs) if args.foreground => match specs.pop() {
+            Some(spec) => in_foreground(spec, args.log_format, session),
+            None => Ok(Exit::Done),
+        },
+        Plan::Launch(specs) => launch_all(&specs, &args.wait, session),
+    }
+}
+
+/// Starts each app and prints each result.
+fn launch_all(
+    specs: &[AppSpec],
+    wait: &WaitOptions,
+    session: &mut Session,
+) -> Result<Exit, Failure> {
+    let mut results = Vec::new();
+    for spec in specs {
+        let result = start_app(&session.home, spec, None, wait);
+        if !wait.json {
+            print(session, &spec.name, &result);
+            if output::stderr_is_terminal() {
+                suggest_next(&session.home, &spec.name, result.is_ok());
+            }
+        }
+        results.push((spec.name.clone(), result));
+    }
+    finish(session, wait.json, &results)
+}
+
+/// Becomes the primary of the app.
+fn in_foreground(spec: AppSpec, format: LogFormat, session: &Session) -> Result<Exit, Failure> {
+    free_name(&session.home, &spec.name)?;
+    session.home.prepare()?;
+    session.home.socket(&spec.name)?;
+    let name = spec.name.clone();
+    crate::runtime::run(spec, &session.home, Mode::Foreground { format })
+        .map(Exit::Primary)
+        .map_err(|error| Failure::refused(&name, error.failure_kind(), &error.to_string(), Vec::new()))
+}
+
+/// Prints commands that a user may want next.
+fn suggest_next(home: &Home, name: &str, is_ready: bool) {
+    if is_ready {
+        output::note(format_args!(
+            "next: supervisor list | logs -f {name} | reload {name} | scale {name} +1 | delete {name}"
+        ));
+    } else if matches!(probe(home, name), Ok(AppState::Answers(_))) {
+        output::note(format_args!(
+            "{name} still exists: supervisor describe {name} | logs {name} | restart {name} | delete {name}"
+        ));
+    }
+}
