@@ -1,7 +1,8 @@
-//! The blocking end of an app's control socket: one request, its notices, its final answer.
+//! A blocking client of the control socket of an app: it sends one request, and receives notices and
+//! one final reply.
 //!
-//! Deadlines are real: no primary, however stuck, holds a command longer than it asked for. A
-//! connection that ends without a final answer is an error, never taken for success.
+//! A deadline holds even if the primary hangs. A connection that ends without a final reply is an
+//! error, never a success.
 
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
@@ -16,8 +17,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::home::{Home, HomeError};
 
-/// How long the primary may take to accept, and to read a request.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long the primary may take to accept a connection, and to read a request.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A connection to one app's primary.
 #[derive(Debug)]
@@ -25,10 +26,11 @@ pub(crate) struct Client {
     name: String,
     stream: UnixStream,
     reader: LineReader,
+    /// The log of the primary, for messages.
     log: PathBuf,
 }
 
-/// Why there is no answer.
+/// Why there is no final reply.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     #[error("no app is called \"{0}\": \"supervisor list\" shows those there are")]
@@ -52,21 +54,23 @@ pub(crate) enum ClientError {
     Home(#[from] HomeError),
 }
 
-/// What ended a look at the next line.
-enum Line {
+/// What came of the wait for the next reply.
+enum Next {
     Reply(Reply),
+    /// The primary closed the connection.
     End,
+    /// The time limit passed.
     Late,
 }
 
 impl Client {
-    /// Connects to the primary of `name`.
+    /// Connects to the primary of `name`. Fails if no primary accepts within two seconds.
     pub(crate) fn connect(home: &Home, name: &str) -> Result<Self, ClientError> {
         let path = home.socket(name)?;
         let failed = |source| ClientError::Io { name: name.to_owned(), source };
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
         // The send timeout is also how long the kernel waits for room in a full accept queue.
-        socket.set_write_timeout(Some(PATIENCE)).map_err(failed)?;
+        socket.set_write_timeout(Some(CONNECT_TIMEOUT)).map_err(failed)?;
         if let Err(source) = SockAddr::unix(&path).and_then(|address| socket.connect(&address)) {
             let name = name.to_owned();
             return Err(match source.kind() {
@@ -77,44 +81,44 @@ impl Client {
                     ClientError::NobodyListens { path, source }
                 }
                 io::ErrorKind::PermissionDenied => ClientError::NotPermitted { name, path, source },
-                io::ErrorKind::WouldBlock => ClientError::TimedOut { name, after: PATIENCE },
+                io::ErrorKind::WouldBlock => ClientError::TimedOut { name, after: CONNECT_TIMEOUT },
                 _ => ClientError::Io { name, source },
             });
         }
         let stream = UnixStream::from(OwnedFd::from(socket));
-        Ok(Self::over(stream, name, home.primary_log(name)))
+        Ok(Self::from_stream(stream, name, home.primary_log(name)))
     }
 
-    /// Speaks over a connection that exists.
-    fn over(stream: UnixStream, name: &str, log: PathBuf) -> Self {
+    /// A client of a connection that is open already.
+    fn from_stream(stream: UnixStream, name: &str, log: PathBuf) -> Self {
         Self { name: name.to_owned(), stream, reader: LineReader::default(), log }
     }
 
-    /// Asks, hands every notice to `on_notice`, and returns the final answer. `deadline`: for all
-    /// of it; `None`: as long as the primary takes, which bounds each request itself.
+    /// Sends a request, passes every notice to `on_notice`, and returns the final reply. `timeout` is
+    /// for all of that. Without it there is no limit here, because the primary limits each request.
     pub(crate) fn ask(
         &mut self,
         request: &Request,
-        deadline: Option<Duration>,
+        timeout: Option<Duration>,
         mut on_notice: impl FnMut(&Notice),
     ) -> Result<Reply, ClientError> {
-        let until = deadline.map(|after| (Instant::now() + after, after));
+        let until = timeout.map(|after| (Instant::now() + after, after));
         if let Err(error) = self.send(request, until) {
             if !matches!(error, ClientError::Ended { .. }) {
                 return Err(error);
             }
-            // It may have said why before it hung up.
-            return match self.next_line(Some(Instant::now() + PATIENCE)) {
-                Ok(Line::Reply(reply @ Reply::Failed { .. })) => Ok(reply),
+            // The primary may have sent a reason before it closed the connection.
+            return match self.next_reply(Some(Instant::now() + CONNECT_TIMEOUT)) {
+                Ok(Next::Reply(reply @ Reply::Failed { .. })) => Ok(reply),
                 _ => Err(error),
             };
         }
         loop {
-            match self.next_line(until.map(|(at, _)| at))? {
-                Line::Reply(Reply::Notice(notice)) => on_notice(&notice),
-                Line::Reply(reply) => return Ok(reply),
-                Line::End => return Err(self.ended()),
-                Line::Late => {
+            match self.next_reply(until.map(|(at, _)| at))? {
+                Next::Reply(Reply::Notice(notice)) => on_notice(&notice),
+                Next::Reply(reply) => return Ok(reply),
+                Next::End => return Err(self.ended()),
+                Next::Late => {
                     let after = until.map_or(Duration::ZERO, |(_, after)| after);
                     return Err(ClientError::TimedOut { name: self.name.clone(), after });
                 }
@@ -122,21 +126,21 @@ impl Client {
         }
     }
 
-    /// Asks for every notice from now on, until `on_notice` breaks or the connection ends. Every
-    /// `tick` without a line, `on_tick` may break too.
+    /// Passes every notice from now on to `on_notice`, until that breaks or the connection ends. After
+    /// each `interval` without a reply it calls `on_interval`, which may break as well.
     pub(crate) fn subscribe(
         &mut self,
-        tick: Duration,
-        mut on_tick: impl FnMut() -> ControlFlow<()>,
+        interval: Duration,
+        mut on_interval: impl FnMut() -> ControlFlow<()>,
         mut on_notice: impl FnMut(&Notice) -> ControlFlow<()>,
     ) -> Result<(), ClientError> {
         self.send(&Request::Subscribe, None)?;
         loop {
-            let flow = match self.next_line(Some(Instant::now() + tick))? {
-                Line::Reply(Reply::Notice(notice)) => on_notice(&notice),
-                Line::Reply(_) => ControlFlow::Continue(()),
-                Line::Late => on_tick(),
-                Line::End => return Ok(()),
+            let flow = match self.next_reply(Some(Instant::now() + interval))? {
+                Next::Reply(Reply::Notice(notice)) => on_notice(&notice),
+                Next::Reply(_) => ControlFlow::Continue(()),
+                Next::Late => on_interval(),
+                Next::End => return Ok(()),
             };
             if flow.is_break() {
                 return Ok(());
@@ -144,36 +148,38 @@ impl Client {
         }
     }
 
-    /// Sends a request and does not wait for what comes of it.
+    /// Sends a request and waits for no reply.
     pub(crate) fn tell(&mut self, request: &Request) -> Result<(), ClientError> {
         self.send(request, None)
     }
 
+    /// Sends a request. `until` is the deadline, and the time limit that it comes from.
     fn send(
         &mut self,
         request: &Request,
         until: Option<(Instant, Duration)>,
     ) -> Result<(), ClientError> {
         let line = to_line(request).map_err(|source| self.malformed(source))?;
-        let patience = until.map_or(PATIENCE, |(_, after)| after.min(PATIENCE));
+        let limit = until.map_or(CONNECT_TIMEOUT, |(_, after)| after.min(CONNECT_TIMEOUT));
         let sent = self
             .stream
-            .set_write_timeout(Some(patience.max(Duration::from_millis(1))))
+            .set_write_timeout(Some(limit.max(Duration::from_millis(1))))
             .and_then(|()| self.stream.write_all(&line));
         sent.map_err(|source| match source.kind() {
             io::ErrorKind::WouldBlock => {
-                ClientError::TimedOut { name: self.name.clone(), after: patience }
+                ClientError::TimedOut { name: self.name.clone(), after: limit }
             }
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => self.ended(),
             _ => ClientError::Io { name: self.name.clone(), source },
         })
     }
 
-    fn next_line(&mut self, until: Option<Instant>) -> Result<Line, ClientError> {
+    /// Waits for the next reply until `until`, or without limit.
+    fn next_reply(&mut self, until: Option<Instant>) -> Result<Next, ClientError> {
         loop {
             match self.reader.next_message::<serde_json::Value>() {
-                Ok(Some(value)) => match understand(value) {
-                    Ok(Some(reply)) => return Ok(Line::Reply(reply)),
+                Ok(Some(value)) => match read_reply(value) {
+                    Ok(Some(reply)) => return Ok(Next::Reply(reply)),
                     Ok(None) => continue,
                     Err(source) => return Err(self.malformed(source.into())),
                 },
@@ -182,17 +188,17 @@ impl Client {
             }
             let left = until.map(|at| at.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
-                return Ok(Line::Late);
+                return Ok(Next::Late);
             }
             let mut bytes = [0; 16 * 1024];
             let got =
                 self.stream.set_read_timeout(left).and_then(|()| self.stream.read(&mut bytes));
             match got {
-                Ok(0) => return Ok(Line::End),
+                Ok(0) => return Ok(Next::End),
                 Ok(count) => self.reader.push(&bytes[..count]),
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {}
-                    io::ErrorKind::ConnectionReset => return Ok(Line::End),
+                    io::ErrorKind::ConnectionReset => return Ok(Next::End),
                     _ => return Err(ClientError::Io { name: self.name.clone(), source: error }),
                 },
             }
@@ -208,8 +214,8 @@ impl Client {
     }
 }
 
-/// A reply, or `None` for a notice of a kind that this version does not know.
-fn understand(value: serde_json::Value) -> Result<Option<Reply>, serde_json::Error> {
+/// The reply in `value`; `None` if it is a notice of a kind that this version does not know.
+fn read_reply(value: serde_json::Value) -> Result<Option<Reply>, serde_json::Error> {
     let is_notice = value.get("reply").and_then(|reply| reply.as_str()) == Some("notice");
     match serde_json::from_value(value) {
         Ok(reply) => Ok(Some(reply)),
@@ -223,8 +229,8 @@ mod tests {
     use super::*;
     use std::thread;
 
-    /// A client whose primary reads one line and then writes `answer` in pieces.
-    fn facing(answer: Vec<&'static [u8]>) -> (Client, thread::JoinHandle<String>) {
+    /// A client whose primary reads one line and then writes the pieces of `answer`.
+    fn client_of(answer: Vec<&'static [u8]>) -> (Client, thread::JoinHandle<String>) {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let primary = thread::spawn(move || {
             let mut asked = Vec::new();
@@ -237,12 +243,12 @@ mod tests {
             }
             String::from_utf8(asked).unwrap()
         });
-        (Client::over(ours, "web", "/logs/web/primary.log".into()), primary)
+        (Client::from_stream(ours, "web", "/logs/web/primary.log".into()), primary)
     }
 
     #[test]
-    fn notices_come_before_the_final_answer() {
-        let (mut client, primary) = facing(vec![
+    fn notices_come_before_the_final_reply() {
+        let (mut client, primary) = client_of(vec![
             b"{\"reply\":\"notice\",\"event\":\"worker-ready\",\"mess",
             b"age\":\"one\"}\n{\"reply\":\"notice\",\"event\":\"from-the-future\",\"message\":\"x\"}",
             b"\n{\"reply\":\"done\",\"message\":\"two\",\"more\":1}\n",
@@ -259,17 +265,17 @@ mod tests {
     }
 
     #[test]
-    fn an_end_without_an_answer_is_an_error() {
-        let (mut client, _primary) = facing(vec![b"{\"reply\":\"do"]);
+    fn an_end_without_a_reply_is_an_error() {
+        let (mut client, _primary) = client_of(vec![b"{\"reply\":\"do"]);
         let error = client.ask(&Request::Status, None, |_| {}).unwrap_err();
         let expected = "the primary of web ended while answering; see /logs/web/primary.log";
         assert_eq!(error.to_string(), expected);
     }
 
     #[test]
-    fn a_silent_primary_is_given_up() {
+    fn a_deadline_holds_if_the_primary_is_silent() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        let mut client = Client::over(ours, "web", PathBuf::new());
+        let mut client = Client::from_stream(ours, "web", PathBuf::new());
         let asked = client.ask(&Request::Status, Some(Duration::from_millis(30)), |_| {});
         let error = asked.unwrap_err();
         assert!(matches!(error, ClientError::TimedOut { .. }));
@@ -277,8 +283,8 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_named() {
-        let (mut client, _primary) = facing(vec![b"hello\n"]);
+    fn a_malformed_reply_is_named() {
+        let (mut client, _primary) = client_of(vec![b"hello\n"]);
         let error = client.ask(&Request::Status, None, |_| {}).unwrap_err();
         assert!(error.to_string().starts_with("cannot understand the primary of web: malformed"));
     }
@@ -288,7 +294,7 @@ mod tests {
         let line = b"{\"reply\":\"notice\",\"event\":\"warning\",\"message\":\"m\"}\n";
         let minute = Duration::from_secs(60);
         for stop_at in [1, 9] {
-            let (mut client, _primary) = facing(vec![line, line]);
+            let (mut client, _primary) = client_of(vec![line, line]);
             let mut seen = 0;
             client
                 .subscribe(
@@ -320,7 +326,7 @@ mod tests {
         let error = Client::connect(&home, "web").unwrap_err();
         assert!(matches!(error, ClientError::NobodyListens { .. }), "{error}");
 
-        // A primary that accepts nothing, with a queue of one that is full.
+        // A primary that accepts nothing; its queue holds one connection.
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
         socket.bind(&SockAddr::unix(home.socket("full").unwrap()).unwrap()).unwrap();
         socket.listen(0).unwrap();

@@ -1,7 +1,7 @@
-//! Where everything is: sockets, locks, records, logs. The only file that knows paths.
+//! The paths of sockets, locks, records and logs. No other file knows them.
 //!
-//! `SUPERVISOR_HOME` moves everything under one folder. It refuses a run folder that somebody else
-//! could have prepared, and socket paths that the kernel cannot hold.
+//! `SUPERVISOR_HOME` puts everything under one folder. A run folder that another user could have
+//! prepared is refused, and so is a socket path that is too long for the kernel.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -16,26 +16,26 @@ use serde::{Deserialize, Serialize};
 
 mod places;
 
-/// The longest path of a unix socket: `sun_path` without its final zero.
+/// Bytes of the longest path of a unix socket: `sun_path` without its final zero.
 const MAX_SOCKET_PATH: usize = 107;
 
-/// The variable that moves everything.
+/// The variable that puts everything under one folder.
 pub(crate) const HOME_VARIABLE: &str = "SUPERVISOR_HOME";
 
-/// Folders that everybody may write to, also where all else is read-only.
+/// Folders that every user can write to, even if the rest of the file system is read-only.
 const SHARED: [&str; 2] = ["/tmp", "/dev/shm"];
 
-/// The folders of this user.
+/// The folders of one user.
 #[derive(Debug, Clone)]
 pub(crate) struct Home {
     run: PathBuf,
     logs: PathBuf,
     state: PathBuf,
-    /// What `SUPERVISOR_HOME` says, made absolute.
-    moved: Option<PathBuf>,
+    /// The folder of `SUPERVISOR_HOME`, made absolute.
+    home_override: Option<PathBuf>,
 }
 
-/// Why there is no place to work in.
+/// Why the folders cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HomeError {
     #[error(
@@ -49,7 +49,7 @@ pub(crate) enum HomeError {
     Io { what: &'static str, path: PathBuf, source: io::Error },
 }
 
-/// What a primary leaves on disk, so that its workers can be found when it is gone.
+/// What a primary writes to disk, so that commands find its workers when it is dead.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) primary_pid: u32,
@@ -62,7 +62,8 @@ pub(crate) struct Record {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RecordedWorker {
     pub(crate) pid: u32,
-    /// Field 22 of /proc/PID/stat: tells the worker from a later process with the same pid.
+    /// Clock ticks from boot to the start of the process, field 22 of /proc/PID/stat. It tells the
+    /// worker from a later process with the same pid.
     pub(crate) start_time: u64,
     pub(crate) slot: u16,
     pub(crate) generation: u32,
@@ -70,18 +71,19 @@ pub(crate) struct RecordedWorker {
 
 /// What the choice of folders depends on.
 #[derive(Debug, Default)]
-struct Surroundings {
-    moved: Option<PathBuf>,
+struct Environment {
+    home_override: Option<PathBuf>,
     uid: u32,
     runtime_dir: Option<PathBuf>,
     state_dir: Option<PathBuf>,
 }
 
 impl Home {
-    /// The folders for this user and environment. Nothing is made.
+    /// The folders of this user, in the environment of this process. Creates nothing.
     pub(crate) fn find() -> Result<Self, HomeError> {
         let xdg = Xdg::new().ok();
-        let moved = match std::env::var_os(HOME_VARIABLE).filter(|value| !value.is_empty()) {
+        let home_override = match std::env::var_os(HOME_VARIABLE).filter(|value| !value.is_empty())
+        {
             Some(value) => Some(std::path::absolute(&value).map_err(|source| HomeError::Io {
                 what: "use",
                 path: value.into(),
@@ -89,60 +91,63 @@ impl Home {
             })?),
             None => None,
         };
-        let surroundings = Surroundings {
-            moved,
+        let environment = Environment {
+            home_override,
             uid: nix::unistd::geteuid().as_raw(),
             runtime_dir: xdg.as_ref().and_then(Xdg::runtime_dir).filter(|dir| dir.is_dir()),
             state_dir: xdg.as_ref().and_then(Xdg::state_dir),
         };
-        let home = Self::choose(surroundings, places::usable);
-        // Here anybody may have made our folder before us, and would then be asked in our name.
+        let home = Self::choose(environment, places::usable);
+        // Any user may have created a folder of this name, and would then get the requests of this one.
         if SHARED.iter().any(|folder| home.run.starts_with(folder)) {
             verify_ours(&home.run)?;
         }
         Ok(home)
     }
 
-    /// Everything under one folder.
+    /// All folders under one.
     pub(crate) fn under(folder: &Path) -> Self {
         Self {
             run: folder.join("run"),
             logs: folder.join("logs"),
             state: folder.join("state"),
-            moved: Some(folder.to_owned()),
+            home_override: Some(folder.to_owned()),
         }
     }
 
-    /// The folders of root, for whoever may use them.
+    /// The folders of root, which operators and observers use as well.
     pub(crate) fn system() -> Self {
         Self {
             run: "/run/supervisor".into(),
             logs: "/var/log/supervisor".into(),
             state: "/var/lib/supervisor".into(),
-            moved: None,
+            home_override: None,
         }
     }
 
-    /// Whether the sockets are somebody else's.
-    pub(crate) fn is_others(&self) -> bool {
+    /// Whether the apps belong to another user.
+    pub(crate) fn is_of_another_user(&self) -> bool {
         fs::metadata(&self.run).is_ok_and(|run| run.uid() != nix::unistd::geteuid().as_raw())
     }
 
-    fn choose(around: Surroundings, usable: impl Fn(&Path) -> bool) -> Self {
-        if let Some(folder) = around.moved {
+    /// Chooses the folders. `usable` tells whether a folder can be written to or created.
+    fn choose(environment: Environment, usable: impl Fn(&Path) -> bool) -> Self {
+        if let Some(folder) = environment.home_override {
             return Self::under(&folder);
         }
-        let uid = around.uid;
+        let uid = environment.uid;
         let shared = SHARED.map(|folder| Path::new(folder).join(format!("supervisor-{uid}")));
-        let base = around.state_dir.map(|dir| dir.join("supervisor"));
+        let base = environment.state_dir.map(|dir| dir.join("supervisor"));
         let usual = match uid {
             0 => Self::system(),
             _ => Self {
-                run: around.runtime_dir.map_or_else(|| shared[0].clone(), |d| d.join("supervisor")),
-                // Without a home: what is lost with the machine is better than nothing.
+                run: environment
+                    .runtime_dir
+                    .map_or_else(|| shared[0].clone(), |d| d.join("supervisor")),
+                // Without a home directory: files that a reboot removes are better than none.
                 logs: base.as_ref().map_or_else(|| shared[0].join("logs"), |b| b.join("logs")),
                 state: base.map_or_else(|| shared[0].join("state"), |base| base.join("state")),
-                moved: None,
+                home_override: None,
             },
         };
         let [tmp, memory] = shared;
@@ -151,13 +156,13 @@ impl Home {
         Self { run, state, ..usual }
     }
 
-    /// What `SUPERVISOR_HOME` must be for another process to find the same folders from any
-    /// working folder; `None`: it is not set.
-    pub(crate) fn moved_to(&self) -> Option<&Path> {
-        self.moved.as_deref()
+    /// The value that `SUPERVISOR_HOME` must have in another process, whatever its working folder, so
+    /// that it finds the same folders; `None` if the variable is not set.
+    pub(crate) fn home_override(&self) -> Option<&Path> {
+        self.home_override.as_deref()
     }
 
-    /// Makes the folders. Where logs cannot be is said by whoever wants to write one.
+    /// Creates the folders. If that of the logs cannot be created, the first log file reports it.
     pub(crate) fn prepare(&self) -> Result<(), HomeError> {
         for folder in [&self.run, &self.state] {
             make_folder(folder, 0o700)?;
@@ -166,12 +171,12 @@ impl Home {
         verify_ours(&self.run)
     }
 
-    /// Makes the folder of the app's logs.
+    /// Creates the folder of the app's logs.
     pub(crate) fn prepare_logs(&self, name: &str) -> Result<(), HomeError> {
         make_folder(&self.log_dir(name), 0o750)
     }
 
-    /// The control socket.
+    /// The path of the control socket. Fails if it is too long.
     pub(crate) fn socket(&self, name: &str) -> Result<PathBuf, HomeError> {
         let path = self.run.join(format!("{name}.sock"));
         if path.as_os_str().len() > MAX_SOCKET_PATH {
@@ -180,22 +185,22 @@ impl Home {
         Ok(path)
     }
 
-    /// The file whose flock says that the primary lives.
+    /// The file that a primary holds a lock on (flock) as long as it runs.
     pub(crate) fn lock(&self, name: &str) -> PathBuf {
         self.run.join(format!("{name}.lock"))
     }
 
-    /// The file that tells what to look for when the primary is gone; a [`Record`] in JSON.
+    /// The [`Record`] of the app, as JSON.
     pub(crate) fn record(&self, name: &str) -> PathBuf {
         self.state.join(format!("{name}.json"))
     }
 
-    /// What `save` writes.
+    /// The file that `save` writes.
     pub(crate) fn saved(&self) -> PathBuf {
         self.state.join("saved.dump")
     }
 
-    /// What is put before Node programs.
+    /// The script that Node programs load first. `mark` names the build that it belongs to.
     pub(crate) fn preload(&self, mark: &str) -> PathBuf {
         self.run.join(format!("supervisor-node-{mark}.js"))
     }
@@ -205,23 +210,22 @@ impl Home {
         self.logs.join(name)
     }
 
-    /// What the workers wrote to stdout.
+    /// The log of what the workers write to stdout.
     pub(crate) fn out_log(&self, name: &str) -> PathBuf {
         self.log_dir(name).join("out.log")
     }
 
-    /// What the workers wrote to stderr.
+    /// The log of what the workers write to stderr.
     pub(crate) fn err_log(&self, name: &str) -> PathBuf {
         self.log_dir(name).join("err.log")
     }
 
-    /// What the primary wrote.
+    /// The log of the primary.
     pub(crate) fn primary_log(&self, name: &str) -> PathBuf {
         self.log_dir(name).join("primary.log")
     }
 
-    /// The names with a socket, a lock or a record, sorted. Whether anybody lives behind them is
-    /// not looked at.
+    /// The names that have a socket, a lock or a record, sorted. Their primaries may be dead.
     pub(crate) fn apps(&self) -> Result<Vec<String>, HomeError> {
         let mut names = BTreeSet::new();
         for (folder, endings) in [(&self.run, &[".sock", ".lock"][..]), (&self.state, &[".json"])] {
@@ -230,7 +234,7 @@ impl Home {
             let entries = match fs::read_dir(folder) {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                // An operator sees the sockets, and not what their primaries write down.
+                // An operator can list the sockets, and cannot read the records.
                 Err(error)
                     if error.kind() == io::ErrorKind::PermissionDenied && *folder == self.state =>
                 {
@@ -242,7 +246,7 @@ impl Home {
                 let file = entry.map_err(failed)?.file_name();
                 let Some(file) = file.to_str() else { continue };
                 let name = endings.iter().find_map(|ending| file.strip_suffix(ending));
-                // Half-written records begin with a dot, as no app's name does.
+                // A record that is being written begins with a dot, which the name of an app does not.
                 names.extend(
                     name.filter(|n| !n.is_empty() && !n.starts_with('.')).map(str::to_owned),
                 );
@@ -252,17 +256,18 @@ impl Home {
     }
 
     /// The names that have a log folder, sorted.
-    pub(crate) fn logged(&self) -> Vec<String> {
+    pub(crate) fn apps_with_logs(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(&self.logs) else { return Vec::new() };
         let names: BTreeSet<String> =
             entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
         names.into_iter().collect()
     }
 
-    /// Takes the app's lock; `None`: somebody else has it. Held until the file is dropped.
+    /// Takes the lock of the app, and holds it until the file is dropped. `None` if another process
+    /// holds it.
     ///
-    /// Whoever cleans up unlinks the lock file, so a lock counts only if it is on the file that
-    /// has the name now.
+    /// A cleanup removes the lock file. So a lock only counts if it is on the file that has the name
+    /// now.
     pub(crate) fn take_lock(&self, name: &str) -> io::Result<Option<File>> {
         let path = self.lock(name);
         loop {
@@ -277,7 +282,7 @@ impl Home {
                 Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
                 Err(error) => return Err(error.into()),
             }
-            // Ends: each further turn needs somebody to have unlinked the file in between.
+            // This ends, because another process must remove the file for each further turn.
             match fs::metadata(&path) {
                 Ok(now) if now.ino() == file.metadata()?.ino() => return Ok(Some(file)),
                 Ok(_) => {}
@@ -287,9 +292,10 @@ impl Home {
         }
     }
 
-    /// Removes socket, record and lock. Only for the holder of the lock.
+    /// Removes the files of a dead primary: socket, record and lock. `_held` is the lock, which the
+    /// caller must hold.
     pub(crate) fn remove_leftovers(&self, name: &str, _held: &File) -> Result<(), HomeError> {
-        // The lock last: without it the others are anybody's to make.
+        // The lock comes last: without it another process may create the others.
         for path in [self.socket(name)?, self.record(name), self.lock(name)] {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -301,16 +307,16 @@ impl Home {
         Ok(())
     }
 
-    /// The record, if there is one that can be read.
+    /// The record; `None` if there is none, or none that can be read.
     pub(crate) fn read_record(&self, name: &str) -> Option<Record> {
         serde_json::from_slice(&fs::read(self.record(name)).ok()?).ok()
     }
 
-    /// Replaces the record in one step.
+    /// Replaces the record atomically.
     pub(crate) fn write_record(&self, name: &str, record: &Record) -> io::Result<()> {
         let bytes = serde_json::to_vec(record)?;
         let beside = self.state.join(format!(".{name}.json"));
-        // The spec holds environment values, so nobody else may read it.
+        // Only its owner can read it: the spec holds values of environment variables.
         let mut file =
             OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
         io::Write::write_all(&mut file, &bytes)?;
@@ -318,6 +324,7 @@ impl Home {
     }
 }
 
+/// Creates a folder and its parents.
 fn make_folder(folder: &Path, mode: u32) -> Result<(), HomeError> {
     DirBuilder::new().recursive(true).mode(mode).create(folder).map_err(|source| HomeError::Io {
         what: "make the folder",
@@ -326,8 +333,8 @@ fn make_folder(folder: &Path, mode: u32) -> Result<(), HomeError> {
     })
 }
 
-/// Refuses a folder that is a link, belongs to somebody else or can be written by others. One that
-/// does not exist is fine.
+/// Refuses a folder that is a link, belongs to another user, or can be written to by other users. A
+/// folder that does not exist is accepted.
 fn verify_ours(folder: &Path) -> Result<(), HomeError> {
     let no = |why: String| Err(HomeError::NotOurs { path: folder.to_owned(), why });
     let data = match fs::symlink_metadata(folder) {
@@ -341,7 +348,8 @@ fn verify_ours(folder: &Path) -> Result<(), HomeError> {
         return no("it is not a folder".to_owned());
     }
     let uid = nix::unistd::geteuid().as_raw();
-    // Root needs no folder to do as it likes, and may have let this user in.
+    // A folder of root is accepted: root can do everything anyway, and may have made this user an
+    // operator.
     if data.uid() != uid && data.uid() != 0 {
         return no(format!("it belongs to user {}, and this is user {uid}", data.uid()));
     }
@@ -357,21 +365,22 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn folders_follow_the_surroundings() {
-        let choose = |around| Home::choose(around, |_| true);
-        let moved = choose(Surroundings { moved: Some("/srv/x".into()), ..Default::default() });
+    fn folders_follow_the_environment() {
+        let choose = |environment| Home::choose(environment, |_| true);
+        let moved =
+            choose(Environment { home_override: Some("/srv/x".into()), ..Default::default() });
         assert_eq!(moved.socket("web").unwrap(), Path::new("/srv/x/run/web.sock"));
         assert_eq!(moved.lock("web"), Path::new("/srv/x/run/web.lock"));
         assert_eq!(moved.record("web"), Path::new("/srv/x/state/web.json"));
         assert_eq!(moved.err_log("web"), Path::new("/srv/x/logs/web/err.log"));
-        assert_eq!(moved.moved_to(), Some(Path::new("/srv/x")));
+        assert_eq!(moved.home_override(), Some(Path::new("/srv/x")));
 
-        let root = choose(Surroundings::default());
+        let root = choose(Environment::default());
         assert_eq!(root.socket("web").unwrap(), Path::new("/run/supervisor/web.sock"));
         assert_eq!(root.out_log("web"), Path::new("/var/log/supervisor/web/out.log"));
         assert_eq!(root.record("web"), Path::new("/var/lib/supervisor/web.json"));
 
-        let user = choose(Surroundings {
+        let user = choose(Environment {
             uid: 7,
             runtime_dir: Some("/run/user/7".into()),
             state_dir: Some("/home/u/.local/state".into()),
@@ -384,18 +393,19 @@ mod tests {
         assert_eq!(user.record("web"), Path::new(record));
 
         let bare =
-            choose(Surroundings { uid: 7, state_dir: Some("/s".into()), ..Default::default() });
+            choose(Environment { uid: 7, state_dir: Some("/s".into()), ..Default::default() });
         assert_eq!(bare.socket("web").unwrap(), Path::new("/tmp/supervisor-7/web.sock"));
-        let homeless = choose(Surroundings { uid: 7, ..Default::default() });
+        let homeless = choose(Environment { uid: 7, ..Default::default() });
         assert_eq!(homeless.record("web"), Path::new("/tmp/supervisor-7/state/web.json"));
         assert_eq!(homeless.out_log("web"), Path::new("/tmp/supervisor-7/logs/web/out.log"));
     }
 
     #[test]
-    fn what_is_read_only_is_stepped_over() {
+    fn a_read_only_folder_is_skipped() {
         let only = |writable: &'static str, uid| {
-            let around = Surroundings { uid, state_dir: Some("/h".into()), ..Default::default() };
-            Home::choose(around, move |path| path.starts_with(writable))
+            let environment =
+                Environment { uid, state_dir: Some("/h".into()), ..Default::default() };
+            Home::choose(environment, move |path| path.starts_with(writable))
         };
         let memory = only("/dev/shm", 0);
         assert_eq!(memory.socket("web").unwrap(), Path::new("/dev/shm/supervisor-0/web.sock"));
@@ -404,7 +414,7 @@ mod tests {
         let tmp = only("/tmp", 7);
         assert_eq!(tmp.socket("web").unwrap(), Path::new("/tmp/supervisor-7/web.sock"));
         assert_eq!(tmp.record("web"), Path::new("/tmp/supervisor-7/state/web.json"));
-        // Nothing at all: the refusal names the usual place.
+        // If none can be used, the first stands, so that the refusal names the usual folder.
         assert_eq!(only("/none", 0).lock("web"), Path::new("/run/supervisor/web.lock"));
     }
 
@@ -418,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_are_made_private() {
+    fn folders_are_created_private() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::under(dir.path());
         home.prepare().unwrap();
@@ -432,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_not_ours() {
+    fn a_link_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/tmp", dir.path().join("run")).unwrap();
         let error = Home::under(dir.path()).prepare().unwrap_err().to_string();

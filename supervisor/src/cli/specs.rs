@@ -41,7 +41,7 @@ pub(crate) fn read_file_for(home: &Home, path: &Path) -> Result<Vec<AppSpec>, Fa
 /// Whether the primaries of `home` check the specs: they run as another user, with other rights and
 /// other files.
 pub(crate) fn is_checked_by_primary(home: &Home) -> bool {
-    home.is_others() && !nix::unistd::geteuid().is_root()
+    home.is_of_another_user() && !nix::unistd::geteuid().is_root()
 }
 
 /// The spec of an app that is defined by flags alone. Without `--name` the app is named after

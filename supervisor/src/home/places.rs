@@ -1,23 +1,25 @@
-//! Which of several places can be used: a container may have a read-only root, no home and a user
-//! that nobody knows. The same question is asked by the primary and by each command, at different
-//! times, so the answer depends on nothing that the primary itself changes.
+//! Chooses the first of several folders that can be used. A container may have a read-only root, no
+//! home directory, and a user without an entry in the user database.
+//!
+//! The primary and every command make the same choice at different times. So the choice depends on
+//! nothing that the primary changes.
 
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
-/// The first of these that can be used; the first at all if none can, so that the refusal which
-/// follows names the usual place.
+/// The first folder that can be used. If none can, the very first, so that the error that follows
+/// names the usual folder.
 pub(super) fn first_usable(candidates: &[PathBuf], usable: impl Fn(&Path) -> bool) -> PathBuf {
     let found = candidates.iter().find(|candidate| usable(candidate));
     found.or_else(|| candidates.first()).cloned().unwrap_or_default()
 }
 
-/// Whether this folder can be written, or be made where it is not there.
+/// Whether the folder can be written to, or created if it does not exist.
 pub(super) fn usable(folder: &Path) -> bool {
-    let there = folder.ancestors().find(|ancestor| ancestor.exists());
-    there.is_some_and(|there| {
-        there.is_dir() && access(there, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()
+    let existing = folder.ancestors().find(|ancestor| ancestor.exists());
+    existing.is_some_and(|existing| {
+        existing.is_dir() && access(existing, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()
     })
 }
 
@@ -26,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_there_or_can_be_made() {
+    fn a_folder_exists_or_can_be_created() {
         let dir = tempfile::tempdir().unwrap();
         assert!(usable(dir.path()));
         assert!(usable(&dir.path().join("not/yet")));
@@ -35,7 +37,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_usable_one_counts() {
+    fn the_first_usable_folder_is_chosen() {
         let candidates = ["/a", "/b", "/c"].map(PathBuf::from);
         assert_eq!(first_usable(&candidates, |path| path != Path::new("/a")), Path::new("/b"));
         assert_eq!(first_usable(&candidates, |_| false), Path::new("/a"));

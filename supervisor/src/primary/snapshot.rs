@@ -93,7 +93,10 @@ impl Primary {
         let workers = self.workers.values().map(|worker| &worker.plan);
         let job = self.job.as_ref().and_then(Job::planned);
         let all_pools = std::iter::once(&self.serving).chain(job);
-        all_pools.flat_map(|planned| planned.all().map(|(_, plan)| plan)).chain(slots).chain(workers)
+        all_pools
+            .flat_map(|planned| planned.all().map(|(_, plan)| plan))
+            .chain(slots)
+            .chain(workers)
     }
 
     fn plans_mut(&mut self) -> impl Iterator<Item = &mut Plan> {

@@ -89,7 +89,7 @@ fn start_command(
     })?;
     let log_end = log.seek(SeekFrom::End(0)).unwrap_or(0);
     let stderr = log.try_clone().map_err(|error| Failure::io("cannot copy a file", &error))?;
-    if let Some(folder) = home.moved_to() {
+    if let Some(folder) = home.home_override() {
         command.env(HOME_VARIABLE, folder);
     }
     command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);

@@ -68,7 +68,7 @@ impl Service {
         let path = std::env::var("PATH").ok().map(|path| ("PATH".to_owned(), path));
         let home = session
             .home
-            .moved_to()
+            .home_override()
             .map(|folder| (HOME_VARIABLE.to_owned(), folder.display().to_string()));
         let environment: Vec<_> = path.into_iter().chain(home).collect();
         let times = self.spec.times;

@@ -87,7 +87,7 @@ impl Targets {
             // "all" means the apps of another user that this user is allowed to command.
             if self.all
                 && matches!(&result, Err(failure) if failure.exit == Exit::NotPermitted)
-                && session.home.is_others()
+                && session.home.is_of_another_user()
             {
                 continue;
             }

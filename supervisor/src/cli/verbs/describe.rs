@@ -128,9 +128,9 @@ fn text(app: &AppStatus, flags: &[String], width: Option<u16>) -> String {
 fn listener(listener: &ListenerStatus) -> Vec<String> {
     let name = listener.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
     let origin = if listener.configured { "configured" } else { "asked for by a worker" };
-    let nobody = if listener.slots.is_empty() { ", no slot gets connections" } else { "" };
+    let unserved = if listener.slots.is_empty() { ", no slot gets connections" } else { "" };
     let mut lines = vec![format!(
-        "{}{name}, {origin}, {} sockets{nobody}, backlog {}",
+        "{}{name}, {origin}, {} sockets{unserved}, backlog {}",
         listener.address, listener.sockets, listener.backlog
     )];
     if let Some(balance) = listener.balance {

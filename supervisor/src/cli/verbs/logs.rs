@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
 
 /// The apps whose logs are printed: those that have logs, and those that exist and may get some.
 fn apps_with_logs(session: &Session, given: &[String]) -> Result<(Vec<String>, Exit), Failure> {
-    let with_logs = session.home.logged();
+    let with_logs = session.home.apps_with_logs();
     if given.is_empty() || given.iter().any(|name| name == "all") {
         return Ok((with_logs, Exit::Done));
     }

@@ -146,7 +146,11 @@ pub(crate) fn wait_for_end(home: &Home, name: &str, timeout: Duration) -> Result
     while home.lock(name).exists() {
         let taken = match home.take_lock(name) {
             // An operator cannot open the lock, and sees when its file is removed.
-            Err(error) if error.kind() == ErrorKind::PermissionDenied && home.is_others() => None,
+            Err(error)
+                if error.kind() == ErrorKind::PermissionDenied && home.is_of_another_user() =>
+            {
+                None
+            }
             taken => taken.map_err(|error| {
                 Failure::io(format_args!("cannot take the lock of {name}"), &error)
             })?,
