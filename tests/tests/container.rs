@@ -200,7 +200,8 @@ fn a_read_only_root_without_a_home() {
 
 /// The seccomp rules of Docker and containerd do not allow a process to copy a socket of another.
 #[test]
-fn interception_under_the_rules_of_a_container_runtime() {
+fn heavy_interception_under_the_rules_of_a_container_runtime() {
+    let _exclusive = tests::exclusive();
     for home in [Some(tests::home!()), tests::home_of_nobody!()].into_iter().flatten() {
         for kind in [Kind::Python, Kind::Go, Kind::Java] {
             let port = Port::new();

@@ -214,7 +214,8 @@ fn two_apps_never_share_an_address() {
 }
 
 #[test]
-fn listen_close_listen_loses_nothing() {
+fn heavy_listen_close_listen_loses_nothing() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = fixtures::python("tries_port.py", &[&port]) else { return };
     home.start("web", &["-i", "2", "--min-uptime", "300ms"], &command).ok();

@@ -1,6 +1,6 @@
 //! Runs every decoder for a moment in every test run: on each seed, on each seed cut short, and on
-//! seeds with random changes. FUZZ_SECONDS sets the time for each decoder (1), and FUZZ_ONLY names
-//! a single one. `tests/fuzz`, which is guided by coverage, finds more.
+//! seeds with random changes. FUZZ_SECONDS sets the time for each decoder (1). `tests/fuzz`, which
+//! is guided by coverage, finds more.
 
 use std::fs;
 use std::path::Path;
@@ -79,30 +79,40 @@ fn change(bytes: &mut Vec<u8>, numbers: &mut Numbers, other: &[u8]) {
     bytes.truncate(8192);
 }
 
-#[test]
-fn seeds_and_what_is_near_them() {
-    let only = std::env::var("FUZZ_ONLY").ok();
-    for (name, decode) in ALL {
-        if only.as_ref().is_some_and(|only| only != name) {
-            continue;
-        }
-        let (seeds, mut numbers, begun) = (seeds(name), Numbers(1), Instant::now());
-        let mut count = 0_u64;
-        for seed in &seeds {
-            (0..=seed.len()).for_each(|end| decode(&seed[..end]));
-            count += seed.len() as u64 + 1;
-        }
-        while begun.elapsed() < span() {
-            let mut bytes = seeds[numbers.below(seeds.len())].clone();
-            for _ in 0..=numbers.below(6) {
-                let other = numbers.below(seeds.len());
-                change(&mut bytes, &mut numbers, &seeds[other]);
-            }
-            let shown = bytes.clone();
-            let run = std::panic::catch_unwind(|| decode(&bytes));
-            assert!(run.is_ok(), "{name} fails on {:?}", shown.escape_ascii().to_string());
-            count += 1;
-        }
-        println!("{name}: {count} executions in {:.1?}", begun.elapsed());
+fn check(name: &str) {
+    let (_, decode) = ALL.into_iter().find(|(known, _)| *known == name).expect("a decoder");
+    let (seeds, mut numbers, begun) = (seeds(name), Numbers(1), Instant::now());
+    let mut count = 0_u64;
+    for seed in &seeds {
+        (0..=seed.len()).for_each(|end| decode(&seed[..end]));
+        count += seed.len() as u64 + 1;
     }
+    while begun.elapsed() < span() {
+        let mut bytes = seeds[numbers.below(seeds.len())].clone();
+        for _ in 0..=numbers.below(6) {
+            let other = numbers.below(seeds.len());
+            change(&mut bytes, &mut numbers, &seeds[other]);
+        }
+        let shown = bytes.clone();
+        let run = std::panic::catch_unwind(|| decode(&bytes));
+        assert!(run.is_ok(), "{name} fails on {:?}", shown.escape_ascii().to_string());
+        count += 1;
+    }
+    println!("{name}: {count} executions in {:.1?}", begun.elapsed());
 }
+
+macro_rules! decoders {
+    ($($name:ident)*) => {
+        $(#[test]
+        fn $name() {
+            check(stringify!($name));
+        })*
+
+        #[test]
+        fn every_decoder_has_a_test() {
+            assert_eq!(ALL.map(|(name, _)| name), [$(stringify!($name)),*]);
+        }
+    };
+}
+
+decoders! { bus node control notify listen_fds configuration words }

@@ -97,6 +97,7 @@ fn service(home: &Home) -> String {
 
 #[test]
 fn heavy_an_axum_service_is_graceful() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let command = [service(&home)];
     let text = std::fs::read_to_string(example("service/service.toml")).expect("its file");
@@ -133,6 +134,7 @@ fn heavy_an_axum_service_is_graceful() {
 
 #[test]
 fn heavy_an_axum_service_obeys_its_limits() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let command = [service(&home)];
     let configure = |limits: &str| {

@@ -172,7 +172,8 @@ matrix!(heavy_rest, at_rest);
 matrix!(heavy_work, at_work);
 
 #[test]
-fn the_primary_may_die_of_any_signal() {
+fn heavy_the_primary_may_die_of_any_signal() {
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let Some(port) = start(&home, Kind::Python, "auto") else { return };
     let workers = home.pids("web");
@@ -250,7 +251,8 @@ fn a_keeper_costs_almost_nothing() {
 }
 
 #[test]
-fn without_its_keeper_an_app_serves_on_and_reports_it() {
+fn heavy_without_its_keeper_an_app_serves_on_and_reports_it() {
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let Some(port) = start(&home, Kind::Python, "auto") else { return };
     let workers = home.pids("web");

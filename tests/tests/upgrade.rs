@@ -151,7 +151,8 @@ fn a_build_that_vanishes_leaves_everything_as_it_was() {
 
 /// It says that it can take over, but its keeper cannot start: the previous build takes over again.
 #[test]
-fn a_build_whose_keeper_cannot_start_is_rolled_back() {
+fn heavy_a_build_whose_keeper_cannot_start_is_rolled_back() {
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let Some(port) = start(&home, Kind::Python, "auto") else { return };
     let (workers, before) = (home.pids("web"), home.app("web"));
@@ -177,7 +178,8 @@ fn a_build_whose_keeper_cannot_start_is_rolled_back() {
 
 /// It takes over, and then its primaries die one after the other.
 #[test]
-fn a_build_whose_primaries_die_is_rolled_back() {
+fn heavy_a_build_whose_primaries_die_is_rolled_back() {
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let Some(port) = start(&home, Kind::Python, "auto") else { return };
     let (workers, before) = (home.pids("web"), home.app("web"));
@@ -206,7 +208,8 @@ fn a_build_whose_primaries_die_is_rolled_back() {
 
 /// After its probation a build stays, even if its primaries die.
 #[test]
-fn a_build_stays_after_its_probation() {
+fn heavy_a_build_stays_after_its_probation() {
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let Some(port) = start(&home, Kind::Python, "auto") else { return };
     let workers = home.pids("web");

@@ -13,9 +13,15 @@ use crate::sources::{code, files, has_word, none, root};
 
 #[derive(Deserialize)]
 struct Deny {
+    graph: Graph,
     licenses: Licenses,
     bans: Bans,
     sources: Sources,
+}
+
+#[derive(Deserialize)]
+struct Graph {
+    targets: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -60,7 +66,8 @@ fn deny() -> Deny {
 
 fn packages() -> Vec<Package> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+        .args(["metadata", "--format-version", "1", "--locked", "--offline", "--all-features"])
+        .args(deny().graph.targets.iter().flat_map(|target| ["--filter-platform", target]))
         .current_dir(root())
         .output()
         .expect("run cargo metadata");
