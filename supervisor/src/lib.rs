@@ -4,6 +4,7 @@
 //! - `client`: the blocking end of that socket;
 //! - `home`: the only file that knows paths;
 //! - `primary`: decides, pure;
+//! - `policy`: smaller decisions of the runtime, pure;
 //! - `runtime`: carries out what `primary` decides, the only loop;
 //! - `keeper`: the parent of the primary and its workers, which outlives the primary;
 //! - `snapshot`: where the primary's state is kept for its successor;
@@ -19,6 +20,7 @@ mod client;
 mod home;
 mod keeper;
 mod limits;
+mod policy;
 mod primary;
 mod protocol;
 mod relay;

@@ -54,3 +54,7 @@ id!(
     /// A worker's `bind` that waits for its answer.
     Ticket(u64)
 );
+id!(
+    /// A connection that the primary hands over, while it is on its way to a worker.
+    HandOffId(u64)
+);

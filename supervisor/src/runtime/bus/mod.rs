@@ -23,6 +23,7 @@ use ipc::control::{Notice, NoticeKind};
 
 use self::busy_poll::BusyPoll;
 use self::commands::Waiting;
+use self::loss_journal::LossJournal;
 use self::shared_values::Shared;
 use super::Runtime;
 use super::probe::growth::Growing;
@@ -96,6 +97,8 @@ pub(crate) struct Bus {
     pub(super) growing: Growing,
     pub(super) bytes: Vec<u8>,
     pub(super) busy_poll: BusyPoll,
+    /// What waits for the workers.
+    loss_journal: LossJournal,
 }
 
 impl Bus {
@@ -113,6 +116,7 @@ impl Bus {
             growing: Growing::default(),
             bytes: vec![0; CHANNEL_READ],
             busy_poll: BusyPoll::default(),
+            loss_journal: LossJournal::default(),
         }
     }
 
@@ -144,7 +148,7 @@ impl Runtime {
     pub(super) fn bus_hears(&mut self, notice: &Notice) {
         match (notice.event, notice.worker) {
             (NoticeKind::WorkerDraining, Some(worker)) => {
-                self.stale = true;
+                self.writer.stale = true;
                 self.bus.step(Event::Draining { worker: WorkerId(worker) });
             }
             (NoticeKind::ReloadDone, _) => self.bus.reloads_done += 1,
@@ -231,7 +235,7 @@ impl Runtime {
                 self.bus.relay.give(worker, gift, &mut actions);
                 continue;
             }
-            self.stale |= message.lasts();
+            self.writer.stale |= message.lasts();
             let spoke = Event::Spoke { worker, codec, message };
             self.bus.relay.step(now, spoke, &mut actions);
         }
@@ -332,13 +336,13 @@ impl Runtime {
     pub(super) fn close_bus(&mut self, worker: WorkerId, why: Option<String>) {
         let Some(child) = self.children.get_mut(&worker) else { return };
         let Some(channel) = child.bus.take() else { return };
-        self.stale = true;
+        self.writer.stale = true;
         let (slot, pid) = (child.slot, child.pid.0);
         self.poller.remove(channel.fd());
         if let Some(why) = why {
             self.warn(format!("slot {slot} (pid {pid}) was cut off from the bus: {why}"));
         }
         self.bus.step(Event::Left { worker });
-        self.loss_journal.forget(worker);
+        self.bus.loss_journal.forget(worker);
     }
 }

@@ -70,7 +70,7 @@ impl Runtime {
             tickets: self.bus.tickets,
             reloads_done: self.bus.reloads_done,
             reloads_rolled_back: self.bus.reloads_rolled_back,
-            ledger: self.loss_journal.held(),
+            ledger: self.bus.loss_journal.held(),
             given: shared.hold.values.clone(),
             version: shared.hold.version,
             coming: shared.coming.clone(),
@@ -106,7 +106,7 @@ impl Runtime {
             return;
         };
         match codec {
-            Some(_) if self.loss_journal.is_half_written(worker) => {
+            Some(_) if self.bus.loss_journal.is_half_written(worker) => {
                 let why = "the primary died in the middle of a message to it, for which its channel had no room";
                 self.close_bus(worker, Some(why.to_owned()));
             }

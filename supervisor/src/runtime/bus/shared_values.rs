@@ -150,7 +150,7 @@ impl Runtime {
             return;
         }
         let values = shared.values();
-        self.stale = true;
+        self.writer.stale = true;
         let mut actions = Vec::new();
         self.bus.relay.configure(values, &mut actions);
         self.bus.actions.extend(actions);

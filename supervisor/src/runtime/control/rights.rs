@@ -10,13 +10,11 @@ use std::path::{Path, PathBuf};
 
 use config::cpus::Cpus;
 use config::spec::AppSpec;
-use ipc::control::{FailureKind, Reply, Request};
+use ipc::control::{Reply, Request};
 use ipc::talk::BusRequest;
 
-use crate::runtime::Runtime;
 use serde::{Deserialize, Serialize};
 
-use crate::base::ids::ClientId;
 use crate::sys::peer::Peer;
 use crate::sys::users;
 
@@ -210,23 +208,6 @@ impl Rights {
             None => Request::Reload { spec, pool },
             Some(hard) => Request::Restart { hard, spec },
         })
-    }
-}
-
-impl Runtime {
-    /// What is left of a request when it is held against the rights of whoever sent it.
-    pub(in crate::runtime) fn vetted(
-        &mut self,
-        client: ClientId,
-        request: Option<Request>,
-    ) -> Option<Request> {
-        match self.clients.rights(client).vet(request?, self.core.spec()) {
-            Ok(request) => Some(request),
-            Err(reason) => {
-                self.answer(client, &Reply::failed(FailureKind::NotPermitted, reason));
-                None
-            }
-        }
     }
 }
 

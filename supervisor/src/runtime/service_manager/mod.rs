@@ -216,7 +216,7 @@ impl Runtime {
 
     /// Finds out whether there is a service manager.
     pub(super) fn find_manager(&mut self) {
-        match Manager::above(self.started, self.keeper.keeper()) {
+        match Manager::above(self.succession.started, self.keeper.keeper()) {
             Ok(manager) => self.manager = manager,
             Err(why) => self.note(why),
         }

@@ -15,7 +15,7 @@ use crate::base::exit::Exit;
 use crate::base::ids::{Generation, ListenerId, Slot, SocketId, Ticket, WorkerId};
 use crate::protocol::node::LinkSnapshot;
 use crate::runtime::bus::BusChannel;
-use crate::runtime::node::NodeChannel;
+use crate::runtime::node::channel::NodeChannel;
 use crate::runtime::output::logs::Tail;
 use crate::runtime::probe::hang::Progress;
 use crate::runtime::workers::{Asking, Call, Child, Pipe};
