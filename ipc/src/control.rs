@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::pool::PoolStatus;
 use crate::talk::{Answered, BusRequest, Metric};
+pub use crate::worker_status::{Contract, WorkerState, WorkerStatus};
 
 /// What a command asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -349,52 +350,4 @@ pub struct ShareStatus {
     pub given: Option<u64>,
     /// Connections waiting in its accept queues.
     pub backlog: u32,
-}
-
-/// One worker.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct WorkerStatus {
-    /// Its slot.
-    pub slot: u16,
-    /// Its pool.
-    #[serde(default)]
-    pub pool: Option<String>,
-    /// Its process id, while it lives.
-    pub pid: Option<u32>,
-    /// Its generation.
-    pub generation: u32,
-    /// `spawning`, `starting`, `ready`, `draining`, `killing`, `waiting` (for its restart),
-    /// `errored`, `stopped`.
-    pub state: String,
-    /// Why it is in that state, where there is more to say.
-    #[serde(default)]
-    pub reason: Option<String>,
-    /// The contracts it used: `intercept`, `activation`, `notify`.
-    #[serde(default)]
-    pub contract: Vec<String>,
-    /// The text of its last STATUS=.
-    #[serde(default)]
-    pub status_text: Option<String>,
-    /// Restarts of this slot.
-    pub restarts: u64,
-    /// Milliseconds since it was started.
-    pub uptime_ms: Option<u64>,
-    /// Resident memory.
-    #[serde(default)]
-    pub rss_bytes: Option<u64>,
-    /// CPU since the last look, 100 = one core.
-    #[serde(default)]
-    pub cpu_percent: Option<f32>,
-    /// Connections it holds, as the kernel sees it.
-    #[serde(default)]
-    pub connections: Option<u32>,
-    /// Connections it has accepted, where somebody counts them.
-    #[serde(default)]
-    pub accepted: Option<u64>,
-    /// Connections waiting in its accept queues, and those handed to it that it has not taken.
-    #[serde(default)]
-    pub backlog: Option<u32>,
-    /// How the last worker of this slot ended: `exit 1`, `signal SIGKILL`.
-    #[serde(default)]
-    pub last_exit: Option<String>,
 }

@@ -175,12 +175,12 @@ fn what_waited_is_counted() {
             home.run(&["upgrade", "web"]).ok();
         }
         lost += waiting;
-        assert_eq!(dropped(&home, "the primary ended"), lost);
+        assert_eq!(dropped(&home, "primary-ended"), lost);
         let said = format!("there: {waiting} messages (for slot 0 (worker ");
         let log = home.log("web", "primary.log");
         assert!(log.contains(&said) && log.contains(&format!("): {waiting})")), "{log}");
     }
-    assert_eq!(dropped(&home, "the reader is too slow"), 0.0);
+    assert_eq!(dropped(&home, "slow-reader"), 0.0);
 }
 
 /// Who does not read may have got half a message: it is cut off with that reason, alone.
@@ -224,7 +224,7 @@ fn who_may_have_half_a_message_is_cut_off() {
     });
     home.kill_primary("web", Signal::SIGKILL);
     home.wait_app("web", "everybody", SOON, |app| app.ready == 3);
-    assert!(dropped(&home, "the primary ended") > 0.0);
+    assert!(dropped(&home, "primary-ended") > 0.0);
     let log = home.log("web", "primary.log");
     let said: Vec<&str> = log.lines().filter(|line| line.contains("cut off from")).collect();
     assert_eq!(said.len(), 1, "{log}");

@@ -144,7 +144,7 @@ mod tests {
     use super::*;
     use crate::home::{Record, RecordedWorker};
     use config::spec::AppSpec;
-    use ipc::control::Status;
+    use ipc::control::{Contract, Status};
 
     #[test]
     fn everything_is_said() {
@@ -168,7 +168,7 @@ mod tests {
         });
         app.workers[0].reason = Some("exit code 1".into());
         app.workers[0].status_text = Some("warming up".into());
-        app.workers[0].contract = vec!["intercept".into(), "notify".into()];
+        app.workers[0].contract = vec![Contract::Intercept, Contract::Notify];
         let text = text(&app, &["--env A".to_owned()], None);
         for expected in [
             "web\n  status      errored\n  reason      it always exits\n",

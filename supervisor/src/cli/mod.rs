@@ -23,6 +23,7 @@ mod launch;
 mod list;
 mod logs;
 mod man;
+mod metric_help;
 mod metrics;
 mod output;
 mod overrides;

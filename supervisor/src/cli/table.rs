@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
-use ipc::control::{AppStatus, WorkerStatus};
+use ipc::control::{AppStatus, Contract, WorkerStatus};
 
 /// The reason of an app is cut to so many characters in a table.
 const REASON: usize = 60;
@@ -81,8 +81,8 @@ pub(crate) fn of_workers(workers: &[WorkerStatus], pools: bool, width: Option<u1
             worker.slot.to_string(),
             number(worker.pid.map(u64::from)),
             worker.generation.to_string(),
-            worker.state.clone(),
-            or_dash(worker.contract.join("+")),
+            worker.state.to_string(),
+            or_dash(words(&worker.contract)),
             worker.restarts.to_string(),
             worker.uptime_ms.map_or_else(|| "-".to_owned(), uptime),
             percent(worker.cpu_percent.map(f64::from)),
@@ -98,6 +98,11 @@ pub(crate) fn of_workers(workers: &[WorkerStatus], pools: bool, width: Option<u1
         row
     });
     table(&header, rows.collect(), width)
+}
+
+/// `intercept+notify`
+fn words(contracts: &[Contract]) -> String {
+    contracts.iter().map(|contract| contract.word()).collect::<Vec<_>>().join("+")
 }
 
 fn or_dash(text: String) -> String {

@@ -72,6 +72,8 @@ impl Given {
             | Action::Look { .. }
             | Action::Gauge { .. }
             | Action::Release { .. }
+            | Action::BusDrain { .. }
+            | Action::ReloadEnded { .. }
             | Action::Subscribe { .. }
             | Action::Publish(_)
             | Action::ReopenLogs
@@ -309,7 +311,10 @@ impl Worker {
                     watch.resume(now);
                 }
             }
-            State::Draining(drain) => drain.resume(now, GRACE),
+            State::Draining(drain) => {
+                drain.resume(now, GRACE);
+                step.act(Action::BusDrain { worker: self.id });
+            }
             State::Killing { deadline: None, .. } => {
                 step.act(Action::Kill { worker: self.id });
                 return;

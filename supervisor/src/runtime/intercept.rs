@@ -9,6 +9,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
+use ipc::control::Contract;
+
 use super::Runtime;
 use super::listeners::Key;
 use super::workers::launch::plain;
@@ -223,7 +225,9 @@ impl Runtime {
         if lent.is_empty() {
             return Holding::Nothing;
         }
-        if child.contracts.contains("activation") && !child.contracts.contains("intercept") {
+        if child.contracts.contains(&Contract::Activation)
+            && !child.contracts.contains(&Contract::Intercept)
+        {
             // It was lent the socket at its start and binds all the same: a program that does
             // not know LISTEN_FDS. The inherited copy is not one it would ever close.
             return Holding::Closed;
@@ -318,7 +322,7 @@ impl Runtime {
                 let given = self.listeners.given((listener, socket));
                 if let Some(child) = self.children.get_mut(&worker) {
                     child.lent.entry((listener, socket)).or_insert(given);
-                    child.contracts.insert("intercept");
+                    child.contracts.insert(Contract::Intercept);
                 }
                 Answer::Success
             }

@@ -178,7 +178,7 @@ impl Runtime {
             self.look_after_rehearsal(clock::now());
             self.report_dropped_lines();
             self.table = None;
-            self.tell_manager();
+            self.tell_manager(self.inbox.is_empty());
             self.turn_bus();
             // Connections that are handed over are none of the core's business.
             if self.inbox.is_empty() && self.core_due.is_none_or(|due| clock::now() < due) {
@@ -199,7 +199,7 @@ impl Runtime {
             self.turn_bus();
             self.keep_record();
             self.keep_store();
-            self.tell_manager();
+            self.tell_manager(true);
             if let Some(code) = self.exit {
                 return Ok(code);
             }

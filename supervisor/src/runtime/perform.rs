@@ -52,6 +52,8 @@ impl Runtime {
                 self.answer(client, &reply);
             }
             Action::Bus { client, request } => self.ask_bus(client, request),
+            Action::BusDrain { worker } => self.drain_on_bus(worker),
+            Action::ReloadEnded { outcome } => self.bus.count_reload(outcome),
             Action::Subscribe { client } => self.clients.subscribe(client),
             Action::Publish(notice) => self.publish(notice),
             Action::Upgrade { client, binary } => self.rehearse(Some(client), binary),
@@ -261,7 +263,6 @@ impl Runtime {
         }
         notice.unix_ms = clock::unix_ms();
         let worker = notice.worker.map(WorkerId);
-        self.bus_hears(&notice);
         notice.pid = worker.and_then(|id| self.children.get(&id)).map(|child| child.pid.0);
         self.logs.console.notice(&notice);
         self.tell(&notice);

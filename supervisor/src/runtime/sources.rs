@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use ipc::control::Request;
+use ipc::control::{Contract, Request};
 use systemd::notify::Assignment;
 
 use super::Runtime;
@@ -14,7 +14,7 @@ use crate::base::ids::{ClientId, WorkerId};
 use crate::limits::{CALLS_PER_TURN, LAST_READS};
 use crate::primary::event::{Cue, Event, Notification, PrimarySignal};
 use crate::sys::spawn::{Report, done_with_report, look_at_report};
-use crate::sys::{clock, pidfd, procfs};
+use crate::sys::{pidfd, procfs};
 
 impl Runtime {
     pub(super) fn take(&mut self, source: Source, readable: bool, writable: bool, hangup: bool) {
@@ -58,9 +58,7 @@ impl Runtime {
                 libc::SIGTERM | libc::SIGINT => PrimarySignal::Stop,
                 libc::SIGQUIT => PrimarySignal::StopFast,
                 libc::SIGHUP => {
-                    if let Some(manager) = &mut self.manager {
-                        manager.reload_asked(clock::now());
-                    }
+                    self.tell_manager_of_reload();
                     PrimarySignal::Reload
                 }
                 libc::SIGUSR1 => PrimarySignal::ReopenLogs,
@@ -255,7 +253,7 @@ impl Runtime {
                 | Assignment::Unknown(_) => continue,
             };
             if let Some(child) = self.children.get_mut(&worker) {
-                child.contracts.insert("notify");
+                child.contracts.insert(Contract::Notify);
             }
             self.cue(worker, Cue::Notified(notification));
         }

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use config::spec::AppSpec;
-use ipc::control::{AppStatus, ListenerStatus, Reply, Request, Status, WorkerStatus};
+use ipc::control::{AppStatus, ListenerStatus, Reply, Request, Status, WorkerState, WorkerStatus};
 
 use super::ask::refused;
 use super::exit::{Exit, Failure};
@@ -134,11 +134,12 @@ pub(crate) fn from_record(name: &str, record: &Record, status: Status, reason: &
         ..ListenerStatus::default()
     });
     let workers = record.workers.iter().map(|worker| WorkerStatus {
+        worker: None,
         slot: worker.slot,
         pool: None,
         pid: Some(worker.pid),
         generation: worker.generation,
-        state: "unknown".to_owned(),
+        state: WorkerState::Unknown,
         reason: None,
         contract: Vec::new(),
         status_text: None,

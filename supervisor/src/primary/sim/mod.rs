@@ -18,7 +18,7 @@ use config::spec::{AppSpec, ListenAddress};
 use ipc::control::{Notice, Reply, Request};
 
 use super::Primary;
-use super::action::{Action, Target};
+use super::action::{Action, ReloadOutcome, Target};
 use super::event::{Cue, Event, Gauge, Look, Notification, OpenedListener, PrimarySignal};
 use super::slots::restart_policy::Jitter;
 use crate::base::exit::Exit;
@@ -113,6 +113,8 @@ pub(super) struct Fake {
     /// Told to go by the primary.
     pub(super) told: bool,
     pub(super) looked_at: bool,
+    /// The bus was told that it drains.
+    bus_drains: bool,
     /// By SIGSTOP, since then.
     pub(super) frozen: Option<Time>,
     /// What it would have done while it is frozen.

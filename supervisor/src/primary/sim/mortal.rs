@@ -68,6 +68,8 @@ impl Sim {
             } else if let Action::Publish(notice) = action {
                 // Nobody has heard it, but it was so.
                 self.hear(notice);
+            } else if let Action::ReloadEnded { outcome } = action {
+                self.count_reload(outcome);
             }
         }
         self.resuming = false;

@@ -9,10 +9,11 @@ use std::os::fd::AsFd;
 
 use ipc::bus::FromWorker;
 use ipc::bus::decode::Decoder;
+use ipc::control::Contract;
 use serde::{Deserialize, Serialize};
 
-use super::shared_values::Given;
 use crate::base::ids::{Generation, WorkerId};
+use crate::policy::shared_values::{SharedValues, SharedValuesSnapshot, Version};
 use crate::relay::{Event, Relay, RelaySnapshot};
 use crate::runtime::Runtime;
 use crate::sys::channel;
@@ -27,13 +28,17 @@ pub(in crate::runtime) struct BusSnapshot {
     tickets: u64,
     reloads_done: u64,
     reloads_rolled_back: u64,
-    /// The shared values, and what the workers said to them.
+    /// The shared values: those that hold, …
     given: Option<String>,
+    /// … their version, …
     version: u64,
-    coming: Option<(Generation, Given)>,
+    /// … those that a reload brings, …
+    coming: Option<(Generation, Version)>,
+    /// … the highest version there was, …
     versions: u64,
+    /// … and what the workers said to which version.
     heard: Vec<(WorkerId, u64, Option<String>)>,
-    /// Where it stands how many messages wait.
+    /// The file that says how many messages wait.
     pub(in crate::runtime) ledger: Option<Held>,
 }
 
@@ -61,32 +66,32 @@ impl Runtime {
     }
 
     pub(in crate::runtime) fn snapshot_bus(&mut self) -> BusSnapshot {
-        let shared = &self.bus.shared;
-        let heard = |(worker, (version, error)): (&WorkerId, &(u64, Option<String>))| {
-            (*worker, *version, error.clone())
-        };
+        let shared = self.bus.shared.policy.snapshot();
         BusSnapshot {
             relay: self.bus.relay.snapshot(),
             tickets: self.bus.tickets,
             reloads_done: self.bus.reloads_done,
             reloads_rolled_back: self.bus.reloads_rolled_back,
             ledger: self.loss_journal.held(),
-            given: shared.hold.values.clone(),
-            version: shared.hold.version,
-            coming: shared.coming.clone(),
-            versions: shared.versions,
-            heard: shared.said.iter().map(heard).collect(),
+            given: shared.serving,
+            version: shared.version,
+            coming: shared.coming,
+            versions: shared.newest,
+            heard: shared.responses,
         }
     }
 
     pub(in crate::runtime) fn restore_bus(&mut self, snapshot: BusSnapshot) {
-        let shared = &mut self.bus.shared;
-        shared.hold = Given::new(snapshot.version, snapshot.given);
-        shared.coming = snapshot.coming.map(|(generation, given)| (generation, given.restored()));
-        shared.versions = snapshot.versions.max(snapshot.version);
-        let heard = snapshot.heard.into_iter();
-        shared.said = heard.map(|(worker, version, error)| (worker, (version, error))).collect();
-        let values = shared.values();
+        let shared = SharedValuesSnapshot {
+            serving: snapshot.given,
+            version: snapshot.version,
+            coming: snapshot.coming,
+            newest: snapshot.versions,
+            responses: snapshot.heard,
+        };
+        let lives = |worker| self.children.contains_key(&worker);
+        self.bus.shared.policy = SharedValues::restore(shared, lives);
+        let values = self.bus.shared.for_relay();
         let app = self.core.spec().name.clone();
         self.bus.relay = Relay::restore(app, snapshot.relay, values, clock::now());
         self.bus.tickets = snapshot.tickets;
@@ -98,7 +103,7 @@ impl Runtime {
     pub(in crate::runtime) fn rejoin_bus(&mut self, worker: WorkerId) {
         let Some(child) = self.children.get_mut(&worker) else { return };
         let codec = self.bus.relay.codec(worker);
-        let (joined, there) = (child.contracts.contains("native"), codec.is_some());
+        let (joined, there) = (child.contracts.contains(&Contract::Native), codec.is_some());
         let Some(channel) = child.bus.as_mut() else {
             if there {
                 self.bus.step(Event::Left { worker });
@@ -128,8 +133,7 @@ impl Runtime {
             }
         }
         let mut actions = Vec::new();
-        let said = &self.bus.shared.said;
-        let applied = |worker| said.get(&worker).map(|(version, _)| *version);
+        let applied = |worker| self.bus.shared.policy.responded(worker);
         self.bus.relay.resume(applied, &mut actions);
         self.bus.actions.extend(actions);
     }

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use ipc::control::{FailureKind, Reply};
+use ipc::control::{Contract, FailureKind, Reply};
 use ipc::node::UserMessage;
 use serde_json::Value;
 
@@ -242,7 +242,7 @@ impl Runtime {
         match word {
             Word::Online => {
                 if let Some(child) = self.children.get_mut(&worker) {
-                    child.contracts.insert("node");
+                    child.contracts.insert(Contract::Node);
                 }
             }
             Word::Query { seq, ask, again } => self.take_ask(worker, seq, *ask, again),
@@ -302,7 +302,7 @@ impl Runtime {
     pub(super) fn send_to_plain(&mut self, message: &Value, slot: Option<u16>) -> usize {
         let message = UserMessage::new(message);
         let wanted = |child: &&Child| slot.is_none_or(|slot| child.slot.0 == slot);
-        let plain = |child: &&Child| !child.contracts.contains("native");
+        let plain = |child: &&Child| !child.contracts.contains(&Contract::Native);
         let all = self.children.values().filter(wanted).filter(plain).map(|child| child.id);
         let mut sent = Vec::new();
         for worker in all.collect::<Vec<_>>() {

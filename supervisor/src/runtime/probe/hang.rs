@@ -65,7 +65,7 @@ impl Runtime {
         let ports: BTreeSet<u16> =
             lent.iter().filter_map(|(listener, _)| self.listeners.get(*listener)?.port()).collect();
         let child = self.children.get_mut(&worker)?;
-        let most = self.bus.shared.of(child.generation).limits.connections;
+        let most = self.bus.shared.policy.versions().of(child.generation).limits().connections;
         let mut gauge = child.progress.gauge(child.pid.0, (waiting, taken), &table, &ports, now);
         // One that has as many as it may have takes no more, and is right.
         gauge.moved |= most.is_some_and(|most| table.held_by(child.pid.0) >= Some(most));

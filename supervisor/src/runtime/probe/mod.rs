@@ -3,4 +3,3 @@
 pub(crate) mod drain;
 pub(crate) mod growth;
 pub(crate) mod hang;
-pub(crate) mod leak;
