@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// Longer files cannot be read in a sitting.
 const LONGEST: usize = 400;
+/// The rooms that decide, without a clock, a file, a socket or a process.
+const PURE: [&str; 2] = ["supervisor/src/primary/", "supervisor/src/policy/"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a package is in a folder").to_owned()
@@ -103,12 +105,12 @@ fn deadlines_do_not_know_the_wall_clock() {
         }
     }
     none("sys/clock.rs alone reads the wall clock", &broken);
-    // And of the core, which sets all deadlines, nobody asks for it.
-    let core =
-        files(".rs").into_iter().filter(|(path, _)| path.starts_with("supervisor/src/primary/"));
+    // The core and the policies, which set all deadlines, do not ask for it.
+    let core = files(".rs").into_iter();
+    let core = core.filter(|(path, _)| PURE.iter().any(|room| path.starts_with(room)));
     let asks: Vec<String> =
         core.filter(|(_, text)| text.contains("clock::")).map(|(path, _)| path).collect();
-    none("primary/ is told the time", &asks);
+    none("primary/ and policy/ are told the time", &asks);
 }
 
 #[test]
@@ -142,7 +144,7 @@ fn the_core_is_pure() {
     forbidden.extend(["nix", "rustix", "libc", "Instant", "SystemTime"].map(str::to_owned));
     let mut broken = Vec::new();
     for (path, text) in files(".rs") {
-        if !path.starts_with("supervisor/src/primary/") || is_all_tests(&path) {
+        if !PURE.iter().any(|room| path.starts_with(room)) || is_all_tests(&path) {
             continue;
         }
         for (number, line) in before_tests(&text).enumerate() {
@@ -157,7 +159,29 @@ fn the_core_is_pure() {
             }
         }
     }
-    none("primary/ decides; it has no clock, file, socket or process", &broken);
+    none("primary/ and policy/ decide; they have no clock, file, socket or process", &broken);
+}
+
+/// A policy knows facts, not who found them out: the machines can be moved, tested and simulated
+/// without the rest of the house.
+#[test]
+fn policies_use_nothing_above_them() {
+    let mut broken = Vec::new();
+    for (path, text) in files(".rs") {
+        if !path.starts_with("supervisor/src/policy/") {
+            continue;
+        }
+        for (number, line) in text.lines().enumerate() {
+            let uses = |(at, word): (usize, &str)| {
+                let rest = &code(line)[at + word.len()..];
+                !["base::", "policy::"].iter().any(|room| rest.starts_with(room))
+            };
+            if code(line).match_indices("crate::").any(uses) {
+                broken.push(format!("{path}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    none("policy/ uses base/, config and ipc", &broken);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! The manager thinks in four phases; READY, RELOADING and STOPPING are the ways from one to
 //! another. Once the app was up it stays up for the manager, whatever happens to its workers:
-//! the app restarts them itself.
+//! the app restarts them itself. Before that a reload is still a part of the start.
 
 use std::fmt;
 use std::time::Duration;
@@ -84,25 +84,29 @@ pub(crate) struct ServiceManager {
     next_watchdog: Option<Time>,
     next_extension: Option<Time>,
     phase: Phase,
+    /// It was told that the app is up, by this primary or one before.
+    up: bool,
     /// The last [`Statement::Status`].
     line: String,
 }
 
 impl ServiceManager {
-    /// A manager that has heard nothing. `watchdog`: within this time it must hear of the loop.
-    pub(crate) fn new(now: Time, watchdog: Option<Duration>) -> Self {
+    /// A manager that this primary has told nothing. `watchdog`: within this time it must hear of
+    /// the loop. `up`: a primary before told it that the app is up.
+    pub(crate) fn new(now: Time, watchdog: Option<Duration>, up: bool) -> Self {
         Self {
             watchdog: watchdog.map(|within| within / 2),
             next_watchdog: watchdog.map(|_| now),
             next_extension: None,
             phase: Phase::Starting,
+            up,
             line: String::new(),
         }
     }
 
     /// The manager was told that the app is up.
     pub(crate) fn is_up(&self) -> bool {
-        self.phase != Phase::Starting
+        self.up
     }
 
     /// When [`Event::Turn`] is due.
@@ -129,7 +133,8 @@ impl ServiceManager {
     }
 
     fn app(&mut self, now: Time, app: App, statements: &mut Vec<Statement>) {
-        let next = self.phase.after(&app);
+        let next = self.next_phase(&app);
+        self.up |= next == Phase::Serving;
         if next != self.phase {
             match next {
                 Phase::Starting => {}
@@ -151,6 +156,24 @@ impl ServiceManager {
         }
     }
 
+    fn next_phase(&self, app: &App) -> Phase {
+        match app.status {
+            Status::Stopping => Phase::Stopping,
+            Status::Ready => Phase::Serving,
+            Status::Reloading if self.up => Phase::Reloading,
+            // An app that was stopped by request, while its primary stays, still answers commands.
+            Status::Degraded | Status::Errored | Status::Stopped if self.up => Phase::Serving,
+            // Some workers serve and no more will for now: that is up, though not well.
+            Status::Degraded if app.ready > 0 && !app.coming => Phase::Serving,
+            Status::Starting
+            | Status::Degraded
+            | Status::Reloading
+            | Status::Errored
+            | Status::Stopped
+            | Status::Lost => self.phase,
+        }
+    }
+
     fn turn(&mut self, now: Time, statements: &mut Vec<Statement>, out: &mut Vec<Action>) {
         if let Some(every) = self.watchdog
             && self.next_watchdog.is_some_and(|at| at <= now)
@@ -163,26 +186,6 @@ impl ServiceManager {
         if self.next_extension.is_some_and(|at| at <= now) {
             self.next_extension = Some(now + EXTEND_EVERY);
             statements.push(Statement::ExtendTimeout(EXTEND_BY));
-        }
-    }
-}
-
-impl Phase {
-    fn after(self, app: &App) -> Self {
-        let was_up = self != Self::Starting;
-        match app.status {
-            Status::Stopping => Self::Stopping,
-            Status::Reloading => Self::Reloading,
-            Status::Ready => Self::Serving,
-            // An app that was stopped by request, while its primary stays, still answers commands.
-            Status::Degraded | Status::Errored | Status::Stopped if was_up => Self::Serving,
-            // Some workers serve and no more will for now: that is up, though not well.
-            Status::Degraded if app.ready > 0 && !app.coming => Self::Serving,
-            Status::Starting
-            | Status::Degraded
-            | Status::Errored
-            | Status::Stopped
-            | Status::Lost => self,
         }
     }
 }
@@ -242,7 +245,8 @@ mod tests {
     }
 
     fn in_phase(phase: Phase) -> ServiceManager {
-        ServiceManager { phase, ..ServiceManager::new(Time(0), None) }
+        let up = phase != Phase::Starting;
+        ServiceManager { phase, ..ServiceManager::new(Time(0), None, up) }
     }
 
     #[test]
@@ -260,6 +264,7 @@ mod tests {
             (Starting, Errored, 0, false, Starting),
             (Starting, Stopped, 0, false, Starting),
             (Starting, Degraded, 0, false, Starting),
+            (Starting, Status::Reloading, 1, true, Starting),
             (Starting, Degraded, 1, true, Starting),
             (Starting, Degraded, 1, false, Serving),
             (Starting, Ready, 2, false, Serving),
@@ -288,6 +293,22 @@ mod tests {
     }
 
     #[test]
+    fn an_app_that_never_served_is_not_up_after_a_reload_or_a_stop() {
+        let mut manager = ServiceManager::new(Time(0), None, false);
+        for status in [Status::Reloading, Status::Errored] {
+            assert_eq!(step(&mut manager, Time(0), app(status, 0, false)), []);
+        }
+        let stopping = Action::Tell(vec![Statement::Stopping]);
+        assert_eq!(step(&mut manager, Time(0), app(Status::Stopping, 0, false)), [stopping]);
+        assert_eq!(step(&mut manager, Time(0), app(Status::Stopped, 0, false)), []);
+        assert!(!manager.is_up());
+        // What a primary before has told counts.
+        let mut successor = ServiceManager::new(Time(0), None, true);
+        let ready = Action::Tell(vec![Statement::Ready]);
+        assert_eq!(step(&mut successor, Time(0), app(Status::Errored, 0, false)), [ready]);
+    }
+
+    #[test]
     fn a_reload_that_was_asked_for_is_answered_at_once() {
         let mut manager = in_phase(Phase::Serving);
         let reloading = Action::Tell(vec![Statement::Reloading { at: Time(7) }]);
@@ -303,7 +324,7 @@ mod tests {
 
     #[test]
     fn the_watchdog_hears_twice_in_its_time_and_the_keeper_is_quicker() {
-        let mut manager = ServiceManager::new(Time(0), Some(SECOND * 4));
+        let mut manager = ServiceManager::new(Time(0), Some(SECOND * 4), false);
         let beat = [Action::Alive { within: SECOND * 3 }, Action::Tell(vec![Statement::Watchdog])];
         let mut now = Time(0);
         for _ in 0..3 {
@@ -312,12 +333,12 @@ mod tests {
             assert_eq!(step(&mut manager, now + SECOND, Event::Turn), []);
             now = now + SECOND * 2;
         }
-        assert_eq!(ServiceManager::new(Time(0), None).deadline(), None);
+        assert_eq!(ServiceManager::new(Time(0), None, false).deadline(), None);
     }
 
     #[test]
     fn timeouts_are_put_off_while_something_is_under_way() {
-        let mut manager = ServiceManager::new(Time(0), None);
+        let mut manager = ServiceManager::new(Time(0), None, false);
         assert_eq!(step(&mut manager, Time(0), app(Status::Starting, 0, true)), []);
         let longer = Action::Tell(vec![Statement::ExtendTimeout(EXTEND_BY)]);
         for beat in 0..3 {

@@ -1,4 +1,4 @@
-//! The fake drive: performs actions, and makes of what they cause the events of later turns.
+//! The fake runtime: performs actions, and makes of what they cause the events of later turns.
 
 use crate::primary::sim::*;
 

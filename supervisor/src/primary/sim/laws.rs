@@ -37,6 +37,7 @@ pub(super) struct Ledger {
 
 impl Sim {
     pub(super) fn hear(&mut self, notice: Notice) {
+        self.look_again();
         if notice.event == NoticeKind::WorkerFailed
             && let Some((_, _, failures)) = &mut self.ledger.rollout
         {

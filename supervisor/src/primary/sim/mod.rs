@@ -1,5 +1,6 @@
-//! A world for the core: a fake drive that turns actions into later events, fake programs, and a
-//! clock that jumps to whatever comes next. After every step the laws are checked.
+//! A world for the core: a fake runtime that turns actions into later events, fake programs, and a
+//! clock that jumps to whatever comes next. After every step the laws are checked, those of the
+//! policies beside the core included.
 
 pub(super) mod chaos;
 mod driver;
@@ -7,6 +8,7 @@ pub(super) mod fakes;
 pub(super) mod habit;
 pub(super) mod laws;
 pub(super) mod mortal;
+mod policies;
 pub(super) mod twins;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -27,6 +29,7 @@ use crate::base::time::Time;
 use habit::{Habit, Looks, Moment, Spawns};
 use laws::Ledger;
 use mortal::Mortal;
+use policies::Policies;
 use twins::Twin;
 
 /// When each world begins.
@@ -56,6 +59,7 @@ pub(super) struct Sim {
     /// Addresses that cannot be opened.
     pub(super) taken: Vec<String>,
     ledger: Ledger,
+    policies: Policies,
     twin: Option<Twin>,
     mortal: Option<Mortal>,
     /// What may have been done already is done again.
@@ -180,6 +184,7 @@ impl Sim {
             cut: 0,
             taken: Vec::new(),
             ledger: Ledger::default(),
+            policies: Policies::new(),
             twin: None,
             mortal: None,
             resuming: false,
@@ -317,7 +322,9 @@ impl Sim {
     /// One event, and the turn that ends the loop's round; then its actions, in order.
     pub(super) fn feed(&mut self, event: Event) {
         self.remember(Past::Event(event.clone()));
+        self.announce_to_policies(&event);
         if self.is_forgotten(&event) {
+            self.step_policies();
             return self.check();
         }
         let mut actions = Vec::new();
@@ -326,6 +333,7 @@ impl Sim {
         self.step_twin(&event, &actions);
         self.steps += 2;
         self.carry_out(actions);
+        self.step_policies();
         self.check();
     }
 

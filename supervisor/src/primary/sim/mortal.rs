@@ -91,6 +91,7 @@ impl Sim {
         self.lose();
         self.suffer();
         self.primary = restored(&self.primary);
+        self.restore_policies();
         let (facts, events) = self.find_out();
         let facts = Facts { carried_out: carried_out && self.roll().is_multiple_of(2), ..facts };
         let mut actions = Vec::new();

@@ -42,6 +42,19 @@ pub(in crate::runtime) struct BusSnapshot {
     pub(in crate::runtime) ledger: Option<Held>,
 }
 
+impl BusSnapshot {
+    /// Takes the shared values out. The state of an older build has the same fields.
+    fn shared_values(&mut self) -> SharedValuesSnapshot {
+        SharedValuesSnapshot {
+            serving: self.given.take(),
+            version: self.version,
+            coming: self.coming.take(),
+            newest: self.versions,
+            responses: std::mem::take(&mut self.heard),
+        }
+    }
+}
+
 impl Runtime {
     /// The first message of a worker, which is left in its channel until its consequences are in
     /// the state: its answer is awaited, and is given once. `false`: there is no whole one.
@@ -81,16 +94,9 @@ impl Runtime {
         }
     }
 
-    pub(in crate::runtime) fn restore_bus(&mut self, snapshot: BusSnapshot) {
-        let shared = SharedValuesSnapshot {
-            serving: snapshot.given,
-            version: snapshot.version,
-            coming: snapshot.coming,
-            newest: snapshot.versions,
-            responses: snapshot.heard,
-        };
+    pub(in crate::runtime) fn restore_bus(&mut self, mut snapshot: BusSnapshot) {
         let lives = |worker| self.children.contains_key(&worker);
-        self.bus.shared.policy = SharedValues::restore(shared, lives);
+        self.bus.shared.policy = SharedValues::restore(snapshot.shared_values(), lives);
         let values = self.bus.shared.for_relay();
         let app = self.core.spec().name.clone();
         self.bus.relay = Relay::restore(app, snapshot.relay, values, clock::now());
@@ -136,5 +142,38 @@ impl Runtime {
         let applied = |worker| self.bus.shared.policy.responded(worker);
         self.bus.relay.resume(applied, &mut actions);
         self.bus.actions.extend(actions);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn the_shared_values_of_an_older_build_are_read_and_written_in_its_form() {
+        let written = json!({
+            "given": r#"{"limits":{"connections":9}}"#, "version": 3,
+            "coming": [2, {"version": 4, "values": null}], "versions": 7,
+            "heard": [[1, 3, "too high"], [2, 4, null]],
+        });
+        let mut snapshot: BusSnapshot = serde_json::from_value(written.clone()).unwrap();
+        let again = serde_json::to_value(&snapshot).unwrap();
+        let fields = written.as_object().unwrap().keys();
+        let same = |field: &String| (again[field] == written[field]).then_some(());
+        assert_eq!(fields.map(same).collect::<Option<Vec<()>>>().map(|all| all.len()), Some(5));
+
+        let shared = SharedValues::restore(snapshot.shared_values(), |_| true);
+        let versions = shared.versions();
+        assert_eq!((versions.serving.number(), versions.of(Generation(2)).number()), (3, 4));
+        assert_eq!(versions.serving.limits().connections, Some(9));
+        assert_eq!(
+            [1, 2, 3].map(|worker| shared.responded(WorkerId(worker))),
+            [Some(3), Some(4), None]
+        );
+        let kept = shared.snapshot();
+        assert_eq!((kept.newest, kept.responses.len()), (7, 2));
+        assert_eq!(kept.serving.map(Value::from), Some(written["given"].clone()));
     }
 }

@@ -28,8 +28,9 @@ pub(crate) struct Manager {
 }
 
 impl Manager {
-    /// `None`: there is no manager. An address that cannot be used is an error text.
-    pub(super) fn above(now: Time, keeper: Pid) -> Result<Option<Self>, String> {
+    /// `None`: there is no manager. An address that cannot be used is an error text. `up`: a
+    /// primary before told it that the app is up.
+    pub(super) fn above(now: Time, keeper: Pid, up: bool) -> Result<Option<Self>, String> {
         match Notifier::from_env() {
             Ok(Some(_)) => {}
             Ok(None) => return Ok(None),
@@ -37,7 +38,7 @@ impl Manager {
         }
         let watchdog = systemd::notify::watchdog(|key| std::env::var(key).ok(), keeper.0);
         Ok(Some(Self {
-            policy: ServiceManager::new(now, watchdog),
+            policy: ServiceManager::new(now, watchdog, up),
             messages: Vec::new(),
             stale: true,
             failed: false,
@@ -85,12 +86,13 @@ impl Runtime {
         let (lent, complaints) = Lent::take(self.keeper.keeper(), &mut self.store);
         self.listeners.lent = lent;
         complaints.into_iter().for_each(|complaint| self.note(complaint));
-        self.find_manager();
+        self.find_manager(false);
     }
 
-    /// Finds out whether there is a service manager.
-    pub(super) fn find_manager(&mut self) {
-        match Manager::above(self.started, self.keeper.keeper()) {
+    /// Finds out whether there is a service manager. `up`: a primary before told it that the app
+    /// is up.
+    pub(super) fn find_manager(&mut self, up: bool) {
+        match Manager::above(self.started, self.keeper.keeper(), up) {
             Ok(manager) => self.manager = manager,
             Err(why) => self.note(why),
         }
