@@ -25,7 +25,8 @@ use super::{Job, Phase, Primary, Step};
 use crate::base::ids::{ClientId, WorkerId};
 use crate::base::time::Time;
 
-/// So long who starts, drains or stops has at the least: it was not answered, looked at or told.
+/// The least time that a worker has to start, drain or stop after the core came back: meanwhile
+/// nobody answered it, looked at it or told it anything.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// What the runtime finds when it comes back.

@@ -1,7 +1,7 @@
-//! The workers' channels to the bus: bytes become what the relay hears, and what it wants written
-//! is written. What a person asks of the bus is answered here.
+//! The workers' channels to the bus: bytes become messages to the relay, and its messages become
+//! bytes. What a person asks of the bus is answered here.
 //!
-//! In each turn a bounded part of each channel is read, and each worker gets a few writes at most.
+//! Each turn reads a bounded part of each channel, and writes to each worker a few times at most.
 
 pub(super) mod busy_poll;
 pub(super) mod commands;
@@ -83,12 +83,13 @@ pub(crate) struct Bus {
     pub(super) triggers: BTreeMap<u64, Waiting>,
     pub(super) tickets: u64,
     pub(super) actions: VecDeque<Action>,
-    /// Those whose held messages are to be heard.
+    /// Workers whose channels were paused and may hold whole messages.
     resumed: Vec<WorkerId>,
-    /// What those who follow missed.
+    /// How many events the clients of `events` missed.
     pub(super) not_shown: u64,
-    /// How reloads ended.
+    /// Reloads after which the new generation served.
     pub(super) reloads_done: u64,
+    /// Reloads that failed.
     pub(super) reloads_rolled_back: u64,
     /// The values that the workers share.
     pub(super) shared: Shared,
@@ -147,7 +148,7 @@ impl Runtime {
         self.bus.step(Event::Joined { worker, slot, generation, pool });
     }
 
-    /// A worker drains: it is told so, and gets no more calls.
+    /// Tells a worker that it drains; it gets no more calls.
     pub(super) fn drain_on_bus(&mut self, worker: WorkerId) {
         self.stale = true;
         self.bus.step(Event::Draining { worker });
