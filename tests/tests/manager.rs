@@ -79,6 +79,9 @@ fn it_hears_of_start_reload_stop_and_of_life() {
     ear.hear("READY=1");
     let status = ear.hear("STATUS=2/2 workers ready, generation 2; last reload: ");
     assert!(status.contains("2 workers replaced"), "{status}");
+    // READY in the middle of a reload would tell the manager that the reload is over.
+    let said = ["RELOADING=1", "READY=1"].map(|line| ear.times(line).len());
+    assert_eq!(said, [1, 2], "{:#?}", ear.heard);
 
     // Twice in each second that WATCHDOG_USEC demands one.
     let before = ear.times("WATCHDOG=1").len();
