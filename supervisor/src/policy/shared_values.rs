@@ -226,12 +226,10 @@ impl SharedValues {
         let has_it = |holder: &&Holder| self.versions.of(holder.generation).number == version;
         for Holder { worker, slot, on_bus, .. } in workers.iter().filter(has_it) {
             let response = self.responses.get(worker).filter(|said| said.version == version);
-            match response {
-                _ if !on_bus => survey.absent.push(*slot),
-                Some(Response { error: None, .. }) => survey.applied.push(*slot),
-                Some(Response { error: Some(why), .. }) => {
-                    survey.refused.push((*slot, why.clone()));
-                }
+            match response.map(|said| &said.error) {
+                Some(_) | None if !on_bus => survey.absent.push(*slot),
+                Some(None) => survey.applied.push(*slot),
+                Some(Some(why)) => survey.refused.push((*slot, why.clone())),
                 None => survey.silent.push(*slot),
             }
         }

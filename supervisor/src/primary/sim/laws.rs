@@ -47,12 +47,10 @@ impl Sim {
             self.write_off();
         }
         // What is counted is what is told.
-        let told = match notice.event {
-            NoticeKind::ReloadDone => Some(ReloadOutcome::Done),
-            NoticeKind::ReloadRolledBack => Some(ReloadOutcome::RolledBack),
-            _ => None,
-        };
-        assert_eq!(self.ledger.ended.take(), told, "{}", notice.message);
+        let done = (notice.event == NoticeKind::ReloadDone).then_some(ReloadOutcome::Done);
+        let failed =
+            (notice.event == NoticeKind::ReloadRolledBack).then_some(ReloadOutcome::RolledBack);
+        assert_eq!(self.ledger.ended.take(), done.or(failed), "{}", notice.message);
         self.notices.push(notice);
         if self.notices.len() > 4000 {
             self.notices.drain(..2000);
