@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::pool::PoolStatus;
 use crate::talk::{Answered, BusRequest, Metric};
+pub use crate::worker_status::{Contract, WorkerState, WorkerStatus};
 
 /// What a command asks of a primary.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -348,52 +349,4 @@ pub struct ShareStatus {
     pub given: Option<u64>,
     /// How many connections wait in the slot's accept queues.
     pub backlog: u32,
-}
-
-/// One worker.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct WorkerStatus {
-    /// Its slot.
-    pub slot: u16,
-    /// Its pool.
-    #[serde(default)]
-    pub pool: Option<String>,
-    /// Its process id, while it lives.
-    pub pid: Option<u32>,
-    /// Its generation.
-    pub generation: u32,
-    /// `spawning`, `starting`, `ready`, `draining`, `killing`, `waiting` (for its restart),
-    /// `errored`, `stopped`.
-    pub state: String,
-    /// Why the worker is in that state, where there is more to say.
-    #[serde(default)]
-    pub reason: Option<String>,
-    /// The contracts that the worker used: `intercept`, `activation`, `notify`.
-    #[serde(default)]
-    pub contract: Vec<String>,
-    /// The text of the worker's last STATUS=.
-    #[serde(default)]
-    pub status_text: Option<String>,
-    /// How often this slot was restarted.
-    pub restarts: u64,
-    /// Milliseconds since the worker was started.
-    pub uptime_ms: Option<u64>,
-    /// Resident memory in bytes.
-    #[serde(default)]
-    pub rss_bytes: Option<u64>,
-    /// CPU use since the previous query; 100 is one core.
-    #[serde(default)]
-    pub cpu_percent: Option<f32>,
-    /// How many connections the worker holds, according to the kernel.
-    #[serde(default)]
-    pub connections: Option<u32>,
-    /// How many connections the worker has accepted, where that is counted.
-    #[serde(default)]
-    pub accepted: Option<u64>,
-    /// Connections that wait in its accept queues, plus those handed to it and not yet taken.
-    #[serde(default)]
-    pub backlog: Option<u32>,
-    /// How this slot's previous worker ended: `exit 1`, `signal SIGKILL`.
-    #[serde(default)]
-    pub last_exit: Option<String>,
 }

@@ -11,3 +11,5 @@ mod notice;
 #[cfg(feature = "control")]
 pub mod pool;
 pub mod talk;
+#[cfg(feature = "control")]
+pub mod worker_status;

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::bus::MetricKind;
+
 /// A request that concerns the bus.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "bus", rename_all = "kebab-case")]
@@ -61,8 +63,8 @@ pub struct Answered {
 pub struct Metric {
     /// The name under which it was pushed.
     pub name: String,
-    /// `gauge`, `counter`, `histogram`.
-    pub kind: String,
+    /// What kind of series it is.
+    pub kind: MetricKind,
     /// `seconds`, `bytes`; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub unit: String,

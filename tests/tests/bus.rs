@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ipc::control::{NoticeKind, Request};
+use ipc::control::{Contract, NoticeKind, Request, WorkerState};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::bus::{by_slot, metric, rust, start, trigger};
@@ -24,7 +24,7 @@ fn three_languages_on_one_bus() {
     let node = format!("{node} {}", fixtures::file("bus/worker.js"));
     let python = format!("{python} {}", fixtures::file("bus/worker.py"));
     let app = start(&home, &[rust(&home, ""), node, python], &[]);
-    let native = |w: &ipc::control::WorkerStatus| w.contract.iter().any(|c| c == "native");
+    let native = |w: &ipc::control::WorkerStatus| w.contract.iter().any(|c| *c == Contract::Native);
     assert!(app.workers.iter().all(native), "{app:#?}");
     // Every worker emits an event, and every worker gets all of them, its own included.
     let mut follow = home.ask("web", &Request::Subscribe);
@@ -53,6 +53,13 @@ fn three_languages_on_one_bus() {
         "bus_test_starts_total{app=\"web\",language=\"node\",pool=\"default\",slot=\"1\"} 1"
     ));
     assert!(text.ends_with("# EOF\n"), "{text}");
+    // Every family of our own says what it means.
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE supervisor_"));
+    let names: Vec<&str> = types.filter_map(|family| family.split(' ').next()).collect();
+    assert!(names.len() > 20, "{text}");
+    for name in names {
+        assert!(text.contains(&format!("# HELP supervisor_{name} ")), "{name} has no help");
+    }
     // After a reload all calls work again.
     home.run(&["reload", "web"]).ok();
     let asked = trigger(&home, "ask", "null", None);
@@ -255,7 +262,7 @@ fn heavy_calls_survive_a_worker_that_is_killed_every_second() {
         let mut killed = 0;
         while !ends.is_finished() {
             let worker = home.wait_worker("web", "the pool's worker", SOON, |w| {
-                w.slot == 0 && w.state == "ready" && w.pid.is_some()
+                w.slot == 0 && w.state == WorkerState::Ready && w.pid.is_some()
             });
             process::kill(worker.pid.expect("it has one"), Signal::SIGKILL);
             killed += 1;

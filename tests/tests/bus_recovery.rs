@@ -177,12 +177,12 @@ fn heavy_messages_that_waited_are_counted() {
             home.run(&["upgrade", "web"]).ok();
         }
         lost += waiting;
-        assert_eq!(dropped(&home, "the primary ended"), lost);
+        assert_eq!(dropped(&home, "primary-ended"), lost);
         let said = format!("there: {waiting} messages (for slot 0 (worker ");
         let log = home.log("web", "primary.log");
         assert!(log.contains(&said) && log.contains(&format!("): {waiting})")), "{log}");
     }
-    assert_eq!(dropped(&home, "the reader is too slow"), 0.0);
+    assert_eq!(dropped(&home, "slow-reader"), 0.0);
 }
 
 /// A worker that may have got half a message is cut off, and gets no message after it.
@@ -226,7 +226,7 @@ fn heavy_a_worker_that_may_have_half_a_message_is_cut_off() {
     });
     home.kill_primary("web", Signal::SIGKILL);
     home.wait_app("web", "all workers", SOON, |app| app.ready == 3);
-    assert!(dropped(&home, "the primary ended") > 0.0);
+    assert!(dropped(&home, "primary-ended") > 0.0);
     let log = home.log("web", "primary.log");
     let said: Vec<&str> = log.lines().filter(|line| line.contains("cut off from")).collect();
     assert_eq!(said.len(), 1, "{log}");

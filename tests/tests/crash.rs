@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ipc::control::{NoticeKind, Request, Status};
+use ipc::control::{NoticeKind, Request, Status, WorkerState};
 use nix::sys::signal::Signal;
 use tests::fixtures::{self, Deploys};
 use tests::http::FaultKind;
@@ -74,7 +74,10 @@ fn a_crash_loop_ends_errored_and_quiet_and_restart_revives_it() {
     let [app] = home.list().try_into().expect("the app is still there");
     assert_eq!(app.status, Status::Errored);
     assert!(app.reason.as_deref().is_some_and(|r| r.contains("exit code 1")), "{app:#?}");
-    assert!(app.workers.iter().all(|w| w.pid.is_none() && w.state == "errored"), "{app:#?}");
+    assert!(
+        app.workers.iter().all(|w| w.pid.is_none() && w.state == WorkerState::Errored),
+        "{app:#?}"
+    );
 
     // One tick is 10 ms of CPU. The primary may use one in a whole second.
     let before = process::ticks(app.primary_pid);

@@ -24,7 +24,8 @@ fn start(home: &Home, port: &Port, program: &str, options: &[&str]) -> Option<()
 fn serves_and_reloads(what: &str, home: &Home, port: &Port, workers: u16, contract: &str) {
     let app = home.app("web");
     assert_eq!((app.status, app.ready), (Status::Ready, workers), "{app:#?}");
-    let known = |worker: &ipc::control::WorkerStatus| worker.contract.iter().any(|c| c == contract);
+    let known =
+        |worker: &ipc::control::WorkerStatus| worker.contract.iter().any(|c| c.word() == contract);
     assert!(app.workers.iter().all(known), "{what} speaks {contract}: {app:#?}");
     for mode in [Mode::NewConnection, Mode::KeepAlive { requests_per_connection: 20 }] {
         let mut load = Load::new(port.v4());

@@ -9,6 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 use std::time::Duration;
 
+use ipc::control::WorkerState;
 use serde_json::{Value, json};
 use tests::http::{self, Answer, Connection};
 use tests::scripted_cluster::{Cluster, WORKERS};
@@ -348,7 +349,7 @@ fn heavy_workers_that_renew_themselves() {
             let app = home.wait_app("web", "many restarts", SOON, |app| app.restarts >= 50);
             let tally = load.stop().nothing_lost(&format!("Node {version}, engine {engine}"));
             assert!(tally.by_pid.len() >= 50, "{tally}");
-            assert!(app.workers.iter().all(|w| w.state != "errored"), "{app:#?}");
+            assert!(app.workers.iter().all(|w| w.state != WorkerState::Errored), "{app:#?}");
         }
     }
 }

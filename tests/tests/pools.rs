@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ipc::control::{AppStatus, Status};
+use ipc::control::{AppStatus, Status, WorkerState};
 use nix::sys::signal::Signal;
 use tests::wait::let_pass;
 use tests::{Home, fixtures, process};
@@ -177,7 +177,7 @@ fn heavy_every_call_to_a_pool_that_dies_every_second_ends() {
     let mut killed = 0;
     while begun.elapsed() < Duration::from_secs(kills()) {
         let worker = home.wait_worker("web", "the pool's worker", SOON, |worker| {
-            worker.slot == 2000 && worker.state == "ready" && worker.pid.is_some()
+            worker.slot == 2000 && worker.state == WorkerState::Ready && worker.pid.is_some()
         });
         process::kill(worker.pid.expect("it has one"), Signal::SIGKILL);
         killed += 1;

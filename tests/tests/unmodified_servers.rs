@@ -17,7 +17,10 @@ fn two_processes_on_one_port(kind: Kind, home: &Home) {
     let address = format!(":{port}");
     assert!(app.listeners.iter().any(|l| l.address.ends_with(&address)), "{app:#?}");
     let contract = if matches!(kind, Kind::Node) { "node" } else { "intercept" };
-    assert!(app.workers.iter().all(|w| w.contract.iter().any(|c| c == contract)), "{app:#?}");
+    assert!(
+        app.workers.iter().all(|w| w.contract.iter().any(|c| c.word() == contract)),
+        "{app:#?}"
+    );
 
     let mut load = Load::new(port.v4());
     load.clients = 8;

@@ -59,6 +59,10 @@ pub(crate) enum Action {
     Send { client: ClientId, message: Value, slot: Option<u16> },
     /// The client asks something of the bus; the runtime does it and answers.
     Bus { client: ClientId, request: BusRequest },
+    /// Tell the bus that this worker drains: it gets no more calls. No harm if done twice.
+    BusDrain { worker: WorkerId },
+    /// Count a reload that has ended.
+    ReloadEnded { outcome: ReloadOutcome },
     /// From now on this client gets every notice.
     Subscribe { client: ClientId },
     /// Log it and tell every subscriber.
@@ -67,6 +71,15 @@ pub(crate) enum Action {
     ReopenLogs,
     /// Leave the loop; the primary is done.
     Exit { code: u8 },
+}
+
+/// How a reload ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReloadOutcome {
+    /// The new generation serves.
+    Done,
+    /// It failed, and everything is as before.
+    RolledBack,
 }
 
 /// One socket that gets new connections.

@@ -241,6 +241,11 @@ impl Primary {
         &self.serving.spec
     }
 
+    /// Since the last start, the workers have all been ready at once.
+    pub(crate) fn has_started(&self) -> bool {
+        !self.starting
+    }
+
     /// The generation that a reload under way brings in, and its spec.
     pub(crate) fn coming(&self) -> Option<(Generation, &Arc<AppSpec>)> {
         match &self.job {

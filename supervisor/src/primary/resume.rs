@@ -26,7 +26,8 @@ use crate::base::ids::{ClientId, WorkerId};
 use crate::base::time::Time;
 use crate::primary::worker::end::{Cause, End, EndKind};
 
-/// So long who starts, drains or stops has at the least: it was not answered, looked at or told.
+/// The least time that a worker has to start, drain or stop after the core came back: meanwhile
+/// nobody answered it, looked at it or told it anything.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// What the runtime finds when it comes back.
@@ -73,6 +74,8 @@ impl Given {
             | Action::Look { .. }
             | Action::Gauge { .. }
             | Action::Release { .. }
+            | Action::BusDrain { .. }
+            | Action::ReloadEnded { .. }
             | Action::Subscribe { .. }
             | Action::Publish(_)
             | Action::ReopenLogs
@@ -310,7 +313,10 @@ impl Worker {
                     watch.resume(now);
                 }
             }
-            State::Draining(drain) => drain.resume(now, GRACE),
+            State::Draining(drain) => {
+                drain.resume(now, GRACE);
+                step.act(Action::BusDrain { worker: self.id });
+            }
             State::Killing { deadline: None, .. } => {
                 step.act(Action::Kill { worker: self.id });
                 return;

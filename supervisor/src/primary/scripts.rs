@@ -9,7 +9,7 @@ mod values;
 use std::time::Duration;
 
 use config::spec::{AppSpec, ReadyRule, RestartOn};
-use ipc::control::{FailureKind, NoticeKind, Reply, Request, Status};
+use ipc::control::{FailureKind, NoticeKind, Reply, Request, Status, WorkerState};
 
 use super::event::PrimarySignal;
 use super::sim::{Sim, app, listening};
@@ -77,8 +77,7 @@ fn a_start_tells_who_serves_where() {
     let status = sim.primary.status(sim.now);
     assert_eq!((status.status, status.ready, status.generation), (Status::Ready, 2, 1));
     assert_eq!(status.listeners[0].slots, [0, 1]);
-    assert_eq!(status.workers[1].state, "ready");
-    assert_eq!(status.workers[1].contract, ["intercept"]);
+    assert_eq!(status.workers[1].state, WorkerState::Ready);
 }
 
 #[test]
@@ -380,7 +379,7 @@ fn a_clean_end_that_is_not_restarted_is_a_stop() {
     sim.until("the end", |sim| sim.app_status() == Status::Stopped);
     let status = sim.primary.status(sim.now);
     assert_eq!(status.reason.as_deref(), Some("slot 0: ended by itself: exit code 0"));
-    assert_eq!(status.workers[0].state, "stopped");
+    assert_eq!(status.workers[0].state, WorkerState::Stopped);
     assert_eq!(status.workers[0].last_exit.as_deref(), Some("exit code 0"));
 }
 

@@ -1,7 +1,7 @@
 //! The app as people see it. What only the runtime knows is left empty.
 
 use ipc::control::{
-    AppStatus, ListenerStatus, Notice, NoticeKind, PoolStatus, Status, WorkerStatus,
+    AppStatus, ListenerStatus, Notice, NoticeKind, PoolStatus, Status, WorkerState, WorkerStatus,
 };
 
 use super::jobs::rollout::Course;
@@ -13,14 +13,14 @@ use super::worker::state::State;
 use super::{Job, Phase, Primary, Step};
 #[cfg(test)]
 use crate::base::ids::Generation;
-use crate::base::ids::{PoolIndex, Slot, WorkerId};
+use crate::base::ids::{PoolIndex, Slot};
 use crate::base::time::Time;
 use crate::primary::plan::Plan;
 use crate::primary::text;
 
 impl Primary {
-    /// The app's state. Of pids, memory, queues, logs and versions nothing is known here.
-    /// [`Primary::roster`] tells which worker each entry of `workers` is about.
+    /// The app's state. The core knows nothing of pids, memory, queues, logs, contracts and
+    /// versions: the runtime fills these in.
     pub(crate) fn status(&self, now: Time) -> AppStatus {
         let spec = &self.serving.spec;
         let (status, reason) = self.standing();
@@ -74,13 +74,8 @@ impl Primary {
 
     /// Each live worker.
     #[cfg(test)]
-    pub(crate) fn workers(&self) -> impl Iterator<Item = (WorkerId, Slot, Generation)> {
+    pub(crate) fn workers(&self) -> impl Iterator<Item = (crate::base::ids::WorkerId, Slot, Generation)> {
         self.workers.values().map(|worker| (worker.id, worker.slot, worker.plan.generation))
-    }
-
-    /// The worker of each entry of `status().workers`, in the same order; `None`: an empty slot.
-    pub(crate) fn roster(&self) -> impl Iterator<Item = Option<WorkerId>> {
-        self.entries().map(|(_, worker)| worker.map(|worker| worker.id))
     }
 
     /// By slot: its workers, or nobody.
@@ -96,21 +91,22 @@ impl Primary {
 
     fn entry(&self, slot: Slot, worker: Option<&Worker>, now: Time) -> WorkerStatus {
         let state = self.slots.get(&slot);
-        let (name, reason) = match (worker, state) {
-            (Some(worker), _) => (worker.state.name(), self.reason(worker)),
+        let (shown, reason) = match (worker, state) {
+            (Some(worker), _) => (worker.state.shown(), self.reason(worker)),
             (None, Some(state)) => vacant(state, now),
-            (None, None) => ("stopped", None),
+            (None, None) => (WorkerState::Stopped, None),
         };
         let plan =
             worker.map_or_else(|| state.map(|state| &state.plan), |worker| Some(&worker.plan));
         WorkerStatus {
+            worker: worker.map(|worker| worker.id.0),
             slot: slot.0,
             pool: plan.map(|plan| plan.spec.pool().to_owned()),
             pid: None,
             generation: plan.map_or(0, |plan| plan.generation.0),
-            state: name.to_owned(),
+            state: shown,
             reason,
-            contract: worker.map(contracts).unwrap_or_default(),
+            contract: Vec::new(),
             status_text: worker.and_then(|worker| worker.status_text.clone()),
             restarts: state.map_or(0, |state| state.restarts),
             uptime_ms: worker.map(|worker| text::millis(now.since(worker.started))),
@@ -213,33 +209,26 @@ impl Primary {
 }
 
 /// The state of a slot that nobody serves.
-fn vacant(state: &SlotState, now: Time) -> (&'static str, Option<String>) {
+fn vacant(state: &SlotState, now: Time) -> (WorkerState, Option<String>) {
     match &state.seat {
-        Seat::Empty | Seat::Held(_) => ("waiting", None),
+        Seat::Empty | Seat::Held(_) => (WorkerState::Waiting, None),
         Seat::Waiting { until, reason } => {
-            ("waiting", Some(messages::restarts_in(until.since(now), reason)))
+            (WorkerState::Waiting, Some(messages::restarts_in(until.since(now), reason)))
         }
-        Seat::Errored { reason, .. } => ("errored", Some(reason.clone())),
-        Seat::Stopped { reason } => ("stopped", Some(reason.clone())),
+        Seat::Errored { reason, .. } => (WorkerState::Errored, Some(reason.clone())),
+        Seat::Stopped { reason } => (WorkerState::Stopped, Some(reason.clone())),
     }
 }
 
-fn contracts(worker: &Worker) -> Vec<String> {
-    let inherits = !worker.lent.is_empty();
-    let intercepted = worker.bound.iter().any(|listener| !worker.lent.contains(listener));
-    let used = [("intercept", intercepted), ("activation", inherits), ("notify", worker.notifies)];
-    used.into_iter().filter(|(_, used)| *used).map(|(name, _)| name.to_owned()).collect()
-}
-
 impl State {
-    /// Its name in [`WorkerStatus::state`].
-    pub(super) fn name(&self) -> &'static str {
+    /// As [`WorkerStatus`] has it.
+    fn shown(&self) -> WorkerState {
         match self {
-            Self::Spawning { .. } => "spawning",
-            Self::Starting { .. } => "starting",
-            Self::Ready => "ready",
-            Self::Draining(_) => "draining",
-            Self::Killing { .. } => "killing",
+            Self::Spawning { .. } => WorkerState::Spawning,
+            Self::Starting { .. } => WorkerState::Starting,
+            Self::Ready => WorkerState::Ready,
+            Self::Draining(_) => WorkerState::Draining,
+            Self::Killing { .. } => WorkerState::Killing,
         }
     }
 }

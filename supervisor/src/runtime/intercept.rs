@@ -9,6 +9,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
+use ipc::control::Contract;
+
 use super::context::{Context, Place};
 use super::listeners::Key;
 use super::snapshot::Children;
@@ -306,11 +308,11 @@ fn what_it_has(at: &Context<'_>, worker: WorkerId, listener: ListenerId) -> poli
     let hands_over = at.listeners.get(listener).is_some_and(|open| open.hand_over().is_some());
     let child = at.children.get(&worker);
     let contracts = child.map(|child| &child.contracts);
-    let used = |name| contracts.is_some_and(|contracts| contracts.contains(name));
+    let used = |name| contracts.is_some_and(|contracts| contracts.contains(&name));
     policy::Listener {
         hands_over,
         lent: !lent_inodes(at, worker, listener).is_empty(),
-        inherited_only: used("activation") && !used("intercept"),
+        inherited_only: used(Contract::Activation) && !used(Contract::Intercept),
     }
 }
 
@@ -355,7 +357,7 @@ pub(super) fn lend(at: &mut Context<'_>, worker: WorkerId, asking: &workers::Cal
             let given = at.listeners.given(place);
             if let Some(child) = at.children.get_mut(&worker) {
                 child.lent.entry(place).or_insert(given);
-                child.contracts.insert("intercept");
+                child.contracts.insert(Contract::Intercept);
             }
             Answer::Success
         }

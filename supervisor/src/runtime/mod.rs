@@ -141,7 +141,7 @@ impl Runtime {
             self.turn_bus();
             self.keep_record();
             self.keep_store();
-            self.tell_manager();
+            self.tell_manager(true);
             if let Some(code) = self.exit {
                 return Ok(code);
             }
@@ -158,7 +158,7 @@ impl Runtime {
         self.logs.take_complaints().into_iter().for_each(|complaint| self.note(complaint));
         self.table = None;
         self.pass_on();
-        self.tell_manager();
+        self.tell_manager(self.inbox.is_empty());
     }
 
     fn look_after_hand_overs(&mut self, now: Time) {

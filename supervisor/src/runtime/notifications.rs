@@ -1,5 +1,6 @@
 //! The notify contract: what workers say on NOTIFY_SOCKET (sd_notify(3)) becomes cues for the core.
 
+use ipc::control::Contract;
 use systemd::notify::Assignment;
 
 use super::context::Context;
@@ -46,7 +47,7 @@ fn take_assignments(at: &mut Context<'_>, worker: WorkerId, assignments: Vec<Ass
             | Assignment::Unknown(_) => continue,
         };
         if let Some(child) = at.children.get_mut(&worker) {
-            child.contracts.insert("notify");
+            child.contracts.insert(Contract::Notify);
         }
         at.cue(worker, Cue::Notified(notification));
     }

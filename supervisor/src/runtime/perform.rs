@@ -48,6 +48,8 @@ impl Runtime {
                 self.answer(client, &reply);
             }
             Action::Bus { client, request } => self.ask_bus(client, request),
+            Action::BusDrain { worker } => self.drain_on_bus(worker),
+            Action::ReloadEnded { outcome } => self.bus.count_reload(outcome),
             Action::Subscribe { client } => self.clients.subscribe(client),
             Action::Publish(notice) => self.publish(notice),
             Action::Upgrade { client, binary } => self.check_upgrade(Some(client), binary),
@@ -162,7 +164,7 @@ impl Runtime {
 
     fn gauge(&mut self, worker: WorkerId) {
         let Some(child) = self.children.get(&worker) else { return };
-        let most = self.bus.shared.of(child.generation).limits.connections;
+        let most = self.bus.shared.policy.versions().of(child.generation).limits().connections;
         let oldest = self.handover.throttle.oldest(worker);
         let at = context!(self);
         if let Some(gauge) = hang::gauge(at, &mut self.table, worker, oldest, most) {
@@ -193,7 +195,6 @@ impl Runtime {
         }
         notice.unix_ms = clock::unix_ms();
         let worker = notice.worker.map(WorkerId);
-        self.bus_hears(&notice);
         notice.pid = worker.and_then(|id| self.children.get(&id)).map(|child| child.pid.0);
         self.logs.console.notice(&notice);
         self.tell(&notice);

@@ -14,7 +14,7 @@ use crate::limits::{CALLS_PER_TURN, LAST_READS};
 use crate::policy::leftovers;
 use crate::primary::event::{Cue, Event, PrimarySignal};
 use crate::sys::spawn::{Report, done_with_report, look_at_report};
-use crate::sys::{clock, pidfd, procfs, seccomp};
+use crate::sys::{pidfd, procfs, seccomp};
 
 impl Runtime {
     pub(super) fn take(&mut self, source: Source, readable: bool, writable: bool, hangup: bool) {
@@ -66,9 +66,7 @@ impl Runtime {
                 libc::SIGTERM | libc::SIGINT => PrimarySignal::Stop,
                 libc::SIGQUIT => PrimarySignal::StopFast,
                 libc::SIGHUP => {
-                    if let Some(manager) = &mut self.manager {
-                        manager.reload_asked(clock::now());
-                    }
+                    self.tell_manager_of_reload();
                     PrimarySignal::Reload
                 }
                 libc::SIGUSR1 => PrimarySignal::ReopenLogs,

@@ -5,6 +5,7 @@ use ipc::control::{FailureKind, Notice, NoticeKind};
 
 use super::rollout::{Course, Failure};
 use crate::base::ids::{Slot, WorkerId};
+use crate::primary::action::{Action, ReloadOutcome};
 use crate::primary::messages;
 use crate::primary::slots::{Seat, SlotState};
 use crate::primary::worker::Worker;
@@ -103,6 +104,7 @@ impl Primary {
         let (failed, serves) = (rollout.generation(), rollout.leading(&self.serving).generation);
         let reason = messages::rolled_back(&self.serving, failed, serves, &place, &failure.reason);
         self.last_reload = Some(reason.clone());
+        step.act(Action::ReloadEnded { outcome: ReloadOutcome::RolledBack });
         step.publish(Notice::of_app(NoticeKind::ReloadRolledBack, reason.clone()));
         let reply = messages::failed(FailureKind::RolledBack, reason, &failure.last_lines);
         step.answer_all(&rollout.clients, &reply);

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::ids::{ClientId, Generation, ListenerId, PoolIndex, Slot, WorkerId};
 use crate::base::time::Time;
-use crate::primary::action::Action;
+use crate::primary::action::{Action, ReloadOutcome};
 use crate::primary::messages;
 use crate::primary::plan::Plan;
 use crate::primary::slots::pools::{OWN, Pools};
@@ -111,6 +111,7 @@ impl Primary {
                 let clients = std::mem::take(&mut rollout.clients);
                 self.job = None;
                 self.last_reload = Some(reason.clone());
+                step.act(Action::ReloadEnded { outcome: ReloadOutcome::RolledBack });
                 step.publish(Notice::of_app(NoticeKind::ReloadRolledBack, reason.clone()));
                 step.answer_all(&clients, &messages::failed(FailureKind::Failed, reason, &[]));
             }
@@ -169,6 +170,7 @@ impl Primary {
         let leading = rollout.leading(&self.serving);
         let message = messages::reload_done(leading, rollout.replaced, rollout.cut, &took);
         self.last_reload = Some(message.clone());
+        step.act(Action::ReloadEnded { outcome: ReloadOutcome::Done });
         step.publish(Notice::of_app(NoticeKind::ReloadDone, message.clone()));
         step.answer_all(&rollout.clients, &Reply::Done { message });
         true

@@ -64,9 +64,8 @@ fn the_golden_state_means_what_it_did() {
     let core = restored(&golden());
     let status = core.status(WRITTEN);
     assert_eq!((status.status, status.wanted, status.ready), (Status::Reloading, 3, 2));
-    let seen = |w: &ipc::control::WorkerStatus| (w.slot, w.generation, w.state.clone());
+    let seen = |w: &ipc::control::WorkerStatus| (w.slot, w.generation, w.state.word());
     let expected = [(0, 1, "draining"), (0, 2, "ready"), (1, 1, "spawning"), (2, 1, "ready")];
-    let expected = expected.map(|(slot, of, state)| (slot, of, state.to_owned()));
     assert_eq!(status.workers.iter().map(seen).collect::<Vec<_>>(), expected);
     let slots: Vec<&[u16]> = status.listeners.iter().map(|l| l.slots.as_slice()).collect();
     assert_eq!(slots, [&[2][..], &[0, 2], &[0]]);
@@ -216,7 +215,7 @@ fn a_worker_that_vanished_is_replaced_and_a_stranger_does_not_stay() {
         .collect();
     assert_eq!(started, [WorkerId(78)]);
     let status = core.status(WRITTEN);
-    assert_eq!(status.workers[3].state, "spawning");
+    assert_eq!(status.workers[3].state, WorkerState::Spawning);
     assert_eq!(status.workers[3].restarts, 1);
 }
 

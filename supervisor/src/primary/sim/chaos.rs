@@ -2,6 +2,7 @@
 
 use config::spec::PoolSpec;
 use config::spec::{Balance, ReadyRule, RestartOn};
+use ipc::talk::BusRequest;
 
 use super::*;
 
@@ -75,6 +76,8 @@ fn random_spec(dice: &mut Jitter) -> AppSpec {
     }
     spec.times.drain_timeout = Duration::from_millis(dice.roll() % 6000);
     spec.times.kill_timeout = Duration::from_millis(dice.roll() % 2000);
+    // As many values as there are numbers of workers, and none.
+    spec.shared = (wanted > 1).then(|| format!("{{\"limit\":{wanted}}}"));
     if dice.roll().is_multiple_of(2) {
         add_pools(&mut spec, dice);
     }
@@ -120,6 +123,11 @@ impl Sim {
             18..21 => Request::Start,
             21 => Request::Stop { fast: wanted == 0 },
             22 => Request::Signal { signal: 10, slot: (wanted > 2).then_some(wanted) },
+            // Whoever asks the bus is not told what became of it if the primary dies.
+            23 if wanted > 2 && self.mortal.is_none() => {
+                let shared = Some(format!("{{\"limit\":{wanted}}}"));
+                Request::Bus(BusRequest::Share { shared })
+            }
             23 => Request::Status,
             24..27 => Request::WaitReady,
             27 if wanted == 0 => Request::Delete { fast: false },

@@ -1,4 +1,4 @@
-//! The fake drive: performs actions, and makes of what they cause the events of later turns.
+//! The fake runtime: performs actions, and makes of what they cause the events of later turns.
 
 use crate::primary::sim::*;
 
@@ -52,7 +52,7 @@ impl Sim {
             Action::Answer { client, reply } => self.take_answer(client, reply),
             Action::AnswerStatus { client } => {
                 let status = self.primary.status(self.now);
-                assert_eq!(status.workers.len(), self.primary.roster().count());
+                self.check_entries(&status);
                 self.take_answer(client, Reply::Status(Box::new(status)));
             }
             Action::AnswerSpec { client } => {
@@ -63,6 +63,8 @@ impl Sim {
                 let message = "sent".to_owned();
                 self.take_answer(client, Reply::Done { message });
             }
+            Action::BusDrain { worker } => self.known(worker).bus_drains = true,
+            Action::ReloadEnded { outcome } => self.count_reload(outcome),
             Action::Subscribe { client } => {
                 assert!(self.clients.contains_key(&client), "a subscriber nobody knows");
             }
@@ -152,6 +154,7 @@ impl Sim {
             life: Life::Forked,
             told: false,
             looked_at: false,
+            bus_drains: false,
             frozen: None,
             held: Vec::new(),
             tickets: BTreeMap::new(),

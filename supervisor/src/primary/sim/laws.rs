@@ -12,7 +12,7 @@ use crate::primary::jobs::rollout::Course;
 use crate::primary::worker::end::Cause;
 use crate::primary::worker::state::State;
 use config::spec::Balance;
-use ipc::control::NoticeKind;
+use ipc::control::{AppStatus, NoticeKind};
 
 /// So long a request may wait for its answer.
 const PATIENCE: Duration = Duration::from_secs(45 * 60);
@@ -32,10 +32,13 @@ pub(super) struct Ledger {
     rollout: Option<(Generation, usize, usize)>,
     /// Seats that a generation has that is being rolled back.
     failed: Option<usize>,
+    /// How a reload has just ended, until that is published.
+    ended: Option<ReloadOutcome>,
 }
 
 impl Sim {
     pub(super) fn hear(&mut self, notice: Notice) {
+        self.look_again();
         if notice.event == NoticeKind::WorkerFailed
             && let Some((_, _, failures)) = &mut self.ledger.rollout
         {
@@ -44,10 +47,19 @@ impl Sim {
         if notice.event == NoticeKind::Warning && notice.message.contains(" lost: ") {
             self.write_off();
         }
+        // What is counted is what is told.
+        let done = (notice.event == NoticeKind::ReloadDone).then_some(ReloadOutcome::Done);
+        let failed =
+            (notice.event == NoticeKind::ReloadRolledBack).then_some(ReloadOutcome::RolledBack);
+        assert_eq!(self.ledger.ended.take(), done.or(failed), "{}", notice.message);
         self.notices.push(notice);
         if self.notices.len() > 4000 {
             self.notices.drain(..2000);
         }
+    }
+
+    pub(super) fn count_reload(&mut self, outcome: ReloadOutcome) {
+        assert_eq!(self.ledger.ended.replace(outcome), None, "a reload ended twice");
     }
 
     pub(super) fn check(&mut self) {
@@ -59,6 +71,7 @@ impl Sim {
             assert!(at > self.now, "a deadline in the past: {at:?}, now {:?}", self.now);
         }
         self.check_crew();
+        self.check_bus();
         self.check_frozen();
         self.check_steering();
         self.check_floor();
@@ -69,6 +82,25 @@ impl Sim {
         self.check_patience();
         self.check_gates();
         self.check_watches();
+    }
+
+    /// The bus knows of each worker that drains: it gives it no more calls.
+    fn check_bus(&self) {
+        for worker in self.primary.workers.values() {
+            let drains = matches!(worker.state, State::Draining(_));
+            let known = self.fakes[&worker.id].bus_drains;
+            assert!(known || !drains, "the bus does not know that worker {} drains", worker.id);
+        }
+    }
+
+    /// Each worker has one entry in the status, under its slot. Other entries name no worker.
+    pub(super) fn check_entries(&self, status: &AppStatus) {
+        let entries = status.workers.iter();
+        let named = entries.filter_map(|entry| Some((WorkerId(entry.worker?), Slot(entry.slot))));
+        let known = self.primary.workers().map(|(id, slot, _)| (id, slot));
+        let (mut named, known) = (named.collect::<Vec<_>>(), known.collect::<Vec<_>>());
+        named.sort_unstable();
+        assert_eq!(named, known, "the status is about other workers");
     }
 
     /// While all drain to stop, nobody new is let in where somebody was.

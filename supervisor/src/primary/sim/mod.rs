@@ -1,5 +1,6 @@
-//! A world for the core: a fake drive that turns actions into later events, fake programs, and a
-//! clock that jumps to whatever comes next. After every step the laws are checked.
+//! A world for the core: a fake runtime that turns actions into later events, fake programs, and a
+//! clock that jumps to whatever comes next. After every step the laws are checked, those of the
+//! policies beside the core included.
 
 pub(super) mod chaos;
 mod driver;
@@ -7,6 +8,7 @@ pub(super) mod fakes;
 pub(super) mod habit;
 pub(super) mod laws;
 pub(super) mod mortal;
+mod policies;
 pub(super) mod twins;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,7 +20,7 @@ use config::spec::{AppSpec, ListenAddress};
 use ipc::control::{Notice, Reply, Request};
 
 use super::Primary;
-use super::action::{Action, Target};
+use super::action::{Action, ReloadOutcome, Target};
 use super::event::{Cue, Event, Gauge, Look, Notification, OpenedListener, PrimarySignal};
 use super::slots::restart_policy::Jitter;
 use crate::base::exit::Exit;
@@ -27,6 +29,7 @@ use crate::base::time::Time;
 use habit::{Habit, Looks, Moment, Spawns};
 use laws::Ledger;
 use mortal::Mortal;
+use policies::Policies;
 use twins::Twin;
 
 /// When each world begins.
@@ -56,6 +59,7 @@ pub(super) struct Sim {
     /// Addresses that cannot be opened.
     pub(super) taken: Vec<String>,
     ledger: Ledger,
+    policies: Policies,
     twin: Option<Twin>,
     mortal: Option<Mortal>,
     /// What may have been done already is done again.
@@ -113,6 +117,8 @@ pub(super) struct Fake {
     /// Told to go by the primary.
     pub(super) told: bool,
     pub(super) looked_at: bool,
+    /// The bus was told that it drains.
+    bus_drains: bool,
     /// By SIGSTOP, since then.
     pub(super) frozen: Option<Time>,
     /// What it would have done while it is frozen.
@@ -178,6 +184,7 @@ impl Sim {
             cut: 0,
             taken: Vec::new(),
             ledger: Ledger::default(),
+            policies: Policies::new(),
             twin: None,
             mortal: None,
             resuming: false,
@@ -315,7 +322,9 @@ impl Sim {
     /// One event, and the turn that ends the loop's round; then its actions, in order.
     pub(super) fn feed(&mut self, event: Event) {
         self.remember(Past::Event(event.clone()));
+        self.announce_to_policies(&event);
         if self.is_forgotten(&event) {
+            self.step_policies();
             return self.check();
         }
         let mut actions = Vec::new();
@@ -324,6 +333,7 @@ impl Sim {
         self.step_twin(&event, &actions);
         self.steps += 2;
         self.carry_out(actions);
+        self.step_policies();
         self.check();
     }
 

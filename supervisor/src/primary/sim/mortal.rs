@@ -68,6 +68,8 @@ impl Sim {
             } else if let Action::Publish(notice) = action {
                 // Nobody has heard it, but it was so.
                 self.hear(notice);
+            } else if let Action::ReloadEnded { outcome } = action {
+                self.count_reload(outcome);
             }
         }
         self.resuming = false;
@@ -89,6 +91,7 @@ impl Sim {
         self.lose();
         self.suffer();
         self.primary = restored(&self.primary);
+        self.restore_policies();
         let (facts, events) = self.find_out();
         let facts = Facts { carried_out: carried_out && self.roll().is_multiple_of(2), ..facts };
         let mut actions = Vec::new();

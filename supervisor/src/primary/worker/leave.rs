@@ -27,12 +27,14 @@ impl Worker {
             }
             State::Starting { .. } | State::Ready if self.shares => {
                 let message = "shares its socket and stops when it has nothing in flight";
+                step.act(Action::BusDrain { worker: self.id });
                 step.publish(messages::about(self, NoticeKind::WorkerDraining, message.to_owned()));
                 self.state = State::Draining(Drain::of_sharer(step.now, within));
             }
             State::Starting { .. } | State::Ready => {
                 step.act(Action::Look { worker: self.id });
                 let message = "gets no new connections".to_owned();
+                step.act(Action::BusDrain { worker: self.id });
                 step.publish(messages::about(self, NoticeKind::WorkerDraining, message));
                 self.state = State::Draining(Drain::new(step.now, within));
             }

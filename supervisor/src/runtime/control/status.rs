@@ -39,30 +39,26 @@ impl Runtime {
         status
     }
 
+    /// What the kernel and the runtime know of each worker that exists.
     fn complete_workers(&mut self, status: &mut AppStatus) {
-        let live: Vec<_> = self
-            .children
-            .values()
-            .filter(|child| child.ended.is_none())
-            .map(|child| (child.id, child.pid.0))
-            .collect();
-        let table = Table::read(&self.listeners);
+        let live = self.children.values().filter(|child| child.ended.is_none());
         let families: HashMap<WorkerId, Vec<u32>> =
-            live.iter().map(|(id, pid)| (*id, target::descendants(*pid))).collect();
+            live.map(|child| (child.id, target::descendants(child.pid.0))).collect();
         let pids: Vec<u32> = families.values().flatten().copied().collect();
         let usage = self.sampler.usage(&pids);
-        let roster: Vec<Option<WorkerId>> = self.core.roster().collect();
-        for (entry, id) in status.workers.iter_mut().zip(roster) {
-            let Some(id) = id else { continue };
-            let Some((_, pid)) = live.iter().find(|(live, _)| *live == id) else { continue };
-            let Some(child) = self.children.get(&id) else { continue };
-            entry.pid = Some(*pid);
-            entry.contract = child.contracts.iter().map(|name| (*name).to_owned()).collect();
-            let family = families.get(&id).map_or(&[][..], Vec::as_slice);
+        let table = Table::read(&self.listeners);
+        for entry in &mut status.workers {
+            let Some(child) = entry.worker.and_then(|id| self.children.get(&WorkerId(id))) else {
+                continue;
+            };
+            entry.contract = child.contracts.iter().copied().collect();
+            let Some(family) = families.get(&child.id) else { continue };
+            let pid = child.pid.0;
+            entry.pid = Some(pid);
             let used: Vec<_> = family.iter().filter_map(|pid| usage.get(pid)).collect();
             entry.rss_bytes = Some(used.iter().map(|usage| usage.rss_bytes).sum());
             entry.cpu_percent = Some(used.iter().map(|usage| usage.cpu_percent).sum());
-            entry.connections = table.held_by(*pid);
+            entry.connections = table.held_by(pid);
             let handed = child.node.as_ref().map_or(0, |node| node.link.pending());
             let handed = u32::try_from(handed).unwrap_or(u32::MAX);
             entry.backlog = Some(self.listeners.queued_in(child.lent.keys()) + handed);

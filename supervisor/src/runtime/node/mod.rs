@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::Path;
 
+use ipc::control::Contract;
 use ipc::node::{HandleKind, Measured, UserMessage};
 
 use super::context::Context;
@@ -90,7 +91,7 @@ impl Node {
         match word {
             Word::Online => {
                 if let Some(child) = at.children.get_mut(&worker) {
-                    child.contracts.insert("node");
+                    child.contracts.insert(Contract::Node);
                 }
             }
             Word::Query { seq, ask, again } => self.take_ask(hands, at, worker, (seq, *ask), again),

@@ -4,7 +4,7 @@
 //! Ignores what is no such message, and, with a note, what the bus would refuse.
 
 use ipc::bus::{FromWorker, Json, Peer};
-use ipc::control::{FailureKind, Reply};
+use ipc::control::{Contract, FailureKind, Reply};
 use ipc::node::UserMessage;
 use serde::Deserialize;
 use serde_json::Value;
@@ -90,7 +90,7 @@ pub(in crate::runtime) fn send_to_plain(
 ) -> usize {
     let message = UserMessage::new(message);
     let wanted = |child: &&Child| slot.is_none_or(|slot| child.slot.0 == slot);
-    let plain = |child: &&Child| !child.contracts.contains("native");
+    let plain = |child: &&Child| !child.contracts.contains(&Contract::Native);
     let all = at.children.values().filter(wanted).filter(plain).map(|child| child.id);
     let mut sent = Vec::new();
     for worker in all.collect::<Vec<_>>() {

@@ -3,7 +3,6 @@
 pub(crate) mod drain;
 pub(crate) mod growth;
 pub(crate) mod hang;
-pub(crate) mod leak;
 
 use self::drain::{Drain, Table};
 use super::context::Context;

@@ -136,7 +136,7 @@ impl Runtime {
         let now = clock::now();
         self.watch_children();
         if self.logs.console.format().is_some() {
-            self.find_manager();
+            self.find_manager(self.core.has_started());
         }
         let facts = Facts {
             listeners: self.listeners.iter().map(|open| open.opened()).collect(),

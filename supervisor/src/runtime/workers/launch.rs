@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use config::spec::AppSpec;
+use ipc::control::Contract;
 
 use crate::base::ids::{Generation, ListenerId, Slot, SocketId, WorkerId};
 use crate::limits::BACKLOG;
@@ -189,7 +190,11 @@ pub(crate) fn launch(
         accepted: 0,
         held: 0,
         asking: BTreeMap::new(),
-        contracts: if names.is_empty() { BTreeSet::new() } else { BTreeSet::from(["activation"]) },
+        contracts: if names.is_empty() {
+            BTreeSet::new()
+        } else {
+            BTreeSet::from([Contract::Activation])
+        },
         told_to_stop: false,
         ended: None,
         failed: None,

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use config::spec::AppSpec;
-use ipc::control::{Notice, NoticeKind};
+use ipc::control::{Contract, Notice, NoticeKind};
 use ipc::node::ServerAsk;
 
 use super::bus::BusChannel;
@@ -63,7 +63,7 @@ pub(crate) struct Child {
     /// Its requests for addresses that wait for the core.
     pub(crate) asking: BTreeMap<Ticket, Asking>,
     /// Which contracts it used.
-    pub(crate) contracts: BTreeSet<&'static str>,
+    pub(crate) contracts: BTreeSet<Contract>,
     /// Told to stop: when its main process ends, the rest of its group may finish.
     pub(crate) told_to_stop: bool,
     /// How its main process ended, while other processes of its group live.

@@ -1,38 +1,38 @@
-//! Whether memory only grows: a suspicion from a series of sizes, without clock or process.
+//! Whether memory only grows: a suspicion from a series of sizes.
 //!
-//! A garbage collector lets a heap grow and fall. What tells a leak is that it falls less far each
-//! time, so what counts is the lowest size of each sixth of the time. A leak is suspected if each
-//! is above the one before, a line through them (least squares) explains them, and the growth is
-//! not small. Where nothing fell lately, it may as well be a heap on its way to its first
-//! collection: it is watched for longer then, and must be larger than ever.
+//! A garbage collector lets a heap grow and fall. A heap that leaks falls less far each time, so
+//! the time is cut into six parts, and the lowest size of each part counts. A leak is suspected if
+//! each lowest size is above the one before, a line through them (least squares) explains them, and
+//! the growth is not small. If the size did not fall lately, the heap may be on its way to its
+//! first collection: then it is watched for longer, and must be larger than ever.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::base::time::Time;
 
-/// Of each such part of the window the lowest size counts.
+/// A window has this many steps; of each the lowest size is remembered.
 const STEP: u32 = 10;
-/// So many steps are remembered.
+/// How many steps are remembered.
 const STEPS: usize = 60;
-/// What a program does in this part of the window, at its start, is no leak.
+/// The first part of the window (one of this many) does not count: programs grow as they start.
 const WARM_UP: u32 = 5;
-/// It must have grown for so many windows where it did not fall in the later half; else for one.
+/// How many windows the growth must last if the size did not fall in the later half; else one.
 const LONGER: u32 = 3;
-/// It must have grown by so many bytes, and by this share of what it was.
+/// The least growth in bytes, and as a share of the first size.
 const LEAST: f64 = 4.0 * 1024.0 * 1024.0;
 const LEAST_SHARE: f64 = 0.05;
 /// How much of the sizes' variance the line must explain.
 const STRAIGHT: f64 = 0.8;
-/// The lowest sizes of so many parts of the time are what is looked at: a collection may come
+/// Into how many parts the time is cut: fewer than there are steps, since a collection may come
 /// less often than once in a step.
 const PARTS: usize = 6;
-/// This share of the growth must have come in the last third of the time.
+/// The least share of the growth that must have come in the last third of the time.
 const LASTING: f64 = 0.3;
-/// It fell if it is below this share of what it was before.
+/// A size has fallen if it is below this share of the largest before it.
 const FALLEN: f64 = 0.9;
 
-/// The size of one thing, as it was seen.
+/// The sizes of one thing.
 #[derive(Debug)]
 pub(crate) struct Track {
     window: Duration,
@@ -44,7 +44,7 @@ pub(crate) struct Track {
     ceiling: u64,
 }
 
-/// One span.
+/// A part of the time.
 #[derive(Debug, Clone, Copy)]
 struct Step {
     since: Time,
@@ -52,16 +52,17 @@ struct Step {
     fell: bool,
 }
 
-/// What is suspected.
+/// How fast something grows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Growth {
     /// Bytes in an hour.
     pub(crate) per_hour: f64,
+    /// How long it has grown.
     pub(crate) over: Duration,
 }
 
 impl Track {
-    /// `window`: how long it must have grown at least; zero: it is never suspected.
+    /// `window`: the least time of growth; zero: no leak is ever suspected.
     pub(crate) fn new(window: Duration) -> Self {
         Self { window, began: None, steps: VecDeque::new(), peak: 0, ceiling: 0 }
     }

@@ -1,19 +1,19 @@
-//! The limits among the shared values (`[shared.limits]`). The clients in the workers obey them;
-//! here they are only told to people, and keep a worker that is full from being taken for hung.
+//! The limits among the shared values (`[shared.limits]`). The clients in the workers keep to
+//! them. Here they are only shown to people, and keep a worker that is full from being taken for
+//! hung.
 
 use serde::Deserialize;
 
-use crate::runtime::Runtime;
-
-/// What one worker may do; absent: as much as comes.
+/// What one worker may do; an absent limit means as much as comes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
-pub(in crate::runtime) struct Limits {
-    /// Open connections.
+pub(crate) struct WorkerLimits {
+    /// The most open connections.
     #[serde(default)]
-    pub(in crate::runtime) connections: Option<u32>,
-    /// Requests in a second.
+    pub(crate) connections: Option<u32>,
+    /// The most requests in a second.
     #[serde(default)]
     rate: Option<f64>,
+    /// How many requests may come at once.
     #[serde(default)]
     burst: Option<u64>,
 }
@@ -21,18 +21,18 @@ pub(in crate::runtime) struct Limits {
 #[derive(Deserialize)]
 struct Values {
     #[serde(default)]
-    limits: Option<Limits>,
+    limits: Option<WorkerLimits>,
 }
 
-impl Limits {
-    /// Those of these values. What is no limit that we know of is the workers' own affair.
-    pub(in crate::runtime) fn of(values: Option<&str>) -> Self {
+impl WorkerLimits {
+    /// The limits among these values. Anything else there is the workers' own affair.
+    pub(crate) fn of(values: Option<&str>) -> Self {
         let values = values.and_then(|text| serde_json::from_str::<Values>(text).ok());
         values.and_then(|values| values.limits).unwrap_or_default()
     }
 
     /// `each worker is limited to 100 connections and 200 requests/s (burst 50)`
-    fn note(&self) -> Option<String> {
+    pub(crate) fn note(&self) -> Option<String> {
         let connections = self.connections.map(|most| format!("{most} connections"));
         let rate = self.rate.map(|rate| {
             let burst = self.burst.map_or(String::new(), |burst| format!(" (burst {burst})"));
@@ -41,13 +41,6 @@ impl Limits {
         let all: Vec<String> = connections.into_iter().chain(rate).collect();
         let all = all.join(" and ");
         (!all.is_empty()).then(|| format!("each worker on the bus is limited to {all}"))
-    }
-}
-
-impl Runtime {
-    /// One line for people.
-    pub(in crate::runtime) fn limits_note(&self) -> Option<String> {
-        self.bus.shared.hold.limits.note()
     }
 }
 
@@ -66,10 +59,10 @@ mod tests {
             ),
         ] {
             let note = format!("each worker on the bus is limited to {expected}");
-            assert_eq!(Limits::of(Some(values)).note(), Some(note));
+            assert_eq!(WorkerLimits::of(Some(values)).note(), Some(note));
         }
         for values in [None, Some("{}"), Some("null"), Some(r#"{"limits":{"rate":"x"}}"#)] {
-            assert_eq!(Limits::of(values).note(), None);
+            assert_eq!(WorkerLimits::of(values).note(), None);
         }
     }
 }
