@@ -108,7 +108,9 @@ fn the_golden_state_is_gone_on_from() {
     let again = [
         steer(0, vec![target(2, 2)]),
         steer(1, vec![target(0, 3), target(2, 2)]),
-        // It shares a socket: it may have been snapshot.
+        // The bus may not have been told.
+        Action::BusDrain { worker: WorkerId(1) },
+        // It shares a socket: it may stand still to be looked at.
         Action::Signal { worker: WorkerId(4), signal: 18, group: true },
         Action::Look { worker: WorkerId(1) },
     ];
