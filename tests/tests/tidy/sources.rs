@@ -26,6 +26,11 @@ impl Source {
             || inside.is_some_and(|path| path.ends_with("/scripts.rs") || path.ends_with("/sim.rs"))
     }
 
+    /// Whether it lies in this folder.
+    pub(crate) fn is_in(&self, folder: &str) -> bool {
+        self.path.starts_with(folder)
+    }
+
     /// Whether it belongs to these checks, which name what they look for.
     pub(crate) fn is_tidy(&self) -> bool {
         self.path.starts_with("tests/tests/tidy/")
