@@ -172,8 +172,11 @@ class Threads(unittest.TestCase):
 
         worker.on_config(configure)
         self.assertEqual(seen, [0])
-        said = [relay.hear()["applied"]["error"] for _ in range(2)]
-        self.assertEqual(said, [None, "division by zero"])
+        # The client may have reported the values before the program asked for them.
+        said = [relay.hear()["applied"]["error"]]
+        if said == [None]:
+            said.append(relay.hear()["applied"]["error"])
+        self.assertEqual(said[-1], "division by zero")
 
     def test_a_new_primary_gets_the_registrations_again(self):
         worker, relay, ends = self.worker, self.relay, queue.Queue()

@@ -27,6 +27,10 @@ class Worker(_base.Worker):
         self._event_room = threading.Condition(self._lock)
         #: Signalled when there may be room for a connection.
         self._connection_room = threading.Condition(self._lock)
+        #: Held while the handler of the shared values runs. A handler may set another one.
+        self._configuring = threading.RLock()
+        #: The values and the handler that ran last.
+        self._configured = (None, None)
         self._callbacks = queue.SimpleQueue()
         self._joined = queue.SimpleQueue()
         self._thread(self._run_handlers, "bus-handlers")
@@ -242,21 +246,21 @@ class Worker(_base.Worker):
         return handler
 
     def _configure(self):
-        """Runs the program's handler for the newest values, and reports the result. If two threads
-        are here at a time, the one that ran with older values runs again with the newest."""
-        known = None
-        while True:
-            with self._lock:
-                values, configure = self._core.shared_values, self._core.configure
-            if values is known:
-                return
-            known, error = values, values.error
-            try:
-                if configure:
-                    configure(values.data)
-            except Exception as failure:
-                error = _wire.truncated(failure)
-            self._try_tell(self._core.applied, values.version, error)
+        """Runs the program's handler for the newest values, once for each handler and values, and
+        reports the result."""
+        with self._configuring:
+            while True:
+                with self._lock:
+                    values, configure = newest = self._core.shared_values, self._core.configure
+                if values is None or newest == self._configured:
+                    return
+                self._configured, error = newest, values.error
+                try:
+                    if configure:
+                        configure(values.data)
+                except Exception as failure:
+                    error = _wire.truncated(failure)
+                self._try_tell(self._core.applied, values.version, error)
 
     def admit(self):
         """Whether one more request is within the rate of [shared.limits]: true, or an object that
