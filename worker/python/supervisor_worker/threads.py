@@ -136,12 +136,16 @@ class Worker(_base.Worker):
             return lambda handler: self.serve(topic, handler, at_once=at_once)
         at_once = min(max(1, at_once), _core.MAX_AT_ONCE)
         threads = concurrent.futures.ThreadPoolExecutor(at_once, f"bus-{topic}")
-        self._tell(self._core.serve, topic, (handler, threads), at_once)
+        self._retire(self._tell(self._core.serve, topic, (handler, threads), at_once))
         return handler
 
     def unserve(self, topic):
         """Stops answering requests. Those that came already are still answered."""
-        served = self._tell(self._core.unserve, topic)
+        self._retire(self._tell(self._core.unserve, topic))
+
+    @staticmethod
+    def _retire(served):
+        """Ends the threads of a handler when they have answered what came already."""
         if served:
             served[1].shutdown(wait=False)
 
@@ -150,7 +154,7 @@ class Worker(_base.Worker):
         if handler is None:
             return lambda handler: self.action(name, handler)
         threads = concurrent.futures.ThreadPoolExecutor(1, f"bus-{name}")
-        self._tell(self._core.action, name, (handler, threads))
+        self._retire(self._tell(self._core.action, name, (handler, threads)))
         return handler
 
     def _answer(self, number, served, data, sender):
@@ -168,7 +172,7 @@ class Worker(_base.Worker):
             threads.submit(run)
         except RuntimeError:
             # The program called `unserve` at this very moment.
-            self._try_tell(self._core.fail, number, "this worker does not serve that any more")
+            self._try_tell(self._core.fail, number, "this worker does not serve this any more")
 
     # ---- descriptors
 
