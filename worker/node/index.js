@@ -27,8 +27,8 @@ const MAX_WAITING = 16 << 20;
 // The most unfinished promises of handlers with `wait`: as many events as the supervisor holds for
 // one reader.
 const MAX_EVENTS = 16 * 1024;
-// How long the client stops reading while so many are unfinished, in milliseconds. Afterwards it
-// reads on, until one finishes: a handler may itself wait for an answer that must be read.
+// How long the client stops reading for them, in milliseconds. Afterwards it reads on, until one
+// finishes: a handler may itself wait for an answer that must be read.
 const ROOM_TIMEOUT = 1000;
 // How long the supervisor may take to welcome this worker, in milliseconds. It answers within
 // milliseconds; while a new primary takes over, within a few seconds.
@@ -76,6 +76,10 @@ function json(data) {
     throw new RangeError(`data must have at most ${MAX_DATA} bytes`);
   }
   return text;
+}
+
+function complain(text) {
+  process.stderr.write(`supervisor: ${text}\n`);
 }
 
 /** The longest beginning of an error's text that fits into a message. */
@@ -200,7 +204,10 @@ class Worker {
     return this;
   }
 
-  /** Gives data to all handlers in all workers, this one included. `false`: much waits to be written. */
+  /**
+   * Gives data to all handlers in all workers, this one included. `false`: much waits to be
+   * written.
+   */
   emit(topic, data) {
     const text = json(data);
     name('topic', topic);
@@ -221,7 +228,7 @@ class Worker {
     const failed = (error) => {
       this.failures += 1;
       const why = error && error.stack ? error.stack : error;
-      process.stderr.write(`supervisor: a handler of ${JSON.stringify(topic)} failed: ${why}\n`);
+      complain(`a handler of ${JSON.stringify(topic)} failed: ${why}`);
     };
     const handlers = this._handlers.rawListeners(topic);
     for (const handler of handlers) {
@@ -319,7 +326,7 @@ class Worker {
     else call.resolve(data);
   }
 
-  /** Answers requests on this topic. The supervisor passes on up to `atOnce` (1 to 64) at a time. */
+  /** Answers requests on this topic, of which up to `atOnce` (1 to 64) come at a time. */
   serve(topic, handler, { atOnce = 1 } = {}) {
     this._served.set(name('topic', topic), handler);
     this._tell('serve', { topic, at_once: Math.min(Math.max(1, atOnce), MAX_AT_ONCE) });
@@ -369,7 +376,9 @@ class Worker {
   _metric(kind, metric, value, unit, labels = {}) {
     name("metric's name", metric);
     if (!Number.isFinite(value) || (kind === 'counter' && value < 0)) {
-      throw new RangeError("a metric's value must be a finite number, and a counter's not negative");
+      throw new RangeError(
+        "a metric's value must be a finite number, and a counter's not negative",
+      );
     }
     const pairs = Object.entries(labels).map(([label, value]) => {
       const text = String(value);
@@ -454,7 +463,7 @@ class Worker {
         run();
       } catch (error) {
         this.failures += 1;
-        process.stderr.write(`supervisor: a handler of draining failed: ${error.stack}\n`);
+        complain(`a handler of draining failed: ${error.stack}`);
       }
     }
   }
@@ -520,7 +529,7 @@ class Worker {
     try {
       message = JSON.parse(line);
     } catch (error) {
-      process.stderr.write(`supervisor: cannot read a message of the supervisor: ${error.message}\n`);
+      complain(`cannot read a message of the supervisor: ${error.message}`);
       this._socket.destroy();
       return;
     }
@@ -533,7 +542,7 @@ class Worker {
         this._welcomed(this);
         break;
       case 'refused':
-        process.stderr.write(`supervisor: this worker was cut off from the bus: ${content.reason}\n`);
+        complain(`this worker was cut off from the bus: ${content.reason}`);
         this._refused(content.reason);
         break;
       case 'event': this._deliver(content.topic, content.data, content.from); break;
@@ -544,7 +553,11 @@ class Worker {
         this._answer(content.id, this._actions, content.action, content.data, { ...PERSON });
         break;
       case 'answer': this._done(content.id, content.data); break;
-      case 'error': this._done(content.id, null, new CallError(content.kind, content.message)); break;
+      case 'error': {
+        const { id, kind, message: text } = content;
+        this._done(id, null, new CallError(kind, text));
+        break;
+      }
       case 'config': this._learn(content); break;
       case 'drain': this._drain(); break;
       case 'dropped': this.dropped = content.count; break;

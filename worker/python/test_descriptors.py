@@ -13,14 +13,14 @@ import threading
 import unittest
 
 from supervisor_worker import CallError, _descriptors, aio
-from test_bus import SENDER, Relay, joined
+from test_bus import SENDER, FakePrimary, joined
 
 
-def heard(relay, count):
+def received(primary, count):
     """This number of messages, and the descriptors that came with them."""
     data, fds = b"", []
     while data.count(b"\n") < count:
-        more, control, _, _ = relay.socket.recvmsg(1 << 16, 1024)
+        more, control, _, _ = primary.socket.recvmsg(1 << 16, 1024)
         assert more, "the channel ended"
         data += more
         for level, kind, content in control:
@@ -29,9 +29,9 @@ def heard(relay, count):
     return [json.loads(line) for line in data.splitlines()], fds
 
 
-def given(relay, topic, fd):
+def given(primary, topic, fd):
     message = {"given": {"topic": topic, "data": [1], "from": SENDER}}
-    socket.send_fds(relay.socket, [(json.dumps(message) + "\n").encode()], [fd])
+    socket.send_fds(primary.socket, [(json.dumps(message) + "\n").encode()], [fd])
 
 
 def gone(fd):
@@ -64,23 +64,23 @@ class Unclaimed(unittest.TestCase):
 
 class Threads(unittest.TestCase):
     def setUp(self):
-        self.worker, self.relay = joined()
-        self.addCleanup(self.relay.close)
+        self.worker, self.primary = joined()
+        self.addCleanup(self.primary.close)
         self.addCleanup(self.worker.leave)
 
     def test_giving(self):
-        worker, relay = self.worker, self.relay
+        worker, primary = self.worker, self.primary
         out, into = os.pipe()
         answers = queue.Queue()
 
         def answer():
             no = {"kind": "full", "message": "no"}
             for word, rest in (("answer", {"data": None}), ("error", no)):
-                (message,), (fd,) = heard(relay, 1)
+                (message,), (fd,) = received(primary, 1)
                 answers.put(message["give"])
                 os.write(fd, b"x")
                 os.close(fd)
-                relay.say(word, id=message["give"]["id"], **rest)
+                primary.send(word, id=message["give"]["id"], **rest)
 
         thread = threading.Thread(target=answer)
         thread.start()
@@ -94,7 +94,7 @@ class Threads(unittest.TestCase):
         os.close(out)
 
     def test_taking(self):
-        worker, relay, seen, takes = self.worker, self.relay, queue.Queue(), []
+        worker, primary, seen, takes = self.worker, self.primary, queue.Queue(), []
 
         @worker.on_given("files")
         def take(it):
@@ -105,28 +105,28 @@ class Threads(unittest.TestCase):
                     file.write("here")
 
         subscribed = {"topic": "supervisor:given", "when_full": "drop-oldest"}
-        self.assertEqual(heard(relay, 1), ([{"subscribe": subscribed}], []))
+        self.assertEqual(received(primary, 1), ([{"subscribe": subscribed}], []))
         # The third topic has no handler, and the handler does not take the second out.
         pipes = [os.pipe() for _ in range(3)]
         for topic, (_, into) in zip(("files", "files", "others"), pipes):
-            given(relay, topic, into)
+            given(primary, topic, into)
             os.close(into)
         self.assertEqual(seen.get(timeout=20), ("files", [1], SENDER))
         self.assertEqual(os.read(pipes[0][0], 9), b"here")
         for out, _ in pipes:
             self.assertTrue(gone(out))
             os.close(out)
-        self.assertFalse(os.get_inheritable(relay.theirs.fileno()))
+        self.assertFalse(os.get_inheritable(primary.theirs.fileno()))
 
     def test_a_connection(self):
-        worker, relay, seen = self.worker, self.relay, queue.Queue()
+        worker, primary, seen = self.worker, self.primary, queue.Queue()
         worker.on_connection("web", lambda *what: seen.put(what))
-        heard(relay, 1)
+        received(primary, 1)
         with socket.create_server(("127.0.0.1", 0)) as server:
             with socket.create_connection(server.getsockname()) as client:
                 accepted, address = server.accept()
                 with accepted:
-                    given(relay, "supervisor:connection:web", accepted.fileno())
+                    given(primary, "supervisor:connection:web", accepted.fileno())
                 connection, from_whom = seen.get(timeout=20)
                 with connection:
                     connection.sendall(b"hello")
@@ -135,9 +135,9 @@ class Threads(unittest.TestCase):
 
 class Asyncio(unittest.IsolatedAsyncioTestCase):
     async def test_a_descriptor_keeps_its_place_among_many_messages(self):
-        relay = Relay()
-        greeter = asyncio.get_running_loop().run_in_executor(None, relay.welcome)
-        worker = await aio.Worker.over(relay.theirs, "web")
+        primary = FakePrimary()
+        greeter = asyncio.get_running_loop().run_in_executor(None, primary.welcome)
+        worker = await aio.Worker.over(primary.theirs, "web")
         await greeter
         out, into = os.pipe()
         # Much more than the channel holds, so the descriptor has to wait.
@@ -145,13 +145,14 @@ class Asyncio(unittest.IsolatedAsyncioTestCase):
         work = [asyncio.ensure_future(emit) for emit in emits]
         work.append(asyncio.ensure_future(worker.give(1, "files", None, into)))
         work += [asyncio.ensure_future(worker.emit("more", at)) for at in range(20)]
-        messages, (fd,) = await asyncio.get_running_loop().run_in_executor(None, heard, relay, 61)
+        receiving = asyncio.get_running_loop().run_in_executor(None, received, primary, 61)
+        messages, (fd,) = await receiving
         os.write(fd, b"x")
         os.close(fd)
         much = [m["emit"]["data"][0] for m in messages if m.get("emit", {}).get("topic") == "much"]
         self.assertEqual(much, list(range(40)))
         (give,) = [message["give"] for message in messages if "give" in message]
-        relay.say("answer", id=give["id"], data=None)
+        primary.send("answer", id=give["id"], data=None)
         await asyncio.gather(*work)
         os.close(into)
         self.assertEqual((os.read(out, 9), gone(out)), (b"x", True))
@@ -164,20 +165,20 @@ class Asyncio(unittest.IsolatedAsyncioTestCase):
             await seen.put(it.data)
 
         await worker.on_given("files", take)
-        await asyncio.get_running_loop().run_in_executor(None, heard, relay, 1)
+        await asyncio.get_running_loop().run_in_executor(None, received, primary, 1)
         other, into = os.pipe()
-        given(relay, "files", into)
+        given(primary, "files", into)
         os.close(into)
         self.assertEqual(await asyncio.wait_for(seen.get(), 20), [1])
         self.assertEqual((os.read(other, 9), gone(other)), (b"here", True))
         worker.leave()
         # The worker reads to the end of the channel, and closes it.
-        ended = asyncio.get_running_loop().run_in_executor(None, relay.socket.recv, 1)
+        ended = asyncio.get_running_loop().run_in_executor(None, primary.socket.recv, 1)
         self.assertEqual(await ended, b"")
         for fd in (out, other):
             os.close(fd)
-        relay.lines.close()
-        relay.socket.close()
+        primary.lines.close()
+        primary.socket.close()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-//! The client of the bus: its channel, what the program registered, and what it knows.
+//! The client of the bus: its channel, its registry of handlers, and its state.
 
 use std::fmt;
 use std::io;

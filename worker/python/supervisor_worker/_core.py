@@ -251,10 +251,11 @@ class Core:
         self._calls.pop(number, None)
 
     def serve(self, topic, served, at_once):
-        """`served` comes back in Answer."""
-        _wire.check_name("topic", topic)
+        """`served` comes back in Answer. Returns what served the topic before."""
+        before = self._served.get(_wire.check_name("topic", topic))
         self._served[topic] = served
         self._tell("serve", {"topic": topic, "at_once": min(max(1, at_once), MAX_AT_ONCE)})
+        return before
 
     def unserve(self, topic):
         """Returns what served the topic."""
@@ -263,8 +264,10 @@ class Core:
         return served
 
     def action(self, name, served):
-        self._actions[_wire.check_name("action's name", name)] = served
+        before = self._actions.get(_wire.check_name("action's name", name))
+        self._actions[name] = served
         self._tell("action", {"name": name})
+        return before
 
     def answer(self, number, data):
         """Answers a request, or fails it if the data does not fit into a message."""

@@ -90,7 +90,8 @@ class Descriptors:
                 waiting.put_nowait(given)
         except (queue.Full, asyncio.QueueFull):
             print(
-                f"supervisor: a descriptor was closed: {MAX_WAITING} wait for their handler already",
+                f"supervisor: a descriptor was closed: {MAX_WAITING} wait for their handler "
+                "already",
                 file=sys.stderr,
             )
             given.close()

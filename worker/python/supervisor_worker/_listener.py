@@ -48,7 +48,9 @@ class Listener(socket.socket):
             if not self._room.wait_for(self._limits.has_room, timeout):
                 if timeout == 0:
                     raise BlockingIOError("as many connections are open as [shared.limits] allows")
-                raise socket.timeout("timed out: as many connections are open as [shared.limits] allows")
+                raise socket.timeout(
+                    "timed out: as many connections are open as [shared.limits] allows"
+                )
             self._limits.open += 1
         try:
             plain, address = super().accept()

@@ -93,8 +93,9 @@ def metric(kind, name, value, unit, labels):
         raise ValueError(f"a metric must have at most {MAX_LABELS} labels")
     pairs = []
     for label, text in labels.items():
+        check_name("label's name", label)
         text = str(text)
-        pairs.append([check_name("label's name", label), text and check_name("label's value", text)])
+        pairs.append([label, text and check_name("label's value", text)])
     message = {"name": name, "kind": kind, "value": value, "unit": unit, "labels": pairs}
     return line("metric", message)
 

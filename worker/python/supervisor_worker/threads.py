@@ -27,6 +27,10 @@ class Worker(_base.Worker):
         self._event_room = threading.Condition(self._lock)
         #: Signalled when there may be room for a connection.
         self._connection_room = threading.Condition(self._lock)
+        #: Held while the handler of the shared values runs. A handler may set another one.
+        self._configuring = threading.RLock()
+        #: The values and the handler that ran last.
+        self._configured = (None, None)
         self._callbacks = queue.SimpleQueue()
         self._joined = queue.SimpleQueue()
         self._thread(self._run_handlers, "bus-handlers")
@@ -132,12 +136,16 @@ class Worker(_base.Worker):
             return lambda handler: self.serve(topic, handler, at_once=at_once)
         at_once = min(max(1, at_once), _core.MAX_AT_ONCE)
         threads = concurrent.futures.ThreadPoolExecutor(at_once, f"bus-{topic}")
-        self._tell(self._core.serve, topic, (handler, threads), at_once)
+        self._retire(self._tell(self._core.serve, topic, (handler, threads), at_once))
         return handler
 
     def unserve(self, topic):
         """Stops answering requests. Those that came already are still answered."""
-        served = self._tell(self._core.unserve, topic)
+        self._retire(self._tell(self._core.unserve, topic))
+
+    @staticmethod
+    def _retire(served):
+        """Ends the threads of a handler when they have answered what came already."""
         if served:
             served[1].shutdown(wait=False)
 
@@ -146,7 +154,7 @@ class Worker(_base.Worker):
         if handler is None:
             return lambda handler: self.action(name, handler)
         threads = concurrent.futures.ThreadPoolExecutor(1, f"bus-{name}")
-        self._tell(self._core.action, name, (handler, threads))
+        self._retire(self._tell(self._core.action, name, (handler, threads)))
         return handler
 
     def _answer(self, number, served, data, sender):
@@ -164,7 +172,7 @@ class Worker(_base.Worker):
             threads.submit(run)
         except RuntimeError:
             # The program called `unserve` at this very moment.
-            self._try_tell(self._core.fail, number, "this worker does not serve that any more")
+            self._try_tell(self._core.fail, number, "this worker does not serve this any more")
 
     # ---- descriptors
 
@@ -242,21 +250,21 @@ class Worker(_base.Worker):
         return handler
 
     def _configure(self):
-        """Runs the program's handler for the newest values, and reports the result. If two threads
-        are here at a time, the one that ran with older values runs again with the newest."""
-        known = None
-        while True:
-            with self._lock:
-                values, configure = self._core.shared_values, self._core.configure
-            if values is known:
-                return
-            known, error = values, values.error
-            try:
-                if configure:
-                    configure(values.data)
-            except Exception as failure:
-                error = _wire.truncated(failure)
-            self._try_tell(self._core.applied, values.version, error)
+        """Runs the program's handler for the newest values, once for each handler and values, and
+        reports the result."""
+        with self._configuring:
+            while True:
+                with self._lock:
+                    values, configure = newest = self._core.shared_values, self._core.configure
+                if values is None or newest == self._configured:
+                    return
+                self._configured, error = newest, values.error
+                try:
+                    if configure:
+                        configure(values.data)
+                except Exception as failure:
+                    error = _wire.truncated(failure)
+                self._try_tell(self._core.applied, values.version, error)
 
     def admit(self):
         """Whether one more request is within the rate of [shared.limits]: true, or an object that

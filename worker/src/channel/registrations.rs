@@ -1,5 +1,5 @@
-//! The registrations of this worker: what it has told the supervisor that holds from then on, such
-//! as subscriptions. The client repeats them to a new primary, which may not know the last ones.
+//! The registrations of this worker: the messages that hold from then on, such as
+//! subscriptions. The client repeats them to a new primary, which may not know the last ones.
 
 use std::collections::BTreeMap;
 

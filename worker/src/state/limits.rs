@@ -113,7 +113,7 @@ impl Limits {
         Ok(())
     }
 
-    /// Wakes everybody who waits for room.
+    /// Wakes all threads and tasks that wait for room.
     fn wake_all(&self) {
         let waiting = std::mem::take(&mut locked(&self.state).waiting);
         self.room.notify_all();

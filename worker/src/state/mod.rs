@@ -1,4 +1,4 @@
-//! What the client knows: who it is, what it waits for, and what the supervisor told it.
+//! The state of the client: its identity on the bus, its pending calls, shared values and limits.
 
 mod callback_queue;
 pub(crate) mod limits;

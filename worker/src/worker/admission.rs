@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::Worker;
+use super::handle::Worker;
 use crate::state::limits::Limited;
 
 impl Worker {

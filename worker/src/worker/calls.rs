@@ -7,7 +7,7 @@ use ipc::bus::{FromWorker, Json};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::Worker;
+use super::handle::Worker;
 use crate::answer_slot::AnswerSlot;
 use crate::call_error::CallError;
 use crate::channel::message;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::Worker;
+use super::handle::Worker;
 use crate::callbacks::configure;
 
 impl Worker {

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use ipc::bus::{FromWorker, Json};
 use serde::Serialize;
 
-use super::Worker;
 use super::calls::result;
+use super::handle::Worker;
 use crate::answer_slot::AnswerSlot;
 use crate::call_error::CallError;
 use crate::channel::message;

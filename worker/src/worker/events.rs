@@ -5,7 +5,7 @@ use std::io;
 use ipc::bus::{FromWorker, Json, WhenFull, check};
 use serde::Serialize;
 
-use super::Worker;
+use super::handle::Worker;
 use crate::channel::message;
 use crate::registry::{Event, HandlerId, Outcome};
 

@@ -5,8 +5,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
-use super::Worker;
 use super::calls::{Call, result};
+use super::handle::Worker;
 use crate::call_error::CallError;
 
 impl Worker {

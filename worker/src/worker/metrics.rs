@@ -4,7 +4,7 @@ use std::io;
 
 use ipc::bus::{FromWorker, MetricKind};
 
-use super::Worker;
+use super::handle::Worker;
 use crate::channel::message;
 
 /// The name and the value of each label.

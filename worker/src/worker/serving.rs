@@ -9,7 +9,7 @@ use std::thread;
 use ipc::bus::{FromWorker, Json};
 use serde::Serialize;
 
-use super::Worker;
+use super::handle::Worker;
 use crate::channel::message;
 use crate::client::Client;
 use crate::contain::panic_text;
