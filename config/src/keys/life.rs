@@ -1,8 +1,11 @@
 //! A worker's life.
 
-use super::forms::{DURATION, SIGNAL, WAIT_READY, choice};
+use serde_json::json;
+
+use super::forms::{DURATION, choice, form, string_or_integer};
 use super::kind::{Field, Form, at};
 use super::{Flag, InPool, Key, Section};
+use crate::signal;
 use crate::spec::ReadyRule;
 
 pub(super) const SECTION: Section = Section { name: "life", title: "A worker's life", keys: KEYS };
@@ -117,3 +120,29 @@ static KEYS: &[Key] = &[
         ..Key::of(&Field { place: at!(stop_signal), form: &SIGNAL })
     },
 ];
+
+/// `wait_ready`: another way to write a ready rule.
+static WAIT_READY: Form<ReadyRule> = form(
+    "boolean",
+    || json!({ "type": "boolean" }),
+    |findings, key, value| findings.boolean(key, value)?.then_some(ReadyRule::Notify),
+    |_| Ok(ReadyRule::Notify),
+    |rule| Some(json!(*rule == ReadyRule::Notify)),
+);
+
+/// A signal by its name or number.
+static SIGNAL: Form<i32> = form(
+    "string or integer",
+    string_or_integer,
+    |findings, key, value| {
+        let text = findings.text_or_integer(key, value)?;
+        let number = signal::number(&text)
+            .ok_or("expected the name of a signal such as \"TERM\", or 1 to 64");
+        findings.keep(key, value, number)
+    },
+    signal::parse,
+    |number| {
+        let name = signal::name(*number).map(|name| json!(name.trim_start_matches("SIG")));
+        Some(name.unwrap_or_else(|| json!(number)))
+    },
+);

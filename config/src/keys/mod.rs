@@ -3,8 +3,8 @@
 //! A row says what a key is called, what type of value it has and where in a spec, which flag of
 //! `start` goes before it, and how it is explained. From the rows come the reader of a file and its
 //! advice on unknown keys ([`suggest`]), the flags of `start` and their [`crate::overrides`], the
-//! file that `init` writes ([`template`]), the tables of docs/configuration.md ([`page`]) and the
-//! JSON Schema ([`schema`]). To add a key, add a field to a spec and a row here, and use the field.
+//! file that `init` writes ([`template`]), the tables in docs/configuration.md and docs/commands.md
+//! (`page`) and the JSON Schema ([`schema`]). To add a key, add a field to a spec and a row here, and use the field.
 
 mod forms;
 pub(crate) mod kind;

@@ -1,9 +1,9 @@
-//! The tables of docs/configuration.md, between markers in the page.
+//! The tables of keys in the documentation, between markers in a page.
 
 use std::fmt::Write as _;
 
 use super::shared::LIMIT_KEYS;
-use super::{Change, Key, SECTIONS, of_pool};
+use super::{Change, Key, SECTIONS, all, of_pool};
 
 const BEGIN: &str = "<!-- keys: ";
 const END: &str = "<!-- keys end -->";
@@ -22,6 +22,7 @@ pub(super) fn fill(page: &str) -> String {
 
 fn table(name: &str) -> String {
     match name {
+        "flags" => of_flags(),
         "pool" => of_pools(),
         "limits" => of_limits(),
         name => {
@@ -56,6 +57,21 @@ fn of_section(keys: &[Key]) -> String {
             vec![format!("`{}`", key.name), type_name, default, flag, change.to_owned(), doc]
         }),
     )
+}
+
+fn of_flags() -> String {
+    let head = "| flag | default | meaning |";
+    let flags = all().filter_map(|key| {
+        let flag = key.flag?;
+        let short = flag.short.map(|short| format!("`-{short}`, ")).unwrap_or_default();
+        let value = flag.value.map(|value| format!(" {value}")).unwrap_or_default();
+        let default = key.default().filter(|_| flag.value.is_some());
+        let default = default.map(|value| format!("`{}`", value.to_string().trim_matches('"')));
+        let name = format!("{short}`--{}{value}`", key.flag_name()?);
+        let help = flag.help.unwrap_or(key.help).to_owned();
+        Some(vec![name, default.unwrap_or_default(), help])
+    });
+    rows(head, flags)
 }
 
 fn of_pools() -> String {

@@ -1,8 +1,17 @@
 //! What workers may do and use, and who may command the app.
 
-use super::forms::{ACCOUNT, ACCOUNTS, BOOLEAN, LIMITS, MASK, NICE, OOM_SCORE};
-use super::kind::{Field, at};
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use toml::de::DeValue;
+
+use super::forms::{ACCOUNT, BOOLEAN, extend, form, nothing, one_or_several, string_or_integer};
+use super::kind::{Field, Form, at};
 use super::{Flag, Key, Section};
+use crate::privileges::{limit, resource, umask, within};
+use crate::raw::{Findings, Written, in_order};
+use crate::spec::{Limit, Resource};
+use crate::words::Word;
 
 pub(super) const SECTION: Section = Section {
     name: "privileges",
@@ -107,3 +116,110 @@ static KEYS: &[Key] = &[
         ..Key::of(&Field { place: at!(observers), form: &ACCOUNT })
     },
 ];
+
+/// The names or numbers of groups.
+static ACCOUNTS: Form<Vec<String>> = Form {
+    repeat: extend,
+    ..form(
+        "string or array",
+        one_or_several,
+        |findings, key, value| {
+            Some(findings.items(key, value).into_iter().map(|(_, group)| group).collect())
+        },
+        |text| Ok(vec![text.to_owned()]),
+        nothing,
+    )
+};
+
+/// A file mode creation mask, in octal: 27 in decimal would be another one than was meant.
+static MASK: Form<Option<u16>> = form(
+    "string",
+    || json!({ "anyOf": [{ "type": "string", "pattern": "^(0o)?[0-7]{1,4}$" }, { "type": "integer" }] }),
+    |findings, key, value| {
+        let text = match value.get_ref() {
+            DeValue::Integer(number) if number.radix() == 8 => number.as_str().to_owned(),
+            DeValue::Integer(_) => {
+                let message = format!("{key} must be octal: write \"027\" or 0o027");
+                findings.add(value.span(), message);
+                return None;
+            }
+            _ => findings.text(key, value)?,
+        };
+        findings.keep(key, value, umask(&text)).map(Some)
+    },
+    |text| umask(text).map(Some),
+    nothing,
+);
+
+/// A CPU priority.
+static NICE: Form<Option<i8>> = form(
+    "integer",
+    || json!({ "type": ["integer", "string"], "minimum": -20, "maximum": 19 }),
+    |findings, key, value| {
+        let text = findings.text_or_integer(key, value)?;
+        findings.keep(key, value, nice(&text)).map(Some)
+    },
+    |text| nice(text).map(Some),
+    nothing,
+);
+
+fn nice(text: &str) -> Result<i8, String> {
+    within(text, -20, 19)
+}
+
+/// An OOM score adjustment.
+static OOM_SCORE: Form<Option<i16>> = form(
+    "integer",
+    || json!({ "type": ["integer", "string"], "minimum": -1000, "maximum": 1000 }),
+    |findings, key, value| {
+        let text = findings.text_or_integer(key, value)?;
+        findings.keep(key, value, oom_score(&text)).map(Some)
+    },
+    |text| oom_score(text).map(Some),
+    nothing,
+);
+
+fn oom_score(text: &str) -> Result<i16, String> {
+    within(text, -1000, 1000)
+}
+
+/// Resource limits.
+static LIMITS: Form<BTreeMap<Resource, Limit>> = Form {
+    repeat: extend,
+    over: extend,
+    ..form(
+        "table",
+        || {
+            let names = Resource::WORDS.iter().map(|(word, ..)| (*word, string_or_integer()));
+            let names: BTreeMap<_, _> = names.collect();
+            json!({ "type": "object", "properties": names, "additionalProperties": false })
+        },
+        read_limits,
+        |text| limit(text).map(|limit| [limit].into()),
+        nothing,
+    )
+};
+
+fn read_limits(
+    findings: &mut Findings,
+    key: &str,
+    value: &Written<'_>,
+) -> Option<BTreeMap<Resource, Limit>> {
+    let table = findings.table(key, value)?;
+    let mut limits = BTreeMap::new();
+    for (name, span, value) in in_order(table) {
+        let resource = match resource(name) {
+            Ok(resource) => resource,
+            Err(message) => {
+                findings.add(span, message);
+                continue;
+            }
+        };
+        let key = format!("{key}.{name}");
+        let Some(text) = findings.text_or_integer(&key, value) else { continue };
+        if let Some(limit) = findings.keep(&key, value, text.parse()) {
+            limits.insert(resource, limit);
+        }
+    }
+    Some(limits)
+}

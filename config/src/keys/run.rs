@@ -1,8 +1,17 @@
 //! What runs, where, how often and as whom.
 
-use super::forms::{ACCOUNT, COMMAND, ENVIRONMENT, FOLDER, INSTANCES, NAME, SCRIPT};
-use super::kind::{Field, at};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::json;
+use toml::de::DeValue;
+
+use super::forms::{ACCOUNT, extend, form, nothing, string, told};
+use super::kind::{Field, Form, at};
 use super::{Change, Flag, InPool, Key, Section};
+use crate::raw::{Findings, Written, in_order};
+use crate::spec::Instances;
+use crate::{command, environment, instances, name};
 
 pub(super) const SECTION: Section = Section { name: "what runs", title: "What runs", keys: KEYS };
 
@@ -122,3 +131,116 @@ static KEYS: &[Key] = &[
         ..Key::of(&Field { place: at!(group), form: &ACCOUNT })
     },
 ];
+
+/// The name of an app.
+static NAME: Form<String> = form(
+    "string",
+    || json!({ "type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$" }),
+    |findings, key, value| {
+        let text = findings.text(key, value)?;
+        let refused = name::check(&text).map_err(|message| findings.add(value.span(), message));
+        refused.is_ok().then_some(text)
+    },
+    // The plan of `start` checks it: it knows where the name came from.
+    |text| Ok(text.to_owned()),
+    nothing,
+);
+
+/// A path that starts at the folder of the file.
+static FOLDER: Form<PathBuf> = form(
+    "string",
+    string,
+    |findings, key, value| {
+        let path = findings.text(key, value)?;
+        Some(findings.base.join(path))
+    },
+    |text| Ok(PathBuf::from(text)),
+    nothing,
+);
+
+/// A program and its arguments.
+static COMMAND: Form<Vec<String>> = form(
+    "string or array",
+    || json!({ "anyOf": [string(), { "type": "array", "items": string(), "minItems": 1 }] }),
+    read_command,
+    |text| told(command::split(text)),
+    nothing,
+);
+
+fn read_command(findings: &mut Findings, key: &str, value: &Written<'_>) -> Option<Vec<String>> {
+    let words = match value.get_ref() {
+        DeValue::String(line) => findings.keep(key, value, command::split(line))?,
+        DeValue::Array(_) => findings.texts(key, value)?,
+        _ => {
+            let message = format!("{key} must be a string or an array of strings");
+            findings.add(value.span(), message);
+            return None;
+        }
+    };
+    if words.first().is_none_or(String::is_empty) {
+        findings.add(value.span(), "the command is empty: write the program to run");
+    } else if words.iter().any(|word| word.contains('\0')) {
+        findings.add(value.span(), "the command contains a NUL, which no argument can hold");
+    }
+    Some(words)
+}
+
+/// A file that becomes a command.
+static SCRIPT: Form<Vec<String>> = form(
+    "string",
+    string,
+    |findings, key, value| {
+        let path = findings.text(key, value)?;
+        let path = findings.base.join(path);
+        findings.keep(key, value, command::for_file(&path))
+    },
+    |text| told(command::for_file(text.as_ref())),
+    nothing,
+);
+
+/// Variables and their values.
+static ENVIRONMENT: Form<BTreeMap<String, String>> = Form {
+    repeat: extend,
+    over: extend,
+    ..form(
+        "table",
+        || {
+            let text = json!({ "type": ["string", "number", "boolean"] });
+            json!({ "type": "object", "additionalProperties": text })
+        },
+        |findings, key, value| {
+            let table = findings.table(key, value)?;
+            let mut env = BTreeMap::new();
+            for (name, span, value) in in_order(table) {
+                let Some(text) = findings.scalar(&format!("{key}.{name}"), value) else { continue };
+                match environment::check(name, &text) {
+                    Ok(()) => drop(env.insert(name.to_owned(), text)),
+                    Err(message) => findings.add(span, message),
+                }
+            }
+            Some(env)
+        },
+        |text| environment::pair(text).map(|pair| [pair].into()),
+        nothing,
+    )
+};
+
+/// How many workers.
+static INSTANCES: Form<Instances> = form(
+    "integer or string",
+    || {
+        json!({ "anyOf": [
+            { "type": "integer", "maximum": instances::MAX_WORKERS },
+            { "type": "string", "pattern": "^(max|-?[0-9]+|[0-9]+%)$" },
+        ] })
+    },
+    |findings, key, value| {
+        let text = findings.text_or_integer(key, value)?;
+        findings.keep(key, value, text.parse())
+    },
+    |text| told(text.parse()),
+    |instances| match instances {
+        Instances::Count(count) => Some(json!(count)),
+        other => Some(json!(other.to_string())),
+    },
+);

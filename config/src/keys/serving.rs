@@ -1,9 +1,16 @@
 //! Which addresses are served, and how.
 
-use super::forms::{BOOLEAN, LISTEN, PATTERNS, SHARED, choice};
+use serde_json::json;
+use toml::de::DeValue;
+
+use super::forms::{
+    BOOLEAN, choice, extend, form, nothing, one_or_several, string_or_integer, told,
+};
 use super::kind::{Field, Form, at};
-use super::{Change, Flag, Key, Section};
-use crate::spec::{Balance, Engine};
+use super::{Change, Flag, Key, Section, shared};
+use crate::address;
+use crate::raw::{Findings, Written, in_order};
+use crate::spec::{AddressPattern, Balance, Engine, ListenSpec};
 
 pub(super) const SECTION: Section = Section { name: "serving", title: "Serving", keys: KEYS };
 
@@ -124,3 +131,82 @@ static KEYS: &[Key] = &[
         ..Key::of(&Field { place: at!(shared), form: &SHARED })
     },
 ];
+
+/// Addresses to listen on.
+static LISTEN: Form<Vec<ListenSpec>> = Form {
+    repeat: extend,
+    ..form(
+        "string, integer, array or table",
+        || {
+            let one = string_or_integer();
+            json!({ "anyOf": [
+                one,
+                { "type": "array", "items": one },
+                { "type": "object", "additionalProperties": one },
+            ] })
+        },
+        |findings, key, value| Some(read_listen(findings, key, value)),
+        |text| told(address::listen(text)).map(|listen| vec![listen]),
+        nothing,
+    )
+};
+
+/// An address, an array of addresses, or a table of names and addresses.
+fn read_listen(findings: &mut Findings, key: &str, value: &Written<'_>) -> Vec<ListenSpec> {
+    let read: Vec<_> = if let DeValue::Table(table) = value.get_ref() {
+        in_order(table)
+            .into_iter()
+            .filter_map(|(name, _, value)| {
+                let text = findings.text_or_integer(&format!("{key}.{name}"), value)?;
+                Some((value.span(), address::named(name, &text)))
+            })
+            .collect()
+    } else {
+        let items = findings.items(key, value).into_iter();
+        items.map(|(item, text)| (item.span(), address::listen(&text))).collect()
+    };
+    let (mut found, mut spans) = (Vec::new(), Vec::new());
+    for (span, result) in read {
+        match result {
+            Ok(spec) => {
+                found.push(spec);
+                spans.push(span);
+            }
+            Err(error) => findings.add(span, error.to_string()),
+        }
+    }
+    if let Some((index, message)) = address::duplicate(&found) {
+        findings.add(spans[index].clone(), message);
+    }
+    found
+}
+
+/// Addresses and parts of addresses.
+static PATTERNS: Form<Vec<AddressPattern>> = Form {
+    repeat: extend,
+    ..form(
+        "string or array",
+        one_or_several,
+        |findings, key, value| {
+            let mut patterns = Vec::new();
+            for (item, text) in findings.items(key, value) {
+                match text.parse() {
+                    Ok(pattern) => patterns.push(pattern),
+                    Err(error) => findings.add(item.span(), format!("{error}")),
+                }
+            }
+            Some(patterns)
+        },
+        |text| told(text.parse()).map(|pattern| vec![pattern]),
+        nothing,
+    )
+};
+
+/// Values for all workers, as JSON text.
+static SHARED: Form<Option<String>> = form(
+    "table",
+    || json!({ "type": "object", "properties": { "limits": { "$ref": "#/$defs/limits" } } }),
+    |findings, key, value| shared::read(key, value, findings).map(Some),
+    |text| Ok(Some(text.to_owned())),
+    nothing,
+);

@@ -32,8 +32,9 @@ fn assert_generated(path: &str, generate: impl Fn(&str) -> String) {
 }
 
 #[test]
-fn the_generated_tables_of_the_page_are_up_to_date() {
+fn the_generated_tables_of_the_pages_are_up_to_date() {
     assert_generated("../docs/configuration.md", page::fill);
+    assert_generated("../docs/commands.md", page::fill);
 }
 
 #[test]
@@ -47,6 +48,7 @@ fn every_section_is_in_the_page() {
     for name in SECTIONS.iter().map(|section| section.name).chain(["pool", "limits"]) {
         assert!(page.contains(&format!("<!-- keys: {name} -->")), "{name}");
     }
+    assert!(include_str!("../../../docs/commands.md").contains("<!-- keys: flags -->"));
 }
 
 #[test]
