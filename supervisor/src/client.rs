@@ -1,7 +1,7 @@
 //! The blocking end of an app's control socket: one request, its notices, its final answer.
 //!
-//! Deadlines are real: no primary, however stuck, holds a command longer than it asked for. A
-//! connection that ends without a final answer is an error, never taken for success.
+//! Every deadline is kept, however stuck the primary is. A connection that ends without a final
+//! answer is an error and never counts as success.
 
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
@@ -16,7 +16,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::home::{Home, HomeError};
 
-/// How long the primary may take to accept, and to read a request.
+/// The most time that the primary may take to accept, and to read a request.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A connection to one app's primary.
@@ -28,10 +28,10 @@ pub(crate) struct Client {
     log: PathBuf,
 }
 
-/// Why there is no answer.
+/// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    #[error("no app is called \"{0}\": \"supervisor list\" shows those there are")]
+    #[error("no app is called \"{0}\": \"supervisor list\" shows all apps")]
     NoSuchApp(String),
     #[error("no primary listens on {} ({source})", path.display())]
     NobodyListens { path: PathBuf, source: io::Error },
@@ -46,13 +46,13 @@ pub(crate) enum ClientError {
     TimedOut { name: String, after: Duration },
     #[error("the primary of {name} ended while answering; see {}", log.display())]
     Ended { name: String, log: PathBuf },
-    #[error("cannot understand the primary of {name}: {source}; is it of another version?")]
+    #[error("cannot understand the primary of {name}: {source}; is it another version?")]
     Malformed { name: String, source: LineError },
     #[error(transparent)]
     Home(#[from] HomeError),
 }
 
-/// What ended a look at the next line.
+/// What the attempt to read one line found.
 enum Line {
     Reply(Reply),
     End,
@@ -85,13 +85,14 @@ impl Client {
         Ok(Self::over(stream, name, home.primary_log(name)))
     }
 
-    /// Speaks over a connection that exists.
+    /// Uses a connection that exists already.
     fn over(stream: UnixStream, name: &str, log: PathBuf) -> Self {
         Self { name: name.to_owned(), stream, reader: LineReader::default(), log }
     }
 
-    /// Asks, hands every notice to `on_notice`, and returns the final answer. `deadline`: for all
-    /// of it; `None`: as long as the primary takes, which bounds each request itself.
+    /// Sends a request, passes every notice to `on_notice`, and returns the final answer.
+    /// `deadline` bounds the whole exchange. With `None` the client waits for as long as the
+    /// primary takes; the primary itself bounds each request.
     pub(crate) fn ask(
         &mut self,
         request: &Request,
@@ -103,7 +104,7 @@ impl Client {
             if !matches!(error, ClientError::Ended { .. }) {
                 return Err(error);
             }
-            // It may have said why before it hung up.
+            // The primary may have written the reason before it hung up.
             return match self.next_line(Some(Instant::now() + PATIENCE)) {
                 Ok(Line::Reply(reply @ Reply::Failed { .. })) => Ok(reply),
                 _ => Err(error),
@@ -122,8 +123,8 @@ impl Client {
         }
     }
 
-    /// Asks for every notice from now on, until `on_notice` breaks or the connection ends. Every
-    /// `tick` without a line, `on_tick` may break too.
+    /// Subscribes to all notices, until `on_notice` breaks or the connection ends. After each
+    /// `tick` without a line, the client calls `on_tick`, which may break too.
     pub(crate) fn subscribe(
         &mut self,
         tick: Duration,
@@ -144,7 +145,7 @@ impl Client {
         }
     }
 
-    /// Sends a request and does not wait for what comes of it.
+    /// Sends a request and does not wait for an answer.
     pub(crate) fn tell(&mut self, request: &Request) -> Result<(), ClientError> {
         self.send(request, None)
     }
@@ -223,7 +224,7 @@ mod tests {
     use super::*;
     use std::thread;
 
-    /// A client whose primary reads one line and then writes `answer` in pieces.
+    /// A client of a fake primary that reads one line and then writes `answer` in pieces.
     fn facing(answer: Vec<&'static [u8]>) -> (Client, thread::JoinHandle<String>) {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let primary = thread::spawn(move || {
@@ -320,7 +321,7 @@ mod tests {
         let error = Client::connect(&home, "web").unwrap_err();
         assert!(matches!(error, ClientError::NobodyListens { .. }), "{error}");
 
-        // A primary that accepts nothing, with a queue of one that is full.
+        // A primary that accepts no connection, and whose queue of one is full.
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
         socket.bind(&SockAddr::unix(home.socket("full").unwrap()).unwrap()).unwrap();
         socket.listen(0).unwrap();

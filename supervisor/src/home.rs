@@ -1,7 +1,7 @@
-//! Where everything is: sockets, locks, records, logs. The only file that knows paths.
+//! The paths of sockets, locks, records and logs. No other file knows paths.
 //!
-//! `SUPERVISOR_HOME` moves everything under one folder. It refuses a run folder that somebody else
-//! could have prepared, and socket paths that the kernel cannot hold.
+//! `SUPERVISOR_HOME` moves everything into one folder. This module refuses a run folder that
+//! another user could have prepared, and socket paths that are too long for the kernel.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -19,10 +19,11 @@ mod places;
 /// The longest path of a unix socket: `sun_path` without its final zero.
 const MAX_SOCKET_PATH: usize = 107;
 
-/// The variable that moves everything.
+/// The environment variable that moves all folders.
 pub(crate) const HOME_VARIABLE: &str = "SUPERVISOR_HOME";
 
-/// Folders that everybody may write to, also where all else is read-only.
+/// Folders that every user may write to. They are usually writable even where the rest is
+/// read-only.
 const SHARED: [&str; 2] = ["/tmp", "/dev/shm"];
 
 /// The folders of this user.
@@ -31,11 +32,11 @@ pub(crate) struct Home {
     run: PathBuf,
     logs: PathBuf,
     state: PathBuf,
-    /// What `SUPERVISOR_HOME` says, made absolute.
+    /// The value of `SUPERVISOR_HOME`, made absolute.
     moved: Option<PathBuf>,
 }
 
-/// Why there is no place to work in.
+/// Why the folders cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HomeError {
     #[error(
@@ -49,7 +50,7 @@ pub(crate) enum HomeError {
     Io { what: &'static str, path: PathBuf, source: io::Error },
 }
 
-/// What a primary leaves on disk, so that its workers can be found when it is gone.
+/// What a primary writes to disk, so that a command can find its workers after it is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) primary_pid: u32,
@@ -62,7 +63,7 @@ pub(crate) struct Record {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RecordedWorker {
     pub(crate) pid: u32,
-    /// Field 22 of /proc/PID/stat: tells the worker from a later process with the same pid.
+    /// Field 22 of /proc/PID/stat. It tells the worker from a later process with the same pid.
     pub(crate) start_time: u64,
     pub(crate) slot: u16,
     pub(crate) generation: u32,
@@ -78,7 +79,7 @@ struct Surroundings {
 }
 
 impl Home {
-    /// The folders for this user and environment. Nothing is made.
+    /// Finds the folders for this user and environment. It creates none of them.
     pub(crate) fn find() -> Result<Self, HomeError> {
         let xdg = Xdg::new().ok();
         let moved = match std::env::var_os(HOME_VARIABLE).filter(|value| !value.is_empty()) {
@@ -96,14 +97,15 @@ impl Home {
             state_dir: xdg.as_ref().and_then(Xdg::state_dir),
         };
         let home = Self::choose(surroundings, places::usable);
-        // Here anybody may have made our folder before us, and would then be asked in our name.
+        // In these folders, another user may have created our folder first, and would then receive
+        // our requests.
         if SHARED.iter().any(|folder| home.run.starts_with(folder)) {
             verify_ours(&home.run)?;
         }
         Ok(home)
     }
 
-    /// Everything under one folder.
+    /// All folders under `folder`.
     pub(crate) fn under(folder: &Path) -> Self {
         Self {
             run: folder.join("run"),
@@ -113,7 +115,7 @@ impl Home {
         }
     }
 
-    /// The folders of root, for whoever may use them.
+    /// The folders of root, for users that may command root's apps.
     pub(crate) fn system() -> Self {
         Self {
             run: "/run/supervisor".into(),
@@ -123,7 +125,7 @@ impl Home {
         }
     }
 
-    /// Whether the sockets are somebody else's.
+    /// Whether the sockets belong to another user.
     pub(crate) fn is_others(&self) -> bool {
         fs::metadata(&self.run).is_ok_and(|run| run.uid() != nix::unistd::geteuid().as_raw())
     }
@@ -139,7 +141,7 @@ impl Home {
             0 => Self::system(),
             _ => Self {
                 run: around.runtime_dir.map_or_else(|| shared[0].clone(), |d| d.join("supervisor")),
-                // Without a home: what is lost with the machine is better than nothing.
+                // Without a home directory: logs that the next boot removes are better than none.
                 logs: base.as_ref().map_or_else(|| shared[0].join("logs"), |b| b.join("logs")),
                 state: base.map_or_else(|| shared[0].join("state"), |base| base.join("state")),
                 moved: None,
@@ -151,13 +153,14 @@ impl Home {
         Self { run, state, ..usual }
     }
 
-    /// What `SUPERVISOR_HOME` must be for another process to find the same folders from any
-    /// working folder; `None`: it is not set.
+    /// The value of `SUPERVISOR_HOME` that leads another process to the same folders from any
+    /// working directory. `None`: the variable is not set.
     pub(crate) fn moved_to(&self) -> Option<&Path> {
         self.moved.as_deref()
     }
 
-    /// Makes the folders. Where logs cannot be is said by whoever wants to write one.
+    /// Creates the folders. A missing log folder is no error here: the code that opens a log
+    /// reports it.
     pub(crate) fn prepare(&self) -> Result<(), HomeError> {
         for folder in [&self.run, &self.state] {
             make_folder(folder, 0o700)?;
@@ -166,7 +169,7 @@ impl Home {
         verify_ours(&self.run)
     }
 
-    /// Makes the folder of the app's logs.
+    /// Creates the folder of the app's logs.
     pub(crate) fn prepare_logs(&self, name: &str) -> Result<(), HomeError> {
         make_folder(&self.log_dir(name), 0o750)
     }
@@ -180,22 +183,23 @@ impl Home {
         Ok(path)
     }
 
-    /// The file whose flock says that the primary lives.
+    /// The file whose flock shows that the primary lives.
     pub(crate) fn lock(&self, name: &str) -> PathBuf {
         self.run.join(format!("{name}.lock"))
     }
 
-    /// The file that tells what to look for when the primary is gone; a [`Record`] in JSON.
+    /// The file that helps to find an app's workers after its primary is gone: a [`Record`] in
+    /// JSON.
     pub(crate) fn record(&self, name: &str) -> PathBuf {
         self.state.join(format!("{name}.json"))
     }
 
-    /// What `save` writes.
+    /// The file that `save` writes.
     pub(crate) fn saved(&self) -> PathBuf {
         self.state.join("saved.dump")
     }
 
-    /// What is put before Node programs.
+    /// The preload for Node workers.
     pub(crate) fn preload(&self, mark: &str) -> PathBuf {
         self.run.join(format!("supervisor-node-{mark}.js"))
     }
@@ -205,23 +209,22 @@ impl Home {
         self.logs.join(name)
     }
 
-    /// What the workers wrote to stdout.
+    /// The log of what the workers wrote to stdout.
     pub(crate) fn out_log(&self, name: &str) -> PathBuf {
         self.log_dir(name).join("out.log")
     }
 
-    /// What the workers wrote to stderr.
+    /// The log of what the workers wrote to stderr.
     pub(crate) fn err_log(&self, name: &str) -> PathBuf {
         self.log_dir(name).join("err.log")
     }
 
-    /// What the primary wrote.
+    /// The log of the primary.
     pub(crate) fn primary_log(&self, name: &str) -> PathBuf {
         self.log_dir(name).join("primary.log")
     }
 
-    /// The names with a socket, a lock or a record, sorted. Whether anybody lives behind them is
-    /// not looked at.
+    /// The names that have a socket, a lock or a record, sorted. Their apps may be dead.
     pub(crate) fn apps(&self) -> Result<Vec<String>, HomeError> {
         let mut names = BTreeSet::new();
         for (folder, endings) in [(&self.run, &[".sock", ".lock"][..]), (&self.state, &[".json"])] {
@@ -230,7 +233,7 @@ impl Home {
             let entries = match fs::read_dir(folder) {
                 Ok(entries) => entries,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                // An operator sees the sockets, and not what their primaries write down.
+                // An operator may read the folder of sockets, but not the folder of records.
                 Err(error)
                     if error.kind() == io::ErrorKind::PermissionDenied && *folder == self.state =>
                 {
@@ -242,7 +245,7 @@ impl Home {
                 let file = entry.map_err(failed)?.file_name();
                 let Some(file) = file.to_str() else { continue };
                 let name = endings.iter().find_map(|ending| file.strip_suffix(ending));
-                // Half-written records begin with a dot, as no app's name does.
+                // The names of half-written records begin with a dot; an app's name never does.
                 names.extend(
                     name.filter(|n| !n.is_empty() && !n.starts_with('.')).map(str::to_owned),
                 );
@@ -259,10 +262,11 @@ impl Home {
         names.into_iter().collect()
     }
 
-    /// Takes the app's lock; `None`: somebody else has it. Held until the file is dropped.
+    /// Takes the app's lock and holds it until the caller drops the file. `None`: another process
+    /// holds the lock.
     ///
-    /// Whoever cleans up unlinks the lock file, so a lock counts only if it is on the file that
-    /// has the name now.
+    /// A process that cleans up unlinks the lock file. A lock therefore counts only if the locked
+    /// file still has its name.
     pub(crate) fn take_lock(&self, name: &str) -> io::Result<Option<File>> {
         let path = self.lock(name);
         loop {
@@ -277,7 +281,7 @@ impl Home {
                 Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
                 Err(error) => return Err(error.into()),
             }
-            // Ends: each further turn needs somebody to have unlinked the file in between.
+            // The loop ends: each further turn needs another process to unlink the file in between.
             match fs::metadata(&path) {
                 Ok(now) if now.ino() == file.metadata()?.ino() => return Ok(Some(file)),
                 Ok(_) => {}
@@ -287,9 +291,9 @@ impl Home {
         }
     }
 
-    /// Removes socket, record and lock. Only for the holder of the lock.
+    /// Removes socket, record and lock. Only the holder of the lock may call this.
     pub(crate) fn remove_leftovers(&self, name: &str, _held: &File) -> Result<(), HomeError> {
-        // The lock last: without it the others are anybody's to make.
+        // The lock goes last: without it, another process may create the other files.
         for path in [self.socket(name)?, self.record(name), self.lock(name)] {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -301,16 +305,16 @@ impl Home {
         Ok(())
     }
 
-    /// The record, if there is one that can be read.
+    /// The record, if it exists and is readable.
     pub(crate) fn read_record(&self, name: &str) -> Option<Record> {
         serde_json::from_slice(&fs::read(self.record(name)).ok()?).ok()
     }
 
-    /// Replaces the record in one step.
+    /// Replaces the record atomically.
     pub(crate) fn write_record(&self, name: &str, record: &Record) -> io::Result<()> {
         let bytes = serde_json::to_vec(record)?;
         let beside = self.state.join(format!(".{name}.json"));
-        // The spec holds environment values, so nobody else may read it.
+        // The spec contains environment values, so no other user may read the file.
         let mut file =
             OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
         io::Write::write_all(&mut file, &bytes)?;
@@ -326,8 +330,8 @@ fn make_folder(folder: &Path, mode: u32) -> Result<(), HomeError> {
     })
 }
 
-/// Refuses a folder that is a link, belongs to somebody else or can be written by others. One that
-/// does not exist is fine.
+/// Refuses a folder that is a link, belongs to another user, or is writable for others. A folder
+/// that does not exist is fine.
 fn verify_ours(folder: &Path) -> Result<(), HomeError> {
     let no = |why: String| Err(HomeError::NotOurs { path: folder.to_owned(), why });
     let data = match fs::symlink_metadata(folder) {
@@ -341,7 +345,7 @@ fn verify_ours(folder: &Path) -> Result<(), HomeError> {
         return no("it is not a folder".to_owned());
     }
     let uid = nix::unistd::geteuid().as_raw();
-    // Root needs no folder to do as it likes, and may have let this user in.
+    // Root may own the folder: root has all rights anyway, and may have admitted this user.
     if data.uid() != uid && data.uid() != 0 {
         return no(format!("it belongs to user {}, and this is user {uid}", data.uid()));
     }
@@ -392,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_only_is_stepped_over() {
+    fn a_read_only_folder_is_skipped() {
         let only = |writable: &'static str, uid| {
             let around = Surroundings { uid, state_dir: Some("/h".into()), ..Default::default() };
             Home::choose(around, move |path| path.starts_with(writable))
@@ -404,7 +408,7 @@ mod tests {
         let tmp = only("/tmp", 7);
         assert_eq!(tmp.socket("web").unwrap(), Path::new("/tmp/supervisor-7/web.sock"));
         assert_eq!(tmp.record("web"), Path::new("/tmp/supervisor-7/state/web.json"));
-        // Nothing at all: the refusal names the usual place.
+        // No folder is usable: the error names the usual path.
         assert_eq!(only("/none", 0).lock("web"), Path::new("/run/supervisor/web.lock"));
     }
 
@@ -458,7 +462,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::under(dir.path());
         home.prepare().unwrap();
-        let held = home.take_lock("web").unwrap().expect("nobody has it");
+        let held = home.take_lock("web").unwrap().expect("the lock is free");
         assert!(home.take_lock("web").unwrap().is_none());
         home.remove_leftovers("web", &held).unwrap();
         let again = home.take_lock("web").unwrap().expect("a new file");

@@ -1,4 +1,4 @@
-//! What several rooms use and which itself uses none of them: ids, time, and how a process ended.
+//! What several rooms share: ids, time, and how a process ended. It uses none of them.
 
 pub(crate) mod exit;
 pub(crate) mod ids;

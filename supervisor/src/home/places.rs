@@ -1,19 +1,19 @@
-//! Which of several places can be used: a container may have a read-only root, no home and a user
-//! that nobody knows. The same question is asked by the primary and by each command, at different
-//! times, so the answer depends on nothing that the primary itself changes.
+//! Chooses one of several folders: a container may have a read-only root, no home directory, and a
+//! user without a name. The primary and each command choose at different times, so the choice
+//! depends on nothing that the primary itself changes.
 
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
-/// The first of these that can be used; the first at all if none can, so that the refusal which
-/// follows names the usual place.
+/// The first candidate that is usable. If none is, the very first one, so that the error that
+/// follows names the usual folder.
 pub(super) fn first_usable(candidates: &[PathBuf], usable: impl Fn(&Path) -> bool) -> PathBuf {
     let found = candidates.iter().find(|candidate| usable(candidate));
     found.or_else(|| candidates.first()).cloned().unwrap_or_default()
 }
 
-/// Whether this folder can be written, or be made where it is not there.
+/// Whether this process can write to the folder, or create it if it does not exist.
 pub(super) fn usable(folder: &Path) -> bool {
     let there = folder.ancestors().find(|ancestor| ancestor.exists());
     there.is_some_and(|there| {
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_there_or_can_be_made() {
+    fn a_folder_is_usable_if_it_exists_or_can_be_created() {
         let dir = tempfile::tempdir().unwrap();
         assert!(usable(dir.path()));
         assert!(usable(&dir.path().join("not/yet")));
@@ -35,7 +35,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_usable_one_counts() {
+    fn the_first_usable_folder_is_chosen() {
         let candidates = ["/a", "/b", "/c"].map(PathBuf::from);
         assert_eq!(first_usable(&candidates, |path| path != Path::new("/a")), Path::new("/b"));
         assert_eq!(first_usable(&candidates, |_| false), Path::new("/a"));
