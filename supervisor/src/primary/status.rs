@@ -1,4 +1,4 @@
-//! The app as people see it. What only the runtime knows is left empty.
+//! The app as people see it. Fields that only the runtime knows stay empty.
 
 use ipc::control::{
     AppStatus, ListenerStatus, Notice, NoticeKind, PoolStatus, Status, WorkerStatus,
@@ -19,7 +19,7 @@ use crate::primary::plan::Plan;
 use crate::primary::text;
 
 impl Primary {
-    /// The app's state. Of pids, memory, queues, logs and versions nothing is known here.
+    /// The state of the app. The core knows no pids, memory, queues, logs or versions.
     /// [`Primary::roster`] tells which worker each entry of `workers` is about.
     pub(crate) fn status(&self, now: Time) -> AppStatus {
         let spec = &self.serving.spec;
@@ -83,7 +83,7 @@ impl Primary {
         self.entries().map(|(_, worker)| worker.map(|worker| worker.id))
     }
 
-    /// By slot: its workers, or nobody.
+    /// Each slot's workers, or `None` for a slot without one.
     fn entries(&self) -> impl Iterator<Item = (Slot, Option<&Worker>)> {
         self.slots.iter().flat_map(|(slot, state)| {
             let of_slot = |worker: &&Worker| worker.slot == *slot;
@@ -148,7 +148,7 @@ impl Primary {
         }
     }
 
-    /// The app's status, and why it is so.
+    /// The status of the app, and the reason for it.
     fn standing(&self) -> (Status, Option<String>) {
         match (&self.phase, &self.job) {
             (Phase::Stopped | Phase::Over { .. }, _) => {
@@ -201,7 +201,7 @@ impl Primary {
         (status, reason.or_else(|| Some(counted())))
     }
 
-    /// Tells when the app's status is not what it was.
+    /// Publishes a notice if the app's status has changed.
     pub(super) fn announce(&mut self, step: &mut Step<'_>) {
         let (status, reason) = self.standing();
         if self.announced != Some(status) {
@@ -212,7 +212,7 @@ impl Primary {
     }
 }
 
-/// The state of a slot that nobody serves.
+/// The state of a slot without a worker.
 fn vacant(state: &SlotState, now: Time) -> (&'static str, Option<String>) {
     match &state.seat {
         Seat::Empty | Seat::Held(_) => ("waiting", None),
