@@ -1,4 +1,4 @@
-//! What a worker runs.
+//! The plan of a pool: the spec that one generation runs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::ids::Generation;
 
-/// What a worker runs: a spec, and which generation that is.
+/// The spec that a generation of a pool runs.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Plan {
     pub(super) generation: Generation,
-    /// Plans of the same number have the same spec; in a snapshot it stands for the spec.
+    /// Plans of the same edition have the same spec. In a snapshot the edition stands for the spec.
     pub(super) edition: u32,
     #[serde(skip, default = "no_spec")]
     pub(super) spec: Arc<AppSpec>,
@@ -25,7 +25,7 @@ impl Plan {
         self.spec.listen.iter().any(|listen| listen.address.to_string() == address)
     }
 
-    /// The longest that a start may take, failures and their delays included.
+    /// The longest time that a start may take, including failures and their delays.
     pub(super) fn patience(&self) -> Duration {
         let (times, restart) = (&self.spec.times, &self.spec.restart);
         let once = times.ready_timeout + times.min_uptime + restart.backoff_max;
@@ -33,7 +33,7 @@ impl Plan {
     }
 }
 
-/// In place of the spec of a plan that was just read.
+/// A placeholder for the spec of a plan that was just read.
 pub(super) fn no_spec() -> Arc<AppSpec> {
     Arc::new(AppSpec::new("", Vec::new(), PathBuf::new()))
 }

@@ -1,4 +1,4 @@
-//! What a control connection or a signal may ask, and what is refused at once.
+//! What a control client or a signal may ask, and what the primary refuses at once.
 
 use config::instances::MAX_WORKERS;
 use ipc::control::{FailureKind, Reply, Request};

@@ -1,11 +1,11 @@
-//! The core as text, and back: what a later primary, perhaps of another build, goes on from.
+//! The core as text, and back. A later primary, perhaps of another build, goes on from it.
 //!
-//! JSON of the core's own types. A field that is not known is passed over and one that is added
-//! later needs a default, so that a neighbouring version can read it either way. Whoever changes
-//! the meaning of what is there raises [`FORMAT`], and refuses no older one.
+//! The text is JSON of the core's own types. A reader ignores unknown fields, and a field that is
+//! added later needs a default, so that neighbouring versions can read each other. A change of the
+//! meaning of a field needs a higher [`FORMAT`]; a version never refuses an older format.
 //!
-//! Specs are large and shared by many workers: each is written once, in a table, and plans name it
-//! by its edition.
+//! Specs are large and many workers share them: the snapshot has each spec once, in a table, and a
+//! plan names its spec by edition.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,29 +19,29 @@ use crate::base::ids::WorkerId;
 use crate::primary::plan::Plan;
 use crate::primary::{Job, Primary};
 
-/// The newest that this build writes and reads.
+/// The newest format that this build writes and reads.
 const FORMAT: u32 = 2;
-/// What it writes where there are no pools: versions that know of none can read it.
+/// The format that it writes for an app without pools, which older versions can read too.
 const WITHOUT_POOLS: u32 = 1;
 
-/// Why a snapshot state cannot be gone on from.
+/// Why a core cannot be restored from a snapshot.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RestoreError {
-    /// Not JSON, or not of this form.
-    #[error("the snapshot state cannot be read: {0}")]
+    /// The text is not JSON, or has another shape.
+    #[error("the snapshot cannot be read: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// A newer build wrote it.
+    /// A newer build wrote the snapshot.
     #[error(
-        "the snapshot state has format {0}, and this version reads formats up to {FORMAT}; use the \
+        "the snapshot has format {0}, and this version reads formats up to {FORMAT}; use the \
          version that wrote it, or a newer one"
     )]
     Newer(u32),
-    /// It speaks of something that it does not hold.
-    #[error("the snapshot state contradicts itself: {0}")]
+    /// The snapshot names something that it does not contain.
+    #[error("the snapshot contradicts itself: {0}")]
     Broken(String),
 }
 
-/// All that is written.
+/// The whole snapshot.
 #[derive(Serialize, Deserialize)]
 struct Snapshot<Spec, Core> {
     format: u32,
@@ -50,7 +50,7 @@ struct Snapshot<Spec, Core> {
     core: Core,
 }
 
-/// What every version can read of every other's.
+/// The part that every version can read of every other version.
 #[derive(Deserialize)]
 struct Head {
     format: u32,
@@ -58,7 +58,7 @@ struct Head {
 
 impl Primary {
     /// Everything the core knows, as text. [`Primary::restore`] makes a core of it that does what
-    /// this one would.
+    /// this one would do.
     pub(crate) fn snapshot(&self) -> serde_json::Result<Box<RawValue>> {
         let specs: BTreeMap<u32, &AppSpec> =
             self.plans().map(|plan| (plan.edition, plan.spec.as_ref())).collect();
@@ -69,7 +69,7 @@ impl Primary {
         to_raw_value(&Snapshot { format, specs, core: self })
     }
 
-    /// The core that was snapshot. If its process has died, [`Primary::resume`] comes next.
+    /// Restores a core. If the process of the old core has died, call [`Primary::resume`] next.
     pub(crate) fn restore(text: &str) -> Result<Self, RestoreError> {
         let Head { format } = serde_json::from_str(text)?;
         if format > FORMAT {
@@ -107,7 +107,7 @@ impl Primary {
         all_pools.flat_map(Pools::plans_mut).chain(slots).chain(workers)
     }
 
-    /// What the rest of the core takes for granted.
+    /// Checks what the rest of the core takes for granted.
     fn check(&self) -> Result<(), RestoreError> {
         let broken = |text| Err(RestoreError::Broken(text));
         for (id, worker) in &self.workers {
@@ -128,7 +128,7 @@ impl Primary {
 }
 
 impl Job {
-    /// What it brings in.
+    /// The pools that the job brings in.
     pub(super) fn planned(&self) -> Option<&Pools> {
         match self {
             Self::Rollout(rollout) => Some(&rollout.to),

@@ -1,4 +1,4 @@
-//! The app as people see it. What only the runtime knows is left empty.
+//! The app as people see it. Fields that only the runtime knows stay empty.
 
 use ipc::control::{
     AppStatus, ListenerStatus, Notice, NoticeKind, PoolStatus, Status, WorkerState, WorkerStatus,
@@ -19,8 +19,8 @@ use crate::primary::plan::Plan;
 use crate::primary::text;
 
 impl Primary {
-    /// The app's state. The core knows nothing of pids, memory, queues, logs, contracts and
-    /// versions: the runtime fills these in.
+    /// The state of the app. The core knows no pids, memory, queues, logs or versions.
+    /// [`Primary::roster`] tells which worker each entry of `workers` is about.
     pub(crate) fn status(&self, now: Time) -> AppStatus {
         let spec = &self.serving.spec;
         let (status, reason) = self.standing();
@@ -144,7 +144,7 @@ impl Primary {
         }
     }
 
-    /// The app's status, and why it is so.
+    /// The status of the app, and the reason for it.
     fn standing(&self) -> (Status, Option<String>) {
         match (&self.phase, &self.job) {
             (Phase::Stopped | Phase::Over { .. }, _) => {
@@ -197,7 +197,7 @@ impl Primary {
         (status, reason.or_else(|| Some(counted())))
     }
 
-    /// Tells when the app's status is not what it was.
+    /// Publishes a notice if the app's status has changed.
     pub(super) fn announce(&mut self, step: &mut Step<'_>) {
         let (status, reason) = self.standing();
         if self.announced != Some(status) {

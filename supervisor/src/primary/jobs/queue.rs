@@ -1,4 +1,4 @@
-//! What must wait for the running job, in order. Several reloads that wait become one.
+//! The requests that wait for the running job, in order. Several waiting reloads become one.
 
 use std::sync::Arc;
 
@@ -11,38 +11,38 @@ use crate::primary::messages;
 use crate::primary::plan::Plan;
 use crate::primary::{Phase, Primary, Step};
 
-/// So many requests may wait.
+/// The most requests that may wait.
 const LIMIT: usize = 64;
 
-/// Something to begin when nothing else is under way.
+/// A change that begins when no other is under way.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::primary) struct Pending {
     pub(in crate::primary) wish: Wish,
-    /// Who is to be answered; those who lost patience are not among them any more.
+    /// The clients that wait for the answer. Clients that hung up are not among them.
     pub(in crate::primary) clients: Vec<ClientId>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(in crate::primary) enum Wish {
-    /// Replace all workers; `hard`: stop them first. `None`: by the spec that serves then.
+    /// Replace all workers; `hard`: stop them first. `None`: use the spec that serves at that time.
     Replace {
         hard: bool,
         spec: Option<Box<AppSpec>>,
-        /// This pool alone.
+        /// Replace the workers of this pool only.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pool: Option<String>,
     },
     Scale {
         to: Count,
         because: String,
-        /// Of this pool; `None`: of the app's own.
+        /// The pool to scale; `None`: the app's own.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pool: Option<String>,
     },
 }
 
-/// How many workers.
+/// The number of workers that a request wants.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(in crate::primary) enum Count {
@@ -84,7 +84,7 @@ impl Primary {
         }
     }
 
-    /// Begins what waits longest. Whether there was anything.
+    /// Begins the oldest request. Returns whether there was one.
     pub(in crate::primary) fn begin_next(&mut self, step: &mut Step<'_>) -> bool {
         let Some(Pending { wish, clients }) = self.queue.pop_front() else { return false };
         match wish {
@@ -160,13 +160,13 @@ impl Primary {
         step.answer_all(clients, &messages::failed(FailureKind::Failed, reason, &[]));
     }
 
-    /// The plan with a spec that no other plan has.
+    /// The plan with a new spec, which gets an edition of its own.
     pub(in crate::primary) fn edited(&mut self, plan: Plan, spec: Arc<AppSpec>) -> Plan {
         self.editions += 1;
         Plan { edition: self.editions, spec, ..plan }
     }
 
-    /// Whether any slot is served, or will be without anybody's asking.
+    /// Whether any slot has a worker, or will get one without another request.
     pub(in crate::primary) fn is_alive(&self) -> bool {
         match self.phase {
             Phase::Opening | Phase::Running => self.wanted().any(|(_, state)| state.has_hope()),
@@ -174,7 +174,7 @@ impl Primary {
         }
     }
 
-    /// A client is gone: its answer is not wanted any more.
+    /// Forgets a client that is gone: it needs no answer.
     pub(in crate::primary) fn forget(&mut self, client: ClientId) {
         self.keep_clients(|other| *other != client);
     }

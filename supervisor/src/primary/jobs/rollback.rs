@@ -1,4 +1,4 @@
-//! A rollout that failed goes back the way it came: the same replacement, slot by slot, to what
+//! A failed rollout goes back the way it came: the same replacement, slot by slot, to the plan that
 //! served before, until no worker of the failed generation is left.
 
 use ipc::control::{FailureKind, Notice, NoticeKind};
@@ -13,7 +13,7 @@ use crate::primary::worker::end::{Cause, End};
 use crate::primary::{Job, Primary, Step};
 
 impl Primary {
-    /// The rollout failed.
+    /// Turns a failed rollout round.
     pub(in crate::primary) fn turn_back(&mut self, failure: Failure, step: &mut Step<'_>) {
         let Some(Job::Rollout(rollout)) = &mut self.job else { return };
         let place = rollout.to.place(failure.slot);
@@ -29,7 +29,8 @@ impl Primary {
         self.dismiss(&serving, step);
     }
 
-    /// A worker did not apply the shared values. What a rollout brings has to.
+    /// A worker did not apply the shared values. For a worker that the rollout brought, that is a
+    /// failure.
     pub(in crate::primary) fn values_refused(
         &mut self,
         id: WorkerId,
@@ -46,7 +47,7 @@ impl Primary {
         }
     }
 
-    /// A successor was lost before it could take over.
+    /// A successor ended before it took over.
     pub(in crate::primary) fn successor_lost(
         &mut self,
         worker: &Worker,
@@ -79,7 +80,8 @@ impl Primary {
         if self.awaits_restored() { false } else { self.finish_rollback(step) }
     }
 
-    /// Whether a restored slot's worker is still on its way. Each is waited for once.
+    /// Whether the worker of a restored slot is still starting. The rollback waits for each one
+    /// once.
     fn awaits_restored(&mut self) -> bool {
         let Self { job, slots, workers, .. } = self;
         let Some(Job::Rollout(rollout)) = job else { return false };
@@ -111,8 +113,8 @@ impl Primary {
         true
     }
 
-    /// The new worker of a replaced slot is gone: whoever of the old generation is at hand takes
-    /// the seat, else one is started.
+    /// The new worker of a replaced slot is gone. A worker of the old generation takes the seat if
+    /// one is still there; if not, the primary starts one.
     pub(in crate::primary) fn bring_back(&mut self, slot: Slot, step: &mut Step<'_>) {
         let Some(serving) = self.serving.plan_of(slot).cloned() else { return };
         let Self { slots, workers, job, .. } = self;
@@ -139,7 +141,7 @@ impl Primary {
         }
     }
 
-    /// The old spec does not come up any more either: the new worker goes all the same, and the
+    /// The old spec does not start any more either. The new worker goes nevertheless, and the
     /// restart policy does what it can with the old spec.
     fn cannot_restore(&mut self, worker: &Worker, end: End, step: &mut Step<'_>) {
         let state = self.slot(worker.slot);

@@ -49,7 +49,7 @@ pub(in crate::primary) enum Course {
     Forward,
     /// All serve; slots that are not wanted any more are leaving.
     Shrinking,
-    /// It failed; `restored` slots have been given an old worker that is not ready yet.
+    /// The rollout failed; `restored` slots have been given an old worker that is not ready yet.
     Back {
         failure: Failure,
         restored: Vec<Slot>,
@@ -70,7 +70,7 @@ impl Rollout {
         self.to.plan(self.only.unwrap_or(OWN)).map_or(self.to.generation, |plan| plan.generation)
     }
 
-    /// The plan of `planned` that tells what is replaced, for people.
+    /// The plan of `planned` that tells people what is being replaced.
     pub(in crate::primary) fn leading<'a>(&self, planned: &'a Pools) -> &'a Plan {
         planned.plan(self.only.unwrap_or(OWN)).unwrap_or(planned)
     }
@@ -145,7 +145,7 @@ impl Primary {
             return false;
         }
         self.add_slots(&to);
-        // Who has left of its own accord, and is not followed by another, is not waited for.
+        // A worker that has left of its own accord and has no successor holds nothing up.
         let Some(Job::Rollout(rollout)) = &self.job else { return false };
         let generation = rollout.generation();
         let is_new = |state: &SlotState| state.plan.generation == generation;
@@ -214,7 +214,7 @@ impl Primary {
         due
     }
 
-    /// The successor takes over: first new connections go to it, then the old worker may drain.
+    /// The successor takes over: new connections go to it first, then the old worker may drain.
     pub(in crate::primary) fn commit(&mut self, slot: Slot, step: &mut Step<'_>) {
         let Some(id) = self.slot(slot).successor.take() else { return };
         let Some(worker) = self.workers.get(&id) else { return };

@@ -1,4 +1,4 @@
-//! Scaling: more slots, all started at once, or fewer, all drained at once.
+//! Scaling: the primary starts all added slots at once, or drains all dropped slots at once.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use crate::primary::messages;
 use crate::primary::slots::pools::OWN;
 use crate::primary::{Job, Primary, Step};
 
-/// A change of the number of workers under way.
+/// A scaling job under way.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::primary) struct Scaling {
     pub(in crate::primary) clients: Vec<ClientId>,
-    /// Whose.
+    /// The pool that is scaled.
     #[serde(rename = "berth", default = "own", skip_serializing_if = "is_own")]
     pool_index: PoolIndex,
-    /// The number before.
+    /// The number of workers before.
     from: u16,
     direction: Direction,
 }
@@ -30,7 +30,7 @@ pub(in crate::primary) struct Scaling {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Direction {
-    /// The new ones are waited for until then.
+    /// The job waits until this time for the new workers.
     Up {
         until: Time,
     },
@@ -46,7 +46,7 @@ impl Scaling {
     }
 }
 
-/// For states of older builds.
+/// The default for snapshots of older builds, which know no pools.
 fn own() -> PoolIndex {
     OWN
 }
@@ -93,7 +93,8 @@ impl Primary {
     fn set_wanted(&mut self, pool_index: PoolIndex, wanted: u16, because: String) {
         let because = if because.is_empty() { format!("{wanted} asked for") } else { because };
         let mut app = AppSpec::clone(&self.serving.spec);
-        // What the file asks for: a reload with another number there is another wish.
+        // The spec keeps the number in the file, so that a reload notices when the file asks for
+        // another one.
         let kept = app.source.is_some();
         let change = |instances: &mut Instances, now: &mut u16, why: &mut String| {
             (*now, *why) = (wanted, because.clone());

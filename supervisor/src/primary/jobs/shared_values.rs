@@ -1,5 +1,6 @@
-//! New values for the workers to share. They take the place of the old ones in whatever serves,
-//! comes or waits; no worker is replaced for them, since none is started with them.
+//! New values for the workers to share. They replace the old values in the plans that serve, that
+//! are coming in, and that wait. No worker is replaced for them, because no worker starts with
+//! them.
 
 use std::sync::Arc;
 
@@ -48,7 +49,7 @@ mod tests {
     use crate::primary::event::Event;
 
     #[test]
-    fn they_outlive_a_reload_that_is_under_way() {
+    fn new_values_survive_a_reload_that_is_under_way() {
         let spec = AppSpec::new("web", vec!["true".to_owned()], "/".into());
         let mut primary = Primary::new(Arc::new(spec.clone()), 1);
         let mut actions = Vec::new();

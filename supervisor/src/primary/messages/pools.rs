@@ -1,4 +1,4 @@
-//! What people are told of pools, and where something failed.
+//! The sentences about pools, and about the place of a failure.
 
 use super::name;
 use crate::base::ids::Generation;
@@ -14,10 +14,10 @@ pub(in crate::primary) fn pool_is_gone(plan: &Plan, pool: &str) -> String {
 }
 
 pub(in crate::primary) fn no_room_for_pool(pool: &str) -> String {
-    format!("there is no room for the pool {pool} until the workers of others are gone")
+    format!("there is no room for the pool {pool} until the workers of removed pools are gone")
 }
 
-/// Whose number of workers it is, where it is not simply the app's.
+/// The prefix that names the pool, if it is not the app's own.
 pub(super) fn of_pool(plan: &Plan) -> String {
     plan.spec.pool.as_ref().map_or_else(String::new, |pool| format!("pool {pool}: "))
 }

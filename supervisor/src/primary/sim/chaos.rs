@@ -84,7 +84,7 @@ fn random_spec(dice: &mut Jitter) -> AppSpec {
     spec
 }
 
-/// Some serve the addresses of the app's own pool as well.
+/// Some pools also serve the addresses of the app's own pool.
 fn add_pools(spec: &mut AppSpec, dice: &mut Jitter) {
     for name in POOLS {
         if dice.roll().is_multiple_of(2) {
@@ -103,7 +103,7 @@ fn add_pools(spec: &mut AppSpec, dice: &mut Jitter) {
     }
 }
 
-/// Half of all requests are about the app's own workers, or all.
+/// Half of all requests are about the app's own workers, or about all.
 fn random_pool(dice: &mut Jitter) -> Option<String> {
     let among = [POOLS[0], POOLS[1], POOLS[2], "default"];
     dice.roll().is_multiple_of(2).then(|| chosen(dice, &among).to_owned())
@@ -174,12 +174,12 @@ impl Sim {
         }
     }
 
-    /// However it has lived, it can be ended.
+    /// Ends the app, whatever it went through.
     fn end(&mut self) {
         if self.exit.is_none() {
             let (steps, client) = (self.steps, self.ask(Request::Delete { fast: false }));
             self.until("the end", |sim| sim.exit.is_some());
-            assert!(self.clients[&client].answer.is_some(), "the end was not told");
+            assert!(self.clients[&client].answer.is_some(), "the client did not hear of the end");
             assert!(self.steps - steps < 20_000, "the end took {} steps", self.steps - steps);
         }
     }
@@ -218,7 +218,7 @@ fn random_lives_keep_the_laws() {
 }
 
 #[test]
-fn a_thawed_core_goes_on_as_the_one_that_was_frozen() {
+fn a_restored_core_does_what_the_original_does() {
     let mut steps = 0;
     for seed in seeds() {
         let spec = random_spec(&mut Jitter::new(seed));
@@ -234,7 +234,7 @@ fn a_thawed_core_goes_on_as_the_one_that_was_frozen() {
 }
 
 #[test]
-fn whenever_the_primary_dies_another_goes_on() {
+fn whenever_the_primary_dies_a_successor_goes_on() {
     let (mut steps, mut deaths) = (0, 0);
     for seed in seeds() {
         let spec = random_spec(&mut Jitter::new(seed));

@@ -1,4 +1,4 @@
-//! What the pools are to run: after a reload of the app, of one pool, or a change of their number.
+//! The plans of the pools after a reload of the app, a reload of one pool, or scaling.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::primary::plan::Plan;
 use crate::primary::{Primary, Step};
 
 impl Primary {
-    /// The planned of `app`, whose spec may be another than what serves. A pool that there is keeps
-    /// its pool_index. Fails if there is no free one for a new pool.
+    /// The pools of `app`, whose spec may differ from the one that serves. An existing pool keeps
+    /// its index. Fails if there is no free index for a new pool.
     pub(in crate::primary) fn plan_pools(&mut self, app: Plan) -> Result<Pools, String> {
         let spec = Arc::clone(&app.spec);
         let same = app.edition == self.serving.edition;
@@ -36,7 +36,7 @@ impl Primary {
         Ok(planned)
     }
 
-    /// One where nobody is, or is about to be.
+    /// An index whose slots have no worker, and will get none.
     fn free_pool_index(&self, coming: &Pools) -> Option<PoolIndex> {
         (OWN.0 + 1..=LAST).map(PoolIndex).find(|pool_index| {
             let taken = [&self.serving, coming].iter().any(|l| l.pools.contains_key(pool_index));
@@ -44,7 +44,8 @@ impl Primary {
         })
     }
 
-    /// What serves, with the next generation of one pool, and of it alone what `spec` says.
+    /// The pools that serve, with the next generation of one pool. Only this pool takes its new
+    /// spec from `spec`.
     pub(in crate::primary) fn replan_pool(
         &mut self,
         pool_index: PoolIndex,
@@ -84,8 +85,8 @@ impl Primary {
         Ok(planned)
     }
 
-    /// The pool_index of the pool that somebody speaks of; `None`: it speaks of none, so of the app's
-    /// own. Whoever speaks of one that there is not is told so.
+    /// The index of the pool that a request names; if it names none, that of the app's own pool. If
+    /// there is no such pool, this tells the clients and returns `None`.
     pub(in crate::primary) fn pool_index(
         &self,
         pool: Option<&str>,

@@ -1,8 +1,8 @@
-//! The pools of an app, and which slots are whose.
+//! The pools of an app, and the slots of each.
 //!
-//! The app's own pool has the slots from 0 on. Every other one has a pool_index, and with it a range of
-//! slots that no other pool ever uses while anybody is left there. A pool keeps its pool_index as long
-//! as the app has it, whatever becomes of the others.
+//! The app's own pool has the slots from 0 on. Every other pool has an index, and with it a range
+//! of slots. No other pool uses that range while a worker is left in it. A pool keeps its index as
+//! long as the app has the pool, whatever happens to the others.
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut, Range};
@@ -12,16 +12,16 @@ use serde::{Deserialize, Serialize};
 use crate::base::ids::{Generation, PoolIndex, Slot};
 use crate::primary::plan::Plan;
 
-/// So many slots a pool_index has: more than a pool may have workers.
+/// The number of slots of each index: more than a pool may have workers.
 const SPAN: u16 = 2000;
-/// The last pool_index.
+/// The last index of a pool.
 pub(super) const LAST: u16 = u16::MAX / SPAN - 1;
 
 /// The app's own pool.
 pub(in crate::primary) const OWN: PoolIndex = PoolIndex(0);
 
-/// What the slots run, or shall run: one plan for each pool. For most purposes the plan of the
-/// app's own pool stands for all, since its spec is the app's.
+/// One plan for each pool that serves, or is to serve. For most purposes the plan of the app's own
+/// pool stands for all, since its spec is the spec of the app.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::primary) struct Pools {
     #[serde(flatten)]
@@ -52,7 +52,7 @@ impl Slot {
 }
 
 impl PoolIndex {
-    /// Its slots from the one at `first` on.
+    /// The slots of this pool from number `first` on.
     pub(in crate::primary) fn slots_from(self, first: u16) -> Range<Slot> {
         let begin = self.0 * SPAN;
         Slot(begin + first.min(SPAN))..Slot(begin + SPAN)
@@ -60,7 +60,7 @@ impl PoolIndex {
 }
 
 impl Pools {
-    /// One of nothing but the app's own pool.
+    /// The pools of an app that has only its own.
     pub(in crate::primary) fn bare(app: Plan) -> Self {
         Self { app, pools: BTreeMap::new() }
     }
@@ -69,7 +69,7 @@ impl Pools {
         if pool_index == OWN { Some(&self.app) } else { self.pools.get(&pool_index) }
     }
 
-    /// What a slot runs, if it is wanted.
+    /// The plan of a slot, if the slot is wanted.
     pub(in crate::primary) fn plan_of(&self, slot: Slot) -> Option<&Plan> {
         self.plan(slot.pool_index()).filter(|plan| slot.0 % SPAN < plan.spec.wanted)
     }
@@ -78,7 +78,7 @@ impl Pools {
         self.plan_of(slot).is_some()
     }
 
-    /// Whether it wants this slot run by another generation than `of`.
+    /// Whether these pools want another generation than `of` in this slot.
     pub(in crate::primary) fn replaces(&self, slot: Slot, of: Generation) -> bool {
         self.plan_of(slot).is_some_and(|plan| plan.generation != of)
     }
@@ -100,13 +100,13 @@ impl Pools {
         })
     }
 
-    /// All workers that it wants.
+    /// The number of all wanted workers.
     pub(in crate::primary) fn total(&self) -> u16 {
         let wanted = self.all().map(|(_, plan)| plan.spec.wanted);
         wanted.fold(0, u16::saturating_add)
     }
 
-    /// The pool of that name.
+    /// The index of the pool with that name.
     pub(in crate::primary) fn named(&self, name: &str) -> Option<PoolIndex> {
         self.all().find(|(_, plan)| plan.spec.pool() == name).map(|(pool_index, _)| pool_index)
     }
@@ -125,7 +125,7 @@ impl Pools {
         }
     }
 
-    /// The slots that there are, for people.
+    /// The slots of all pools, for people.
     pub(in crate::primary) fn ranges(&self) -> String {
         let range = |(pool_index, plan): (PoolIndex, &Plan)| {
             let first = pool_index.slots_from(0).start.0;

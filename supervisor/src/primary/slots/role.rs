@@ -1,6 +1,6 @@
-//! What a worker is to its slot.
+//! The role of a worker in its slot.
 
-/// What a worker is to its slot.
+/// The role of a worker in its slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::primary) enum Role {
     Seated,

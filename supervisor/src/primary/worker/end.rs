@@ -1,40 +1,40 @@
-//! How a worker came to be gone, and why it was made to go.
+//! How a worker ended, and why the primary ended it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::exit::Exit;
 
-/// Why a worker is made to go.
+/// Why the primary ends a worker.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(in crate::primary) enum Cause {
-    /// It is not wanted any more.
+    /// It is no longer wanted.
     Told,
     /// It failed, though it lives: a lower-case reason.
     Failed(String),
 }
 
-/// How a worker came to be gone.
+/// How a worker ended.
 #[derive(Debug)]
 pub(in crate::primary) struct End {
     pub(in crate::primary) kind: EndKind,
     /// How the process ended, if there was one.
     pub(in crate::primary) exit: Option<Exit>,
     pub(in crate::primary) last_lines: Vec<String>,
-    /// Connections that wait in the sockets it held; `None`: nobody looked.
+    /// Connections that wait in the sockets it held; `None`: unknown.
     pub(in crate::primary) queued: Option<u32>,
 }
 
-/// Whose doing the end was.
+/// What caused the end.
 #[derive(Debug)]
 pub(in crate::primary) enum EndKind {
-    /// It was told to go.
+    /// The primary told it to go.
     Told,
-    /// Its own.
+    /// It ended by itself.
     Died,
-    /// It was killed because it failed.
+    /// The primary killed it because it failed.
     Failed(String),
-    /// There never was a process.
+    /// No process was ever started.
     NotStarted { reason: String, permanent: bool },
 }
 

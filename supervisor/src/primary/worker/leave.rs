@@ -1,4 +1,4 @@
-//! How a worker is made to go: let go, told to stop, killed; and taken back.
+//! How a worker goes: retired, told to stop, killed; and how it is taken back.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(in crate::primary) const SIGCONT: i32 = 18;
 const SIGSTOP: i32 = 19;
 
 impl Worker {
-    /// Lets it go without losing what it holds. It is steered away from already.
+    /// Retires the worker without losing its connections. New ones already go elsewhere.
     pub(in crate::primary) fn retire(&mut self, within: Duration, step: &mut Step<'_>) {
         match &mut self.state {
             State::Spawning { doomed } => *doomed = true,
@@ -80,7 +80,7 @@ impl Worker {
                 let signal = self.plan.spec.stop_signal;
                 step.act(Action::Signal { worker: self.id, signal, group: true });
                 if self.is_frozen() {
-                    // Now that the stop signal is there before anything else it could do.
+                    // Only now, with the stop signal pending ahead of anything else it could do.
                     step.act(Action::Signal { worker: self.id, signal: SIGCONT, group: true });
                 }
                 let idle = if let State::Draining(drain) = &self.state { drain.idle() } else { 0 };

@@ -6,8 +6,8 @@
 //!     └─SpawnFailed─► gone └─ not ready ──────┴─── hung, or told to stop ───────────────┘
 //! ```
 //!
-//! Gone is not a state: a worker that is gone is no longer in the primary's table, and what is
-//! said about it afterwards finds nobody. Whoever died by itself went straight there.
+//! Gone is not a state: a worker that is gone is no longer in the primary's table, and later events
+//! about it find no worker. A worker that dies by itself goes there at once, from any state.
 //!
 //! A worker knows neither its role in its slot nor the other workers. It says by [`Change`] what
 //! its owner must act on.
@@ -38,7 +38,7 @@ impl Worker {
         }
     }
 
-    /// What a program does may be heard of before the news that it runs.
+    /// Cues about what a program does may arrive before the cue that it runs.
     fn spawning(&mut self, doomed: bool, cue: Cue, step: &mut Step<'_>) -> Change {
         match cue {
             Cue::Spawned if doomed => {
@@ -146,7 +146,7 @@ impl Worker {
         }
     }
 
-    /// It is on its way out: however it ends, that is what was wanted.
+    /// The worker is on its way out: however it ends, that is what the primary wanted.
     fn draining(&mut self, cue: Cue, step: &mut Step<'_>) -> Change {
         match cue {
             Cue::Spawned | Cue::Gauged(_) | Cue::RefusesValues { .. } => Change::Nothing,
@@ -204,7 +204,7 @@ impl Worker {
         }
     }
 
-    /// The time has come to look at the deadlines.
+    /// Looks at the deadlines.
     pub(in crate::primary) fn turn(&mut self, sockets: &Sockets, step: &mut Step<'_>) -> Change {
         match &mut self.state {
             State::Spawning { .. } => Change::Nothing,

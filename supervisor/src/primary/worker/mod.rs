@@ -1,4 +1,4 @@
-//! What is known about one worker, and when that makes it ready. Its states are in `life`.
+//! What the core knows about one worker, and when the worker is ready. Its states are in `life`.
 
 pub(super) mod deaths;
 pub(super) mod drain;
@@ -28,38 +28,39 @@ pub(super) struct Worker {
     pub(super) slot: Slot,
     pub(super) plan: Plan,
     pub(super) state: State,
-    /// When it was asked for.
+    /// When the core ordered its start.
     pub(super) started: Time,
-    /// When it became ready, if ever.
+    /// When it became ready. `None`: it was never ready.
     pub(super) ready_since: Option<Time>,
-    /// What it must listen on to be ready: what its predecessor served. `None`: it has none.
+    /// The listeners that it must serve to be ready: those of its predecessor. `None`: it has no
+    /// predecessor.
     pub(super) required: Option<BTreeSet<ListenerId>>,
-    /// The configured listeners that it inherited. They count as listening from the beginning.
+    /// The configured listeners that it inherited. They count as listening from the start.
     pub(super) lent: BTreeSet<ListenerId>,
-    /// The listeners that it listens on by its own doing.
+    /// The listeners on which it listens of its own accord.
     pub(super) bound: BTreeSet<ListenerId>,
-    /// It has the socket of a shared listener: nobody can be steered away from it.
+    /// It has the socket of a shared listener, so new connections cannot be steered away from it.
     pub(super) shares: bool,
-    /// While it is ready, where hung workers are looked for.
+    /// The watch for hangs, while the worker is ready.
     pub(super) watch: Option<Watch>,
     /// Connections with a request in flight when its drain timed out.
     pub(super) cut: u32,
-    /// It said that it leaves of its own accord.
+    /// It announced that it leaves of its own accord.
     pub(super) leaves: bool,
-    /// It said READY=1.
+    /// It sent READY=1.
     pub(super) said_ready: bool,
-    /// It spoke on NOTIFY_SOCKET at all.
+    /// It has used NOTIFY_SOCKET.
     pub(super) notifies: bool,
-    /// It said STOPPING=1.
+    /// It sent STOPPING=1.
     pub(super) says_stopping: bool,
     /// Its last STATUS=.
     pub(super) status_text: Option<String>,
-    /// The last address that it asked for in vain, and why.
+    /// The last address that it could not have, and the reason.
     pub(super) refused: Option<String>,
 }
 
 impl Worker {
-    /// The time from which it counts as ready if nothing else happens; `since`: its program runs.
+    /// When it counts as ready if nothing else happens; `since`: when its program began to run.
     pub(super) fn ready_at(&self, since: Time) -> Option<Time> {
         let times = &self.plan.spec.times;
         let lived = since + times.min_uptime;
@@ -76,7 +77,7 @@ impl Worker {
         }
     }
 
-    /// What its predecessor served and it does not.
+    /// The listeners that its predecessor served and it does not.
     pub(super) fn missing(&self) -> impl Iterator<Item = ListenerId> {
         self.required.iter().flatten().copied().filter(|listener| !self.serves(*listener))
     }
@@ -86,7 +87,7 @@ impl Worker {
         self.bound.contains(&listener) || self.lent.contains(&listener)
     }
 
-    /// The listener is closed.
+    /// Forgets a listener that was closed.
     pub(super) fn forget(&mut self, listener: ListenerId) {
         self.bound.remove(&listener);
         self.lent.remove(&listener);
@@ -99,12 +100,12 @@ impl Worker {
         matches!(self.state, State::Ready)
     }
 
-    /// Spawning or starting: its readiness is still open.
+    /// Spawning or starting: whether it becomes ready is still open.
     pub(super) fn is_coming(&self) -> bool {
         matches!(self.state, State::Spawning { doomed: false } | State::Starting { .. })
     }
 
-    /// Told to stop or killed, and not gone yet.
+    /// The primary told it to stop or killed it, and it is not gone yet.
     pub(super) fn is_ending(&self) -> bool {
         matches!(self.state, State::Killing { .. })
     }
@@ -119,14 +120,14 @@ impl Worker {
         Change::Nothing
     }
 
-    /// Whether its end was no failure: it said that it leaves, had served for a while, and ended
-    /// well.
+    /// Whether its end was no failure: it announced that it leaves, had served for a while, and
+    /// ended cleanly.
     pub(super) fn left_well(&self, end: &End, now: Time) -> bool {
         let served = self.ready_since.map(|since| now.since(since));
         self.leaves && end.is_clean() && served >= Some(self.plan.spec.times.min_uptime)
     }
 
-    /// Remembers what it said.
+    /// Notes a message of the worker.
     pub(super) fn notes(&mut self, notification: Notification) -> Change {
         self.notifies = true;
         match notification {

@@ -1,4 +1,4 @@
-//! Where a worker is in its life, and what its owner must act on.
+//! The states of a worker, and the changes that its owner must act on.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,53 +7,53 @@ use super::end::{Cause, End};
 use crate::base::ids::{ListenerId, SocketId, Ticket};
 use crate::base::time::Time;
 
-/// Where a worker is in its life.
+/// The state of a worker.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(in crate::primary) enum State {
-    /// It is not known yet whether its program runs. `doomed`: it is to be killed when it does.
+    /// It is unknown yet whether its program runs. `doomed`: kill it as soon as it does.
     Spawning {
         doomed: bool,
     },
-    /// Its program runs. Not ready at `ready_by` is a failure.
+    /// Its program runs. If it is not ready at `ready_by`, it has failed.
     Starting {
         since: Time,
         ready_by: Time,
     },
     Ready,
-    /// It gets no new connections; what it has is being watched.
+    /// It gets no new connections, and the primary watches those it has.
     Draining(Drain),
-    /// It was told to stop and is killed at `deadline`. `None`: it has been.
+    /// The primary told it to stop and kills it at `deadline`. `None`: it has killed it.
     Killing {
-        /// When it was told.
+        /// When the primary told it.
         since: Time,
         deadline: Option<Time>,
         cause: Cause,
     },
 }
 
-/// What the worker's owner must act on.
+/// What the owner of the worker must act on.
 #[derive(Debug)]
 pub(in crate::primary) enum Change {
     Nothing,
-    /// It asks for a socket; the `bind` hangs until it gets one.
+    /// The worker asks for a socket; its `bind` hangs until it gets one.
     Asks {
         listener: ListenerId,
         ticket: Ticket,
         another: bool,
     },
-    /// It listens on a socket that it was lent.
+    /// The worker listens on a socket that was lent to it.
     Listens {
         listener: ListenerId,
         socket: SocketId,
     },
-    /// It listens there no more.
+    /// The worker no longer listens there.
     Closes {
         listener: ListenerId,
         socket: SocketId,
     },
     Ready,
-    /// It did not apply the shared values.
+    /// The worker did not apply the shared values.
     RefusesValues {
         reason: String,
     },
