@@ -11,6 +11,9 @@ const report = (what) => process.stdout.write(`${JSON.stringify(what)}\n`);
 const handlers = new Map();
 let worker = null;
 
+// A handler that counts pauses this long, in milliseconds, once in so many events.
+const [PAUSE, PAUSE_EVERY] = [300, 4000];
+
 function noting({ handler, does = 'note', until }) {
   let events = 0;
   return (data, from) => {
@@ -19,11 +22,10 @@ function noting({ handler, does = 'note', until }) {
       report({ event: { handler, data, from } });
       return undefined;
     }
-    // Counts, and is slower at first than the events come.
     events += 1;
-    const first = events === 1;
     if (data === until) report({ counted: { handler, events } });
-    return new Promise((resolve) => { setTimeout(resolve, first ? 100 : 0); });
+    const pause = events % PAUSE_EVERY === 1 ? PAUSE : 0;
+    return new Promise((resolve) => { setTimeout(resolve, pause); });
   };
 }
 

@@ -58,22 +58,32 @@ class Failure(Exception):
 
 def noting(command):
     """The handler of an event."""
-    handler, does, counted = command["handler"], command.get("does", "note"), [0]
+    handler, does = command["handler"], command.get("does", "note")
 
     def handle(data, sender):
         if does == "fail":
             raise Failure("no")
-        if does == "note":
-            report(event={"handler": handler, "data": data, "from": sender})
-            return
-        # Counts, and is slower at first than the events come.
-        if counted[0] == 0:
-            time.sleep(0.1)
-        counted[0] += 1
-        if data == command["until"]:
-            report(counted={"handler": handler, "events": counted[0]})
+        report(event={"handler": handler, "data": data, "from": sender})
 
     return handle
+
+
+#: A handler that counts pauses this long, in seconds, once in so many events: slower than the events
+#: come, and never as long as a client waits for it.
+PAUSE, PAUSE_EVERY = 0.3, 4000
+
+
+class Count:
+    """Counts events, and returns how long the handler must pause."""
+
+    def __init__(self, command):
+        self.handler, self.until, self.events = command["handler"], command["until"], 0
+
+    def take(self, data):
+        self.events += 1
+        if data == self.until:
+            report(counted={"handler": self.handler, "events": self.events})
+        return PAUSE if self.events % PAUSE_EVERY == 1 else 0
 
 
 class Threads:
@@ -100,7 +110,15 @@ class Threads:
         self.worker = Worker(None)
 
     def on(self, command):
-        handler = self.handlers[command["handler"]] = command["topic"], noting(command)
+        run = noting(command)
+        if command.get("does") == "count":
+            count = Count(command)
+
+            def run(data, sender):
+                if pause := count.take(data):
+                    time.sleep(pause)
+
+        handler = self.handlers[command["handler"]] = command["topic"], run
         self.worker.on(*handler, wait=command.get("wait", False))
 
     def once(self, command):
@@ -228,7 +246,15 @@ class Aio:
         self.worker = await aio.Worker.over(None)
 
     async def on(self, command):
-        handler = self.handlers[command["handler"]] = command["topic"], noting(command)
+        run = noting(command)
+        if command.get("does") == "count":
+            count = Count(command)
+
+            async def run(data, sender):
+                if pause := count.take(data):
+                    await asyncio.sleep(pause)
+
+        handler = self.handlers[command["handler"]] = command["topic"], run
         await self.worker.on(*handler, wait=command.get("wait", False))
 
     async def once(self, command):

@@ -2,6 +2,7 @@
 
 import json
 import unittest
+import unittest.mock
 
 from supervisor_worker import _core, _events
 
@@ -18,6 +19,10 @@ def events(count):
 
 class Core(unittest.TestCase):
     def setUp(self):
+        for bound, value in (("MAX_EVENTS", 100), ("MAX_BYTES", 100_000)):
+            patch = unittest.mock.patch.object(_events, bound, value)
+            patch.start()
+            self.addCleanup(patch.stop)
         self.core = _core.Core("web")
         self.core.join()
         self.core.receive(line("welcome", version=1, you=SENDER, app="shop"))
@@ -64,7 +69,7 @@ class Core(unittest.TestCase):
 
     def test_the_data_of_waiting_events_is_bounded(self):
         self.core.subscribe("a", print)
-        big = line("event", topic="a", data="x" * 1_000_000, **{"from": SENDER})
+        big = line("event", topic="a", data="x" * 6_000, **{"from": SENDER})
         for _ in range(20):
             self.core.receive(big)
         self.assertEqual((len(self.core.events), self.core.dropped), (16, 4))

@@ -31,7 +31,8 @@ pub(crate) fn schedule(client: &Arc<Client>, callback: Callback) {
 fn run(client: &Client) {
     while let Some(callback) = client.state.callbacks.pop() {
         match callback {
-            Callback::Config => apply(client),
+            // Newer values have scheduled a callback of their own.
+            Callback::Config => drop(apply(client)),
             Callback::Drain => drain(client),
         }
     }
@@ -44,25 +45,26 @@ pub(crate) fn learn(client: &Arc<Client>, version: u64, data: Json) {
     schedule(client, Callback::Config);
 }
 
-/// Sets the program's handler of the shared values, and runs it for those that came already.
+/// Sets the program's handler of the shared values, and runs it for those that came already. If
+/// newer ones come meanwhile, it runs again, so that the last report is about the newest.
 pub(crate) fn configure(client: &Client, run: Arc<Configure>) {
     *locked(&client.registry.configure) = Some(run);
-    apply(client);
-}
-
-/// Runs the program's handler for the newest values, and reports the result. If two threads are
-/// here at a time, the one that ran with older values runs again with the newest.
-fn apply(client: &Client) {
-    loop {
-        let Some(values) = client.state.shared_values() else { return };
-        let handler = locked(&client.registry.configure).clone();
-        let refused = handler.and_then(|run| contained(|| run(&values.data).err()));
-        let error = refused.or_else(|| values.error.clone()).map(truncated);
-        let _ = client.send(&FromWorker::Applied { version: values.version, error }, true);
+    while let Some(values) = apply(client) {
         if client.state.shared_values().is_some_and(|newest| Arc::ptr_eq(&newest, &values)) {
             return;
         }
     }
+}
+
+/// Runs the program's handler for the newest values, and reports the result. Returns the values.
+fn apply(client: &Client) -> Option<Arc<SharedValues>> {
+    let values = client.state.shared_values()?;
+    let handler = locked(&client.registry.configure).clone();
+    let refused = handler.and_then(|run| contained(|| run(&values.data).err()));
+    let error = refused.or_else(|| values.error.clone()).map(truncated);
+    // The reading thread notices the end of the channel.
+    let _ = client.send(&FromWorker::Applied { version: values.version, error }, true);
+    Some(values)
 }
 
 fn drain(client: &Client) {

@@ -255,10 +255,12 @@ class Worker(_base.Worker):
         with self._configuring:
             while True:
                 with self._lock:
-                    values, configure = newest = self._core.shared_values, self._core.configure
-                if values is None or newest == self._configured:
+                    values, configure = self._core.shared_values, self._core.configure
+                if values is None:
                     return
-                self._configured, error = newest, values.error
+                if values is self._configured[0] and configure is self._configured[1]:
+                    return
+                self._configured, error = (values, configure), values.error
                 try:
                     if configure:
                         configure(values.data)

@@ -11,6 +11,11 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use worker::{Call, CallError, Error, Event, HandlerId, Request, Worker};
 
+/// A handler that counts pauses this long, once in [`PAUSE_EVERY`] events: slower than the events
+/// come, and never as long as a client waits for it.
+const PAUSE: Duration = Duration::from_millis(300);
+const PAUSE_EVERY: u64 = 4000;
+
 /// Runs the program until the command `end`.
 pub(crate) fn run(path: PathBuf, commands: Receiver<Value>, reports: Sender<Value>) {
     let mut program = Program { path, reports, worker: None, handlers: BTreeMap::new() };
@@ -144,10 +149,9 @@ impl Program {
             let report = if does == "note" {
                 json!({ "event": { "handler": handler, "data": data, "from": event.from } })
             } else {
-                // Counts, and is slower at first than the events come.
                 let events = count.fetch_add(1, Ordering::Relaxed) + 1;
-                if events == 1 {
-                    thread::park_timeout(Duration::from_millis(100));
+                if events % PAUSE_EVERY == 1 {
+                    thread::park_timeout(PAUSE);
                 }
                 if data != until {
                     return Ok(());
