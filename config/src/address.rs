@@ -1,8 +1,7 @@
 //! Addresses to listen on, and the patterns of addresses that interception leaves alone.
 //!
-//! Refuses port 0 (a listener must be found again after a reload), host names other than
-//! `localhost` (a name may mean another address tomorrow) and unix sockets without an absolute
-//! path.
+//! Refuses port 0 (a reload must find the same listener again), host names other than `localhost`
+//! (a name may mean another address tomorrow) and unix sockets without an absolute path.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,13 +17,13 @@ const MAX_UNIX_PATH: usize = 107;
 /// Why an address was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// None of the forms.
+    /// In none of the known forms.
     #[error("the address {0:?} is not understood: use PORT, IP:PORT, [IPV6]:PORT or unix:/PATH")]
     NotUnderstood(String),
     /// A host name.
     #[error("the host {0:?} is not looked up: write its IP address (only \"localhost\" is known)")]
     HostName(String),
-    /// An IPv6 address whose end cannot be seen.
+    /// An IPv6 address without brackets: nothing shows where its port begins.
     #[error("the address {0:?} needs brackets around its IPv6 part: [IPV6]:PORT")]
     NoBrackets(String),
     /// An IP address alone.
@@ -33,22 +32,22 @@ pub enum AddressError {
     /// Not 1 to 65535.
     #[error("the port {0:?} is not a number from 1 to 65535")]
     BadPort(String),
-    /// Any free port.
+    /// Port 0, which stands for any free port.
     #[error("port 0 means another port at every start: choose one from 1 to 65535")]
     PortZero,
-    /// A unix socket relative to nobody knows what.
+    /// A unix socket with a relative path.
     #[error("the path of a unix socket must be absolute, and {0:?} is not")]
     RelativePath(String),
-    /// A unix socket that the kernel would refuse.
+    /// A path that is too long for the kernel.
     #[error("the path of a unix socket has at most {MAX_UNIX_PATH} bytes, and {0:?} has {1}")]
     LongPath(String, usize),
-    /// Not the path of a file.
+    /// A path that no file can have.
     #[error("{0:?} cannot be the path of a unix socket")]
     BadPath(String),
-    /// The `NAME=` before an address.
+    /// A wrong name in the `NAME=` before an address.
     #[error("{0}")]
     BadName(String),
-    /// A pattern that would switch interception off.
+    /// A pattern that would turn interception off.
     #[error("{0:?} means every address: use intercept = false for that")]
     EveryAddress(String),
 }
@@ -162,8 +161,8 @@ fn default_name(address: &ListenAddress) -> String {
     }
 }
 
-/// The index of the first listener that takes the name or the address of an earlier one, and why
-/// that cannot be.
+/// The index of the first listener that has the name or the address of an earlier one, and a
+/// message about it.
 pub fn duplicate(listen: &[ListenSpec]) -> Option<(usize, String)> {
     listen.iter().enumerate().find_map(|(index, this)| {
         let earlier = &listen[..index];

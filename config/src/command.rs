@@ -1,4 +1,4 @@
-//! What runs a file: the interpreter for a script, else the file itself.
+//! What runs a file: its interpreter if it is a script, else the file itself.
 //!
 //! Refuses a file that is neither a known kind of script nor executable.
 
@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// How much of a script is read to find out which shell it wants.
+/// How many bytes of a script are read to find out which shell it wants.
 const FIRST_LINE: u64 = 256;
 
 /// Words that only a shell understands.
@@ -17,7 +17,7 @@ const SHELL_WORDS: [&str; 12] =
 /// Why a file or a command line cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// The file is missing, or a folder above it may not be entered.
+    /// The file is missing, or this user may not enter a folder above it.
     #[error("cannot find {}: {}", path.display(), source)]
     Missing {
         /// Which file.
@@ -35,7 +35,7 @@ pub enum CommandError {
         .0.display()
     )]
     NotExecutable(PathBuf),
-    /// A command line without an end.
+    /// A quote or a backslash at the end is open.
     #[error("the command has a quote or a backslash without its partner")]
     OpenQuote,
     /// A command line that needs a shell.
@@ -46,7 +46,7 @@ pub enum CommandError {
     Empty,
 }
 
-/// The command that runs `path`, which is made absolute.
+/// The command that runs the file at `path`, with the path made absolute.
 pub fn for_file(path: &Path) -> Result<Vec<String>, CommandError> {
     let missing = |source| CommandError::Missing { path: path.to_owned(), source };
     let data = fs::metadata(path).map_err(missing)?;
@@ -72,7 +72,7 @@ pub fn for_file(path: &Path) -> Result<Vec<String>, CommandError> {
 fn shell(path: &Path) -> &'static str {
     let mut start = Vec::new();
     let read = File::open(path).and_then(|file| file.take(FIRST_LINE).read_to_end(&mut start));
-    // A script that cannot be read now fails with the shell's own message when it is run.
+    // If the script cannot be read, the shell says so when it runs it.
     if read.is_err() {
         return "sh";
     }
@@ -92,8 +92,7 @@ pub fn split(line: &str) -> Result<Vec<String>, CommandError> {
     if words.is_empty() {
         return Err(CommandError::Empty);
     }
-    // Only bare words are meant: a quoted "&&" may well be an argument, but then the line can be
-    // written as a list.
+    // A quoted "&&" may well be an argument; a list can hold it.
     match words.iter().find(|word| SHELL_WORDS.contains(&word.as_str())) {
         Some(word) => Err(CommandError::NeedsShell(word.clone())),
         None => Ok(words),

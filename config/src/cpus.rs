@@ -2,7 +2,7 @@
 //!
 //! The affinity mask says on which CPUs it may run; a cgroup's quota says how much of them it may
 //! use, at each level from its own cgroup up to the root. Both generations of cgroups are read.
-//! What cannot be read is no limit.
+//! A limit that cannot be read does not count.
 
 use std::fmt;
 use std::fs;
@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 pub struct Cpus {
     /// How many; at least 1.
     pub count: u16,
-    /// What decided that.
+    /// Which limit decided that.
     pub limit: CpuLimit,
 }
 
@@ -30,7 +30,7 @@ pub enum CpuLimit {
         /// How many the machine has.
         online: u16,
     },
-    /// A cgroup may use so many microseconds of CPU time in each period; rounded up.
+    /// The quota of a cgroup: CPU time in each period, rounded up to whole CPUs.
     Quota {
         /// Microseconds of CPU time.
         quota: u64,
@@ -40,7 +40,7 @@ pub enum CpuLimit {
 }
 
 impl Cpus {
-    /// What holds for this process now.
+    /// The CPUs that this process may use now.
     pub fn read() -> Self {
         Self::read_at(Path::new("/"), affinity())
     }
@@ -87,7 +87,7 @@ impl fmt::Display for Cpus {
     }
 }
 
-/// How many CPUs the affinity mask has; `None` where the kernel's mask is larger than ours.
+/// How many CPUs the affinity mask has. `None`: the kernel's mask does not fit into ours.
 fn affinity() -> Option<u16> {
     let set = sched_getaffinity(Pid::from_raw(0)).ok()?;
     let count = (0..CpuSet::count()).filter(|cpu| set.is_set(*cpu).unwrap_or(false)).count();
@@ -106,7 +106,7 @@ fn online(root: &Path) -> Option<u16> {
     Some(count)
 }
 
-/// So many microseconds of CPU time in each period. Neither is 0.
+/// CPU time that a cgroup may use in each period, both in microseconds and neither 0.
 #[derive(Debug, Clone, Copy)]
 struct Quota {
     quota: u64,
@@ -126,7 +126,7 @@ impl Quota {
     }
 }
 
-/// The tightest quota over this process, in any hierarchy and at any level.
+/// The lowest quota that applies to this process, in any hierarchy and at any level.
 fn smallest_quota(root: &Path) -> Option<Quota> {
     let mounts = fs::read_to_string(root.join("proc/self/mountinfo")).ok()?;
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;

@@ -1,9 +1,9 @@
 //! One variable for the workers' environment.
 //!
-//! Refuses what no environment can hold, and the variables that the supervisor itself sets for
-//! each worker, which a fixed value would break.
+//! Refuses what no environment can hold, and the variables that the supervisor sets for each worker
+//! to a value of its own.
 
-/// Set by the supervisor for each worker.
+/// The variables that the supervisor sets for each worker.
 pub const RESERVED: [&str; 12] = [
     "SUPERVISOR_APP",
     "SUPERVISOR_SLOT",
@@ -28,7 +28,7 @@ pub fn pair(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// Whether `key` can be given `value`.
+/// Whether the variable `key` can have this value; the error says why not.
 pub fn check(key: &str, value: &str) -> Result<(), String> {
     if key.is_empty() {
         return Err("the name of a variable is missing".to_owned());

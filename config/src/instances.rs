@@ -1,11 +1,11 @@
-//! How many workers: as people write it, and what it comes to on this machine.
+//! How many workers: as people write it, and how many that is on this machine.
 //!
 //! Refuses zero and everything above [`MAX_WORKERS`].
 
 use std::fmt;
 use std::str::FromStr;
 
-pub use crate::cpus::{CpuLimit, Cpus};
+use crate::cpus::Cpus;
 use crate::spec::Instances;
 
 /// The most workers one app may have.
@@ -14,7 +14,7 @@ pub const MAX_WORKERS: u16 = 1024;
 /// The largest share of the CPUs, in percent.
 const MAX_PERCENT: u16 = 10_000;
 
-/// Why a number of workers was refused. Does not repeat the text that was refused.
+/// Why a number of workers was refused. The message does not repeat the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InstancesError {
     /// Not one of the four forms.
@@ -26,7 +26,7 @@ pub enum InstancesError {
     /// More than [`MAX_WORKERS`].
     #[error("at most {MAX_WORKERS} workers are possible")]
     TooMany,
-    /// A share nobody means.
+    /// A share above the largest that makes sense.
     #[error("at most {MAX_PERCENT}% is possible")]
     TooLarge,
 }
@@ -36,7 +36,7 @@ pub enum InstancesError {
 pub struct Resolved {
     /// How many workers; at least 1. May be above [`MAX_WORKERS`] on a very large machine.
     pub count: u16,
-    /// Why so many, for people: `max of 2 CPUs (cgroup quota 1.5)`.
+    /// Which limit decided, for people: `max of 2 CPUs (cgroup quota 1.5)`.
     pub because: String,
 }
 
@@ -69,7 +69,7 @@ impl FromStr for Instances {
     }
 }
 
-/// A plain decimal number; one that is too large saturates, so that the right refusal follows.
+/// A plain decimal number. One that is too large becomes the largest, which is refused as such.
 fn digits(text: &str) -> Result<u16, InstancesError> {
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(InstancesError::NotUnderstood);
@@ -89,7 +89,7 @@ impl fmt::Display for Instances {
 }
 
 impl Instances {
-    /// How many workers that is with these CPUs, and why.
+    /// How many workers that is with these CPUs, and which limit decided.
     pub fn resolve(&self, cpus: &Cpus) -> Resolved {
         let max = cpus.count.max(1);
         let (exact, because) = match *self {
@@ -113,6 +113,7 @@ impl Instances {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpus::CpuLimit;
 
     #[test]
     fn forms() {

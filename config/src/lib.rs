@@ -1,27 +1,30 @@
 //! A file or a command line becomes an [`spec::AppSpec`], or a list of everything wrong with it.
 //!
-//! Small words are read by [`name`], [`instances`], [`address`], [`units`], [`signal`],
-//! [`environment`], [`privileges`] and [`command`], the same for a file and for arguments. [`check`]
-//! reads a file with them and cites what it refuses by line and column ([`cite`]). [`sense`] refuses what is
-//! well written but cannot work, wherever it came from.
+//! [`keys`] has one row for each key of a configuration; a file, the flags, the documentation and
+//! the JSON Schema are read from it. The values of keys are read by [`name`], [`instances`],
+//! [`address`], [`units`], [`signal`], [`environment`], [`privileges`], [`words`] and [`command`],
+//! the same for a file and for arguments. [`file`] reads a file with them and shows what it refuses
+//! by line and column ([`diagnostic`]). [`validate`] refuses what is well written but cannot work,
+//! wherever it came from.
 
 pub mod address;
-pub mod check;
-pub mod cite;
 pub mod command;
-mod cpus;
+pub mod cpus;
+pub mod diagnostic;
 pub mod environment;
+pub mod file;
 pub mod instances;
+pub mod keys;
 pub mod name;
+pub mod overrides;
 pub mod pool;
 pub mod privileges;
 mod raw;
-pub mod said;
-pub mod sense;
-mod shared;
 pub mod signal;
 pub mod spec;
 pub mod units;
+pub mod validate;
+pub mod words;
 
-pub use check::{load, parse, written};
-pub use cite::Report;
+pub use diagnostic::Report;
+pub use file::{load, parse, written};

@@ -1,16 +1,16 @@
 //! The names of apps and listeners: which ones are allowed, and the default made from a command.
 //!
-//! A name becomes a file name, an environment value and a word on the command line, so it refuses
-//! everything that would need quoting in one of them.
+//! A name becomes a file name, an environment value and a word on the command line. A name that
+//! would need quotes in one of them is refused.
 
 use std::path::Path;
 
-/// The longest name.
+/// The longest name, in characters.
 pub const MAX_LENGTH: usize = 64;
 
 const ALLOWED: &str = "use letters, digits, \".\", \"_\" and \"-\"";
 
-/// Extensions that are no part of what a script is called.
+/// Extensions that are left out of a name that is made from a script.
 const SCRIPTS: [&str; 13] =
     ["js", "mjs", "cjs", "ts", "py", "rb", "php", "sh", "pl", "jar", "java", "go", "class"];
 
@@ -48,7 +48,7 @@ fn allowed(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
 }
 
-/// What an app is called that was given no name: its script, module or program.
+/// The name of an app that was given none: its script, module or program.
 pub fn from_command(command: &[String]) -> String {
     let Some((program, arguments)) = command.split_first() else {
         return "app".to_owned();
@@ -57,7 +57,7 @@ pub fn from_command(command: &[String]) -> String {
     sanitised(&script(&program, arguments).unwrap_or(program))
 }
 
-/// What the interpreter `program` is told to run, where that can be seen.
+/// The script or module that the interpreter `program` runs, if its arguments show it.
 fn script(program: &str, arguments: &[String]) -> Option<String> {
     // Options whose value is the next argument, and those that put the program itself there.
     let (valued, inline): (&[&str], &[&str]) = match program.trim_end_matches(digit_or_dot) {

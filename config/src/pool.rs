@@ -1,17 +1,14 @@
 //! The pools of an app: further groups of workers, each with a program of its own.
 //!
-//! The app's top level describes the first pool, [`OWN`]. Every other one takes what it does not
-//! say itself from there, except the addresses: only the first pool's workers inherit them. Refuses
-//! names that no pool can have.
+//! The app's top level describes the first pool, [`OWN`]. Every other pool inherits from it what it
+//! does not set itself, except the addresses: only the first pool's workers get them. Refuses names
+//! that no pool can have.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
-use crate::instances::Cpus;
+use crate::cpus::Cpus;
 use crate::name;
-use crate::spec::{AppSpec, Instances, ReadyRule};
+use crate::spec::{AppSpec, Instances, PoolSpec, ReadyRule};
 
 /// The pool that an app's top level describes.
 pub const OWN: &str = "default";
@@ -19,36 +16,7 @@ pub const OWN: &str = "default";
 /// The most pools that an app may have besides its own.
 pub const MAX_POOLS: usize = 10;
 
-/// One more group of workers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PoolSpec {
-    /// Its name on the bus; like an app's, and not [`OWN`].
-    pub name: String,
-    /// The program and its arguments. Never empty.
-    pub command: Vec<String>,
-    /// The folder its workers start in. Default: the app's.
-    #[serde(default)]
-    pub cwd: Option<PathBuf>,
-    /// Added to the app's, and before it.
-    #[serde(default)]
-    pub env: BTreeMap<String, String>,
-    /// How many workers, as asked for.
-    pub instances: Instances,
-    /// How many workers, as resolved on this machine. At least 1.
-    pub wanted: u16,
-    /// Which limit decided `wanted`, for people.
-    pub wanted_because: String,
-    /// Run its workers as this user. Default: the app's user and group.
-    #[serde(default)]
-    pub user: Option<String>,
-    /// Run its workers with this group. Default: the user's own, if there is a `user` here.
-    #[serde(default)]
-    pub group: Option<String>,
-    /// When one of its workers counts as ready.
-    pub ready: ReadyRule,
-}
-
-/// Why no pool can be called so, if none can.
+/// Refuses a name that no pool can have.
 pub fn check_name(text: &str) -> Result<(), String> {
     if text == OWN {
         return Err(format!(
@@ -85,9 +53,9 @@ impl AppSpec {
         self.pool.as_deref().unwrap_or(OWN)
     }
 
-    /// What the workers of one of its pools run by.
+    /// The spec that the workers of `pool` are started from.
     pub fn of_pool(&self, pool: &PoolSpec) -> Self {
-        let mut spec = Self { pools: Vec::new(), shared: None, said: None, ..self.clone() };
+        let mut spec = Self { pools: Vec::new(), shared: None, overrides: None, ..self.clone() };
         spec.pool = Some(pool.name.clone());
         spec.command.clone_from(&pool.command);
         spec.cwd = pool.cwd.clone().unwrap_or(spec.cwd);
@@ -103,12 +71,12 @@ impl AppSpec {
         spec
     }
 
-    /// All its workers.
+    /// How many workers all its pools have together.
     pub fn total(&self) -> u16 {
         self.pools.iter().fold(self.wanted, |sum, pool| sum.saturating_add(pool.wanted))
     }
 
-    /// Counts the workers of every pool anew, for this machine.
+    /// Computes the number of workers of every pool from `instances`, for this machine.
     pub fn resolve(&mut self, cpus: &Cpus) {
         let resolved = self.instances.resolve(cpus);
         (self.wanted, self.wanted_because) = (resolved.count, resolved.because);
@@ -118,7 +86,7 @@ impl AppSpec {
         }
     }
 
-    /// Whether the number of workers of any pool is another than was asked for.
+    /// Whether `scale` has changed the number of workers of any pool.
     pub fn is_scaled(&self, cpus: &Cpus) -> bool {
         let mut asked = self.clone();
         asked.resolve(cpus);

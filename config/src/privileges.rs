@@ -1,108 +1,13 @@
-//! What the workers of an app may do and use: extra groups, limits, priority.
+//! Reads what workers may do and use: limits, priorities, the file mode creation mask.
 //!
-//! Reads the words of a configuration file. Refuses limits and numbers that the kernel does not
-//! have, and a file mode creation mask that may have been meant in another base.
+//! Refuses limits and numbers that the kernel does not have, and a mask that may have been meant in
+//! another base.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
-/// What is asked for; whatever is not stays as the supervisor was started with it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Privileges {
-    /// Groups (names or numbers) besides those of the user.
-    pub groups: Vec<String>,
-    /// The file mode creation mask.
-    pub umask: Option<u16>,
-    /// CPU priority, -20 (most) to 19 (least).
-    pub nice: Option<i8>,
-    /// How readily the kernel kills a worker when memory runs out, -1000 (never) to 1000.
-    pub oom_score_adj: Option<i16>,
-    /// Whether no program that a worker runs can gain privileges (setuid, file capabilities).
-    pub no_new_privs: bool,
-    /// Resource limits.
-    pub limits: BTreeMap<Resource, Limit>,
-}
-
-impl Privileges {
-    /// Puts what is asked for here over others: groups instead of theirs, limits beside theirs.
-    pub fn over(&self, others: &mut Self) {
-        if !self.groups.is_empty() {
-            others.groups.clone_from(&self.groups);
-        }
-        others.umask = self.umask.or(others.umask);
-        others.nice = self.nice.or(others.nice);
-        others.oom_score_adj = self.oom_score_adj.or(others.oom_score_adj);
-        others.no_new_privs |= self.no_new_privs;
-        others.limits.extend(self.limits.clone());
-    }
-}
-
-/// A resource limit of setrlimit(2), by its name there in lower case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Resource {
-    /// Address space in bytes.
-    As,
-    /// Size of a core dump in bytes.
-    Core,
-    /// CPU time in seconds.
-    Cpu,
-    /// Data segment in bytes.
-    Data,
-    /// Size of a file in bytes.
-    Fsize,
-    /// Locked memory in bytes.
-    Memlock,
-    /// POSIX message queues in bytes.
-    Msgqueue,
-    /// Ceiling of the priority: 20 - nice.
-    Nice,
-    /// Open files.
-    Nofile,
-    /// Processes and threads of the user.
-    Nproc,
-    /// Ceiling of the real-time priority.
-    Rtprio,
-    /// Queued signals of the user.
-    Sigpending,
-    /// Stack in bytes.
-    Stack,
-}
-
-/// Every resource, by its name.
-pub const RESOURCES: [(&str, Resource); 13] = [
-    ("as", Resource::As),
-    ("core", Resource::Core),
-    ("cpu", Resource::Cpu),
-    ("data", Resource::Data),
-    ("fsize", Resource::Fsize),
-    ("memlock", Resource::Memlock),
-    ("msgqueue", Resource::Msgqueue),
-    ("nice", Resource::Nice),
-    ("nofile", Resource::Nofile),
-    ("nproc", Resource::Nproc),
-    ("rtprio", Resource::Rtprio),
-    ("sigpending", Resource::Sigpending),
-    ("stack", Resource::Stack),
-];
-
-/// A soft and a hard limit; [`Limit::INFINITY`] is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limit {
-    /// What applies. A worker may raise it up to the hard one.
-    pub soft: u64,
-    /// What only root can raise.
-    pub hard: u64,
-}
-
-impl Limit {
-    /// No limit, as the kernel writes it.
-    pub const INFINITY: u64 = u64::MAX;
-}
+use crate::spec::{Limit, Resource};
+use crate::words::{self, Word};
 
 impl FromStr for Limit {
     type Err = String;
@@ -141,9 +46,22 @@ impl fmt::Display for Limit {
 
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = RESOURCES.iter().find(|(_, resource)| resource == self);
-        f.write_str(name.map_or("", |(name, _)| name))
+        f.write_str(words::word(*self))
     }
+}
+
+/// The resource of this name; setrlimit(2) has it in upper case.
+pub fn resource(name: &str) -> Result<Resource, String> {
+    words::value(name).ok_or_else(|| {
+        let known: Vec<&str> = Resource::WORDS.iter().map(|(word, ..)| *word).collect();
+        format!("there is no limit {name:?}: choose one of {}", known.join(", "))
+    })
+}
+
+/// A limit as the command line has it: `nofile=65536`.
+pub fn limit(text: &str) -> Result<(Resource, Limit), String> {
+    let (name, limit) = text.split_once('=').ok_or("expected NAME=LIMIT, as in nofile=65536")?;
+    Ok((resource(name)?, limit.parse()?))
 }
 
 /// A mask in octal: `027`.
@@ -156,7 +74,7 @@ pub fn umask(text: &str) -> Result<u16, String> {
         .ok_or_else(|| "expected an octal mask such as \"027\", at most \"777\"".to_owned())
 }
 
-/// A whole number within bounds.
+/// A whole number from `least` to `most`.
 pub fn within<T: FromStr + PartialOrd + fmt::Display>(
     text: &str,
     least: T,
@@ -191,7 +109,7 @@ mod tests {
 
     #[test]
     fn every_resource_has_its_name() {
-        for (name, resource) in RESOURCES {
+        for &(name, resource, _) in Resource::WORDS {
             assert_eq!(resource.to_string(), name);
             assert_eq!(serde_json::to_value(resource).unwrap(), name);
         }

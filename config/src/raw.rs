@@ -1,9 +1,11 @@
-//! Values as they are written: each reader takes what it expects, or notes what it found instead.
+//! Values as a file has them: each reader takes the type that it expects, or notes what it found
+//! instead.
 //!
 //! Nothing stops at the first problem; [`Findings`] gathers them all with their places.
 
 use std::fmt::Display;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Number, Value};
@@ -11,13 +13,17 @@ use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
 use crate::units;
+use crate::words::{self, Word};
 
 /// A value with its place in the file.
 pub(crate) type Written<'i> = Spanned<DeValue<'i>>;
 
-/// Everything that is wrong so far.
-#[derive(Debug, Default)]
+/// Everything that is wrong with a file so far.
+#[derive(Debug)]
 pub(crate) struct Findings {
+    /// The folder of the file, where its relative paths start.
+    pub(crate) base: PathBuf,
+    /// Each problem and the bytes of the file that it is about.
     pub(crate) list: Vec<(Range<usize>, String)>,
 }
 
@@ -110,53 +116,67 @@ impl Findings {
         table
     }
 
-    pub(crate) fn flag(&mut self, key: &str, value: &Written<'_>, into: &mut bool) {
-        match value.get_ref().as_bool() {
-            Some(flag) => *into = flag,
-            None => self.expected(key, value, "true or false"),
+    pub(crate) fn boolean(&mut self, key: &str, value: &Written<'_>) -> Option<bool> {
+        let flag = value.get_ref().as_bool();
+        if flag.is_none() {
+            self.expected(key, value, "true or false");
         }
+        flag
     }
 
-    /// An integer from `least` to 65535.
-    pub(crate) fn whole(&mut self, key: &str, value: &Written<'_>, least: u16, into: &mut u16) {
-        let expected = format!("an integer from {least} to 65535");
+    /// An integer from 1 to 65535.
+    pub(crate) fn count(&mut self, key: &str, value: &Written<'_>) -> Option<u16> {
+        let expected = "an integer from 1 to 65535";
         let DeValue::Integer(number) = value.get_ref() else {
-            return self.expected(key, value, &expected);
+            self.expected(key, value, expected);
+            return None;
         };
         let number = decimal(number);
-        match number.parse().ok().filter(|number| *number >= least) {
-            Some(number) => *into = number,
-            None => self.add(value.span(), format!("{key} must be {expected}, not {number}")),
+        let count = number.parse().ok().filter(|count| *count >= 1);
+        if count.is_none() {
+            self.add(value.span(), format!("{key} must be {expected}, not {number}"));
         }
+        count
     }
 
-    pub(crate) fn duration(&mut self, key: &str, value: &Written<'_>, into: &mut Duration) {
+    pub(crate) fn duration(&mut self, key: &str, value: &Written<'_>) -> Option<Duration> {
         let written = match value.get_ref() {
             DeValue::String(text) => text.clone().into_owned(),
             DeValue::Integer(number) => decimal(number),
-            _ => return self.expected(key, value, "a string such as \"10s\""),
+            _ => {
+                self.expected(key, value, "a string such as \"10s\"");
+                return None;
+            }
         };
-        if let Some(duration) = self.keep(key, value, units::duration(&written)) {
-            *into = duration;
-        }
+        self.keep(key, value, units::duration(&written))
     }
 
-    pub(crate) fn choice<T: Copy>(
+    /// One of the words of `T`.
+    pub(crate) fn word<T: Word>(&mut self, key: &str, value: &Written<'_>) -> Option<T> {
+        let text = self.text(key, value)?;
+        let found = words::value(&text);
+        if found.is_none() {
+            let words: Vec<_> = T::WORDS.iter().map(|(word, ..)| format!("{word:?}")).collect();
+            let words = words.join(", ");
+            self.add(value.span(), format!("{key} cannot be {text:?}: choose one of {words}"));
+        }
+        found
+    }
+
+    /// A string or an array of strings, each with its place; integers are taken as strings.
+    pub(crate) fn items<'t, 'i>(
         &mut self,
         key: &str,
-        value: &Written<'_>,
-        choices: &[(&str, T)],
-        into: &mut T,
-    ) {
-        let Some(text) = self.text(key, value) else { return };
-        match choices.iter().find(|(word, _)| *word == text) {
-            Some((_, choice)) => *into = *choice,
-            None => {
-                let words: Vec<_> = choices.iter().map(|(word, _)| format!("{word:?}")).collect();
-                let words = words.join(", ");
-                self.add(value.span(), format!("{key} cannot be {text:?}: choose one of {words}"));
-            }
-        }
+        value: &'t Written<'i>,
+    ) -> Vec<(&'t Written<'i>, String)> {
+        let values: Vec<_> = match value.get_ref() {
+            DeValue::Array(items) => items.iter().collect(),
+            _ => vec![value],
+        };
+        values
+            .into_iter()
+            .filter_map(|item| Some((item, self.text_or_integer(key, item)?)))
+            .collect()
     }
 }
 
@@ -200,7 +220,7 @@ pub(crate) fn as_json(value: &Written<'_>) -> Result<Value, String> {
     })
 }
 
-/// An integer in decimal; one too large for that stays as it is written.
+/// An integer in decimal. One that is too large to convert stays as it is written.
 pub(crate) fn decimal(number: &DeInteger<'_>) -> String {
     i128::from_str_radix(number.as_str(), number.radix())
         .map_or_else(|_| number.to_string(), |number| number.to_string())

@@ -12,6 +12,12 @@ pub fn number(text: &str) -> Option<i32> {
     full.parse::<Signal>().ok().map(|signal| signal as i32)
 }
 
+/// The number of a signal on the command line.
+pub fn parse(text: &str) -> Result<i32, String> {
+    number(text)
+        .ok_or_else(|| "no such signal: write a name such as TERM, or a number 1 to 64".to_owned())
+}
+
 /// `SIGTERM` for 15; `None` where the number has no name of its own.
 pub fn name(number: i32) -> Option<&'static str> {
     Signal::try_from(number).ok().map(Signal::as_str)

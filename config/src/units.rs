@@ -1,14 +1,14 @@
 //! Durations, as people write them.
 //!
-//! Refuses a number without a unit, since half the world would mean seconds and the other half
-//! milliseconds, and refuses more than [`MAX_DURATION`], which nobody waits for.
+//! Refuses a number without a unit, because some people mean seconds by it and others milliseconds,
+//! and anything above [`MAX_DURATION`].
 
 use std::time::Duration;
 
-/// The longest duration.
+/// The longest duration: a year, far above what any key is useful with.
 pub const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// Why a duration was refused. Does not repeat the text that was refused, except as advice.
+/// Why a duration was refused. The message does not repeat the text, except as advice.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     /// A bare number.

@@ -1,18 +1,18 @@
-// Slot 0 forwards the topics in TOPICS between the bus and Redis; the others are workers like any
-// others, which know nothing of it. At most once, as on the bus itself: while Redis cannot be
-// reached, what is said is lost, and counted.
+// The worker of slot 0 forwards the topics in TOPICS between the bus and Redis. The other workers
+// need not know about the bridge. It delivers at most once, as the bus itself does: while Redis is
+// unreachable, it loses messages and counts them.
 'use strict';
 const { randomUUID } = require('node:crypto');
 const { join } = require('../../worker/node');
 
 const TOPICS = (process.env.TOPICS ?? 'orders').split(',');
-const MOST_WAITING = 1000; // messages that may wait for Redis
+const MOST_WAITING = 1000; // how many messages may wait for Redis
 const isBridge = process.env.SUPERVISOR_SLOT === '0';
 const worker = join({ pool: isBridge ? 'bridge' : 'work' });
 
 async function bridge() {
   const { createClient } = require('redis');
-  // Whose messages are our own, and need not come back.
+  // Marks this bridge's own messages, which come back from Redis and must not be emitted again.
   const me = randomUUID();
   const url = process.env.REDIS_URL;
   const out = createClient({ url, commandsQueueMaxLength: MOST_WAITING });
@@ -22,7 +22,7 @@ async function bridge() {
   }
   for (const topic of TOPICS) {
     worker.on(topic, async (data, from) => {
-      // What came from Redis was said here by ourselves.
+      // This worker emitted it, so it came from Redis.
       if (from.worker === worker.peer.worker) return;
       try {
         await out.publish(`bus:${topic}`, JSON.stringify({ me, data }));

@@ -1,12 +1,12 @@
-// A chat whose clients are spread over all workers: what one says goes over the bus to all
-// workers, and from each to its own clients.
+// A chat whose clients are spread over all workers. A client's message goes over the bus to all
+// workers, and each worker passes it on to its own clients.
 'use strict';
 const http = require('node:http');
 const { WebSocketServer } = require('ws');
 const { join } = require('../../worker/node');
 
 const worker = join();
-const LONGEST = 2000; // characters of what somebody says
+const LONGEST = 2000; // characters of one chat message
 
 const PAGE = `<!doctype html><meta charset="utf-8"><title>Chat</title>
 <form><input autofocus size="60" placeholder="say something"></form><pre></pre><script>
@@ -30,12 +30,12 @@ clients.on('connection', (client) => {
   client.on('close', () => worker.gauge('chat_clients', clients.clients.size));
 });
 
-// From this worker's clients, from other workers', or from the command line.
+// Messages from this worker's clients, from other workers' clients, or from the command line.
 worker.on('say', (text) => {
   for (const client of clients.clients) client.send(String(text));
 });
 
-// Who is asked to leave says goodbye; the browsers come back to another worker.
+// A worker that must stop closes its clients' connections with code 1012 (service restart).
 process.on('SIGTERM', () => {
   server.close();
   for (const client of clients.clients) client.close(1012, 'service restart');

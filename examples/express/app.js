@@ -1,5 +1,5 @@
-// A small web application on a small framework, without any package and without a word about
-// workers. On all cores behind one port:
+// A small web application on a small framework, without any package. Its code does not mention
+// workers. To run it on all cores behind one port:
 //
 //   supervisor start -i max examples/express/app.js
 //   curl http://127.0.0.1:8091/hello/world

@@ -1,11 +1,11 @@
-// A web framework in a page, after the manner of Express: routes with parameters, middleware,
-// JSON. It knows nothing of workers; see app.js.
+// A web framework on one page, in the style of Express: routes with parameters, middleware, JSON.
+// It does not know about workers; see app.js.
 'use strict';
 const http = require('node:http');
 
 const MOST = 1 << 20; // bytes of a request's body
 
-/** `/users/:id` as a function of a path: its parameters, or null. */
+/** Turns `/users/:id` into a function from a path to its parameters, or null. */
 function matcher(pattern) {
   const wanted = pattern.split('/');
   return (path) => {

@@ -1,4 +1,4 @@
-// Hashes passwords, one at a time, and uses a whole CPU for it: here nobody waits for anything else.
+// Hashes passwords, one at a time, and blocks its process for each: these workers do nothing else.
 const { randomBytes, scryptSync, timingSafeEqual } = require('node:crypto');
 const { join } = require('../../worker/node');
 

@@ -1,4 +1,4 @@
-// One program, four jobs: a worker's slot says which one it has. Each job is a pool of the bus.
+// One program, four jobs: the worker's slot decides which. Each job is a pool of the bus.
 const http = require('node:http');
 const { join } = require('../../worker/node');
 
@@ -7,7 +7,7 @@ const job = JOBS[Number(process.env.SUPERVISOR_SLOT ?? 0) % JOBS.length];
 const worker = join({ pool: job });
 
 const start = {
-  // Takes orders over HTTP: asks the inventory, then tells everybody.
+  // Takes orders over HTTP: asks the inventory, then emits the order to all workers.
   orders() {
     let last = 0;
     const server = http.createServer((request, response) => {
@@ -30,7 +30,7 @@ const start = {
     server.listen(Number(process.env.PORT ?? 8090), () => worker.ready());
   },
 
-  // Knows how much there is. What it starts with is a shared value.
+  // Counts the stock, which begins with a shared value.
   inventory() {
     let left = 0;
     worker.onConfig(({ stock }) => { left = stock; });
@@ -43,7 +43,7 @@ const start = {
     worker.ready();
   },
 
-  // Writes letters, and dies of a bomb.
+  // Writes letters, and crashes on a bomb.
   email() {
     worker.on('order:placed', ({ id, item }) => {
       if (item === 'bomb') process.exit(1);
@@ -53,7 +53,7 @@ const start = {
     worker.ready();
   },
 
-  // Counts.
+  // Counts orders and letters.
   analytics() {
     const counts = { orders: 0, emails: 0 };
     worker.on('order:placed', ({ item }) => {

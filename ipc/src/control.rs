@@ -1,10 +1,9 @@
-//! The control socket's words: what a command asks of an app's primary, and what it answers.
+//! The messages of the control socket: a command's request to an app's primary, and the replies.
 //!
-//! One JSON object a line, both ways (see [`crate::lines`]). A connection carries one request; the
-//! primary answers with any number of [`Reply::Notice`] lines and then exactly one final line
-//! (everything that is not a notice), unless the request is [`Request::Subscribe`], which has no
-//! final line. Unknown fields are ignored by both ends and new fields are optional, so that a newer command can talk
-//! to a primary that was started by an older binary, and the other way round.
+//! Both sides send one JSON object per line (see [`crate::lines`]), ignore unknown fields, and add
+//! only optional fields, so that builds of different versions can talk. A connection carries one
+//! request. The primary answers with any number of [`Reply::Notice`] lines and then exactly one
+//! final line (everything that is not a notice). [`Request::Subscribe`] has no final line.
 
 use config::spec::{AppSpec, Balance};
 use std::path::PathBuf;
@@ -13,104 +12,105 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::pool::PoolStatus;
 use crate::talk::{Answered, BusRequest, Metric};
+pub use crate::worker_status::{Contract, WorkerState, WorkerStatus};
 
-/// What a command asks.
+/// What a command asks of a primary.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case")]
 pub enum Request {
-    /// The app's present state: [`Reply::Status`].
+    /// The app's present status: [`Reply::Status`].
     Status,
-    /// The spec as the primary holds it, environment values included: [`Reply::Spec`].
+    /// The spec that the primary holds, environment values included: [`Reply::Spec`].
     Spec,
-    /// Answer when the app is up (done) or has failed (failed). What `start` waits for.
+    /// Answer when the app is up (`Done`) or has failed (`Failed`). `start` waits for this.
     WaitReady,
     /// Start the workers of a stopped or errored app again.
     Start,
-    /// Stop the workers; keep the app. `fast`: without draining.
+    /// Stop the workers and keep the app.
     Stop {
         /// Skip draining.
         #[serde(default)]
         fast: bool,
     },
-    /// Stop the workers and end the primary. `fast`: without draining.
+    /// Stop the workers and end the primary.
     Delete {
         /// Skip draining.
         #[serde(default)]
         fast: bool,
     },
-    /// Replace all workers. `hard`: stop them all first, then start; else like `Reload`.
+    /// Replace all workers, as with `Reload`.
     Restart {
-        /// Stop first, start afterwards.
+        /// Stop all workers first, and start the new ones afterwards.
         #[serde(default)]
         hard: bool,
-        /// As with `Reload`.
+        /// The new spec, as with `Reload`.
         #[serde(default)]
         spec: Option<Box<AppSpec>>,
     },
-    /// Replace all workers, one by one, without losing a connection; roll back on failure.
+    /// Replace all workers one by one without losing a connection; roll back on failure.
     Reload {
-        /// The new spec; absent: the same command, environment and options again.
+        /// The new spec. Absent: use the same command, environment and options again.
         #[serde(default)]
         spec: Option<Box<AppSpec>>,
-        /// The workers of this pool alone, and of the new spec what describes it.
+        /// Replace only this pool's workers, and take only its settings from the new spec.
         #[serde(default)]
         pool: Option<String>,
     },
     /// Change the number of workers.
     Scale {
-        /// So many workers from now on; at least 1.
+        /// The number of workers from now on; at least 1.
         wanted: u16,
-        /// Which limit decided, for people.
+        /// Which limit decided the number, as text for display.
         #[serde(default)]
         because: String,
-        /// Of this pool; absent: of the app's own.
+        /// The pool to scale. Absent: the app's own workers.
         #[serde(default)]
         pool: Option<String>,
     },
-    /// Send a signal to the main process of each worker, or of one.
+    /// Send a signal to the main process of each worker, or of one worker.
     Signal {
         /// A Linux signal number.
         signal: i32,
-        /// Only this slot.
+        /// Signal this slot only.
         #[serde(default)]
         slot: Option<u16>,
     },
-    /// Give a message to the Node workers (`process.on('message')`), or to one slot's.
+    /// Send a message to the Node workers (`process.on('message')`), or to one slot's worker.
     Send {
-        /// Anything.
+        /// Any JSON.
         message: serde_json::Value,
-        /// Only this slot.
+        /// Send to this slot only.
         #[serde(default)]
         slot: Option<u16>,
     },
-    /// Something about the bus.
+    /// A request that concerns the bus.
     Bus(BusRequest),
     /// Have another build of the supervisor take over while the workers serve on.
     Upgrade {
-        /// Its program; absent: what is now where the present one was.
+        /// The path of the new program. Absent: the file that now has the running program's path.
         #[serde(default)]
         binary: Option<PathBuf>,
     },
-    /// Close and open the log files again (after a rotation by somebody else).
+    /// Close and reopen the log files, after another program rotated them.
     ReopenLogs,
-    /// Every notice from now on, until the connection ends.
+    /// Send every notice from now on, until the connection ends.
     Subscribe,
 }
 
-/// What the primary says.
+/// What the primary answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "kebab-case")]
 pub enum Reply {
-    /// Something happened meanwhile. Not final.
+    /// Something happened while the request is under way. Not final.
     Notice(Notice),
-    /// Final: it is done.
+    /// Final: the request succeeded.
     Done {
-        /// One line for people.
+        /// One line for display.
         message: String,
     },
-    /// Final: it was refused or it failed.
+    /// Final: the request was refused or failed.
     Failed {
-        /// What kind, which is also the command's exit code.
+        /// The kind of failure, which is also the command's exit code.
         kind: FailureKind,
         /// A lower-case sentence: what was tried, why it failed, what to do.
         reason: String,
@@ -122,16 +122,16 @@ pub enum Reply {
     Status(Box<AppStatus>),
     /// Final: the answer to [`Request::Spec`].
     Spec(Box<AppSpec>),
-    /// Final: what the workers said to a trigger, by slot.
+    /// Final: the workers' answers to a trigger, by slot.
     Answers {
-        /// One for each worker that registered the action.
+        /// One answer for each worker that registered the action.
         answers: Vec<Answered>,
     },
-    /// Final: what was measured.
+    /// Final: the measured series.
     Metrics {
-        /// In order of their names.
+        /// The series, sorted by name.
         metrics: Vec<Metric>,
-        /// So many did not fit into the answer.
+        /// How many series did not fit into the answer.
         #[serde(default)]
         left_out: usize,
     },
@@ -141,86 +141,86 @@ pub enum Reply {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureKind {
-    /// It failed. Exit code 1.
+    /// The request failed. Exit code 1.
     Failed,
     /// The request makes no sense. Exit code 2.
     Usage,
     /// A reload failed and everything is as before. Exit code 4.
     RolledBack,
-    /// It took too long. Exit code 5.
+    /// The request took too long. Exit code 5.
     TimedOut,
-    /// This user may not. Exit code 6.
+    /// This user may not make the request. Exit code 6.
     NotPermitted,
 }
 
-/// Something that happened, for people and programs.
+/// An event, for display and for programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
-    /// Milliseconds since 1970. Filled in where it leaves the core.
+    /// Milliseconds since 1970. The runtime fills this in before it sends the notice.
     #[serde(default)]
     pub unix_ms: u64,
-    /// What.
+    /// The kind of event.
     pub event: NoticeKind,
-    /// Whose slot, if one worker's.
+    /// The slot, if the event concerns one worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<u16>,
-    /// Which worker (never reused within a primary).
+    /// The worker, if the event concerns one. A primary never uses a number twice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<u64>,
-    /// Its process id. Filled in where it leaves the core.
+    /// The worker's process id. The runtime fills this in before it sends the notice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
-    /// Its generation.
+    /// The worker's generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u32>,
-    /// A lower-case sentence for people.
+    /// A lower-case sentence for display.
     pub message: String,
-    /// The last lines on stderr, where a worker failed.
+    /// The last lines of stderr, where a worker failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub last_lines: Vec<String>,
 }
 
-/// What kind of thing happened.
+/// The kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoticeKind {
-    /// A worker's program runs.
+    /// A worker's program was started.
     WorkerStarted,
     /// A worker is ready and gets connections (unless it is a canary still being watched).
     WorkerReady,
-    /// A worker gets no new connections any more.
+    /// A worker no longer gets new connections.
     WorkerDraining,
-    /// A worker was told to stop.
+    /// The primary sent a worker the stop signal.
     WorkerStopping,
-    /// A worker is gone because it was told to.
+    /// A worker ended because the primary stopped it.
     WorkerStopped,
-    /// A worker died by itself, or could not be started.
+    /// A worker died by itself or could not be started.
     WorkerFailed,
-    /// A slot is given up until somebody restarts it.
+    /// The primary gave a slot up; only a command starts it again.
     SlotErrored,
     /// The app serves a new address.
     ListenerOpened,
-    /// An address is no longer served.
+    /// The app no longer serves an address.
     ListenerClosed,
     /// A worker asked for an address and did not get it.
     BindRefused,
     /// A reload began.
     ReloadStarted,
-    /// One slot is served by the new generation.
+    /// The new generation serves one slot.
     SlotReplaced,
-    /// All slots are served by the new generation.
+    /// The new generation serves all slots.
     ReloadDone,
-    /// The reload failed and everything is as before.
+    /// A reload failed, and everything is as before.
     ReloadRolledBack,
     /// The number of workers was changed.
     Scaled,
-    /// A Node worker said something by `process.send`; the message is its JSON.
+    /// A Node worker sent something with `process.send`; the message is its JSON.
     WorkerMessage,
     /// Another build of the supervisor took over.
     Upgraded,
     /// The app's status changed.
     AppStatus,
-    /// Something a person should know.
+    /// Something that the operator should know.
     Warning,
 }
 
@@ -231,44 +231,44 @@ pub struct AppStatus {
     pub name: String,
     /// See [`Status`].
     pub status: Status,
-    /// Why it is so, when it is not simply `ready`.
+    /// Why the status is not `ready`.
     #[serde(default)]
     pub reason: Option<String>,
     /// The primary's process id.
     pub primary_pid: u32,
     /// The keeper's process id, where there is one.
     pub keeper_pid: Option<u32>,
-    /// So many primaries died and were replaced since the app was started.
+    /// How many primaries died and were replaced since the app was started.
     #[serde(default)]
     pub primary_deaths: u32,
     /// The version of the binary that the primary runs.
     pub version: String,
-    /// The generation that serves, or shall serve.
+    /// The generation that serves, or that a rollout is bringing up.
     pub generation: u32,
-    /// The balance asked for.
+    /// The configured balance.
     pub balance: Balance,
     /// The engine in use: `kernel` or `primary`.
     pub engine: String,
-    /// What a person should know about balance and engine (a fallback and its cure).
+    /// Notes for the operator, such as a balance that could not be had and how to get it.
     #[serde(default)]
     pub notes: Vec<String>,
     /// The command line.
     pub command: Vec<String>,
-    /// The folder workers start in.
+    /// The folder that workers start in.
     pub cwd: String,
-    /// The file the app came from.
+    /// The configuration file that the app came from.
     #[serde(default)]
     pub source: Option<String>,
-    /// Where the logs are: out, err.
+    /// The paths of the log files: out, err.
     #[serde(default)]
     pub logs: Vec<String>,
-    /// The addresses.
+    /// The addresses that the app serves.
     pub listeners: Vec<ListenerStatus>,
-    /// So many workers are wanted, in all pools together.
+    /// How many workers are wanted, in all pools together.
     pub wanted: u16,
-    /// Which limit decided `wanted`.
+    /// Which limit decided `wanted`, as text for display.
     pub wanted_because: String,
-    /// So many are ready.
+    /// How many workers are ready.
     pub ready: u16,
     /// Restarts of all slots since the app was started.
     pub restarts: u64,
@@ -277,9 +277,9 @@ pub struct AppStatus {
     /// How the last reload ended.
     #[serde(default)]
     pub last_reload: Option<String>,
-    /// The workers that exist, by slot; a slot without one has an entry with `pid` null.
+    /// The workers by slot; a slot without a worker has an entry whose `pid` is null.
     pub workers: Vec<WorkerStatus>,
-    /// Its groups of workers, its own first. Empty: its primary knows of no pools.
+    /// The app's pools, its own first. Empty if the primary's build knows no pools.
     #[serde(default)]
     pub pools: Vec<PoolStatus>,
 }
@@ -300,9 +300,9 @@ pub enum Status {
     Stopping,
     /// Stopped by request.
     Stopped,
-    /// Given up; says why.
+    /// The primary gave up; `reason` says why.
     Errored,
-    /// The primary is gone, its workers may still serve.
+    /// The primary is gone; its workers may still serve.
     Lost,
 }
 
@@ -311,90 +311,42 @@ pub enum Status {
 pub struct ListenerStatus {
     /// `0.0.0.0:8000`, `[::]:8000`, `unix:/run/x.sock`.
     pub address: String,
-    /// Its name, where configured.
+    /// The listener's name, if it is configured.
     #[serde(default)]
     pub name: Option<String>,
-    /// Whether it came from the configuration (else a worker asked for it).
+    /// Whether the configuration names the address (otherwise a worker asked for it).
     pub configured: bool,
-    /// Slot sockets that exist.
+    /// How many slot sockets exist.
     pub sockets: u32,
-    /// Slots that get new connections now.
+    /// The slots that get new connections now.
     pub slots: Vec<u16>,
-    /// Connections waiting in the accept queues of all its sockets.
+    /// How many connections wait in the accept queues of all its sockets.
     pub backlog: u32,
-    /// What carries its balance out: `kernel` or `primary`.
+    /// The engine that carries the balance out: `kernel` or `primary`.
     #[serde(default)]
     pub engine: String,
-    /// The balance in effect, which is another than the app's where that cannot be had.
+    /// The balance in effect, which differs from the app's where that one is not available.
     #[serde(default)]
     pub balance: Option<Balance>,
-    /// Why this engine and this balance.
+    /// Why this engine and this balance are in use.
     #[serde(default)]
     pub why: String,
-    /// What each slot gets of its new connections. Empty where nobody steers (one shared socket).
+    /// Each slot's share of the new connections. Empty for one shared socket, which is not steered.
     #[serde(default)]
     pub shares: Vec<ShareStatus>,
 }
 
-/// What one slot gets of a listener's new connections.
+/// One slot's share of a listener's new connections.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShareStatus {
     /// The slot.
     pub slot: u16,
-    /// Its share of the new connections in percent; with `sticky`, of the client addresses.
+    /// The share of new connections in percent; with `sticky`, the share of client addresses.
     pub percent: f32,
-    /// Connections given to it, where somebody counts them: in the primary engine since the
-    /// listener exists, in the kernel engine to the socket that it has now, since that exists.
+    /// Connections given to the slot, where that is counted: in the primary engine since the
+    /// listener exists, in the kernel engine since the slot's present socket exists.
     #[serde(default)]
     pub given: Option<u64>,
-    /// Connections waiting in its accept queues.
+    /// How many connections wait in the slot's accept queues.
     pub backlog: u32,
-}
-
-/// One worker.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct WorkerStatus {
-    /// Its slot.
-    pub slot: u16,
-    /// Its pool.
-    #[serde(default)]
-    pub pool: Option<String>,
-    /// Its process id, while it lives.
-    pub pid: Option<u32>,
-    /// Its generation.
-    pub generation: u32,
-    /// `spawning`, `starting`, `ready`, `draining`, `killing`, `waiting` (for its restart),
-    /// `errored`, `stopped`.
-    pub state: String,
-    /// Why it is in that state, where there is more to say.
-    #[serde(default)]
-    pub reason: Option<String>,
-    /// The contracts it used: `intercept`, `activation`, `notify`.
-    #[serde(default)]
-    pub contract: Vec<String>,
-    /// The text of its last STATUS=.
-    #[serde(default)]
-    pub status_text: Option<String>,
-    /// Restarts of this slot.
-    pub restarts: u64,
-    /// Milliseconds since it was started.
-    pub uptime_ms: Option<u64>,
-    /// Resident memory.
-    #[serde(default)]
-    pub rss_bytes: Option<u64>,
-    /// CPU since the last look, 100 = one core.
-    #[serde(default)]
-    pub cpu_percent: Option<f32>,
-    /// Connections it holds, as the kernel sees it.
-    #[serde(default)]
-    pub connections: Option<u32>,
-    /// Connections it has accepted, where somebody counts them.
-    #[serde(default)]
-    pub accepted: Option<u64>,
-    /// Connections waiting in its accept queues, and those handed to it that it has not taken.
-    #[serde(default)]
-    pub backlog: Option<u32>,
-    /// How the last worker of this slot ended: `exit 1`, `signal SIGKILL`.
-    #[serde(default)]
-    pub last_exit: Option<String>,
 }

@@ -1,5 +1,5 @@
-//! What is said between the supervisor's processes: messages, and the codecs that turn them into
-//! bytes and back. No sockets here.
+//! The messages between the supervisor's processes, and the codecs that turn them into bytes and
+//! back. This crate opens no sockets.
 
 pub mod bus;
 #[cfg(feature = "control")]
@@ -11,3 +11,5 @@ mod notice;
 #[cfg(feature = "control")]
 pub mod pool;
 pub mod talk;
+#[cfg(feature = "control")]
+pub mod worker_status;

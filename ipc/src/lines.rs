@@ -1,4 +1,5 @@
-//! JSON lines, incremental and bounded: bytes in, messages out, and back. No sockets here.
+//! JSON lines: an incremental decoder with a size limit, and an encoder. This module opens no
+//! sockets.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -6,32 +7,32 @@ use serde::de::DeserializeOwned;
 /// The longest line that is read, its newline included: 1 MiB.
 pub const MAX_LINE: usize = 1 << 20;
 
-/// Why a line could not be read. The channel it came from is to be closed.
+/// Why a line could not be read. The caller must close the channel.
 #[derive(Debug, thiserror::Error)]
 pub enum LineError {
     /// No newline within [`MAX_LINE`] bytes.
-    #[error("line longer than {MAX_LINE} bytes")]
+    #[error("the line is longer than {MAX_LINE} bytes")]
     TooLong,
-    /// Not the JSON that was expected.
+    /// The line is not the expected JSON.
     #[error("malformed message: {0}")]
     Malformed(#[from] serde_json::Error),
 }
 
-/// Collects bytes until they make whole lines.
+/// Collects bytes until they form whole lines.
 #[derive(Debug, Default)]
 pub struct LineReader {
     buffer: Vec<u8>,
-    /// Bytes before this are known to hold no newline.
+    /// No newline is in the bytes before this index.
     scanned: usize,
 }
 
 impl LineReader {
-    /// Takes bytes in, in any split.
+    /// Adds received bytes; they may be split anywhere.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole message; `None`: more bytes are needed. Empty lines are passed over.
+    /// The next whole message. `None` means that more bytes are needed. Skips empty lines.
     pub fn next_message<T: DeserializeOwned>(&mut self) -> Result<Option<T>, LineError> {
         loop {
             let Some(at) = self.buffer[self.scanned..].iter().position(|b| *b == b'\n') else {
@@ -54,13 +55,13 @@ impl LineReader {
         }
     }
 
-    /// Whether bytes of an unfinished line are held.
+    /// Whether the reader holds bytes of an unfinished line.
     pub fn is_partial(&self) -> bool {
         !self.buffer.is_empty()
     }
 }
 
-/// One message as a line, newline included.
+/// Encodes one message as a line, newline included.
 pub fn to_line<T: Serialize>(message: &T) -> Result<Vec<u8>, LineError> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');

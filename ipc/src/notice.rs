@@ -1,9 +1,9 @@
-//! How what the control socket says is made and named, once for all who say it.
+//! Constructors and names for the messages of the control socket.
 
 use crate::control::{FailureKind, Notice, NoticeKind, Reply, Status};
 
 impl Notice {
-    /// About the app as a whole. The time is filled in where it leaves the core.
+    /// A notice about the app as a whole. The runtime fills in the time before it sends the notice.
     pub fn of_app(event: NoticeKind, message: String) -> Self {
         Self {
             unix_ms: 0,
@@ -19,14 +19,14 @@ impl Notice {
 }
 
 impl Reply {
-    /// Final: it was refused or it failed, and no worker said anything about it.
+    /// A final refusal or failure without a worker's stderr.
     pub fn failed(kind: FailureKind, reason: impl Into<String>) -> Self {
         Self::Failed { kind, reason: reason.into(), last_lines: Vec::new() }
     }
 }
 
 impl Status {
-    /// The word for it, as in JSON.
+    /// The name of this status in JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Starting => "starting",

@@ -9,14 +9,14 @@ pub struct PoolStatus {
     pub name: String,
     /// The command line.
     pub command: Vec<String>,
-    /// The generation that serves, or shall serve.
+    /// The generation that serves, or that a rollout is bringing up.
     pub generation: u32,
-    /// So many workers are wanted.
+    /// How many workers are wanted.
     pub wanted: u16,
-    /// Which limit decided `wanted`.
+    /// Which limit decided `wanted`, as text for display.
     pub wanted_because: String,
-    /// So many are ready.
+    /// How many workers are ready.
     pub ready: u16,
-    /// The first of its slots.
+    /// The pool's first slot.
     pub first_slot: u16,
 }

@@ -1,56 +1,59 @@
-//! What commands ask of the bus, and what is answered: events, triggers, metrics.
+//! What commands ask of the bus (events, triggers, metrics), and the parts of the answers.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What a command asks of the bus.
+use crate::bus::MetricKind;
+
+/// A request that concerns the bus.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "bus", rename_all = "kebab-case")]
 pub enum BusRequest {
-    /// Emit this to all workers that listen to the topic, or send it to one slot's worker. Node
+    /// Emit data to all workers that subscribe to the topic, or send it to one slot's worker. Node
     /// workers that are not on the bus get `{topic, data}` as a message.
     Emit {
         /// The topic.
         topic: String,
-        /// Anything.
+        /// Any JSON.
         data: Value,
-        /// Only this slot.
+        /// Send to this slot only.
         #[serde(default)]
         slot: Option<u16>,
     },
-    /// Have all workers that registered an action do it, or one slot's: `Reply::Answers`.
+    /// Have all workers that registered the action run it, or one slot's worker. The answer is
+    /// `Reply::Answers`.
     Trigger {
         /// The action.
         action: String,
-        /// Anything.
+        /// Any JSON.
         #[serde(default)]
         data: Value,
-        /// Only this slot.
+        /// Ask this slot only.
         #[serde(default)]
         slot: Option<u16>,
-        /// How long the workers may take.
+        /// How long the workers may take, in milliseconds.
         timeout_ms: u32,
     },
-    /// What was measured: `Reply::Metrics`.
+    /// All measured series: `Reply::Metrics`.
     Metrics,
-    /// Give the workers these values to share, replacing nobody. Answered when all that are on
-    /// the bus have said that they apply them, or one has not.
+    /// Give the workers new shared values without replacing any. The answer comes when every worker
+    /// on the bus has acknowledged them, or when one has refused or not answered.
     Share {
-        /// The values as JSON text; none: `null`.
+        /// The values as JSON text; absent means `null`.
         #[serde(default)]
         shared: Option<String>,
     },
 }
 
-/// What one worker said to a trigger.
+/// One worker's answer to a trigger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answered {
     /// Its slot.
     pub slot: u16,
-    /// What it answered.
+    /// The answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Value>,
-    /// Why it did not.
+    /// Why there is no answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
@@ -58,22 +61,22 @@ pub struct Answered {
 /// One measured series.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
-    /// Its name, as it was pushed.
+    /// The name under which it was pushed.
     pub name: String,
-    /// `gauge`, `counter`, `histogram`.
-    pub kind: String,
+    /// What kind of series it is.
+    pub kind: MetricKind,
     /// `seconds`, `bytes`; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub unit: String,
-    /// Name and value of each label; `slot` is one where it is of one worker.
+    /// Name and value of each label. A series of one worker has the label `slot`.
     #[serde(default)]
     pub labels: Vec<(String, String)>,
-    /// The value; of a histogram the sum.
+    /// The value; for a histogram the sum of its observations.
     pub value: f64,
-    /// Observations of a histogram.
+    /// The number of observations of a histogram.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
-    /// A histogram's upper bounds, each with the observations up to it.
+    /// The upper bounds of a histogram's buckets, each with the number of observations up to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub buckets: Vec<(f64, u64)>,
 }

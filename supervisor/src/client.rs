@@ -33,7 +33,7 @@ pub(crate) struct Client {
 /// Why there is no final reply.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    #[error("no app is called \"{0}\": \"supervisor list\" shows those there are")]
+    #[error("no app is called \"{0}\": \"supervisor list\" shows all apps")]
     NoSuchApp(String),
     #[error("no primary listens on {} ({source})", path.display())]
     NobodyListens { path: PathBuf, source: io::Error },
@@ -48,7 +48,7 @@ pub(crate) enum ClientError {
     TimedOut { name: String, after: Duration },
     #[error("the primary of {name} ended while answering; see {}", log.display())]
     Ended { name: String, log: PathBuf },
-    #[error("cannot understand the primary of {name}: {source}; is it of another version?")]
+    #[error("cannot understand the primary of {name}: {source}; is it another version?")]
     Malformed { name: String, source: LineError },
     #[error(transparent)]
     Home(#[from] HomeError),

@@ -470,7 +470,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::under(dir.path());
         home.prepare().unwrap();
-        let held = home.take_lock("web").unwrap().expect("nobody has it");
+        let held = home.take_lock("web").unwrap().expect("the lock is free");
         assert!(home.take_lock("web").unwrap().is_none());
         home.remove_leftovers("web", &held).unwrap();
         let again = home.take_lock("web").unwrap().expect("a new file");

@@ -4,7 +4,8 @@
 //! - `client`: the blocking end of that socket;
 //! - `home`: the only file that knows paths;
 //! - `primary`: decides, pure;
-//! - `runtime`: carries out what `primary` decides, the only loop;
+//! - `policy`: decides the rest, one pure machine for each subject;
+//! - `runtime`: carries out what `primary` and `policy` decide, the only loop;
 //! - `keeper`: the parent of the primary and its workers, which outlives the primary;
 //! - `snapshot`: where the primary's state is kept for its successor;
 //! - `limits`: the bounds of the loop;
@@ -19,6 +20,7 @@ mod client;
 mod home;
 mod keeper;
 mod limits;
+mod policy;
 mod primary;
 mod protocol;
 mod relay;

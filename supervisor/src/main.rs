@@ -1,4 +1,4 @@
-//! The `supervisor` command. Everything is in the library.
+//! The `supervisor` command. All code is in the library.
 
 use std::process::ExitCode;
 

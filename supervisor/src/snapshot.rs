@@ -1,5 +1,6 @@
-//! Where the primary's state is kept for its successor: two copies in memory that outlive it, each
-//! with its own checksum, written in turn. A write that was cut short leaves the other copy.
+//! The memory that keeps the primary's state for its successor: two copies that outlive the
+//! primary, each with its own checksum, written in turn. A write that was cut short leaves the
+//! other copy whole.
 //!
 //! ```text
 //! line:    "supervisor" SP format SP version SP number SP length SP checksum LF
@@ -7,7 +8,8 @@
 //! ```
 //! The checksum is SipHash-1-3 (key 0, hexadecimal) over the line up to it and the content.
 //!
-//! Never on disk: the state has the environment in it. A state of a newer format is refused.
+//! Never on disk: the state contains the environment. A successor refuses a state of a newer
+//! format.
 
 use std::fs::File;
 use std::hash::Hasher;
@@ -18,18 +20,18 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{MemfdFlags, memfd_create};
 use siphasher::sip::SipHasher13;
 
-/// The format this program writes, and the newest it reads.
+/// The format that this program writes, and the newest that it reads.
 pub(crate) const FORMAT: u32 = 1;
-/// The largest state that is written or read.
+/// The most bytes of a state that this program writes or reads.
 pub(crate) const LARGEST: usize = 64 << 20;
-/// Numbers that a successor leaves out, so that none which its predecessor gave out since it last
-/// wrote its state is given out again.
+/// How many numbers a successor skips, so that it never reuses a number that its predecessor gave
+/// out after its last write.
 pub(crate) const NUMBERS_LEFT_OUT: u64 = 1 << 40;
 const MAGIC: &str = "supervisor";
-/// The first line is never longer.
+/// The longest first line.
 const HEAD: usize = 256;
 
-/// Both copies, and a slip of paper for what cannot wait for the next one.
+/// Both copies, and the journal for what cannot wait for the next copy.
 #[derive(Debug)]
 pub(crate) struct Memory {
     copies: [File; 2],
@@ -41,7 +43,7 @@ pub(crate) struct Memory {
 pub(crate) struct Copy {
     /// Later copies have higher numbers.
     pub(crate) number: u64,
-    /// The program that wrote it.
+    /// The version of the program that wrote it.
     pub(crate) version: String,
     /// JSON.
     pub(crate) content: String,
@@ -50,13 +52,13 @@ pub(crate) struct Copy {
 /// Why a copy cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Broken {
-    /// Nothing was written yet.
+    /// No primary has written it yet.
     #[error("it is empty")]
     Empty,
-    /// It was cut short, or is something else.
+    /// A primary died while it wrote this copy, or the content is something else.
     #[error("it is not whole")]
     Torn,
-    /// Written by a later program.
+    /// A later program wrote it.
     #[error(
         "it has format {format}, written by supervisor {version}, and this is supervisor {}, which reads up to format {FORMAT}",
         crate::version()
@@ -65,34 +67,34 @@ pub(crate) enum Broken {
 }
 
 impl Memory {
-    /// Empty ones.
+    /// Creates empty copies.
     pub(crate) fn new() -> io::Result<Self> {
         let make = || memfd_create("supervisor-state", MemfdFlags::CLOEXEC).map(File::from);
         Ok(Self { copies: [make()?, make()?], slip: make()? })
     }
 
-    /// Those that a keeper was given by the one before it.
+    /// Takes the copies that the previous build's keeper passed on.
     pub(crate) fn from_fds([one, other, slip]: [OwnedFd; 3]) -> Self {
         Self { copies: [one.into(), other.into()], slip: slip.into() }
     }
 
-    /// For `from_fds`.
+    /// The descriptors for `from_fds`.
     pub(crate) fn fds(&self) -> [BorrowedFd<'_>; 3] {
         [self.copies[0].as_fd(), self.copies[1].as_fd(), self.slip.as_fd()]
     }
 
-    /// Writes the slip. One that was cut short counts as blank.
+    /// Writes the journal. A half-written entry counts as none.
     pub(crate) fn note(&self, content: &str) -> io::Result<()> {
-        // What is left of a longer one is behind the end that this one states.
+        // The rest of a longer earlier entry lies behind the end that this one states.
         self.slip.write_all_at((line(0, content) + content).as_bytes(), 0)
     }
 
-    /// Reads it.
+    /// Reads the journal.
     pub(crate) fn noted(&self) -> io::Result<Option<String>> {
         Ok(decode(&all(&self.slip)?).ok().map(|copy| copy.content))
     }
 
-    /// Writes the copy of that number over the older one.
+    /// Writes the copy with that number over the older one.
     pub(crate) fn write(&self, number: u64, content: &str) -> io::Result<()> {
         if content.len() > LARGEST {
             let what = format!("the state has {} bytes", content.len());
@@ -105,14 +107,14 @@ impl Memory {
         copy.set_len((line.len() + content.len()) as u64)
     }
 
-    /// The newest whole copy as it is written, for another build to look at.
+    /// The newest whole copy as it is stored, so that another build can check it.
     pub(crate) fn newest(&self) -> io::Result<Vec<u8>> {
         let [one, other] = [all(&self.copies[0])?, all(&self.copies[1])?];
         let number = |bytes: &[u8]| decode(bytes).ok().map(|copy| copy.number);
         Ok(if number(&one) > number(&other) { one } else { other })
     }
 
-    /// The newest whole copy; an error only if there is none.
+    /// The newest whole copy. The result is [`Broken`] only if no copy is whole.
     pub(crate) fn read(&self) -> io::Result<Result<Copy, Broken>> {
         let mut read = Vec::new();
         for copy in &self.copies {
@@ -129,10 +131,10 @@ fn all(copy: &File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The one to go on with.
+/// The copy to go on with.
 fn newest(read: Vec<Result<Copy, Broken>>) -> Result<Copy, Broken> {
     let (whole, broken): (Vec<_>, Vec<_>) = read.into_iter().partition(Result::is_ok);
-    // A newer format in either means that the other is older than the world.
+    // A newer format in either copy means that the other copy is out of date.
     if let Some(newer @ Err(Broken::Newer { .. })) =
         broken.iter().find(|copy| matches!(copy, Err(Broken::Newer { .. })))
     {
@@ -153,7 +155,7 @@ fn line(number: u64, content: &str) -> String {
     format!("{head}{sum:016x}\n")
 }
 
-/// Of both, one behind the other.
+/// The checksum over both, one behind the other.
 pub(crate) fn checksum(head: &[u8], content: &[u8]) -> u64 {
     let mut hasher = SipHasher13::new();
     hasher.write(head);
@@ -161,7 +163,7 @@ pub(crate) fn checksum(head: &[u8], content: &[u8]) -> u64 {
     hasher.finish()
 }
 
-/// Reads one copy. What follows the content is left over from a longer one before it.
+/// Reads one copy. Bytes behind the content are the rest of a longer, earlier copy.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Copy, Broken> {
     if bytes.is_empty() {
         return Err(Broken::Empty);
@@ -188,7 +190,7 @@ struct Head<'a> {
     number: u64,
     length: usize,
     sum: u64,
-    /// What the checksum covers of the line.
+    /// The part of the line that the checksum covers.
     summed: &'a [u8],
     rest: &'a [u8],
 }
@@ -259,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_is_whole_or_blank() {
+    fn a_journal_entry_is_whole_or_missing() {
         let memory = Memory::new().unwrap();
         assert_eq!(memory.noted().unwrap(), None);
         for content in ["[1,2,3]", "[]", "[4]"] {

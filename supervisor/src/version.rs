@@ -1,7 +1,7 @@
-//! This build's version: in one place of the binary, so that two builds can be told apart, and a
-//! test can make a build with another number.
+//! The version of this build. It stands in one place of the binary, so that two builds can be told
+//! apart and a test can make a build with another number.
 
-/// Marks the place; the number follows, filled up with zeros.
+/// Marks the place. The number follows, padded with zeros.
 const MARK: &[u8; 24] = b"supervisor build version";
 const LENGTH: usize = 48;
 
@@ -24,7 +24,7 @@ const fn stamp(version: &[u8]) -> [u8; LENGTH] {
 
 /// `0.1.0`
 pub(crate) fn version() -> String {
-    // What is in the binary, rather than what the compiler knows was put there.
+    // Reads the bytes in the binary, not the constant that the compiler knows.
     let stamp: &[u8; LENGTH] = std::hint::black_box(&STAMP);
     let version = &stamp[MARK.len()..];
     let end = version.iter().position(|byte| *byte == 0).unwrap_or(version.len());

@@ -1,14 +1,15 @@
-//! Both ends of systemd's small protocols.
+//! systemd's small protocols, both ends.
 //!
-//! [`listen`]: listening sockets handed to a process that is started, as in sd_listen_fds(3).
-//! [`notify`]: what a service says about itself, as in sd_notify(3).
-//! [`unit`]: the unit files.
+//! * [`listen`]: listening sockets for a started process, as in sd_listen_fds(3).
+//! * [`notify`]: a service's state, as in sd_notify(3).
+//! * [`unit`]: the unit files.
 
 pub mod listen;
 pub mod notify;
 pub mod unit;
 
-/// What a service manager says by the environment to one process, and to no process that it starts.
+/// The variables by which a service manager talks to one process. That process must not pass them
+/// on to the processes that it starts.
 pub const VARIABLES: [&str; 6] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",

@@ -1,29 +1,29 @@
-//! Lent listening sockets: LISTEN_FDS, LISTEN_FDNAMES and LISTEN_PID, as sd_listen_fds(3) has them.
+//! Lent listening sockets: LISTEN_FDS, LISTEN_FDNAMES and LISTEN_PID, as in sd_listen_fds(3).
 //!
-//! The sockets are the fds from 3 on. Only numbers and names are handled here, never an fd. Taking
-//! refuses variables that are meant for us but make no sense; those meant for another process, or
-//! none at all, are simply no sockets.
+//! The sockets are the descriptors from 3 on. This module handles only numbers and names, never a
+//! descriptor. It refuses variables that are meant for this process but make no sense. Variables
+//! that are absent, or meant for another process, mean that there are no sockets.
 
-/// The first lent fd.
+/// The first lent descriptor.
 pub const FIRST_FD: i32 = 3;
 
-/// The most sockets that are taken.
+/// The most sockets that a process takes.
 pub const MAX_FDS: usize = 1024;
 
-/// What systemd calls a socket without a usable name.
+/// systemd's name for a socket without a usable name.
 const NO_NAME: &str = "unknown";
 
-/// The longest name, as in sd_listen_fds(3).
+/// The longest name in bytes, as in sd_listen_fds(3).
 const MAX_NAME: usize = 255;
 
 /// Why LISTEN_* was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListenError {
     /// LISTEN_PID is not a number.
-    #[error("LISTEN_PID is {0:?}, which is no process id")]
+    #[error("LISTEN_PID is {0:?}, which is not a process id")]
     Pid(String),
     /// LISTEN_FDS is not a number up to [`MAX_FDS`].
-    #[error("LISTEN_FDS is {0:?}, which is no number from 0 to {MAX_FDS}")]
+    #[error("LISTEN_FDS is {0:?}, which is not a number from 0 to {MAX_FDS}")]
     Count(String),
     /// There are more or fewer names than sockets.
     #[error("LISTEN_FDNAMES has {names} names for {fds} sockets")]
@@ -35,10 +35,11 @@ pub enum ListenError {
     },
 }
 
-/// The variables for a child that is lent sockets of these names, in the order of their fds.
+/// The variables for a child that is lent sockets with these names, in the order of their
+/// descriptors.
 ///
 /// LISTEN_PID is missing on purpose: only the child knows its own process id, and sets it between
-/// fork and exec. A name that the protocol cannot carry goes as `unknown`.
+/// fork and exec. A name that the protocol cannot carry becomes `unknown`.
 pub fn environment(names: &[&str]) -> Vec<(String, String)> {
     let carried: Vec<_> =
         names.iter().map(|name| if fits(name) { *name } else { NO_NAME }).collect();
@@ -53,7 +54,7 @@ fn fits(name: &str) -> bool {
     graphic && !name.is_empty() && name.len() <= MAX_NAME
 }
 
-/// The names and fds of the sockets lent to the process `own_pid`, by the variables of its
+/// The names and descriptors of the sockets lent to the process `own_pid`, according to its
 /// environment. Empty if there are none or they are meant for another process.
 pub fn taken_from_env(
     vars: impl Fn(&str) -> Option<String>,
@@ -112,11 +113,11 @@ mod tests {
         let shown = |vars: &[_]| taken(vars).unwrap_err().to_string();
         assert_eq!(
             shown(&[("LISTEN_PID", "x"), ("LISTEN_FDS", "1")]),
-            r#"LISTEN_PID is "x", which is no process id"#
+            r#"LISTEN_PID is "x", which is not a process id"#
         );
         assert_eq!(
             shown(&[("LISTEN_PID", "42"), ("LISTEN_FDS", "-1")]),
-            r#"LISTEN_FDS is "-1", which is no number from 0 to 1024"#
+            r#"LISTEN_FDS is "-1", which is not a number from 0 to 1024"#
         );
         assert_eq!(
             shown(&[("LISTEN_PID", "42"), ("LISTEN_FDS", "2"), ("LISTEN_FDNAMES", "a")]),

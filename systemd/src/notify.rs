@@ -1,9 +1,9 @@
-//! What a service says about itself, both ends, as in sd_notify(3): datagrams of `KEY=VALUE` lines
-//! on the socket that NOTIFY_SOCKET names.
+//! A service's state, both ends, as in sd_notify(3): datagrams of `KEY=VALUE` lines on the socket
+//! that NOTIFY_SOCKET names.
 //!
-//! Reading refuses a datagram above [`MAX_DATAGRAM`]; what it does not understand it passes on by
-//! its key, so that one strange line does not cost the others. Saying never waits longer than
-//! [`SEND_TIMEOUT`].
+//! [`parse`] refuses a datagram above [`MAX_DATAGRAM`]. It returns lines that it does not
+//! understand by their key, so that one strange line does not cost the others. Sending never waits
+//! longer than [`SEND_TIMEOUT`].
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -20,44 +20,45 @@ use rustix::net::{
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, sendmsg_addr,
 };
 
-/// The largest datagram that is read, in bytes.
+/// The largest datagram that is parsed, in bytes.
 pub const MAX_DATAGRAM: usize = 16 * 1024;
 
-/// The longest status that is kept, in bytes.
+/// How much of a status is kept, in bytes.
 pub const MAX_STATUS: usize = 1024;
 
-/// How long saying something may take when the listener's queue is full.
+/// How long sending may take when the receiver's queue is full.
 pub const SEND_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How much of a line that is not understood is kept, in bytes.
+/// How much of an unknown line is kept, in bytes.
 const MAX_UNKNOWN: usize = 64;
 
-/// One thing a service said.
+/// One line of a notification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Assignment {
-    /// READY=1: it serves.
+    /// READY=1: the service serves.
     Ready,
-    /// STOPPING=1: it is about to leave.
+    /// STOPPING=1: the service is about to leave.
     Stopping,
-    /// RELOADING=1: it reads its configuration again; READY=1 follows.
+    /// RELOADING=1: the service reads its configuration again; READY=1 follows.
     Reloading,
-    /// STATUS=: how it is, in one line for people.
+    /// STATUS=: the service's state as one line for display.
     Status(String),
-    /// WATCHDOG=1: it is alive.
+    /// WATCHDOG=1: the service is alive.
     Watchdog,
-    /// WATCHDOG=trigger: it wants to be treated as if it had not been.
+    /// WATCHDOG=trigger: the service asks to be treated as if its watchdog had expired.
     WatchdogTrigger,
-    /// WATCHDOG_USEC=: it promises to be heard of this often, in microseconds.
+    /// WATCHDOG_USEC=: the service promises to send WATCHDOG=1 this often, in microseconds.
     WatchdogUsec(u64),
-    /// EXTEND_TIMEOUT_USEC=: it needs so much longer for what it is doing.
+    /// EXTEND_TIMEOUT_USEC=: the service needs this much longer for its present step.
     ExtendTimeout(Duration),
-    /// MAINPID=: another process is the service.
+    /// MAINPID=: another process is the service's main process.
     MainPid(u32),
-    /// BARRIER=1: an fd comes along, to be closed once everything before was read.
+    /// BARRIER=1: a descriptor comes along; the receiver closes it once it has read everything
+    /// before.
     Barrier,
-    /// ERRNO=: it failed, and this is why.
+    /// ERRNO=: the service failed with this error.
     Errno(i32),
-    /// A key that means nothing here, or `KEY=VALUE` where the value makes no sense. Cut, and
+    /// An unknown key, or `KEY=VALUE` if the key is known and the value makes no sense. Shortened,
     /// without control characters.
     Unknown(String),
 }
@@ -66,11 +67,11 @@ pub enum Assignment {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotifyError {
     /// Above [`MAX_DATAGRAM`].
-    #[error("a notification of {0} bytes was refused: at most {MAX_DATAGRAM} are read")]
+    #[error("a notification of {0} bytes was refused: the limit is {MAX_DATAGRAM} bytes")]
     TooLong(usize),
 }
 
-/// Everything said in one datagram, in its order.
+/// All lines of one datagram, in order.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Assignment>, NotifyError> {
     if bytes.len() > MAX_DATAGRAM {
         return Err(NotifyError::TooLong(bytes.len()));
@@ -98,7 +99,8 @@ fn assignment(line: &[u8]) -> Assignment {
         ("ERRNO", text) => number(text).map(Assignment::Errno),
         _ => None,
     };
-    // The value of a key that we do not know may be a secret; that of one we know is of interest.
+    // The value of an unknown key may be a secret. The value of a known key helps to find the
+    // fault.
     found.unwrap_or_else(|| {
         Assignment::Unknown(plain(if known(key) { &line } else { key }, MAX_UNKNOWN))
     })
@@ -110,12 +112,12 @@ fn known(key: &str) -> bool {
     keys.contains(&key) || more.contains(&key)
 }
 
-/// Digits only: `+5` is a number to Rust, and to nobody else here.
+/// Parses digits only: Rust would also accept `+5`, which the protocol does not.
 fn number<T: FromStr>(text: &str) -> Option<T> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// At most `most` bytes, without what could move a terminal's cursor.
+/// At most `most` bytes of the text, without characters that could move a terminal's cursor.
 fn plain(text: &str, most: usize) -> String {
     let mut kept = String::new();
     for c in text.chars().filter(|c| !c.is_control()) {
@@ -127,15 +129,15 @@ fn plain(text: &str, most: usize) -> String {
     kept
 }
 
-/// How often a service must be heard of (WATCHDOG=1), by the variables of its environment, if its
-/// manager watches the process `own_pid`.
+/// How often a service must send WATCHDOG=1, according to its environment. `None` if its manager
+/// does not watch the process `own_pid`.
 pub fn watchdog(vars: impl Fn(&str) -> Option<String>, own_pid: u32) -> Option<Duration> {
     let meant = vars("WATCHDOG_PID").is_none_or(|pid| pid.trim().parse() == Ok(own_pid));
     let usec = vars("WATCHDOG_USEC").and_then(|usec| number(usec.trim()));
     usec.filter(|usec| meant && *usec > 0).map(Duration::from_micros)
 }
 
-/// The way to say something to whoever started this process.
+/// The sending end: talks to the service manager that started this process.
 #[derive(Debug)]
 pub struct Notifier {
     socket: UnixDatagram,
@@ -143,7 +145,7 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// The socket of NOTIFY_SOCKET; `None` if nobody wants to be told.
+    /// Opens the socket of NOTIFY_SOCKET; `None` if no manager asked for notifications.
     pub fn from_env() -> io::Result<Option<Self>> {
         match env::var_os("NOTIFY_SOCKET") {
             Some(name) if !name.is_empty() => Self::to(&name).map(Some),
@@ -151,7 +153,7 @@ impl Notifier {
         }
     }
 
-    /// The socket `name`: an absolute path, or `@` and the name of an abstract one.
+    /// Opens the socket `name`: an absolute path, or `@` and the name of an abstract socket.
     pub fn to(name: &OsStr) -> io::Result<Self> {
         let address = match name.as_bytes() {
             [b'/', ..] => SocketAddr::from_pathname(name)?,
@@ -163,7 +165,7 @@ impl Notifier {
         Ok(Self { socket, address })
     }
 
-    /// Says `text`: one or more `KEY=VALUE` lines.
+    /// Sends `text`: one or more `KEY=VALUE` lines.
     pub fn send(&self, text: &str) -> io::Result<()> {
         loop {
             match self.socket.send_to_addr(text.as_bytes(), &self.address) {
@@ -184,7 +186,7 @@ impl AsFd for Notifier {
 }
 
 impl Notifier {
-    /// The same, with a descriptor (`FDSTORE=1`).
+    /// Sends `text` with a descriptor (`FDSTORE=1`).
     pub fn send_with(&self, text: &str, fd: BorrowedFd<'_>) -> io::Result<()> {
         let address = match (self.address.as_pathname(), self.address.as_abstract_name()) {
             (Some(path), _) => SocketAddrUnix::new(path)?,
@@ -265,7 +267,7 @@ mod tests {
         assert_eq!(kept.len(), MAX_STATUS);
         assert_eq!(
             parse(&vec![b'x'; MAX_DATAGRAM + 1]).unwrap_err().to_string(),
-            "a notification of 16385 bytes was refused: at most 16384 are read"
+            "a notification of 16385 bytes was refused: the limit is 16384 bytes"
         );
     }
 

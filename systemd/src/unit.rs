@@ -1,13 +1,13 @@
-//! Unit files: what systemd needs to know to run an app, as in systemd.service(5).
+//! Unit files that run an app under systemd, as in systemd.service(5).
 //!
-//! The texts are those of `systemd/units/`; here they are filled in. Nothing is written to disk and
-//! nothing is run.
+//! The texts are in `systemd/units/`; this module fills in the placeholders. It writes no file and
+//! runs nothing.
 
-/// The unit of one app, with blanks.
+/// The unit of one app, with placeholders.
 const APP: &str = include_str!("../units/app.service");
 /// The template unit for apps in `/etc/supervisor`.
 const TEMPLATE: &str = include_str!("../units/supervisor@.service");
-/// What system services are kept from.
+/// The hardening of system services.
 const HARDENING: &str = include_str!("../units/hardening.conf");
 
 /// One app as a service.
@@ -15,15 +15,15 @@ const HARDENING: &str = include_str!("../units/hardening.conf");
 pub struct Unit<'a> {
     /// The app's name.
     pub name: &'a str,
-    /// What starts it in the foreground: an absolute path and arguments.
+    /// The command that starts it in the foreground: an absolute path and arguments.
     pub start: &'a [String],
-    /// What reloads it.
+    /// The command that reloads it.
     pub reload: &'a [String],
-    /// Variables for it.
+    /// Environment variables for the unit.
     pub environment: &'a [(String, String)],
-    /// The longest that stopping it takes, in seconds.
+    /// The longest time that stopping the app takes, in seconds.
     pub stop_seconds: u64,
-    /// It runs in somebody's own session manager, which can take nothing away from it.
+    /// Whether it runs in a user's own session manager, which cannot harden it.
     pub of_user: bool,
 }
 
@@ -68,8 +68,8 @@ fn line(arguments: &[String]) -> String {
     quoted.join(" ")
 }
 
-/// One word, as systemd.syntax(7) and "COMMAND LINES" of systemd.service(5) want it. `command`: in
-/// a command line, where variables are replaced as well.
+/// Quotes one word as systemd.syntax(7) and "COMMAND LINES" of systemd.service(5) require.
+/// `command`: the word stands in a command line, where systemd also expands variables.
 fn quoted(word: &str, command: bool) -> String {
     let mut text = String::with_capacity(word.len() + 2);
     for c in word.chars() {

@@ -1,4 +1,4 @@
-//! Apps of workers that talk: one program for each slot, and what they say when they are asked.
+//! Apps whose workers use the bus: one program for each slot, and the answers to actions.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{Home, fixtures};
 
-/// Programs, one for each slot, as one command.
+/// One command that runs another program in each slot.
 pub fn by_slot(programs: &[String]) -> Vec<String> {
     let arms: Vec<String> = programs
         .iter()
@@ -19,16 +19,19 @@ pub fn by_slot(programs: &[String]) -> Vec<String> {
     ["sh".to_owned(), "-c".to_owned(), script].to_vec()
 }
 
+/// The Rust worker of these tests, in a role that it knows.
 pub fn rust(home: &Home, role: &str) -> String {
     let bin = home.built().with_file_name("bus-worker");
     format!("{} {role}", bin.display())
 }
 
+/// A Python program that writes raw bytes to the bus. `None` if Python is not installed.
 pub fn raw(how: &str) -> Option<String> {
     let python = fixtures::need("python3")?;
     Some(format!("{python} {} {how}", fixtures::file("bus/raw.py")))
 }
 
+/// Starts the app `web` with one program for each slot, and waits until all are ready.
 pub fn start(home: &Home, programs: &[String], options: &[&str]) -> AppStatus {
     let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("../worker");
     let node = format!("BUS_NODE={}", clients.join("node").display());
@@ -39,7 +42,7 @@ pub fn start(home: &Home, programs: &[String], options: &[&str]) -> AppStatus {
     home.app("web")
 }
 
-/// What each slot answered to an action.
+/// What each slot answered to an action: all slots, or one.
 pub fn trigger(home: &Home, action: &str, data: &str, slot: Option<u16>) -> BTreeMap<u16, Value> {
     let mut args = vec!["trigger", "web", action, data, "--json", "--timeout", "50s"];
     let slot = slot.map(|slot| slot.to_string());
@@ -52,6 +55,7 @@ pub fn trigger(home: &Home, action: &str, data: &str, slot: Option<u16>) -> BTre
     answers.into_iter().map(|a| (a.slot, a.data.unwrap_or_default())).collect()
 }
 
+/// The sum of all values of this metric in the app `web`.
 pub fn metric(home: &Home, name: &str) -> f64 {
     let outcome = home.run(&["metrics", "web", "--json"]).ok();
     let apps = outcome.json();

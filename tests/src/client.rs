@@ -1,6 +1,6 @@
-//! The strict load client: so many clients, each asking again and again, over a new connection
-//! each time or over connections that they themselves close after so many requests. Whatever is
-//! not a complete and correct answer is counted under its own name. Bounded in time.
+//! The strict load client. Its clients send one request after the other, each over a new connection
+//! or over a connection that they close after a number of requests. Anything but a complete and
+//! correct answer is counted by kind. Every load ends within a time limit.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,38 +16,38 @@ use crate::wait::let_pass;
 /// How the clients connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Each request over a connection of its own.
+    /// A new connection for each request.
     NewConnection,
-    /// So many requests over each connection; then the client closes it.
+    /// Several requests over each connection; then the client closes it.
     KeepAlive {
-        /// So many.
+        /// After how many requests.
         requests_per_connection: u32,
     },
 }
 
-/// What to do.
+/// What the clients do.
 #[derive(Debug, Clone)]
 pub struct Load {
-    /// Whom to ask.
+    /// The server.
     pub address: SocketAddr,
     /// How many clients at once.
     pub clients: usize,
     /// How they connect.
     pub mode: Mode,
-    /// What every body begins with.
+    /// What the body of every correct answer begins with.
     pub expect: String,
-    /// What is asked for.
+    /// The path that they request.
     pub path: String,
-    /// A request that takes longer has hung.
+    /// A request that takes longer counts as hung.
     pub hang: Duration,
     /// The load ends by itself after this time.
     pub at_most: Duration,
-    /// The load ends by itself after so many answers.
+    /// The load ends by itself after this number of answers.
     pub requests: u64,
 }
 
 impl Load {
-    /// 32 clients with new connections, for at most five minutes, who expect `pid=`.
+    /// 32 clients that use new connections for at most five minutes and expect `pid=`.
     pub fn new(address: SocketAddr) -> Self {
         Self {
             address,
@@ -61,7 +61,7 @@ impl Load {
         }
     }
 
-    /// Begins. The first answers may not be there yet: see [`Running::warm`].
+    /// Starts the clients. [`Running::warm`] waits for the first answers.
     pub fn start(self) -> Running {
         let tallies = (0..self.clients).map(|_| Mutex::new(Tally::default())).collect();
         let shared = Arc::new(Shared {
@@ -80,7 +80,7 @@ impl Load {
         Running { shared, threads }
     }
 
-    /// Runs to its own end.
+    /// Runs until the load ends by itself.
     pub fn run(self) -> Tally {
         let mut running = self.start();
         running.join();
@@ -96,7 +96,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// What has happened up to now.
+    /// The results up to now.
     pub fn so_far(&self) -> Tally {
         let mut sum = Tally::default();
         for tally in &self.shared.tallies {
@@ -106,7 +106,7 @@ impl Running {
         sum
     }
 
-    /// Waits until there have been so many answers (or faults: whatever the clients got).
+    /// Waits until the clients have got this many answers or faults.
     #[track_caller]
     pub fn warm(&self, answers: u64) {
         crate::wait_until("the first answers", Duration::from_secs(30), || {
@@ -115,7 +115,7 @@ impl Running {
         });
     }
 
-    /// Lets every client finish its request, and ends.
+    /// Lets every client finish its request, and ends the load.
     pub fn stop(mut self) -> Tally {
         self.shared.stop.store(true, Ordering::Relaxed);
         self.join();
@@ -141,7 +141,7 @@ struct Shared {
     begun: Instant,
     stop: AtomicBool,
     answers: AtomicU64,
-    /// One per client, so that nobody waits for the other.
+    /// One for each client, so that none waits for another.
     tallies: Vec<Mutex<Tally>>,
 }
 
@@ -156,13 +156,13 @@ impl Shared {
         while self.goes_on() {
             if let Err(fault) = self.connection(index) {
                 self.tally(index, |tally| tally.fault(self.begun.elapsed(), fault));
-                // A refused client that asks again at once would only count its own haste.
+                // Without a pause one refusal would be counted many times.
                 let_pass(Duration::from_millis(5));
             }
         }
     }
 
-    /// One connection, from its opening to its end.
+    /// Opens a connection, uses it, and closes it.
     fn connection(&self, index: usize) -> Result<(), Fault> {
         let requests = match self.load.mode {
             Mode::NewConnection => 1,
@@ -200,22 +200,22 @@ impl Shared {
     }
 }
 
-/// What the clients got.
+/// The results of a load.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     /// Complete and correct answers.
     pub ok: u64,
-    /// By kind.
+    /// The number of faults, by kind.
     pub faults: BTreeMap<FaultKind, u64>,
-    /// The first ones, with the time of each.
+    /// The first faults of each client, with their times.
     pub first_faults: Vec<String>,
     /// Answers of each process.
     pub by_pid: BTreeMap<u32, u64>,
     /// Answers of each `version=` (or `generation=`) in a body that has one.
     pub by_version: BTreeMap<String, u64>,
-    /// The longest wait for an answer, connecting included.
+    /// The longest time from connecting, or from the request on a kept connection, to the answer.
     pub slowest: Duration,
-    /// How long it took altogether.
+    /// How long the load has run.
     pub took: Duration,
 }
 
@@ -225,7 +225,7 @@ impl Tally {
         self.faults.get(&kind).copied().unwrap_or(0)
     }
 
-    /// Everything that was lost, in whatever way.
+    /// All faults but those of this machine.
     pub fn lost(&self) -> u64 {
         self.faults.iter().filter(|(kind, _)| **kind != FaultKind::NoPort).map(|(_, n)| n).sum()
     }
@@ -235,7 +235,7 @@ impl Tally {
         self.ok as f64 / self.took.as_secs_f64()
     }
 
-    /// Panics with the table, if anything was lost or nothing was answered.
+    /// Panics with the results if anything was lost or nothing was answered.
     #[track_caller]
     pub fn nothing_lost(self, what: &str) -> Self {
         assert!(self.lost() == 0 && self.ok > 0, "{what}: lost\n{self}");

@@ -1,5 +1,5 @@
-//! A small client of an app's control socket: one request and its final answer, or the notices
-//! one after the other, each with a deadline.
+//! A small client of an app's control socket. It sends one request and reads the final answer, or
+//! the notices one after the other, each within a time limit.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -18,12 +18,12 @@ pub struct Control {
     reader: LineReader,
     /// Notices that came before the final answer.
     pub notices: Vec<Notice>,
-    /// Why nothing came any more.
+    /// Why nothing more came.
     end: String,
 }
 
 impl Control {
-    /// Connects and asks.
+    /// Connects and sends a request.
     pub fn ask(socket: &Path, request: &Request) -> Self {
         let mut stream = UnixStream::connect(socket)
             .unwrap_or_else(|e| panic!("connect to {}: {e}", socket.display()));
@@ -46,7 +46,7 @@ impl Control {
         }
     }
 
-    /// The next notice of a subscription; `None`: none came in time, or the primary is gone.
+    /// The next notice of a subscription. `None` if none came in time, or the primary is gone.
     pub fn notice(&mut self, limit: Duration) -> Option<Notice> {
         match self.next(Instant::now() + limit)? {
             Reply::Notice(notice) => Some(notice),
@@ -54,7 +54,7 @@ impl Control {
         }
     }
 
-    /// The next notice of one kind; panics if none comes in time.
+    /// The next notice of this kind. Panics if none comes in time.
     pub fn notice_of(&mut self, kind: NoticeKind, limit: Duration) -> Notice {
         let end = Instant::now() + limit;
         let mut others = Vec::new();
@@ -93,7 +93,7 @@ impl Control {
     }
 }
 
-/// The status by one question.
+/// Asks for the status of an app.
 pub fn status(socket: &Path) -> AppStatus {
     match Control::ask(socket, &Request::Status).answer(Duration::from_secs(10)) {
         Reply::Status(status) => *status,

@@ -1,14 +1,14 @@
-//! Every decoder of bytes that we did not write ourselves, each as one function that a fuzzer can
-//! call with anything. It panics if the decoder does, or if what must always hold does not: any
-//! split of the bytes gives the same messages, what is shown to people is short and plain, what
-//! was read can be written and read again.
+//! Every decoder of bytes that other programs wrote, as one function that a fuzzer can call with
+//! anything. The function panics if the decoder does, or if one of these does not hold: any split
+//! of the bytes gives the same messages; error messages are short and printable; a message that was
+//! read can be written and read again.
 //!
-//! `tests/fuzz` gives them to libFuzzer; `tests/tests/decoders.rs` runs them for a moment with
-//! every `cargo test`.
+//! `tests/fuzz` calls these functions from libFuzzer, and `tests/tests/decoders.rs` calls each for
+//! a second in every test run.
 
 use std::path::Path;
 
-use config::instances::{CpuLimit, Cpus};
+use config::cpus::{CpuLimit, Cpus};
 use ipc::bus::FromWorker as Said;
 use ipc::bus::decode::{Codec, Decoder as Bus};
 use ipc::bus::event::Found;
@@ -18,10 +18,10 @@ use ipc::node::{FromWorker, NodeReader, UserMessage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// A decoder, by its name.
+/// The name of a decoder, and its function.
 pub type Decoder = (&'static str, fn(&[u8]));
 
-/// All of them. The seeds of each lie in `tests/fuzz/seeds/NAME`.
+/// All decoders. The seeds of each lie in `tests/fuzz/seeds/NAME`.
 pub const ALL: [Decoder; 7] = [
     ("bus", bus),
     ("node", node),
@@ -32,12 +32,13 @@ pub const ALL: [Decoder; 7] = [
     ("words", words),
 ];
 
-/// The longest line here: the real limit would never be met.
+/// The longest line here, in bytes. Small inputs never reach the real limit.
 const LINE: usize = 2048;
-/// More than this nobody wants to read in a log.
+/// The longest error message, in bytes.
 const ERROR: usize = 500;
 
-/// A Node worker's channel. The first byte says in which pieces the others come.
+/// The channel of a Node worker. The first byte gives the size of the pieces in which the rest
+/// arrives.
 pub fn node(data: &[u8]) {
     let (piece, bytes) = cut(data);
     let heard = |piece: usize| {
@@ -81,13 +82,13 @@ pub fn node(data: &[u8]) {
 fn one_line(message: &UserMessage) {
     assert!(!message.text().contains('\n'), "a message is one line");
     if let Ok(value) = message.value() {
-        assert!(UserMessage::new(&value).value().is_ok(), "it can be said again");
+        assert!(UserMessage::new(&value).value().is_ok(), "it can be sent again");
     }
 }
 
-/// What a decoder of the bus makes of bytes in pieces of this size: the messages as text (a metric
-/// may be no number, which equals nothing), each of which can be written and read again, and why
-/// it stopped.
+/// What a decoder of the bus makes of bytes that arrive in pieces of this size: the messages and
+/// the reason why it stopped. Each message must survive being written and read again. Messages are
+/// compared as text, since a metric may be NaN.
 macro_rules! heard {
     ($message:ty, $bytes:expr, $piece:expr) => {
         heard!($message, $bytes, $piece, Bus::default())
@@ -112,12 +113,12 @@ macro_rules! heard {
                 }
             }
         }
-        assert!(decoder.held() <= $bytes.len(), "more is held than came");
+        assert!(decoder.held() <= $bytes.len(), "the decoder holds more than came");
         (seen, end)
     }};
 }
 
-/// The same by the way that copies no events, and whether it stopped.
+/// The same through the function that copies no events, and whether it stopped.
 fn found(bytes: &[u8], piece: usize) -> (Vec<String>, bool) {
     let mut decoder = Bus::<Said>::default();
     let mut seen = Vec::new();
@@ -138,16 +139,16 @@ fn found(bytes: &[u8], piece: usize) -> (Vec<String>, bool) {
     (seen, false)
 }
 
-/// The bus of workers that know the supervisor, both ends and both codecs. The first byte as above.
+/// The bus, both ends and both codecs. The first byte is a size as above.
 pub fn bus(data: &[u8]) {
     let (piece, bytes) = cut(data);
     let said = heard!(ipc::bus::FromWorker, bytes, usize::MAX);
     assert_eq!(said, heard!(ipc::bus::FromWorker, bytes, piece), "in pieces of {piece}");
     let (found, ended) = found(bytes, piece);
-    assert_eq!((&found, ended), (&said.0, said.1.is_some()), "events where they lie");
+    assert_eq!((&found, ended), (&said.0, said.1.is_some()), "events that were not copied");
     let heard = heard!(ipc::bus::ToWorker, bytes, usize::MAX);
     assert_eq!(heard, heard!(ipc::bus::ToWorker, bytes, piece), "in pieces of {piece}");
-    // Where another reader ended, perhaps in the middle of a message.
+    // A decoder that goes on where another reader ended, perhaps in the middle of a message.
     for codec in [Codec::Frames, Codec::Lines] {
         let later = |piece: usize| heard!(ipc::bus::FromWorker, bytes, piece, Bus::resuming(codec));
         assert_eq!(later(usize::MAX), later(piece), "resumed, in pieces of {piece}");
@@ -157,7 +158,7 @@ pub fn bus(data: &[u8]) {
     }
 }
 
-/// What commands say to a primary, and what it answers. The first byte as above.
+/// Requests to a primary, and its answers. The first byte is a size as above.
 pub fn control(data: &[u8]) {
     let (piece, bytes) = cut(data);
     let request = |line: &[u8]| {
@@ -179,7 +180,8 @@ fn lines<T: Serialize + DeserializeOwned>(piece: usize, bytes: &[u8], check: imp
             loop {
                 match reader.next_message::<T>() {
                     Ok(Some(message)) => {
-                        let line = to_line(&message).expect("what was read can be written");
+                        let line =
+                            to_line(&message).expect("a message that was read can be written");
                         check(&line);
                         seen.push(line);
                     }
@@ -203,8 +205,8 @@ pub fn notify(data: &[u8]) {
     }
 }
 
-/// LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES, with a zero byte between them; a missing one is not
-/// set.
+/// LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES, with a zero byte between them. One that is missing is
+/// not set.
 pub fn listen_fds(data: &[u8]) {
     use systemd::listen::{FIRST_FD, MAX_FDS, taken_from_env};
     let text = String::from_utf8_lossy(data);
@@ -248,7 +250,7 @@ pub fn configuration(data: &[u8]) {
     }
 }
 
-/// Small words, from the command line and from files.
+/// Addresses, durations, names and other words of the command line and of configuration files.
 pub fn words(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(listen) = config::address::listen(text) {
@@ -274,7 +276,7 @@ pub fn words(data: &[u8]) {
     let _ = config::signal::number(text);
 }
 
-/// How long the pieces are, and what is cut.
+/// The size of the pieces, and the bytes to cut into them.
 fn cut(data: &[u8]) -> (usize, &[u8]) {
     let Some((first, rest)) = data.split_first() else { return (1, data) };
     (usize::from(*first % 61) + 1, rest)

@@ -1,6 +1,6 @@
 //! The servers: where each runtime is, what has to be built, and the command line that a person
-//! would type. A runtime that is missing skips the test with a visible line; on CI (`CI=true`) it
-//! fails it, since there everything is installed.
+//! would type. A test whose runtime is not installed is skipped with a line on stderr. On CI
+//! (`CI=true`), where everything is installed, it fails.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::home::Home;
-use crate::{process, run, stage};
+use crate::{process, run, staging};
 
 /// An unmodified server of some language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,9 +17,9 @@ pub enum Kind {
     Go,
     /// http.createServer.
     Node,
-    /// The same by `npm start`.
+    /// The same, started by `npm start`.
     Npm,
-    /// http.server, HTTP/1.1; no signal handler at all.
+    /// http.server, HTTP/1.1, without a signal handler.
     Python,
     /// TCPServer and threads.
     Ruby,
@@ -33,7 +33,7 @@ pub enum Kind {
     Rust,
 }
 
-/// Every one of them.
+/// All servers.
 pub const ALL: [Kind; 9] = [
     Kind::Go,
     Kind::Node,
@@ -46,8 +46,8 @@ pub const ALL: [Kind; 9] = [
     Kind::Rust,
 ];
 
-/// The absolute path of a program; `None`, and a visible line, where it is not installed.
-/// The system's own folders come first: what lies in a home cannot be run by `nobody`.
+/// The absolute path of a program. `None`, and a line on stderr, if it is not installed.
+/// The system's folders come first, since `nobody` cannot run a program that lies in a home.
 pub fn need(program: &str) -> Option<String> {
     let path = std::env::var("PATH").unwrap_or_default();
     let folders = ["/usr/local/bin", "/usr/bin", "/usr/sbin", "/bin"].into_iter();
@@ -62,8 +62,8 @@ pub fn need(program: &str) -> Option<String> {
     found.map(|path| path.display().to_string())
 }
 
-/// Whether the tests run as root, as they must on CI; a visible line where not. `what` only root
-/// can do.
+/// Whether the tests run as root, as they must on CI; if not, a line on stderr says that only root
+/// can do `what`.
 pub fn need_root(what: &str) -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
@@ -73,14 +73,14 @@ pub fn need_root(what: &str) -> bool {
     root
 }
 
-/// Whether everything that a test needs has to be there.
+/// Whether the tests run on CI, where everything that they need is installed.
 pub fn on_ci() -> bool {
     std::env::var_os("CI").is_some_and(|ci| ci == "true")
 }
 
 /// The path of a fixture file.
 pub fn file(path: &str) -> String {
-    let path = stage::fixtures().join(path);
+    let path = staging::fixtures().join(path);
     assert!(path.exists(), "no fixture {}", path.display());
     path.display().to_string()
 }
@@ -98,7 +98,7 @@ pub fn pid_server(port: impl ToString) -> Option<Vec<String>> {
 }
 
 impl Kind {
-    /// The command that serves on this port; `None` if it cannot be had here.
+    /// The command that serves on this port. `None` if its runtime is not installed.
     pub fn command(self, home: &Home, port: u16) -> Option<Vec<String>> {
         let number = port.to_string();
         Some(match self {
@@ -134,10 +134,10 @@ fn nginx(home: &Home, port: &str) -> Option<Vec<String>> {
     Some(vec![nginx, "-p".into(), folder, "-e".into(), errors, "-c".into(), conf])
 }
 
-/// The Rust server lies beside the binary under test.
+/// The Rust server, which lies beside the binary under test.
 fn plain_server(home: &Home) -> String {
     let folder = home.built().parent().expect("a binary is in a folder").to_owned();
-    stage::program(&folder.join("plain-server")).display().to_string()
+    staging::program(&folder.join("plain-server")).display().to_string()
 }
 
 /// A static Go binary of this source, built once.
@@ -154,8 +154,8 @@ pub fn go(source: &str) -> Option<String> {
             .env("GO111MODULE", "off")
             .env("GOTOOLCHAIN", "local")
             .env("GOFLAGS", "")
-            .env("GOCACHE", stage::root().join("go-cache"))
-            .env("GOPATH", stage::root().join("go-path"));
+            .env("GOCACHE", staging::root().join("go-cache"))
+            .env("GOPATH", staging::root().join("go-path"));
         command
     });
     Some(built.display().to_string())
@@ -170,11 +170,11 @@ fn java_classes() -> Option<PathBuf> {
     }))
 }
 
-/// Builds `name` from `source` unless that was done since the source changed.
+/// Builds `name` from `source`, unless it was built since the source changed.
 fn build(source: &str, name: &str, how: impl FnOnce(&Path, &Path) -> Command) -> PathBuf {
-    let _lock = stage::lock();
-    let folder = stage::root().join("build");
-    stage::make_folder(&folder);
+    let _lock = staging::lock();
+    let folder = staging::root().join("build");
+    staging::make_folder(&folder);
     let target = folder.join(name);
     let newer = || -> std::io::Result<bool> {
         Ok(fs::metadata(&target)?.modified()? >= fs::metadata(source)?.modified()?)
@@ -186,7 +186,7 @@ fn build(source: &str, name: &str, how: impl FnOnce(&Path, &Path) -> Command) ->
     target
 }
 
-/// A deploy as many people do it: a folder for each version, and a symlink `current`.
+/// Deploys as many people do them: a folder for each version, and a symlink `current`.
 #[derive(Debug)]
 pub struct Deploys<'a> {
     home: &'a Home,
@@ -214,7 +214,7 @@ impl<'a> Deploys<'a> {
         fs::rename(&fresh, self.home.path().join("current")).expect("put the symlink in place");
     }
 
-    /// The command that runs whatever is current.
+    /// The command that runs the current version.
     pub fn command<S: ToString>(&self, arguments: &[S]) -> Option<Vec<String>> {
         let server = self.home.path().join("current/server.py").display().to_string();
         let mut command = vec![need("python3")?, server];
@@ -223,7 +223,7 @@ impl<'a> Deploys<'a> {
     }
 }
 
-/// The pids that the fixture `brood.py` wrote to the app's log, as far as they live.
+/// Those pids that the fixture `brood.py` wrote to the app's log and that still live.
 pub fn live_children(log: &str) -> Vec<u32> {
     log.lines()
         .filter_map(|line| line.split_once("child ")?.1.trim().parse().ok())

@@ -1,5 +1,6 @@
 //! One test's own SUPERVISOR_HOME: a folder with a short path, the command line run in it, and a
-//! guard that leaves no process behind, whatever happened. If the test fails it shows the logs.
+//! guard that kills every process of the home when the test ends. If the test fails, it prints the
+//! logs.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -16,7 +17,7 @@ use tempfile::TempDir;
 use crate::control::{self, Control};
 use crate::run::{Outcome, Running, spawn};
 use crate::wait::{try_until, wait_until};
-use crate::{process, stage};
+use crate::{process, staging};
 
 /// How long any one command may take, unless a test says otherwise.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -24,7 +25,7 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 /// `nobody`, on every Linux.
 const NOBODY: u32 = 65_534;
 
-/// See the head of this file.
+/// A home; the head of this file says more.
 #[derive(Debug)]
 pub struct Home {
     folder: TempDir,
@@ -34,20 +35,20 @@ pub struct Home {
 }
 
 impl Home {
-    /// A new one, for the user who runs the tests.
+    /// A new home for the user that runs the tests.
     pub fn new(binary: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("sv-").tempdir_in("/tmp");
         let folder = folder.expect("make a temporary folder");
         Self { folder, binary: binary.into(), built: binary.into(), user: None }
     }
 
-    /// A new one for `nobody`; `None` when the tests do not run as root.
+    /// A new home for `nobody`. `None` if the tests do not run as root.
     pub fn of_nobody(binary: &str) -> Option<Self> {
-        if !crate::fixtures::need_root("run it as another ordinary user") {
+        if !crate::fixtures::need_root("run programs as another user") {
             return None;
         }
         let mut home = Self::new(binary);
-        home.binary = stage::program(Path::new(binary));
+        home.binary = staging::program(Path::new(binary));
         home.user = Some(NOBODY);
         home.give(home.folder.path());
         Some(home)
@@ -63,12 +64,12 @@ impl Home {
         &self.binary
     }
 
-    /// The same as Cargo built it, with the other programs of this package beside it.
+    /// The binary where Cargo built it, with the other programs of this package beside it.
     pub fn built(&self) -> &Path {
         &self.built
     }
 
-    /// Writes a file into the folder, and says where it is.
+    /// Writes a file into the folder and returns its path.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path().join(name);
         if let Some(parent) = path.parent() {
@@ -80,7 +81,7 @@ impl Home {
         path
     }
 
-    /// Makes a path belong to the user of this home.
+    /// Gives a path to the user of this home.
     pub fn give(&self, path: &Path) {
         if let Some(user) = self.user {
             chown(path, Some(Uid::from_raw(user)), Some(Gid::from_raw(user)))
@@ -88,7 +89,7 @@ impl Home {
         }
     }
 
-    /// The command, ready to be given arguments, with an environment of its own.
+    /// The supervisor's command without arguments, with an environment of its own.
     pub fn command(&self) -> Command {
         self.command_of(&self.binary)
     }
@@ -122,7 +123,7 @@ impl Home {
         self.spawn(args).end(limit)
     }
 
-    /// Runs a command that stays (`--foreground`, `logs -f`).
+    /// Starts a command that runs on (`--foreground`, `logs -f`).
     pub fn spawn<S: AsRef<OsStr>>(&self, args: &[S]) -> Running {
         spawn(self.command().args(args), self.path())
     }
@@ -142,7 +143,7 @@ impl Home {
         self.run(&["demo", "--port", &port.to_string(), "-i", "2"])
     }
 
-    /// Writes a configuration of one app: its command, and more lines of TOML.
+    /// Writes the configuration of one app: its command, and more lines of TOML. Returns its path.
     pub fn config(&self, name: &str, command: &[String], more: &str) -> String {
         let command = serde_json::to_string(command).expect("strings are JSON, and this is TOML");
         let text = format!("name = \"{name}\"\ncommand = {command}\n{more}\n");
@@ -154,10 +155,10 @@ impl Home {
     pub fn list(&self) -> Vec<AppStatus> {
         let outcome = self.run(&["list", "--json"]).ok();
         serde_json::from_str(&outcome.stdout)
-            .unwrap_or_else(|e| panic!("list --json is not as promised ({e}): {outcome:#?}"))
+            .unwrap_or_else(|e| panic!("cannot read what list --json prints ({e}): {outcome:#?}"))
     }
 
-    /// One app, by its control socket.
+    /// The status of one app, from its control socket.
     pub fn app(&self, name: &str) -> AppStatus {
         control::status(&self.socket(name))
     }
@@ -167,7 +168,7 @@ impl Home {
         self.app(name).workers.iter().filter_map(|w| w.pid).collect()
     }
 
-    /// Waits until the app is as wanted.
+    /// Waits until the status of the app is as wanted.
     #[track_caller]
     pub fn wait_app(
         &self,
@@ -183,10 +184,10 @@ impl Home {
             last = Some(app.clone());
             done.then_some(app)
         })
-        .unwrap_or_else(|| panic!("waited {limit:?} in vain for {what}; {name} is {last:#?}"))
+        .unwrap_or_else(|| panic!("no {what} within {limit:?}; {name} is {last:#?}"))
     }
 
-    /// Waits until one of the app's workers is as wanted.
+    /// Waits until one of the workers of the app is as wanted.
     #[track_caller]
     pub fn wait_worker(
         &self,
@@ -199,18 +200,19 @@ impl Home {
         app.workers.into_iter().find(wanted).expect("just seen")
     }
 
-    /// Asks the app's primary something. A subscription has begun when this returns.
+    /// Sends a request to the primary of an app. When this returns, a subscription has begun.
     pub fn ask(&self, name: &str, request: &Request) -> Control {
         let socket = self.socket(name);
         let asked = Control::ask(&socket, request);
         if *request == Request::Subscribe {
-            // A subscription has no answer; but who asks later is answered later.
+            // A subscription has no answer. The primary answers in order, so it has begun before
+            // this.
             Control::ask(&socket, &Request::Status).answer(Duration::from_secs(5));
         }
         asked
     }
 
-    /// The app's control socket, which must exist.
+    /// Waits for the control socket of the app and returns its path.
     pub fn socket(&self, name: &str) -> PathBuf {
         let file = format!("{name}.sock");
         wait_until(&format!("the control socket {file}"), Duration::from_secs(5), || {
@@ -229,7 +231,7 @@ impl Home {
         })
     }
 
-    /// Every file below the folder, as deep as the supervisor goes.
+    /// Every file below the folder, down to the depth that the supervisor uses.
     pub fn files(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut folders = vec![(self.path().to_owned(), 0)];
@@ -246,7 +248,7 @@ impl Home {
         found
     }
 
-    /// Panics if a process of this home lives on.
+    /// Panics if a process of this home lives on, or if `list` shows an app.
     #[track_caller]
     pub fn nothing_left(&self) {
         let mut left = Vec::new();
@@ -280,7 +282,7 @@ impl Drop for Home {
         if std::thread::panicking() {
             self.show_logs();
         }
-        // Again and again: what is killed may have been about to start something.
+        // Repeated, since a process may start another one just before it is killed.
         let gone = try_until(Duration::from_secs(10), || {
             let left = process::of_home(self.path());
             left.iter().for_each(|p| process::kill(p.pid, Signal::SIGKILL));

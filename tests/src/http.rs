@@ -1,5 +1,5 @@
-//! One HTTP/1.1 connection of the strict client: GET / and the answer, checked to its last byte,
-//! within a limit. Everything that can go wrong has a name of its own.
+//! One HTTP/1.1 connection of the strict client. It sends a request and checks the answer to its
+//! last byte, within a time limit. Everything that can go wrong is a kind of fault.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -10,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::wait::uninterrupted;
 
-/// A header or a body that is longer is no answer of a fixture.
+/// The longest head or body, in bytes. No fixture sends more.
 const LONGEST: usize = 1 << 20;
 
 /// What went wrong with a request.
@@ -18,7 +18,7 @@ const LONGEST: usize = 1 << 20;
 pub enum FaultKind {
     /// The connection was refused.
     Refused,
-    /// The connection was reset, or could not be written to any more.
+    /// The connection was reset, or the request could not be written.
     Reset,
     /// The answer ended before its end.
     Truncated,
@@ -28,27 +28,27 @@ pub enum FaultKind {
     ClosedIdle,
     /// No complete answer within the limit.
     Hung,
-    /// An answer, but not the right one.
+    /// A wrong answer.
     Bad,
-    /// This machine had no port left for one more client. Not the server's fault.
+    /// This machine had no port left for one more client. The server is not to blame.
     NoPort,
 }
 
-/// A fault, and the words for it.
+/// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Which.
+    /// Its kind.
     pub kind: FaultKind,
-    /// More about it.
+    /// The details.
     pub text: String,
 }
 
 /// A complete and correct answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// What it says.
+    /// Its body.
     pub body: String,
-    /// Whether the server ends the connection after it.
+    /// Whether the server closes the connection after it.
     pub closes: bool,
 }
 
@@ -82,7 +82,7 @@ impl Connection {
         Self::on(stream, hang)
     }
 
-    /// Connects from this address of our own.
+    /// Connects from this address of the machine.
     pub fn open_from(own: IpAddr, address: SocketAddr, hang: Duration) -> Result<Self, Fault> {
         let connect = || -> io::Result<TcpStream> {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -98,7 +98,7 @@ impl Connection {
         Ok(Self { stream, used: false, hang })
     }
 
-    /// One request and its answer.
+    /// Sends one request and reads its answer.
     pub fn get(&mut self, path: &str, last: bool) -> Result<Answer, Fault> {
         let end = Instant::now() + self.hang;
         let reused = std::mem::replace(&mut self.used, true);
@@ -117,7 +117,7 @@ impl Connection {
     }
 }
 
-/// One request over a connection of its own.
+/// Sends one request over a connection of its own.
 pub fn get(address: SocketAddr, hang: Duration) -> Result<Answer, Fault> {
     Connection::open(address, hang)?.get("/", true)
 }
@@ -132,13 +132,13 @@ struct Head {
 struct Incoming<'a> {
     stream: &'a mut TcpStream,
     end: Instant,
-    /// Read and not yet used.
+    /// Bytes that are read and not yet used.
     bytes: Vec<u8>,
     reused: bool,
 }
 
 impl Incoming<'_> {
-    /// Reads more; `false`: the server has ended the connection.
+    /// Reads more. `false` if the server has closed the connection.
     fn more(&mut self) -> Result<bool, Fault> {
         if self.bytes.len() > LONGEST {
             return Err(Fault::new(FaultKind::Bad, "an endless answer"));
@@ -155,7 +155,7 @@ impl Incoming<'_> {
         Ok(n > 0)
     }
 
-    /// Everything up to and without `mark`, which is passed over.
+    /// Takes everything before `mark`, and drops `mark`.
     fn until(&mut self, mark: &[u8]) -> Result<Vec<u8>, Fault> {
         loop {
             if let Some(at) = self.bytes.windows(mark.len()).position(|w| w == mark) {
@@ -188,9 +188,9 @@ impl Incoming<'_> {
 
     fn head(&mut self) -> Result<Head, Fault> {
         let head = String::from_utf8_lossy(&self.until(b"\r\n\r\n")?).to_ascii_lowercase();
-        // From now on an end is the end of an answer that had begun.
+        // From here on, the end of the connection truncates an answer.
         self.reused = false;
-        let bad = || Fault::new(FaultKind::Bad, format!("a strange head: {head}"));
+        let bad = || Fault::new(FaultKind::Bad, format!("an invalid head: {head}"));
         let mut lines = head.split("\r\n");
         let mut first = lines.next().ok_or_else(bad)?.split(' ');
         let version = first.next().ok_or_else(bad)?;
@@ -231,7 +231,7 @@ impl Incoming<'_> {
                 size => String::from_utf8_lossy(&size?).into_owned(),
             };
             let size = usize::from_str_radix(size.trim(), 16).map_err(|_| {
-                Fault::new(FaultKind::Bad, format!("a strange chunk size {size:?}"))
+                Fault::new(FaultKind::Bad, format!("an invalid chunk size {size:?}"))
             })?;
             body.extend(self.exactly(size)?);
             self.exactly(2)?;

@@ -1,29 +1,27 @@
-//! The harness of the black-box tests: everything a test needs to run the built binary as a
-//! person would, put real servers under it, load it with a client that forgives nothing, and
-//! leave no process behind. It knows the program only by its command line, its control socket
-//! and its files.
+//! The harness of the black-box tests. With it a test runs the built binary as a person would,
+//! starts real servers under it, loads them with a client that forgives nothing, and leaves no
+//! process behind. It knows the program only by its command line, its control socket and its files.
 //!
-//! - `home`: one test's own SUPERVISOR_HOME, cleaned up whatever happens;
+//! - `home`: one test's own SUPERVISOR_HOME, cleaned up in any case;
 //! - `run`: the command line, with a deadline;
 //! - `control`: the control socket;
-//! - `death`: primaries that are killed;
+//! - `primary_death`: kills primaries and waits for their successors;
 //! - `client`, `http`: the strict load client;
-//! - `census`: which slot answered;
-//! - `node`, `npm`: the versions of Node, and programs with packages;
-//! - `bus`: workers that talk;
-//! - `told`: workers that do what they are told, under Node's own primary or under ours;
-//! - `machine`: one that runs systemd;
+//! - `slot_counts`: which slot answered;
+//! - `node`, `npm`: the installed versions of Node, and programs with packages;
+//! - `bus`: apps whose workers use the bus;
+//! - `scripted_cluster`: workers that follow a test's orders, under Node's own primary or ours;
+//! - `machine`: a machine that runs systemd;
 //! - `decoders`: every decoder, ready for a fuzzer;
-//! - `fixtures`, `stage`: the servers, and the world-readable place they are put in;
-//! - `port`, `process`, `wait`, `alone`: small things.
+//! - `fixtures`, `staging`: the servers, and the world-readable folder they are copied to;
+//! - `exclusive`: the lock of the heavy tests;
+//! - `port`, `process`, `wait`: ports, other processes, and polls with a time limit.
 
-pub mod alone;
 pub mod bus;
-pub mod census;
 pub mod client;
 pub mod control;
-pub mod death;
 pub mod decoders;
+pub mod exclusive;
 pub mod fixtures;
 pub mod home;
 pub mod http;
@@ -31,18 +29,20 @@ pub mod machine;
 pub mod node;
 pub mod npm;
 pub mod port;
+pub mod primary_death;
 pub mod process;
 pub mod run;
-pub mod stage;
-pub mod told;
+pub mod scripted_cluster;
+pub mod slot_counts;
+pub mod staging;
 pub mod wait;
 
-pub use alone::alone;
 pub use client::{Load, Mode, Tally};
-pub use death::from_env;
+pub use exclusive::exclusive;
 pub use home::Home;
 pub use machine::Machine;
 pub use port::Port;
+pub use primary_death::from_env;
 pub use wait::wait_until;
 
 /// A new [`Home`] for the binary that Cargo has just built. Works in integration tests only.
@@ -53,8 +53,8 @@ macro_rules! home {
     };
 }
 
-/// The same, for the ordinary user `nobody`; `None` (and a visible line) when the tests do not
-/// run as root.
+/// The same for the ordinary user `nobody`. `None`, and a line on stderr, if the tests do not run
+/// as root.
 #[macro_export]
 macro_rules! home_of_nobody {
     () => {

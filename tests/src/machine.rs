@@ -1,5 +1,5 @@
-//! A machine that runs systemd: the real one as PID 1 of its own namespaces, over a copy-on-write
-//! view of this machine's files (fixtures/systemd/boot.sh). Its network is this machine's.
+//! A machine that runs systemd, which is PID 1 of its own namespaces, over a copy-on-write view of
+//! this machine's files (fixtures/systemd/boot.sh). It shares the network of this machine.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,25 +9,25 @@ use nix::sys::signal::Signal;
 
 use crate::run::{self, Outcome, Running};
 use crate::wait::{try_until, wait_until};
-use crate::{Home, fixtures, process, stage};
+use crate::{Home, fixtures, process, staging};
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// One that runs. It is powered off, hard, when this is dropped.
+/// A running machine. Dropping this kills it.
 #[derive(Debug)]
 pub struct Machine {
     unshare: Option<Running>,
     folder: PathBuf,
-    /// Of its PID 1, as we see it.
+    /// Its PID 1, as this machine sees it.
     pid: u32,
     program: String,
 }
 
 impl Machine {
-    /// Boots one. `None`, and a visible line, where that cannot be done (an error on CI). `home`
-    /// is where it keeps its files; what is under test is its binary.
+    /// Boots one that keeps its files in `home` and tests the binary of `home`. `None`, and a line
+    /// on stderr, where that is not possible; on CI the test fails.
     pub fn boot(home: &Home) -> Option<Self> {
-        if !fixtures::need_root("boot a systemd of its own") {
+        if !fixtures::need_root("boot systemd in its own namespaces") {
             return None;
         }
         if !Path::new("/lib/systemd/systemd").exists() {
@@ -35,7 +35,7 @@ impl Machine {
             eprintln!("SKIPPED: systemd is not installed");
             return None;
         }
-        let program = stage::program(home.built()).display().to_string();
+        let program = staging::program(home.built()).display().to_string();
         let folder = home.path().join("machine");
         std::fs::create_dir(&folder).expect("a new folder");
         let mut machine = Self { unshare: None, folder, pid: 0, program };
@@ -64,15 +64,15 @@ impl Machine {
             matches!(state.trim(), "running" | "degraded").then_some(())
         });
         let unshare = self.unshare.as_ref().expect("just started");
-        assert!(up.is_some(), "systemd does not come up: {}", unshare.stderr());
+        assert!(up.is_some(), "systemd does not start: {}", unshare.stderr());
     }
 
-    /// Whether what is written inside is still there after a reboot.
+    /// Whether files that are written inside survive a reboot.
     pub fn keeps_files(&self) -> bool {
         self.folder.join("upper/etc").exists()
     }
 
-    /// Pulls the plug, and boots again.
+    /// Kills the machine and boots it again.
     pub fn reboot(&mut self) {
         self.power_off();
         self.power_on();
@@ -81,7 +81,7 @@ impl Machine {
     fn power_off(&mut self) {
         if let Some(unshare) = self.unshare.take() {
             process::kill(self.pid, Signal::SIGKILL);
-            // It ends with its child; how, is not of interest.
+            // unshare ends with its child; its exit code does not matter.
             let _ = try_until(SOON, || (!process::is_alive(self.pid)).then_some(()));
             drop(unshare);
         }
@@ -111,7 +111,7 @@ impl Machine {
         self.run(&[&[self.program.as_str()], arguments].concat())
     }
 
-    /// One property of a unit.
+    /// The value of a property of a unit.
     pub fn property(&self, unit: &str, name: &str) -> String {
         let shown = self.run(&["systemctl", "show", "--value", "--property", name, unit]).ok();
         shown.stdout.trim().to_owned()

@@ -1,4 +1,4 @@
-//! The versions of Node at hand: the one of this system, those that SUPERVISOR_NODES names
+//! The versions of Node to test with: the one of this system, those that SUPERVISOR_NODES names
 //! (paths with colons between them), and those that the unit tests of the supervisor fetched.
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::fixtures;
 
-/// The path of each, by its version. Empty, and a visible line, where there is none.
+/// The path of each, by its version. Empty, and a line on stderr, if there is none.
 pub fn all() -> BTreeMap<String, String> {
     let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/node");
     let fetched = std::fs::read_dir(fetched).into_iter().flatten().flatten();
@@ -22,7 +22,7 @@ pub fn all() -> BTreeMap<String, String> {
         .collect()
 }
 
-/// `None`: it does not run here.
+/// The version of this Node. `None` if it does not run here.
 fn version(node: &Path) -> Option<String> {
     let output = Command::new(node).arg("--version").output().ok()?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())

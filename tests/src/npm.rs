@@ -1,5 +1,5 @@
-//! Node programs that need packages: they are installed once, at test time and outside of the
-//! checkout, in the versions that fixtures/node/apps/package.json names, and the programs are put
+//! Node programs that need packages. The packages are installed once, at test time and outside the
+//! checkout, in the versions that fixtures/node/apps/package.json names. The programs are copied
 //! beside them, since Node looks for packages from the program's own folder upwards.
 
 use std::fs;
@@ -7,42 +7,42 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::{fixtures, run, stage};
+use crate::{fixtures, run, staging};
 
-/// How long all packages may take to come.
+/// How long npm may take to install all packages.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// The path of a program of fixtures/node/apps, its packages beside it; `None`, and a visible
-/// line, where they cannot be had (an error on CI).
+/// The path of a program of fixtures/node/apps, with its packages beside it. `None`, and a line on
+/// stderr, if they cannot be installed; on CI the test fails.
 pub fn app(program: &str) -> Option<String> {
-    let folder = stage::root().join("npm");
+    let folder = staging::root().join("npm");
     let source = fixtures::file("node/apps");
     let npm = fixtures::need("npm")?;
-    let _lock = stage::lock();
-    stage::copy_folder(Path::new(&source), &folder);
+    let _lock = staging::lock();
+    staging::copy_folder(Path::new(&source), &folder);
     install(&npm, &folder)?;
     let path = folder.join(program);
     assert!(path.exists(), "no program {}", path.display());
     Some(path.display().to_string())
 }
 
-/// The folder of one of the examples, copied outside of the checkout with the Node client that it
-/// needs, its packages installed; `None` as above.
+/// The folder of an example, copied out of the checkout with the Node client that it needs, and
+/// with its packages installed. `None` as above.
 pub fn example(name: &str) -> Option<PathBuf> {
     let npm = fixtures::need("npm")?;
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let copy = stage::root().join("examples");
-    let _lock = stage::lock();
+    let copy = staging::root().join("examples");
+    let _lock = staging::lock();
     let parts = [format!("examples/{name}"), "worker/node".to_owned()];
     for part in parts {
-        stage::copy_folder(&checkout.join(&part), &copy.join(part));
+        staging::copy_folder(&checkout.join(&part), &copy.join(part));
     }
     let folder = copy.join("examples").join(name);
     install(&npm, &folder)?;
     Some(folder)
 }
 
-/// Installs what package.json says, unless that was done.
+/// Installs the packages of package.json, unless they are installed already.
 fn install(npm: &str, folder: &Path) -> Option<()> {
     let wanted = fs::read_to_string(folder.join("package.json")).expect("read package.json");
     let mark = folder.join("installed");
@@ -54,7 +54,7 @@ fn install(npm: &str, folder: &Path) -> Option<()> {
     let outcome = run::spawn(&mut command, folder).end(LIMIT);
     if outcome.code != Some(0) {
         let reason = outcome.stderr.trim();
-        assert!(!fixtures::on_ci(), "npm install fails, and on CI it must not: {reason}");
+        assert!(!fixtures::on_ci(), "npm install failed, and on CI it must not: {reason}");
         eprintln!("SKIPPED: the packages cannot be installed here: {reason}");
         return None;
     }

@@ -1,6 +1,6 @@
-//! Free ports, reserved over all test processes: below the range from which the kernel takes the
-//! ports of outgoing connections, so that no client of another test sits on one, and held by a
-//! lock file as long as the test runs.
+//! Free ports, reserved over all test processes. They lie below the range from which the kernel
+//! takes the ports of outgoing connections, so that no client of another test has one. A lock file
+//! holds each port until its test ends.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -15,13 +15,13 @@ const FIRST: u32 = 12_000;
 const COUNT: u32 = 18_000;
 const SOON: Duration = Duration::from_secs(20);
 
-/// `TCP_TIME_WAIT`, as `/proc/net/tcp` writes it: it hinders nobody who sets SO_REUSEADDR.
+/// `TCP_TIME_WAIT` in `/proc/net/tcp`. It does not hinder a socket with SO_REUSEADDR.
 const TIME_WAIT: &str = "06";
 
-/// Where this process goes on looking.
+/// Where the next search of this process begins.
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A port that is this test's alone.
+/// A port that no other test uses.
 #[derive(Debug)]
 pub struct Port {
     number: u16,
@@ -31,25 +31,27 @@ pub struct Port {
 impl Port {
     /// Reserves one.
     pub fn new() -> Self {
+        search(1, Self::reserve)
+    }
+
+    /// Reserves two with consecutive numbers.
+    pub fn pair() -> (Self, Self) {
+        search(2, |number| Some((Self::reserve(number)?, Self::reserve(number + 1)?)))
+    }
+
+    /// `None` if another test or a socket has it.
+    fn reserve(number: u16) -> Option<Self> {
         // Shared by all checkouts of this user.
         let folder = format!("/tmp/supervisor-test-ports-{}", nix::unistd::getuid());
         let folder = Path::new(&folder);
         std::fs::create_dir_all(folder).expect("make the folder of port locks");
-        for _ in 0..COUNT {
-            let step = NEXT.fetch_add(1, Ordering::Relaxed);
-            let number = FIRST + (std::process::id().wrapping_mul(97).wrapping_add(step)) % COUNT;
-            let number = u16::try_from(number).expect("below 65536");
-            let lock = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(folder.join(number.to_string()))
-                .expect("open a port lock");
-            if lock.try_lock().is_ok() && is_free(number) {
-                return Self { number, _lock: lock };
-            }
-        }
-        panic!("no free port between {FIRST} and {}", FIRST + COUNT);
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(folder.join(number.to_string()))
+            .expect("open a port lock");
+        (lock.try_lock().is_ok() && is_free(number)).then_some(Self { number, _lock: lock })
     }
 
     /// Its number.
@@ -57,8 +59,8 @@ impl Port {
         self.number
     }
 
-    /// Waits until a socket of this process is closed also in children that other threads were just
-    /// starting.
+    /// Waits until no socket has it. A socket that this process has closed lives on for a moment in
+    /// children that other threads are just starting.
     pub fn wait_until_free(&self) {
         wait_until("the port to be free", SOON, || is_free(self.number).then_some(()));
     }
@@ -86,8 +88,18 @@ impl fmt::Display for Port {
     }
 }
 
-/// Whether no socket has it, on any address of either family. It is only looked for: a socket of our
-/// own that tried it would live on for a moment in a child that another thread is just starting.
+/// Tries one number after the other, in steps of `width`.
+fn search<T>(width: u32, reserve: impl Fn(u16) -> Option<T>) -> T {
+    let found = (0..COUNT).find_map(|_| {
+        let step = NEXT.fetch_add(width, Ordering::Relaxed);
+        let number = FIRST + (std::process::id().wrapping_mul(97).wrapping_add(step)) % COUNT;
+        reserve(u16::try_from(number).expect("below 65535"))
+    });
+    found.unwrap_or_else(|| panic!("no free port between {FIRST} and {}", FIRST + COUNT))
+}
+
+/// Whether no socket has it, on any address of either family. This only reads tables: a socket that
+/// tried to bind would live on for a moment in a child that another thread is just starting.
 fn is_free(number: u16) -> bool {
     let has_it = |row: &str| {
         let mut words = row.split_whitespace().skip(1);
@@ -95,7 +107,7 @@ fn is_free(number: u16) -> bool {
         let is_over = words.nth(1) == Some(TIME_WAIT);
         !is_over && port.and_then(|port| u16::from_str_radix(port, 16).ok()) == Some(number)
     };
-    // A machine without IPv6 lacks two of them.
+    // A machine without IPv6 has two of them only.
     let tables = ["tcp", "tcp6", "udp", "udp6"].map(|table| format!("/proc/net/{table}"));
     let rows = tables.map(|table| std::fs::read_to_string(table).unwrap_or_default());
     !rows.iter().flat_map(|table| table.lines()).any(has_it)
@@ -108,7 +120,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_is_free_when_nobody_has_it() {
+    fn a_pair_has_consecutive_numbers_and_is_reserved() {
+        let (first, second) = Port::pair();
+        assert_eq!(first.number() + 1, second.number());
+        assert!(Port::reserve(first.number()).is_none());
+        assert!(Port::reserve(second.number()).is_none());
+    }
+
+    #[test]
+    fn a_port_is_free_when_no_socket_has_it() {
         let port = Port::new();
         assert!(is_free(port.number()));
         for address in [port.v4(), port.v6()] {

@@ -1,12 +1,14 @@
-//! Other processes, as /proc shows them. A process that vanishes while it is looked at is simply
-//! not there.
+//! Other processes, as /proc shows them. A process that ends during a look counts as gone.
 
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
+
+use crate::wait::let_pass;
 
 /// One process.
 #[derive(Debug, Clone)]
@@ -25,7 +27,7 @@ pub struct Process {
     pub name: String,
 }
 
-/// The process with this id, unless it is gone. A zombie counts.
+/// The process with this id. `None` if it is gone; a zombie is not gone.
 pub fn get(pid: u32) -> Option<Process> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (head, tail) = stat.rsplit_once(')')?;
@@ -50,13 +52,13 @@ pub fn all() -> Vec<Process> {
         .collect()
 }
 
-/// Whether it runs (a zombie does not).
+/// Whether it runs. A zombie does not.
 pub fn is_alive(pid: u32) -> bool {
     get(pid).is_some_and(|p| p.state != 'Z')
 }
 
-/// Every live process that was started from this home: it has the home in its environment or as
-/// its folder, or descends from such a one, or is in the process group of one.
+/// Every live process that was started in this home: the home is in its environment or is its
+/// working directory, or it is a descendant of such a process or in its process group.
 pub fn of_home(home: &Path) -> Vec<Process> {
     let mut rest: Vec<Process> =
         all().into_iter().filter(|p| p.state != 'Z' && p.pid != std::process::id()).collect();
@@ -88,7 +90,7 @@ fn is_marked(pid: u32, home: &Path) -> bool {
     })
 }
 
-/// Sends a signal; a process that is gone already is fine.
+/// Sends a signal. Does nothing if the process is gone already.
 pub fn kill(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).expect("a pid fits");
     assert!(pid > 1, "will not signal pid {pid}");
@@ -115,7 +117,7 @@ pub fn rss_kib(pid: u32) -> u64 {
         .unwrap_or_else(|| panic!("no VmRSS of {pid}"))
 }
 
-/// What its file descriptors point to, by number.
+/// Its file descriptors: the number of each, and what it points to.
 pub fn fds(pid: u32) -> Vec<(u32, String)> {
     let folder = format!("/proc/{pid}/fd");
     let mut fds: Vec<(u32, String)> = fs::read_dir(&folder)
@@ -128,4 +130,14 @@ pub fn fds(pid: u32) -> Vec<(u32, String)> {
         .collect();
     fds.sort();
     fds
+}
+
+/// How many file descriptors it has: the fewest of 20 looks within 200 ms, since it may not have
+/// closed a control connection of the test yet.
+pub fn fd_count(pid: u32) -> usize {
+    let looks = (0..20).map(|_| {
+        let_pass(Duration::from_millis(10));
+        fds(pid).len()
+    });
+    looks.min().expect("20 looks")
 }

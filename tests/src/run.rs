@@ -1,5 +1,5 @@
-//! Runs a program to its end, within a limit, its output in files: a daemon that kept a pipe open
-//! would otherwise keep the test waiting.
+//! Runs a program to its end, within a time limit. Its output goes to files: with a pipe, a daemon
+//! that kept it open would keep the test waiting.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::wait::try_until;
 pub struct Outcome {
     /// The command line, for messages.
     pub command: String,
-    /// The exit code; `None`: killed by a signal.
+    /// The exit code. `None` if a signal killed it.
     pub code: Option<i32>,
     /// Everything on stdout.
     pub stdout: String,
@@ -25,7 +25,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Panics with everything there is to see, unless the exit code is this.
+    /// Panics with the whole outcome unless the exit code is this.
     #[track_caller]
     pub fn code(self, wanted: i32) -> Self {
         assert!(self.code == Some(wanted), "exit code {wanted} expected: {self:#?}");
@@ -38,7 +38,7 @@ impl Outcome {
         self.code(0)
     }
 
-    /// Panics unless stderr says all of this, in whatever case.
+    /// Panics unless stderr contains all of these words, in upper or lower case.
     #[track_caller]
     pub fn says(self, words: &[&str]) -> Self {
         let stderr = self.stderr.to_lowercase();
@@ -64,7 +64,7 @@ impl Outcome {
     }
 }
 
-/// A program that runs, its output in files.
+/// A running program, with its output in files.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
@@ -108,7 +108,7 @@ impl Running {
         read(&self.files[1])
     }
 
-    /// Waits for its end. Still running after `limit`: it is killed, and the test fails.
+    /// Waits for its end. If it still runs after `limit`, the test fails and kills it.
     #[track_caller]
     pub fn end(mut self, limit: Duration) -> Outcome {
         let status: Option<ExitStatus> =
@@ -128,7 +128,7 @@ impl Running {
 }
 
 impl Drop for Running {
-    /// Nobody is left running; an error means it has ended and been waited for already.
+    /// Kills it if it still runs. An error means that it has ended and was reaped already.
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
             drop(self.child.kill());

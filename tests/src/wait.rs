@@ -1,22 +1,23 @@
-//! Waiting: the only place of the tests that sleeps. Everything here has a limit.
+//! Polls and pauses. No other file of the tests sleeps. Everything here has a time limit.
 
 use std::io::{self, ErrorKind};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Between two looks at something that sends no event.
+/// The pause between two looks.
 const STEP: Duration = Duration::from_millis(5);
 
-/// Looks until `look` gives something; panics after `limit`, saying what it waited for.
+/// Looks until `look` returns something. Panics after `limit`, and says what did not come.
 pub fn wait_until<T>(what: &str, limit: Duration, look: impl FnMut() -> Option<T>) -> T {
-    try_until(limit, look).unwrap_or_else(|| panic!("waited {limit:?} in vain for {what}"))
+    try_until(limit, look)
+        .unwrap_or_else(|| panic!("waited {limit:?} for {what}, which did not come"))
 }
 
-/// Looks until `look` gives something, or `limit` is over.
+/// Looks until `look` returns something. `None` after `limit`.
 pub fn try_until<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + limit;
     loop {
-        // One more look after the limit: a machine that was busy elsewhere is not a failure.
+        // There is one look after the limit: being scheduled late is no failure.
         let late = Instant::now() >= end;
         if let Some(seen) = look() {
             return Some(seen);
@@ -28,8 +29,8 @@ pub fn try_until<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Opt
     }
 }
 
-/// Reads again where that was interrupted: with a time limit a read is, when the process was stopped
-/// for a moment (a debugger, a frozen container), whether it has signal handlers or not (signal(7)).
+/// Repeats a read that was interrupted. A read with a time limit is interrupted when the process is
+/// stopped for a moment (a debugger, a frozen container), even without signal handlers (signal(7)).
 pub fn uninterrupted<T>(mut read: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match read() {
@@ -39,8 +40,8 @@ pub fn uninterrupted<T>(mut read: impl FnMut() -> io::Result<T>) -> io::Result<T
     }
 }
 
-/// Lets a span pass, where the span itself is what is measured or demanded (CPU over one second,
-/// load for three).
+/// Sleeps for a span that the test itself is about, such as CPU time over one second. To wait for
+/// an event, use the functions above.
 pub fn let_pass(span: Duration) {
     thread::sleep(span);
 }

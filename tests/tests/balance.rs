@@ -1,5 +1,5 @@
-//! Which worker gets a connection: sticky keeps a client in its slot through reloads and, mostly,
-//! through scaling; hash spreads; shared leaves it to the workers.
+//! Which worker gets a connection. Sticky keeps a client in its slot through reloads and mostly
+//! through scaling, hash spreads connections evenly, and shared leaves the choice to the workers.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -26,7 +26,7 @@ fn start(options: &[&str]) -> Option<(Home, Port)> {
     Some((home, port))
 }
 
-/// The pid that answers each of many clients, which differ in their own address alone.
+/// The pid that answers each of many clients, which differ only in their address.
 #[track_caller]
 fn pids(port: &Port) -> BTreeMap<u8, u32> {
     let ask = |client: u8| {
@@ -37,14 +37,14 @@ fn pids(port: &Port) -> BTreeMap<u8, u32> {
     (1..=CLIENTS).map(|client| (client, ask(client))).collect()
 }
 
-/// The slots of those who answered.
+/// The slots of these pids.
 fn slots_of(home: &Home, pids: &BTreeMap<u8, u32>) -> BTreeMap<u8, u16> {
     let of_pid: BTreeMap<u32, u16> =
         home.app("web").workers.iter().filter_map(|w| Some((w.pid?, w.slot))).collect();
     pids.iter().map(|(client, pid)| (*client, of_pid[pid])).collect()
 }
 
-/// The slot that answers each client; asked twice, it must be the same one.
+/// The slot that answers each client, which must be the same at two requests.
 #[track_caller]
 fn slots(home: &Home, port: &Port) -> BTreeMap<u8, u16> {
     let (first, again) = (slots_of(home, &pids(port)), slots_of(home, &pids(port)));
@@ -66,7 +66,7 @@ fn sticky_keeps_clients_through_reloads_and_mostly_through_scaling() {
         assert!((15..=75).contains(&count), "slot {slot} has {count} of {CLIENTS}");
     }
     home.run(&["reload", "web"]).ok();
-    assert_eq!(moved(&before, &slots(&home, &port)), 0, "a reload moves nobody");
+    assert_eq!(moved(&before, &slots(&home, &port)), 0, "a reload moves no client");
     home.run(&["scale", "web", "4"]).ok();
     let after = slots(&home, &port);
     let count = moved(&before, &after);
@@ -88,7 +88,7 @@ fn sticky_clients_wait_for_the_next_worker_of_their_slot() {
     for slot in [1, 2] {
         let mut notices = home.ask("web", &Request::Subscribe);
         process::kill(home.pids("web")[slot], Signal::SIGKILL);
-        // Those of the dead worker wait for the next one, the others do not notice.
+        // Clients of the dead worker wait for the next one; the others do not notice.
         let meanwhile = pids(&port);
         notices.notice_of(NoticeKind::WorkerReady, SOON);
         assert_eq!(moved(&before, &slots_of(&home, &meanwhile)), 0, "while slot {slot} was empty");
@@ -97,7 +97,7 @@ fn sticky_clients_wait_for_the_next_worker_of_their_slot() {
 }
 
 #[test]
-fn sticky_clients_move_when_nobody_comes() {
+fn sticky_clients_move_when_their_slot_stays_empty() {
     let (home, port) = (tests::home!(), Port::new());
     let mut deploys = Deploys::new(&home);
     deploys.put("good", "pid_server.py");
@@ -105,7 +105,7 @@ fn sticky_clients_move_when_nobody_comes() {
     let options = ["-i", "3", "--balance", "sticky", "--sticky-wait", "1500ms"];
     home.start("web", &options, &command).ok();
     let before = slots(&home, &port);
-    // The next worker lives, and never listens.
+    // The next worker lives but never listens.
     deploys.put("hangs", "never_listens.py");
     let mut notices = home.ask("web", &Request::Subscribe);
     process::kill(home.pids("web")[1], Signal::SIGKILL);
@@ -136,8 +136,8 @@ fn hash_spreads_connections_evenly() {
 }
 
 #[test]
-fn shared_is_reloaded_without_loss() {
-    let _alone = tests::alone();
+fn heavy_shared_is_reloaded_without_loss() {
+    let _exclusive = tests::exclusive();
     let options = ["-i", "2", "--balance", "shared", "--min-uptime", "300ms"];
     let Some((home, port)) = start(&options) else { return };
     let load = Load::new(port.v4()).start();
@@ -150,7 +150,7 @@ fn shared_is_reloaded_without_loss() {
     assert!(tally.by_pid.len() >= 4, "{tally}");
 }
 
-/// GET / over a unix socket: the whole answer, or what went wrong.
+/// Sends GET / over a unix socket and returns the whole answer.
 fn unix_get(path: &Path) -> io::Result<String> {
     let mut stream = UnixStream::connect(path)?;
     stream.set_read_timeout(Some(SOON))?;
@@ -161,8 +161,8 @@ fn unix_get(path: &Path) -> io::Result<String> {
 }
 
 #[test]
-fn a_unix_socket_is_reloaded_without_loss() {
-    let _alone = tests::alone();
+fn heavy_a_unix_socket_is_reloaded_without_loss() {
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let Some(command) = fixtures::python::<&str>("activation.py", &[]) else { return };
     let path = home.path().join("app.sock");
@@ -189,7 +189,7 @@ fn a_unix_socket_is_reloaded_without_loss() {
             }
             home.run(&["scale", "web", "1"]).ok();
         };
-        // Whatever happens, the clients end.
+        // The clients end in any case.
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(deed));
         stop.store(true, Ordering::Relaxed);
         let lost = clients.into_iter().flat_map(|client| client.join().expect("no panic"));
@@ -202,7 +202,8 @@ fn a_unix_socket_is_reloaded_without_loss() {
     assert!(answers.load(Ordering::Relaxed) > 100);
 }
 
-/// For each listener: what was asked for, what carries it out and why, what each slot gets and got.
+/// For each listener `describe` shows the balance, what carries it out and why, and the share of
+/// each slot.
 #[test]
 fn describe_explains_who_gets_the_connections() {
     for (balance, in_effect, why, counted) in [

@@ -1,4 +1,4 @@
-//! Workers talk: every language with every other.
+//! Workers on the bus: every language with every other.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ipc::control::{NoticeKind, Request};
+use ipc::control::{Contract, NoticeKind, Request, WorkerState};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::bus::{by_slot, metric, rust, start, trigger};
@@ -24,25 +24,25 @@ fn three_languages_on_one_bus() {
     let node = format!("{node} {}", fixtures::file("bus/worker.js"));
     let python = format!("{python} {}", fixtures::file("bus/worker.py"));
     let app = start(&home, &[rust(&home, ""), node, python], &[]);
-    let native = |w: &ipc::control::WorkerStatus| w.contract.iter().any(|c| c == "native");
+    let native = |w: &ipc::control::WorkerStatus| w.contract.iter().any(|c| *c == Contract::Native);
     assert!(app.workers.iter().all(native), "{app:#?}");
-    // Everybody shouts, and everybody hears everybody, itself included.
+    // Every worker emits an event, and every worker gets all of them, its own included.
     let mut follow = home.ask("web", &Request::Subscribe);
     assert_eq!(trigger(&home, "shout", "null", None).len(), 3);
     let shout = follow.notice_of(NoticeKind::WorkerMessage, SOON);
     assert!(shout.message.starts_with(r#"{"topic":"shout","data":"#), "{shout:?}");
     let all = serde_json::json!(["node", "python", "rust"]);
-    wait_until("everybody to hear everybody", SOON, || {
+    wait_until("all events at all workers", SOON, || {
         let heard = trigger(&home, "heard", "null", None);
         heard.values().all(|heard| *heard == all).then_some(())
     });
-    // Everybody asks everybody.
+    // Every worker calls every pool.
     let asked = trigger(&home, "ask", "null", None);
     for (slot, me) in [(0, "rust"), (1, "node"), (2, "python")] {
         let expected = serde_json::json!([["node", me], ["python", me], ["rust", me]]);
         assert_eq!(asked[&slot], expected);
     }
-    // A person says something to all.
+    // An operator sends an event to all.
     let sent = home.run(&["send", "web", "shout", "\"person\""]).ok().stdout;
     assert_eq!(sent, "web: sent to 3 workers\n");
     home.run(&["send", "web", "nobody", "1"]).code(1);
@@ -53,7 +53,14 @@ fn three_languages_on_one_bus() {
         "bus_test_starts_total{app=\"web\",language=\"node\",pool=\"default\",slot=\"1\"} 1"
     ));
     assert!(text.ends_with("# EOF\n"), "{text}");
-    // After a reload they are all there again.
+    // Every family of our own says what it means.
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE supervisor_"));
+    let names: Vec<&str> = types.filter_map(|family| family.split(' ').next()).collect();
+    assert!(names.len() > 20, "{text}");
+    for name in names {
+        assert!(text.contains(&format!("# HELP supervisor_{name} ")), "{name} has no help");
+    }
+    // After a reload all calls work again.
     home.run(&["reload", "web"]).ok();
     let asked = trigger(&home, "ask", "null", None);
     assert_eq!(asked.len(), 3, "{asked:?}");
@@ -80,7 +87,7 @@ fn shared_values_reach_every_worker() {
     home.run(&["reload", "web"]).ok();
     limits(8);
     noted("version 2: applied by 2 of 2 workers");
-    // A generation that refuses its values is none.
+    // A generation that refuses its values is rolled back.
     let pids = home.pids("web");
     home.config("web", &command[..1], &more.replace('7', "666"));
     home.run(&["reload", "web"]).code(4).says(&["slot 0: it refused the shared values: too high"]);
@@ -89,9 +96,9 @@ fn shared_values_reach_every_worker() {
     assert_eq!(home.pids("web"), pids);
 }
 
-/// `reload --config`: every language hears of new values, and nobody is replaced for them.
+/// `reload --config`: workers of every language get new values, and none is replaced.
 #[test]
-fn new_values_replace_nobody() {
+fn new_values_replace_no_worker() {
     let (Some(node), Some(python)) = (fixtures::need("node"), fixtures::need("python3")) else {
         return;
     };
@@ -122,7 +129,7 @@ fn new_values_replace_nobody() {
     assert_eq!(said, "web: shared values, version 2: applied by 3 of 3 workers\n");
     assert_eq!(limits(), [Some(8); 3]);
     assert!(home.app("web").notes.contains(&said.trim_start_matches("web: ").trim().to_owned()));
-    // Nothing is new: everybody still has them.
+    // Nothing has changed: all workers still have the values.
     home.run(&["reload", "web.toml", "--config"]).ok();
 
     configure("{ limit = 666 }", "");
@@ -142,13 +149,13 @@ fn new_values_replace_nobody() {
     home.run(&["reload", "web", "--config"]).ok();
     assert_eq!((home.pids("web"), home.app("web").generation), (pids.clone(), 1));
 
-    // Who comes later has them as well.
+    // A worker that starts later has them as well.
     process::kill(pids[2], Signal::SIGKILL);
     home.wait_app("web", "another worker", SOON, |app| app.restarts == 1 && app.ready == 3);
     assert_eq!(limits(), [Some(9); 3]);
 }
 
-/// Says which values its generation had. The limit 13 is more than it survives.
+/// Writes down the values that each generation got. It exits at a limit of 13.
 const TELLS: &str = "
 import os, threading, supervisor_worker as s
 worker = s.join()
@@ -162,7 +169,7 @@ worker.ready()
 threading.Event().wait()
 ";
 
-/// A new generation starts with its own values, and one that fails has changed nobody's.
+/// A new generation starts with its own values. If it fails, no other worker got them.
 #[test]
 fn values_belong_to_a_generation() {
     let Some(python) = fixtures::need("python3") else { return };
@@ -176,30 +183,31 @@ fn values_belong_to_a_generation() {
         home.config("web", &command, &format!("{fixed}\n{env}\nshared = {{ limit = {limit} }}"))
     };
     // Each worker may look twice: when it joins, and when it registers its handler.
-    let told = || {
-        let mut told: Vec<String> = std::fs::read_to_string(&seen)
-            .expect("what was seen")
+    let written = || {
+        let mut written: Vec<String> = std::fs::read_to_string(&seen)
+            .expect("a worker has written")
             .lines()
             .map(str::to_owned)
             .collect();
-        told.dedup();
-        told
+        written.dedup();
+        written
     };
     home.run(&["start", &configure(1)]).ok();
-    assert_eq!(told(), ["1:1"]);
+    assert_eq!(written(), ["1:1"]);
     configure(13);
     home.run(&["reload", "web"]).code(4);
-    assert_eq!(told(), ["1:1", "2:13"]);
-    // Who comes after it has what the others have.
+    assert_eq!(written(), ["1:1", "2:13"]);
+    // A worker that starts afterwards has the values of the others.
     process::kill(home.pids("web")[1], Signal::SIGKILL);
     home.wait_app("web", "another worker", SOON, |app| app.restarts == 1 && app.ready == 2);
-    assert_eq!(told(), ["1:1", "2:13", "1:1"]);
+    assert_eq!(written(), ["1:1", "2:13", "1:1"]);
     configure(2);
     home.run(&["reload", "web"]).ok();
-    let told = told();
-    assert_eq!(told[3], "3:2", "{told:?}");
-    // The old ones may hear of them when all serve.
-    assert!(told[3..].iter().all(|line| ["3:2", "1:2"].contains(&line.as_str())), "{told:?}");
+    let written = written();
+    assert_eq!(written[3], "3:2", "{written:?}");
+    // The old workers may get them once all new ones serve.
+    let known = |line: &String| ["3:2", "1:2"].contains(&line.as_str());
+    assert!(written[3..].iter().all(known), "{written:?}");
     let note = "shared values, version 3: applied by 2 of 2 workers".to_owned();
     assert!(home.app("web").notes.contains(&note));
 }
@@ -213,7 +221,6 @@ fn node_programs_talk_without_a_client() {
         "process.on('message', (m) => { if (m.topic === 'ask') process.send({ topic: 'shout', data: 'plain' }); });\n\
          process.send('ready'); setInterval(() => {}, 1000);\n",
     );
-    // A Node program of its own app line is `node FILE`; the listener is Rust, in another slot.
     let command = [node, program.display().to_string()];
     home.start("plain", &["--ready", "notify"], &command).ok();
     let mut follow = home.ask("plain", &Request::Subscribe);
@@ -230,8 +237,8 @@ fn node_programs_talk_without_a_client() {
 }
 
 #[test]
-fn calls_survive_a_worker_that_is_killed_every_second() {
-    let _alone = tests::alone();
+fn heavy_calls_survive_a_worker_that_is_killed_every_second() {
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let client = rust(&home, "");
     let programs = [rust(&home, "hash"), client.clone(), client.clone(), client.clone(), client];
@@ -255,7 +262,7 @@ fn calls_survive_a_worker_that_is_killed_every_second() {
         let mut killed = 0;
         while !ends.is_finished() {
             let worker = home.wait_worker("web", "the pool's worker", SOON, |w| {
-                w.slot == 0 && w.state == "ready" && w.pid.is_some()
+                w.slot == 0 && w.state == WorkerState::Ready && w.pid.is_some()
             });
             process::kill(worker.pid.expect("it has one"), Signal::SIGKILL);
             killed += 1;
@@ -276,7 +283,7 @@ fn calls_survive_a_worker_that_is_killed_every_second() {
     assert!(metric(&home, "supervisor_bus_calls_retried") > 0.0);
 }
 
-/// The example, as its first lines say it is used.
+/// The example `shop`, started as its first lines say.
 #[test]
 fn the_shop_goes_on_without_its_mailer() {
     if fixtures::need("node").is_none() {
@@ -300,7 +307,7 @@ fn the_shop_goes_on_without_its_mailer() {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     };
     let report = |orders: u64, emails: u64| {
-        wait_until(&format!("{orders} orders and {emails} letters"), SOON, || {
+        wait_until(&format!("{orders} orders and {emails} emails"), SOON, || {
             let said = home.run(&["trigger", "shop", "report", "--json"]).ok().json();
             let counts = &said[0]["data"];
             (counts["orders"] == orders && counts["emails"] == emails).then_some(())
@@ -312,21 +319,21 @@ fn the_shop_goes_on_without_its_mailer() {
     order("lamp");
     home.wait_app("shop", "a new mailer", SOON, |app| app.restarts == 1 && app.ready == 4);
     order("book");
-    wait_until("another letter", SOON, || {
+    wait_until("another email", SOON, || {
         let said = home.run(&["trigger", "shop", "report", "--json"]).ok().json();
         (said[0]["data"]["orders"] == 4 && said[0]["data"]["emails"].as_u64() >= Some(2))
             .then_some(())
     });
 }
 
-/// Prints what a machine makes of it; the bounds are those of one that is busy elsewhere, and of
-/// a build without optimisation.
+/// Prints how fast the bus is. The bounds allow for a busy machine and a build without
+/// optimisation.
 #[test]
-fn how_fast_it_is() {
-    let _alone = tests::alone();
+fn heavy_speed() {
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     start(&home, &[rust(&home, "hash"), rust(&home, "")], &[]);
-    // Fewer than the client keeps for its handlers, so that what is lost is lost in the relay.
+    // Fewer than the client queues for its handlers, so that only the primary can drop messages.
     let sent = 15_000_u64;
     let begun = Instant::now();
     trigger(&home, "emit", &sent.to_string(), Some(1));

@@ -1,5 +1,5 @@
-//! The command line as a person meets it: refusals in one line that say what to do and leave
-//! nothing behind, JSON that parses, secrets that stay secret, logs, the foreground.
+//! The command line: refusals are one line, say what to do and leave nothing behind; JSON parses;
+//! secrets stay secret; logs; the foreground.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use tests::{Home, Port, fixtures, http, process, wait_until};
 
 const SOON: Duration = Duration::from_secs(15);
 
-/// A home with the app `web` on a port; `None` where there is no Python.
+/// A home with the app `web` on a port. `None` if Python is not installed.
 fn with_web(options: &[&str]) -> Option<(Home, Port)> {
     let (home, port) = (tests::home!(), Port::new());
     let command = fixtures::pid_server(&port)?;
@@ -19,7 +19,7 @@ fn with_web(options: &[&str]) -> Option<(Home, Port)> {
     Some((home, port))
 }
 
-/// Runs it, and expects a failure, these words in one line, and nothing left behind.
+/// Runs a command that must fail with these words in one line and leave nothing behind.
 #[track_caller]
 fn refused(args: &[&str], says: &[&str]) {
     let home = tests::home!();
@@ -55,7 +55,7 @@ fn another_user_is_refused_to_ordinary_users() {
 }
 
 #[test]
-fn counts_that_make_no_sense_are_refused() {
+fn invalid_counts_are_refused() {
     for (count, words) in
         [("0", "at least 1"), ("banana", "\"max\""), ("1.5", "\"max\""), ("99999", "at most")]
     {
@@ -64,7 +64,7 @@ fn counts_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn names_that_make_no_sense_are_refused() {
+fn invalid_names_are_refused() {
     for name in ["a/b", "", ".hidden", "all", "a b"] {
         refused(&["start", "--name", name, "--", "sleep", "60"], &["name"]);
     }
@@ -198,7 +198,7 @@ fn list_and_describe_print_json_and_text() {
     for words in ["intercept", &port.to_string(), &home.pids("web")[0].to_string()] {
         assert!(text.contains(words), "{words} is missing: {text}");
     }
-    // No colour and no progress where there is no terminal.
+    // No colour and no progress without a terminal.
     assert!(!text.contains('\u{1b}'), "{text:?}");
 }
 
@@ -213,11 +213,11 @@ fn secrets_are_shown_only_on_demand() {
         &["env", "web", "--json"],
     ] {
         let outcome = home.run(args).ok();
-        assert!(!(outcome.stdout + &outcome.stderr).contains("hunter2"), "{args:?} tells it");
+        assert!(!(outcome.stdout + &outcome.stderr).contains("hunter2"), "{args:?} shows it");
     }
     assert!(home.run(&["env", "web"]).ok().stdout.contains("TOKEN"));
     assert!(home.run(&["env", "web", "--show"]).ok().stdout.contains("hunter2"));
-    assert!(!home.log("web", "primary.log").contains("hunter2"), "the log tells it");
+    assert!(!home.log("web", "primary.log").contains("hunter2"), "the log shows it");
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn logs_show_and_follow_what_workers_write() {
         });
     }
     let log = home.log("web", "out.log");
-    assert_eq!(log.lines().count(), 4000, "nothing is missing and no line is torn");
+    assert_eq!(log.lines().count(), 4000, "a line is missing or torn");
     let shown = home.run(&["logs", "web", "-n", "3"]).ok().stdout;
     assert!(shown.contains("out 1999") && shown.contains("err 1999"), "{shown}");
 
@@ -300,7 +300,7 @@ fn start_gives_its_pipes_back() {
 }
 
 #[test]
-fn start_keeps_nothing_that_was_open_by_chance() {
+fn start_passes_on_no_descriptor_of_its_caller() {
     let (home, port) = (tests::home!(), Port::new());
     let Some(server) = fixtures::pid_server(&port) else { return };
     let mut command = home.command_of("sh");
@@ -317,12 +317,12 @@ fn start_keeps_nothing_that_was_open_by_chance() {
 fn what_a_killed_primary_left_is_recognised() {
     let Some((home, port)) = with_web(&["-i", "2"]) else { return };
     let before = home.pids("web");
-    // One without the other is no loss; together they are.
+    // The app survives the death of one of them, but not of both.
     let app = home.app("web");
     process::kill(app.keeper_pid.expect("there is one"), Signal::SIGKILL);
     process::kill(app.primary_pid, Signal::SIGKILL);
-    // Whether its workers still serve or not: it is listed as what it is, or not at all.
-    wait_until("the list to say so", SOON, || {
+    // It is listed as lost, or not at all.
+    wait_until("the list to show it", SOON, || {
         home.list().iter().all(|app| app.status == Status::Lost).then_some(())
     });
     let left = home.list();
@@ -338,7 +338,7 @@ fn what_a_killed_primary_left_is_recognised() {
 }
 
 #[test]
-fn signals_reach_the_workers_they_are_meant_for() {
+fn signals_reach_the_right_workers() {
     let Some((home, _port)) = with_web(&["-i", "2"]) else { return };
     let before = home.pids("web");
     home.run(&["signal", "web", "KILL", "--slot", "1"]).ok();

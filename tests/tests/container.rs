@@ -1,28 +1,29 @@
-//! As in a container: the first process of a pid namespace, a read-only root, no home, a user
-//! nobody knows, output as JSON, probes.
+//! The conditions of a container: PID 1 of a pid namespace, a read-only root, no home, a user that
+//! no database knows, output as JSON, probes.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use ipc::control::Contract;
 use nix::sys::signal::Signal;
 use tests::fixtures::Kind;
 use tests::run::{self, Outcome, Running};
 use tests::wait::try_until;
-use tests::{Home, Load, Port, fixtures, http, process, stage, wait_until};
+use tests::{Home, Load, Port, fixtures, http, process, staging, wait_until};
 
 const SOON: Duration = Duration::from_secs(60);
-/// A user that is in no database.
+/// A user that no database knows.
 const UNKNOWN: &str = "54321";
 
-/// A program that runs as the first process of its own pid namespace.
+/// A program that runs as PID 1 of its own pid namespace.
 struct First {
     unshare: Running,
     pid: u32,
 }
 
-/// Whether namespaces can be made; a visible line where not.
+/// Whether namespaces can be created; if not, a line on stderr says so.
 fn can_isolate() -> bool {
     fixtures::need_root("make namespaces") && fixtures::need("unshare").is_some()
 }
@@ -45,7 +46,7 @@ impl First {
         Self { unshare, pid }
     }
 
-    /// Ends as a container runtime ends it.
+    /// Stops it as a container runtime does.
     fn stop(self) -> Outcome {
         process::kill(self.pid, Signal::SIGTERM);
         self.unshare.end(SOON)
@@ -53,7 +54,7 @@ impl First {
 }
 
 #[test]
-fn the_first_process_buries_orphans_and_ends_well() {
+fn pid_1_reaps_orphans_and_ends_with_code_0() {
     let (home, port) = (tests::home!(), Port::new());
     if !can_isolate() {
         return;
@@ -65,13 +66,13 @@ fn the_first_process_buries_orphans_and_ends_well() {
     wait_until("an answer", SOON, || http::get(port.v4(), SOON).ok());
     assert!(home.log("web", "out.log").contains("orphaned 1000"));
     let mut zombies = Vec::new();
-    let buried = try_until(SOON, || {
+    let reaped = try_until(SOON, || {
         zombies = process::all();
         zombies.retain(|one| one.state == 'Z' && one.parent == first.pid);
         zombies.is_empty().then_some(())
     });
-    assert!(buried.is_some(), "{} zombies are left: {:#?}", zombies.len(), zombies.first());
-    // A worker's own end is still seen for what it was.
+    assert!(reaped.is_some(), "{} zombies are left: {:#?}", zombies.len(), zombies.first());
+    // It still sees how a worker ends.
     let is_worker =
         |one: &process::Process| one.parent == first.pid && !one.name.starts_with("sup:");
     let worker = process::all().into_iter().find(is_worker).expect("a worker");
@@ -86,7 +87,7 @@ fn the_first_process_buries_orphans_and_ends_well() {
 }
 
 #[test]
-fn given_up_is_exit_code_1() {
+fn an_app_that_is_given_up_is_exit_code_1() {
     let home = tests::home!();
     if !can_isolate() {
         return;
@@ -123,14 +124,15 @@ fn output_as_json() {
     );
     assert!(said["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{said}");
     assert!(err.iter().any(|line| line["stream"] == "stderr"));
-    let ready = err.iter().find(|line| line["event"] == "worker-ready").expect("our own lines");
+    let ready =
+        err.iter().find(|line| line["event"] == "worker-ready").expect("a line of the supervisor");
     assert_eq!((&ready["stream"], &ready["slot"]), (&"supervisor".into(), &0.into()));
     assert!(ready["pid"].is_number(), "{ready}");
     home.run(&["start", "--log-format", "json", "--", "true"]).code(2).says(&["--foreground"]);
 }
 
 #[test]
-fn probes_hear_whether_it_serves() {
+fn health_tells_whether_the_app_serves() {
     let (home, port) = (tests::home!(), Port::new());
     home.run(&["health"]).code(3).one_line();
     home.run(&["health", "web"]).code(3).one_line();
@@ -153,7 +155,7 @@ fn probes_hear_whether_it_serves() {
     home.run(&["health", "broken"]).code(1).says(&["errored", "exit"]).one_line();
 }
 
-/// A shell that sees all files read-only but those in /dev/shm, and has neither a home nor a name.
+/// Runs a program that can write to /dev/shm only, as a user without a home and a name.
 fn sealed(home: &Home, program: &Path, arguments: &[&str]) -> Command {
     let script = "mount -o remount,bind,ro / && mount -t tmpfs tmpfs /dev/shm && chmod 1777 /dev/shm \
                   && exec setpriv --reuid 54321 --regid 54321 --clear-groups -- \
@@ -171,7 +173,7 @@ fn a_read_only_root_without_a_home() {
         return;
     }
     let Some(server) = fixtures::pid_server(&port) else { return };
-    let program: PathBuf = stage::program(home.built());
+    let program: PathBuf = staging::program(home.built());
     let mut arguments =
         vec!["start", "--foreground", "--name", "web", "-i", "2", "--cwd", "/", "--"];
     arguments.extend(server.iter().map(String::as_str));
@@ -191,15 +193,16 @@ fn a_read_only_root_without_a_home() {
     let app = &inside(&["list", "--json"]).ok().json()[0];
     let notes = app["notes"].to_string();
     assert!(notes.contains("cannot write the log files"), "{notes}");
-    assert!(!notes.contains("record"), "there is a place for what must be written: {notes}");
+    assert!(!notes.contains("record"), "it does not find a folder for its record: {notes}");
     inside(&["reload", "web"]).ok();
     http::get(port.v4(), SOON).expect("an answer");
     first.stop().ok();
 }
 
-/// Docker's and containerd's own rules let nobody copy a socket out of another process.
+/// The seccomp rules of Docker and containerd do not allow a process to copy a socket of another.
 #[test]
-fn interception_under_the_rules_of_a_container_runtime() {
+fn heavy_interception_under_the_rules_of_a_container_runtime() {
+    let _exclusive = tests::exclusive();
     for home in [Some(tests::home!()), tests::home_of_nobody!()].into_iter().flatten() {
         for kind in [Kind::Python, Kind::Go, Kind::Java] {
             let port = Port::new();
@@ -214,7 +217,7 @@ fn interception_under_the_rules_of_a_container_runtime() {
             run::spawn(command.args(&server), home.path()).end(SOON).ok();
             let app = home.app("web");
             assert!(
-                app.workers.iter().all(|w| w.contract.iter().any(|c| c == "intercept")),
+                app.workers.iter().all(|w| w.contract.iter().any(|c| *c == Contract::Intercept)),
                 "{app:#?}"
             );
             let mut load = Load::new(port.v4());
@@ -249,7 +252,7 @@ fn max_is_what_the_quota_allows() {
 struct Group(PathBuf);
 
 impl Group {
-    /// `None`, and a visible line, where groups cannot be made.
+    /// Creates a group with half a CPU. `None`, and a line on stderr, if that is not possible.
     fn of_half_a_cpu() -> Option<Self> {
         let name = format!("supervisor-test-{}", std::process::id());
         for (top, file, quota) in [
@@ -262,7 +265,7 @@ impl Group {
                 continue;
             }
             let group = Self(folder);
-            // Not made where it is not there: then this is no such hierarchy.
+            // The open does not create the file: if it is missing, this is another hierarchy.
             let file = std::fs::OpenOptions::new().write(true).open(group.0.join(file));
             if file.is_ok_and(|mut file| file.write_all(quota.as_bytes()).is_ok()) {
                 return Some(group);
@@ -275,7 +278,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Empty once the last process in it is gone.
+        // This works once the last process in it is gone.
         try_until(SOON, || std::fs::remove_dir(&self.0).ok());
     }
 }

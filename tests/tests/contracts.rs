@@ -1,5 +1,5 @@
-//! How programs get their sockets: what interception changes and what it leaves alone,
-//! activation, notification, and that no two apps ever share an address by accident.
+//! How programs get their sockets: what interception changes and what it leaves alone, activation
+//! and notification. No two apps share an address by accident.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
@@ -8,12 +8,12 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use ipc::control::{AppStatus, Status};
+use ipc::control::{AppStatus, Contract, Status};
 use tests::{Home, Load, Port, fixtures, http, process, wait_until};
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// The pids that answer on this address, from enough connections that none is missed.
+/// The pids that answer on this address, over enough connections to miss none.
 #[track_caller]
 fn pids(address: SocketAddr) -> BTreeSet<u32> {
     let mut load = Load::new(address);
@@ -24,7 +24,7 @@ fn pids(address: SocketAddr) -> BTreeSet<u32> {
 
 #[track_caller]
 fn refused(address: SocketAddr) {
-    let fault = http::get(address, SOON).expect_err("nobody should answer");
+    let fault = http::get(address, SOON).expect_err("the connection should be refused");
     assert_eq!(fault.kind, http::FaultKind::Refused, "{fault}");
 }
 
@@ -32,7 +32,7 @@ fn addresses(app: &AppStatus) -> Vec<&str> {
     app.listeners.iter().map(|l| l.address.as_str()).collect()
 }
 
-/// Waits for a line with these words in the app's out.log, and gives what follows them.
+/// Waits for a line with these words in the app's out.log, and returns what follows them.
 #[track_caller]
 fn logged(home: &Home, name: &str, words: &str) -> String {
     wait_until(&format!("{words:?} in out.log"), SOON, || {
@@ -82,7 +82,7 @@ fn workers_inherit_nothing_but_what_is_promised() {
     ] {
         assert!(log.contains(words), "{words:?} is missing: {log}");
     }
-    // 0, 1, 2, the channel, and the folder that the program itself reads. Anything more has leaked.
+    // 0, 1, 2, the channel, and the folder that the program itself reads. More would be a leak.
     let fds: Vec<&str> = log.lines().filter_map(|l| l.split_once("fd ")).map(|f| f.1).collect();
     let leaked = fds.iter().filter(|fd| !fd.contains("/proc/")).count();
     assert_eq!(leaked, 4, "{fds:#?}");
@@ -174,12 +174,12 @@ fn unix_sockets_of_the_program_go_through_untouched() {
 fn an_occupied_address_is_refused_with_the_real_errno_and_its_holder() {
     let (home, port, taken) = (tests::home!(), Port::new(), Port::new());
     let holder = TcpListener::bind(taken.v4()).unwrap();
-    // A program that can do without it gets the errno and lives on.
+    // A program that does not need the address gets the errno and lives on.
     let Some(command) = fixtures::python("binds_twice.py", &[&port, &taken]) else { return };
     home.start("lives", &[], &command).ok();
     assert_eq!(logged(&home, "lives", "errno"), "EADDRINUSE");
     assert_eq!(pids(port.v4()).len(), 1);
-    // One that cannot fails, and the supervisor says who holds the address.
+    // A program that needs it fails, and the supervisor names the holder of the address.
     let Some(command) = fixtures::pid_server(&taken) else { return };
     let me = std::process::id().to_string();
     home.start("fails", &[], &command).code(1).says(&[&taken.to_string(), "in use", &me]);
@@ -187,7 +187,7 @@ fn an_occupied_address_is_refused_with_the_real_errno_and_its_holder() {
 }
 
 #[test]
-fn reuseport_of_somebody_else_is_no_invitation() {
+fn an_address_with_reuseport_is_occupied_all_the_same() {
     let (home, port) = (tests::home!(), Port::new());
     let other = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     other.set_reuse_port(true).unwrap();
@@ -205,7 +205,7 @@ fn two_apps_never_share_an_address() {
     let before = pids(port.v4());
     home.start("second", &["-i", "2"], &command).code(1).says(&["in use", "first"]);
     assert_eq!(pids(port.v4()), before);
-    // By configuration, too.
+    // The same for a configured address.
     let listen = format!("127.0.0.1:{port}");
     let Some(command) = fixtures::python::<&str>("activation.py", &[]) else { return };
     home.start("third", &["--listen", &listen], &command).code(1).says(&["in use", "first"]);
@@ -214,7 +214,8 @@ fn two_apps_never_share_an_address() {
 }
 
 #[test]
-fn listen_close_listen_loses_nothing() {
+fn heavy_listen_close_listen_loses_nothing() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = fixtures::python("tries_port.py", &[&port]) else { return };
     home.start("web", &["-i", "2", "--min-uptime", "300ms"], &command).ok();
@@ -243,7 +244,10 @@ fn configured_addresses_are_lent_by_number_and_name() {
     assert_eq!(answer.value("names"), Some("web:side"));
     assert!(unix_get(&path).contains("pid="));
     let app = home.app("act");
-    assert!(app.workers.iter().all(|w| w.contract.iter().any(|c| c == "activation")), "{app:#?}");
+    assert!(
+        app.workers.iter().all(|w| w.contract.iter().any(|c| *c == Contract::Activation)),
+        "{app:#?}"
+    );
     assert_eq!(app.listeners.iter().filter(|l| l.configured).count(), 2, "{app:#?}");
 
     home.run(&["reload", "act"]).ok();
@@ -265,7 +269,7 @@ fn a_lent_socket_may_be_named_in_the_arguments() {
 }
 
 #[test]
-fn a_program_may_say_itself_when_it_is_ready() {
+fn a_program_may_report_when_it_is_ready() {
     let (home, port) = (tests::home!(), Port::new());
     let file = home.path().join("tables").display().to_string();
     let Some(command) = fixtures::python("notify.py", &[&port.to_string(), &file]) else { return };
@@ -277,7 +281,7 @@ fn a_program_may_say_itself_when_it_is_ready() {
     });
     wait_until("the log to show both listening, yet not ready", SOON, || {
         let app = home.app("web");
-        assert_eq!(app.ready, 0, "ready before it said so: {app:#?}");
+        assert_eq!(app.ready, 0, "ready before the notification: {app:#?}");
         (app.listeners.first()?.sockets == 2).then_some(())
     });
     home.write("tables", "");
@@ -286,11 +290,11 @@ fn a_program_may_say_itself_when_it_is_ready() {
     assert_eq!((app.status, app.ready), (Status::Ready, 2));
     for worker in app.workers {
         assert_eq!(worker.status_text.as_deref(), Some("all tables loaded"));
-        assert!(worker.contract.iter().any(|c| c == "notify"), "{worker:#?}");
+        assert!(worker.contract.iter().any(|c| *c == Contract::Notify), "{worker:#?}");
     }
 }
 
-/// GET / over a unix socket.
+/// Sends GET / over a unix socket.
 fn unix_get(path: &Path) -> String {
     let get = || -> io::Result<String> {
         let mut stream = UnixStream::connect(path)?;

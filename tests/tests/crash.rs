@@ -1,8 +1,8 @@
-//! What dies is replaced, in its slot; what cannot live is given up, quietly and with its reason.
+//! A worker that dies is replaced in its slot. One that cannot live is given up, and says why.
 
 use std::time::Duration;
 
-use ipc::control::{NoticeKind, Request, Status};
+use ipc::control::{NoticeKind, Request, Status, WorkerState};
 use nix::sys::signal::Signal;
 use tests::fixtures::{self, Deploys};
 use tests::http::FaultKind;
@@ -34,11 +34,11 @@ fn a_killed_worker_is_replaced_in_its_slot() {
     assert_eq!((after.restarts, after.status), (1, Status::Ready));
 }
 
-/// Each worker serves one connection at a time and the others wait in its queue: of all of them
-/// only the one that was being served may be lost.
+/// Each worker serves one connection at a time, and the others wait in its queue. Only the one that
+/// the dead worker was serving may be lost.
 #[test]
-fn only_the_request_in_flight_dies_with_its_worker() {
-    let _alone = tests::alone();
+fn heavy_only_the_request_in_flight_dies_with_its_worker() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = fixtures::python("one_at_a_time.py", &[&port.to_string(), "0.05"]) else {
         return;
@@ -58,8 +58,8 @@ fn only_the_request_in_flight_dies_with_its_worker() {
     println!("{kills} killed while serving one connection each:\n{tally}");
     let torn = [FaultKind::Reset, FaultKind::Empty, FaultKind::Truncated];
     let torn: u64 = torn.into_iter().map(|kind| tally.count(kind)).sum();
-    assert_eq!(torn, tally.lost(), "nobody is refused, nobody hangs: {tally}");
-    assert!(torn <= kills, "more were lost than were being served: {tally}");
+    assert_eq!(torn, tally.lost(), "a client was refused or hung: {tally}");
+    assert!(torn <= kills, "more were lost than the workers were serving: {tally}");
 }
 
 #[test]
@@ -74,9 +74,12 @@ fn a_crash_loop_ends_errored_and_quiet_and_restart_revives_it() {
     let [app] = home.list().try_into().expect("the app is still there");
     assert_eq!(app.status, Status::Errored);
     assert!(app.reason.as_deref().is_some_and(|r| r.contains("exit code 1")), "{app:#?}");
-    assert!(app.workers.iter().all(|w| w.pid.is_none() && w.state == "errored"), "{app:#?}");
+    assert!(
+        app.workers.iter().all(|w| w.pid.is_none() && w.state == WorkerState::Errored),
+        "{app:#?}"
+    );
 
-    // One tick is 10 ms: at most that in a whole second.
+    // One tick is 10 ms of CPU. The primary may use one in a whole second.
     let before = process::ticks(app.primary_pid);
     wait::let_pass(Duration::from_secs(1));
     let spent = process::ticks(app.primary_pid) - before;
@@ -93,12 +96,12 @@ fn a_crash_loop_ends_errored_and_quiet_and_restart_revives_it() {
 }
 
 #[test]
-fn a_server_that_keeps_crashing_is_given_up_and_says_so() {
+fn a_server_that_keeps_crashing_is_given_up_with_its_reason() {
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = fixtures::python("crashes_late.py", &[&port.to_string(), "50"]) else {
         return;
     };
-    // Ready each time, so `start` is content; it is the window of restarts that ends it.
+    // It is ready each time, so `start` succeeds. Then the limit of restarts ends it.
     let config = home.config("web", &command, "max_restarts = 3");
     home.run(&["start", &config]).ok();
     let app = home.wait_app("web", "the app to be given up", Duration::from_secs(30), |app| {
@@ -117,13 +120,16 @@ fn the_whole_process_group_ends_with_its_worker() {
     let children = fixtures::live_children(&home.log("web", "out.log"));
     assert_eq!(children.len(), 2);
 
-    // The worker is killed: its children go before the replacement comes.
+    // The worker is killed: its children end before the replacement starts.
     let mut notices = home.ask("web", &Request::Subscribe);
     process::kill(home.pids("web")[0], Signal::SIGKILL);
     notices.notice_of(NoticeKind::WorkerReady, SOON);
-    assert!(!children.iter().any(|pid| process::is_alive(*pid)), "children of the dead live on");
+    assert!(
+        !children.iter().any(|pid| process::is_alive(*pid)),
+        "children of the dead worker live on"
+    );
 
-    // The worker is stopped: the same.
+    // The same when the app is stopped.
     assert_eq!(fixtures::live_children(&home.log("web", "out.log")).len(), 2);
     home.run(&["stop", "web"]).ok();
     assert!(fixtures::live_children(&home.log("web", "out.log")).is_empty());

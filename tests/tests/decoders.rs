@@ -1,6 +1,6 @@
-//! The decoders for a moment with every test run: each seed, each seed cut short, and seeds that
-//! were changed at random. FUZZ_SECONDS says how long for each (1 if not said), FUZZ_ONLY for which
-//! one. This finds what is near; for the rest there is `tests/fuzz`, which is guided by coverage.
+//! Runs every decoder for a moment in every test run: on each seed, on each seed cut short, and on
+//! seeds with random changes. FUZZ_SECONDS sets the time for each decoder (1). `tests/fuzz`, which
+//! is guided by coverage, finds more.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tests::decoders::ALL;
 
-/// What decoders look for, so that changes lead somewhere.
+/// Bytes that decoders look for, so that random changes reach more of their code.
 const WORDS: [&[u8]; 14] = [
     b"\n",
     b"\0",
@@ -43,7 +43,7 @@ fn seeds(name: &str) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// splitmix64: the same numbers each time, so that what was found is found again.
+/// splitmix64: the same numbers in every run, so that every failure can be repeated.
 struct Numbers(u64);
 
 impl Numbers {
@@ -79,30 +79,40 @@ fn change(bytes: &mut Vec<u8>, numbers: &mut Numbers, other: &[u8]) {
     bytes.truncate(8192);
 }
 
-#[test]
-fn seeds_and_what_is_near_them() {
-    let only = std::env::var("FUZZ_ONLY").ok();
-    for (name, decode) in ALL {
-        if only.as_ref().is_some_and(|only| only != name) {
-            continue;
-        }
-        let (seeds, mut numbers, begun) = (seeds(name), Numbers(1), Instant::now());
-        let mut count = 0_u64;
-        for seed in &seeds {
-            (0..=seed.len()).for_each(|end| decode(&seed[..end]));
-            count += seed.len() as u64 + 1;
-        }
-        while begun.elapsed() < span() {
-            let mut bytes = seeds[numbers.below(seeds.len())].clone();
-            for _ in 0..=numbers.below(6) {
-                let other = numbers.below(seeds.len());
-                change(&mut bytes, &mut numbers, &seeds[other]);
-            }
-            let shown = bytes.clone();
-            let run = std::panic::catch_unwind(|| decode(&bytes));
-            assert!(run.is_ok(), "{name} fails on {:?}", shown.escape_ascii().to_string());
-            count += 1;
-        }
-        println!("{name}: {count} executions in {:.1?}", begun.elapsed());
+fn check(name: &str) {
+    let (_, decode) = ALL.into_iter().find(|(known, _)| *known == name).expect("a decoder");
+    let (seeds, mut numbers, begun) = (seeds(name), Numbers(1), Instant::now());
+    let mut count = 0_u64;
+    for seed in &seeds {
+        (0..=seed.len()).for_each(|end| decode(&seed[..end]));
+        count += seed.len() as u64 + 1;
     }
+    while begun.elapsed() < span() {
+        let mut bytes = seeds[numbers.below(seeds.len())].clone();
+        for _ in 0..=numbers.below(6) {
+            let other = numbers.below(seeds.len());
+            change(&mut bytes, &mut numbers, &seeds[other]);
+        }
+        let shown = bytes.clone();
+        let run = std::panic::catch_unwind(|| decode(&bytes));
+        assert!(run.is_ok(), "{name} fails on {:?}", shown.escape_ascii().to_string());
+        count += 1;
+    }
+    println!("{name}: {count} executions in {:.1?}", begun.elapsed());
 }
+
+macro_rules! decoders {
+    ($($name:ident)*) => {
+        $(#[test]
+        fn $name() {
+            check(stringify!($name));
+        })*
+
+        #[test]
+        fn every_decoder_has_a_test() {
+            assert_eq!(ALL.map(|(name, _)| name), [$(stringify!($name)),*]);
+        }
+    };
+}
+
+decoders! { bus node control notify listen_fds configuration words }

@@ -1,4 +1,4 @@
-//! The README's first command: one word, and there is a server on every core.
+//! The first command of the README: one word starts a server on every core.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tests::{Load, Port, http};
 
 #[test]
-fn the_demo_serves_and_says_what_to_try() {
+fn the_demo_serves_and_prints_what_to_try() {
     let (home, port) = (tests::home!(), Port::new());
     let outcome = home.run(&["demo", "--port", &port.to_string()]).ok();
     let said = outcome.stdout.clone() + &outcome.stderr;
@@ -22,11 +22,11 @@ fn the_demo_serves_and_says_what_to_try() {
     let tally = load.run().nothing_lost("demo");
     let expected: BTreeSet<u32> = home.pids("demo").into_iter().collect();
     let seen: BTreeSet<u32> = tally.by_pid.into_keys().collect();
-    assert_eq!(seen, expected, "every worker answers");
+    assert_eq!(seen, expected, "not every worker answers");
 
     home.run(&["reload", "demo"]).ok();
     let pid = http::get(port.v4(), Duration::from_secs(5)).unwrap().pid().unwrap();
-    assert!(!expected.contains(&pid), "a new generation answers");
+    assert!(!expected.contains(&pid), "an old worker answers");
     home.run(&["delete", "demo"]).ok();
     home.nothing_left();
 }

@@ -1,4 +1,4 @@
-//! The examples do what their first lines say, started as these say. (The shop is in `bus`.)
+//! The examples, started as their first lines say, do what these say. (The shop is in `bus.rs`.)
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tests::{Home, Port, fixtures, npm, run, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
-/// What building the service may take on a machine that is busy elsewhere.
+/// How long it may take to build the service on a busy machine.
 const BUILD: Duration = Duration::from_secs(600);
 
 fn example(path: &str) -> String {
@@ -60,7 +60,7 @@ fn express_without_express() {
 }
 
 #[test]
-fn everybody_in_the_chat_hears_everybody() {
+fn every_client_of_the_chat_hears_all_others() {
     let (Some(node), Some(folder)) = (fixtures::need("node"), npm::example("chat")) else { return };
     let (home, port) = (tests::home!(), Port::new());
     let port_is = format!("PORT={port}");
@@ -77,13 +77,13 @@ fn everybody_in_the_chat_hears_everybody() {
     let heard = said["heard"].as_array().cloned().unwrap_or_default();
     assert_eq!(heard.len(), 12);
     assert!(heard.iter().all(|all| all.as_array().map(Vec::len) == Some(12)), "{said}");
-    // Nobody is connected any more, but the workers hear what a person says.
+    // No client is connected any more, but the workers get what an operator sends.
     let sent = home.run(&["send", "chat", "say", "\"hello\""]).ok().stdout;
     assert_eq!(sent, "chat: sent to 3 workers\n");
     home.run(&["reload", "chat", "--env", &port_is]).ok();
 }
 
-/// Like anybody who has the checkout: with cargo.
+/// Builds the service with cargo, as a user with the checkout would.
 fn service(home: &Home) -> String {
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "--quiet", "-p", "service"]);
@@ -96,7 +96,8 @@ fn service(home: &Home) -> String {
 }
 
 #[test]
-fn an_axum_service_is_graceful() {
+fn heavy_an_axum_service_is_graceful() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let command = [service(&home)];
     let text = std::fs::read_to_string(example("service/service.toml")).expect("its file");
@@ -114,7 +115,7 @@ fn an_axum_service_is_graceful() {
     assert!(greeted().starts_with("hi, world (worker "));
     home.config("service", &command, &more(""));
     home.run(&["reload", "service", "--config"]).code(1).says(&["the greeting is empty"]);
-    // Who has been asked answers before it leaves.
+    // An old worker answers its requests before it ends.
     std::thread::scope(|scope| {
         let slow: Vec<_> = (0..6)
             .map(|_| scope.spawn(|| ask(&port, "GET /?name=slow&wait_ms=1500", "")))
@@ -132,7 +133,8 @@ fn an_axum_service_is_graceful() {
 }
 
 #[test]
-fn an_axum_service_obeys_its_limits() {
+fn heavy_an_axum_service_obeys_its_limits() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let command = [service(&home)];
     let configure = |limits: &str| {
@@ -141,7 +143,7 @@ fn an_axum_service_obeys_its_limits() {
         home.config("service", &command, &format!("ready = \"notify\"\n{env}\n{shared}"))
     };
     home.run(&["start", &configure("connections = 3")]).ok();
-    // How many are open at a time, while a dozen clients want something.
+    // The most open connections while a dozen clients send requests.
     let most = || {
         std::thread::scope(|scope| {
             let slow = || ask(&port, "GET /?wait_ms=400", "").0;
@@ -196,7 +198,7 @@ fn a_bridge_joins_two_machines() {
             (heard(machine) == one("orders", json!({ "id": 1 }))).then_some(())
         });
     }
-    // Not what nobody chose, and nothing comes back to where it was said.
+    // Topics that are not configured do not cross the bridge, and no event comes back.
     home.run(&["send", "west", "secrets", "1"]).code(1);
     home.run(&["trigger", "west", "order", "2", "--slot", "1"]).ok();
     let both = json!([["orders", { "id": 1 }], ["orders", 2]]);

@@ -1,5 +1,5 @@
-//! The fixtures and the client without any supervisor: each server, run by hand, answers with its
-//! own pid, also to an ordinary user, so that a failure elsewhere is not theirs.
+//! The fixtures and the client without a supervisor. Each server answers with its own pid, as root
+//! and as an ordinary user. If these tests pass, failures elsewhere are not the fault of a fixture.
 
 use std::process::Command;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use tests::run::{Running, spawn};
 use tests::wait::try_until;
 use tests::{Home, Load, Mode, Port, http, process};
 
-/// Runs a server by hand, with the environment that a worker would inherit.
+/// Runs a server without a supervisor, with the environment that a worker would inherit.
 fn by_hand(home: &Home, command: &[String]) -> Running {
     let mut hand: Command = home.command_of(&command[0]);
     spawn(hand.args(&command[1..]), home.path())
 }
 
-/// Waits until it answers, and says with which pid.
+/// Waits until it answers, and returns the pid in the answer.
 #[track_caller]
 fn answers(running: &Running, port: &Port) -> u32 {
     let answer =
@@ -59,7 +59,7 @@ fn every_server_answers_when_run_by_nobody() {
 }
 
 #[test]
-fn the_small_python_servers_run() {
+fn the_small_python_servers_work() {
     let home = tests::home!();
     let other = Port::new();
     let prefix = home.path().join("own").display().to_string();

@@ -1,8 +1,8 @@
-//! The primary may die. It is killed again and again under load, at rest and in the middle of
-//! reloads, scales and restarts: no worker notices, nothing is lost in either engine, and what was
-//! under way is finished or rolled back.
+//! Deaths of the primary and of the keeper. The primary is killed again and again under load, at
+//! rest and in the middle of reloads and scaling. No worker notices, neither engine loses a
+//! request, and the next primary finishes a job or rolls it back.
 //!
-//! `KILLS` says how often (20).
+//! `KILLS` sets the number of kills (20).
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,16 +13,19 @@ use tests::fixtures::{self, Kind};
 use tests::http::FaultKind;
 use tests::{Home, Load, Port, process};
 
-/// How long a new primary takes until the list is right, as a rule, and at most on a busy machine.
-const A_SECOND: Duration = Duration::from_secs(1);
-const FIVE_SECONDS: Duration = Duration::from_secs(5);
+/// How long after its death a new primary's list is right: half of the times, and at most.
+const USUAL: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(5);
+/// What both become on a machine that is busy elsewhere: this many times what `list` takes there
+/// from a primary that lives. Where `list` takes less than 50 ms, the bounds above hold.
+const PACE: u32 = 20;
 const SOON: Duration = Duration::from_secs(60);
 
 fn kills() -> u64 {
     tests::from_env("KILLS", 20)
 }
 
-/// Numbers that look like chance, and are the same in every run.
+/// Pseudo-random numbers, the same in every run.
 struct Chance(u64);
 
 impl Chance {
@@ -56,15 +59,18 @@ fn load(address: SocketAddr) -> tests::client::Running {
 }
 
 fn at_rest(kind: Kind, engine: &str) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let Some(port) = start(&home, kind, engine) else { return };
     let (workers, keeper) = (home.pids("web"), home.app("web").keeper_pid);
     let load = load(port.v4());
     let mut chance = Chance(7);
-    let mut right_after = Vec::new();
+    let (mut pace, mut right_after) = (Vec::new(), Vec::new());
     for count in 1..=kills() {
         tests::wait::let_pass(chance.millis(30));
+        let asked = Instant::now();
+        home.listed("web").expect("it is listed");
+        pace.push(asked.elapsed());
         let killed = Instant::now();
         let app = home.kill_primary("web", Signal::SIGKILL);
         right_after.push(killed.elapsed());
@@ -77,19 +83,23 @@ fn at_rest(kind: Kind, engine: &str) {
     let seen = load.so_far().ok;
     load.warm(seen + 200);
     load.stop().nothing_lost(&format!("{kind:?}, {engine}: {} kills at rest", kills()));
-    right_after.sort_unstable();
-    let (median, slowest) =
-        (right_after[right_after.len() / 2], right_after[right_after.len() - 1]);
-    println!("the list was right again after {median:?}, at most {slowest:?}");
-    assert!(median < A_SECOND, "the list was right only after {median:?}");
-    assert!(slowest < FIVE_SECONDS, "the list was right only after {slowest:?}");
+    let ((usual, longest), (pace, slowest)) = (median_and_most(right_after), median_and_most(pace));
+    println!("the list was right again after {usual:?}, at most {longest:?}");
+    println!("a list takes {pace:?}, at most {slowest:?}");
+    assert!(usual < USUAL.max(pace * PACE), "the list was right only after {usual:?}");
+    assert!(longest < LONGEST.max(slowest * PACE), "the list was right only after {longest:?}");
     home.run(&["delete", "web"]).ok();
     home.nothing_left();
 }
 
-/// Kills in the middle of jobs. Afterwards everything is as it was, or as it was to become.
+fn median_and_most(mut times: Vec<Duration>) -> (Duration, Duration) {
+    times.sort_unstable();
+    (times[times.len() / 2], times[times.len() - 1])
+}
+
+/// Kills the primary in the middle of jobs. Each job then has its whole effect or none.
 fn at_work(kind: Kind, engine: &str) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let Some(port) = start(&home, kind, engine) else { return };
     let load = load(port.v4());
@@ -98,7 +108,7 @@ fn at_work(kind: Kind, engine: &str) {
         [&["reload", "web"], &["scale", "web", "3"], &["reload", "web"], &["scale", "web", "2"]];
     for count in 0..kills() {
         let job = jobs[(count % 4) as usize];
-        let before = home.listed("web").expect("it is there");
+        let before = home.listed("web").expect("it is listed");
         let running = home.spawn(job);
         tests::wait::let_pass(chance.millis(400));
         home.kill_primary("web", Signal::SIGKILL);
@@ -109,9 +119,9 @@ fn at_work(kind: Kind, engine: &str) {
         let Some(after) = after else {
             panic!("{job:?} never ended: {outcome:#?}\n{:#?}", home.listed("web"))
         };
-        // Whoever asked was told the truth, or nothing.
+        // The exit code of the job must be true.
         if outcome.code == Some(0) && job[0] == "reload" {
-            // The number of one that was rolled back is not used again.
+            // The number of a generation that was rolled back is not used again.
             assert!(after.generation > before.generation, "{outcome:#?}");
         }
         if outcome.code == Some(0) && job[0] == "scale" {
@@ -158,11 +168,12 @@ macro_rules! matrix {
     };
 }
 
-matrix!(rest, at_rest);
-matrix!(work, at_work);
+matrix!(heavy_rest, at_rest);
+matrix!(heavy_work, at_work);
 
 #[test]
-fn whatever_the_primary_dies_of() {
+fn heavy_the_primary_may_die_of_any_signal() {
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let Some(port) = start(&home, Kind::Python, "auto") else { return };
     let workers = home.pids("web");
@@ -177,7 +188,7 @@ fn whatever_the_primary_dies_of() {
 }
 
 #[test]
-fn workers_that_die_meanwhile_are_replaced() {
+fn workers_that_die_with_the_primary_are_replaced() {
     let home = tests::home!();
     let Some(_port) = start(&home, Kind::Python, "auto") else { return };
     for _ in 0..5 {
@@ -197,12 +208,12 @@ fn workers_that_die_meanwhile_are_replaced() {
 }
 
 #[test]
-fn who_waits_for_a_reload_is_answered_by_the_successor() {
+fn the_successor_answers_a_reload() {
     let home = tests::home!();
     let Some(_port) = start(&home, Kind::Python, "auto") else { return };
     let before = home.app("web");
     let running = home.spawn(&["reload", "web"]);
-    home.wait_app("web", "the reload to be under way", SOON, |app| {
+    home.wait_app("web", "the reload to begin", SOON, |app| {
         app.status == Status::Reloading && app.workers.len() > 2
     });
     process::kill(home.app("web").primary_pid, Signal::SIGKILL);
@@ -214,12 +225,12 @@ fn who_waits_for_a_reload_is_answered_by_the_successor() {
 }
 
 #[test]
-fn a_keeper_costs_next_to_nothing() {
+fn a_keeper_costs_almost_nothing() {
     let home = tests::home!();
     let Some(_port) = start(&home, Kind::Python, "auto") else { return };
     let app = home.app("web");
     let keeper = app.keeper_pid.expect("there is one");
-    // When memory runs out, others go first: the workers have what we have.
+    // When memory runs out, the kernel kills others first. Workers keep the value of the shell.
     let worth = |pid: u32| {
         let text = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj"));
         text.expect("it lives").trim().parse::<i32>().expect("a number")
@@ -232,7 +243,7 @@ fn a_keeper_costs_next_to_nothing() {
     let private = private_kib(keeper);
     println!("the keeper has {private} KiB of its own");
     assert!(private <= 1024, "the keeper has {private} KiB of its own");
-    // It sleeps in one call, however long it is left alone: no switch to it in this time.
+    // It sleeps in one call, so the kernel does not switch to it in this time.
     let switches = || status_number(keeper, "voluntary_ctxt_switches:");
     let before = switches();
     tests::wait::let_pass(Duration::from_secs(1));
@@ -240,13 +251,15 @@ fn a_keeper_costs_next_to_nothing() {
 }
 
 #[test]
-fn without_its_keeper_an_app_serves_on_and_says_so() {
+fn heavy_without_its_keeper_an_app_serves_on_and_reports_it() {
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let Some(port) = start(&home, Kind::Python, "auto") else { return };
     let workers = home.pids("web");
     let load = load(port.v4());
     process::kill(home.app("web").keeper_pid.expect("there is one"), Signal::SIGKILL);
-    let app = home.wait_app("web", "the loss to be noticed", SOON, |app| app.keeper_pid.is_none());
+    let app =
+        home.wait_app("web", "the note about the keeper", SOON, |app| app.keeper_pid.is_none());
     assert!(app.notes.iter().any(|note| note.contains("the keeper")), "{:#?}", app.notes);
     process::kill(workers[0], Signal::SIGKILL);
     home.wait_app("web", "a replacement", SOON, |app| {
@@ -254,7 +267,7 @@ fn without_its_keeper_an_app_serves_on_and_says_so() {
     });
     home.run(&["reload", "web"]).ok();
     let tally = load.stop();
-    // The worker that was killed under load may have cost the requests it held, and no others.
+    // The worker that was killed under load may have lost the requests that it held, and no others.
     assert_eq!(tally.count(FaultKind::Refused) + tally.count(FaultKind::Hung), 0, "{tally}");
     home.run(&["delete", "web"]).ok();
     home.nothing_left();
@@ -282,32 +295,35 @@ fn notices_and_names_survive() {
     let heard = tests::wait::try_until(SOON, || {
         follower.notice(Duration::from_millis(100)).filter(|n| n.message.contains("primary died"))
     });
-    assert!(heard.is_some(), "who follows the events is not told");
+    assert!(heard.is_some(), "a subscriber did not hear of the death");
     home.run(&["start", "--name", "web", "--", "true"]).code(1).says(&["running already"]);
 }
 
-/// Memory that is its own. Untouched pages of the program itself are the page cache's.
+/// The memory that only this process uses. Unchanged pages of the program belong to the page cache.
 fn private_kib(pid: u32) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("it lives");
     let of = |key: &str| -> u64 {
-        let line = text.lines().find(|line| line.starts_with(key)).expect("the kernel says it");
+        let line =
+            text.lines().find(|line| line.starts_with(key)).expect("the kernel has this line");
         line.split_ascii_whitespace().nth(1).expect("a number").parse().expect("a number")
     };
-    println!("{} KiB of the program are mapped by nobody else", of("Private_Clean:"));
+    println!("no other process maps {} KiB of the program", of("Private_Clean:"));
     of("Private_Dirty:")
 }
 
-/// Whether this process has it (capabilities(7): 24 is CAP_SYS_RESOURCE).
+/// Whether this process has the capability (capabilities(7): 24 is CAP_SYS_RESOURCE).
 fn has_capability(number: u32) -> bool {
     let text = std::fs::read_to_string("/proc/self/status").expect("it lives");
-    let line =
-        text.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("the kernel says it");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .expect("the kernel has this line");
     u64::from_str_radix(line.trim(), 16).expect("a mask") >> number & 1 == 1
 }
 
 fn status_number(pid: u32, key: &str) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
-    let line = text.lines().find(|line| line.starts_with(key)).expect("the kernel says it");
+    let line = text.lines().find(|line| line.starts_with(key)).expect("the kernel has this line");
     line[key.len()..].trim().parse().expect("a number")
 }
 
@@ -315,7 +331,7 @@ fn status_number(pid: u32, key: &str) -> u64 {
 fn orphans_are_reaped() {
     let home = tests::home!();
     let Some(python) = fixtures::need("python3") else { return };
-    // A worker whose grandchildren lose their parent, and end later.
+    // A worker whose grandchildren lose their parent and end later.
     let script = home.write(
         "orphans.py",
         "import os, signal, time\n\

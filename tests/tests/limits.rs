@@ -1,5 +1,5 @@
-//! The limits among the shared values: a worker never has more connections than it may, further
-//! ones wait and none is lost, and requests beyond the rate are refused; in every client.
+//! The limits among the shared values, in every client: a worker never has more connections than
+//! allowed, further connections wait without loss, and requests beyond the rate are refused.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use tests::{Home, Load, Port, fixtures, wait_until};
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// An app of that program, named `web` as `tests::bus` has it, and how it is given new limits.
+/// Starts the app `web` with this program. Returns a function that gives it new limits.
 fn start(home: &Home, command: &[String], workers: u8, limits: &str) -> impl Fn(&str) {
     let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("../worker");
     let env = format!(
@@ -34,15 +34,15 @@ fn start(home: &Home, command: &[String], workers: u8, limits: &str) -> impl Fn(
     }
 }
 
-/// How many connections each worker serves, and the most that it did since it was asked last.
+/// How many connections each worker serves, and the most since the last call of this.
 fn most(home: &Home) -> Vec<(u64, u64)> {
     let answers = tests::bus::trigger(home, "most", "null", None);
     let number = |value: &Value| value.as_u64().expect("a count");
     answers.values().map(|seen| (number(&seen[0]), number(&seen[1]))).collect()
 }
 
-/// Under load: 3 connections for each worker, then 8, then 2. `exact`: what waits is not even
-/// accepted.
+/// Under load: 3 connections for each worker, then 8, then 2. With `exact`, connections that wait
+/// are not accepted either.
 fn connections(command: &[String], port: &Port, home: &Home, exact: bool) {
     let reload = start(home, command, 2, "connections = 3");
     let mut load = Load::new(port.v4());
@@ -54,7 +54,7 @@ fn connections(command: &[String], port: &Port, home: &Home, exact: bool) {
         wait_until("more answers", SOON, || (load.so_far().ok >= now + count).then_some(()));
     };
     let holds = |limit: u64| {
-        wait_until("what was open before to be gone", SOON, || {
+        wait_until("the connections from before to end", SOON, || {
             most(home).iter().all(|(open, _)| *open <= limit).then_some(())
         });
         let _ = most(home);
@@ -62,7 +62,7 @@ fn connections(command: &[String], port: &Port, home: &Home, exact: bool) {
             more(20);
             let app = home.app("web");
             let open: Vec<_> = app.workers.iter().map(|w| w.connections.unwrap_or(0)).collect();
-            // What was accepted and closed this moment may be seen as well.
+            // A client that accepts first may show a connection that it is about to close.
             assert!(!exact || open.iter().all(|open| u64::from(*open) <= limit), "{open:?}");
         }
         let seen = most(home);
@@ -77,7 +77,7 @@ fn connections(command: &[String], port: &Port, home: &Home, exact: bool) {
     holds(8);
     reload("connections = 2");
     holds(2);
-    // They come and go with a reload as well: nobody is lost who waits in a queue.
+    // A reload loses no connection that waits in a queue.
     home.run(&["reload", "web"]).ok();
     more(50);
     reload("connections = 0");
@@ -87,7 +87,7 @@ fn connections(command: &[String], port: &Port, home: &Home, exact: bool) {
     assert_eq!(tally.lost(), 0, "{tally}");
 }
 
-/// The status of one answer. One that refuses says when to come again.
+/// The status of one answer. A refusal must say when to try again.
 fn ask(port: &Port, path: &str) -> u16 {
     let mut stream = TcpStream::connect(port.v4()).expect("connect");
     stream.set_read_timeout(Some(SOON)).expect("a limit");
@@ -100,7 +100,7 @@ fn ask(port: &Port, path: &str) -> u16 {
     status
 }
 
-/// One worker: what is beyond 5 requests in a second is told when to come again.
+/// One worker: requests beyond 5 per second are refused with a time to try again.
 fn rate(command: &[String], port: &Port, home: &Home) {
     let reload = start(home, command, 1, "rate = \"5/s\"\nburst = 10");
     let ask = |path: &str| ask(port, path);
@@ -113,10 +113,13 @@ fn rate(command: &[String], port: &Port, home: &Home) {
     assert_eq!(admitted + refused, 60);
     assert!(admitted >= 10 && refused > 0, "{admitted}");
     assert!(f64::from(u16::try_from(admitted).expect("few")) <= most, "{admitted} of {most}");
-    assert!((0..20).all(|_| ask("/") == 200), "what does not ask is not limited");
+    assert!(
+        (0..20).all(|_| ask("/") == 200),
+        "a request that does not ask the limiter was refused"
+    );
     reload("rate = 100000");
     assert!((0..40).all(|_| ask("/rated") == 200));
-    wait_until("the refused to be counted", SOON, || {
+    wait_until("the count of refused requests", SOON, || {
         ask("/rated");
         let counted = metric(home, "requests_limited").round();
         (counted >= f64::from(u16::try_from(refused).expect("few"))).then_some(())
@@ -131,8 +134,8 @@ macro_rules! in_every_client {
             use super::*;
 
             #[test]
-            fn connections_wait() {
-                let _alone = tests::alone();
+            fn heavy_connections_wait() {
+                let _exclusive = tests::exclusive();
                 let (home, port) = (tests::home!(), Port::new());
                 let Some(command) = ($command)(&home, &port) else { return };
                 connections(&command, &port, &home, $exact);
@@ -175,7 +178,7 @@ in_every_client! {
 }
 
 #[test]
-fn limits_that_are_none_are_refused_with_their_place() {
+fn invalid_limits_are_refused_with_their_place() {
     let home = tests::home!();
     let command = ["true".to_owned()];
     let file = home.config("web", &command, "[shared.limits]\nconections = 5\nrate = \"fast\"");
@@ -183,7 +186,7 @@ fn limits_that_are_none_are_refused_with_their_place() {
     refused.says(&["did you mean \"connections\"?", "shared.limits.rate \"fast\"", "web.toml:"]);
 }
 
-/// It takes none of those that wait, which elsewhere is what a hung worker does.
+/// It takes no waiting connections, as a hung worker would.
 #[test]
 fn a_full_worker_is_not_taken_for_hung() {
     let (home, port) = (tests::home!(), Port::new());
@@ -194,7 +197,7 @@ fn a_full_worker_is_not_taken_for_hung() {
     let quiet = TcpStream::connect(port.v4()).expect("connect");
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| ask(&port, "/"));
-        home.wait_app("web", "one that waits", SOON, |app| app.workers[0].backlog == Some(1));
+        home.wait_app("web", "a waiting connection", SOON, |app| app.workers[0].backlog == Some(1));
         let_pass(Duration::from_secs(4));
         assert!(!waits.is_finished());
         drop(quiet);

@@ -1,5 +1,5 @@
-//! Node programs as people write them for `node`, `cluster` and PM2, unmodified: one after the
-//! other under two workers, each doing what it is for, reloaded under load without a loss.
+//! Unmodified Node programs as people write them for `node`, `cluster` and PM2. Each runs with two
+//! workers, does its job, and is reloaded under load without loss.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -20,11 +20,12 @@ fn start(home: &Home, port: &Port, program: &str, options: &[&str]) -> Option<()
     Some(())
 }
 
-/// Every worker answers, before and after reloads under load, and nobody notices anything.
+/// Every worker answers, before and after reloads under load, and nothing is lost.
 fn serves_and_reloads(what: &str, home: &Home, port: &Port, workers: u16, contract: &str) {
     let app = home.app("web");
     assert_eq!((app.status, app.ready), (Status::Ready, workers), "{app:#?}");
-    let known = |worker: &ipc::control::WorkerStatus| worker.contract.iter().any(|c| c == contract);
+    let known =
+        |worker: &ipc::control::WorkerStatus| worker.contract.iter().any(|c| c.word() == contract);
     assert!(app.workers.iter().all(known), "{what} speaks {contract}: {app:#?}");
     for mode in [Mode::NewConnection, Mode::KeepAlive { requests_per_connection: 20 }] {
         let mut load = Load::new(port.v4());
@@ -44,22 +45,22 @@ fn serves_and_reloads(what: &str, home: &Home, port: &Port, workers: u16, contra
 }
 
 fn app_is_clustered(program: &str, options: &[&str]) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let options = [&["-i", "2"], options].concat();
     let Some(()) = start(&home, &port, program, &options) else { return };
     serves_and_reloads(program, &home, &port, 2, "node");
 }
 
-/// The file that every introduction shows: its `fork` for each CPU is ours to do.
+/// The program that every introduction shows. The supervisor starts its workers instead of `fork`.
 #[test]
-fn the_classic_cluster_program() {
+fn heavy_the_classic_cluster_program() {
     app_is_clustered("cluster.js", &[]);
 }
 
 #[test]
-fn the_classic_cluster_program_once_per_cpu() {
-    let _alone = tests::alone();
+fn heavy_the_classic_cluster_program_once_per_cpu() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(()) = start(&home, &port, "cluster.js", &["-i", "max"]) else { return };
     let app = home.app("web");
@@ -75,33 +76,33 @@ fn the_classic_cluster_program_once_per_cpu() {
 }
 
 #[test]
-fn express() {
+fn heavy_express() {
     app_is_clustered("express.js", &[]);
 }
 
 #[test]
-fn express_by_the_primary_engine() {
+fn heavy_express_by_the_primary_engine() {
     app_is_clustered("express.js", &["--engine", "primary"]);
 }
 
 #[test]
-fn fastify() {
+fn heavy_fastify() {
     app_is_clustered("fastify.js", &[]);
 }
 
 #[test]
-fn an_es_module() {
+fn heavy_an_es_module() {
     app_is_clustered("module.mjs", &[]);
 }
 
 #[test]
-fn hashing_in_worker_threads() {
+fn heavy_hashing_in_worker_threads() {
     app_is_clustered("hashing.js", &[]);
 }
 
 #[test]
-fn graceful_shutdown_is_heard_and_waited_for() {
-    let _alone = tests::alone();
+fn heavy_workers_may_shut_down_gracefully() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(()) = start(&home, &port, "graceful.js", &["-i", "2"]) else { return };
     let mut notices = home.ask("web", &Request::Subscribe);
@@ -114,8 +115,8 @@ fn graceful_shutdown_is_heard_and_waited_for() {
 }
 
 #[test]
-fn typescript_by_a_loader() {
-    let _alone = tests::alone();
+fn heavy_typescript_by_a_loader() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let (Some(node), Some(file)) = (fixtures::need("node"), npm::app("typed.ts")) else { return };
     let env = format!("PORT={port}");
@@ -127,15 +128,15 @@ fn typescript_by_a_loader() {
     serves_and_reloads("typed.ts by --import tsx", &home, &port, 2, "node");
     home.run(&["delete", "web"]).ok();
 
-    // The loader's own command starts Node itself: nobody speaks to that one, it is intercepted.
+    // The command of the loader starts Node itself, so that Node is intercepted.
     let tsx = format!("{folder}/node_modules/.bin/tsx");
     home.start("web", &options, &[tsx.as_str(), "typed.ts"]).ok();
     serves_and_reloads("tsx typed.ts", &home, &port, 2, "intercept");
 }
 
 #[test]
-fn npm_start() {
-    let _alone = tests::alone();
+fn heavy_npm_start() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = Kind::Npm.command(&home, port.number()) else { return };
     home.start("web", &["-i", "2", "--min-uptime", "300ms"], &command).ok();
@@ -153,7 +154,7 @@ struct Client {
     ms: u64,
 }
 
-/// Clients that stay until they are closed.
+/// Starts WebSocket clients that stay until the server closes them.
 fn chat(home: &Home, port: &Port, clients: u16, ping_ms: u32) -> Option<run::Running> {
     let (node, program) = (fixtures::need("node")?, npm::app("chat-clients.js")?);
     let mut command = home.command_of(node);
@@ -172,10 +173,10 @@ fn saw(clients: run::Running) -> Vec<Client> {
     serde_json::from_str(line).expect(line)
 }
 
-/// WebSockets in use stay over a reload until `drain_timeout`; then they are closed with their
-/// worker, which is counted and said. Everybody else notices nothing.
+/// WebSockets in use outlive a reload until `drain_timeout`. Then they end with their worker, and
+/// the reload reports their number. Other clients notice nothing.
 fn websockets_stay_until_the_drain_timeout(engine: &str, ping_ms: u32, options: &[&str]) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let fixed = ["-i", "2", "--drain-timeout", "3s", "--engine", engine];
     let Some(()) = start(&home, &port, "chat.js", &[&fixed, options].concat()) else { return };
@@ -198,33 +199,33 @@ fn websockets_stay_until_the_drain_timeout(engine: &str, ping_ms: u32, options: 
         assert_eq!(one.code, 1006, "closed with its worker: {all:#?}");
         assert!(one.ms >= 2900, "it was closed before the drain timeout: {all:#?}");
         if ping_ms > 0 {
-            // What was said at the very end may have lost its echo.
+            // The echo of the last message may be lost.
             assert!(one.sent > 10 && one.echoed + 2 >= one.sent, "{all:#?}");
-            assert!(one.others > 0, "they hear each other: {all:#?}");
+            assert!(one.others > 0, "clients do not hear each other: {all:#?}");
         }
     }
 }
 
 #[test]
-fn websockets_in_use_stay_until_the_drain_timeout_in_the_kernel_engine() {
+fn heavy_websockets_in_use_stay_until_the_drain_timeout_in_the_kernel_engine() {
     websockets_stay_until_the_drain_timeout("kernel", 100, &[]);
 }
 
 #[test]
-fn websockets_in_use_stay_until_the_drain_timeout_in_the_primary_engine() {
+fn heavy_websockets_in_use_stay_until_the_drain_timeout_in_the_primary_engine() {
     websockets_stay_until_the_drain_timeout("primary", 100, &[]);
 }
 
-/// To the kernel a quiet WebSocket looks like an idle keep-alive connection; `drain_idle` says how
-/// long it must be quiet to be let go.
+/// To the kernel a quiet WebSocket looks like an idle keep-alive connection. After `drain_idle` of
+/// silence it counts as idle.
 #[test]
-fn quiet_websockets_stay_as_long_as_drain_idle_says() {
+fn heavy_quiet_websockets_stay_as_long_as_drain_idle_says() {
     websockets_stay_until_the_drain_timeout("kernel", 0, &["--drain-idle", "1m"]);
 }
 
 #[test]
-fn idle_websockets_are_closed_early_and_that_is_said() {
-    let _alone = tests::alone();
+fn heavy_idle_websockets_are_closed_early_and_reported() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let options = ["-i", "1", "--drain-idle", "500ms"];
     let Some(()) = start(&home, &port, "chat.js", &options) else { return };
@@ -236,9 +237,9 @@ fn idle_websockets_are_closed_early_and_that_is_said() {
     assert_eq!(saw(clients).len(), 3);
 }
 
-/// What PM2's programs rely on, and Node's primary does not have.
+/// Programs written for PM2 rely on these, which Node's own primary does not have.
 #[test]
-fn instance_numbers_and_said_readiness() {
+fn instance_numbers_and_reported_readiness() {
     let (home, port) = (tests::home!(), Port::new());
     let Some(node) = fixtures::need("node") else { return };
     let program = home.write(
@@ -255,7 +256,7 @@ fn instance_numbers_and_said_readiness() {
     answers.sort();
     answers.dedup();
     assert_eq!(answers, ["0", "1"]);
-    // One that never says it is not ready, however long it listens.
+    // A program that never reports readiness is not ready, even if it listens.
     let mute = home.write(
         "ready.js",
         "require('http').createServer((q, r) => r.end('new')).listen(process.argv[2], '127.0.0.1')\n",

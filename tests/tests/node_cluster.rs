@@ -1,5 +1,5 @@
-//! Scenarios of Node's cluster API, once under Node's own primary and once under ours: the
-//! programs see the same, and so does whoever looks from outside.
+//! Scenarios of Node's cluster API, once under Node's own primary and once under ours. The programs
+//! and the clients outside must see the same.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -15,16 +15,16 @@ use tests::{Home, Port, fixtures, process, run, wait, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// What a scenario looked like.
+/// What the parties of a scenario saw.
 #[derive(Debug, Default, PartialEq)]
 struct Seen {
     /// What each worker saw, by its id.
     workers: BTreeMap<u32, Vec<Value>>,
-    /// What somebody outside saw.
+    /// What a client outside saw.
     outside: Vec<String>,
-    /// What the workers said, in any order.
+    /// The messages of the workers, in any order.
     said: Vec<Value>,
-    /// Their exit codes, where all ended.
+    /// Their exit codes, if all ended.
     exits: Vec<Value>,
 }
 
@@ -32,17 +32,25 @@ struct Seen {
 struct Scenario {
     name: &'static str,
     workers: u32,
-    /// So often something is said to all workers.
+    /// How many messages go to all workers.
     says: u32,
     /// The workers end by themselves.
     ends: bool,
     outside: fn(u16, &Path, &Seen) -> Vec<String>,
 }
 
+impl Scenario {
+    /// How many messages the workers send: one each when they are up, and one for each message that
+    /// they get.
+    fn messages(&self) -> usize {
+        if self.says == 0 { 0 } else { ((self.says + 1) * self.workers) as usize }
+    }
+}
+
 const PLAIN: Scenario =
     Scenario { name: "", workers: 2, says: 0, ends: false, outside: |_, _, _| Vec::new() };
 
-struct Stage {
+struct Setup {
     home: Home,
     port: Port,
     /// The one after it, for the scenario with two.
@@ -51,22 +59,10 @@ struct Stage {
     node: String,
 }
 
-/// Two ports, one after the other.
-fn neighbours() -> (Port, Port) {
-    let mut first = Port::new();
-    loop {
-        let second = Port::new();
-        if second.number() == first.number() + 1 {
-            return (first, second);
-        }
-        first = second;
-    }
-}
-
-impl Stage {
+impl Setup {
     fn new(name: &str) -> Option<Self> {
         let (home, node) = (tests::home!(), fixtures::need("node")?);
-        let (port, second) = neighbours();
+        let (port, second) = Port::pair();
         let folder = home.path().join(name);
         std::fs::create_dir(&folder).expect("a new folder");
         Some(Self { home, port, _second: second, folder, node })
@@ -87,7 +83,7 @@ impl Stage {
             .collect()
     }
 
-    /// Waits until so many workers have seen everything.
+    /// Waits until all workers have seen everything.
     fn finished(&self, scenario: &Scenario) -> BTreeMap<u32, Vec<Value>> {
         let done = |lines: &Vec<Value>| lines.last().is_some_and(|line| line["done"] == true);
         wait_until(scenario.name, SOON, || {
@@ -97,7 +93,7 @@ impl Stage {
         })
     }
 
-    /// Waits until every worker has heard so often what was said.
+    /// Waits until every worker has got this many messages.
     fn heard(&self, scenario: &Scenario, times: u32) {
         wait_until("the messages", SOON, || {
             let all = self.transcripts();
@@ -108,7 +104,7 @@ impl Stage {
         });
     }
 
-    /// Waits until the port is served, where it will be.
+    /// Waits until the port is served.
     fn served(&self) {
         wait_until("the port", SOON, || TcpStream::connect(self.port.v4()).ok().map(drop));
     }
@@ -120,25 +116,25 @@ impl Stage {
     }
 }
 
-fn arguments(stage: &Stage, scenario: &Scenario) -> [String; 3] {
-    [scenario.name.to_owned(), stage.port.to_string(), stage.folder.display().to_string()]
+fn arguments(setup: &Setup, scenario: &Scenario) -> [String; 3] {
+    [scenario.name.to_owned(), setup.port.to_string(), setup.folder.display().to_string()]
 }
 
 fn under_node(scenario: &Scenario) -> Option<Seen> {
-    let stage = Stage::new("under-node")?;
-    let mut command = stage.home.command_of(&stage.node);
+    let setup = Setup::new("under-node")?;
+    let mut command = setup.home.command_of(&setup.node);
     command
         .arg(fixtures::file("node/cluster/primary.js"))
         .arg(fixtures::file("node/cluster/worker.js"))
         .arg(scenario.workers.to_string())
-        .args(arguments(&stage, scenario));
-    let primary = run::spawn(&mut command, stage.home.path());
+        .args(arguments(&setup, scenario));
+    let primary = run::spawn(&mut command, setup.home.path());
     for times in 1..=scenario.says {
-        stage.served();
+        setup.served();
         process::kill(primary.pid(), Signal::SIGUSR2);
-        stage.heard(scenario, times);
+        setup.heard(scenario, times);
     }
-    let mut seen = stage.look(scenario);
+    let mut seen = setup.look(scenario);
     let lines = || -> Vec<Value> {
         let text = primary.stdout();
         let whole = text.lines().filter(|line| line.ends_with('}'));
@@ -153,44 +149,51 @@ fn under_node(scenario: &Scenario) -> Option<Seen> {
             Some(ended()).filter(|ended| ended.len() == scenario.workers as usize)
         });
     }
-    seen.said = lines().iter().filter_map(|line| line.get("message").cloned()).collect();
+    let said = || -> Vec<Value> {
+        lines().iter().filter_map(|line| line.get("message").cloned()).collect()
+    };
+    // The workers have written down everything, but the primary may still have to print the last
+    // message.
+    seen.said = match scenario.messages() {
+        0 => said(),
+        wanted => wait_until("the messages of the workers", SOON, || {
+            Some(said()).filter(|said| said.len() >= wanted)
+        }),
+    };
     Some(seen)
 }
 
 fn under_us(scenario: &Scenario, engine: &str) -> Option<Seen> {
-    let stage = Stage::new("under-us")?;
+    let setup = Setup::new("under-us")?;
     let workers = scenario.workers.to_string();
     let command = {
-        let [name, port, folder] = arguments(&stage, scenario);
-        [stage.node.clone(), fixtures::file("node/cluster/worker.js"), name, port, folder]
+        let [name, port, folder] = arguments(&setup, scenario);
+        [setup.node.clone(), fixtures::file("node/cluster/worker.js"), name, port, folder]
     };
-    let config = stage.home.config(
+    let config = setup.home.config(
         "web",
         &command,
         &format!("instances = {workers}\nengine = \"{engine}\"\nrestart = \"never\"\nlisten_wait = \"300ms\""),
     );
     // Some scenarios end before they can count as started.
-    let started = stage.home.spawn(&["start", &config]);
+    let started = setup.home.spawn(&["start", &config]);
     let mut notices = wait_until("the primary", SOON, || {
-        let socket = stage.home.socket("web");
-        UnixStream::connect(&socket).ok().map(|_| stage.home.ask("web", &Request::Subscribe))
+        let socket = setup.home.socket("web");
+        UnixStream::connect(&socket).ok().map(|_| setup.home.ask("web", &Request::Subscribe))
     });
     for times in 1..=scenario.says {
-        stage.served();
+        setup.served();
         let message = json!({"said": times, "text": "ä\n"}).to_string();
-        stage.home.run(&["send", "web", &message]).ok();
-        stage.heard(scenario, times);
+        setup.home.run(&["send", "web", &message]).ok();
+        setup.heard(scenario, times);
     }
-    let mut seen = stage.look(scenario);
-    let wanted = (scenario.says + 1) * scenario.workers;
-    if scenario.says > 0 {
-        for _ in 0..wanted {
-            let said = notices.notice_of(NoticeKind::WorkerMessage, SOON).message;
-            seen.said.push(serde_json::from_str(&said).expect(&said));
-        }
+    let mut seen = setup.look(scenario);
+    for _ in 0..scenario.messages() {
+        let said = notices.notice_of(NoticeKind::WorkerMessage, SOON).message;
+        seen.said.push(serde_json::from_str(&said).expect(&said));
     }
     if scenario.ends {
-        let app = stage.home.wait_app("web", "the workers to end", SOON, |app| {
+        let app = setup.home.wait_app("web", "the workers to end", SOON, |app| {
             app.workers.iter().all(|worker| worker.pid.is_none())
         });
         let code = |exit: &Option<String>| {
@@ -203,7 +206,7 @@ fn under_us(scenario: &Scenario, engine: &str) -> Option<Seen> {
     Some(seen)
 }
 
-/// Ports and folders differ from run to run; which of them are the same is what counts.
+/// Replaces ports and folders, which differ from run to run, by numbers in order of appearance.
 fn normal(seen: Seen) -> Value {
     let mut names: BTreeMap<u64, String> = BTreeMap::new();
     let mut said: Vec<String> = seen.said.iter().map(Value::to_string).collect();
@@ -253,7 +256,7 @@ fn looks_the_same(scenario: &Scenario) {
 }
 
 fn get(mut stream: impl Read + Write) -> String {
-    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("somebody reads");
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("a worker reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     answer.lines().last().unwrap_or_default().to_owned()
@@ -265,7 +268,7 @@ fn ask(port: u64) -> String {
 }
 
 #[test]
-fn who_they_are() {
+fn identity_of_workers() {
     looks_the_same(&Scenario {
         name: "identity",
         outside: |port, _, _| (0..6).map(|_| ask(port.into())).collect(),
@@ -279,8 +282,8 @@ fn the_listening_event_has_the_address() {
 }
 
 #[test]
-fn a_port_that_a_stranger_has() {
-    // Held from before either primary starts until both are seen.
+fn a_port_that_another_process_has() {
+    // Held until both primaries have run.
     let stranger = TcpListener::bind("127.0.0.1:0").expect("any port");
     let port = stranger.local_addr().expect("bound").port();
     let Some(node) = fixtures::need("node") else { return };

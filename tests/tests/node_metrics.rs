@@ -1,5 +1,4 @@
-//! Node programs are measured without their knowledge: what they tell is shown, and nothing of it
-//! is to be seen in them.
+//! Node programs are measured, and the programs cannot see it.
 
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use tests::{Home, fixtures, home, node, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// What a program can see of its surroundings, which it says as soon as it runs.
+/// Sends what a program can see of its surroundings.
 const LOOK: &str = "
 const seen = {
   options: process.execArgv,
@@ -28,9 +27,9 @@ fn metrics(home: &Home, app: &str, name: &str) -> Vec<f64> {
     all.iter().filter(|m| m["name"] == name).filter_map(|m| m["value"].as_f64()).collect()
 }
 
-/// Starts it and gives what it sees.
+/// Starts a program and returns what it sees.
 fn seen(home: &Home, name: &str, command: &[String], options: &[&str]) -> Value {
-    // It looks around when it is asked to, so that nothing is missed.
+    // It answers a message, so that no answer comes before the subscription.
     home.start(name, options, command).ok();
     let mut follow = home.ask(name, &Request::Subscribe);
     home.run(&["send", name, "\"look\""]).ok();
@@ -39,7 +38,7 @@ fn seen(home: &Home, name: &str, command: &[String], options: &[&str]) -> Value 
 }
 
 #[test]
-fn every_node_is_measured_and_does_not_know() {
+fn every_node_is_measured_and_cannot_see_it() {
     for (version, node) in node::all() {
         let home = home!();
         let body = format!("process.on('message', () => {{ {LOOK} }});");
@@ -72,7 +71,7 @@ fn every_node_is_measured_and_does_not_know() {
 }
 
 #[test]
-fn it_keeps_nobody_alive_and_lets_programs_start_others() {
+fn it_keeps_no_program_alive_and_lets_programs_start_others() {
     let Some(node) = fixtures::need("node") else { return };
     let home = home!();
     let file = home.write(
@@ -90,15 +89,15 @@ fn it_keeps_nobody_alive_and_lets_programs_start_others() {
         &["--restart", "never", "--ready", "uptime", "--min-uptime", "0s"],
         &command,
     );
-    wait_until("its end, by itself", SOON, || {
+    wait_until("the program to end by itself", SOON, || {
         let log = home.log("once", "out.log");
         (log.contains("child 0") && log.contains("thread 0") && log.contains("codes 0 0"))
             .then_some(())
     });
-    home.wait_app("once", "nobody to be left", SOON, |app| app.ready == 0 && app.restarts == 0);
+    home.wait_app("once", "no worker to be left", SOON, |app| app.ready == 0 && app.restarts == 0);
 }
 
-/// The program's own client of the bus and the preload do not disturb each other.
+/// The bus client of a program and the preload script do not disturb each other.
 #[test]
 fn a_program_that_joins_the_bus_is_measured_too() {
     let Some(node) = fixtures::need("node") else { return };
@@ -125,9 +124,9 @@ fn a_program_that_joins_the_bus_is_measured_too() {
     );
 }
 
-/// Root's folder is closed to others: their programs start without.
+/// Other users cannot read the folder of root, so their programs start without the preload script.
 #[test]
-fn who_cannot_read_it_starts_without() {
+fn users_that_cannot_read_the_script_start_without_it() {
     if !fixtures::need_root("start workers as another user") {
         return;
     }

@@ -1,11 +1,11 @@
-//! Several pools in one app: each is scaled and reloaded by itself, fails by itself, and answers
-//! what it is called for, or says why not.
+//! Several pools in one app. Each is scaled and reloaded by itself and fails by itself. Every call
+//! to a pool ends with an answer or a reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ipc::control::{AppStatus, Status};
+use ipc::control::{AppStatus, Status, WorkerState};
 use nix::sys::signal::Signal;
 use tests::wait::let_pass;
 use tests::{Home, fixtures, process};
@@ -81,7 +81,7 @@ fn one_pool_is_scaled_and_reloaded_without_the_other() {
         assert!(measured.contains(&line), "{measured}");
     }
 
-    // The file says something new of both; only the pool's table is taken.
+    // The file changes both pools, and only one of them is reloaded.
     let (other, another) =
         (program("pools/hash.py", "new own"), program("pools/hash.py", "new").expect("python"));
     configure(&home, (&other.expect("python"), 2), (&another, 1), "");
@@ -111,7 +111,7 @@ fn one_pool_is_scaled_and_reloaded_without_the_other() {
     home.run(&["restart", "web:hash", "--hard"]).code(2).says(&["name no pool"]);
     home.run(&["reload", "web:hash", "--config"]).code(2).says(&["whole apps"]);
     home.run(&["stop", "web:hash"]).code(2).says(&["whole apps"]);
-    // Two at a time, each with its own result.
+    // Two in one command, each with its own result.
     let said = home.run(&["reload", "web:hash", "web:default", "--json"]).ok().json();
     let messages = [0, 1].map(|at| said[at]["message"].as_str().unwrap_or_default().to_owned());
     assert!(messages[0].starts_with("pool hash: generation"), "{said}");
@@ -142,7 +142,7 @@ fn a_pool_that_crashes_leaves_the_other_serving() {
     let said = home.run(&["trigger", "web", "who", "--json"]).ok().json();
     assert_eq!(said[0]["data"]["pool"], "default", "{said}");
 
-    // A good deploy of that pool mends it; a bad one of it changes nothing.
+    // A good deploy repairs the pool, and a bad one changes nothing.
     configure(&home, (&own, 1), (&hash, 1), "backoff_max = \"200ms\"");
     home.run(&["reload", "web", "--pool", "hash"]).ok();
     let mended = home.app("web");
@@ -156,14 +156,14 @@ fn a_pool_that_crashes_leaves_the_other_serving() {
     assert_eq!(pids(&after, "default"), before);
 }
 
-/// How long the pool's worker is killed every second.
+/// For how many seconds the worker of the pool is killed every second.
 fn kills() -> u64 {
     tests::from_env("POOL_KILLS", 20)
 }
 
 #[test]
-fn every_call_to_a_pool_that_dies_every_second_ends() {
-    let _alone = tests::alone();
+fn heavy_every_call_to_a_pool_that_dies_every_second_ends() {
+    let _exclusive = tests::exclusive();
     let (Some(callers), Some(hash)) =
         (program("pools/caller.py", ""), program("pools/hash.py", "slow"))
     else {
@@ -177,7 +177,7 @@ fn every_call_to_a_pool_that_dies_every_second_ends() {
     let mut killed = 0;
     while begun.elapsed() < Duration::from_secs(kills()) {
         let worker = home.wait_worker("web", "the pool's worker", SOON, |worker| {
-            worker.slot == 2000 && worker.state == "ready" && worker.pid.is_some()
+            worker.slot == 2000 && worker.state == WorkerState::Ready && worker.pid.is_some()
         });
         process::kill(worker.pid.expect("it has one"), Signal::SIGKILL);
         killed += 1;

@@ -1,5 +1,5 @@
-//! Who workers are and what they may; who may ask and command the primary. Runs as root, with
-//! `nobody` as the other user.
+//! The users and limits of workers, and the users that may query or command the primary. Runs as
+//! root, with `nobody` as the other user.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,15 +8,15 @@ use std::time::Duration;
 use ipc::control::Status;
 use nix::sys::signal::Signal;
 use tests::run::{self, Outcome};
-use tests::{Home, Port, fixtures, http, process, stage, wait_until};
+use tests::{Home, Port, fixtures, http, process, staging, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
 const NOBODY: &str = "65534";
-/// Groups that nobody has and that nothing on this machine belongs to.
+/// Groups without members and files on this machine.
 const OPERATORS: &str = "70001";
 const OBSERVERS: &str = "70002";
 
-/// A home that others can look into; `None`, and a visible line, unless we are root.
+/// A home that other users can read. `None`, and a line on stderr, if the tests do not run as root.
 fn home_of_root() -> Option<Home> {
     if !fixtures::need_root("change users") {
         return None;
@@ -32,10 +32,10 @@ fn start(home: &Home, port: &Port, lines: &str) -> Option<Outcome> {
     Some(home.run(&["start", &file]))
 }
 
-/// A command, run as `nobody` with this supplementary group.
+/// Runs a command as `nobody` with this supplementary group.
 fn as_member(home: &Home, group: &str, args: &[&str]) -> Outcome {
     let setpriv = fixtures::need("setpriv").expect("util-linux has it");
-    let program = stage::program(home.built());
+    let program = staging::program(home.built());
     let groups = format!("--groups={group}");
     let mut command = home.command_of(setpriv);
     command.args(["--reuid", NOBODY, "--regid", NOBODY, &groups, "--"]).arg(program).args(args);
@@ -53,7 +53,7 @@ fn status(pid: u32, key: &str) -> String {
 }
 
 #[test]
-fn a_worker_is_who_it_was_asked_to_be() {
+fn a_worker_has_the_user_and_limits_of_the_configuration() {
     let (Some(home), port) = (home_of_root(), Port::new()) else { return };
     let lines = "user = \"nobody\"\ngroups = [70001, \"70002\"]\numask = \"027\"\nnice = 7\n\
                  oom_score_adj = 321\nno_new_privs = true\n\
@@ -67,7 +67,7 @@ fn a_worker_is_who_it_was_asked_to_be() {
     let groups = status(pid, "Groups");
     let groups: Vec<&str> = groups.split(' ').collect();
     assert!(groups.contains(&OPERATORS) && groups.contains(&OBSERVERS), "{groups:?}");
-    assert!(!groups.contains(&"0"), "a group of root's is left: {groups:?}");
+    assert!(!groups.contains(&"0"), "a group of root is left: {groups:?}");
     assert_eq!(status(pid, "Umask"), "0027");
     assert_eq!(status(pid, "NoNewPrivs"), "1");
     let adjustment = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("it lives");
@@ -117,7 +117,7 @@ fn a_refused_step_is_named() {
     ] {
         let Some(outcome) = start(&home, &port, line) else { return };
         outcome.code(1).says(&[step]);
-        // It has nothing to run and ends by itself.
+        // It has no app to run and ends by itself.
         wait_until("the primary to be gone", SOON, || home.list().is_empty().then_some(()));
     }
     let Some(outcome) = start(&home, &port, "groups = \"root\"\n") else { return };
@@ -140,7 +140,7 @@ fn an_ordinary_user_serves_a_low_port() {
 }
 
 #[test]
-fn nobody_else_may_ask() {
+fn other_users_are_refused() {
     let (Some(home), port) = (home_of_root(), Port::new()) else { return };
     let Some(outcome) = start(&home, &port, "") else { return };
     outcome.ok();
@@ -149,7 +149,7 @@ fn nobody_else_may_ask() {
 }
 
 #[test]
-fn operators_act_and_observers_look() {
+fn operators_change_and_observers_read() {
     let (Some(home), port) = (home_of_root(), Port::new()) else { return };
     let lines = format!(
         "operators = {OPERATORS}\nobservers = {OBSERVERS}\nmin_uptime = \"100ms\"\n\
@@ -178,7 +178,7 @@ fn operators_act_and_observers_look() {
     let changed = ["reload", "web", "--env", "LD_PRELOAD=/tmp/mine.so"];
     as_member(&home, OPERATORS, &changed).code(6).says(&["own user"]);
     assert_eq!(home.app("web").generation, 2);
-    // Another build in the primary's place would be the primary's user and know its secrets.
+    // Another build would run as the user of the primary and know its secrets.
     let primary = home.app("web").primary_pid;
     let upgrade = ["upgrade", "web", "--binary", "/bin/true"];
     as_member(&home, OPERATORS, &upgrade).code(6).says(&["what is run"]);
@@ -189,8 +189,8 @@ fn operators_act_and_observers_look() {
     assert_eq!(sockets.count(), 0, "the app is deleted");
 }
 
-/// What was said beside the file stays, and its secrets stay secrets; the file may name a user,
-/// although an operator could not run anything as that one.
+/// The flags of the start stay, and their secrets stay secret. The file may name a user as which
+/// the operator could run nothing.
 #[test]
 fn an_operator_reloads_what_was_started_with_flags() {
     let (Some(home), port) = (home_of_root(), Port::new()) else { return };
@@ -209,7 +209,7 @@ fn an_operator_reloads_what_was_started_with_flags() {
 }
 
 #[test]
-fn a_reload_changes_who_may() {
+fn a_reload_changes_the_operators() {
     let (Some(home), port) = (home_of_root(), Port::new()) else { return };
     let Some(outcome) = start(&home, &port, "min_uptime = \"100ms\"\n") else { return };
     outcome.ok();
@@ -231,7 +231,7 @@ fn a_reload_changes_who_may() {
 }
 
 #[test]
-fn a_successor_knows_who_may() {
+fn a_successor_knows_the_operators() {
     let (Some(home), port) = (home_of_root(), Port::new()) else { return };
     let Some(outcome) = start(&home, &port, &format!("operators = {OPERATORS}\n")) else { return };
     outcome.ok();

@@ -1,6 +1,6 @@
-//! The loss matrix. For a server that dies at once on SIGTERM (Python), Node in both engines, Go,
-//! Rust and the demo, with new connections and with keep-alive, under 32 clients: 30 reloads, 20 of the old
-//! workers killed with SIGKILL once they are drained, scale 2→4→1→3. Nothing may be lost.
+//! The loss matrix. A server that dies at once on SIGTERM (Python), Node in both engines, Go, Rust
+//! and the demo serve 32 clients, with new connections and with keep-alive, through 30 reloads, 20
+//! kills of drained workers, and scaling 2→4→1→3. Nothing may be lost.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ const RELOADS: u32 = 30;
 const KILLS: u64 = 20;
 const KEEP_ALIVE: Mode = Mode::KeepAlive { requests_per_connection: 40 };
 
-/// Kills drained workers: those that are told to stop, before they do it.
+/// Kills drained workers, at the moment when they are told to stop.
 struct Killer {
     enough: Arc<AtomicBool>,
     killed: Arc<AtomicU64>,
@@ -43,7 +43,7 @@ impl Killer {
         Self { enough, killed, thread }
     }
 
-    /// Gives it time for the last ones, and says how many it were.
+    /// Waits for the last kills and returns their number.
     fn end(self) -> u64 {
         tests::wait::try_until(Duration::from_secs(10), || {
             (self.killed.load(Ordering::Relaxed) >= KILLS).then_some(())
@@ -54,7 +54,7 @@ impl Killer {
     }
 }
 
-/// One cell of the matrix. The app runs already, with two workers.
+/// One cell of the matrix. The app runs with two workers.
 fn nothing_is_lost(what: &str, home: &Home, name: &str, address: SocketAddr, mode: Mode) {
     let mut load = Load::new(address);
     load.mode = mode;
@@ -65,7 +65,7 @@ fn nothing_is_lost(what: &str, home: &Home, name: &str, address: SocketAddr, mod
 
     let mut killer = None;
     for count in 0..RELOADS {
-        // The later reloads are those whose drained workers are killed.
+        // Drained workers are killed in the later reloads.
         if u64::from(RELOADS - count) * 2 <= KILLS {
             killer.get_or_insert_with(|| Killer::new(home, name));
         }
@@ -77,22 +77,21 @@ fn nothing_is_lost(what: &str, home: &Home, name: &str, address: SocketAddr, mod
 
     for wanted in [4, 1, 3] {
         home.run(&["scale", name, &wanted.to_string()]).ok();
-        let app =
-            home.wait_app(name, "the workers to be as many", Duration::from_secs(60), |app| {
-                app.workers.iter().filter(|w| w.pid.is_some()).count() == usize::from(wanted)
-            });
+        let app = home.wait_app(name, "that number of workers", Duration::from_secs(60), |app| {
+            app.workers.iter().filter(|w| w.pid.is_some()).count() == usize::from(wanted)
+        });
         assert_eq!((app.status, app.wanted, app.ready), (Status::Ready, wanted, wanted));
         load.warm(load.so_far().ok + 100);
     }
     let tally = load.stop().nothing_lost(&format!(
         "{what}, {mode:?}: {RELOADS} reloads, {killed} drained workers killed, scale 2→4→1→3"
     ));
-    // Each generation has served: at least the greater part of 2 × 31 workers is in the tally.
+    // Each generation has served: more than half of the 2 × 31 workers are in the tally.
     assert!(tally.by_pid.len() > RELOADS as usize, "{tally}");
 }
 
 fn cell(kind: Kind, engine: &str, mode: Mode) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = kind.command(&home, port.number()) else { return };
     let options = ["-i", "2", "--min-uptime", "300ms", "--engine", engine];
@@ -102,7 +101,7 @@ fn cell(kind: Kind, engine: &str, mode: Mode) {
 }
 
 fn demo_cell(mode: Mode) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     home.demo(port.number()).ok();
     nothing_is_lost("demo", &home, "demo", port.v4(), mode);
@@ -110,7 +109,7 @@ fn demo_cell(mode: Mode) {
 
 macro_rules! matrix {
     ($($name:ident: $run:expr,)*) => {
-        mod new_connections {
+        mod heavy_new_connections {
             use super::*;
             $(#[test]
             fn $name() {
@@ -118,7 +117,7 @@ macro_rules! matrix {
             })*
         }
 
-        mod keep_alive {
+        mod heavy_keep_alive {
             use super::*;
             $(#[test]
             fn $name() {
@@ -137,9 +136,9 @@ matrix! {
     demo: demo_cell,
 }
 
-/// Requests that take longer than the start of the next generation are answered all the same.
+/// Requests that take longer than the start of the next generation are answered.
 fn slow_requests_outlive_their_generation(what: &str, command: &[String], port: &Port) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     home.start("web", &["-i", "2", "--min-uptime", "300ms"], command).ok();
     let mut load = Load::new(port.v4());
@@ -153,21 +152,21 @@ fn slow_requests_outlive_their_generation(what: &str, command: &[String], port: 
 }
 
 #[test]
-fn slow_requests_of_python_outlive_their_generation() {
+fn heavy_slow_requests_of_python_outlive_their_generation() {
     let port = Port::new();
     let Some(command) = fixtures::python("slow.py", &[&port.to_string(), "1.5"]) else { return };
     slow_requests_outlive_their_generation("Python", &command, &port);
 }
 
 #[test]
-fn slow_requests_of_node_outlive_their_generation() {
+fn heavy_slow_requests_of_node_outlive_their_generation() {
     let port = Port::new();
     let Some(node) = fixtures::need("node") else { return };
     let command = [node, fixtures::file("node/slow.js"), port.to_string(), "1500".to_owned()];
     slow_requests_outlive_their_generation("Node", &command, &port);
 }
 
-/// A connection that is open and quiet does not hold a reload up for ever.
+/// An idle connection does not hold a reload up forever.
 #[test]
 fn an_idle_connection_does_not_hold_a_reload_up() {
     let (home, port) = (tests::home!(), Port::new());
@@ -180,7 +179,7 @@ fn an_idle_connection_does_not_hold_a_reload_up() {
     assert!(outcome.took < Duration::from_secs(10), "{outcome:#?}");
 }
 
-/// A second reload while one runs waits for it; both succeed, and the last code is what serves.
+/// A reload waits for one that runs. Both succeed, and then the newest code serves.
 #[test]
 fn reloads_at_the_same_time_coalesce() {
     let (home, port) = (tests::home!(), Port::new());

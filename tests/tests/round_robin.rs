@@ -1,20 +1,20 @@
-//! Round-robin is exact: over any number of connections two slots differ by at most one, in the
-//! kernel engine for a server of any language and in the primary engine for Node; so it is across
-//! a reload, and among the slots that live across a SIGKILL.
+//! Round-robin is exact: after any number of connections two slots differ by at most one, in the
+//! kernel engine for a server of any language and in the primary engine for Node. This also holds
+//! across a reload, and across a SIGKILL among the slots that live.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ipc::control::{NoticeKind, Request};
 use nix::sys::signal::Signal;
-use tests::census::{Census, apart};
 use tests::fixtures::Kind;
+use tests::slot_counts::{SlotCounts, spread};
 use tests::{Home, Load, Port, Tally, process};
 
 const SOON: Duration = Duration::from_secs(20);
 const CONNECTIONS: u64 = 10_000;
 
-/// An app under the engine, which must be the one it says it uses.
+/// Starts an app and checks that it uses this engine.
 fn start(kind: Kind, engine: &str, workers: u16) -> Option<(Home, Port)> {
     if engine == "kernel" && !tests::fixtures::need_root("have exact round-robin in the kernel") {
         return None;
@@ -41,16 +41,16 @@ fn connect(port: &Port, connections: u64) -> Tally {
 fn even(what: &str, counts: &BTreeMap<u16, u64>, slots: usize) {
     println!("{what}: {counts:?}");
     assert_eq!(counts.len(), slots, "{what}: {counts:?}");
-    assert!(apart(counts.values()) <= 1, "{what} is not even: {counts:?}");
+    assert!(spread(counts.values()) <= 1, "{what} is not even: {counts:?}");
 }
 
-/// Many connections, and what `list --json` says of them.
+/// Makes many connections, and compares what `list --json` counted.
 fn many(kind: Kind, engine: &str, workers: u16) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let Some((home, port)) = start(kind, engine, workers) else { return };
     let what = format!("{kind:?}, engine {engine}, {workers} workers");
     let tally = connect(&port, CONNECTIONS).nothing_lost(&what);
-    even(&what, &Census::new(&home, "web").count(&tally), usize::from(workers));
+    even(&what, &SlotCounts::new(&home, "web").count(&tally), usize::from(workers));
     let [app] = home.list().try_into().expect("one app");
     for worker in &app.workers {
         let answered = worker.pid.and_then(|pid| tally.by_pid.get(&pid)).copied();
@@ -58,49 +58,49 @@ fn many(kind: Kind, engine: &str, workers: u16) {
     }
 }
 
-/// Connections that go on while every worker is replaced, by slot.
+/// Makes connections while every worker is replaced.
 fn across_a_reload(kind: Kind, engine: &str) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let Some((home, port)) = start(kind, engine, 3) else { return };
-    let mut census = Census::new(&home, "web");
+    let mut counts = SlotCounts::new(&home, "web");
     let load = Load::new(port.v4());
     let load = Load { clients: 4, ..load }.start();
     load.warm(500);
     home.run(&["reload", "web"]).ok();
-    census.look(&home, "web");
+    counts.look(&home, "web");
     load.warm(load.so_far().ok + 500);
     let what = format!("{kind:?}, engine {engine}, across a reload");
     let tally = load.stop().nothing_lost(&what);
     assert_eq!(tally.by_pid.len(), 6, "{tally}");
-    even(&what, &census.count(&tally), 3);
+    even(&what, &counts.count(&tally), 3);
 }
 
-/// Before and after the death of a worker all slots are even; while one is missing, those that
-/// live are, and nobody is lost who had not been with the dead.
+/// All slots are even before and after the death of a worker. While it is missing, the other slots
+/// are even, and no connection is lost but those of the dead worker.
 fn across_a_kill(kind: Kind, engine: &str) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let Some((home, port)) = start(kind, engine, 3) else { return };
-    let mut census = Census::new(&home, "web");
+    let mut counts = SlotCounts::new(&home, "web");
     let what = format!("{kind:?}, engine {engine}");
     let before = connect(&port, 1000).nothing_lost(&what);
-    even(&format!("{what}, before a kill"), &census.count(&before), 3);
+    even(&format!("{what}, before a kill"), &counts.count(&before), 3);
 
     let mut notices = home.ask("web", &Request::Subscribe);
-    // Nobody is connected now.
+    // No client is connected now.
     process::kill(home.pids("web")[1], Signal::SIGKILL);
     let load = Load::new(port.v4());
     let load = Load { clients: 4, ..load }.start();
     notices.notice_of(NoticeKind::WorkerReady, SOON);
     load.warm(load.so_far().ok + 1000);
-    census.look(&home, "web");
+    counts.look(&home, "web");
     let meanwhile = load.stop().nothing_lost(&format!("{what}, across a kill"));
-    let meanwhile = census.count(&meanwhile);
+    let meanwhile = counts.count(&meanwhile);
     println!("{what}, across a kill: {meanwhile:?}");
-    // One for each of the two times that the order was changed, and one for where it stopped.
+    // One for each of the two changes of the order, and one for where it stopped.
     assert!(meanwhile[&0].abs_diff(meanwhile[&2]) <= 3, "{what}: {meanwhile:?}");
 
     let after = connect(&port, 1000).nothing_lost(&what);
-    even(&format!("{what}, after a kill"), &census.count(&after), 3);
+    even(&format!("{what}, after a kill"), &counts.count(&after), 3);
 }
 
 macro_rules! engines {
@@ -109,27 +109,27 @@ macro_rules! engines {
             use super::*;
 
             #[test]
-            fn two_workers() {
+            fn heavy_two_workers() {
                 many(Kind::$kind, $engine, 2);
             }
 
             #[test]
-            fn three_workers() {
+            fn heavy_three_workers() {
                 many(Kind::$kind, $engine, 3);
             }
 
             #[test]
-            fn five_workers() {
+            fn heavy_five_workers() {
                 many(Kind::$kind, $engine, 5);
             }
 
             #[test]
-            fn a_reload() {
+            fn heavy_a_reload() {
                 across_a_reload(Kind::$kind, $engine);
             }
 
             #[test]
-            fn a_kill() {
+            fn heavy_a_kill() {
                 across_a_kill(Kind::$kind, $engine);
             }
         })*

@@ -1,6 +1,6 @@
-//! Sticky: a client, known by its address (of IPv6 the first 64 bits), stays with its slot: over
-//! all its connections, through reloads, and mostly through scaling. In both engines, for both
-//! families, with and without privilege. And what it is for: socket.io by polling.
+//! Sticky: a client, known by its address (of IPv6 the first 64 bits), stays with its slot over all
+//! its connections, through reloads, and mostly through scaling. Tested in both engines, for both
+//! address families, with and without privilege, and with socket.io by polling, which needs it.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -8,20 +8,20 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use tests::census::Census;
 use tests::fixtures::{self, Kind};
 use tests::http::Connection;
-use tests::{Home, Port, npm, run, stage};
+use tests::slot_counts::SlotCounts;
+use tests::{Home, Port, npm, run, staging};
 
 const SOON: Duration = Duration::from_secs(10);
-/// So many that a fifth of them is a fifth: the seed is another one each time, and the clients and
-/// the 256 buckets each deviate by chance.
+/// Enough clients for a share of a fifth to be near a fifth: the seed is random, and so the clients
+/// and the 256 buckets are spread by chance.
 const CLIENTS: u16 = 1000;
-/// Of these, so many are asked again after each reload.
+/// How many of the clients send requests again after each reload.
 const ASKED: usize = 250;
 const CONNECTIONS: usize = 20;
 const RELOADS: usize = 5;
-/// So many ask at once.
+/// How many clients send requests at the same time.
 const THREADS: usize = 4;
 
 type Places = BTreeMap<IpAddr, u16>;
@@ -29,7 +29,7 @@ type Places = BTreeMap<IpAddr, u16>;
 /// The slot of each client, which must be the same over all its connections.
 #[track_caller]
 fn places(home: &Home, clients: &[IpAddr], server: SocketAddr) -> Places {
-    let census = Census::new(home, "web");
+    let counts = SlotCounts::new(home, "web");
     let ask = |own: IpAddr| -> Vec<u32> {
         let once = |_| {
             let answer =
@@ -48,22 +48,22 @@ fn places(home: &Home, clients: &[IpAddr], server: SocketAddr) -> Places {
         parts.flat_map(|part: Vec<_>| part).collect()
     });
     let one_slot = |(own, pids): (&IpAddr, &Vec<u32>)| {
-        let slots: Vec<u16> = pids.iter().map(|pid| census.slot(*pid)).collect();
+        let slots: Vec<u16> = pids.iter().map(|pid| counts.slot(*pid)).collect();
         assert!(
             slots.iter().all(|slot| *slot == slots[0]),
-            "{own} went from slot to slot: {slots:?}"
+            "{own} was answered by several slots: {slots:?}"
         );
         (*own, slots[0])
     };
     answers.iter().map(one_slot).collect()
 }
 
-/// Of those who were asked again.
+/// How many clients of `after` have another slot than before.
 fn moved(before: &Places, after: &Places) -> usize {
     after.iter().filter(|(client, slot)| before[*client] != **slot).count()
 }
 
-/// All of it, for one server.
+/// The whole test for one server.
 fn stays(what: &str, home: &Home, kind: Kind, engine: &str, clients: &[IpAddr], v6: bool) {
     let port = Port::new();
     let Some(command) = kind.command(home, port.number()) else { return };
@@ -100,14 +100,14 @@ fn stays(what: &str, home: &Home, kind: Kind, engine: &str, clients: &[IpAddr], 
     assert_eq!(moved(&before, &places(home, clients, server)), 0, "and back");
 }
 
-/// Loopback addresses of our own, over several of its subnets.
+/// Loopback addresses in several of its subnets.
 fn of_ipv4() -> Vec<IpAddr> {
     let one = |n: u16| Ipv4Addr::new(127, 0, 10 + (n / 50) as u8, 1 + (n % 50) as u8);
     (0..CLIENTS).map(|n| one(n).into()).collect()
 }
 
-/// Addresses that this machine has while this lives: one in each of many networks, and a second
-/// one in some of them.
+/// Addresses that this machine has until this is dropped: one in each of many networks, and a
+/// second in some of them.
 struct Addresses {
     all: Vec<Ipv6Addr>,
 }
@@ -116,12 +116,12 @@ struct Addresses {
 const SECOND: u16 = 2;
 
 impl Addresses {
-    /// `None`, and a visible line, where they cannot be had.
+    /// Adds them. `None`, and a line on stderr, if they cannot be added.
     fn new() -> Option<Self> {
         if !fixtures::need_root("add IPv6 addresses") {
             return None;
         }
-        // A network of this process alone, so that no two tests share one.
+        // A network of this process, so that no two tests share one.
         let own = (std::process::id() & 0xffff) as u16;
         let address = |n: u16, host: u16| Ipv6Addr::new(0xfd5e, 0xba5e, own, n, 0, 0, 0, host);
         let mut all: Vec<Ipv6Addr> = (0..CLIENTS).map(|n| address(n, 1)).collect();
@@ -143,11 +143,11 @@ impl Addresses {
             .map(|address| format!("address {verb} {address}/128 dev lo nodad\n"))
             .map(|line| if verb == "add" { line } else { line.replace(" nodad", "") })
             .collect();
-        let file = stage::root().join(format!("addresses-{}-{verb}", std::process::id()));
+        let file = staging::root().join(format!("addresses-{}-{verb}", std::process::id()));
         std::fs::write(&file, lines).expect("write a batch");
         let mut command = Command::new(ip);
         command.args(["-6", "-force", "-batch"]).arg(&file);
-        let outcome = run::spawn(&mut command, stage::root()).end(SOON);
+        let outcome = run::spawn(&mut command, staging::root()).end(SOON);
         std::fs::remove_file(&file).expect("remove a batch");
         outcome.code == Some(0)
     }
@@ -166,53 +166,53 @@ impl Drop for Addresses {
 }
 
 fn ipv4(home: &Home, kind: Kind, engine: &str) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     stays(&format!("{kind:?}, engine {engine}, IPv4"), home, kind, engine, &of_ipv4(), false);
 }
 
 fn ipv6(home: &Home, kind: Kind, engine: &str) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let Some(addresses) = Addresses::new() else { return };
     let clients = addresses.clients();
     stays(&format!("{kind:?}, engine {engine}, IPv6"), home, kind, engine, &clients, true);
 }
 
 #[test]
-fn ipv4_by_the_kernel() {
+fn heavy_ipv4_by_the_kernel() {
     ipv4(&tests::home!(), Kind::Go, "kernel");
 }
 
 #[test]
-fn ipv4_by_the_primary() {
+fn heavy_ipv4_by_the_primary() {
     ipv4(&tests::home!(), Kind::Node, "primary");
 }
 
 #[test]
-fn ipv4_by_the_kernel_without_privilege() {
+fn heavy_ipv4_by_the_kernel_without_privilege() {
     let Some(home) = tests::home_of_nobody!() else { return };
     ipv4(&home, Kind::Go, "kernel");
 }
 
 #[test]
-fn ipv6_by_the_kernel() {
+fn heavy_ipv6_by_the_kernel() {
     ipv6(&tests::home!(), Kind::Go, "kernel");
 }
 
 #[test]
-fn ipv6_by_the_primary() {
+fn heavy_ipv6_by_the_primary() {
     ipv6(&tests::home!(), Kind::Node, "primary");
 }
 
 #[test]
-fn ipv6_by_the_kernel_without_privilege() {
+fn heavy_ipv6_by_the_kernel_without_privilege() {
     let Some(home) = tests::home_of_nobody!() else { return };
     ipv6(&home, Kind::Go, "kernel");
 }
 
 /// Two addresses of one IPv6 network are one client.
 #[test]
-fn a_network_of_ipv6_is_one_client() {
-    let _alone = tests::alone();
+fn heavy_a_network_of_ipv6_is_one_client() {
+    let _exclusive = tests::exclusive();
     for (kind, engine) in [(Kind::Go, "kernel"), (Kind::Node, "primary")] {
         let Some(addresses) = Addresses::new() else { return };
         let (home, port) = (tests::home!(), Port::new());
@@ -232,7 +232,7 @@ fn a_network_of_ipv6_is_one_client() {
     }
 }
 
-/// What many socket.io clients see that poll; see polling-clients.js.
+/// What many polling socket.io clients see; see polling-clients.js.
 fn polling(balance: &str, engine: &str) -> Option<serde_json::Value> {
     let (home, port) = (tests::home!(), Port::new());
     let (server, clients) = (npm::app("polling.js")?, npm::app("polling-clients.js")?);
@@ -249,8 +249,8 @@ fn polling(balance: &str, engine: &str) -> Option<serde_json::Value> {
 }
 
 #[test]
-fn socket_io_by_polling_works_with_sticky() {
-    let _alone = tests::alone();
+fn heavy_socket_io_by_polling_works_with_sticky() {
+    let _exclusive = tests::exclusive();
     for engine in ["kernel", "primary"] {
         let Some(seen) = polling("sticky", engine) else { return };
         assert_eq!((&seen["whole"], &seen["failed"]), (&16.into(), &0.into()), "{seen}");
@@ -259,8 +259,8 @@ fn socket_io_by_polling_works_with_sticky() {
 }
 
 #[test]
-fn socket_io_by_polling_fails_without_sticky() {
-    let _alone = tests::alone();
+fn heavy_socket_io_by_polling_fails_without_sticky() {
+    let _exclusive = tests::exclusive();
     let Some(seen) = polling("round-robin", "auto") else { return };
     assert!(seen["failed"].as_u64().is_some_and(|failed| failed >= 8), "{seen}");
 }

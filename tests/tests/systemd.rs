@@ -1,4 +1,4 @@
-//! Apps as services of a real systemd, which runs as PID 1 of namespaces of its own.
+//! Apps as services of a real systemd, which runs as PID 1 of its own namespaces.
 
 use std::fs;
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn machine(home: &Home, port: &Port, more: &str) -> Option<Machine> {
     Some(machine)
 }
 
-/// The same, as a service that runs.
+/// The same, with the app as a running service.
 fn service(home: &Home, port: &Port, more: &str) -> Option<Machine> {
     let machine = machine(home, port, more)?;
     machine.supervisor(&["startup", "/etc/supervisor/web.toml", "--now"]).ok();
@@ -30,7 +30,7 @@ fn service(home: &Home, port: &Port, more: &str) -> Option<Machine> {
     Some(machine)
 }
 
-/// Waits until the status that systemd shows says this.
+/// Waits until the status that systemd shows contains this.
 fn status(machine: &Machine, wanted: &str) -> String {
     wait_until(wanted, SOON, || {
         let text = machine.property(UNIT, "StatusText");
@@ -39,14 +39,14 @@ fn status(machine: &Machine, wanted: &str) -> String {
 }
 
 #[test]
-fn start_reload_under_load_and_stop() {
-    let _alone = tests::alone();
+fn heavy_start_reload_under_load_and_stop() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(machine) = service(&home, &port, "") else { return };
     let started = status(&machine, "2/2 workers ready, generation 1");
     assert!(!started.contains("note"), "{started}");
     let app = machine.supervisor(&["describe", "web", "--json"]).ok().json();
-    // All of this under the unit's hardening: interception, and the steering program.
+    // Interception and the steering program work under the hardening of the unit.
     assert_eq!(app[0]["workers"][1]["contract"][0], "intercept", "{app:#}");
     assert_eq!(app[0]["listeners"][0]["balance"], "round-robin", "{app:#}");
     assert_eq!(app[0]["notes"], serde_json::json!([]), "{app:#}");
@@ -70,8 +70,8 @@ fn start_reload_under_load_and_stop() {
 }
 
 #[test]
-fn a_bad_deploy_fails_the_reload_and_nothing_else() {
-    let _alone = tests::alone();
+fn heavy_a_bad_deploy_fails_the_reload_and_nothing_else() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(machine) = service(&home, &port, "") else { return };
     let load = Load::new(port.v4()).start();
@@ -89,10 +89,10 @@ fn a_bad_deploy_fails_the_reload_and_nothing_else() {
     machine.run(&["systemctl", "reload", UNIT]).ok();
 }
 
-/// The primary dies or hangs: its keeper replaces it, and systemd has nothing to do.
+/// The primary dies or hangs: its keeper replaces it, and systemd restarts nothing.
 #[test]
-fn the_primary_is_killed_and_hangs() {
-    let _alone = tests::alone();
+fn heavy_the_primary_is_killed_and_hangs() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(machine) = service(&home, &port, "") else { return };
     let app = || machine.supervisor(&["describe", "web", "--json"]).ok().json()[0].clone();
@@ -114,7 +114,6 @@ fn the_primary_is_killed_and_hangs() {
         });
         assert_eq!(workers(&app()), workers(&before), "{signal}");
     }
-    // Longer than the manager waits for the word of a hung one.
     status(&machine, "2/2 workers ready");
     load.warm(load.so_far().ok + 100);
     load.stop().nothing_lost("a primary that is killed, and one that hangs");
@@ -123,11 +122,11 @@ fn the_primary_is_killed_and_hangs() {
     machine.run(&["systemctl", "reload", UNIT]).ok();
 }
 
-/// The keeper dies, and with it everything; systemd starts it again and gives it back the sockets it
-/// kept: whoever came meanwhile has waited in them.
+/// The keeper dies, and the whole service with it. systemd starts it again and returns the sockets
+/// that it kept, in which clients have waited.
 #[test]
-fn the_keeper_is_killed() {
-    let _alone = tests::alone();
+fn heavy_the_keeper_is_killed() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(machine) = service(&home, &port, "") else { return };
     let mut load = Load::new(port.v4());
@@ -146,12 +145,12 @@ fn the_keeper_is_killed() {
         status(&machine, "2/2 workers ready");
         load.warm(load.so_far().ok + 100);
     }
-    // The workers die with their keeper, and what they had in their hands with them.
+    // The workers die with their keeper, and the requests that they were serving are lost.
     let tally = load.stop();
     let lost = tally.count(FaultKind::Refused) + tally.count(FaultKind::Hung);
-    assert!(lost == 0 && tally.ok > 0, "refused or hung while the keeper was away\n{tally}");
-    println!("the keeper killed twice: nobody refused\n{tally}");
-    // And a graceful restart loses nothing at all.
+    assert!(lost == 0 && tally.ok > 0, "a client was refused or hung\n{tally}");
+    println!("the keeper killed twice: no client refused\n{tally}");
+    // A graceful restart loses nothing.
     let load = Load::new(port.v4()).start();
     load.warm(100);
     machine.run(&["systemctl", "restart", UNIT]).ok();
@@ -160,11 +159,11 @@ fn the_keeper_is_killed() {
 }
 
 #[test]
-fn it_starts_with_the_machine() {
-    let _alone = tests::alone();
+fn heavy_it_starts_with_the_machine() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(mut machine) = machine(&home, &port, "") else { return };
-    // One from a file, and one from a command line, which is written down.
+    // One app from a file, and one from a command line, which `startup` writes down.
     let other = Port::new();
     let Some(program) = fixtures::pid_server(&other) else { return };
     let words: Vec<&str> = program.iter().map(String::as_str).collect();
@@ -195,8 +194,8 @@ fn it_starts_with_the_machine() {
 }
 
 #[test]
-fn a_start_that_fails_fails_the_service() {
-    let _alone = tests::alone();
+fn heavy_a_start_that_fails_fails_the_service() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(machine) = machine(&home, &port, "") else { return };
     machine.write(
@@ -209,17 +208,17 @@ fn a_start_that_fails_fails_the_service() {
     assert!(journal.stdout.contains("no database"), "{}", journal.stdout);
 }
 
-/// The units are what systemd itself takes for right, and keep what they need not have away.
+/// systemd accepts the units, and their hardening has a good score.
 #[test]
-fn the_units_are_well_written() {
+fn the_units_are_valid_and_hardened() {
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = fixtures::pid_server(&port) else { return };
     if fixtures::need("systemd-analyze").is_none() {
         return;
     }
     let config = home.config("web", &command, "");
-    // Its path is in the unit, and must be a program that everybody may run.
-    let program = tests::stage::program(home.built());
+    // The unit contains its path, so every user must be able to run it.
+    let program = tests::staging::program(home.built());
     let unit = |arguments: &[&str], name: &str| {
         let mut run = home.command_of(&program);
         let printed =
@@ -243,7 +242,7 @@ fn the_units_are_well_written() {
 
 /// systemd listens before the service runs: the first connection starts it, and is answered.
 fn socket_activated(reuse_port: bool) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(machine) = machine(&home, &port, "") else { return };
     machine.supervisor(&["startup", "/etc/supervisor/web.toml"]).ok();
@@ -258,7 +257,8 @@ fn socket_activated(reuse_port: bool) {
     for round in ["the first time", "and again"] {
         let mut load = Load::new(port.v4());
         (load.requests, load.hang) = (400, SOON);
-        let tally = load.run().nothing_lost(&format!("nobody ran when they connected, {round}"));
+        let tally =
+            load.run().nothing_lost(&format!("connections to a service that did not run, {round}"));
         println!("{tally}");
         status(&machine, "2/2 workers ready");
         let app = machine.supervisor(&["describe", "web", "--json"]).ok().json();
@@ -266,7 +266,7 @@ fn socket_activated(reuse_port: bool) {
         let balance = if reuse_port { "round-robin" } else { "shared" };
         assert_eq!(listener["balance"], balance, "{listener:#}");
         assert_eq!(app[0]["notes"], serde_json::json!([]), "{app:#}");
-        // Both serve, each through its own socket or through the one.
+        // Both workers serve, each through its own socket or through the shared one.
         let mut load = Load::new(port.v4());
         load.requests = 400;
         let tally = load.run().nothing_lost("socket-activated");
@@ -280,11 +280,11 @@ fn socket_activated(reuse_port: bool) {
 }
 
 #[test]
-fn activated_by_a_socket_that_more_can_join() {
+fn heavy_activated_by_a_socket_with_reuseport() {
     socket_activated(true);
 }
 
 #[test]
-fn activated_by_a_socket_for_all() {
+fn heavy_activated_by_one_socket() {
     socket_activated(false);
 }

@@ -1,7 +1,7 @@
-//! Another build takes over, up and down, again and again under load: nothing is lost, no worker
-//! is touched, the keeper stays. A build that cannot go on is refused with its reason.
+//! Other builds, newer and older, take over again and again under load. Nothing is lost, the
+//! workers and the keeper process stay. A build that cannot take over is refused with its reason.
 //!
-//! `UPGRADES` says how often (10).
+//! `UPGRADES` sets the number of upgrades (10).
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -14,12 +14,12 @@ use tests::fixtures::Kind;
 use tests::{Home, Load, Port, process};
 
 const SOON: Duration = Duration::from_secs(60);
-/// A build whose primary has lived so long has shown that it can go on (2 s, and some).
+/// Longer than the probation of a new build, which is 2 s.
 const PROBATION: Duration = Duration::from_millis(2500);
-/// What stands before the version in the binary (`supervisor/src/version.rs`).
+/// The bytes before the version in the binary (`supervisor/src/version.rs`).
 const MARK: &[u8] = b"supervisor build version";
 
-/// A build of the program under test with another version number.
+/// A copy of the program under test with another version number.
 fn build(home: &Home, version: &str) -> PathBuf {
     let mut bytes = fs::read(home.binary()).expect("the program under test");
     let places: Vec<usize> = bytes
@@ -50,7 +50,7 @@ fn start(home: &Home, kind: Kind, engine: &str) -> Option<Port> {
 }
 
 fn up_and_down(kind: Kind, engine: &str) {
-    let _alone = tests::alone();
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let Some(port) = start(&home, kind, engine) else { return };
     let builds = [build(&home, "0.9.0"), build(&home, "0.8.1")];
@@ -76,13 +76,13 @@ fn up_and_down(kind: Kind, engine: &str) {
         assert_ne!(after.primary_pid, before.primary_pid);
         assert_eq!(home.pids("web"), workers, "after {count} upgrades");
         let program =
-            fs::read_link(format!("/proc/{}/exe", after.keeper_pid.expect("it is there")));
-        assert_eq!(program.expect("it lives"), *binary, "the keeper is of that build too");
+            fs::read_link(format!("/proc/{}/exe", after.keeper_pid.expect("there is one")));
+        assert_eq!(program.expect("it lives"), *binary, "the keeper runs that build, too");
     }
     let seen = load.so_far().ok;
     load.warm(seen + 200);
     load.stop().nothing_lost(&format!("{kind:?}, {engine}: {times} upgrades"));
-    // What an upgrade left behind can do everything.
+    // After an upgrade everything works.
     process::kill(home.app("web").primary_pid, Signal::SIGKILL);
     home.run(&["reload", "web"]).ok();
     home.run(&["scale", "web", "3"]).ok();
@@ -91,17 +91,17 @@ fn up_and_down(kind: Kind, engine: &str) {
 }
 
 #[test]
-fn python() {
+fn heavy_python() {
     up_and_down(Kind::Python, "auto");
 }
 
 #[test]
-fn node_in_the_kernel() {
+fn heavy_node_in_the_kernel() {
     up_and_down(Kind::Node, "kernel");
 }
 
 #[test]
-fn what_cannot_take_over_is_refused() {
+fn a_build_that_cannot_take_over_is_refused() {
     let home = tests::home!();
     let Some(_port) = start(&home, Kind::Python, "auto") else { return };
     let before = home.app("web");
@@ -129,7 +129,7 @@ fn what_cannot_take_over_is_refused() {
     );
 }
 
-/// It says that it can, and then it is no program any more.
+/// It says that it can take over, and then its file is gone.
 #[test]
 fn a_build_that_vanishes_leaves_everything_as_it_was() {
     let home = tests::home!();
@@ -149,18 +149,20 @@ fn a_build_that_vanishes_leaves_everything_as_it_was() {
     home.run(&["reload", "web"]).ok();
 }
 
-/// It says that it can go on, and then it cannot even keep: the one before it does.
+/// It says that it can take over, but its keeper cannot start: the previous build takes over again.
 #[test]
-fn a_build_that_cannot_keep_makes_way_for_the_one_before_it() {
+fn heavy_a_build_whose_keeper_cannot_start_is_rolled_back() {
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let Some(port) = start(&home, Kind::Python, "auto") else { return };
     let (workers, before) = (home.pids("web"), home.app("web"));
-    // It does not know the memory that it is left. A compiler may keep the name in pieces of 8 bytes.
+    // It looks for its memory file under a wrong name. A compiler may keep the name in pieces of 8
+    // bytes.
     let mut bytes = fs::read(home.binary()).expect("the program under test");
     let text = b"/memfd:s";
     let found = bytes.windows(text.len()).enumerate().filter(|(_, window)| window == text);
     let places: Vec<usize> = found.map(|(at, _)| at).collect();
-    assert!(!places.is_empty(), "the name is nowhere to be found");
+    assert!(!places.is_empty(), "the name is not in the binary");
     places.iter().for_each(|place| bytes[place + 1] = b'X');
     let path = home.path().join("cannot-keep");
     write_program(&path, &bytes);
@@ -170,20 +172,21 @@ fn a_build_that_cannot_keep_makes_way_for_the_one_before_it() {
     let outcome = home.run_for(SOON * 2, &["upgrade", "web", "--binary", &path]);
     outcome.code(1).says(&["took over and could not go on", "nothing was changed"]);
     load.warm(load.so_far().ok + 100);
-    load.stop().nothing_lost("a build that cannot keep");
+    load.stop().nothing_lost("a build whose keeper cannot start");
     as_before(&home, &before, &workers);
 }
 
 /// It takes over, and then its primaries die one after the other.
 #[test]
-fn a_build_whose_primaries_die_makes_way_for_the_one_before_it() {
+fn heavy_a_build_whose_primaries_die_is_rolled_back() {
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let Some(port) = start(&home, Kind::Python, "auto") else { return };
     let (workers, before) = (home.pids("web"), home.app("web"));
     let next = build(&home, "0.9.0").display().to_string();
     home.run(&["upgrade", "web", "--binary", &next]).ok();
     let load = load(&port);
-    tests::wait::wait_until("the build before to come back", SOON, || {
+    tests::wait::wait_until("the previous build", SOON, || {
         let children = format!("/proc/{0}/task/{0}/children", before.keeper_pid?);
         let children = fs::read_to_string(children).ok()?;
         let pids = children.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
@@ -203,10 +206,10 @@ fn a_build_whose_primaries_die_makes_way_for_the_one_before_it() {
     as_before(&home, &before, &workers);
 }
 
-/// One that has gone on for a while is no newcomer any more: whatever kills its primaries later, it
-/// is not replaced by a build that is long forgotten.
+/// After its probation a build stays, even if its primaries die.
 #[test]
-fn a_build_that_has_shown_that_it_can_stays() {
+fn heavy_a_build_stays_after_its_probation() {
+    let _exclusive = tests::exclusive();
     let home = tests::home!();
     let Some(port) = start(&home, Kind::Python, "auto") else { return };
     let workers = home.pids("web");
@@ -235,7 +238,7 @@ fn load(port: &Port) -> tests::client::Running {
     load
 }
 
-/// And it can do everything, and be upgraded again.
+/// The build from before runs again, everything works, and it can be upgraded again.
 fn as_before(home: &Home, before: &AppStatus, workers: &[u32]) {
     let after = home.app("web");
     assert_eq!((after.keeper_pid, after.status), (before.keeper_pid, Status::Ready));
@@ -248,7 +251,7 @@ fn as_before(home: &Home, before: &AppStatus, workers: &[u32]) {
     home.nothing_left();
 }
 
-/// The file is replaced in its place, as a package manager does it.
+/// The file is replaced as a package manager does it, and a signal starts the upgrade.
 #[test]
 fn a_signal_is_enough() {
     let home = tests::home!();
@@ -262,7 +265,7 @@ fn a_signal_is_enough() {
     let workers = home.pids("web");
     let next = build(&home, "0.9.0");
     fs::rename(next, &own).expect("replace a program");
-    process::kill(home.app("web").keeper_pid.expect("it is there"), Signal::SIGUSR2);
+    process::kill(home.app("web").keeper_pid.expect("there is one"), Signal::SIGUSR2);
     home.wait_app("web", "the other build", SOON, |app| app.version == "0.9.0");
     assert_eq!(home.pids("web"), workers);
 }

@@ -1,4 +1,4 @@
-//! A TCP echo server that says who it is: under the supervisor, or by hand.
+//! A TCP echo server that names its worker: under the supervisor, or by hand.
 //!
 //! ```sh
 //! cargo run -p worker --example echo
@@ -9,33 +9,32 @@ use std::io::{self, Write};
 use std::net::TcpListener;
 use std::thread;
 
-/// How many connections are served at once; the others wait in the socket's queue.
+/// The connections that are served at a time. The others wait in the socket's queue.
 const THREADS: usize = 8;
 
 fn main() -> io::Result<()> {
-    let lent = worker::Identity::from_env();
-    let who = match &lent {
+    let name = match worker::Identity::from_env() {
         Some(worker) => format!("{} {}/{}", worker.app, worker.slot, worker.workers),
-        None => "nobody's worker".to_owned(),
+        None => "no worker".to_owned(),
     };
-    // The lent socket on that port, or a bind that works anywhere.
+    // The socket that the supervisor passes, or an ordinary bind.
     let listener = worker::listener("7000")?;
     worker::status("echoing")?;
     worker::ready()?;
     thread::scope(|scope| {
         for _ in 1..THREADS {
-            scope.spawn(|| serve(&listener, &who));
+            scope.spawn(|| serve(&listener, &name));
         }
-        serve(&listener, &who);
+        serve(&listener, &name);
     });
     Ok(())
 }
 
-fn serve(listener: &TcpListener, who: &str) {
+fn serve(listener: &TcpListener, name: &str) {
     for connection in listener.incoming() {
-        // A client that leaves early is no concern of the others.
+        // A client that leaves early does not end the server.
         let result = connection.and_then(|mut connection| {
-            writeln!(connection, "{who}, process {}", std::process::id())?;
+            writeln!(connection, "{name}, process {}", std::process::id())?;
             let mut input = connection.try_clone()?;
             io::copy(&mut input, &mut connection)
         });

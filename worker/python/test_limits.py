@@ -2,6 +2,7 @@
 
 import asyncio
 import http.server
+import json
 import math
 import socket
 import threading
@@ -9,42 +10,54 @@ import unittest
 import urllib.request
 
 from supervisor_worker import Worker, aio
-from supervisor_worker._limits import Limits
+from supervisor_worker._limits import ADMITTED, Limits
 
 
 class Rate(unittest.TestCase):
     def setUp(self):
         self.now = 100.0
         self.limits = Limits(lambda: self.now)
+        self.admitted = ADMITTED
+
+    def admit(self):
+        return self.limits.admit()[0]
 
     def test_a_bucket_fills_again(self):
         limits = self.limits
         limits.configure({"limits": {"rate": 0.5, "burst": 2}})
-        self.assertTrue(limits.admit() and limits.admit())
-        refused = limits.admit()
+        self.assertTrue(self.admit() and self.admit())
+        refused, report = limits.admit()
         self.assertFalse(refused)
         self.assertEqual((refused.wait, refused.retry_after), (2.0, 2))
-        self.assertEqual((limits.untold(), limits.untold()), (1, 0))
+        # Refused requests are reported at most once a second.
+        self.assertEqual((report, limits.admit()[1]), (1, 0))
         self.now += 2
-        self.assertTrue(limits.admit())
-        self.assertFalse(limits.admit())
+        self.assertEqual(limits.admit(), (self.admitted, 1))
+        self.assertFalse(self.admit())
         self.now += 100
-        self.assertTrue(limits.admit() and limits.admit())
-        self.assertFalse(limits.admit())
-        self.assertEqual(limits.untold(), 2)
+        self.assertTrue(self.admit() and self.admit())
+        self.assertFalse(self.admit())
+        self.now += 2
+        self.assertEqual(limits.admit()[1], 1)
 
     def test_values_take_effect_at_once(self):
         limits = self.limits
         limits.configure({"limits": {"rate": 1}})
-        self.assertTrue(limits.admit())
-        for wrong in ({"rate": "fast"}, {"rate": -1}, {"connections": True}, 7):
-            with self.assertRaisesRegex(ValueError, "no limits"):
+        self.assertTrue(self.admit())
+        for wrong in ({"rate": "fast"}, {"rate": -1}, {"connections": True}, 7, []):
+            with self.assertRaisesRegex(ValueError, "^invalid limits: "):
                 limits.configure({"limits": wrong})
-        self.assertFalse(limits.admit(), "they stay")
+        self.assertFalse(self.admit(), "they stay")
         for none in (None, 7, {}, {"limits": None}, {"limits": {}}, {"limits": {"rate": 0}}):
             limits.configure(none)
-            self.assertTrue(all(limits.admit() for _ in range(1000)))
+            self.assertTrue(all(self.admit() for _ in range(1000)))
             self.assertEqual(limits.connections, math.inf)
+
+
+def configure(worker, version, values):
+    """The supervisor changes the shared values."""
+    message = {"config": {"version": version, "data": values}}
+    worker._take((json.dumps(message) + "\n").encode())
 
 
 def listening():
@@ -54,7 +67,7 @@ def listening():
 class Threads(unittest.TestCase):
     def test_connections_beyond_the_limit_wait(self):
         worker = Worker(None)
-        worker._learn(1, {"limits": {"connections": 2}})
+        configure(worker, 1, {"limits": {"connections": 2}})
         server = worker.limit(listening())
         self.addCleanup(server.close)
         clients = [socket.create_connection(server.getsockname()) for _ in range(5)]
@@ -73,7 +86,7 @@ class Threads(unittest.TestCase):
         self.assertTrue(third.getblocking())
         threading.Timer(0.01, second.close).start()
         fourth, _ = server.accept()
-        threading.Timer(0.01, worker._learn, (2, None)).start()
+        threading.Timer(0.01, configure, (worker, 2, None)).start()
         fifth, _ = server.accept()
         self.assertEqual(worker.connections, 3)
         os_level = fifth.detach()
@@ -85,7 +98,7 @@ class Threads(unittest.TestCase):
 
     def test_servers_of_the_standard_library(self):
         worker, most, lock = Worker(None), [0, 0], threading.Lock()
-        worker._learn(1, {"limits": {"connections": 3}})
+        configure(worker, 1, {"limits": {"connections": 3}})
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
@@ -125,7 +138,7 @@ class Threads(unittest.TestCase):
 class Asyncio(unittest.IsolatedAsyncioTestCase):
     async def test_connections_beyond_the_limit_wait(self):
         worker = await aio.Worker.over(None)
-        worker._learn(1, {"limits": {"connections": 2}})
+        configure(worker, 1, {"limits": {"connections": 2}})
         most = [0]
 
         async def serve(reader, writer):
@@ -151,7 +164,7 @@ class Asyncio(unittest.IsolatedAsyncioTestCase):
         waits = asyncio.ensure_future(ask())
         done, _ = await asyncio.wait([waits], timeout=0.05)
         self.assertFalse(done)
-        worker._learn(2, {"limits": {"connections": 3}})
+        configure(worker, 2, {"limits": {"connections": 3}})
         self.assertEqual(await waits, b"to here\n")
         server.close()
         for _, writer in quiet:
@@ -163,7 +176,7 @@ class Asyncio(unittest.IsolatedAsyncioTestCase):
     async def test_requests_beyond_the_rate(self):
         worker = await aio.Worker.over(None)
         self.assertTrue(await worker.admit())
-        worker._learn(1, {"limits": {"rate": 0.1}})
+        configure(worker, 1, {"limits": {"rate": 0.1}})
         self.assertTrue(await worker.admit())
         refused = await worker.admit()
         self.assertFalse(refused)

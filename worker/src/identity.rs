@@ -3,7 +3,7 @@
 use std::env;
 use std::str::FromStr;
 
-/// Which worker this is, as the supervisor told it at its start.
+/// Which worker this is, as the supervisor set it in the environment at the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The app's name.
@@ -28,7 +28,7 @@ impl Identity {
         Some(Self {
             app: vars("SUPERVISOR_APP")?,
             slot: number(vars("SUPERVISOR_SLOT"))?,
-            // A supervisor of an older version knows of no pools.
+            // Supervisors before pools do not set it.
             pool: vars("SUPERVISOR_POOL").unwrap_or_else(|| "default".to_owned()),
             workers: number(vars("SUPERVISOR_WORKERS"))?,
             generation: number(vars("SUPERVISOR_GENERATION"))?,

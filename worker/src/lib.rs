@@ -1,10 +1,10 @@
 //! For programs that know they run under the supervisor.
 //!
-//! No program needs this: the supervisor serves unmodified ones. It is for those who want to know
-//! which worker they are, to take a lent socket by its name, to say when they are ready, or to
-//! talk with the other workers. It is blocking (tokio behind the feature `tokio`), and everything
-//! in it also works without a supervisor: then there is no identity, listeners are bound, and the
-//! bus reaches the handlers of this process only.
+//! No program needs this crate: the supervisor runs unmodified programs. Use it if your program
+//! should know which worker it is, take a listening socket by its name, say when it is ready, or
+//! talk with other workers. The crate is blocking (futures for tokio are behind the feature
+//! `tokio`). Everything also works without a supervisor: then there is no identity, the crate
+//! binds the listeners itself, and the bus reaches the handlers of this process only.
 //!
 //! ```no_run
 //! fn main() -> std::io::Result<()> {
@@ -25,12 +25,12 @@
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let worker = worker::Worker::join()?;
-//! // Everybody who listens hears it, in every worker and language.
+//! // Every handler of the topic gets it, in every worker and language.
 //! let (sender, heard) = std::sync::mpsc::channel();
 //! worker.on("orders", move |event| sender.send(event.data::<u64>()?).map_err(worker::Error::from))?;
 //! worker.emit("orders", &17)?;
 //! assert_eq!(heard.recv()?, 17);
-//! // One idle worker answers. An empty pool name is the caller's own pool.
+//! // One idle worker answers. An empty pool name means the caller's own pool.
 //! worker.serve("double", 1, |request| request.data::<u64>().map(|number| number * 2))?;
 //! let doubled: u64 = worker.call("", "double", &21)?;
 //! assert_eq!(doubled, 42);
@@ -38,76 +38,39 @@
 //! # }
 //! ```
 //!
-//! Events come at most once: who is not there, or reads too slowly, misses them (counted, see
-//! [`Worker::failures`]). They come in the order in which one worker emitted them. A call has
-//! exactly one answer or [`CallError`]. Only one process of a worker may join.
+//! Events come at most once: a worker that has not joined, or reads too slowly, misses them
+//! ([`Worker::failures`] counts the dropped ones). The events of one worker come in the order in
+//! which it emitted them. A call has exactly one answer or [`CallError`]. Only one process of a
+//! worker may join.
 
-mod accept;
-mod answer;
-mod batch;
-mod bus;
-mod calls;
+mod answer_slot;
+mod call_error;
+mod callbacks;
 mod channel;
-mod chores;
-mod configured;
-mod connection;
-mod desk;
-#[cfg(feature = "tokio")]
-mod futures;
-mod gifts;
-mod handlers;
-mod hear;
+mod client;
+mod contain;
+mod dispatch;
 mod identity;
-mod lent;
-mod limits;
-mod measure;
-mod question;
+mod listen;
+mod notify;
 mod reading;
-mod standing;
-#[cfg(feature = "tokio")]
-mod tokio_accept;
+mod registry;
+mod state;
+mod sync;
+mod worker;
 
-use std::io;
-
-pub use accept::Listener;
-pub use bus::Worker;
-pub use calls::{Call, CallError};
-pub use connection::Connection;
-pub use gifts::Given;
-pub use handlers::{Event, HandlerId, Outcome};
+pub use call_error::CallError;
 pub use identity::Identity;
 pub use ipc::bus::{Json, Peer};
-pub use lent::listener;
-pub use limits::{Limited, Open};
-pub use question::Request;
-use systemd::notify::Notifier;
 #[cfg(feature = "axum")]
-pub use tokio_accept::Client;
+pub use listen::Client;
+pub use listen::{Connection, Listener, listener};
 #[cfg(feature = "tokio")]
-pub use tokio_accept::{TokioConnection, TokioListener};
+pub use listen::{TokioConnection, TokioListener};
+pub use notify::{ready, status, stopping};
+pub use registry::{Event, Given, HandlerId, Outcome, Request};
+pub use state::limits::{Limited, Open};
+pub use worker::{Call, Worker};
 
-/// Any error, for handlers that use `?` on several kinds.
+/// Any error, for handlers that use `?` on several types of error.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
-
-/// Says that this worker serves. Matters where the app has `ready = "notify"`.
-pub fn ready() -> io::Result<()> {
-    say("READY=1")
-}
-
-/// Says that this worker is about to leave by itself.
-pub fn stopping() -> io::Result<()> {
-    say("STOPPING=1")
-}
-
-/// Says how this worker is, in one line for people. Line breaks become spaces, since each line
-/// would be another statement.
-pub fn status(text: &str) -> io::Result<()> {
-    say(&format!("STATUS={}", text.replace(['\n', '\r'], " ")))
-}
-
-fn say(text: &str) -> io::Result<()> {
-    match Notifier::from_env()? {
-        Some(notifier) => notifier.send(text),
-        None => Ok(()),
-    }
-}

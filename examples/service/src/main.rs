@@ -1,7 +1,7 @@
-//! An axum service that knows it has colleagues: it gets its listener from the supervisor, says
-//! when it is ready, counts its requests, hears of a new greeting without a restart, and finishes
-//! what it has begun before it leaves. It takes no more connections than its configuration allows,
-//! and refuses requests beyond the rate. Without a supervisor it serves all the same.
+//! An axum service that uses the worker crate. It gets its listener from the supervisor, says when
+//! it is ready, measures its requests, takes a new greeting without a restart, and finishes its
+//! requests before it leaves. It takes no more connections than its configuration allows, and
+//! refuses requests beyond the rate. Without a supervisor it serves all the same.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ struct Service {
     greeting: Arc<RwLock<String>>,
 }
 
-/// What all workers share.
+/// The values that all workers share.
 #[derive(Deserialize)]
 struct Shared {
     greeting: String,
@@ -30,7 +30,7 @@ struct Shared {
 struct Asked {
     #[serde(default)]
     name: String,
-    /// How long the answer shall take.
+    /// How long to wait before the answer, in milliseconds.
     #[serde(default)]
     wait_ms: u64,
 }
@@ -49,7 +49,7 @@ async fn greet(
     tokio::time::sleep(Duration::from_millis(asked.wait_ms.min(60_000))).await;
     let greeting = service.greeting.read().unwrap_or_else(PoisonError::into_inner).clone();
     let took = began.elapsed().as_secs_f64();
-    // Without a supervisor nobody counts.
+    // Without a supervisor there is nothing to push to.
     let _ = service.worker.histogram("request_seconds", took, &[("route", "/")]);
     Ok(format!("{greeting}, {} (worker {})\n", asked.name, service.worker.peer().worker))
 }

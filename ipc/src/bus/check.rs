@@ -1,20 +1,20 @@
-//! The bounds of a message's parts. Whoever goes beyond them has its channel closed.
+//! The limits of a message's parts. The primary closes the channel of a worker that exceeds one.
 
 use super::{FromWorker, Json, MAX_DATA, MAX_LABELS, MAX_NAME, MAX_TEXT, Peer, ToWorker, json};
 
-/// Which bound was passed.
+/// Which limit a message exceeds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
-    /// A name.
+    /// A name is empty, too long or has control characters.
     #[error("a {what} must have 1 to {MAX_NAME} bytes and no control characters")]
     Name {
-        /// Of what.
+        /// What the name names.
         what: &'static str,
     },
-    /// A text for people.
+    /// A text for display is too long.
     #[error("a {what} must have at most {MAX_TEXT} bytes")]
     Text {
-        /// Which.
+        /// Which text.
         what: &'static str,
     },
     /// The data is too long.
@@ -23,29 +23,29 @@ pub enum Unfit {
     /// The data is not JSON.
     #[error("data must be one JSON value without line breaks")]
     NotJson,
-    /// The labels of a metric.
+    /// A metric has too many labels.
     #[error("a metric must have at most {MAX_LABELS} labels")]
     Labels,
-    /// A metric's value.
+    /// A metric's value is out of range.
     #[error("a metric's value must be a finite number, and a counter's not negative")]
     Value,
 }
 
-/// A message that knows its bounds.
+/// A message that can check its own limits.
 pub trait Check {
-    /// Whether it keeps them.
+    /// Fails if a part of the message exceeds its limit.
     fn check(&self) -> Result<(), Unfit>;
 }
 
 fn name(what: &'static str, text: &str) -> Result<(), Unfit> {
-    // Nearly all names are plain, and this is asked of each message.
+    // Nearly all names are ASCII, and this runs for every message.
     let plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     let sound = plain || !text.chars().any(char::is_control);
     let fits = !text.is_empty() && text.len() <= MAX_NAME && sound;
     if fits { Ok(()) } else { Err(Unfit::Name { what }) }
 }
 
-/// A name that may be left out.
+/// Checks a name that may be empty.
 fn optional(what: &'static str, text: &str) -> Result<(), Unfit> {
     if text.is_empty() { Ok(()) } else { name(what, text) }
 }
@@ -63,13 +63,13 @@ pub(super) fn peer(peer: &Peer) -> Result<(), Unfit> {
     optional("pool", &peer.pool)
 }
 
-/// Whether this topic and this data, which is known to be JSON, may be sent.
+/// Whether this topic and data may be sent. The caller knows that `data` is JSON.
 pub fn event(topic: &str, data: &str) -> Result<(), Unfit> {
     name("topic", topic)?;
     if data.len() > MAX_DATA { Err(Unfit::Long) } else { Ok(()) }
 }
 
-/// Of data that is known to be JSON.
+/// Checks data that is known to be JSON.
 fn short(data: &Json) -> Result<(), Unfit> {
     if data.text().len() > MAX_DATA { Err(Unfit::Long) } else { Ok(()) }
 }
@@ -81,7 +81,7 @@ impl Check for FromWorker {
 }
 
 impl FromWorker {
-    /// As [`Check::check`], of a message that was made here: its data is JSON.
+    /// As [`Check::check`], for a message that was built here: its data is known to be JSON.
     pub fn fits(&self) -> Result<(), Unfit> {
         self.check_but(short)
     }

@@ -1,6 +1,6 @@
-//! Bytes in, in any split; messages out. The first byte tells the codec.
+//! Bytes in, split anywhere; messages out. The first byte selects the codec.
 //!
-//! Keeps at most one frame that is not whole, and never more than was received.
+//! The decoder holds at most one incomplete frame, and never more than it received.
 
 use std::io::BufRead;
 use std::marker::PhantomData;
@@ -14,27 +14,27 @@ use super::event::Found;
 use super::frame::{self, HEADER, Known, MAGIC};
 use super::{MAX_FRAME, line};
 
-/// Why bytes are no message. The channel they came from is to be closed.
+/// Why bytes are not a message. The caller must close the channel.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Longer than [`MAX_FRAME`].
     #[error("a message is longer than {MAX_FRAME} bytes")]
     TooLong,
-    /// Neither a frame's header nor a line.
-    #[error("what was sent is neither a frame of a known layout nor a line of JSON")]
+    /// Neither the header of a frame nor a line.
+    #[error("the message is neither a frame of a known layout nor a line of JSON")]
     Header,
     /// Not a message.
     #[error("malformed message: {0}")]
     Malformed(String),
-    /// More in a frame than one message.
-    #[error("malformed message: its frame goes on behind it")]
+    /// A frame holds more than one message.
+    #[error("malformed message: its frame has bytes after the message")]
     Trailing,
-    /// A message that passes a bound.
+    /// A part of the message exceeds a limit.
     #[error("refused message: {0}")]
     Unfit(#[from] Unfit),
 }
 
-/// Characters of a reason that are kept: serde quotes what it was given.
+/// How many characters of a reason are kept, because serde quotes its input.
 const REASON: usize = 300;
 
 impl DecodeError {
@@ -45,12 +45,12 @@ impl DecodeError {
     }
 }
 
-/// How messages are written on a channel.
+/// The encodings of messages on a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
-    /// [`frame`].
+    /// Binary frames, see [`frame`].
     Frames,
-    /// [`line`].
+    /// JSON lines, see [`line`].
     Lines,
 }
 
@@ -68,21 +68,21 @@ impl Codec {
     }
 }
 
-/// What a channel carries in one direction.
+/// A message of one direction of a channel.
 pub trait Message: Encode + Decode<()> + Serialize + DeserializeOwned + Known + Check {}
 
 impl<T: Encode + Decode<()> + Serialize + DeserializeOwned + Known + Check> Message for T {}
 
-/// Collects bytes until they make whole messages of one kind.
+/// Collects bytes until they form whole messages of one kind.
 #[derive(Debug)]
 pub struct Decoder<T> {
     buffer: Vec<u8>,
-    /// Bytes before this have been read.
+    /// The bytes before this index have been read.
     start: usize,
-    /// Bytes from `start` to this are known to hold no newline.
+    /// No newline is in the bytes from `start` to this index.
     scanned: usize,
     codec: Option<Codec>,
-    /// Somebody else has read before: what comes first may be the rest of a message.
+    /// An earlier reader may have read part of the first message.
     resuming: bool,
     kind: PhantomData<fn() -> T>,
 }
@@ -101,13 +101,14 @@ impl<T> Default for Decoder<T> {
 }
 
 impl<T: Message> Decoder<T> {
-    /// For a channel whose reader ended, perhaps in the middle of a message: the rest of that one
-    /// is passed over. The rest of a line is never JSON, and JSON holds no frame's header.
+    /// A decoder for a channel whose earlier reader ended, perhaps in the middle of a message. It
+    /// skips the rest of that message: the rest of a line is never JSON, and JSON never holds a
+    /// frame's header.
     pub fn resuming(codec: Codec) -> Self {
         Self { codec: Some(codec), resuming: true, ..Self::default() }
     }
 
-    /// Takes bytes in. All messages of earlier bytes should have been taken out before.
+    /// Adds received bytes. The caller should first have taken all messages of earlier bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.start > 0 {
             self.buffer.drain(..self.start);
@@ -123,17 +124,17 @@ impl<T: Message> Decoder<T> {
         }
     }
 
-    /// The codec, once a byte has come.
+    /// The codec, known once the first byte has arrived.
     pub fn codec(&self) -> Option<Codec> {
         self.codec
     }
 
-    /// Bytes that are held.
+    /// How many bytes the decoder holds.
     pub fn held(&self) -> usize {
         self.buffer.len() - self.start
     }
 
-    /// The next whole message; `None`: more bytes are needed. Unknown ones are passed over.
+    /// The next whole message. `None` means that more bytes are needed. Skips unknown messages.
     pub fn next_message(&mut self) -> Result<Option<T>, DecodeError> {
         loop {
             let (message, end) = match self.codec {
@@ -185,8 +186,8 @@ impl<T: Message> Decoder<T> {
         Ok(self.next_message()?.map(Found::Other))
     }
 
-    /// The first sound message behind the rest of another, and its end; `None`: more bytes are
-    /// needed.
+    /// The first valid message after the rest of another one, and where it ends. `None` means that
+    /// more bytes are needed.
     fn first_frame(&mut self) -> Option<(Option<T>, usize)> {
         loop {
             let magic = self.buffer[self.start..].iter().position(|byte| *byte == MAGIC);
@@ -203,7 +204,7 @@ impl<T: Message> Decoder<T> {
         }
     }
 
-    /// Where the line ends that begins at `start`.
+    /// The end of the line that begins at `start`.
     fn newline(&mut self) -> Result<Option<usize>, DecodeError> {
         let from = self.scanned.max(self.start);
         let mut rest = &self.buffer[from..];

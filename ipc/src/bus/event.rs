@@ -1,43 +1,43 @@
-//! Events as they lie in frames: read without copying them, written from their parts. Nothing else
-//! is said so often. The bytes are those of [`FromWorker::Emit`](super::FromWorker::Emit) and
-//! [`ToWorker::Event`](super::ToWorker::Event).
+//! Events as they lie in frames: read without copying, written from their parts. Events are by far
+//! the most frequent messages. The bytes are those of [`FromWorker::Emit`](super::FromWorker::Emit)
+//! and [`ToWorker::Event`](super::ToWorker::Event).
 //!
-//! Refuses what these refuse. What a worker says is not believed to be JSON; what it hears has been
-//! looked at by the supervisor.
+//! This module refuses what those refuse. It checks that a worker's data is JSON. It does not check
+//! data that the supervisor sends, because the supervisor has checked it already.
 
 use super::check::{self, Unfit};
 use super::decode::{Codec, DecodeError};
 use super::{Json, Peer, frame, json, line};
 
-/// An event in a frame.
+/// One event in a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event<'a> {
     /// The topic.
     pub topic: &'a str,
     /// JSON text.
     pub data: &'a str,
-    /// Who, as [`Origin`] writes it; empty in what a worker says.
+    /// The sender, as [`Origin`] writes it; empty in a message from a worker.
     pub from: &'a [u8],
 }
 
 /// What a decoder found.
 #[derive(Debug)]
 pub enum Found<'a, T> {
-    /// An event of a frame. Those of lines are among the others.
+    /// An event of a frame. The events of lines are in `Other`.
     Event(Event<'a>),
     /// Any message.
     Other(T),
 }
 
 impl Event<'_> {
-    /// Who emitted it.
+    /// The peer that emitted the event.
     pub fn peer(&self) -> Result<Peer, DecodeError> {
         let peer = frame::read_peer(self.from)?;
         check::peer(&peer)?;
         Ok(peer)
     }
 
-    /// Of a sound event.
+    /// The data of an event that was checked.
     pub fn json(&self) -> Json {
         Json::known(self.data.to_owned())
     }
@@ -48,7 +48,7 @@ impl Event<'_> {
     }
 }
 
-/// Who emits, in both codecs: written once, not for each event.
+/// The sender of events in both codecs: encoded once, not for each event.
 #[derive(Debug, Clone)]
 pub struct Origin {
     frames: Vec<u8>,
@@ -56,20 +56,20 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// As this worker.
+    /// The origin for this worker.
     pub fn of(peer: &Peer) -> Self {
-        // A number and a name always can be written.
+        // A number and a name can always be written.
         let lines = serde_json::to_vec(peer).unwrap_or_default();
         Self { frames: frame::peer(peer).unwrap_or_default(), lines }
     }
 }
 
-/// Appends what a worker emits, as a frame. `data` is JSON text.
+/// Appends an emitted event as a frame. `data` is JSON text.
 pub fn emit(topic: &str, data: &str, to: &mut Vec<u8>) -> Result<(), DecodeError> {
     frame::write_event::<super::FromWorker>(topic, data, &[], to)
 }
 
-/// Appends what a worker hears.
+/// Appends an event for a subscriber.
 pub fn event(
     codec: Codec,
     topic: &str,

@@ -1,11 +1,12 @@
-//! Messages as bincode frames, for Rust. The only user of bincode, and bounded.
+//! Messages as bincode frames, for Rust. Only this module uses bincode, with limits.
 //!
-//! A frame is a header of 8 bytes and a body: the magic byte 0xB5, the layout's version, two zero
-//! bytes, the body's length (u32, little endian), the message in bincode's standard layout. A
-//! length is looked at before anything is kept for it, and a collection's claimed size is counted
-//! against [`MEMORY`] before anything is allocated for it.
+//! A frame is a header of 8 bytes and a body. The header is the magic byte 0xB5, the layout's
+//! version, two zero bytes, and the body's length (u32, little endian). The body is the message in
+//! bincode's standard layout. The decoder checks a length before it buffers anything, and counts a
+//! collection's claimed size against [`MEMORY`] before it allocates anything.
 //!
-//! Refuses another magic or layout, bodies beyond the limit, and bytes behind the message.
+//! The decoder refuses another magic byte or layout, bodies beyond the limit, and bytes after the
+//! message.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::error::EncodeError;
@@ -19,23 +20,24 @@ use super::{MAX_FRAME, Peer};
 pub const MAGIC: u8 = 0xB5;
 /// The layout of the header.
 const LAYOUT: u8 = 1;
-/// Bytes of the header.
+/// Length of the header in bytes.
 pub const HEADER: usize = 8;
-/// What the parts of one message may need in memory. bincode counts before it allocates.
+/// How much memory the parts of one message may need, in bytes. bincode counts before it allocates.
 const MEMORY: usize = 2 * MAX_FRAME;
 
 type Config = Configuration<LittleEndian, Varint, Limit<MEMORY>>;
 
-/// bincode 2's standard layout with our limit.
+/// bincode 2's standard layout with this limit.
 const CONFIG: Config = bincode::config::standard().with_limit::<MEMORY>();
 
-/// What is known of an enum of messages.
+/// Facts about an enum of messages.
 pub trait Known {
-    /// How many it has: those behind are of a newer build and are skipped.
+    /// How many variants this build knows. Later ones come from a newer build, and the decoder
+    /// skips them.
     const COUNT: u8;
-    /// The tag of its event.
+    /// The tag of the event variant.
     const EVENT: u8;
-    /// The supervisor says them: their data has been looked at.
+    /// Whether the supervisor sends these messages, so that their data was checked already.
     const BELIEVED: bool;
 }
 
@@ -56,7 +58,7 @@ pub fn write<T: Encode>(message: &T, to: &mut Vec<u8>) -> Result<(), DecodeError
     append(to, |to| bincode::encode_into_std_write(message, to, CONFIG).map(|_| ()))
 }
 
-/// Appends the event of a kind of messages: its tag, what [`Event`] has, and who.
+/// Appends an event message: its tag, the parts of [`Event`], and the sender.
 pub(super) fn write_event<T: Known>(
     topic: &str,
     data: &str,
@@ -93,7 +95,7 @@ fn append(
     Ok(())
 }
 
-/// The body's length, from the bytes of a header; `None`: more are needed.
+/// The body's length, from the bytes of a header. `None` means that more bytes are needed.
 pub(super) fn body(bytes: &[u8]) -> Result<Option<usize>, DecodeError> {
     let expected = [MAGIC, LAYOUT, 0, 0];
     let seen = bytes.len().min(expected.len());
@@ -107,9 +109,9 @@ pub(super) fn body(bytes: &[u8]) -> Result<Option<usize>, DecodeError> {
     if length > MAX_FRAME - HEADER { Err(DecodeError::TooLong) } else { Ok(Some(length)) }
 }
 
-/// One body. `None`: a message that this build does not know.
+/// Decodes one body. `None` means a message that this build does not know.
 pub(super) fn read<T: Decode<()> + Known>(body: &[u8]) -> Result<Option<T>, DecodeError> {
-    // Tags below 251 are one byte.
+    // A tag below 251 takes one byte.
     if body.first().is_some_and(|tag| *tag >= T::COUNT) {
         return Ok(None);
     }
@@ -118,25 +120,25 @@ pub(super) fn read<T: Decode<()> + Known>(body: &[u8]) -> Result<Option<T>, Deco
     if used == body.len() { Ok(Some(message)) } else { Err(DecodeError::Trailing) }
 }
 
-/// The event in a body that begins with its tag.
+/// The event in a body, after its tag.
 pub(super) fn event<T: Known>(body: &[u8]) -> Result<Event<'_>, DecodeError> {
     let parts = body.get(1..).unwrap_or_default();
     let ((topic, data), used) = bincode::borrow_decode_from_slice(parts, CONFIG)
         .map_err(|error| DecodeError::malformed(&error))?;
     let from = &parts[used..];
-    // Only who hears an event is told from whom it is.
+    // Only a subscriber is told who sent an event.
     if !T::BELIEVED && !from.is_empty() {
         return Err(DecodeError::Trailing);
     }
     Ok(Event { topic, data, from })
 }
 
-/// A worker, as it stands in a body.
+/// The encoding of a peer in a body.
 pub(super) fn peer(peer: &Peer) -> Option<Vec<u8>> {
     bincode::encode_to_vec(peer, CONFIG).ok()
 }
 
-/// See [`peer`].
+/// Decodes a peer that [`peer`] encoded.
 pub(super) fn read_peer(bytes: &[u8]) -> Result<Peer, DecodeError> {
     let (peer, used) = bincode::decode_from_slice(bytes, CONFIG)
         .map_err(|error| DecodeError::malformed(&error))?;

@@ -1,6 +1,7 @@
-//! JSON text that is carried without being understood.
+//! JSON text that passes through without being interpreted.
 //!
-//! Refuses text that is not one JSON value, and line breaks, which would end a line.
+//! Refuses text that is not one JSON value. Refuses line breaks, which would end a line of the
+//! protocol.
 
 use bincode::{Decode, Encode};
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -13,23 +14,23 @@ use serde_json::value::RawValue;
 pub struct Json(String);
 
 impl Json {
-    /// A value as JSON.
+    /// Encodes a value as JSON.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
         let mut text = Vec::with_capacity(128);
         serde_json::to_writer(&mut text, value)?;
-        // What serde_json writes is UTF-8, and what it carries as it was (`RawValue`) was text.
+        // serde_json writes UTF-8, and a `RawValue` that it copies was text.
         let text = String::from_utf8(text).map_err(serde::ser::Error::custom)?;
         Ok(Self(without_breaks(text)))
     }
 
-    /// Text that is known to be one value without line breaks.
+    /// Wraps text that is known to be one value without line breaks.
     pub(super) fn known(text: String) -> Self {
         Self(text)
     }
 
-    /// Text that is JSON already.
+    /// Checks and wraps text that is already JSON.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
-        // Outside strings line breaks are blanks, and inside they cannot be.
+        // Outside strings, line breaks are white space; inside strings JSON does not allow them.
         let text = without_breaks(text.trim().to_owned());
         serde_json::from_str::<IgnoredAny>(&text)?;
         Ok(Self(text))
@@ -40,13 +41,13 @@ impl Json {
         &self.0
     }
 
-    /// What it means.
+    /// Decodes the value.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_str(&self.0)
     }
 }
 
-/// Whether it is what [`Json`] promises; it is not if it came in a frame that lies.
+/// Whether the text is what [`Json`] promises. It may not be if it arrived in a forged frame.
 pub(super) fn is_sound(text: &str) -> bool {
     let trimmed = text.trim_ascii().len() == text.len();
     !has_breaks(text) && trimmed && serde_json::from_str::<IgnoredAny>(text).is_ok()
@@ -56,7 +57,8 @@ fn without_breaks(text: String) -> String {
     if has_breaks(&text) { text.replace(['\n', '\r'], " ") } else { text }
 }
 
-/// As bytes: looking at each character would cost more than all else that is done with a message.
+/// Works on bytes: decoding each character would cost more than everything else that happens to a
+/// message.
 fn has_breaks(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.contains(&b'\n') || bytes.contains(&b'\r')

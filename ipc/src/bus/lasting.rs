@@ -1,10 +1,10 @@
-//! Which messages last: the one answer for both ends.
+//! Which messages have a lasting effect: one definition for both ends of a channel.
 
 use super::FromWorker;
 
 impl FromWorker {
-    /// Whether it says how things are from now on, or ends that: what the supervisor remembers of
-    /// a worker, and what the worker says again when another primary goes on.
+    /// Whether the message sets a lasting state or ends one. The supervisor remembers such a state
+    /// for each worker, and the worker sends it again when a new primary takes over.
     pub fn lasts(&self) -> bool {
         match self {
             Self::Hello { .. }

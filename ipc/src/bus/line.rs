@@ -1,7 +1,7 @@
-//! Messages as JSON lines, for everything but Rust: `{"emit":{"topic":"x","data":1}}`.
+//! Messages as JSON lines, for all languages but Rust: `{"emit":{"topic":"x","data":1}}`.
 //!
-//! Refuses lines beyond the limit and what is not the JSON of a message. A message of a name that
-//! this build does not know is skipped.
+//! Refuses lines beyond the limit and lines that are not the JSON of a message. Skips a message
+//! whose name this build does not know.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,8 @@ pub fn write<T: Serialize>(message: &T, to: &mut Vec<u8>) -> Result<(), DecodeEr
     Ok(())
 }
 
-/// Appends an event: what [`write`] would, without looking at the data again. `from` is JSON.
+/// Appends an event with the same bytes as [`write`], without scanning the data again. `from` is
+/// JSON.
 pub(super) fn write_event(
     topic: &str,
     data: &str,
@@ -49,7 +50,7 @@ pub(super) fn write_event(
     Ok(())
 }
 
-/// A word without contents, as a client may write a message that has none: `"ready"`.
+/// A client may write a message without fields as a plain string: `"ready"`.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Shape {
@@ -57,7 +58,8 @@ enum Shape {
     Message(BTreeMap<String, IgnoredAny>),
 }
 
-/// One line, without its newline. `None`: empty, or a message that this build does not know.
+/// Decodes one line, given without its newline. `None` means an empty line, or a message that this
+/// build does not know.
 pub(super) fn read<T: DeserializeOwned>(line: &[u8]) -> Result<Option<T>, DecodeError> {
     if line.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);

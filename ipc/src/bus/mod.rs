@@ -1,11 +1,11 @@
-//! The bus: what a worker that knows the supervisor says on its channel, and what it hears.
+//! The bus: the messages between a worker that uses a client library and the primary.
 //!
-//! A channel begins with the worker's [`FromWorker::Hello`]. Its first byte tells the codec for
-//! both directions: frames ([`frame`]) for Rust, JSON lines ([`line`]) for everything else. The
-//! messages are the same. Data is JSON text in both, so that every worker understands every
-//! other; it is checked where it comes in and handed on untouched.
+//! A channel begins with the worker's [`FromWorker::Hello`]. Its first byte selects the codec for
+//! both directions: frames ([`frame`]) for Rust, JSON lines ([`line`]) for all other languages. The
+//! messages are the same in both. Data is JSON text in both, so that all workers understand each
+//! other; the primary checks it once and passes it on unchanged.
 //!
-//! Refuses what [`check`] names: names and data that are too long, data that is not JSON.
+//! [`check`] defines what is refused: names and data that are too long, data that is not JSON.
 
 pub mod check;
 pub mod decode;
@@ -22,48 +22,49 @@ pub use decode::Message;
 pub use json::Json;
 use serde::{Deserialize, Serialize};
 
-/// The version of the messages that this build speaks, and the oldest that it understands. New
-/// messages are appended to the enums; a changed one is a new version.
+/// The version of the messages that this build speaks. New messages are appended to the enums; a
+/// changed message needs a new version.
 pub const VERSION: u16 = 1;
-/// See [`VERSION`].
+/// The oldest version that this build understands. See [`VERSION`].
 pub const OLDEST: u16 = 1;
 
 /// The longest frame or line, header or newline included: 1 MiB.
 pub const MAX_FRAME: usize = 1 << 20;
-/// The longest data of one message: a frame less what names and numbers may need.
+/// The longest data of one message, in bytes: a frame less the room that names and numbers may
+/// need.
 pub const MAX_DATA: usize = MAX_FRAME - 8 * 1024;
 /// The longest topic, pool, action or metric name, in bytes.
 pub const MAX_NAME: usize = 200;
-/// The longest text for people (an error, a unit, an SDK's name), in bytes.
+/// The longest text for display (an error, a unit, a client's name), in bytes.
 pub const MAX_TEXT: usize = 1024;
-/// Labels of one metric.
+/// The most labels of one metric.
 pub const MAX_LABELS: usize = 8;
 
-/// What a worker says.
+/// A message from a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Encode, Decode)]
 #[cfg_attr(test, derive(wincode::SchemaRead, wincode::SchemaWrite))]
 #[serde(rename_all = "kebab-case")]
 pub enum FromWorker {
-    /// The first message.
+    /// The first message on a channel.
     Hello {
-        /// The oldest version it understands.
+        /// The oldest version that the worker understands.
         #[serde(default = "oldest")]
         oldest: u16,
-        /// The newest.
+        /// The newest version that the worker understands.
         #[serde(default = "newest")]
         newest: u16,
-        /// Which client it uses: `rust 0.1.0`.
+        /// The worker's client library: `rust 0.1.0`.
         #[serde(default)]
         client: String,
-        /// The pool it works in; empty: the one the supervisor knows it by.
+        /// The pool that the worker joins. Empty: the pool of its configuration.
         #[serde(default)]
         pool: String,
     },
-    /// It serves.
+    /// The worker is ready.
     Ready {},
-    /// It takes no new calls: it is about to leave.
+    /// The worker is about to leave and takes no new calls.
     Draining {},
-    /// To every subscriber of the topic but itself.
+    /// Send data to every subscriber of the topic except this worker.
     Emit {
         /// The topic.
         topic: String,
@@ -71,22 +72,22 @@ pub enum FromWorker {
         #[serde(default)]
         data: Json,
     },
-    /// It wants what is emitted on this topic.
+    /// Subscribe to a topic.
     Subscribe {
         /// The topic.
         topic: String,
-        /// What shall happen when it does not read.
+        /// What happens when this worker does not read.
         #[serde(default)]
         when_full: WhenFull,
     },
-    /// It wants that no more.
+    /// End a subscription.
     Unsubscribe {
         /// The topic.
         topic: String,
     },
-    /// To one slot's worker, whether it has subscribed or not.
+    /// Send data to one slot's worker, whether it has subscribed or not.
     Send {
-        /// The slot.
+        /// The slot of the receiver.
         slot: u16,
         /// The topic.
         topic: String,
@@ -94,12 +95,12 @@ pub enum FromWorker {
         #[serde(default)]
         data: Json,
     },
-    /// To one idle worker of a pool: exactly one [`ToWorker::Answer`] or [`ToWorker::Error`]
+    /// Call one idle worker of a pool. Exactly one [`ToWorker::Answer`] or [`ToWorker::Error`]
     /// follows.
     Call {
-        /// Its own number for this call; not in use by another call of it.
+        /// The caller's number for this call; no other open call of this worker has it.
         id: u64,
-        /// The pool; empty: its own.
+        /// The pool to call. Empty: the caller's own.
         #[serde(default)]
         pool: String,
         /// The topic.
@@ -107,46 +108,46 @@ pub enum FromWorker {
         /// Any JSON.
         #[serde(default)]
         data: Json,
-        /// Answer within so many milliseconds; 0: 30 seconds.
+        /// The time limit for the answer, in milliseconds; 0 means 30 seconds.
         #[serde(default)]
         timeout_ms: u32,
-        /// Ask another worker if the first died before it answered.
+        /// Whether to ask another worker if the first dies before it answers.
         #[serde(default)]
         retry: bool,
     },
     /// The answer to a [`ToWorker::Call`] or [`ToWorker::Trigger`].
     Answer {
-        /// Its number.
+        /// The number of the call or trigger.
         id: u64,
         /// Any JSON.
         #[serde(default)]
         data: Json,
     },
-    /// There is no answer to a [`ToWorker::Call`] or [`ToWorker::Trigger`].
+    /// A [`ToWorker::Call`] or [`ToWorker::Trigger`] failed.
     Fail {
-        /// Its number.
+        /// The number of the call or trigger.
         id: u64,
-        /// Why.
+        /// The reason, for display.
         message: String,
     },
-    /// It answers calls on this topic.
+    /// Offer to answer calls on this topic.
     Serve {
         /// The topic.
         topic: String,
-        /// So many at once; 0: one.
+        /// How many calls the worker takes at once; 0 means one.
         #[serde(default)]
         at_once: u16,
     },
-    /// It answers them no more.
+    /// Stop answering calls on this topic.
     Unserve {
         /// The topic.
         topic: String,
     },
     /// A measured value.
     Metric {
-        /// Its name.
+        /// The metric's name.
         name: String,
-        /// What the value does to what was known.
+        /// How the value changes the metric.
         kind: MetricKind,
         /// The value.
         value: f64,
@@ -159,18 +160,18 @@ pub enum FromWorker {
     },
     /// The answer to a [`ToWorker::Config`].
     Applied {
-        /// Its version.
+        /// The version of the values.
         version: u64,
-        /// Why it was not applied.
+        /// Why the worker did not apply the values.
         #[serde(default)]
         error: Option<String>,
     },
-    /// People may trigger this.
+    /// Register an action that an operator may trigger.
     Action {
-        /// Its name.
+        /// The action's name.
         name: String,
     },
-    /// Answered with [`ToWorker::Pong`].
+    /// Ask for a [`ToWorker::Pong`].
     Ping {
         /// Any number.
         #[serde(default)]
@@ -178,17 +179,18 @@ pub enum FromWorker {
     },
     /// The answer to [`ToWorker::Ping`].
     Pong {
-        /// Its number.
+        /// The number of the ping.
         #[serde(default)]
         id: u64,
     },
-    /// A descriptor for one slot's worker. It travels beside this message (SCM_RIGHTS), at the
-    /// latest with its first byte; several come in the order of their messages. A
-    /// [`ToWorker::Answer`] says that it is on its way, a [`ToWorker::Error`] that it is not.
+    /// Give a descriptor to one slot's worker. The descriptor travels beside this message
+    /// (SCM_RIGHTS), at the latest with its first byte; several descriptors arrive in the order of
+    /// their messages. A [`ToWorker::Answer`] says that the descriptor is on its way, a
+    /// [`ToWorker::Error`] that it is not.
     Give {
-        /// Its own number for this; not in use by a call of it.
+        /// The giver's number for this message; no open call of this worker has it.
         id: u64,
-        /// The slot.
+        /// The slot of the receiver.
         slot: u16,
         /// The topic.
         topic: String,
@@ -198,92 +200,92 @@ pub enum FromWorker {
     },
 }
 
-/// What a worker hears.
+/// A message to a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Encode, Decode)]
 #[cfg_attr(test, derive(wincode::SchemaRead, wincode::SchemaWrite))]
 #[serde(rename_all = "kebab-case")]
 pub enum ToWorker {
     /// The answer to [`FromWorker::Hello`].
     Welcome {
-        /// The version that is spoken from now on.
+        /// The version that both sides speak from now on.
         version: u16,
-        /// Who it is.
+        /// The worker's own identity.
         you: Peer,
-        /// The app.
+        /// The app's name.
         app: String,
     },
-    /// The last message: the channel is closed.
+    /// The last message before the primary closes the channel.
     Refused {
-        /// Why.
+        /// The reason, for display.
         reason: String,
     },
-    /// Somebody emitted or sent this.
+    /// Another peer emitted or sent an event.
     Event {
         /// The topic.
         topic: String,
         /// The data.
         #[serde(default)]
         data: Json,
-        /// Who.
+        /// The sender.
         from: Peer,
     },
-    /// To be answered with [`FromWorker::Answer`] or [`FromWorker::Fail`].
+    /// A call for this worker to answer with [`FromWorker::Answer`] or [`FromWorker::Fail`].
     Call {
-        /// The number to answer with.
+        /// The number to use in the answer.
         id: u64,
         /// The topic.
         topic: String,
         /// The data.
         #[serde(default)]
         data: Json,
-        /// Who asks.
+        /// The caller.
         from: Peer,
-        /// Nobody waits for the answer after so many milliseconds.
+        /// The time limit in milliseconds; the caller does not wait longer.
         timeout_ms: u32,
     },
-    /// The answer to its call.
+    /// The answer to a call of this worker.
     Answer {
-        /// Its number for the call.
+        /// The worker's number for the call.
         id: u64,
         /// The data.
         #[serde(default)]
         data: Json,
     },
-    /// Its call has no answer.
+    /// A call of this worker failed.
     Error {
-        /// Its number for the call.
+        /// The worker's number for the call.
         id: u64,
-        /// What kind of failure.
+        /// The kind of failure.
         kind: ErrorKind,
-        /// A sentence for people.
+        /// A sentence for display.
         message: String,
     },
-    /// Configuration that all workers share. To be answered with [`FromWorker::Applied`].
+    /// Configuration that all workers share. The worker answers with [`FromWorker::Applied`].
     Config {
-        /// Grows with each change.
+        /// The version, which grows with each change.
         version: u64,
         /// The values.
         #[serde(default)]
         data: Json,
     },
-    /// It gets no new connections: it may finish and leave.
+    /// The worker gets no new connections: it may finish its work and leave.
     Drain {},
-    /// A person triggered an action. Answered like a call.
+    /// An operator triggered an action. The worker answers it like a call.
     Trigger {
-        /// The number to answer with.
+        /// The number to use in the answer.
         id: u64,
         /// The action.
         action: String,
-        /// What the person gave with it.
+        /// The operator's data for the action.
         #[serde(default)]
         data: Json,
     },
-    /// So many messages to it were dropped, in all.
+    /// Messages to this worker were dropped.
     Dropped {
-        /// How many since it joined.
+        /// How many were dropped since the worker joined.
         count: u64,
     },
-    /// Answered with [`FromWorker::Pong`].
+    /// Ask for a [`FromWorker::Pong`].
     Ping {
         /// Any number.
         #[serde(default)]
@@ -291,23 +293,23 @@ pub enum ToWorker {
     },
     /// The answer to [`FromWorker::Ping`].
     Pong {
-        /// Its number.
+        /// The number of the ping.
         #[serde(default)]
         id: u64,
     },
-    /// Somebody gave it a descriptor, which travels as with [`FromWorker::Give`].
+    /// Another worker gave a descriptor, which travels as with [`FromWorker::Give`].
     Given {
         /// The topic.
         topic: String,
         /// The data.
         #[serde(default)]
         data: Json,
-        /// Who.
+        /// The giver.
         from: Peer,
     },
-    /// The supervisor's primary died, and another goes on. What it was doing is lost: calls that
-    /// were made before have no answer. The worker says again what lasts (what it subscribes to,
-    /// serves, registers; that it is ready), for the last of it may not have been heard.
+    /// The primary died, and another one took over. Earlier calls get no answer. The worker sends
+    /// its lasting state again (its subscriptions, topics it serves, registrations; that it is
+    /// ready), because the dead primary may not have received the latest changes.
     Resumed {},
 }
 
@@ -315,7 +317,7 @@ pub enum ToWorker {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
 #[cfg_attr(test, derive(wincode::SchemaRead, wincode::SchemaWrite))]
 pub struct Peer {
-    /// The worker, never reused; 0: a person on the command line.
+    /// The worker's number, never reused; 0 means an operator on the command line.
     pub worker: u64,
     /// Its slot.
     pub slot: u16,
@@ -323,52 +325,63 @@ pub struct Peer {
     pub pool: String,
 }
 
-/// What shall happen to a topic's messages when their reader's queue is full.
+/// What happens to a topic's messages when the queue of a subscriber is full.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]
 #[cfg_attr(test, derive(wincode::SchemaRead, wincode::SchemaWrite))]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenFull {
-    /// The oldest are dropped, and counted.
+    /// The primary drops the oldest messages and counts them.
     #[default]
     DropOldest,
-    /// Those who emit wait, but not for ever.
+    /// The senders wait, up to a limit.
     Wait,
 }
 
-/// What a pushed value does to what was known.
+/// How a pushed value changes a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
 #[cfg_attr(test, derive(wincode::SchemaRead, wincode::SchemaWrite))]
 #[serde(rename_all = "kebab-case")]
 pub enum MetricKind {
-    /// Replaces it.
+    /// The value replaces the metric.
     Gauge,
-    /// Is added to it.
+    /// The value is added to the metric.
     Counter,
-    /// Is one more observation.
+    /// The value is one more observation.
     Histogram,
 }
 
-/// Why a call has no answer.
+impl MetricKind {
+    /// The word for it, as in JSON and in OpenMetrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Gauge => "gauge",
+            Self::Counter => "counter",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// Why a call failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Encode, Decode)]
 #[cfg_attr(test, derive(wincode::SchemaRead, wincode::SchemaWrite))]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorKind {
-    /// The handler said so.
+    /// The handler failed.
     Failed,
-    /// Nobody answered in time.
+    /// No answer came in time.
     TimedOut,
-    /// The worker that was asked died before it answered.
+    /// The called worker died before it answered.
     Died,
-    /// Too many calls wait.
+    /// Too many calls are waiting.
     Full,
     /// No worker ever belonged to a pool of that name.
     NoPool,
-    /// The answer did not fit into the caller's queue, because the caller does not read.
+    /// The answer did not fit into the caller's queue because the caller does not read.
     Lost,
 }
 
 impl ErrorKind {
-    /// The word for it, as in JSON.
+    /// The name of this kind in JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Failed => "failed",
@@ -389,13 +402,14 @@ fn newest() -> u16 {
     VERSION
 }
 
-/// The version that both understand: the newest one.
+/// The newest version that both sides understand.
 pub fn agree(oldest: u16, newest: u16) -> Result<u16, String> {
     let common = newest.min(VERSION);
     if oldest <= newest && common >= oldest.max(OLDEST) {
         return Ok(common);
     }
     Err(format!(
-        "the worker speaks versions {oldest} to {newest} of the bus, this supervisor {OLDEST} to {VERSION}: use a client of the supervisor's version"
+        "the worker speaks versions {oldest} to {newest} of the bus, and this supervisor speaks \
+         {OLDEST} to {VERSION}: use a client of the supervisor's version"
     ))
 }

@@ -1,4 +1,4 @@
-//! The bytes of version 1, and that no bytes do harm.
+//! The bytes of version 1, and tests that no input does harm.
 
 use proptest::prelude::*;
 
@@ -14,7 +14,7 @@ fn peer() -> Peer {
     Peer { worker: 300, slot: 2, pool: "web".into() }
 }
 
-/// One of each, in the order of their tags.
+/// One message of each kind, in the order of their tags.
 fn said() -> Vec<FromWorker> {
     let (topic, data) = ("orders".to_owned(), json(r#"{"id":1}"#));
     vec![
@@ -105,8 +105,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Frames of version 1 as they were when each was made. They never change: new messages come last,
-/// a new version gets its own list.
+/// Frames of version 1, as the first build wrote them. They never change: new messages come last,
+/// and a new version gets its own list.
 const SAID_1: &str = include_str!("golden/said.1.txt");
 const HEARD_1: &str = include_str!("golden/heard.1.txt");
 
@@ -148,7 +148,7 @@ fn events_from_their_parts_have_the_same_bytes() {
     }
 }
 
-/// What a decoder finds that copies no events, as messages.
+/// Decodes with the decoder that does not copy events, and returns messages.
 fn found<T: Message>(
     bytes: &[u8],
     piece: usize,
@@ -190,7 +190,7 @@ fn events_are_found_where_they_lie() {
             assert_eq!(found(&all(codec, &heard()), piece, told), (heard(), None));
         }
     }
-    // What a frame says is looked at as if it were copied.
+    // The decoder checks a frame's data as if it had copied it.
     for data in ["{", "[1]\n", " 1", ""] {
         let mut frame = Vec::new();
         event::emit("x", data, &mut frame).unwrap();
@@ -276,7 +276,7 @@ fn versions() {
     assert!(agree(9, 1).is_err());
 }
 
-/// A frame around this body, whatever it claims.
+/// A frame with this body and the length that it claims.
 fn framed(body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).unwrap();
     [&[MAGIC, 1, 0, 0], length.to_le_bytes().as_slice(), body].concat()
@@ -327,7 +327,7 @@ fn data_in_a_frame_must_be_json() {
     }
 }
 
-/// What is found in a stream whose first bytes somebody else has read.
+/// Decodes a stream whose first bytes another reader has consumed.
 fn resumed(codec: Codec, bytes: &[u8], step: usize) -> Result<Vec<FromWorker>, DecodeError> {
     let mut decoder = Decoder::resuming(codec);
     let mut seen = Vec::new();
@@ -420,7 +420,7 @@ proptest! {
         }
         let _ = decoded::<FromWorker>(&bytes, &[5]);
         let _ = decoded::<ToWorker>(&bytes, &[5]);
-        // A true message with one byte changed.
+        // A valid message with one byte changed.
         for codec in [Codec::Frames, Codec::Lines] {
             let mut message = all(codec, &said()[pick..=pick]);
             let at = at % message.len();

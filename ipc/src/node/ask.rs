@@ -1,5 +1,5 @@
-//! What a worker asks for when a program calls `listen` or `bind`: an address, in Node's words.
-//! Nothing is resolved or bound here; an address that cannot be meant is refused.
+//! A worker's request for an address, made when its program calls `listen` or `bind`, as Node
+//! writes it. This module resolves and binds nothing. It refuses addresses that make no sense.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -12,113 +12,113 @@ use serde_json::Value;
 const IPV6_ONLY: i64 = 1;
 const UDP_REUSE_ADDRESS: i64 = 4;
 
-/// The body of `queryServer` and of `listening`. Node fills fields in loosely (a backlog may be
-/// `false`, a port a string), so what is not a number is read as absent.
+/// The body of `queryServer` and of `listening`. Node is loose about types (a backlog may be
+/// `false`, a port a string), so a field that is not a number counts as absent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerAsk {
-    /// An IP address, the path of a unix socket, or none for any address.
+    /// An IP address, the path of a unix socket, or absent for any address.
     #[serde(default)]
     pub address: Option<String>,
-    /// The port; 0 for any; -1 for a unix socket.
+    /// The port; 0 means any; -1 means a unix socket.
     #[serde(default, deserialize_with = "number")]
     pub port: Option<i64>,
-    /// Which kind of address.
+    /// The kind of address.
     #[serde(default)]
     pub address_type: AddressType,
-    /// A descriptor the program already has.
+    /// A descriptor that the program already has.
     #[serde(default, deserialize_with = "number")]
     pub fd: Option<i64>,
-    /// Which of the worker's servers on this address: 0 for the first that is open.
+    /// Which of the worker's servers on this address, counted from 0.
     #[serde(default)]
     pub index: u64,
     /// libuv's bind flags.
     #[serde(default, deserialize_with = "number")]
     pub flags: Option<i64>,
-    /// The backlog asked for.
+    /// The requested backlog.
     #[serde(default, deserialize_with = "number")]
     pub backlog: Option<i64>,
-    /// The server's own (the ticket keys of TLS). The first worker's is given to all.
+    /// The server's data (the ticket keys of TLS). All workers get the first worker's data.
     #[serde(default)]
     pub data: Value,
-    /// A unix socket that everybody may read from.
+    /// Whether all users may read from the unix socket.
     #[serde(default, deserialize_with = "truth")]
     pub readable_all: bool,
-    /// A unix socket that everybody may write to.
+    /// Whether all users may write to the unix socket.
     #[serde(default, deserialize_with = "truth")]
     pub writable_all: bool,
 }
 
-/// What an address is, in Node's words.
+/// The kind of an address, as Node writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AddressType {
-    /// `4`: TCP, also when no address was given at all.
+    /// `4`: TCP, also when the program gave no address at all.
     Tcp4,
-    /// `6`
+    /// `6`.
     Tcp6,
-    /// `-1`
+    /// `-1`.
     Unix,
-    /// `"udp4"`
+    /// `"udp4"`.
     Udp4,
-    /// `"udp6"`
+    /// `"udp6"`.
     Udp6,
-    /// None: the program gave a descriptor.
+    /// Absent: the program gave a descriptor.
     #[default]
     Descriptor,
 }
 
-/// An ask in our words.
+/// A request, decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
-    /// A TCP address. `any`: no address was given, so where IPv6 is not to be had, `0.0.0.0`.
+    /// A TCP address.
     Tcp {
-        /// Port 0: any, and the same one for every worker that asks with the same index.
+        /// With port 0: any port, the same for every worker that asks with the same index.
         address: SocketAddr,
-        /// IPv4 is to be left out.
+        /// Whether the socket leaves IPv4 out.
         v6only: bool,
-        /// No address was given.
+        /// Whether the program gave no address. Then `0.0.0.0` serves where IPv6 is not available.
         any: bool,
     },
-    /// A UDP address: one socket, which all workers read.
+    /// A UDP address: one socket that all workers read from.
     Udp {
         /// As for TCP.
         address: SocketAddr,
-        /// IPv4 is to be left out.
+        /// Whether the socket leaves IPv4 out.
         v6only: bool,
-        /// SO_REUSEADDR was asked for.
+        /// Whether the program asked for SO_REUSEADDR.
         reuse_address: bool,
     },
     /// A unix socket.
     Unix {
-        /// Its path, absolute.
+        /// The absolute path.
         path: PathBuf,
-        /// To be made readable for everybody.
+        /// Whether all users may read from it.
         readable_all: bool,
-        /// To be made writable for everybody.
+        /// Whether all users may write to it.
         writable_all: bool,
     },
-    /// A descriptor the program says it was given.
+    /// A descriptor that the program says it was given.
     Descriptor {
-        /// Its number in the worker.
+        /// The descriptor's number in the worker.
         fd: i32,
-        /// A UDP socket.
+        /// Whether it is a UDP socket.
         udp: bool,
     },
 }
 
-/// An ask that cannot be met; to be answered with EINVAL.
+/// A request that cannot be met; the answer is EINVAL.
 #[derive(Debug, thiserror::Error)]
-#[error("the address asked for cannot be served: {0}")]
+#[error("the requested address cannot be served: {0}")]
 pub struct Unservable(String);
 
 impl ServerAsk {
-    /// What the answer is called, as Node names it. Unique among what one worker has open.
+    /// The key of the answer, as Node builds it. No two open servers of one worker share it.
     pub fn key(&self) -> String {
         format!("{}:{}", self.place(), self.index)
     }
 
-    /// What workers share: asks of the same place get the same listener. Port 0 counts the
-    /// servers, since two of them in one worker get two ports.
+    /// The key of the listener: requests with the same key get the same listener. With port 0 the
+    /// key includes the index, since two servers of one worker get two ports.
     pub fn listener(&self) -> String {
         if self.port == Some(0) { self.key() } else { self.place() }
     }
@@ -131,7 +131,7 @@ impl ServerAsk {
         format!("{address}:{port}:{address_type}:{fd}")
     }
 
-    /// The ask in our words.
+    /// Decodes the request.
     pub fn wanted(&self) -> Result<Wanted, Unservable> {
         let udp = matches!(self.address_type, AddressType::Udp4 | AddressType::Udp6);
         if let Some(fd) = self.fd.filter(|fd| *fd >= i64::from(udp)) {

@@ -1,5 +1,6 @@
-//! What a worker says, one line each. A program's own messages are not taken apart: they stay text
-//! until somebody wants to look into one, so nothing that is JSON to Node is too deep for us.
+//! The messages from a worker, one line each. The decoder does not interpret a program's own
+//! messages: they stay text until a caller asks for the value, so no JSON that Node can write is
+//! nested too deeply.
 
 use std::fmt;
 
@@ -10,80 +11,81 @@ use serde_json::Value;
 use super::ask::ServerAsk;
 use super::{MAX_INTERNAL, NodeError};
 
-/// What marks a line of the protocol: its `cmd` begins with this and is longer.
+/// Marks a line of the protocol: its `cmd` begins with this and is longer.
 const INTERNAL: &str = "NODE_";
 
-/// The most that is shown of what was wrong with a line.
+/// How many characters of a faulty line a reason quotes.
 const SHOWN: usize = 200;
 
-/// One message of a worker.
+/// One message from a worker.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FromWorker {
-    /// The program's own: `process.send`.
+    /// The program's own message: `process.send`.
     User(UserMessage),
-    /// A message with a descriptor beside it.
+    /// A message that came with a descriptor.
     Handle {
-        /// What the descriptor is to Node.
+        /// What the descriptor means to Node.
         kind: HandleKind,
         /// The message itself.
         message: Box<Self>,
     },
-    /// The descriptor we sent has arrived. In the order of sending.
+    /// The descriptor that the primary sent has arrived. Acknowledgements come in the order of
+    /// sending.
     HandleAck,
-    /// A `NODE_HANDLE` of ours arrived without its descriptor. In the order of sending.
+    /// A `NODE_HANDLE` from the primary arrived without its descriptor. In the order of sending.
     HandleNack,
     /// The program is about to run.
     Online,
-    /// It wants an address.
+    /// The worker asks for an address.
     QueryServer {
-        /// To be named in the answer.
+        /// The number to use in the answer.
         seq: u64,
-        /// Which.
+        /// The request.
         ask: Box<ServerAsk>,
     },
-    /// It listens.
+    /// The worker listens.
     Listening {
-        /// What it had asked for, but `port` is the real one.
+        /// The worker's request, but with the real port.
         ask: Box<ServerAsk>,
     },
-    /// It has closed a server.
+    /// The worker has closed a server.
     Close {
-        /// The key it was given.
+        /// The key that the worker got for the server.
         key: String,
     },
-    /// It is leaving of its own accord and waits for the answer.
+    /// The worker is leaving by itself and waits for the answer.
     ExitedAfterDisconnect {
-        /// To be named in the answer.
+        /// The number to use in the answer.
         seq: u64,
     },
-    /// The answer to one of our messages.
+    /// The answer to a message from the primary.
     Ack {
         /// The `seq` of that message.
         ack: u64,
-        /// Whether it took the connection.
+        /// Whether the worker took the connection.
         accepted: bool,
     },
-    /// What our preload measured in it.
+    /// What the preload measured in the worker.
     Measured(Measured),
-    /// A word of the protocol that we do not know.
+    /// A message of the protocol that this build does not know.
     Unknown {
-        /// Which, for people.
+        /// Its name, for display.
         what: String,
     },
 }
 
-/// What our preload measured in a worker since it last told.
+/// What the preload measured in a worker since its last report.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 pub struct Measured {
-    /// Half of the looks at the event loop came no later than this, in seconds.
+    /// The median delay of the event loop, in seconds.
     pub p50: f64,
-    /// 99 of 100 did.
+    /// The 99th percentile of the delay, in seconds.
     pub p99: f64,
-    /// Bytes of the heap in use.
+    /// The used heap in bytes.
     pub heap: u64,
 }
 
-/// A message of the program's own, as JSON text without a newline.
+/// A program's own message, as JSON text without a newline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserMessage(Box<str>);
 
@@ -98,8 +100,8 @@ impl UserMessage {
         &self.0
     }
 
-    /// The message as a value. Fails on what Node allows and we cannot hold: a half of a surrogate
-    /// pair, more than 128 levels.
+    /// The message as a value. Fails on JSON that Node allows and serde_json does not: half of a
+    /// surrogate pair, more than 128 levels.
     pub fn value(&self) -> Result<Value, serde_json::Error> {
         serde_json::from_str(&self.0)
     }
@@ -109,33 +111,33 @@ impl UserMessage {
         &*self.0 == "\"ready\""
     }
 
-    /// Whether Node would take it for a message of the protocol. Such a one must not be sent.
+    /// Whether Node would take this for a message of the protocol. Such a message must not be sent.
     pub fn is_internal(&self) -> bool {
         command(&self.0).is_some()
     }
 }
 
-/// What a descriptor is to Node.
+/// What a descriptor means to Node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HandleKind {
-    /// A TCP or unix socket as such: a listening one or a connection.
+    /// A plain TCP or unix socket: listening, or a connection.
     #[serde(rename = "net.Native")]
     NetNative,
-    /// A listening socket, to become a `net.Server`.
+    /// A listening socket that becomes a `net.Server`.
     #[serde(rename = "net.Server")]
     NetServer,
-    /// A connection, to become a `net.Socket`.
+    /// A connection that becomes a `net.Socket`.
     #[serde(rename = "net.Socket")]
     NetSocket,
-    /// A UDP socket as such.
+    /// A plain UDP socket.
     #[serde(rename = "dgram.Native")]
     DgramNative,
-    /// A UDP socket, to become a `dgram.Socket`.
+    /// A UDP socket that becomes a `dgram.Socket`.
     #[serde(rename = "dgram.Socket")]
     DgramSocket,
 }
 
-/// One line, its newline taken off.
+/// Decodes one line, given without its newline.
 pub(super) fn read(line: &[u8]) -> Result<FromWorker, NodeError> {
     let text = std::str::from_utf8(line).map_err(|_| NodeError::NotUtf8)?.trim();
     if let Some(answer) = answer(text) {
@@ -152,10 +154,10 @@ pub(super) fn read(line: &[u8]) -> Result<FromWorker, NodeError> {
     read_internal(&cmd, shaped("protocol", text.parse())?)
 }
 
-/// The two lines that come with every connection, without detours. Whatever is written otherwise
-/// goes the long way, to the same end.
+/// A fast path for the two lines that come with every connection. A line in any other spelling
+/// takes the slow path, with the same result.
 fn answer(text: &str) -> Option<FromWorker> {
-    /// Those of Node have less than 80 bytes.
+    /// Node's own lines of this kind have fewer than 80 bytes.
     const SHORT: usize = 200;
     #[derive(Deserialize)]
     struct Answer<'a> {
@@ -184,7 +186,7 @@ fn read_internal(cmd: &str, value: Value) -> Result<FromWorker, NodeError> {
     match cmd {
         "NODE_CLUSTER" => read_cluster(value),
         "NODE_HANDLE" => read_handle(value),
-        // Whoever says it otherwise is not our preload, and may say what it likes.
+        // A message of another shape is not from the preload; the program may send what it likes.
         "NODE_SUPERVISOR" => Ok(match serde_json::from_value(value) {
             Ok(measured) => FromWorker::Measured(measured),
             Err(_) => FromWorker::Unknown { what: "measurements that are none".to_owned() },
@@ -204,7 +206,7 @@ fn read_handle(value: Value) -> Result<FromWorker, NodeError> {
     let Wrapped { r#type: kind, msg } = field("NODE_HANDLE", value)?;
     let msg = msg.ok_or_else(|| missing("NODE_HANDLE", "msg"))?;
     let message = match msg.get("cmd").and_then(Value::as_str).filter(|cmd| is_internal(cmd)) {
-        // Nothing of the protocol's own comes with a descriptor, so it is not looked into.
+        // No message of the protocol itself comes with a descriptor, so this one is not decoded.
         Some(cmd) => FromWorker::Unknown { what: format!("{} with a descriptor", shown(cmd)) },
         None => FromWorker::User(UserMessage::new(&msg)),
     };
@@ -261,7 +263,7 @@ fn is_internal(cmd: &str) -> bool {
     cmd.len() > INTERNAL.len() && cmd.starts_with(INTERNAL)
 }
 
-/// The `cmd` of a line of the protocol; `None` for everything else, what is not JSON included.
+/// The `cmd` of a line of the protocol; `None` for every other line, also if it is not JSON.
 fn command(text: &str) -> Option<String> {
     if !text.starts_with('{') || !text.contains(INTERNAL) {
         return None;
@@ -287,7 +289,7 @@ impl<'de> Deserialize<'de> for Command {
                 let mut found = None;
                 while let Some(key) = map.next_key::<String>()? {
                     if key == "cmd" {
-                        // As in JavaScript, the last of several counts.
+                        // As in JavaScript, the last of several equal keys counts.
                         found = map.next_value::<Text>()?.0;
                     } else {
                         map.next_value::<IgnoredAny>()?;

@@ -1,12 +1,13 @@
-//! Node's own `cluster` protocol, the primary's side: the codec. Bytes in, words out; no sockets.
+//! The primary's side of Node's own `cluster` protocol: the codec. This module opens no sockets.
 //!
-//! The channel is a unix stream socket with one JSON value a line. A line whose `cmd` begins with
-//! `NODE_` is the protocol's, every other line is the program's own (`process.send`). A descriptor
-//! travels beside a `NODE_HANDLE` line. Spoken like this by Node 18 to 24.
+//! The channel is a unix stream socket with one JSON value per line. A line whose `cmd` begins with
+//! `NODE_` belongs to the protocol; every other line is the program's own (`process.send`). A
+//! descriptor travels beside a `NODE_HANDLE` line. Node 18 to 24 speak the protocol in this form.
 //!
-//! Refused, and the end of the channel: a line past the limit, text that is not UTF-8, a line that
-//! is not JSON, a line of the protocol without what it must have. Unknown words of the protocol
-//! are reported and passed over, as Node itself does: a newer Node may say more.
+//! The decoder fails, and the caller must close the channel, on a line beyond the limit, text that
+//! is not UTF-8, a line that is not JSON, and a message of the protocol without a required field.
+//! It reports messages that it does not know and skips them, as Node itself does, because a newer
+//! Node may send more.
 
 mod ask;
 mod hear;
@@ -16,33 +17,33 @@ pub use ask::{AddressType, ServerAsk, Unservable, Wanted};
 pub use hear::{FromWorker, HandleKind, Measured, UserMessage};
 pub use say::{HANDLE_ACK, HANDLE_NACK, Sockname, ToWorker};
 
-/// The longest line that is read, unless the reader was made with another limit: 16 MiB. Node has
-/// no limit of its own; this one bounds what a worker can make its primary hold.
+/// The longest line, unless the reader was made with another limit: 16 MiB. Node has no limit of
+/// its own; this one limits how much a worker can make its primary hold.
 pub const MAX_LINE: usize = 16 << 20;
 
-/// The longest line of the protocol itself (those of Node are a few hundred bytes; a message sent
-/// along with a descriptor counts too): 256 KiB.
+/// The longest line of the protocol itself: 256 KiB. (Node's own are a few hundred bytes; a message
+/// that comes with a descriptor counts too.)
 pub const MAX_INTERNAL: usize = 256 << 10;
 
-/// Room that is kept for the next lines once a long one is done with.
+/// How much buffer space the reader keeps after a long line, in bytes.
 const KEPT: usize = 64 << 10;
 
-/// Why a line could not be read. The channel it came from is to be closed.
+/// Why a line could not be read. The caller must close the channel.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// No newline within the limit.
     #[error("a line is longer than {limit} bytes")]
     TooLong {
-        /// The limit that was passed.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// Not text.
+    /// Not UTF-8.
     #[error("a line is not UTF-8")]
     NotUtf8,
     /// Not JSON.
     #[error("a line is not JSON: {0}")]
     NotJson(serde_json::Error),
-    /// The protocol's own, and wrong.
+    /// A message of the protocol is malformed.
     #[error("a {what} message is malformed: {why}")]
     Misshapen {
         /// Which message.
@@ -52,13 +53,13 @@ pub enum NodeError {
     },
 }
 
-/// Collects a worker's bytes until they make whole lines.
+/// Collects a worker's bytes until they form whole lines.
 #[derive(Debug)]
 pub struct NodeReader {
     buffer: Vec<u8>,
-    /// Bytes before this are done with.
+    /// The bytes before this index have been read.
     start: usize,
-    /// Bytes before this are known to hold no further newline.
+    /// No newline is in the bytes before this index.
     scanned: usize,
     limit: usize,
 }
@@ -70,17 +71,18 @@ impl Default for NodeReader {
 }
 
 impl NodeReader {
-    /// A reader that refuses lines of more than `limit` bytes, their newline included.
+    /// A reader that refuses lines of more than `limit` bytes, newline included.
     pub fn with_limit(limit: usize) -> Self {
         Self { buffer: Vec::new(), start: 0, scanned: 0, limit }
     }
 
-    /// Takes bytes in, in any split. To be followed by `next_message` until it gives `None`.
+    /// Adds received bytes, split anywhere. The caller must then call `next_message` until it gives
+    /// `None`.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole message; `None`: more bytes are needed. Empty lines are passed over.
+    /// The next whole message. `None` means that more bytes are needed. Skips empty lines.
     pub fn next_message(&mut self) -> Result<Option<FromWorker>, NodeError> {
         loop {
             let Some(at) = self.buffer[self.scanned..].iter().position(|b| *b == b'\n') else {
@@ -101,7 +103,7 @@ impl NodeReader {
         }
     }
 
-    /// Whether bytes of an unfinished line are held.
+    /// Whether the reader holds bytes of an unfinished line.
     pub fn is_partial(&self) -> bool {
         self.start < self.buffer.len()
     }

@@ -1,4 +1,4 @@
-//! What the primary says to a worker, one line each.
+//! The messages from the primary to a worker, one line each.
 
 use std::net::SocketAddr;
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::hear::{HandleKind, UserMessage};
 
-/// A worker's descriptor has arrived. To be said exactly once for each: Node ends itself over an
-/// acknowledgement that it did not wait for.
+/// A worker's descriptor has arrived. The primary must send this exactly once per descriptor: Node
+/// exits over an acknowledgement that it did not wait for.
 pub const HANDLE_ACK: &[u8] = b"{\"cmd\":\"NODE_HANDLE_ACK\"}\n";
-/// A worker's `NODE_HANDLE` came without its descriptor.
+/// A worker's `NODE_HANDLE` arrived without its descriptor.
 pub const HANDLE_NACK: &[u8] = b"{\"cmd\":\"NODE_HANDLE_NACK\"}\n";
 
 /// One message to a worker.
@@ -19,27 +19,27 @@ pub enum ToWorker<'a> {
     /// The answer to `queryServer`. With a descriptor beside it, the worker accepts by itself;
     /// without one it waits for `NewConn`.
     Reply {
-        /// The `seq` of the ask.
+        /// The `seq` of the request.
         ack: u64,
         /// 0, or a negative errno.
         errno: i32,
-        /// What the server is called from now on.
+        /// The key of the server from now on.
         key: &'a str,
         /// The `data` of the first worker that asked.
         data: &'a Value,
-        /// The address served, for TCP without a descriptor.
+        /// The served address, for TCP without a descriptor.
         sockname: Option<&'a Sockname>,
     },
-    /// A connection, with its descriptor.
+    /// A connection, with its descriptor beside it.
     NewConn {
-        /// The server it is for.
+        /// The key of the server that gets it.
         key: &'a str,
     },
     /// Close all servers, finish and leave.
     Disconnect,
     /// The answer to `exitedAfterDisconnect`.
     Acknowledge {
-        /// Its `seq`.
+        /// The `seq` of the request.
         ack: u64,
     },
     /// A message for the program.
@@ -61,7 +61,7 @@ impl From<SocketAddr> for Sockname {
     }
 }
 
-/// Room for a line such as come with every connection.
+/// The usual length of the lines that go with every connection, in bytes.
 const USUAL: usize = 192;
 
 #[derive(Serialize)]
@@ -83,7 +83,8 @@ struct Cluster<'a> {
 }
 
 impl ToWorker<'_> {
-    /// As a line, newline included. `seq`: the number of the message; not used for `User`.
+    /// The message as a line, newline included. `seq` is the number of the message; `User` does not
+    /// use it.
     pub fn line(&self, seq: u64) -> Result<Vec<u8>, serde_json::Error> {
         let mut line = Vec::with_capacity(USUAL);
         self.write(seq, &mut line)?;
@@ -91,7 +92,7 @@ impl ToWorker<'_> {
         Ok(line)
     }
 
-    /// As a line beside which a descriptor goes.
+    /// The message as a line that goes with a descriptor.
     pub fn line_with_handle(
         &self,
         seq: u64,

@@ -11,7 +11,7 @@ pub(crate) enum Exit {
     Code(i32),
     /// The signal that ended it.
     Signal(i32),
-    /// The process that could have reaped it died first.
+    /// The process that could have reaped it died first, so the exit is not known.
     Unknown,
 }
 
@@ -23,7 +23,7 @@ impl fmt::Display for Exit {
                 Some(name) => write!(f, "signal {name}"),
                 None => write!(f, "signal {number}"),
             },
-            Self::Unknown => f.write_str("an exit that nobody saw"),
+            Self::Unknown => f.write_str("an unknown exit"),
         }
     }
 }

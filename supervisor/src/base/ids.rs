@@ -1,4 +1,4 @@
-//! The names the core calls things by. Pids and fds are not among them.
+//! The ids that the core uses. Pids and file descriptors are not among them.
 
 use std::fmt;
 
@@ -22,28 +22,29 @@ macro_rules! id {
 }
 
 id!(
-    /// One worker; never reused while the app is defined.
+    /// One worker. An id is never reused while the app is defined.
     WorkerId(u64)
 );
 id!(
-    /// A stable place 0..n of a worker; its replacement takes the same.
+    /// A stable number from 0. A replacement takes the slot of its predecessor.
     Slot(u16)
 );
 id!(
-    /// Which slots a pool has. 0 is the app's own.
+    /// The index of a pool, which decides its range of slots. 0 is the app's own pool.
     PoolIndex(u16)
 );
 id!(
-    /// Grows with each reload, from 1.
+    /// Starts at 1 and grows with each reload.
     Generation(u32)
 );
 id!(
-    /// An address the app serves on.
+    /// An address that the app serves.
     ListenerId(u32)
 );
 id!(
-    /// One socket of a listener, lent to one worker at a time. Counted per listener from 0, in the
-    /// order in which the core asked for them; never reused while the listener is open.
+    /// One socket of a listener, lent to one worker at a time. Each listener numbers its sockets
+    /// from 0, in the order in which the core asked for them. A number is never reused while the
+    /// listener is open.
     SocketId(u32)
 );
 id!(
@@ -51,6 +52,10 @@ id!(
     ClientId(u64)
 );
 id!(
-    /// A worker's `bind` that waits for its answer.
+    /// A `bind` call of a worker that waits for its answer.
     Ticket(u64)
+);
+id!(
+    /// A connection that the primary hands over, while it is on its way to a worker.
+    HandOffId(u64)
 );

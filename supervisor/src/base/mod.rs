@@ -1,5 +1,7 @@
-//! What several rooms use and which itself uses none of them: ids, time, and how a process ended.
+//! What several rooms use and which itself uses none of them: ids, time, how a process ended, and
+//! what differs by generation.
 
 pub(crate) mod exit;
 pub(crate) mod ids;
+pub(crate) mod per_generation;
 pub(crate) mod time;

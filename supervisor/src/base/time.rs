@@ -1,4 +1,4 @@
-//! The core's time: a reading of CLOCK_MONOTONIC that somebody else took.
+//! The core's time: a reading of CLOCK_MONOTONIC that the runtime took.
 
 use std::ops::{Add, Sub};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Time(pub(crate) u64);
 
 impl Time {
-    /// How long ago `earlier` was; zero if it was not.
+    /// The time that has passed since `earlier`; zero if `earlier` is later than this.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use config::instances::Cpus;
+use config::cpus::Cpus;
 use config::name;
 use config::spec::AppSpec;
 
@@ -55,11 +55,9 @@ pub(crate) fn from_options(
     if command.first().is_none_or(String::is_empty) {
         return Err(Failure::usage("the command is empty: name a program after \"--\""));
     }
-    let app = match &options.name {
-        Some(given) => given.clone(),
-        None => name::from_command(name_after),
-    };
-    name::check(&app).map_err(|reason| match options.name {
+    let given = options.overrides.name();
+    let app = given.map_or_else(|| name::from_command(name_after), str::to_owned);
+    name::check(&app).map_err(|reason| match given {
         Some(_) => Failure::usage(reason),
         None => Failure::usage(format!("{reason}; choose a name with --name")),
     })?;
@@ -83,10 +81,10 @@ pub(crate) fn check(spec: &AppSpec) -> Result<(), Failure> {
             format!("{name}: only root may run workers as \"{account}\""),
         ));
     }
-    if let Some(fault) = config::sense::contradictions(spec).first() {
+    if let Some(fault) = config::validate::contradictions(spec).first() {
         return Err(Failure::usage(format!("{name}: {}", fault.message)));
     }
-    match config::sense::missing_here(spec).first() {
+    match config::validate::missing_here(spec).first() {
         // The command line is correct: the program may just not be built yet.
         Some(fault) if fault.key == "command" => {
             Err(Failure::failed(format!("{name}: {}", fault.message)))

@@ -1,5 +1,6 @@
-//! What a keeper of one build leaves to that of the next, in its own process: said by the arguments
-//! of the exec. They are the interface between builds: more may be added, none may change.
+//! What the keeper of one build passes to the keeper of the next build, in the same process: the
+//! arguments of the exec. They are an interface between builds: a later build may add some, but may
+//! not change one.
 
 use std::ffi::OsString;
 use std::os::fd::RawFd;
@@ -7,15 +8,15 @@ use std::os::fd::RawFd;
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HandoverArgs {
-    /// The descriptors of the snapshot state.
+    /// The descriptors of the snapshot.
     pub(crate) memory: [RawFd; 3],
-    /// The limit of open files that workers get, where it is not our own.
+    /// The limit of open files for workers, if it differs from our own.
     pub(crate) nofile: Option<u64>,
-    /// The same for what the OOM killer is told.
+    /// The same for the value of oom_score_adj.
     pub(crate) oom: Option<i32>,
-    /// The build that was here before: its descriptor, for the case that this one cannot go on.
+    /// The descriptor of the previous build's program, in case this build cannot go on.
     pub(crate) previous: Option<RawFd>,
-    /// This is that case.
+    /// This build could not go on, and the previous one is back.
     pub(crate) fell_back: bool,
 }
 
@@ -36,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_next_build_understands_it() {
+    fn the_next_build_parses_the_arguments() {
         let (nofile, oom, previous) = (Some(1024), Some(-3), Some(9));
         let estate = HandoverArgs { memory: [7, 8, 12], nofile, oom, previous, fell_back: true };
         let said = "primary web --memory=7,8,12 --nofile=1024 --oom=-3 --previous=9 --fell-back";

@@ -1,4 +1,4 @@
-//! The primary's end of the line to its keeper.
+//! The primary's end of the channel to its keeper.
 
 use std::cell::Cell;
 use std::io;
@@ -16,24 +16,24 @@ use crate::snapshot::Memory;
 use crate::sys::clock;
 use crate::sys::pidfd::{self, Pid};
 
-/// An answer takes microseconds, or as long as the service manager takes to listen; a keeper that
-/// was stopped gives none.
+/// The longest wait for an answer. An answer takes microseconds, or as long as the service manager
+/// takes to read; a stopped keeper gives none.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// See the head of this file.
+/// See the module.
 #[derive(Debug)]
 pub(crate) struct Link {
     ground: &'static SharedFds,
-    /// Readable when the keeper has ended.
+    /// The pidfd of the keeper: readable when the keeper has ended.
     keeper: OwnedFd,
-    /// It has: our children are our own from then on.
+    /// The keeper has ended. From then on, this process is the parent of the workers.
     is_lost: bool,
-    /// Of the last ask.
+    /// The number of the last request.
     number: Cell<u8>,
 }
 
 impl Link {
-    /// For a new primary. Answers to its predecessor are thrown away.
+    /// For a new primary. It discards answers to its predecessor.
     pub(crate) fn new(ground: &'static SharedFds) -> io::Result<Self> {
         let keeper = pidfd::open(ground.keeper)?;
         let mut bytes = [0u8; ANSWER];
@@ -45,27 +45,27 @@ impl Link {
         self.ground.keeper
     }
 
-    /// The keeper has ended.
+    /// Notes that the keeper has ended.
     pub(crate) fn lose(&mut self) {
         self.is_lost = true;
     }
 
-    /// Whether it has.
+    /// Whether the keeper has ended.
     pub(crate) fn is_lost(&self) -> bool {
         self.is_lost
     }
 
-    /// Where the state is kept for our successor.
+    /// The memory that keeps the snapshot for our successor.
     pub(crate) fn memory(&self) -> &Memory {
         &self.ground.memory
     }
 
-    /// For the poller.
+    /// The descriptor for the poller.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.keeper.as_fd()
     }
 
-    /// This child is a worker.
+    /// Tells the keeper that this child is a worker.
     pub(crate) fn own(&self, pid: Pid) -> io::Result<()> {
         if self.is_lost {
             return Ok(());
@@ -76,8 +76,7 @@ impl Link {
         }
     }
 
-    /// How a worker whose pidfd says that it has ended did so; it stays a zombie. `None`: it lives
-    /// after all.
+    /// How a worker whose pidfd is readable ended. It stays a zombie. `None`: it is still alive.
     pub(crate) fn peek(&self, pid: Pid) -> Option<Exit> {
         if self.is_lost {
             return pidfd::peek_child(pid).unwrap_or(Some(Exit::Unknown));
@@ -85,7 +84,7 @@ impl Link {
         self.how_it_ended(Ask::Peek(pid))
     }
 
-    /// The same, and it is let go.
+    /// Like [`Self::peek`], and reaps the worker.
     pub(crate) fn reap(&self, pid: Pid) -> Option<Exit> {
         if self.is_lost {
             return pidfd::reap_child(pid).unwrap_or(Some(Exit::Unknown));
@@ -97,37 +96,38 @@ impl Link {
         match self.ask(ask) {
             Ok(Answer::Ended(exit)) => Some(exit),
             Ok(Answer::Running) => None,
-            // No keeper, or no child of his any more: nobody will ever know.
+            // The keeper is gone, or the child is no longer its own: the exit stays unknown.
             Ok(Answer::Done | Answer::Refused) | Err(_) => Some(Exit::Unknown),
         }
     }
 
-    /// Every worker was told: other children may be reaped.
+    /// Tells the keeper that it knows all workers, and may reap its other children.
     pub(crate) fn settled(&self) -> io::Result<()> {
         self.say(Ask::Settled)
     }
 
-    /// We are about to end, and shall not be started again.
+    /// Tells the keeper that this primary is about to end and needs no successor.
     pub(crate) fn over(&self) -> io::Result<()> {
         self.say(Ask::Over)
     }
 
-    /// Says something to the service manager, with a descriptor or without.
+    /// Sends a message to the service manager through the keeper, with or without a descriptor.
     pub(crate) fn tell(&self, text: &str, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let number = fd.and_then(|fd| u32::try_from(fd.as_raw_fd()).ok()).map_or(0, |fd| fd + 1);
-        // The answer comes when it was sent: until then the descriptor stays open.
+        // The keeper answers after it has sent the message. Until then the descriptor stays open.
         match self.ask(Ask::Tell(number, text.as_bytes()))? {
             Answer::Done => Ok(()),
-            _ => Err(io::Error::other("the keeper could not")),
+            _ => Err(io::Error::other("the keeper could not send it")),
         }
     }
 
-    /// Our loop turns. If this is not said again within the span, we are killed and replaced.
+    /// Tells the keeper that our loop turns. Without the next call within the span, the keeper
+    /// kills and replaces this primary.
     pub(crate) fn alive(&self, within: Duration) -> io::Result<()> {
         self.say(Ask::Alive(u32::try_from(within.as_millis()).unwrap_or(u32::MAX)))
     }
 
-    /// We are about to end, and this program is to go on in the keeper's place and in ours.
+    /// Tells the keeper that this primary is about to end, and that `program` shall replace both.
     pub(crate) fn replace(&self, program: &Path) -> io::Result<()> {
         self.say(Ask::Replace(program))
     }
@@ -158,7 +158,7 @@ impl Link {
             match recv(&self.ground.vault, &mut bytes, RecvFlags::DONTWAIT) {
                 Ok((count, _)) => match Answer::decode(&bytes[..count]) {
                     Some((answer, of)) if of == number => return Ok(answer),
-                    // It came too late for the one who asked.
+                    // A late answer to an earlier request.
                     Some(_) => {}
                     None => return Err(io::ErrorKind::InvalidData.into()),
                 },
@@ -169,8 +169,8 @@ impl Link {
         }
     }
 
-    /// Until the line is ready. Its other end is in our own table, so that the keeper's death
-    /// shows only by its pidfd.
+    /// Waits until the channel is ready. Its other end is in our own table of descriptors, so only
+    /// the pidfd shows the death of the keeper.
     fn wait(&self, ready: PollFlags, until: crate::base::time::Time) -> io::Result<()> {
         let left = until.since(clock::now());
         if left.is_zero() {
@@ -182,7 +182,7 @@ impl Link {
             PollFd::from_borrowed_fd(self.keeper.as_fd(), PollFlags::IN),
         ];
         match poll(&mut sources, Some(&timeout)) {
-            // A signal, for the loop to take: what is asked here is not over by it.
+            // A signal came, which the loop will take. The wait for the answer goes on.
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -198,13 +198,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_that_comes_too_late_is_nobody_elses() {
+    fn a_late_answer_is_not_taken_for_the_next_one() {
         let ground = Box::leak(Box::new(SharedFds::lay(Memory::new).unwrap()));
         let link = Link::new(ground).unwrap();
         let answer = |answer: Answer, number| {
             send(&ground.asks, &answer.encode(number), SendFlags::NOSIGNAL).unwrap();
         };
-        // To an ask that nobody waits for any more, and to the one that comes now.
+        // First a late answer to an earlier request, then the answer to this one.
         answer(Answer::Refused, 0);
         answer(Answer::Done, 1);
         link.own(Pid(7)).unwrap();

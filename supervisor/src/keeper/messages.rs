@@ -1,11 +1,12 @@
-//! What a primary asks of its keeper, and the answers: one packet each, of fixed size but for a
-//! path. The keeper is the parent of all workers, so only it can ask the kernel how one ended.
+//! The requests of a primary to its keeper, and the answers: one packet each, of fixed size except
+//! for a path or a text. The keeper is the parent of all workers, so only it can ask the kernel how
+//! a worker ended.
 //!
 //! ```text
 //! ask:     kind u8, number u8, 2 bytes 0, pid u32 LE, path or text bytes (Replace and Tell only)
 //! answer:  kind u8, number u8, 2 bytes 0, value i32 LE
 //! ```
-//! An answer has its ask's number: one that comes too late for whoever asked is nobody else's.
+//! An answer carries the number of its request, so a late answer is not taken for the next one.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -14,7 +15,8 @@ use std::path::Path;
 use crate::base::exit::Exit;
 use crate::sys::pidfd::Pid;
 
-/// The longest ask: the longest path there is. A text for the manager is shorter.
+/// The longest request: one with the longest possible path. A text for the service manager is
+/// shorter.
 pub(super) const ASK: usize = HEAD + 4096;
 pub(super) const ANSWER: usize = 8;
 const HEAD: usize = 8;
@@ -22,35 +24,35 @@ const HEAD: usize = 8;
 /// One request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ask<'a> {
-    /// This child is a worker: it is not reaped until told so.
+    /// This child is a worker: do not reap it before a request says so.
     Own(Pid),
-    /// How a worker ended, if it has. It stays a zombie.
+    /// How did this worker end, if it did? It stays a zombie.
     Peek(Pid),
-    /// The same, and it is let go.
+    /// The same, and reap it.
     Reap(Pid),
-    /// All workers are told: what else ends may be reaped. No answer.
+    /// You know all workers now, and may reap other children that end. No answer.
     Settled,
-    /// The primary is about to end and is not to be started again. No answer.
+    /// The primary is about to end and needs no successor. No answer.
     Over,
-    /// The primary's loop turns, and will say so again within so many milliseconds. No answer.
+    /// The primary's loop turns, and says so again within this many milliseconds. No answer.
     Alive(u32),
-    /// Say this to the service manager, who listens to its main process only. With a descriptor: its
-    /// number, +1; else 0.
+    /// Send this to the service manager, which listens to its main process only. The number is that
+    /// of a descriptor plus 1, or 0 for none.
     Tell(u32, &'a [u8]),
-    /// Run this program from the next start on; the primary is about to end. No answer.
+    /// Start this program instead from the next start on; the primary is about to end. No answer.
     Replace(&'a Path),
 }
 
-/// Its answer.
+/// The answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// It is done.
+    /// The keeper did it.
     Done,
-    /// It lives.
+    /// The worker is alive.
     Running,
-    /// It has ended.
+    /// The worker has ended.
     Ended(Exit),
-    /// No child of that number, or no room for it.
+    /// No child has this pid, or the list of workers is full.
     Refused,
 }
 
@@ -72,7 +74,7 @@ impl Ask<'_> {
         bytes
     }
 
-    /// The ask and its number. `None`: not one of ours.
+    /// Decodes a request and its number. `None`: these bytes are no request.
     pub(super) fn decode(bytes: &[u8]) -> Option<(Ask<'_>, u8)> {
         let (head, path) = bytes.split_at_checked(HEAD)?;
         let [kind, number, 0, 0, pid @ ..] = head else { return None };
@@ -106,7 +108,7 @@ impl Answer {
         [kind, number, 0, 0, a, b, c, d]
     }
 
-    /// The answer and its ask's number.
+    /// Decodes an answer and the number of its request.
     pub(super) fn decode(bytes: &[u8]) -> Option<(Self, u8)> {
         let [kind, number, 0, 0, value @ ..] = bytes else { return None };
         let value = i32::from_le_bytes(value.try_into().ok()?);

@@ -1,18 +1,17 @@
-//! The keeper: the tiny parent of an app's primary and of all its workers. It outlives the primary,
-//! starts it again when it dies, and does nothing clever.
+//! The keeper: the small parent process of an app's primary and all its workers. It outlives the
+//! primary, starts another one when the primary dies, and decides nothing else.
 //!
-//! **The vault is the table of descriptors.** Keeper and primary are two processes with one table
-//! (CLONE_FILES): whatever the primary opens is held by the keeper too, at no cost and without a
-//! moment in between. The next primary finds it there, under the numbers that the snapshot state
-//! names. So nothing here may ever close a descriptor that it did not make: after the first fork
-//! the keeper opens none but for the blink of reading its list of children, and closes no other.
+//! **Keeper and primary share one table of descriptors** (CLONE_FILES). Whatever the primary opens,
+//! the keeper holds in the same instant. The next primary finds it there, under the numbers that
+//! the snapshot names. So the keeper may never close a descriptor that it did not open. After the
+//! first fork it opens only its list of children, for a moment, and closes nothing else.
 //!
-//! **Workers are its children** (CLONE_PARENT), before and after a primary's death, so one process
-//! can always tell how they ended. They stay zombies until the primary lets go of them; every
-//! other process that comes to it as an orphan is reaped at once.
+//! **Workers are the keeper's children** (CLONE_PARENT), before and after the death of a primary,
+//! so one process can always tell how they ended. They stay zombies until the primary releases
+//! them. The keeper reaps every other child, such as an adopted orphan, at once.
 //!
-//! Waits in one `poll` without end; allocates nothing once it has begun but for a path in an
-//! upgrade. Refuses more workers than its roster has room for.
+//! The keeper waits in one `poll` without a timeout of its own. Once it runs, it allocates nothing
+//! but a path during an upgrade. It refuses more workers than its list has room for.
 
 mod handover_args;
 mod link;
@@ -44,43 +43,44 @@ use crate::sys::pidfd::{self, Pid};
 use crate::sys::signals::WATCHED;
 use crate::sys::{clock, daemon, exec, held, inherited};
 
-/// A primary that lived so long is started again at once; another one after a pause, which doubles
-/// from the first to the second of these.
+/// After a primary that lived this long, the keeper starts the next one at once. After a shorter
+/// life it pauses first; the pause doubles from the first to the second value of `PAUSES`.
 const LIVED: Duration = Duration::from_secs(2);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
 
-/// `si_code` of what the kernel itself sends, as for a key of the terminal (sigaction(2)).
+/// The `si_code` of a signal that the kernel itself sends, as for a key of the terminal
+/// (sigaction(2)).
 const SI_KERNEL: i32 = 0x80;
 
-/// After so many short lives in a row a new build makes way for the one before it.
+/// After this many short lives in a row, a new build gives way to the previous one.
 const SHORT_LIVES: u32 = 5;
 
-/// Asks that are served in one go, so that signals have their turn.
+/// The most requests that the keeper serves in a row before it looks at signals.
 const ASKS_PER_TURN: usize = 64;
 
-/// Why there is a primary.
+/// Why a primary starts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Birth {
-    /// It has no predecessor.
+    /// This primary has no predecessor.
     pub(crate) is_first: bool,
-    /// How its predecessor ended.
+    /// How the predecessor ended.
     pub(crate) last: Option<Exit>,
-    /// Another build was to be in its place, and could not be started: the kernel's reason.
+    /// An upgrade to another build failed before its start: the error number of the kernel.
     pub(crate) not_replaced: Option<i32>,
-    /// Another build was in its place, and could not go on.
+    /// An upgrade to another build failed after its start, and the keeper fell back to this build.
     pub(crate) fell_back: bool,
 }
 
-/// Who comes back from [`keep`].
+/// What [`keep`] returns as.
 #[derive(Debug)]
 pub(crate) enum Role {
-    /// A new primary. Signals are blocked until it has handlers for them.
+    /// A new primary. Signals are blocked until it installs its handlers.
     Primary(&'static SharedFds, Birth),
-    /// The keeper, when all is over: the primary's exit code.
+    /// The keeper, when the app has ended: the exit code of the primary.
     Over(u8),
 }
 
-/// Becomes the keeper of an app, and comes back once in each primary.
+/// Becomes the keeper of an app. Returns once in each primary, and once in the keeper at the end.
 pub(crate) fn keep(app: &str) -> io::Result<Role> {
     daemon::raise_nofile()?;
     daemon::go_last();
@@ -89,7 +89,7 @@ pub(crate) fn keep(app: &str) -> io::Result<Role> {
     Keeper::new(app, ground)?.run(birth)
 }
 
-/// The same in the process of a keeper of another build, which says where everything is.
+/// Like [`keep`], in the process of another build's keeper; its arguments name the descriptors.
 pub(crate) fn keep_on(app: &str, estate: &HandoverArgs) -> io::Result<Role> {
     exec::close_at_exec()?;
     if let Some(soft) = estate.nofile {
@@ -98,7 +98,7 @@ pub(crate) fn keep_on(app: &str, estate: &HandoverArgs) -> io::Result<Role> {
     if let Some(before) = estate.oom {
         daemon::remember_oom(before);
     }
-    // Whatever fails, what `fall_back` hands on stays open.
+    // If a step fails, what `fall_back` passes on stays open.
     let previous = estate.previous.map(inherited::take_program).transpose()?;
     let previous = ManuallyDrop::new(previous);
     let memory = || inherited::take_memory(estate.memory).map(Memory::from_fds);
@@ -108,12 +108,13 @@ pub(crate) fn keep_on(app: &str, estate: &HandoverArgs) -> io::Result<Role> {
     Keeper::new(app, ground)?.run(birth)
 }
 
-/// A build that cannot even keep makes way for the one before it. Comes back if there is none.
+/// Returns to the previous build, because this one cannot even run as a keeper. Comes back only if
+/// there is no previous build.
 pub(crate) fn fall_back(app: &str, estate: &HandoverArgs) {
     if let Some(number) = estate.previous {
         let program = PathBuf::from(format!("/proc/self/fd/{number}"));
         let estate = HandoverArgs { previous: None, fell_back: true, ..estate.clone() };
-        // Why it cannot be run matters to nobody any more.
+        // The reason of the failure helps no process any more.
         let _ = exec::become_program(&program, &estate.arguments(app));
     }
 }
@@ -121,19 +122,19 @@ pub(crate) fn fall_back(app: &str, estate: &HandoverArgs) {
 struct Keeper {
     ground: &'static SharedFds,
     roster: WorkerPids,
-    /// The primary has told all its workers.
+    /// The primary has named all its workers.
     settled: bool,
     /// The primary is about to end for good.
     over: bool,
-    /// A child has ended, and it was not yet looked which.
+    /// A child has ended, and the keeper has not yet looked which.
     somebody_ended: bool,
-    /// Somebody's keys may send us signals.
+    /// The keeper has a terminal, so its keys may send us signals.
     on_terminal: bool,
-    /// Signals that came while there was no primary, by number.
+    /// The signals that came while no primary existed, by number.
     pending: u64,
-    /// The primary hangs if it is not heard of before.
+    /// The keeper takes the primary for hung if it hears nothing before this time.
     heard_by: Option<Time>,
-    /// The program that is to take our place when the primary has ended.
+    /// The program that replaces this one when the primary has ended.
     replacement: Option<PathBuf>,
     app: String,
 }
@@ -161,13 +162,13 @@ impl Keeper {
         let mut pause = PAUSES.0;
         let mut short_lives = 0;
         loop {
-            // It tells of all its workers anew; whom it does not know, nobody does.
+            // The new primary names all its workers again.
             self.roster.clear();
             (self.settled, self.heard_by) = (false, None);
             let primary = match fork::sharing_files() {
                 Ok(Forked::Child) => return Ok(Role::Primary(self.ground, birth)),
                 Ok(Forked::Parent(primary)) => primary,
-                // The very first must be possible; later ones are tried again.
+                // The very first fork must succeed; the keeper tries later ones again.
                 Err(error) if birth.is_first => return Err(error),
                 Err(_) => {
                     self.wait(None, Some(clock::now() + PAUSES.1))?;
@@ -175,7 +176,8 @@ impl Keeper {
                 }
             };
             if !self.on_terminal {
-                // A group of its own: what is sent to ours is passed on, and comes once.
+                // The primary gets its own process group: the keeper forwards signals sent to our
+                // group, so the primary gets each one once.
                 let _ = nix::unistd::setpgid(primary.into(), primary.into());
             }
             let born = clock::now();
@@ -205,7 +207,7 @@ impl Keeper {
         }
     }
 
-    /// The primary's words; the manager only listens to us.
+    /// Passes a message of the primary on, because the service manager listens to the keeper only.
     fn tell(&self, number: u32, text: &[u8]) -> bool {
         let (Some(manager), Ok(text)) = (&self.ground.manager, std::str::from_utf8(text)) else {
             return false;
@@ -218,7 +220,7 @@ impl Keeper {
         said.is_ok()
     }
 
-    /// Becomes that program. Comes back only if it cannot be run: the build that was goes on.
+    /// Becomes `program`. Returns the error number if the exec fails; then this build goes on.
     fn make_way(&self, program: &Path) -> i32 {
         let own = exec::own_program();
         let previous = own.as_ref().ok().map(AsRawFd::as_raw_fd);
@@ -238,7 +240,7 @@ impl Keeper {
         }
     }
 
-    /// Until the primary has ended, or the time has come.
+    /// Waits until the primary has ended, or until the time has come.
     fn wait(&mut self, primary: Option<Pid>, until: Option<Time>) -> io::Result<Option<Exit>> {
         loop {
             self.serve_asks();
@@ -247,7 +249,8 @@ impl Keeper {
             {
                 return Ok(Some(exit));
             }
-            // After that: a signal that comes with its end is its successor's.
+            // In this order: a signal that comes together with the primary's end is for its
+            // successor.
             self.take_signals(primary);
             if self.settled && std::mem::take(&mut self.somebody_ended) {
                 self.roster.reap_others(primary);
@@ -257,7 +260,7 @@ impl Keeper {
             }
             if self.heard_by.is_some_and(|until| until <= clock::now()) {
                 self.heard_by = None;
-                // It may have ended just now. Else its end comes as any other.
+                // The primary may have ended just now. If not, its end comes like any other.
                 let _ = primary.map(|primary| kill(primary.into(), Signal::SIGKILL));
             }
             let next = until.into_iter().chain(self.heard_by).min();
@@ -276,8 +279,8 @@ impl Keeper {
 
     fn take_signals(&mut self, primary: Option<Pid>) {
         while let Ok(Some(came)) = self.ground.signals.read_signal() {
-            // The primary stays in the terminal's group, for it writes there, and hears of its keys
-            // by itself.
+            // The primary stays in the terminal's process group, because it writes to the terminal.
+            // So it gets the signals of the terminal's keys itself.
             let is_key = self.on_terminal && primary.is_some() && came.ssi_code == SI_KERNEL;
             if came.ssi_signo == Signal::SIGCHLD as u32 {
                 self.somebody_ended = true;
@@ -290,11 +293,11 @@ impl Keeper {
         }
     }
 
-    /// One that has no handlers yet gets them all the same: they are blocked there until it has.
+    /// Also forwards to a primary that has no handlers yet: it keeps signals blocked until then.
     fn forward_pending(&mut self, primary: Pid) {
         let pending = std::mem::take(&mut self.pending);
         for signal in WATCHED.iter().filter(|signal| pending & 1 << **signal as u64 != 0) {
-            // It may have ended just now.
+            // The primary may have ended just now.
             let _ = kill(primary.into(), *signal);
         }
     }
@@ -307,7 +310,7 @@ impl Keeper {
             };
             let Some((ask, number)) = Ask::decode(&bytes[..count]) else { continue };
             let Some(answer) = self.serve(ask) else { continue };
-            // A primary that is dead, or asks faster than it reads, does without.
+            // A primary that is dead, or sends requests faster than it reads answers, gets none.
             let answer = answer.encode(number);
             let _ = rustix::net::send(&self.ground.asks, &answer, SendFlags::NOSIGNAL);
         }
@@ -336,7 +339,7 @@ impl Keeper {
                 ended(exit)
             }
             Ask::Settled => {
-                // What ended before was not looked at.
+                // The keeper has not looked at children that ended earlier.
                 (self.settled, self.somebody_ended) = (true, true);
                 return None;
             }
@@ -363,7 +366,7 @@ impl Keeper {
     }
 }
 
-/// As shells have it.
+/// Exit codes as shells report them.
 fn code(exit: Exit) -> u8 {
     match exit {
         Exit::Code(code) => u8::try_from(code & 0xff).unwrap_or(1),

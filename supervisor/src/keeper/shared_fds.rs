@@ -1,4 +1,4 @@
-//! What keeper and primary have in common, in the one table of descriptors.
+//! The descriptors that keeper and primary share in their one table.
 
 use std::cell::Cell;
 use std::io;
@@ -13,25 +13,25 @@ use crate::snapshot::Memory;
 use crate::sys::pidfd::Pid;
 use crate::sys::signals::WATCHED;
 
-/// What keeper and primary have in common. Never dropped: its descriptors are in the one table.
+/// The descriptors that keeper and primary share. Never dropped.
 #[derive(Debug)]
 pub(crate) struct SharedFds {
     pub(crate) keeper: Pid,
-    /// The keeper's end.
+    /// The keeper's end of the channel.
     pub(super) asks: OwnedFd,
-    /// The primary's end.
+    /// The primary's end of the channel.
     pub(super) vault: OwnedFd,
     pub(super) signals: SignalFd,
-    /// Where the primary writes its state.
+    /// The memory that the primary writes its snapshot to.
     pub(crate) memory: Memory,
-    /// The way to the service manager.
+    /// The connection to the service manager.
     pub(super) manager: Option<Notifier>,
     previous: Option<OwnedFd>,
     probation_ended: Cell<bool>,
 }
 
 impl SharedFds {
-    /// `memory` is asked for last: when it was had, nothing can fail.
+    /// Creates the shared descriptors. It calls `memory` last, so that no later step can fail.
     pub(super) fn lay(memory: impl FnOnce() -> io::Result<Memory>) -> io::Result<Self> {
         let mut watched: SigSet = WATCHED.into_iter().collect();
         watched.add(Signal::SIGCHLD);
@@ -48,7 +48,7 @@ impl SharedFds {
             asks,
             vault,
             signals: SignalFd::with_flags(&watched, flags)?,
-            // What is wrong with its address the primary says.
+            // The primary reports a wrong address of the service manager.
             manager: Notifier::from_env().unwrap_or_default(),
             memory: memory()?,
             previous: None,
@@ -56,23 +56,24 @@ impl SharedFds {
         })
     }
 
-    /// In the place of this program.
+    /// For the program that replaces this one.
     pub(super) fn after(self, previous: Option<OwnedFd>) -> Self {
         Self { previous, ..self }
     }
 
-    /// The program that was here before, until this one has shown that it can go on.
+    /// The previous build's program, until this build has shown that it can go on.
     pub(crate) fn previous(&self) -> Option<BorrowedFd<'_>> {
         let previous = self.previous.as_ref().filter(|_| !self.probation_ended.get());
         previous.map(AsFd::as_fd)
     }
 
-    /// This program has shown it. The next primary closes what nobody names any more.
+    /// Ends the probation of this build. The next primary closes descriptors that the snapshot does
+    /// not name.
     pub(super) fn end_probation(&self) {
         self.probation_ended.set(true);
     }
 
-    /// What a new primary must leave alone in the table.
+    /// The descriptors that a new primary must not close.
     pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
         let mut all = vec![self.asks.as_fd(), self.vault.as_fd(), self.signals.as_fd()];
         all.extend(self.memory.fds());

@@ -1,4 +1,5 @@
-//! Which children are workers. The others are orphans that came to us, and are reaped.
+//! The pids of the workers among the keeper's children. Other children are adopted orphans, and the
+//! keeper reaps them.
 
 use std::os::fd::OwnedFd;
 
@@ -6,13 +7,13 @@ use rustix::fs::{Mode, OFlags, open};
 
 use crate::sys::pidfd::{self, Pid};
 
-/// Workers at one time, of all generations.
+/// The most workers at one time, of all generations.
 const ROOM: usize = 4096;
-/// So many bytes of the list of children are read at a time.
+/// The bytes of the list of children that one read takes.
 const PIECE: usize = 4096;
 const CHILDREN: &str = "/proc/thread-self/children";
 
-/// The workers' pids; 0: a free place.
+/// The pids of the workers; 0 marks a free entry.
 #[derive(Debug)]
 pub(super) struct WorkerPids(Box<[u32; ROOM]>);
 
@@ -23,7 +24,7 @@ impl Default for WorkerPids {
 }
 
 impl WorkerPids {
-    /// False: there is no room.
+    /// Adds a worker. `false`: the list is full.
     pub(super) fn add(&mut self, pid: Pid) -> bool {
         if self.has(pid.0) {
             return true;
@@ -53,14 +54,14 @@ impl WorkerPids {
         };
         for_each_number(&list, |pid| {
             if !self.has(pid) && primary != Some(Pid(pid)) {
-                // Running, or gone already: either is fine.
+                // The child is running, or gone already; both are fine.
                 let _ = pidfd::reap_child(Pid(pid));
             }
         });
     }
 }
 
-/// Numbers with spaces between them, as the kernel lists children.
+/// Calls `take` for each number of a list with spaces, as the kernel writes children.
 fn for_each_number(list: &OwnedFd, mut take: impl FnMut(u32)) {
     let mut bytes = [0u8; PIECE];
     let mut number = 0u32;
@@ -87,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_worker_has_one_place() {
+    fn a_worker_has_one_entry() {
         let mut roster = WorkerPids::default();
         assert!(roster.add(Pid(7)) && roster.add(Pid(7)) && roster.add(Pid(8)));
         roster.remove(Pid(7));
@@ -95,7 +96,7 @@ mod tests {
         for pid in 100..100 + 4095 {
             assert!(roster.add(Pid(pid)));
         }
-        assert!(!roster.add(Pid(9)), "it is full");
+        assert!(!roster.add(Pid(9)), "the list is full");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The closed set of what the core can have done. Results come back as events of a later turn.
+//! All actions that the core can order. Their results come back as events of a later turn.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,31 +42,44 @@ pub(crate) enum Action {
     Signal { worker: WorkerId, signal: i32, group: bool },
     /// SIGKILL to its whole process group.
     Kill { worker: WorkerId },
-    /// See what it still holds. Answer: `Looked`.
+    /// See which connections it still holds. Answer: `Looked`.
     Look { worker: WorkerId },
-    /// See what waits for it and whether it moves. Answer: `Gauged`.
+    /// See what waits for it and whether it takes connections. Answer: `Gauged`.
     Gauge { worker: WorkerId },
     /// Everything kept for this worker may go; its sockets stay with the primary.
     Release { worker: WorkerId },
     /// A final answer.
     Answer { client: ClientId, reply: Reply },
-    /// The final answer is the status; the runtime completes what only it knows.
+    /// Give the status as the final answer. The runtime adds what only it knows.
     AnswerStatus { client: ClientId },
-    /// The final answer is the spec that serves.
+    /// Give the spec that serves as the final answer.
     AnswerSpec { client: ClientId },
-    /// The client wants a message given to the workers, or to one slot's; the runtime does it and
-    /// answers.
+    /// Pass the client's message to all workers, or to those of one slot. The runtime answers the
+    /// client.
     Send { client: ClientId, message: Value, slot: Option<u16> },
-    /// The client asks something of the bus; the runtime does it and answers.
+    /// Carry out the client's request to the bus. The runtime answers the client.
     Bus { client: ClientId, request: BusRequest },
+    /// Tell the bus that this worker drains: it gets no more calls. No harm if done twice.
+    BusDrain { worker: WorkerId },
+    /// Count a reload that has ended.
+    ReloadEnded { outcome: ReloadOutcome },
     /// From now on this client gets every notice.
     Subscribe { client: ClientId },
     /// Log it and tell every subscriber.
     Publish(Notice),
-    /// Close and open the log files again.
+    /// Close the log files and open them again.
     ReopenLogs,
     /// Leave the loop; the primary is done.
     Exit { code: u8 },
+}
+
+/// How a reload ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReloadOutcome {
+    /// The new generation serves.
+    Done,
+    /// It failed, and everything is as before.
+    RolledBack,
 }
 
 /// One socket that gets new connections.

@@ -1,4 +1,4 @@
-//! The closed set of what can happen to the core.
+//! All events that the core can receive.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::exit::Exit;
 use crate::base::ids::{ClientId, ListenerId, SocketId, Ticket, WorkerId};
 
-/// Something happened.
+/// An event of the core.
 #[derive(Debug, Clone)]
 pub(crate) enum Event {
     /// The first event of all.
@@ -17,7 +17,7 @@ pub(crate) enum Event {
     Turn,
     /// A control connection asks. Each request gets exactly one final answer.
     Request { client: ClientId, request: Request },
-    /// A control connection ended; nothing is to be sent to it any more.
+    /// A control connection ended. The core sends it nothing more.
     ClientGone { client: ClientId },
     /// A signal to the primary.
     Signal(PrimarySignal),
@@ -34,12 +34,12 @@ pub(crate) enum Event {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OpenedListener {
     pub(crate) id: ListenerId,
-    /// As people write it: `127.0.0.1:8000`, `unix:/run/x.sock`.
+    /// The address as people write it: `127.0.0.1:8000`, `unix:/run/x.sock`.
     pub(crate) address: String,
     /// From the configuration, and its name there.
     pub(crate) name: Option<String>,
-    /// One socket for all workers (unix sockets, `balance = shared`): the core lends it socket 0
-    /// every time and never asks for steering.
+    /// All workers share one socket (unix sockets, `balance = shared`). The core always lends them
+    /// socket 0 and never steers.
     pub(crate) shared: bool,
 }
 
@@ -60,7 +60,7 @@ pub(crate) enum PrimarySignal {
     Fewer,
 }
 
-/// Something about one worker.
+/// An event about one worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Cue {
     /// Its program runs (exec succeeded).
@@ -81,7 +81,7 @@ pub(crate) enum Cue {
     Leaving,
     /// It did not apply the values that it shares with the others of its generation.
     RefusesValues { reason: String },
-    /// It spoke on NOTIFY_SOCKET.
+    /// It sent a message to NOTIFY_SOCKET.
     Notified(Notification),
     /// It and its whole process group are gone.
     Exited { exit: Exit, last_lines: Vec<String>, queued: u32 },
@@ -91,7 +91,7 @@ pub(crate) enum Cue {
     Gauged(Gauge),
 }
 
-/// What a worker said on NOTIFY_SOCKET.
+/// The message of a worker to NOTIFY_SOCKET.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Notification {
     /// READY=1
@@ -121,7 +121,7 @@ pub(crate) struct Look {
     pub(crate) idle: u32,
     /// False: its connections cannot be seen (`busy` and `idle` mean nothing).
     pub(crate) visible: bool,
-    /// It was snapshot, and every thread of it had stopped before the look began.
+    /// It was frozen, and every thread of it had stopped before the look began.
     pub(crate) still: bool,
 }
 
@@ -130,9 +130,9 @@ pub(crate) struct Look {
 pub(crate) struct Gauge {
     /// Connections in the accept queues of the sockets it was lent, or handed to it and not taken.
     pub(crate) waiting: u32,
-    /// Since the last gauge it took a connection, or moved bytes on one; also when it cannot be
-    /// told.
+    /// Since the last gauge it took a connection or moved bytes on one. Also `true` when this is
+    /// unknown.
     pub(crate) moved: bool,
-    /// How long one of those that wait on its listeners has been seen waiting, at the most.
+    /// The longest time that one of the connections waiting on its listeners has been seen there.
     pub(crate) oldest: Duration,
 }

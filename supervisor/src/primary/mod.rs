@@ -1,17 +1,17 @@
 //! Decides. Events in, actions out; no clock, no fd, no file, no log call inside.
 //!
-//! A step has two halves. First the event changes what it is about: one worker, one request. Then
-//! the primary settles: it looks at everything it knows and does what follows from it (the running
-//! job goes on, empty seats are filled, listeners are steered, who waits is answered). The second
-//! half does not ask what the event was, so nothing depends on the order in which news arrive.
+//! A step has two halves. First the event changes its object: one worker, or one request. Then the
+//! primary settles: it looks at everything it knows and draws the consequences (the running job
+//! goes on, empty seats are filled, listeners are steered, waiting clients are answered). The
+//! second half does not ask what the event was, so the order in which news arrives does not matter.
 //!
 //! - `worker`: the states of one worker, what it holds, how it leaves;
-//! - `slots`: who serves each slot, and what follows when a worker dies;
-//! - `sockets`: which socket is lent to whom, and who gets new connections;
+//! - `slots`: the worker of each slot, and what follows when a worker dies;
+//! - `sockets`: which socket is lent to which worker, and which sockets get new connections;
 //! - `jobs`: start, stop, scale, rollout, rollback, hard restart, new shared values;
-//! - `request`: what a client may ask, and what is refused at once;
+//! - `request`: what a client may ask, and what the primary refuses at once;
 //! - `snapshot`, `resume`: how the core outlives its process;
-//! - `status`, `messages`: what people are told.
+//! - `status`, `messages`: what people read.
 
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
@@ -19,12 +19,14 @@ pub(crate) mod action;
 pub(crate) mod event;
 mod jobs;
 mod messages;
+mod plan;
 mod request;
 pub(crate) mod resume;
 mod slots;
 mod snapshot;
 mod sockets;
 mod status;
+mod text;
 mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -35,6 +37,7 @@ use ipc::control::{Notice, Reply, Status};
 
 use crate::base::ids::{ClientId, Generation, Slot, WorkerId};
 use crate::base::time::Time;
+use crate::primary::plan::Plan;
 use action::Action;
 use event::{Cue, Event, OpenedListener};
 use jobs::hard_restart::HardRestart;
@@ -49,8 +52,8 @@ use slots::pools::Pools;
 use slots::restart_policy::Jitter;
 use sockets::Sockets;
 use sockets::steering::Crew;
-use worker::life::Change;
-use worker::{Plan, Worker};
+use worker::Worker;
+use worker::state::Change;
 
 use serde::{Deserialize, Serialize};
 
@@ -59,20 +62,20 @@ mod scripts;
 #[cfg(test)]
 mod sim;
 
-/// So often deadlines are met within one step: more than a worker has states.
+/// How often one step looks for due deadlines: more often than a worker has states.
 const ROUNDS: usize = 8;
 
-/// Everything that is known and decided about one app.
+/// Everything that the core knows and has decided about one app.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Primary {
-    /// What serves, or shall serve.
+    /// The plans that serve, or are to serve.
     serving: Pools,
-    /// The highest generation there ever was.
+    /// The highest generation so far.
     newest: Generation,
-    /// The highest [`Plan::edition`] there ever was.
+    /// The highest [`Plan::edition`] so far.
     editions: u32,
     phase: Phase,
-    /// What is being done to the slots as a whole; one thing at a time.
+    /// The change of the whole app that is under way; one at a time.
     job: Option<Job>,
     queue: VecDeque<Pending>,
     waiters: Vec<Waiter>,
@@ -81,45 +84,45 @@ pub(crate) struct Primary {
     next_worker: u64,
     sockets: Sockets,
     dice: Jitter,
-    /// It is the first start, and no worker has been ready yet.
+    /// This is the first start, and no worker has been ready yet.
     founding: bool,
-    /// Since the last start, the workers have not all been ready at once.
+    /// Not all workers have been ready at the same time since the last start.
     starting: bool,
-    /// When the listeners that nobody serves then are closed.
+    /// When to close the listeners that no worker serves.
     sweep_at: Option<Time>,
     born: Option<Time>,
-    /// When the last step was taken. All steps of one turn have one time.
+    /// The time of the last step. All steps of one turn have the same time.
     stepped: Option<Time>,
-    /// It came back, and is being told what has happened meanwhile. It settles when that ends.
+    /// The core was restored and is being told what has happened meanwhile. It settles afterwards.
     returning: bool,
-    /// The answers that were given in this turn.
+    /// The answers that the core gave in this turn.
     given: Vec<Given>,
-    /// Restarts of all slots, those that are no more included.
+    /// The restarts of all slots, including slots that no longer exist.
     restarts: u64,
     last_reload: Option<String>,
-    /// The status that subscribers know.
+    /// The status that the subscribers know.
     announced: Option<Status>,
-    /// It ends when nothing runs any more and nothing will: nobody attends to it but a service
-    /// manager, which must see that.
+    /// The primary ends when no worker runs any more and none will start: its only audience is a
+    /// service manager, which must see that.
     ends_with_workers: bool,
 }
 
-/// What the app as a whole is at.
+/// The phase of the app as a whole.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Phase {
-    /// `Action::OpenListeners` is under way; the workers come after.
+    /// `Action::OpenListeners` is under way; the workers start afterwards.
     Opening,
     Running,
     Stopping(Stopping),
     Stopped,
-    /// `Action::Exit` was given; nothing matters any more.
+    /// The core has ordered `Action::Exit`, and nothing matters any more.
     Over {
         code: u8,
     },
 }
 
-/// Something that is done to the slots as a whole.
+/// A change of the slots as a whole.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Job {
@@ -128,7 +131,7 @@ enum Job {
     Hard(HardRestart),
 }
 
-/// One call of [`Primary::step`]: the time, and where the actions go.
+/// One call of [`Primary::step`]: the time, and the list that takes the actions.
 #[derive(Debug)]
 struct Step<'a> {
     now: Time,
@@ -136,7 +139,7 @@ struct Step<'a> {
 }
 
 impl Primary {
-    /// An app that has not begun. `seed` decides nothing but the jitter of delays.
+    /// The core of an app that has not begun. `seed` only decides the jitter of delays.
     pub(crate) fn new(spec: Arc<AppSpec>, seed: u64) -> Self {
         let first = Generation(1);
         let plan = Plan { generation: first, edition: 1, spec };
@@ -165,19 +168,19 @@ impl Primary {
             announced: None,
             ends_with_workers: false,
         };
-        // No configuration has so many pools that there is no room for them.
-        if let Ok(lineup) = primary.lineup(plan) {
-            primary.serving = lineup;
+        // No configuration has too many pools for the range of slots.
+        if let Ok(planned) = primary.plan_pools(plan) {
+            primary.serving = planned;
         }
         primary
     }
 
-    /// The same, ending with its workers.
+    /// The same core, which ends when its workers have ended.
     pub(crate) fn ending_with_workers(self) -> Self {
         Self { ends_with_workers: true, ..self }
     }
 
-    /// Takes one event in and says what is to be done.
+    /// Takes one event and returns the actions that follow from it.
     pub(crate) fn step(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
         if matches!(self.phase, Phase::Over { .. }) {
             return;
@@ -215,7 +218,7 @@ impl Primary {
         }
     }
 
-    /// When [`Event::Turn`] is due, if nothing else happens before.
+    /// When [`Event::Turn`] is due if no other event comes first.
     pub(crate) fn deadline(&self) -> Option<Time> {
         let workers = self.workers.values().filter_map(Worker::deadline);
         let slots = self.slots.values().flat_map(SlotState::deadlines);
@@ -238,6 +241,11 @@ impl Primary {
         &self.serving.spec
     }
 
+    /// Since the last start, the workers have all been ready at once.
+    pub(crate) fn has_started(&self) -> bool {
+        !self.starting
+    }
+
     /// The generation that a reload under way brings in, and its spec.
     pub(crate) fn coming(&self) -> Option<(Generation, &Arc<AppSpec>)> {
         match &self.job {
@@ -246,7 +254,7 @@ impl Primary {
         }
     }
 
-    /// What follows from a deadline may be due at once, where a time is configured as nothing.
+    /// A deadline may make another one due at once, where a configured time is zero.
     fn meet_deadlines(&mut self, step: &mut Step<'_>) {
         for _ in 0..ROUNDS {
             if self.deadline().is_none_or(|at| at > step.now) {
@@ -290,7 +298,7 @@ impl Primary {
         }
     }
 
-    /// Does what follows from all that is known.
+    /// Draws the consequences of everything the core knows.
     fn settle(&mut self, step: &mut Step<'_>) {
         while self.advance(step) {}
         self.fill(step);
@@ -303,7 +311,7 @@ impl Primary {
         self.announce(step);
     }
 
-    /// Brings the phase or the job one step further. Whether there may be another.
+    /// Brings the phase or the job one step further. Returns whether another step may follow.
     fn advance(&mut self, step: &mut Step<'_>) -> bool {
         match (&self.phase, &self.job) {
             (Phase::Opening | Phase::Over { .. }, _) => false,
@@ -315,7 +323,7 @@ impl Primary {
         }
     }
 
-    /// Sends new connections where they are served best.
+    /// Steers new connections to the best sockets.
     fn steer(&mut self, step: &mut Step<'_>) {
         self.note_presence(step.now);
         if !matches!(self.phase, Phase::Running) {
@@ -331,7 +339,7 @@ impl Primary {
         }
     }
 
-    /// A listener exists.
+    /// Adds a listener that is open now.
     fn open(&mut self, opened: OpenedListener, by: Option<Generation>, step: &mut Step<'_>) {
         let address = opened.address.clone();
         if self.sockets.open(opened, by) {
@@ -353,7 +361,7 @@ impl Step<'_> {
         self.act(Action::Answer { client, reply });
     }
 
-    /// The same answer to each.
+    /// Gives the same answer to each client.
     fn answer_all(&mut self, clients: &[ClientId], reply: &Reply) {
         for client in clients {
             self.answer(*client, reply.clone());

@@ -1,4 +1,4 @@
-//! What a control connection or a signal may ask, and what is refused at once.
+//! What a control client or a signal may ask, and what the primary refuses at once.
 
 use config::instances::MAX_WORKERS;
 use ipc::control::{FailureKind, Reply, Request};
@@ -10,7 +10,7 @@ use super::jobs::queue::{Count, Wish};
 use super::messages;
 use super::slots::Seat;
 use super::worker::Worker;
-use super::worker::life::State;
+use super::worker::state::State;
 use super::{Phase, Primary, Step};
 use crate::base::ids::{ClientId, Slot};
 

@@ -1,11 +1,11 @@
-//! Coming back: the process died at an unknown moment, and the core was restored from what was last
-//! written.
+//! Coming back: the process died at an unknown moment, and this core was restored from its last
+//! snapshot.
 //!
-//! It is written before its actions are carried out, so the core is ahead of the world by the
-//! actions of one turn at most: what was ordered may have been done or not. And what happened
-//! since is not known to it. Here everything is ordered again that may be missing and does no harm
-//! twice; what has an answer is asked again; what is gone is given up. What the runtime can find out
-//! by itself it tells afterwards, as events.
+//! The primary writes a snapshot before it carries out the actions. So the core is ahead of the
+//! world by the actions of one turn at most: the runtime may have carried them out or not. And the
+//! core does not know what has happened since. Here it orders again everything that may be missing
+//! and does no harm twice, asks again for every answer that it lacks, and gives up what is gone.
+//! What the runtime can find out by itself it tells afterwards, as events.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,14 +18,16 @@ use super::action::Action;
 use super::event::OpenedListener;
 use super::jobs::hard_restart::Stage;
 use super::jobs::rollout::Course;
+use super::worker::Worker;
 use super::worker::leave::SIGCONT;
-use super::worker::life::State;
-use super::worker::{Cause, End, EndKind, Worker};
+use super::worker::state::State;
 use super::{Job, Phase, Primary, Step};
 use crate::base::ids::{ClientId, WorkerId};
 use crate::base::time::Time;
+use crate::primary::worker::end::{Cause, End, EndKind};
 
-/// So long who starts, drains or stops has at the least: it was not answered, looked at or told.
+/// The least time that a starting, draining or stopping worker has after a restore: meanwhile the
+/// primary did not answer it, look at it or signal it.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// What the runtime finds when it comes back.
@@ -33,16 +35,16 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(crate) struct Facts {
     /// Every listener that is open.
     pub(crate) listeners: Vec<OpenedListener>,
-    /// Every worker that it has something of: those that live, and those of whose end it will tell
-    /// next. The others are gone, nobody knows how.
+    /// Every worker of which something is left: live workers, and workers whose end the next events
+    /// report. All others are gone, and how they ended is unknown.
     pub(crate) workers: BTreeSet<WorkerId>,
-    /// Those of the people connected before who still are.
+    /// The clients of the dead primary that are still connected.
     pub(crate) clients: BTreeSet<ClientId>,
     /// The actions of the last turn were all carried out. False: some may not have been.
     pub(crate) carried_out: bool,
 }
 
-/// A final answer that the core gave, or left to the runtime.
+/// A final answer that the core gave, or that it left to the runtime.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Given {
@@ -59,7 +61,8 @@ impl Given {
             }
             Action::AnswerStatus { client } => Some(Self::Status { client: *client }),
             Action::AnswerSpec { client } => Some(Self::Spec { client: *client }),
-            // Done twice would be wrong; whoever asked for it is told that nobody knows.
+            // Carrying these out twice would be wrong. The runtime tells the client that the result
+            // is unknown.
             Action::Send { .. } | Action::Bus { .. } | Action::Upgrade { .. } => None,
             Action::OpenListeners { .. }
             | Action::Spawn { .. }
@@ -72,6 +75,8 @@ impl Given {
             | Action::Look { .. }
             | Action::Gauge { .. }
             | Action::Release { .. }
+            | Action::BusDrain { .. }
+            | Action::ReloadEnded { .. }
             | Action::Subscribe { .. }
             | Action::Publish(_)
             | Action::ReopenLogs
@@ -99,10 +104,10 @@ impl Given {
 }
 
 impl Primary {
-    /// To be called once after [`Primary::restore`], before any event. In the same turn (at the same
-    /// `now`, before its actions are carried out) come the events that the runtime finds out: the
-    /// workers that ended, those whose programs run, where they listen and no longer listen, the
-    /// `bind`s that wait for an answer; then `Event::Turn`.
+    /// Call this once after [`Primary::restore`], before any event. Then, in the same turn (at the
+    /// same `now`, before the actions are carried out), pass the events that the runtime finds out:
+    /// the workers that ended, those whose programs run, where they listen and no longer listen,
+    /// the `bind`s that wait for an answer; then `Event::Turn`.
     pub(crate) fn resume(&mut self, now: Time, facts: Facts, out: &mut Vec<Action>) {
         let step = &mut Step { now, out };
         let (carried_out, clients) = (facts.carried_out, &facts.clients);
@@ -133,7 +138,7 @@ impl Primary {
         }
     }
 
-    /// Whoever has gone need not be answered; what they asked for goes on.
+    /// Forgets the clients that are gone. The jobs that they asked for go on.
     pub(super) fn keep_clients(&mut self, stays: impl Fn(&ClientId) -> bool) {
         self.waiters.retain(|waiter| stays(&waiter.client));
         self.queue.iter_mut().for_each(|pending| pending.clients.retain(&stays));
@@ -142,7 +147,7 @@ impl Primary {
         }
     }
 
-    /// Those who wait for the end of what is under way.
+    /// The clients that wait for the end of the current job.
     fn job_clients_mut(&mut self) -> Option<&mut Vec<ClientId>> {
         if let Phase::Stopping(stopping) = &mut self.phase {
             return Some(&mut stopping.clients);
@@ -154,7 +159,7 @@ impl Primary {
         })
     }
 
-    /// Everybody who will get an answer, or whose answer may not have left.
+    /// The clients that still get an answer, or whose answer may not have reached them.
     pub(crate) fn awaited(&mut self) -> BTreeSet<ClientId> {
         let given = self.given.iter().map(Given::client);
         let waiters = self.waiters.iter().map(|waiter| waiter.client).chain(given);
@@ -164,7 +169,7 @@ impl Primary {
         all
     }
 
-    /// Those that were closed are closed again; of the others nobody has heard yet.
+    /// Closes again the listeners that were closed, and takes in those that it does not know yet.
     fn find_listeners(&mut self, found: Vec<OpenedListener>, step: &mut Step<'_>) {
         for opened in found {
             let listener = opened.id;
@@ -182,7 +187,7 @@ impl Primary {
                 Some(Job::Rollout(_) | Job::Hard(_) | Job::Scale(_)) | None => None,
             };
             self.open(opened, by, step);
-            // If nobody comes for it, it is not served.
+            // If no worker asks for it, it is not served.
             if matches!(self.phase, Phase::Running) && !matches!(self.job, Some(Job::Rollout(_))) {
                 self.sweep_later(step.now);
             }
@@ -191,7 +196,7 @@ impl Primary {
 
     fn count_workers(&mut self, found: BTreeSet<WorkerId>, step: &mut Step<'_>) {
         for worker in found.iter().copied().filter(|id| !self.workers.contains_key(id)) {
-            // It was started after the last writing, which must have failed.
+            // The runtime started it after the last snapshot, whose writing must have failed.
             if worker >= WorkerId(self.next_worker) {
                 self.next_worker = worker.0 + 1;
                 step.act(Action::Kill { worker });
@@ -212,7 +217,7 @@ impl Primary {
         }
     }
 
-    /// It has not come to that, or nothing is left of it.
+    /// The spawn was not carried out, or nothing is left of the process.
     fn spawn_again(&self, id: WorkerId, step: &mut Step<'_>) {
         let Some(worker) = self.workers.get(&id) else { return };
         let lent = |configured: &ListenSpec| {
@@ -235,7 +240,7 @@ impl Primary {
         let spec = match (&mut self.phase, &self.job) {
             (Phase::Opening, _) => Some(&self.serving.spec),
             (Phase::Stopping(stopping), _) => {
-                // What it opened is known by now.
+                // The facts already contain what it opened.
                 stopping.opening = false;
                 None
             }
@@ -270,7 +275,7 @@ impl Primary {
 }
 
 impl Worker {
-    /// It is gone, and nobody saw how.
+    /// The worker is gone, and its exit is unknown.
     fn vanished(&self) -> End {
         let kind = match &self.state {
             State::Spawning { .. } | State::Draining(_) => EndKind::Told,
@@ -281,7 +286,7 @@ impl Worker {
         End { kind, exit: None, last_lines: Vec::new(), queued: None }
     }
 
-    /// Why it is gone, where nobody saw how it ended.
+    /// Why it is gone, if its exit is unknown.
     pub(super) fn unseen(&self) -> &'static str {
         match self.state {
             State::Spawning { .. } => "it was not started",
@@ -291,8 +296,8 @@ impl Worker {
         }
     }
 
-    /// Whatever it was last told is said again, unless it has heard it. `doubtful`: what was
-    /// ordered then may not have been carried out.
+    /// Says again what the worker was last told, unless it has heard it. `doubtful`: orders of that
+    /// time may not have been carried out.
     fn resume(&mut self, doubtful: Option<Time>, step: &mut Step<'_>) {
         let now = step.now;
         match &mut self.state {
@@ -309,7 +314,10 @@ impl Worker {
                     watch.resume(now);
                 }
             }
-            State::Draining(drain) => drain.resume(now, GRACE),
+            State::Draining(drain) => {
+                drain.resume(now, GRACE);
+                step.act(Action::BusDrain { worker: self.id });
+            }
             State::Killing { deadline: None, .. } => {
                 step.act(Action::Kill { worker: self.id });
                 return;
@@ -326,7 +334,7 @@ impl Worker {
             }
         }
         if self.shares {
-            // It may have been snapshot to be looked at.
+            // It may have been frozen for a look.
             step.act(Action::Signal { worker: self.id, signal: SIGCONT, group: true });
         }
     }

@@ -1,4 +1,4 @@
-//! Scenarios, each told from the outside: what is asked, what the programs do, what is answered.
+//! Scenarios, each seen from outside: the requests, what the programs do, and the answers.
 
 mod care;
 mod closing;
@@ -9,7 +9,7 @@ mod values;
 use std::time::Duration;
 
 use config::spec::{AppSpec, ReadyRule, RestartOn};
-use ipc::control::{FailureKind, NoticeKind, Reply, Request, Status};
+use ipc::control::{FailureKind, NoticeKind, Reply, Request, Status, WorkerState};
 
 use super::event::PrimarySignal;
 use super::sim::{Sim, app, listening};
@@ -58,7 +58,7 @@ impl Sim {
         self.primary.status(self.now).status
     }
 
-    /// A refused reload: what serves now served before.
+    /// A refused reload: the workers that served before still serve.
     fn refuses(&mut self, request: Request) -> (FailureKind, String, Vec<String>) {
         let before = self.ids();
         let client = self.ask(request);
@@ -70,15 +70,14 @@ impl Sim {
 }
 
 #[test]
-fn a_start_tells_who_serves_where() {
+fn a_start_answers_with_the_workers_and_addresses() {
     let mut sim = Sim::begun(app(GOOD, 2), 7);
     let client = sim.ask(Request::WaitReady);
     assert_eq!(done(sim.answer(client)), "web: 2 workers ready on 127.0.0.1:8000");
     let status = sim.primary.status(sim.now);
     assert_eq!((status.status, status.ready, status.generation), (Status::Ready, 2, 1));
     assert_eq!(status.listeners[0].slots, [0, 1]);
-    assert_eq!(status.workers[1].state, "ready");
-    assert_eq!(status.workers[1].contract, ["intercept"]);
+    assert_eq!(status.workers[1].state, WorkerState::Ready);
 }
 
 #[test]
@@ -121,7 +120,7 @@ fn a_successor_on_another_port_changes_nothing_and_its_port_is_closed() {
     let (kind, reason, _) = sim.refuses(reload("serve port=9001", 2));
     assert_eq!(kind, FailureKind::RolledBack);
     assert!(reason.ends_with("(it listens on 127.0.0.1:9001)"), "{reason}");
-    assert_eq!(sim.told(NoticeKind::ListenerClosed), ["127.0.0.1:9001 is not served any more"]);
+    assert_eq!(sim.told(NoticeKind::ListenerClosed), ["no longer listens on 127.0.0.1:9001"]);
     assert_eq!(sim.listeners.len(), 1);
 }
 
@@ -156,7 +155,7 @@ fn the_old_worker_comes_back_while_it_drains() {
     let (kind, _, _) = failed(sim.answer(client));
     assert_eq!(kind, FailureKind::RolledBack);
     assert_eq!(sim.app_status(), Status::Ready);
-    // What came to the new one meanwhile is rescued.
+    // A rescue serves the connections that came to the new worker meanwhile.
     assert_eq!(sim.ids().len(), 2);
     sim.until("the end of the rescue", |sim| sim.ids() == old);
 }
@@ -196,7 +195,7 @@ fn a_first_start_that_cannot_succeed_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_configured_address_that_is_taken_fails_the_start_even_if_nobody_has_asked_yet() {
+fn a_taken_configured_address_fails_the_start_even_before_a_client_asks() {
     let mut sim = Sim::new(listening(app("serve", 2), 8000), 7);
     sim.taken.push("127.0.0.1:8000".to_owned());
     sim.begin();
@@ -278,7 +277,7 @@ fn a_stop_drains_and_frees_the_ports_and_start_begins_again() {
 }
 
 #[test]
-fn a_fast_stop_waits_for_nobody() {
+fn a_fast_stop_waits_for_no_request() {
     let mut sim = up(app("serve port=8000 deaf busy=60000", 2));
     let (began, client) = (sim.now, sim.ask(Request::Stop { fast: true }));
     done(sim.answer(client));
@@ -297,7 +296,7 @@ fn a_second_signal_makes_a_stop_fast_and_the_primary_ends() {
 }
 
 #[test]
-fn what_waits_for_a_dead_worker_is_served_by_its_successor() {
+fn a_successor_serves_what_waits_for_a_dead_worker() {
     let mut sim = up(app(GOOD, 1));
     let first = sim.ids()[0];
     sim.leave_waiting(first);
@@ -310,11 +309,11 @@ fn what_waits_for_a_dead_worker_is_served_by_its_successor() {
 }
 
 #[test]
-fn what_a_dismissed_worker_leaves_waiting_is_rescued() {
+fn a_rescue_serves_what_a_dismissed_worker_leaves_waiting() {
     let mut sim = up(app("serve port=8000 dies-draining", 2));
     let client = sim.ask(Request::Scale { wanted: 1, because: String::new(), pool: None });
     done(sim.answer(client));
-    assert_eq!(sim.ids().len(), 2, "nobody came to the rescue");
+    assert_eq!(sim.ids().len(), 2, "no rescue was started");
     sim.until("the rescue", |sim| sim.ids().len() == 1);
     let listener = sim.listeners.values().next().expect("a listener");
     assert!(listener.queues.values().all(|waiting| *waiting == 0));
@@ -348,7 +347,7 @@ fn reloads_that_wait_become_one_and_the_newest_spec_wins() {
 }
 
 #[test]
-fn a_stop_aborts_a_reload_and_what_waits() {
+fn a_stop_aborts_a_reload_and_the_waiting_requests() {
     let mut sim = up(app(GOOD, 2));
     let running = sim.ask(reload(GOOD, 2));
     let waiting = sim.ask(Request::Scale { wanted: 5, because: String::new(), pool: None });
@@ -357,7 +356,7 @@ fn a_stop_aborts_a_reload_and_what_waits() {
     for client in [running, waiting] {
         let (kind, reason, _) = failed(sim.answer(client));
         assert_eq!(kind, FailureKind::Failed);
-        assert_eq!(reason, "web was stopped before this was done");
+        assert_eq!(reason, "web was stopped before this could finish");
     }
 }
 
@@ -380,12 +379,12 @@ fn a_clean_end_that_is_not_restarted_is_a_stop() {
     sim.until("the end", |sim| sim.app_status() == Status::Stopped);
     let status = sim.primary.status(sim.now);
     assert_eq!(status.reason.as_deref(), Some("slot 0: ended by itself: exit code 0"));
-    assert_eq!(status.workers[0].state, "stopped");
+    assert_eq!(status.workers[0].state, WorkerState::Stopped);
     assert_eq!(status.workers[0].last_exit.as_deref(), Some("exit code 0"));
 }
 
 #[test]
-fn readiness_can_be_said_and_put_off() {
+fn a_worker_can_announce_and_delay_its_readiness() {
     let mut spec = app("serve port=8000 ready=1500 extend=900", 1);
     spec.ready = ReadyRule::Notify;
     spec.times.ready_timeout = Duration::from_secs(1);

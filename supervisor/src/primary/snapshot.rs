@@ -1,14 +1,13 @@
-//! The core as text, and back: what a later primary, perhaps of another build, goes on from.
+//! The core as text, and back. A later primary, perhaps of another build, goes on from it.
 //!
-//! JSON of the core's own types. A field that is not known is passed over and one that is added
-//! later needs a default, so that a neighbouring version can read it either way. Whoever changes
-//! the meaning of what is there raises [`FORMAT`], and refuses no older one.
+//! The text is JSON of the core's own types. A reader ignores unknown fields, and a field that is
+//! added later needs a default, so that neighbouring versions can read each other. A change of the
+//! meaning of a field needs a higher [`FORMAT`]; a version never refuses an older format.
 //!
-//! Specs are large and shared by many workers: each is written once, in a table, and plans name it
-//! by its edition.
+//! Specs are large and many workers share them: the snapshot has each spec once, in a table, and a
+//! plan names its spec by edition.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use config::spec::AppSpec;
@@ -16,33 +15,33 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::slots::pools::Pools;
-use super::worker::Plan;
 use crate::base::ids::WorkerId;
+use crate::primary::plan::Plan;
 use crate::primary::{Job, Primary};
 
-/// The newest that this build writes and reads.
+/// The newest format that this build writes and reads.
 const FORMAT: u32 = 2;
-/// What it writes where there are no pools: versions that know of none can read it.
+/// The format that it writes for an app without pools, which older versions can read too.
 const WITHOUT_POOLS: u32 = 1;
 
-/// Why a snapshot state cannot be gone on from.
+/// Why a core cannot be restored from a snapshot.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RestoreError {
-    /// Not JSON, or not of this form.
-    #[error("the snapshot state cannot be read: {0}")]
+    /// The text is not JSON, or has another shape.
+    #[error("the snapshot cannot be read: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// A newer build wrote it.
+    /// A newer build wrote the snapshot.
     #[error(
-        "the snapshot state has format {0}, and this version reads formats up to {FORMAT}; use the \
+        "the snapshot has format {0}, and this version reads formats up to {FORMAT}; use the \
          version that wrote it, or a newer one"
     )]
     Newer(u32),
-    /// It speaks of something that it does not hold.
-    #[error("the snapshot state contradicts itself: {0}")]
+    /// The snapshot names something that it does not contain.
+    #[error("the snapshot contradicts itself: {0}")]
     Broken(String),
 }
 
-/// All that is written.
+/// The whole snapshot.
 #[derive(Serialize, Deserialize)]
 struct Snapshot<Spec, Core> {
     format: u32,
@@ -51,31 +50,26 @@ struct Snapshot<Spec, Core> {
     core: Core,
 }
 
-/// What every version can read of every other's.
+/// The part that every version can read of every other version.
 #[derive(Deserialize)]
 struct Head {
     format: u32,
 }
 
-/// In place of the spec of a plan that was just read.
-pub(super) fn no_spec() -> Arc<AppSpec> {
-    Arc::new(AppSpec::new("", Vec::new(), PathBuf::new()))
-}
-
 impl Primary {
     /// Everything the core knows, as text. [`Primary::restore`] makes a core of it that does what
-    /// this one would.
+    /// this one would do.
     pub(crate) fn snapshot(&self) -> serde_json::Result<Box<RawValue>> {
         let specs: BTreeMap<u32, &AppSpec> =
             self.plans().map(|plan| (plan.edition, plan.spec.as_ref())).collect();
-        let mut lineups =
-            std::iter::once(&self.serving).chain(self.job.as_ref().and_then(Job::lineup));
-        let pools = lineups.any(|lineup| !lineup.pools.is_empty());
+        let mut all_pools =
+            std::iter::once(&self.serving).chain(self.job.as_ref().and_then(Job::planned));
+        let pools = all_pools.any(|planned| !planned.pools.is_empty());
         let format = if pools { FORMAT } else { WITHOUT_POOLS };
         to_raw_value(&Snapshot { format, specs, core: self })
     }
 
-    /// The core that was snapshot. If its process has died, [`Primary::resume`] comes next.
+    /// Restores a core. If the process of the old core has died, call [`Primary::resume`] next.
     pub(crate) fn restore(text: &str) -> Result<Self, RestoreError> {
         let Head { format } = serde_json::from_str(text)?;
         if format > FORMAT {
@@ -97,20 +91,23 @@ impl Primary {
     fn plans(&self) -> impl Iterator<Item = &Plan> {
         let slots = self.slots.values().map(|state| &state.plan);
         let workers = self.workers.values().map(|worker| &worker.plan);
-        let job = self.job.as_ref().and_then(Job::lineup);
-        let lineups = std::iter::once(&self.serving).chain(job);
-        lineups.flat_map(|lineup| lineup.all().map(|(_, plan)| plan)).chain(slots).chain(workers)
+        let job = self.job.as_ref().and_then(Job::planned);
+        let all_pools = std::iter::once(&self.serving).chain(job);
+        all_pools
+            .flat_map(|planned| planned.all().map(|(_, plan)| plan))
+            .chain(slots)
+            .chain(workers)
     }
 
     fn plans_mut(&mut self) -> impl Iterator<Item = &mut Plan> {
         let slots = self.slots.values_mut().map(|state| &mut state.plan);
         let workers = self.workers.values_mut().map(|worker| &mut worker.plan);
-        let job = self.job.as_mut().and_then(Job::lineup_mut);
-        let lineups = std::iter::once(&mut self.serving).chain(job);
-        lineups.flat_map(Pools::plans_mut).chain(slots).chain(workers)
+        let job = self.job.as_mut().and_then(Job::planned_mut);
+        let all_pools = std::iter::once(&mut self.serving).chain(job);
+        all_pools.flat_map(Pools::plans_mut).chain(slots).chain(workers)
     }
 
-    /// What the rest of the core takes for granted.
+    /// Checks what the rest of the core takes for granted.
     fn check(&self) -> Result<(), RestoreError> {
         let broken = |text| Err(RestoreError::Broken(text));
         for (id, worker) in &self.workers {
@@ -131,8 +128,8 @@ impl Primary {
 }
 
 impl Job {
-    /// What it brings in.
-    pub(super) fn lineup(&self) -> Option<&Pools> {
+    /// The pools that the job brings in.
+    pub(super) fn planned(&self) -> Option<&Pools> {
         match self {
             Self::Rollout(rollout) => Some(&rollout.to),
             Self::Hard(hard) => Some(&hard.to),
@@ -140,7 +137,7 @@ impl Job {
         }
     }
 
-    pub(super) fn lineup_mut(&mut self) -> Option<&mut Pools> {
+    pub(super) fn planned_mut(&mut self) -> Option<&mut Pools> {
         match self {
             Self::Rollout(rollout) => Some(&mut rollout.to),
             Self::Hard(hard) => Some(&mut hard.to),

@@ -1,23 +1,25 @@
-//! The app as people see it. What only the runtime knows is left empty.
+//! The app as people see it. Fields that only the runtime knows stay empty.
 
 use ipc::control::{
-    AppStatus, ListenerStatus, Notice, NoticeKind, PoolStatus, Status, WorkerStatus,
+    AppStatus, ListenerStatus, Notice, NoticeKind, PoolStatus, Status, WorkerState, WorkerStatus,
 };
 
 use super::jobs::rollout::Course;
 use super::messages;
 use super::slots::{Seat, SlotState};
 use super::sockets::Listener;
-use super::worker::life::State;
-use super::worker::{Plan, Worker};
+use super::worker::Worker;
+use super::worker::state::State;
 use super::{Job, Phase, Primary, Step};
 #[cfg(test)]
 use crate::base::ids::Generation;
-use crate::base::ids::{PoolIndex, Slot, WorkerId};
+use crate::base::ids::{PoolIndex, Slot};
 use crate::base::time::Time;
+use crate::primary::plan::Plan;
+use crate::primary::text;
 
 impl Primary {
-    /// The app's state. Of pids, memory, queues, logs and versions nothing is known here.
+    /// The state of the app. The core knows no pids, memory, queues, logs or versions.
     /// [`Primary::roster`] tells which worker each entry of `workers` is about.
     pub(crate) fn status(&self, now: Time) -> AppStatus {
         let spec = &self.serving.spec;
@@ -43,15 +45,19 @@ impl Primary {
             wanted_because: messages::why_so_many(&self.serving),
             ready: u16::try_from(self.ready_count()).unwrap_or(u16::MAX),
             restarts: self.restarts,
-            uptime_ms: self.born.map_or(0, |born| messages::millis(now.since(born))),
+            uptime_ms: self.born.map_or(0, |born| text::millis(now.since(born))),
             last_reload: self.last_reload.clone(),
             workers: self.entries().map(|(slot, worker)| self.entry(slot, worker, now)).collect(),
-            pools: self.serving.all().map(|(berth, plan)| self.pool(berth, plan)).collect(),
+            pools: self
+                .serving
+                .all()
+                .map(|(pool_index, plan)| self.pool(pool_index, plan))
+                .collect(),
         }
     }
 
-    fn pool(&self, berth: PoolIndex, plan: &Plan) -> PoolStatus {
-        let slots = berth.slots_from(0);
+    fn pool(&self, pool_index: PoolIndex, plan: &Plan) -> PoolStatus {
+        let slots = pool_index.slots_from(0);
         let of_pool = self.wanted().filter(|(slot, _)| slots.contains(slot));
         let ready = of_pool.filter(|(_, state)| self.is_ready(state)).count();
         let spec = &plan.spec;
@@ -68,13 +74,8 @@ impl Primary {
 
     /// Each live worker.
     #[cfg(test)]
-    pub(crate) fn workers(&self) -> impl Iterator<Item = (WorkerId, Slot, Generation)> {
+    pub(crate) fn workers(&self) -> impl Iterator<Item = (crate::base::ids::WorkerId, Slot, Generation)> {
         self.workers.values().map(|worker| (worker.id, worker.slot, worker.plan.generation))
-    }
-
-    /// The worker of each entry of `status().workers`, in the same order; `None`: an empty slot.
-    pub(crate) fn roster(&self) -> impl Iterator<Item = Option<WorkerId>> {
-        self.entries().map(|(_, worker)| worker.map(|worker| worker.id))
     }
 
     /// By slot: its workers, or nobody.
@@ -90,24 +91,25 @@ impl Primary {
 
     fn entry(&self, slot: Slot, worker: Option<&Worker>, now: Time) -> WorkerStatus {
         let state = self.slots.get(&slot);
-        let (name, reason) = match (worker, state) {
-            (Some(worker), _) => (worker.state.name(), self.reason(worker)),
+        let (shown, reason) = match (worker, state) {
+            (Some(worker), _) => (worker.state.shown(), self.reason(worker)),
             (None, Some(state)) => vacant(state, now),
-            (None, None) => ("stopped", None),
+            (None, None) => (WorkerState::Stopped, None),
         };
         let plan =
             worker.map_or_else(|| state.map(|state| &state.plan), |worker| Some(&worker.plan));
         WorkerStatus {
+            worker: worker.map(|worker| worker.id.0),
             slot: slot.0,
             pool: plan.map(|plan| plan.spec.pool().to_owned()),
             pid: None,
             generation: plan.map_or(0, |plan| plan.generation.0),
-            state: name.to_owned(),
+            state: shown,
             reason,
-            contract: worker.map(contracts).unwrap_or_default(),
+            contract: Vec::new(),
             status_text: worker.and_then(|worker| worker.status_text.clone()),
             restarts: state.map_or(0, |state| state.restarts),
-            uptime_ms: worker.map(|worker| messages::millis(now.since(worker.started))),
+            uptime_ms: worker.map(|worker| text::millis(now.since(worker.started))),
             rss_bytes: None,
             cpu_percent: None,
             connections: None,
@@ -142,7 +144,7 @@ impl Primary {
         }
     }
 
-    /// The app's status, and why it is so.
+    /// The status of the app, and the reason for it.
     fn standing(&self) -> (Status, Option<String>) {
         match (&self.phase, &self.job) {
             (Phase::Stopped | Phase::Over { .. }, _) => {
@@ -195,7 +197,7 @@ impl Primary {
         (status, reason.or_else(|| Some(counted())))
     }
 
-    /// Tells when the app's status is not what it was.
+    /// Publishes a notice if the app's status has changed.
     pub(super) fn announce(&mut self, step: &mut Step<'_>) {
         let (status, reason) = self.standing();
         if self.announced != Some(status) {
@@ -207,33 +209,26 @@ impl Primary {
 }
 
 /// The state of a slot that nobody serves.
-fn vacant(state: &SlotState, now: Time) -> (&'static str, Option<String>) {
+fn vacant(state: &SlotState, now: Time) -> (WorkerState, Option<String>) {
     match &state.seat {
-        Seat::Empty | Seat::Held(_) => ("waiting", None),
+        Seat::Empty | Seat::Held(_) => (WorkerState::Waiting, None),
         Seat::Waiting { until, reason } => {
-            ("waiting", Some(messages::restarts_in(until.since(now), reason)))
+            (WorkerState::Waiting, Some(messages::restarts_in(until.since(now), reason)))
         }
-        Seat::Errored { reason, .. } => ("errored", Some(reason.clone())),
-        Seat::Stopped { reason } => ("stopped", Some(reason.clone())),
+        Seat::Errored { reason, .. } => (WorkerState::Errored, Some(reason.clone())),
+        Seat::Stopped { reason } => (WorkerState::Stopped, Some(reason.clone())),
     }
 }
 
-fn contracts(worker: &Worker) -> Vec<String> {
-    let inherits = !worker.lent.is_empty();
-    let intercepted = worker.bound.iter().any(|listener| !worker.lent.contains(listener));
-    let used = [("intercept", intercepted), ("activation", inherits), ("notify", worker.notifies)];
-    used.into_iter().filter(|(_, used)| *used).map(|(name, _)| name.to_owned()).collect()
-}
-
 impl State {
-    /// Its name in [`WorkerStatus::state`].
-    pub(super) fn name(&self) -> &'static str {
+    /// As [`WorkerStatus`] has it.
+    fn shown(&self) -> WorkerState {
         match self {
-            Self::Spawning { .. } => "spawning",
-            Self::Starting { .. } => "starting",
-            Self::Ready => "ready",
-            Self::Draining(_) => "draining",
-            Self::Killing { .. } => "killing",
+            Self::Spawning { .. } => WorkerState::Spawning,
+            Self::Starting { .. } => WorkerState::Starting,
+            Self::Ready => WorkerState::Ready,
+            Self::Draining(_) => WorkerState::Draining,
+            Self::Killing { .. } => WorkerState::Killing,
         }
     }
 }

@@ -23,8 +23,8 @@ pub(crate) struct Serving {
 pub(crate) struct Member {
     pub(crate) peer: Peer,
     pub(crate) generation: Generation,
-    /// The number of the values that it was told.
-    pub(crate) told_values: Option<u64>,
+    /// The number of the values that it was told; 0: none.
+    pub(crate) told_values: u64,
     /// The same as its events have it.
     pub(crate) origin: Arc<Origin>,
     /// How to write to it; `None` until its hello.
@@ -79,7 +79,7 @@ impl Member {
             origin: Arc::new(Origin::of(&peer)),
             peer,
             generation,
-            told_values: None,
+            told_values: 0,
             codec: None,
             client: String::new(),
             queue: Queue::default(),

@@ -43,8 +43,9 @@ use self::queue::Bytes;
 pub(crate) use self::snapshot::RelaySnapshot;
 use self::subscribers::Readers;
 use self::table::Calls;
-pub(crate) use self::values::{Values, Version};
+pub(crate) use self::values::Version;
 use crate::base::ids::WorkerId;
+use crate::base::per_generation::PerGeneration;
 use crate::base::time::Time;
 
 /// Who a person on the command line is.
@@ -59,7 +60,7 @@ pub(crate) struct Relay {
     /// Pools that had a worker, with how many they have.
     pools: BTreeMap<String, usize>,
     calls: Calls,
-    values: Values,
+    values: PerGeneration<Version>,
     /// Those that rest, and until when.
     resting: BTreeSet<(Time, WorkerId)>,
     /// Those with something to write.
@@ -81,7 +82,7 @@ impl Relay {
             topics: HashMap::new(),
             pools: BTreeMap::new(),
             calls: Calls::default(),
-            values: Values::default(),
+            values: PerGeneration::default(),
             resting: BTreeSet::new(),
             dirty: BTreeSet::new(),
             followed: false,
@@ -145,7 +146,7 @@ impl Relay {
             Err(why) => return self.cut(worker, why, actions),
         };
         member.client = client;
-        member.told_values = None;
+        member.told_values = 0;
         if !pool.is_empty() {
             let old = std::mem::replace(&mut member.peer.pool, pool.clone());
             member.origin = Arc::new(Origin::of(&member.peer));

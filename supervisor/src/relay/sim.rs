@@ -393,8 +393,8 @@ fn people_trigger_and_say() {
         panic!("{actions:?}")
     };
     assert_eq!(failure.message, "slot 1 (worker 1) did not answer within 1000 ms");
-    let hold = Some(Version { number: 3, data: gc.data });
-    relay.configure(Values { hold, coming: None }, &mut actions);
+    let serving = Version { number: 3, data: gc.data };
+    relay.configure(PerGeneration { serving, coming: None }, &mut actions);
     world.read(worker, usize::MAX);
     assert_eq!(world.fakes[&worker].got, 1);
 }

@@ -17,8 +17,9 @@ use super::limits::SERIES_KEPT;
 use super::member::{Member, Serving};
 use super::subscribers;
 use crate::base::ids::{Generation, WorkerId};
+use crate::base::per_generation::PerGeneration;
 use crate::base::time::Time;
-use crate::relay::{Action, Counts, Key, Relay, Series, Values};
+use crate::relay::{Action, Counts, Key, Relay, Series, Version};
 use crate::snapshot::NUMBERS_LEFT_OUT;
 
 /// See the module. What a later version cannot read is left out, not fatal.
@@ -127,7 +128,12 @@ impl Relay {
     }
 
     /// One that goes on where another ended.
-    pub(crate) fn restore(app: String, snapshot: RelaySnapshot, values: Values, now: Time) -> Self {
+    pub(crate) fn restore(
+        app: String,
+        snapshot: RelaySnapshot,
+        values: PerGeneration<Version>,
+        now: Time,
+    ) -> Self {
         let mut relay = Self::new(app);
         let table: Table<'_> = read(snapshot.table.as_ref().map(|text| &*text.0));
         relay.pools = table.pools.into_iter().map(|pool| (pool.into_owned(), 0)).collect();
@@ -167,7 +173,7 @@ impl Relay {
             if let Some(number) = applied(worker)
                 && let Some(member) = self.members.get_mut(&worker)
             {
-                member.told_values = Some(number);
+                member.told_values = number;
             }
             self.tell_values(worker, actions);
             if drains {
@@ -187,7 +193,7 @@ mod tests {
     use ipc::bus::{FromWorker, Json, MetricKind};
 
     use super::*;
-    use crate::relay::{Event, Version};
+    use crate::relay::Event;
 
     const A: WorkerId = WorkerId(1);
     const B: WorkerId = WorkerId(2);
@@ -213,9 +219,9 @@ mod tests {
         std::iter::from_fn(|| decoder.next_message().unwrap()).collect()
     }
 
-    fn values() -> Values {
-        let hold = Version { number: 3, data: Json::default() };
-        Values { hold: Some(hold), coming: None }
+    fn values() -> PerGeneration<Version> {
+        let serving = Version { number: 3, data: Json::default() };
+        PerGeneration { serving, coming: None }
     }
 
     fn joined(worker: WorkerId, slot: u16) -> Event {
@@ -293,7 +299,7 @@ mod tests {
     fn a_generation_has_its_values() {
         let mut relay = busy();
         let coming = Some((Generation(2), Version { number: 4, data: Json::default() }));
-        relay.configure(Values { coming, ..values() }, &mut Vec::new());
+        relay.configure(PerGeneration { coming, ..values() }, &mut Vec::new());
         let c = WorkerId(3);
         let newer = Event::Joined { worker: c, slot: 0, generation: Generation(2), pool: topic() };
         relay.step(NOW, newer, &mut Vec::new());
@@ -305,11 +311,12 @@ mod tests {
         };
         assert_eq!((heard(&mut relay, A), heard(&mut relay, B)), (vec![], vec![]));
         // They hold, now or when another primary goes on: told is who has others.
-        let hold = Some(Version { number: 4, data: Json::default() });
+        let serving = Version { number: 4, data: Json::default() };
         let relays = [restored(&mut relay), relay];
         for mut relay in relays {
             relay.resume(|worker| Some(if worker == c { 4 } else { 3 }), &mut Vec::new());
-            relay.configure(Values { hold: hold.clone(), coming: None }, &mut Vec::new());
+            let values = PerGeneration { serving: serving.clone(), coming: None };
+            relay.configure(values, &mut Vec::new());
             let config = |said: &ToWorker| matches!(said, ToWorker::Config { version: 4, .. });
             let told = [A, B, c].map(|worker| heard(&mut relay, worker).iter().any(config));
             assert_eq!(told, [true, true, false]);
@@ -346,7 +353,7 @@ mod tests {
         let relay = Relay::restore(
             "app".to_owned(),
             serde_json::from_str(odd).unwrap(),
-            Values::default(),
+            PerGeneration::default(),
             NOW,
         );
         assert!(relay.members.is_empty() && relay.counts.cut == 2);

@@ -1,40 +1,23 @@
-//! The values that workers share: those that hold, and those that a reload brings. A worker has the
-//! values of its generation, so a reload that is rolled back changes nothing for anybody else.
+//! The values that workers share: each worker is told the version that its generation has. So a
+//! reload that is rolled back changes nothing for anybody else.
 
 use ipc::bus::{Json, ToWorker};
 
 use super::{Action, Relay};
-use crate::base::ids::{Generation, WorkerId};
+use crate::base::ids::WorkerId;
+use crate::base::per_generation::PerGeneration;
 
-/// Values, and their number; no two have the same.
+/// One version of the values.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Version {
+    /// Its number; no two versions have the same. 0: there never were any values.
     pub(crate) number: u64,
     pub(crate) data: Json,
 }
 
-/// See the module.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Values {
-    /// `None`: there never were any.
-    pub(crate) hold: Option<Version>,
-    /// Those of the generation that a reload brings, if they are others.
-    pub(crate) coming: Option<(Generation, Version)>,
-}
-
-impl Values {
-    /// Those of a worker of this generation.
-    pub(crate) fn of(&self, generation: Generation) -> Option<&Version> {
-        match &self.coming {
-            Some((coming, version)) if *coming == generation => Some(version),
-            _ => self.hold.as_ref(),
-        }
-    }
-}
-
 impl Relay {
     /// Gives all workers, now and later, the values of their generation.
-    pub(crate) fn configure(&mut self, values: Values, actions: &mut Vec<Action>) {
+    pub(crate) fn configure(&mut self, values: PerGeneration<Version>, actions: &mut Vec<Action>) {
         self.values = values;
         let workers: Vec<WorkerId> = self.members.keys().copied().collect();
         for worker in workers {
@@ -42,15 +25,16 @@ impl Relay {
         }
     }
 
-    /// Tells a worker its values, unless it was told already.
+    /// Tells a worker its values, unless it was told them already.
     pub(super) fn tell_values(&mut self, worker: WorkerId, actions: &mut Vec<Action>) {
         let Some(member) = self.members.get_mut(&worker) else { return };
-        let Some(version) = self.values.of(member.generation) else { return };
-        // Before its hello nothing can be said to it.
-        if member.codec.is_none() || member.told_values == Some(version.number) {
+        let version = self.values.of(member.generation);
+        let is_known = version.number == 0 || member.told_values == version.number;
+        // Nothing can be said to a worker before its hello.
+        if is_known || member.codec.is_none() {
             return;
         }
-        member.told_values = Some(version.number);
+        member.told_values = version.number;
         let message = ToWorker::Config { version: version.number, data: version.data.clone() };
         self.tell(worker, &message, actions);
     }

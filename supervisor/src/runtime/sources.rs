@@ -3,28 +3,32 @@
 use std::os::fd::AsFd;
 
 use ipc::control::Request;
-use systemd::notify::Assignment;
 
-use super::Runtime;
-use super::control::Standing;
+use super::context::context;
 use super::output::logs::Stream;
 use super::source::Source;
 use super::workers::launch::{explain, is_permanent};
+use super::{Runtime, intercept, notifications, output};
 use crate::base::ids::{ClientId, WorkerId};
 use crate::limits::{CALLS_PER_TURN, LAST_READS};
-use crate::primary::event::{Cue, Event, Notification, PrimarySignal};
+use crate::policy::leftovers;
+use crate::primary::event::{Cue, Event, PrimarySignal};
 use crate::sys::spawn::{Report, done_with_report, look_at_report};
-use crate::sys::{clock, pidfd, procfs};
+use crate::sys::{pidfd, procfs, seccomp};
 
 impl Runtime {
     pub(super) fn take(&mut self, source: Source, readable: bool, writable: bool, hangup: bool) {
         match source {
             Source::Signals => self.take_signals(),
-            Source::Control => self.take_connections(),
+            Source::Control => {
+                if let Err(error) = self.clients.take_connection(context!(self)) {
+                    self.clients.rest(context!(self), &mut self.handover.throttle, &error);
+                }
+            }
             Source::Client(client) => {
                 if writable {
                     let standing = self.clients.flush(client);
-                    self.settle(client, standing);
+                    self.clients.settle(context!(self), client, standing);
                 }
                 if readable {
                     self.take_request(client);
@@ -32,24 +36,28 @@ impl Runtime {
             }
             Source::Process(worker) => self.take_end(worker),
             Source::Report(worker) => self.take_report(worker),
-            Source::Calls(worker) => {
-                if hangup {
-                    self.drop_calls(worker);
-                } else {
-                    self.take_calls(worker);
-                }
+            Source::Calls(worker) if hangup => self.drop_calls(worker),
+            Source::Calls(worker) => self.take_calls(worker),
+            Source::Out(worker) => {
+                output::read(context!(self), &mut self.logs, worker, Stream::Out);
             }
-            Source::Out(worker) => self.take_output(worker, Stream::Out),
-            Source::Err(worker) => self.take_output(worker, Stream::Err),
-            Source::Notify(worker) => self.take_notifications(worker),
-            Source::Channel(worker) => self.take_channel(worker, readable),
-            Source::Accept(listener) => self.take_arrivals(listener),
-            Source::Header(id) => self.take_header(id),
-            Source::Orphan(listener, socket) => self.take_orphans((listener, socket)),
+            Source::Err(worker) => {
+                output::read(context!(self), &mut self.logs, worker, Stream::Err);
+            }
+            Source::Notify(worker) => notifications::take(context!(self), worker),
+            Source::Channel(worker) => {
+                self.node.take_channel(&mut self.handover, context!(self), worker, readable);
+            }
+            Source::Accept(listener) => self.handover.take_arrivals(context!(self), listener),
+            Source::Header(id) => self.handover.take_header(context!(self), id),
+            Source::Orphan(listener, socket) => {
+                self.handover.take_abandoned(context!(self), (listener, socket));
+            }
             Source::Bus(worker) => self.take_bus(worker, readable, hangup),
             Source::Keeper => self.take_keepers_end(),
-            Source::UpgradeCheck => self.take_rehearsal(),
+            Source::UpgradeCheck => self.take_upgrade_check(),
         }
+        self.pass_on();
     }
 
     fn take_signals(&mut self) {
@@ -58,14 +66,12 @@ impl Runtime {
                 libc::SIGTERM | libc::SIGINT => PrimarySignal::Stop,
                 libc::SIGQUIT => PrimarySignal::StopFast,
                 libc::SIGHUP => {
-                    if let Some(manager) = &mut self.manager {
-                        manager.reload_asked(clock::now());
-                    }
+                    self.tell_manager_of_reload();
                     PrimarySignal::Reload
                 }
                 libc::SIGUSR1 => PrimarySignal::ReopenLogs,
                 libc::SIGUSR2 => {
-                    self.rehearse(None, None);
+                    self.check_upgrade(None, None);
                     continue;
                 }
                 libc::SIGTTIN => PrimarySignal::More,
@@ -87,52 +93,34 @@ impl Runtime {
         ));
     }
 
-    fn take_connections(&mut self) {
-        match self.clients.accept() {
-            Ok(Some(client)) => {
-                let Some(stream) = self.clients.stream(client) else { return };
-                let registered = self.poller.add(stream, Source::Client(client).token());
-                if let Err(error) = registered {
-                    self.clients.drop_client(client);
-                    self.warn(format!("cannot serve a control connection: {error}"));
-                }
-            }
-            Ok(None) => {}
-            Err(error) => self.rest_from_clients(&error),
-        }
-    }
-
     fn take_request(&mut self, client: ClientId) {
         let (request, standing) = self.clients.read(client);
-        if let Some(request) = self.vetted(client, request) {
+        if let Some(request) = self.clients.vetted(context!(self), client, request) {
             if request == Request::Subscribe {
                 self.follow_bus(client);
             }
             self.inbox.push_back(Event::Request { client, request });
         }
-        self.settle(client, standing);
+        self.clients.settle(context!(self), client, standing);
     }
 
-    /// What follows from a connection's standing.
-    pub(super) fn settle(&mut self, client: ClientId, standing: Standing) {
-        match standing {
-            Standing::Open => {}
-            Standing::Room(watch) => {
-                if let Some(stream) = self.clients.stream(client) {
-                    let changed = self.poller.modify(stream, Source::Client(client).token(), watch);
-                    if let Err(error) = changed {
-                        self.warn(format!("cannot watch a control connection: {error}"));
-                    }
-                }
+    /// Takes the calls that wait for a worker, a bounded number of them.
+    fn take_calls(&mut self, worker: WorkerId) {
+        for _ in 0..CALLS_PER_TURN {
+            let memory = self.keeper.memory();
+            let Some(call) = self.intercept.receive(context!(self), memory, worker) else { return };
+            self.take_call(worker, &call);
+            if !intercept::calls_wait(&self.children, worker) {
+                return;
             }
-            Standing::Over => {
-                if let Some(stream) = self.clients.stream(client) {
-                    // Before the close: a forked child may still hold a copy (epoll(7), Q6).
-                    self.poller.remove(stream);
-                    self.clients.drop_client(client);
-                    self.inbox.push_back(Event::ClientGone { client });
-                }
-            }
+        }
+    }
+
+    /// Does what follows from an intercepted call.
+    pub(super) fn take_call(&mut self, worker: WorkerId, call: &seccomp::Notification) {
+        if let Some(joining) = self.intercept.take(context!(self), worker, call) {
+            self.write_snapshot();
+            self.intercept.join(context!(self), joining);
         }
     }
 
@@ -177,7 +165,7 @@ impl Runtime {
     }
 
     fn drop_report(&mut self, worker: WorkerId) {
-        self.stale = true;
+        self.writer.stale = true;
         let report = self.children.get_mut(&worker).and_then(|child| child.report.take());
         if let Some(report) = report {
             self.poller.remove(report.as_fd());
@@ -185,128 +173,55 @@ impl Runtime {
     }
 
     fn drop_calls(&mut self, worker: WorkerId) {
-        self.stale = true;
+        self.writer.stale = true;
         let calls = self.children.get_mut(&worker).and_then(|child| child.calls.take());
         if let Some(calls) = calls {
             self.poller.remove(calls.as_fd());
         }
     }
 
-    fn take_output(&mut self, worker: WorkerId, stream: Stream) {
-        let Some(child) = self.children.get_mut(&worker) else { return };
-        if let Some(lines) = child.read_output(stream) {
-            self.logs.write(stream, &lines);
-            return;
-        }
-        self.finish_output(worker, stream);
-    }
-
-    fn finish_output(&mut self, worker: WorkerId, stream: Stream) {
-        self.stale = true;
-        let Some(child) = self.children.get_mut(&worker) else { return };
-        let pipe = match stream {
-            Stream::Out => child.out.as_ref(),
-            Stream::Err => child.err.as_ref(),
-        };
-        if let Some(pipe) = pipe {
-            self.poller.remove(pipe.fd());
-        }
-        let lines = child.finish_output(stream);
-        self.logs.write(stream, &lines);
-    }
-
-    fn take_notifications(&mut self, worker: WorkerId) {
-        for _ in 0..CALLS_PER_TURN {
-            let Some(child) = self.children.get_mut(&worker) else { return };
-            let Some(socket) = child.notify.as_ref() else { return };
-            let (bytes, uid) = match socket.receive() {
-                Ok(Some(datagram)) => datagram,
-                Ok(None) => return,
-                Err(error) => {
-                    self.warn(format!("cannot read NOTIFY_SOCKET: {error}"));
-                    return;
-                }
-            };
-            if !child.may_notify(uid) {
-                self.warn(format!("a notification from user {uid} was ignored"));
-                continue;
-            }
-            match systemd::notify::parse(&bytes) {
-                Ok(assignments) => self.take_assignments(worker, assignments),
-                Err(error) => self.warn(format!("a malformed notification was ignored: {error}")),
-            }
-        }
-    }
-
-    fn take_assignments(&mut self, worker: WorkerId, assignments: Vec<Assignment>) {
-        for assignment in assignments {
-            let notification = match assignment {
-                Assignment::Ready => Notification::Ready,
-                Assignment::Stopping => Notification::Stopping,
-                Assignment::Status(text) => Notification::Status(text),
-                Assignment::Watchdog => Notification::Watchdog,
-                Assignment::WatchdogTrigger => Notification::WatchdogTrigger,
-                Assignment::ExtendTimeout(span) => Notification::Extend(span),
-                Assignment::Reloading
-                | Assignment::WatchdogUsec(_)
-                | Assignment::MainPid(_)
-                | Assignment::Barrier
-                | Assignment::Errno(_)
-                | Assignment::Unknown(_) => continue,
-            };
-            if let Some(child) = self.children.get_mut(&worker) {
-                child.contracts.insert("notify");
-            }
-            self.cue(worker, Cue::Notified(notification));
-        }
-    }
-
-    /// A worker's main process has ended. It stays a zombie, and so its pid and its group's
-    /// number stay its own, until the whole group is gone.
+    /// A worker's main process has ended.
     fn take_end(&mut self, worker: WorkerId) {
         self.take_report(worker);
         let Some(child) = self.children.get_mut(&worker) else { return };
         let Some(exit) = self.keeper.peek(child.pid) else { return };
         child.ended = Some(exit);
         self.poller.remove(child.pidfd.as_fd());
-        if !child.told_to_stop {
-            // What is left of a worker that died would compete with its replacement.
-            let _ = pidfd::signal_group(child.pid, libc::SIGKILL);
-        }
-        self.lingering.insert(worker);
+        let told_to_stop = child.told_to_stop;
+        self.step_leftovers(leftovers::Event::Ended { worker, told_to_stop });
     }
 
-    /// Buries those whose whole process group is gone.
+    /// Looks which process groups are gone.
     pub(super) fn look_for_groups(&mut self) {
-        let waiting: Vec<WorkerId> = self.lingering.iter().copied().collect();
-        for worker in waiting {
-            let Some(child) = self.children.get(&worker) else {
-                self.lingering.remove(&worker);
-                continue;
-            };
-            if procfs::group_members(child.pid.0).is_empty() {
-                self.lingering.remove(&worker);
-                self.bury(worker);
-            }
+        for worker in self.leftovers.waiting() {
+            self.step_leftovers(match self.children.get(&worker) {
+                Some(child) => {
+                    let empty = procfs::group_members(child.pid.0).is_empty();
+                    leftovers::Event::Seen { worker, empty }
+                }
+                None => leftovers::Event::Forgotten { worker },
+            });
         }
     }
 
-    fn bury(&mut self, worker: WorkerId) {
-        for stream in [Stream::Out, Stream::Err] {
-            for _ in 0..LAST_READS {
-                let Some(child) = self.children.get_mut(&worker) else { return };
-                match child.read_output(stream) {
-                    Some(lines) if lines.is_empty() => break,
-                    Some(lines) => self.logs.write(stream, &lines),
-                    None => break,
+    fn step_leftovers(&mut self, event: leftovers::Event) {
+        match self.leftovers.step(event) {
+            Some(leftovers::Action::Kill(worker)) => {
+                if let Some(child) = self.children.get(&worker) {
+                    let _ = pidfd::signal_group(child.pid, libc::SIGKILL);
                 }
             }
-            self.finish_output(worker, stream);
+            Some(leftovers::Action::Reap(worker)) => self.reap(worker),
+            None => {}
         }
-        // What it said last may be that it took a connection.
-        self.read_channel(worker, LAST_READS);
-        let back = self.node(worker).map(|node| node.link.take_back());
-        self.take_back(back.unwrap_or_default());
+    }
+
+    /// Nothing of a worker lives: what it said last is heard, and the core is told.
+    fn reap(&mut self, worker: WorkerId) {
+        for stream in [Stream::Out, Stream::Err] {
+            output::read_rest(context!(self), &mut self.logs, worker, stream);
+        }
+        self.node.end(&mut self.handover, context!(self), worker, LAST_READS);
         self.leave_bus(worker);
         let Some(child) = self.children.get_mut(&worker) else { return };
         for (fd, _) in child.sources() {
@@ -324,8 +239,8 @@ impl Runtime {
             Some((reason, permanent)) => Cue::SpawnFailed { reason, permanent },
             None => {
                 let last_lines = child.tail.lines();
-                let lent: Vec<_> = child.lent.keys().copied().collect();
-                Cue::Exited { exit, last_lines, queued: self.queued(&lent) }
+                let queued = self.listeners.queued_in(child.lent.keys());
+                Cue::Exited { exit, last_lines, queued }
             }
         };
         self.cue(worker, cue);

@@ -1,6 +1,6 @@
 //! The primary's first moments: lock, sockets, logs; then the loop; then its last ones.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -11,23 +11,25 @@ use ipc::control::FailureKind;
 use serde::Serialize;
 
 use super::bus::Bus;
-use super::bus::loss_journal::LossJournal;
+use super::context::Notes;
 use super::control::Clients;
-use super::handover::abandoned_sockets::AbandonedSockets;
-use super::handover::proxy_header::ProxyHeaders;
-use super::handover::reclaimed_connections::ReclaimedConnections;
+use super::handover::HandOver;
+use super::intercept::Intercept;
 use super::listeners::Listeners;
+use super::node::Node;
 use super::output::console::{Console, LogFormat};
 use super::output::logs::Logs;
 use super::service_manager::activation::Lent;
 use super::service_manager::fdstore::FdStore;
-use super::snapshot::{self, Children, Settling, Written};
+use super::snapshot::upgrade::Upgrade;
+use super::snapshot::{self, Children, Succession, Writer};
 use super::source::Source;
 use super::workers::record::Recorder;
 use crate::home::Home;
 use crate::keeper::{self, Birth, HandoverArgs, Link, Role, SharedFds};
-use crate::limits::CHANNEL_READ;
+use crate::policy::leftovers::Leftovers;
 use crate::primary::Primary;
+use crate::primary::action::Action;
 use crate::primary::event::Event;
 use crate::runtime::{LAST_WORDS, Runtime};
 use crate::snapshot::{Broken, Copy};
@@ -124,7 +126,9 @@ pub(crate) fn run_on(app: &str, home: &Home, estate: &HandoverArgs) -> Result<u8
             match restored {
                 // The build before may do better: this end counts as a death.
                 Err(error) if ground.previous().is_some() => Err(error),
-                restored => ended(restored.and_then(|runtime| go_on(runtime, home)), ground),
+                restored => {
+                    ended(restored.and_then(|(runtime, first)| go_on(runtime, home, first)), ground)
+                }
             }
         }
     }
@@ -176,7 +180,8 @@ fn live(
     if let Some(copy) = state(ground)? {
         // Its predecessor has reported long ago; what is left is closed with everything else.
         std::mem::forget(mode);
-        return go_on(snapshot::restore(copy, home, ground, birth)?, home);
+        let (runtime, first) = snapshot::restore(copy, home, ground, birth)?;
+        return go_on(runtime, home, first);
     }
     // It is the first, or the first died before it had written anything.
     let (report, console_format) = match mode {
@@ -197,7 +202,7 @@ fn live(
     }
     let mut runtime = result?;
     runtime.inbox.push_back(Event::Begin);
-    go_on(runtime, home)
+    go_on(runtime, home, Vec::new())
 }
 
 /// What a predecessor opened that had not written anything yet: its lock, above all.
@@ -214,16 +219,17 @@ fn close_leftovers(
     claims.close_others().map_err(|error| io_error("close what is left", error))
 }
 
-/// The loop, and what is to be done after it.
-fn go_on(mut runtime: Runtime, home: &Home) -> Result<Option<u8>, LaunchError> {
-    let code = runtime.turn_until_exit().map_err(|error| io_error("wait for events", error))?;
-    if runtime.upgrading.is_some() {
+/// The loop, and what is to be done after it. `first`: what a predecessor may not have done.
+fn go_on(mut runtime: Runtime, home: &Home, first: Vec<Action>) -> Result<Option<u8>, LaunchError> {
+    let code =
+        runtime.turn_until_exit(first).map_err(|error| io_error("wait for events", error))?;
+    if runtime.upgrade.under_way().is_some() {
         // Everything it has is its successor's.
         std::mem::forget(runtime);
         return Ok(None);
     }
     // The name is free before the last answers are given: whoever waits for one may use it again.
-    if let Err(error) = home.remove_leftovers(&runtime.core.spec().name, &runtime.lock) {
+    if let Err(error) = home.remove_leftovers(&runtime.core.spec().name, runtime.recorder.lock()) {
         runtime.warn(error.to_string());
     }
     runtime.clients.finish(LAST_WORDS);
@@ -274,7 +280,7 @@ fn prepare(
     let parts = Parts { core, lock, keeper, clients, console_format };
     let (mut runtime, opened) = Runtime::new(parts, home)?;
     signals::unblock().map_err(failed("watch the signals"))?;
-    if runtime.console_format.is_some() {
+    if runtime.logs.console.format().is_some() {
         runtime.meet_manager();
     }
     if let Err(error) = folder_made.and(opened) {
@@ -309,61 +315,38 @@ impl Runtime {
             .and_then(|()| poller.add(clients.listener(), Source::Control.token()))
             .map_err(failed("make the event loop"))?;
         let (out, err) = (home.out_log(&name), home.err_log(&name));
-        let log_paths = [&out, &err].map(|path| path.display().to_string()).to_vec();
         let (logs, opened) = Logs::open(out, err, Console::new(name.clone(), console_format));
+        let now = clock::now();
         let mut runtime = Self {
             core,
             core_due: None,
+            inbox: VecDeque::new(),
             poller,
             signals,
             keeper,
-            lock,
-            console_format,
-            deaths: 0,
-            written: Written::default(),
-            snapshot_after: clock::now(),
-            stale: false,
-            waiting_to_go: Vec::new(),
-            heard: Vec::new(),
-            late_answers: Vec::new(),
-            settling: Settling::default(),
-            rehearsal: None,
-            upgrading: None,
-            first: Vec::new(),
-            carried_out: true,
-            inbox: VecDeque::new(),
             children: Children::default(),
+            leftovers: Leftovers::default(),
             listeners: Listeners::default(),
+            intercept: Intercept::default(),
+            node: Node::new(BTreeMap::new()),
+            handover: HandOver::default(),
+            bus: Bus::new(name.clone()),
             clients,
             logs,
-            log_paths,
-            recorder: Recorder::default(),
             home: home.clone(),
+            recorder: Recorder::new(lock),
+            writer: Writer::new(0, now),
+            succession: Succession::first(now),
+            upgrade: Upgrade::default(),
+            sampler: Sampler::new().map_err(failed("watch the processes"))?,
+            table: None,
             manager: None,
             store: FdStore::default(),
-            sampler: Sampler::new().map_err(failed("watch the processes"))?,
-            started: clock::now(),
-            tickets: 0,
-            node_places: BTreeMap::new(),
-            hand_offs: BTreeMap::new(),
-            next_hand_off: 0,
-            proxied: ProxyHeaders::default(),
-            slow_due: None,
-            answers_due: None,
-            channels_looked_at: false,
-            channel_bytes: vec![0; CHANNEL_READ],
-            foundlings: ReclaimedConnections::default(),
-            orphans: AbandonedSockets::default(),
-            loss_journal: LossJournal::default(),
-            bus: Bus::new(name),
-            held_counted: None,
-            accept_again: None,
-            lingering: BTreeSet::new(),
-            table: None,
-            notes: BTreeSet::new(),
+            notes: Notes::default(),
             exit: None,
         };
-        runtime.open_door();
+        runtime.clients.open_door();
+        runtime.keep_access();
         Ok((runtime, opened))
     }
 }

@@ -1,10 +1,11 @@
-//! Classic BPF: the instructions we use, as data. Loads nothing anywhere.
+//! Classic BPF: the instructions that the supervisor uses, as data. This module loads nothing into
+//! the kernel.
 
-/// One instruction, as the kernel has it.
+/// One instruction in the kernel's layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Instruction {
     pub(crate) code: u16,
-    /// How many instructions to skip if a condition holds, and if it does not.
+    /// How many instructions to skip if a condition holds (`jump_true`) or does not (`jump_false`).
     pub(crate) jump_true: u8,
     pub(crate) jump_false: u8,
     pub(crate) value: u32,
@@ -34,12 +35,12 @@ pub(crate) const JUMP: u16 = 0x05;
 pub(crate) const IF_EQUAL: u16 = 0x15;
 /// Is A >= value (unsigned)?
 pub(crate) const IF_AT_LEAST: u16 = 0x35;
-/// The end: the result is `value`.
+/// End with the result `value`.
 pub(crate) const RETURN: u16 = 0x06;
 /// The kernel's limit on the length of a program.
 pub(crate) const MAX_INSTRUCTIONS: usize = 4096;
 
-/// An instruction that is no condition.
+/// An instruction that is not a condition.
 pub(crate) const fn plain(code: u16, value: u32) -> Instruction {
     Instruction { code, jump_true: 0, jump_false: 0, value }
 }
@@ -49,7 +50,7 @@ pub(crate) const fn branch(code: u16, value: u32, jump_true: u8, jump_false: u8)
     Instruction { code, jump_true, jump_false, value }
 }
 
-/// The same for libc.
+/// The same program in libc's type.
 pub(super) fn for_kernel(program: &[Instruction]) -> Vec<libc::sock_filter> {
     program
         .iter()

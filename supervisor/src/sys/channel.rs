@@ -11,22 +11,23 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-/// Descriptors one read may bring. Node sends one at a time; more than fit is an error.
+/// The most descriptors that one read may bring. Node sends one at a time; more than fit are an
+/// error.
 const MOST_FDS: usize = 4;
 
-/// A write of so many bytes goes whole or not at all: a unix stream socket cuts what is written into
-/// pieces of at least this size, and refuses only whole ones (`unix_stream_sendmsg`: half the send
-/// buffer, at most 32 KiB of pages and a head).
+/// The kernel takes a write of up to this many bytes whole or not at all: a unix stream socket cuts
+/// a write into pieces of at least this size, and refuses only whole pieces (`unix_stream_sendmsg`:
+/// half the send buffer, at most 32 KiB of pages and a head).
 pub(crate) const WHOLE: usize = 32 << 10;
 
-/// What one read brought.
+/// The result of one read.
 #[derive(Debug)]
 pub(crate) enum Received {
-    /// This many bytes, and these descriptors with them.
+    /// This many bytes, and the descriptors that came with them.
     Some(usize, Vec<OwnedFd>),
-    /// Nothing now.
+    /// Nothing to read now.
     Nothing,
-    /// The other end is closed.
+    /// The other end closed the channel.
     End,
 }
 
@@ -56,7 +57,7 @@ pub(crate) fn receive(channel: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<R
     if message.bytes == 0 { Ok(Received::End) } else { Ok(Received::Some(message.bytes, fds)) }
 }
 
-/// Writes once, the descriptor with the first byte. `None`: no room now.
+/// Writes once; the descriptor goes with the first byte. `None`: there is no room now.
 pub(crate) fn send(
     channel: BorrowedFd<'_>,
     bytes: &[u8],
@@ -65,7 +66,7 @@ pub(crate) fn send(
     send_all(channel, &[IoSlice::new(bytes)], fd)
 }
 
-/// As `send`, several pieces at once.
+/// As `send`, with several pieces in one write.
 pub(crate) fn send_all(
     channel: BorrowedFd<'_>,
     pieces: &[IoSlice<'_>],
@@ -80,55 +81,56 @@ pub(crate) fn send_all(
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     match sendmsg(channel, pieces, &mut control, flags) {
         Ok(count) => Ok(Some(count)),
-        // Too many descriptors in flight is no more lasting than a full buffer (unix(7)).
+        // Too many descriptors in flight passes like a full buffer (unix(7)).
         Err(Errno::AGAIN | Errno::INTR | Errno::TOOMANYREFS) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-/// The whole lines that can be read now, copied to the front of `bytes` and left where they are:
-/// their length. `None`: read what there is, it has no such line or comes with a descriptor.
+/// Copies the whole lines that can be read now to the front of `bytes`, leaves them in the channel,
+/// and returns their length. `None`: there is no whole line, or a descriptor comes with it; the
+/// caller reads the channel instead.
 pub(crate) fn whole_lines(channel: BorrowedFd<'_>, bytes: &mut [u8]) -> Option<usize> {
     let seen = peek(channel, bytes)?;
     let end = bytes[..seen].iter().rposition(|byte| *byte == b'\n')?;
     Some(end + 1)
 }
 
-/// What can be read now, copied and left where it is: its length. `None`: read it, there is none
-/// or a descriptor comes with it.
+/// Copies what can be read now, leaves it in the channel, and returns its length. `None`: there is
+/// nothing, or a descriptor comes with it; the caller reads the channel instead.
 pub(crate) fn peek(channel: BorrowedFd<'_>, bytes: &mut [u8]) -> Option<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT | RecvFlags::PEEK;
     let seen = recvmsg(channel, &mut [IoSliceMut::new(bytes)], &mut control, flags).ok()?.bytes;
-    // Copies of descriptors that come with it are closed here; the originals stay.
+    // This closes the copies of descriptors that came with it; the originals stay in the channel.
     (control.drain().count() == 0 && seen > 0).then_some(seen)
 }
 
-/// Reads what was looked at, which is known already, and throws it away.
+/// Reads and discards bytes that an earlier `peek` has seen.
 pub(crate) fn skip(channel: BorrowedFd<'_>, mut looked_at: usize, space: &mut [u8]) {
     while looked_at > 0 {
         let most = looked_at.min(space.len());
         match receive(channel, &mut space[..most]) {
             Ok(Received::Some(count, _)) => looked_at -= count.min(looked_at),
-            // They were there a moment ago, and nobody else reads them.
+            // They were there a moment ago, and nothing else reads them.
             Ok(Received::Nothing | Received::End) | Err(_) => break,
         }
     }
 }
 
-/// Whether something can be read now; the other side's end counts.
+/// Whether a read would return now, also because the other end closed the channel.
 pub(crate) fn readable(channel: BorrowedFd<'_>) -> bool {
     let mut sources = [PollFd::from_borrowed_fd(channel, PollFlags::IN)];
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut sources, Some(&now)).is_ok_and(|count| count > 0)
 }
 
-/// Bytes that were written and not read by the other end, as the kernel counts them: with its own
-/// for each message (SIOCOUTQ, unix(7)).
+/// How many written bytes the other end has not read, by the kernel's count, which includes its
+/// overhead for each message (SIOCOUTQ, unix(7)).
 pub(crate) fn unread(channel: BorrowedFd<'_>) -> io::Result<u32> {
     let mut count: libc::c_int = 0;
-    // SAFETY: the call writes one int, to one that lives.
+    // SAFETY: the call writes one int to a live variable.
     let result = unsafe { libc::ioctl(channel.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
     if result < 0 {
         return Err(io::Error::last_os_error());
@@ -143,7 +145,7 @@ mod tests {
 
     use super::*;
 
-    /// However full the channel is, and whatever was read of it.
+    /// Holds for any fill level of the channel, and after any read.
     #[test]
     fn so_much_is_written_whole_or_not_at_all() {
         let (here, there) = UnixStream::pair().unwrap();

@@ -1,4 +1,4 @@
-//! The two clocks. Nothing else in the program reads one.
+//! The two clocks. No other module reads a clock.
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -9,7 +9,7 @@ pub(crate) fn now() -> Time {
     Time(nanoseconds(clock_gettime(ClockId::Monotonic)))
 }
 
-/// Wall-clock milliseconds since 1970, for people and logs only.
+/// Wall-clock milliseconds since 1970, only for display and logs.
 pub(crate) fn unix_ms() -> u64 {
     nanoseconds(clock_gettime(ClockId::Realtime)) / 1_000_000
 }

@@ -1,4 +1,4 @@
-//! What a process does to itself: session, name, limits.
+//! Settings of the calling process: session, name, limits.
 
 use std::ffi::OsStr;
 use std::io;
@@ -8,16 +8,16 @@ use std::sync::OnceLock;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// The soft limit of open files this process was started with, once it was raised.
+/// The soft limit of open files before `raise_nofile` changed it.
 static NOFILE_BEFORE: OnceLock<u64> = OnceLock::new();
 
-/// Leave the terminal: a session and a process group of our own.
+/// Leaves the terminal: starts a session and a process group of its own.
 pub(crate) fn detach() -> io::Result<()> {
     nix::unistd::setsid()?;
     Ok(())
 }
 
-/// The name `ps` and `top` show for the process; cut to 15 bytes by the kernel.
+/// Sets the name that `ps` and `top` show for the process; the kernel cuts it to 15 bytes.
 pub(crate) fn set_name(name: &str) {
     if let Ok(name) = std::ffi::CString::new(name) {
         // The kernel can refuse no string here.
@@ -25,14 +25,14 @@ pub(crate) fn set_name(name: &str) {
     }
 }
 
-/// What this process was worth to the kernel's OOM killer, once that was lowered.
+/// This process's oom_score_adj before `go_last` changed it.
 static OOM_BEFORE: OnceLock<i32> = OnceLock::new();
-/// What keeper and primary are worth: they are small, and everything hangs on them.
+/// The oom_score_adj of keeper and primary: they are small, and the app depends on them.
 const OOM_OURS: i32 = -500;
 const OOM_FILE: &str = "/proc/self/oom_score_adj";
 
-/// When memory runs out, others go first. Workers get back what we were given. For the privileged
-/// only; that it is not allowed is no error (proc_pid_oom_score_adj(5)).
+/// Has the OOM killer prefer other processes. Workers get the earlier value back. Only privileged
+/// processes may do this; a refusal is no error (proc_pid_oom_score_adj(5)).
 pub(crate) fn go_last() {
     let now = std::fs::read_to_string(OOM_FILE).ok().and_then(|text| text.trim().parse().ok());
     if let Some(now) = now.filter(|now| *now > OOM_OURS)
@@ -47,13 +47,13 @@ pub(crate) fn original_oom() -> Option<i32> {
     OOM_BEFORE.get().copied()
 }
 
-/// What it was when another build was in this process's place.
+/// Sets that value, as the build that ran in this process before has read it.
 pub(crate) fn remember_oom(before: i32) {
-    // Known already: the one that is known was seen.
+    // A second call keeps the first value.
     let _ = OOM_BEFORE.set(before);
 }
 
-/// Allow ourselves as many open files as we may have. Workers get back what we were given: see
+/// Raises the soft limit of open files to the hard limit. Workers get the earlier limit back, see
 /// `original_nofile`.
 pub(crate) fn raise_nofile() -> io::Result<()> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
@@ -70,14 +70,14 @@ pub(crate) fn original_nofile() -> Option<u64> {
     NOFILE_BEFORE.get().copied()
 }
 
-/// What it was when another build was in this process's place.
+/// Sets that value, as the build that ran in this process before has read it.
 pub(crate) fn remember_nofile(soft: u64) {
-    // Known already: the one that is known was seen.
+    // A second call keeps the first value.
     let _ = NOFILE_BEFORE.set(soft);
 }
 
-/// The program that has the name now by which this one was started: a later build, if the file was
-/// replaced.
+/// The program that now has the path from which this one was started: a later build, if the file
+/// was replaced.
 pub(crate) fn own_program() -> io::Result<PathBuf> {
     let path = std::env::current_exe()?;
     // proc(5), /proc/PID/exe.

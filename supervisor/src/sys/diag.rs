@@ -1,8 +1,8 @@
-//! The kernel's own list of TCP sockets, over netlink (sock_diag): who is connected, what lies in
-//! the queues, when the last byte went or came.
+//! The kernel's list of TCP sockets, over netlink (sock_diag): connections, their queues, and when
+//! the last byte went out or came in.
 //!
-//! A list is whole or it is an error: an overrun, a truncated message or an interrupted dump never
-//! gives a part of it.
+//! A list is complete or it is an error: an overrun, a truncated message or an interrupted dump
+//! never gives a part of it.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -14,13 +14,13 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
 };
 
-/// Largest message the kernel makes of a dump is 32 KiB.
+/// Bytes of the receive buffer. The kernel's largest message of a dump is 32 KiB.
 const BUFFER: usize = 64 * 1024;
-/// More sockets than this in one answer are an error.
+/// The most sockets in one answer; more are an error.
 const MOST_SOCKETS: usize = 1 << 20;
-/// The kernel answers at once or never.
+/// How long to wait for an answer. The kernel answers at once or never.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Up to so many ports are asked for one by one; of more, all sockets are listed and sifted.
+/// Up to this many ports are queried one by one; for more, all sockets are listed and filtered.
 const PORTS_ASKED_SINGLY: usize = 4;
 
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -29,17 +29,18 @@ const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST_DUMP: u16 = 0x301;
 const NLM_F_DUMP_INTR: u16 = 0x10;
 const INET_DIAG_INFO: u16 = 2;
-/// `struct nlmsghdr`, `struct inet_diag_req_v2`, `struct inet_diag_msg`, `struct nlattr`.
+/// The sizes of `struct nlmsghdr`, `struct inet_diag_req_v2`, `struct inet_diag_msg`, `struct
+/// nlattr`.
 const HEADER: usize = 16;
 const REQUEST: usize = 56;
 const MESSAGE: usize = 72;
 const ATTRIBUTE: usize = 4;
 
-/// The states of a TCP connection that still matters to somebody.
+/// The states of a TCP connection that still matter to a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum TcpState {
     Established,
-    /// The handshake is not complete; nobody can have accepted it.
+    /// The handshake is not complete, so no process has accepted it.
     SynReceived,
     FinWait1,
     FinWait2,
@@ -59,20 +60,20 @@ const CONNECTION_STATES: [(u8, TcpState); 7] = [
 ];
 const LISTEN: u8 = 10;
 
-/// One connection, seen from this machine's end.
+/// One connection, seen from this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Connection {
     /// IPv4 in IPv6 is written as IPv4 in both addresses.
     pub(crate) local: SocketAddr,
     pub(crate) remote: SocketAddr,
     pub(crate) state: TcpState,
-    /// 0: no file belongs to it (not accepted yet, or closed already).
+    /// The inode of its file; 0 if it has none (not accepted yet, or closed already).
     pub(crate) inode: u64,
-    /// Bytes that came and were not read.
+    /// Received bytes that no process has read.
     pub(crate) receive_queue: u32,
-    /// Bytes that were written and not yet acknowledged by the other side.
+    /// Sent bytes that the other side has not acknowledged.
     pub(crate) send_queue: u32,
-    /// How long ago the last data went out and came in.
+    /// Milliseconds since the last data went out; below, since the last data came in.
     pub(crate) last_sent_ms: u32,
     pub(crate) last_received_ms: u32,
     pub(crate) bytes_received: u64,
@@ -88,7 +89,7 @@ pub(crate) fn connections(local_ports: &[u16]) -> io::Result<Vec<Connection>> {
             found.extend(message.connection());
         }
     };
-    // Port 0 asks for all of them.
+    // Port 0 queries all ports.
     let ports = match local_ports {
         [] => return Ok(Vec::new()),
         few if few.len() <= PORTS_ASKED_SINGLY => few,
@@ -102,7 +103,7 @@ pub(crate) fn connections(local_ports: &[u16]) -> io::Result<Vec<Connection>> {
     Ok(found)
 }
 
-/// Who listens on this port: address and inode.
+/// The sockets that listen on this port: address and inode.
 pub(crate) fn listening(port: u16) -> io::Result<Vec<(SocketAddr, u64)>> {
     let mut found = Vec::new();
     for family in [AddressFamily::INET, AddressFamily::INET6] {
@@ -131,7 +132,7 @@ fn dump(
     loop {
         let received = match recv(&socket, buffer.as_mut_slice(), RecvFlags::TRUNC) {
             Err(rustix::io::Errno::INTR) => continue,
-            // ENOBUFS, an overrun, is one of these.
+            // ENOBUFS, an overrun, is among these errors.
             result => result?.1,
         };
         let datagram = buffer.get(..received).ok_or_else(|| broken("a truncated message"))?;
@@ -164,7 +165,7 @@ fn request(family: AddressFamily, port: u16, states: u32) -> Vec<u8> {
     bytes
 }
 
-/// True: that was the last one.
+/// Reads one datagram. True if it was the last one.
 fn take_datagram(
     mut rest: &[u8],
     room: &mut usize,
@@ -271,7 +272,7 @@ impl Message<'_> {
     }
 }
 
-/// The callers made sure that there is so much.
+/// The callers have checked the length.
 fn word(bytes: &[u8], at: usize) -> u32 {
     u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
@@ -308,7 +309,7 @@ mod tests {
 
             let (mut server, _) = listener.accept().unwrap();
             client.write_all(b"hello").unwrap();
-            // Loopback delivers within the write.
+            // On loopback, the write delivers the data.
             let [asked] = connections(&[port, 1, 2, 3, 4, 5]).unwrap()[..] else { panic!() };
             assert_eq!(asked.inode, socket::inode(server.as_fd()).unwrap());
             assert_eq!((asked.receive_queue, asked.bytes_received), (5, 5));

@@ -1,19 +1,19 @@
-//! Round-robin in the kernel: a small eBPF program, assembled here and loaded by bpf(2).
+//! Round-robin in the kernel: a small eBPF program, assembled here and loaded with bpf(2).
 //!
-//! It is a socket-filter program attached with SO_ATTACH_REUSEPORT_EBPF, run once per new
-//! connection of the group. It takes the next number from a counter, modulo the number of
-//! targets, looks the target up, counts it, and returns its index. The counter and the counts
-//! belong to the listener and stay when it is steered anew; the targets are a new map each time, so
-//! that a change is one atomic exchange of the whole program.
+//! It is a socket-filter program attached with SO_ATTACH_REUSEPORT_EBPF, and runs once per new
+//! connection of the group. It takes the next number from a counter, modulo the number of targets,
+//! looks the target up, counts it, and returns its index. The counter and the counts belong to the
+//! listener and stay over each steering. The targets are a new map each time, so that a change is
+//! one atomic exchange of the whole program.
 //!
-//! Needs CAP_BPF, or root, or a kernel that lets everybody load such programs
+//! This needs CAP_BPF, or root, or a kernel that lets all users load such programs
 //! (`kernel.unprivileged_bpf_disabled = 0`). Sources: bpf(2), the kernel's
 //! `Documentation/bpf/standardization/instruction-set.rst`, `net/core/sock_reuseport.c`.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-/// Sockets of one group that can be counted; more are served, but not counted.
+/// How many sockets of one group can be counted; connections to further ones are not counted.
 const COUNTED: u32 = 4096;
 
 const BPF_MAP_CREATE: libc::c_long = 0;
@@ -37,17 +37,17 @@ impl RoundRobin {
         Ok(Self { next: array(8, 1)?, counts: array(8, COUNTED)? })
     }
 
-    /// The maps, for `from_fds`.
+    /// The maps, to pass to `from_fds`.
     pub(crate) fn fds(&self) -> [BorrowedFd<'_>; 2] {
         [self.next.as_fd(), self.counts.as_fd()]
     }
 
-    /// Goes on with the maps of another one.
+    /// Takes over the maps of an earlier `RoundRobin`.
     pub(crate) fn from_fds([next, counts]: [OwnedFd; 2]) -> Self {
         Self { next, counts }
     }
 
-    /// From now on new connections go to these kernel indices in turn. `group`: any socket of the
+    /// From now on new connections go to these kernel indices in turn. `group` is any socket of the
     /// group.
     pub(crate) fn attach(&self, group: BorrowedFd<'_>, indices: &[u32]) -> io::Result<()> {
         let count = u32::try_from(indices.len()).unwrap_or(u32::MAX);
@@ -71,14 +71,15 @@ impl RoundRobin {
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
-    /// How many connections each of these kernel indices was given, since the listener was opened.
+    /// How many connections the socket with this kernel index got since the listener was opened.
     pub(crate) fn given(&self, index: u32) -> Option<u64> {
         let mut value = [0u8; 8];
         let mut attr = Attr::default();
         attr.put32(0, fd_number(&self.counts));
         attr.put_pointer(8, std::ptr::from_ref(&index).cast());
         attr.put_pointer(16, value.as_mut_ptr().cast_const().cast());
-        // The kernel reads four bytes of key and writes eight of value: what both point to.
+        // The kernel reads four bytes of key and writes eight of value: the sizes that both
+        // pointers have.
         bpf(BPF_MAP_LOOKUP_ELEM, &attr).ok()?;
         Some(u64::from_ne_bytes(value))
     }
@@ -108,7 +109,7 @@ impl RoundRobin {
         code.push(atomic_add(0, 1));
         code.push(move_register(0, 7));
         code.push(EXIT);
-        // out: an index that no group has, which means the kernel's own hash
+        // out: an index that no socket of the group has makes the kernel use its own hash
         let out = code.len();
         code.push(move_immediate(0, -1));
         code.push(EXIT);
@@ -124,7 +125,7 @@ impl RoundRobin {
 #[repr(C)]
 struct Instruction {
     code: u8,
-    /// Low four bits the destination, high four the source (little-endian machines).
+    /// The low four bits are the destination, the high four the source (on little-endian machines).
     registers: u8,
     offset: i16,
     immediate: i32,
@@ -182,7 +183,7 @@ const fn jump_if_zero(dst: u8) -> Instruction {
     instruction(0x15, dst, 0, 0, 0)
 }
 
-/// `if r0 == 0` pass over so many instructions
+/// `if r0 == 0` skip this many instructions
 const fn jump_if_zero_over(count: i16) -> Instruction {
     instruction(0x15, 0, 0, count, 0)
 }
@@ -200,7 +201,7 @@ fn lookup(map: &OwnedFd) -> [Instruction; 5] {
     ]
 }
 
-/// bpf(2)'s argument: a union that must be zero wherever it is not set, padding included.
+/// The argument of bpf(2): a union that must be zero wherever it is not set, padding included.
 #[derive(Debug)]
 #[repr(C, align(8))]
 struct Attr([u8; 128]);
@@ -221,10 +222,11 @@ impl Attr {
     }
 }
 
-/// Every pointer put into `attr` must be valid for what the command does with it.
+/// Calls bpf(2). Every pointer in `attr` must be valid for the way the command uses it.
 fn bpf(command: libc::c_long, attr: &Attr) -> io::Result<libc::c_int> {
-    // SAFETY: `attr` is 128 zeroed or set bytes, as long as is said; each caller in this file points
-    // it only at buffers of the sizes the command reads or writes, alive across the call.
+    // SAFETY: `attr` is 128 zeroed or set bytes, as the given size says. Each caller in this file
+    // points it only at buffers of the sizes that the command reads or writes, alive across the
+    // call.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr.0.as_ptr(), attr.0.len()) };
     if result < 0 {
         return Err(io::Error::last_os_error());
@@ -233,7 +235,8 @@ fn bpf(command: libc::c_long, attr: &Attr) -> io::Result<libc::c_int> {
 }
 
 fn own(fd: libc::c_int) -> OwnedFd {
-    // SAFETY: bpf(2) has just given this new descriptor (close-on-exec), and nobody else has it.
+    // SAFETY: bpf(2) has just returned this new descriptor (close-on-exec), and nothing else owns
+    // it.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 

@@ -1,4 +1,4 @@
-//! This process becomes another program, with every descriptor it has.
+//! Replaces the program of this process and keeps every descriptor.
 
 use std::ffi::{CString, OsString};
 use std::io;
@@ -9,12 +9,12 @@ use std::path::Path;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use rustix::fs::{Mode, OFlags, RawDir, open};
 
-/// Becomes the program; comes back only if that fails, with everything as before.
+/// Becomes the program. Returns only if that fails, with everything as before.
 pub(crate) fn become_program(program: &Path, arguments: &[OsString]) -> io::Error {
     match prepared(program, arguments) {
         Ok((path, argv)) => {
             let Err(error) = nix::unistd::execv(&path, &argv);
-            // What cannot be marked again would be seen by workers that are started from now on.
+            // Workers started from now on would inherit every descriptor that is not marked again.
             let _ = close_at_exec();
             error.into()
         }
@@ -31,28 +31,28 @@ fn prepared(program: &Path, arguments: &[OsString]) -> io::Result<(CString, Vec<
     let argv = std::iter::once(program.as_os_str().to_owned()).chain(arguments.iter().cloned());
     let argv = argv.map(|argument| c_string(argument.into_vec())).collect::<Result<_, _>>()?;
     for number in open_numbers()? {
-        // SAFETY: looks at a flag of a descriptor that is open; whoever owns it keeps it.
+        // SAFETY: reads a flag of an open descriptor; its owner keeps it.
         let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
         fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
     }
     Ok((path, argv))
 }
 
-/// The program of this process, whatever becomes of its file; to be run as `/proc/self/fd/N`.
+/// The program of this process, even if its file is replaced; run it as `/proc/self/fd/N`.
 pub(crate) fn own_program() -> io::Result<OwnedFd> {
     Ok(open("/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
 }
 
-/// Marks every descriptor but the standard three: no program that is run from now on inherits what
-/// was opened by somebody careless.
+/// Marks every descriptor but the standard three close-on-exec, so that no program run from now on
+/// inherits a descriptor that was opened without the flag.
 pub(crate) fn close_at_exec() -> io::Result<()> {
-    // SAFETY: changes flags of descriptors, no memory.
+    // SAFETY: changes flags of descriptors and no memory.
     let result =
         unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     let error = io::Error::last_os_error();
     match error.raw_os_error() {
         _ if result == 0 => return Ok(()),
-        // A kernel before 5.11: one by one.
+        // A kernel before 5.11: mark them one by one.
         Some(libc::ENOSYS | libc::EINVAL) => {}
         _ => return Err(error),
     }
@@ -64,7 +64,7 @@ pub(crate) fn close_at_exec() -> io::Result<()> {
     Ok(())
 }
 
-/// All numbers from 3.
+/// All open descriptors from 3 on.
 pub(crate) fn open_numbers() -> io::Result<Vec<RawFd>> {
     use std::os::fd::AsRawFd;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

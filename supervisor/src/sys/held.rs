@@ -1,9 +1,9 @@
-//! Descriptors that a dead predecessor left in the table we shared with it, claimed by number.
+//! Descriptors that a dead primary left in the shared table, claimed by number.
 //!
-//! A number alone may mean another file by now, so each comes with the file's inode, which the
-//! kernel gives to sockets, pipes and pidfds one by one. (Other anonymous files have none of their
-//! own; their numbers are not used again before the state that names them is written anew.)
-//! Refuses what is not open, is another file, or was claimed before.
+//! A number alone may name another file by now. So each comes with the file's inode, which the
+//! kernel gives to sockets, pipes and pidfds one by one. (Other anonymous files have no inode of
+//! their own; their numbers are not used again before the snapshot that names them is written
+//! anew.) A claim fails if the descriptor is not open, is another file, or was claimed before.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,7 +12,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::fs::fstat;
 use serde::{Deserialize, Serialize};
 
-/// A descriptor as the state names it.
+/// A descriptor as the snapshot names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Held {
     number: RawFd,
@@ -20,16 +20,16 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// For the state.
+    /// Describes an open descriptor for the snapshot.
     pub(crate) fn of(fd: BorrowedFd<'_>) -> Self {
-        // An open descriptor can always be asked; 0 is no inode and is claimed by nobody.
+        // `fstat` works on every open descriptor; nothing can claim inode 0.
         let inode = fstat(fd).map_or(0, |stat| stat.st_ino);
         Self { number: fd.as_raw_fd(), inode }
     }
 }
 
-/// Does something with a descriptor of the table by its number, while its owner, the primary, waits
-/// for the outcome.
+/// Uses a descriptor of the shared table by its number, while its owner, the primary, waits for the
+/// outcome.
 pub(crate) fn with<T>(
     number: RawFd,
     what: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>,
@@ -37,50 +37,51 @@ pub(crate) fn with<T>(
     if number < 0 {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    // SAFETY: it is the primary's, who keeps it open until it has our answer. If the primary dies
-    // meanwhile, the descriptor stays in the table, until its successor, whom we start later.
+    // SAFETY: the primary owns it and keeps it open until it has this answer. If the primary dies
+    // in between, the descriptor stays in the table until the next primary, which this process
+    // starts later.
     what(unsafe { BorrowedFd::borrow_raw(number) })
 }
 
-/// The table, while a new primary takes over what it needs.
+/// The shared table while a new primary takes over the descriptors that it needs.
 #[derive(Debug)]
 pub(crate) struct Claims {
     taken: BTreeSet<RawFd>,
 }
 
 impl Claims {
-    /// These belong to somebody already: nobody can claim them, and they stay open. To be made
-    /// before this process opens anything of its own.
+    /// `others` have an owner already: they cannot be claimed, and stay open. Call this before the
+    /// process opens anything of its own.
     pub(crate) fn new<'a>(others: impl IntoIterator<Item = BorrowedFd<'a>>) -> Self {
         let mut taken: BTreeSet<RawFd> = (0..3).collect();
         taken.extend(others.into_iter().map(|fd| fd.as_raw_fd()));
         Self { taken }
     }
 
-    /// These stay open too.
+    /// Keeps these open too.
     pub(crate) fn leave(&mut self, numbers: Vec<RawFd>) {
         self.taken.extend(numbers);
     }
 
-    /// Takes one over.
+    /// Takes over one descriptor.
     pub(crate) fn claim(&mut self, held: Held) -> io::Result<OwnedFd> {
         let gone = || io::Error::from_raw_os_error(libc::EBADF);
         if held.inode == 0 || self.taken.contains(&held.number) {
             return Err(gone());
         }
-        // SAFETY: only looked at, by a call that fails for a number that is not open.
+        // SAFETY: only inspected, by a call that fails for a number that is not open.
         let looked_at = unsafe { BorrowedFd::borrow_raw(held.number) };
         if fstat(looked_at)?.st_ino != held.inode {
             return Err(gone());
         }
         self.taken.insert(held.number);
-        // SAFETY: it is open, as was just seen. Its owner was the process before us, which is
-        // dead; the keeper, the only other one that has this table, owns none but those that were
-        // given to `new`; and `taken` sees to it that it is claimed once.
+        // SAFETY: it is open, as `fstat` just showed. Its owner was the dead primary. The keeper,
+        // the only other process with this table, owns only those that were given to `new`; and
+        // `taken` ensures that each is claimed once.
         Ok(unsafe { OwnedFd::from_raw_fd(held.number) })
     }
 
-    /// Takes over everything that nobody has claimed and `what` says something of.
+    /// Takes over every unclaimed descriptor for which `what` returns a value.
     pub(crate) fn find<T>(
         &mut self,
         what: impl Fn(BorrowedFd<'_>) -> Option<T>,
@@ -90,7 +91,7 @@ impl Claims {
             if self.taken.contains(&number) {
                 continue;
             }
-            // SAFETY: only looked at, while it is open: its owner is dead.
+            // SAFETY: only inspected while it is open: its owner is dead.
             let Some(said) = what(unsafe { BorrowedFd::borrow_raw(number) }) else { continue };
             self.taken.insert(number);
             // SAFETY: as in `claim`.
@@ -99,13 +100,12 @@ impl Claims {
         Ok(found)
     }
 
-    /// Closes everything that nobody has claimed. To be called before this process opens anything
-    /// of its own.
+    /// Closes every unclaimed descriptor. Call this before the process opens anything of its own.
     pub(crate) fn close_others(self) -> io::Result<()> {
         let mut numbers = super::exec::open_numbers()?;
         numbers.retain(|number| !self.taken.contains(number));
         for number in &numbers {
-            // SAFETY: as in `claim`: its owner is dead, and nobody has claimed it.
+            // SAFETY: as in `claim`: its owner is dead, and it is unclaimed.
             drop(unsafe { OwnedFd::from_raw_fd(*number) });
         }
         Ok(())
@@ -128,7 +128,7 @@ mod tests {
         assert!(claims.claim(other).is_err(), "another file");
         assert!(claims.claim(Held { number: 9999, ..held }).is_err(), "not open");
         assert!(Claims::new([ours.as_fd()]).claim(held).is_err(), "somebody's");
-        // Its owner is gone, as far as anybody here can tell.
+        // From here on it has no owner, like a descriptor of a dead primary.
         let number = OwnedFd::from(ours).into_raw_fd();
         let claimed = claims.claim(held).unwrap();
         assert_eq!(claimed.as_raw_fd(), number);

@@ -1,4 +1,4 @@
-//! Who listens on an address already: for the message, never for a decision.
+//! The processes that listen on an address already: for a message, never for a decision.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{diag, procfs, target};
 
-/// Most holders that are named.
+/// The most holders that a message names.
 const MOST_HOLDERS: usize = 8;
 
 /// A process that listens somewhere.
@@ -22,8 +22,8 @@ impl fmt::Display for Holder {
     }
 }
 
-/// The processes that listen where this address wants to. Empty if there is none or we may not
-/// know: the processes of other users are only seen by root.
+/// The processes that listen where this address wants to. Empty if there is none or this process
+/// may not know: only root sees the processes of other users.
 pub(crate) fn holders(address: SocketAddr) -> Vec<Holder> {
     let Ok(listening) = diag::listening(address.port()) else { return Vec::new() };
     let inodes: HashMap<u64, SocketAddr> = listening
@@ -47,8 +47,8 @@ pub(crate) fn holders(address: SocketAddr) -> Vec<Holder> {
     found
 }
 
-/// Whether two listening sockets with these addresses and one port are in each other's way. That
-/// a `[::]` may be for IPv6 only is left out: this is for a message.
+/// Whether two listening sockets with these addresses and the same port conflict. Ignores that a
+/// `[::]` may be for IPv6 only, since this is for a message.
 fn overlap(one: IpAddr, other: IpAddr) -> bool {
     let (one, other) = (one.to_canonical(), other.to_canonical());
     let wide = |ip: IpAddr, beside: IpAddr| match ip {
@@ -58,8 +58,8 @@ fn overlap(one: IpAddr, other: IpAddr) -> bool {
     one == other || wide(one, other) || wide(other, one)
 }
 
-/// The sockets of every process but these; `None`: one of `needed` cannot be looked into.
-/// Whoever else may not be looked into belongs to another user.
+/// The sockets of every process but `these`. `None`: this process may not look into one of
+/// `needed`. Other processes that it may not look into belong to another user and are skipped.
 pub(crate) fn sockets_of_all_but(these: &[u32], needed: &[u32]) -> Option<HashSet<u64>> {
     let mut all = target::sockets_of(needed).ok()?;
     for pid in procfs::pids().into_iter().filter(|pid| !these.contains(pid)) {
@@ -71,7 +71,7 @@ pub(crate) fn sockets_of_all_but(these: &[u32], needed: &[u32]) -> Option<HashSe
 fn command(pid: u32) -> String {
     let name = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
     let name = String::from_utf8_lossy(&name);
-    // A process may call itself anything; this ends up on a terminal.
+    // A process can choose any name, and this ends up on a terminal.
     name.trim_end().chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 

@@ -1,7 +1,9 @@
-//! The kernel. The only room with unsafe code; everything it offers is safe to call.
+//! The kernel interface: one wrapper per facility. All functions are safe to call; unsafe code is
+//! allowed only in this module.
 //!
-//! One wrapper per facility: owned fds and small types in, `io::Result` out. Every fd made here is
-//! close-on-exec from birth. No policy: nothing in here knows what a worker or a rollout is.
+//! Arguments are owned descriptors and small types, results are `io::Result`. Every descriptor made
+//! here is close-on-exec from the start. This module has no policy: it does not know what a worker
+//! or a rollout is.
 
 #![expect(unsafe_code, reason = "this is the room for it; each block argues its safety")]
 

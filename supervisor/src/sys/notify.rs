@@ -1,5 +1,5 @@
-//! A NOTIFY_SOCKET for one worker: an abstract datagram socket of a name nobody can guess, whose
-//! senders are checked by the credentials the kernel attaches (unix(7), SCM_CREDENTIALS).
+//! A NOTIFY_SOCKET for one worker: an abstract datagram socket with an unguessable name. The kernel
+//! attaches each sender's credentials, which the receiver checks (unix(7), SCM_CREDENTIALS).
 
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -9,10 +9,10 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg, sockopt};
 
-/// The longest datagram that is looked at; systemd's own limit is the same order.
+/// The longest datagram that is read, in bytes; systemd's own limit is of the same order.
 const MAX_DATAGRAM: usize = 16 * 1024;
 
-/// One worker's NOTIFY_SOCKET, our end.
+/// The receiving end of one worker's NOTIFY_SOCKET.
 #[derive(Debug)]
 pub(crate) struct NotifySocket {
     socket: UnixDatagram,
@@ -20,7 +20,7 @@ pub(crate) struct NotifySocket {
 }
 
 impl NotifySocket {
-    /// Makes one.
+    /// Makes a socket with a random name.
     pub(crate) fn new(app: &str, worker: u64) -> io::Result<Self> {
         let nonce = super::random::number();
         let name = format!("supervisor/{app}/{worker}-{nonce:016x}");
@@ -30,28 +30,28 @@ impl NotifySocket {
         Ok(Self { socket, name })
     }
 
-    /// One that was made by somebody else.
+    /// A socket that an earlier primary made.
     pub(crate) fn from_parts(socket: OwnedFd, name: String) -> Self {
         Self { socket: socket.into(), name }
     }
 
-    /// For `from_parts`.
+    /// The name, to pass to `from_parts`.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// For the worker's environment.
+    /// The value of NOTIFY_SOCKET in the worker's environment.
     pub(crate) fn address(&self) -> String {
         format!("@{}", self.name)
     }
 
-    /// For the poller.
+    /// The descriptor to poll.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
-    /// The next datagram and its sender's user; `None`: there is none now. File descriptors that
-    /// came with it (BARRIER=1 sends one) are closed, which is the answer to a barrier.
+    /// The next datagram and its sender's user id; `None`: there is none now. Descriptors that came
+    /// with it (BARRIER=1 sends one) are closed, which answers a barrier.
     pub(crate) fn receive(&self) -> io::Result<Option<(Vec<u8>, u32)>> {
         let mut bytes = vec![0; MAX_DATAGRAM];
         let mut space =
@@ -71,7 +71,7 @@ impl NotifySocket {
             }
         }
         bytes.truncate(received.bytes);
-        // Without credentials nobody knows who it was; no user has this number.
+        // Without credentials the sender is unknown; no user has this number.
         Ok(Some((bytes, sender.unwrap_or(u32::MAX))))
     }
 }

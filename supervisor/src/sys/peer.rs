@@ -1,5 +1,5 @@
-//! Who is at the other end of a unix socket, as the kernel noted it at `connect`: no name is
-//! looked up, and nobody can change it afterwards.
+//! The peer of a unix socket, as the kernel recorded it at `connect`. No name is looked up, and the
+//! peer cannot change the record afterwards.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -9,11 +9,11 @@ use nix::sys::socket::{getsockopt, sockopt};
 /// The most supplementary groups a process can have (NGROUPS_MAX).
 const MOST_GROUPS: usize = 65_536;
 
-/// A connected process, when it connected.
+/// The credentials of a connected process, from when it connected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Peer {
     pub(crate) uid: u32,
-    /// Its own group and the supplementary ones.
+    /// Its primary group and its supplementary groups.
     pub(crate) groups: Vec<u32>,
 }
 
@@ -21,7 +21,7 @@ pub(crate) struct Peer {
 pub(crate) fn peer(fd: BorrowedFd<'_>) -> io::Result<Peer> {
     let credentials = getsockopt(&fd, sockopt::PeerCredentials)?;
     let mut groups = vec![credentials.gid()];
-    // A kernel before 4.13 does not tell; then the own group alone counts.
+    // A kernel before 4.13 does not tell; then only the primary group counts.
     groups.extend(supplementary(fd).unwrap_or_default());
     Ok(Peer { uid: credentials.uid(), groups })
 }
@@ -31,8 +31,8 @@ fn supplementary(fd: BorrowedFd<'_>) -> io::Result<Vec<u32>> {
     loop {
         let mut bytes = libc::socklen_t::try_from(groups.len() * size_of::<u32>())
             .map_err(|_| io::ErrorKind::InvalidData)?;
-        // SAFETY: the kernel writes at most `bytes` bytes, which `groups` has, and then says in
-        // `bytes` how many those are (or would be).
+        // SAFETY: the kernel writes at most `bytes` bytes, which `groups` has, and then stores in
+        // `bytes` how many there are (or would be).
         let result = unsafe {
             libc::getsockopt(
                 fd.as_fd().as_raw_fd(),

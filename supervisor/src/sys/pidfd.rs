@@ -1,4 +1,4 @@
-//! One child, held by a pidfd: how it ended, and signals that cannot reach anybody else.
+//! One child, held by a pidfd: how it ended, and signals that cannot reach another process.
 
 use std::fmt;
 use std::io;
@@ -8,7 +8,7 @@ use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use crate::base::exit::Exit;
 
-/// The number of a process. It names our child only as long as that child is not reaped.
+/// A process id. It names the child only until the child is reaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Pid(pub(crate) u32);
 
@@ -24,18 +24,19 @@ impl From<Pid> for nix::unistd::Pid {
     }
 }
 
-/// A pidfd of a process whose number is known to be its own still.
+/// A pidfd of a process whose pid is known to be still its own.
 pub(crate) fn open(pid: Pid) -> io::Result<OwnedFd> {
     Ok(rustix::process::pidfd_open(number(pid)?, rustix::process::PidfdFlags::empty())?)
 }
 
-/// How a child ended, if it has; it stays a zombie, so its pid and group stay its own. For a process
-/// that reaps all its children itself: nobody else can have let the number go.
+/// How a child ended, if it has. The child stays a zombie, so its pid and its group stay its own.
+/// Only for a process that reaps all its children itself, so that nothing else can have freed the
+/// pid.
 pub(crate) fn peek_child(pid: Pid) -> io::Result<Option<Exit>> {
     ended(WaitId::Pid(number(pid)?), WaitIdOptions::NOWAIT)
 }
 
-/// As `peek_child`, and lets it go.
+/// As `peek_child`, and reaps the child.
 pub(crate) fn reap_child(pid: Pid) -> io::Result<Option<Exit>> {
     ended(WaitId::Pid(number(pid)?), WaitIdOptions::empty())
 }
@@ -61,25 +62,26 @@ fn ended(id: WaitId<'_>, how: WaitIdOptions) -> io::Result<Option<Exit>> {
     }
 }
 
-/// Send a signal to this process alone. Real-time signals too.
+/// Sends a signal to this process only. Works for real-time signals too.
 pub(crate) fn signal(pidfd: BorrowedFd<'_>, number: i32) -> io::Result<()> {
     let no_info = std::ptr::null::<libc::siginfo_t>();
-    // SAFETY: the fd is open for the call; a null siginfo is allowed and nothing is written.
+    // SAFETY: the descriptor is open for the call; a null siginfo is allowed and nothing is
+    // written.
     let result = unsafe {
         libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), number, no_info, 0u32)
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Send a signal to every process of the group this child leads. That there is none left is no
-/// error. Only while the child is not reaped: afterwards the number may be somebody else's.
+/// Sends a signal to every process of the group that this child leads. An empty group is no error.
+/// Call this only before the child is reaped: afterwards another process may have the number.
 pub(crate) fn signal_group(leader: Pid, number: i32) -> io::Result<()> {
     let group = match libc::pid_t::try_from(leader.0) {
-        // 0 and 1 would mean our own group and every process there is.
+        // 0 and 1 would mean our own group and every process of the machine.
         Ok(group) if group > 1 => group,
         _ => return Err(io::ErrorKind::InvalidInput.into()),
     };
-    // SAFETY: takes and writes no memory; the group is that of a child of ours.
+    // SAFETY: takes and writes no memory; the group is that of a child of this process.
     if unsafe { libc::kill(-group, number) } == 0 {
         return Ok(());
     }

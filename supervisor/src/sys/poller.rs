@@ -1,8 +1,8 @@
-//! Level-triggered epoll: an fd that is still ready is reported again, so nobody has to drain one
-//! to the end in a turn. Knows tokens, not what they stand for.
+//! Level-triggered epoll: it reports an fd again that is still ready, so no caller has to read one
+//! to the end in a turn. It knows tokens, not what they stand for.
 //!
-//! A fd must be removed before it is closed: a copy of it in another process would otherwise keep
-//! it in the set for ever.
+//! Remove an fd before you close it: otherwise a copy of it in another process keeps it in the set
+//! for ever.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::time::Timespec;
 
-/// Most fds reported by one wait.
+/// The most fds that one wait reports.
 const BATCH: usize = 256;
 
 /// A set of fds to wait for.
@@ -21,13 +21,13 @@ pub(crate) struct Poller {
     epoll: OwnedFd,
 }
 
-/// One fd that is ready.
+/// One ready fd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ready {
     pub(crate) token: u64,
     pub(crate) readable: bool,
     pub(crate) writable: bool,
-    /// The other side is gone, or the fd is in error; there may be something to read still.
+    /// The other side closed, or the fd is in error; there may still be something to read.
     pub(crate) hangup: bool,
 }
 
@@ -37,18 +37,18 @@ impl Poller {
         Ok(Self { epoll })
     }
 
-    /// Wait for this fd to be readable.
+    /// Waits for this fd to become readable.
     pub(crate) fn add(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
         Ok(epoll::add(&self.epoll, fd, EventData::new_u64(token), EventFlags::IN)?)
     }
 
-    /// Wait for this fd to be readable, and writable too or not.
+    /// Waits for this fd to become readable, and with `writable` also writable.
     pub(crate) fn modify(&self, fd: BorrowedFd<'_>, token: u64, writable: bool) -> io::Result<()> {
         self.watch(fd, token, true, writable)
     }
 
-    /// Wait for this fd to be readable, or writable, or both, or neither. That the other side is gone
-    /// is said in any case.
+    /// Waits for this fd to become readable, writable, both or neither. A hangup is always
+    /// reported.
     pub(crate) fn watch(
         &self,
         fd: BorrowedFd<'_>,
@@ -62,13 +62,13 @@ impl Poller {
         Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(token), flags)?)
     }
 
-    /// No longer wait for this fd. That it was not in the set is no error.
+    /// Stops waiting for this fd. An fd that is not in the set is no error.
     pub(crate) fn remove(&self, fd: BorrowedFd<'_>) {
-        // The only errors possible here say that the fd is not in the set.
+        // The only possible errors mean that the fd is not in the set.
         let _ = epoll::delete(&self.epoll, fd);
     }
 
-    /// Sleep until an fd is ready or the time is over. A signal ends the wait early.
+    /// Sleeps until an fd is ready or the timeout has passed. A signal ends the wait early.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<Vec<Ready>> {
         let timeout = timeout.map(whole_milliseconds);
         let mut events = [MaybeUninit::uninit(); BATCH];
@@ -80,10 +80,10 @@ impl Poller {
     }
 }
 
-/// Rounded up, so that a deadline is over when the wait for it is, and the loop does not spin
+/// Rounded up, so that a deadline has passed when the wait for it ends, and the loop does not spin
 /// through its last millisecond.
 fn whole_milliseconds(span: Duration) -> Timespec {
-    /// What fits where the kernel has no finer timeout: 24 days.
+    /// The longest timeout where the kernel has no finer one: 24 days.
     const LONGEST: i64 = i32::MAX as i64;
     let ms = i64::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(LONGEST).min(LONGEST);
     Timespec { tv_sec: ms / 1000, tv_nsec: (ms % 1000) * 1_000_000 }

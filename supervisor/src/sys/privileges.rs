@@ -1,11 +1,11 @@
-//! What a worker may do and use: looked up before the fork, set between fork and exec.
+//! A worker's privileges and limits: looked up before the fork, set between fork and exec.
 //!
 //! Groups, limits and priorities come before the change of user, which takes away the right to
-//! raise them; the promise of no new privileges comes last. Refuses names that nobody has.
+//! raise them. The promise of no new privileges comes last. Fails for names that do not exist.
 
 use std::io;
 
-use config::privileges::{Limit, Privileges as Wanted, Resource};
+use config::spec::{Limit, Privileges as Wanted, Resource};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource as Kernel, setrlimit};
 use nix::sys::stat::{Mode, umask};
@@ -14,7 +14,7 @@ use nix::unistd::{Gid, getgroups};
 use super::spawn::Stage;
 use super::{daemon, users};
 
-/// [`Wanted`], with the names looked up.
+/// [`Wanted`], with the names resolved.
 #[derive(Debug, Default)]
 pub(crate) struct Privileges {
     wanted: Wanted,
@@ -29,7 +29,8 @@ impl Privileges {
         Ok(Self { wanted: wanted.clone(), groups: groups.collect::<Result<_, _>>()? })
     }
 
-    /// All supplementary groups of a worker that would have `own`. `None`: those we have.
+    /// All supplementary groups of a worker whose user has the groups `own`. `None`: the groups of
+    /// this process.
     pub(super) fn groups(&self, own: Option<Vec<Gid>>) -> io::Result<Option<Vec<Gid>>> {
         if self.groups.is_empty() {
             return Ok(own);
@@ -43,10 +44,10 @@ impl Privileges {
         Ok(Some(all))
     }
 
-    /// In the child, while it may still do what we may.
+    /// Runs in the child while it still has this process's rights.
     pub(super) fn before_user(&self) -> Step {
         let wanted = &self.wanted;
-        // Or what we had ourselves, before we went last.
+        // Otherwise the value that this process had before `go_last`.
         let adjustment = wanted.oom_score_adj.map(i32::from).or_else(daemon::original_oom);
         if let Some(adjustment) = adjustment {
             std::fs::write("/proc/self/oom_score_adj", adjustment.to_string())
@@ -65,7 +66,7 @@ impl Privileges {
         Ok(())
     }
 
-    /// In the child, as the user it runs as.
+    /// Runs in the child after it has become the worker's user.
     pub(super) fn after_user(&self) -> Step {
         if self.wanted.no_new_privs {
             rustix::thread::set_no_new_privs(true)

@@ -1,8 +1,8 @@
-//! What /proc tells about processes (group, start time, memory, CPU, whether they stand still), and
+//! Facts from /proc about processes (group, start time, memory, CPU, whether they stand still) and
 //! about unix sockets.
 //!
-//! Only for looks at pids we have a reason to know, and bounded scans; a process that ends in the
-//! middle of a look is simply not in the answer.
+//! Only for pids that the caller has a reason to know, and for bounded scans. A process that ends
+//! during a query is not in the answer.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -11,17 +11,18 @@ use std::time::Duration;
 
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
 
-/// What a process uses.
+/// A process's use of memory and CPU.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Usage {
     pub(crate) rss_bytes: u64,
-    /// Of one CPU, since the last look; 0 at the first.
+    /// CPU use in percent of one CPU since the previous query; 0 at the first.
     pub(crate) cpu_percent: f32,
     /// CPU time over its whole life.
     pub(crate) cpu_time: Duration,
 }
 
-/// Looks at the same processes again and again; remembers the last look for the CPU share.
+/// Queries the same processes repeatedly, and remembers the previous query to compute the CPU
+/// share.
 #[derive(Debug)]
 pub(crate) struct Sampler {
     system: System,
@@ -33,11 +34,12 @@ impl Sampler {
         Ok(Self { system })
     }
 
-    /// What these processes use; those that are gone are not in the answer.
+    /// What these processes use; those that are gone are missing.
     pub(crate) fn usage(&mut self, pids: &[u32]) -> HashMap<u32, Usage> {
         let wanted: Vec<_> = pids.iter().map(|pid| sysinfo::Pid::from_u32(*pid)).collect();
         let what = ProcessRefreshKind::nothing().with_memory().with_cpu().without_tasks();
-        // Those of earlier questions too: the dead are forgotten only if they are asked for.
+        // Includes those of earlier queries: the sampler forgets dead processes only if it queries
+        // them.
         let mut asked = wanted.clone();
         asked.extend(self.system.processes().keys().filter(|known| !wanted.contains(*known)));
         self.system.refresh_processes_specifics(ProcessesToUpdate::Some(&asked), true, what);
@@ -54,7 +56,8 @@ impl Sampler {
     }
 }
 
-/// When the process started, in clock ticks since boot: with its pid, this names it for ever.
+/// When the process started, in clock ticks since boot. Pid and start time together name a process
+/// for ever.
 pub(crate) fn start_time(pid: u32) -> Option<u64> {
     Stat::of(pid).map(|stat| stat.start_time)
 }
@@ -64,7 +67,7 @@ pub(crate) fn group_members(group: u32) -> Vec<u32> {
     all(|stat| stat.group == group && !stat.zombie)
 }
 
-/// The processes whose parent this one is.
+/// The processes whose parent is this one.
 pub(super) fn children(pid: u32) -> Vec<u32> {
     all(|stat| stat.parent == pid && !stat.zombie)
 }
@@ -91,9 +94,10 @@ fn threads_are_still(pid: u32) -> bool {
 
 /// The inodes of the accepted connections of the unix sockets at these paths.
 ///
-/// The kernel gives the table page by page and goes on by counting the sockets of a hash bucket
-/// (`unix_seq_next`): where one of them is closed in between, the next is left out. So it is read
-/// twice; one that is left out both times would have had to be unlucky twice.
+/// The kernel gives the table page by page, and continues by counting the sockets of a hash bucket
+/// (`unix_seq_next`). If a socket is closed in between, it leaves out the next one. So this
+/// function reads the table twice; a socket could be missing only if both reads happened to leave
+/// it out.
 pub(crate) fn unix_connections(paths: &[&Path]) -> io::Result<HashSet<u64>> {
     if paths.is_empty() {
         return Ok(HashSet::new());
@@ -119,7 +123,7 @@ fn listed_unix_connections(paths: &[&Path]) -> io::Result<HashSet<u64>> {
     Ok(table.split(|byte| *byte == b'\n').filter_map(connected).collect())
 }
 
-/// Every pid there is.
+/// All pids.
 pub(super) fn pids() -> Vec<u32> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
@@ -144,11 +148,11 @@ struct Stat {
 
 impl Stat {
     fn of(pid: u32) -> Option<Self> {
-        // Bytes, not text: a process may call itself anything.
+        // Bytes, not text: a process can choose any name.
         Self::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
     }
 
-    /// `pid (name) state parent group ...`; the name may hold spaces and brackets of its own.
+    /// `pid (name) state parent group ...`; the name may contain spaces and brackets.
     fn parse(stat: &[u8]) -> Option<Self> {
         let after_name = stat.iter().rposition(|byte| *byte == b')')? + 1;
         let rest = std::str::from_utf8(&stat[after_name..]).ok()?;

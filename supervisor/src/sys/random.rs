@@ -1,9 +1,10 @@
-//! Numbers that nobody can guess.
+//! Unguessable numbers.
 
 /// 64 random bits, from getrandom(2).
 pub(crate) fn number() -> u64 {
     let mut bytes = [0; 8];
-    // Only fails before the kernel's pool is ready, early in boot; the clock is then the best there is.
+    // This fails only before the kernel's pool is ready, early in boot; the clock is then the best
+    // substitute.
     match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
         Ok(8) => u64::from_ne_bytes(bytes),
         Ok(_) | Err(_) => super::clock::now().0,

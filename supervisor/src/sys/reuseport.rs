@@ -1,12 +1,12 @@
-//! Puts a steering program on a SO_REUSEPORT group.
+//! Attaches a steering program to a SO_REUSEPORT group.
 //!
-//! The program belongs to the whole group, whichever of its sockets it is attached by; a new one
-//! takes the place of the old for all connections that come from then on, and stays when sockets
+//! The program belongs to the whole group, whichever of its sockets it is attached to. A new
+//! program replaces the old one for all connections that come from then on, and stays when sockets
 //! join or leave.
 //!
-//! Refuses a socket that does not listen. The kernel would take it, but such a socket is in no
-//! group yet: the program would steer nobody, and its later `listen` would fail if any other socket
-//! of the address listened before it.
+//! Refuses a socket that does not listen. The kernel would accept it, but such a socket is in no
+//! group yet: the program would steer no connection, and its later `listen` would fail if any other
+//! socket of the address listened before it.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -15,7 +15,8 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use super::bpf::{self, Instruction};
 
-/// From now on this program says who of the listening socket's group gets a new connection.
+/// From now on this program chooses the socket for each new connection of the listening socket's
+/// group.
 pub(crate) fn attach(fd: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()> {
     if !rustix::net::sockopt::socket_acceptconn(fd)? {
         let why = "a socket that does not listen cannot be steered";

@@ -1,8 +1,9 @@
-//! Seccomp user notification: a program's `bind` and `listen` come to us and wait for an answer.
+//! Seccomp user notification: a program's `bind` and `listen` come to the primary and wait for an
+//! answer.
 //!
-//! Between the question and the answer the program may die; then its id is no longer valid, and
-//! whatever was read of it in between belongs to nobody. So: read, then `still_valid`, then act.
-//! Refuses nothing and decides nothing; all other system calls never leave the kernel.
+//! The program may die between the question and the answer. Then its id is no longer valid, and
+//! what was read of it in between is worthless. So: read, then `still_valid`, then act. This module
+//! refuses nothing and decides nothing; all other system calls never leave the kernel.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -18,18 +19,18 @@ const ARCHITECTURE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
 const ARCHITECTURE: u32 = 0xc000_00b7;
 
-/// Where `struct seccomp_data` has the number of the call and the architecture.
+/// The offsets of the call's number and the architecture in `struct seccomp_data`.
 const NUMBER_OFFSET: u32 = 0;
 const ARCHITECTURE_OFFSET: u32 = 4;
 
-/// The kernel's present structures are 80 bytes and may grow; this room must be zero.
+/// The kernel's present structures have 80 bytes and may grow; the extra room must be zero.
 #[repr(C)]
 struct RoomyNotification {
     known: libc::seccomp_notif,
     room: [u64; 32],
 }
 
-/// The same for answers.
+/// As above, for answers.
 #[repr(C)]
 struct RoomyAnswer {
     known: libc::seccomp_notif_resp,
@@ -40,12 +41,12 @@ struct RoomyAnswer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Notification {
     pub(crate) id: u64,
-    /// The thread that calls.
+    /// The calling thread.
     pub(crate) tid: u32,
     pub(crate) call: Call,
 }
 
-/// What it calls.
+/// The intercepted call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Call {
@@ -54,19 +55,19 @@ pub(crate) enum Call {
     Other,
 }
 
-/// What the call gives.
+/// The result that the call returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// 0.
+    /// The call returns 0.
     Success,
-    /// -1 and this errno.
+    /// The call returns -1 with this errno.
     Errno(i32),
-    /// What the kernel says: the call goes on as if it had never been stopped.
+    /// The kernel runs the call as if it had not been stopped.
     Continue,
 }
 
-/// Ask about `bind` and `listen`, allow everything else. Other architectures' calls (32-bit
-/// programs, x32) have other numbers and are allowed.
+/// Notifies about `bind` and `listen`, and allows everything else. Calls of other architectures
+/// (32-bit programs, x32) have other numbers and are allowed.
 fn program() -> Vec<Instruction> {
     let number = |number: libc::c_long| u32::try_from(number).unwrap_or(u32::MAX);
     vec![
@@ -80,9 +81,9 @@ fn program() -> Vec<Instruction> {
     ]
 }
 
-/// Put the filter on the calling thread and all it will start, for ever. The fd is where the
-/// questions come out. Gives up the right to gain privileges by exec only if there is no other
-/// way: a process with CAP_SYS_ADMIN may filter without.
+/// Installs the filter on the calling thread and all that it starts, for ever. Questions come out
+/// of the returned descriptor. Gives up the right to gain privileges by exec only if there is no
+/// other way: a process with CAP_SYS_ADMIN may install a filter without.
 pub(super) fn install() -> io::Result<OwnedFd> {
     let code = program();
     match install_by_flags(&code) {
@@ -96,8 +97,9 @@ pub(super) fn install() -> io::Result<OwnedFd> {
 
 fn install_by_flags(program: &[Instruction]) -> io::Result<OwnedFd> {
     let listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
-    // Killable: once we have read a question, only a deadly signal ends the wait for its answer.
-    // Without it (before Linux 5.19) a Go program's own signals would have us answer twice.
+    // Killable: once the primary has read a question, only a deadly signal ends the wait for its
+    // answer. Without it (before Linux 5.19) a Go program's own signals would make the primary
+    // answer twice.
     let killable = listener | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
     match install_once(program, killable) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => install_once(program, listener),
@@ -115,14 +117,14 @@ fn install_once(program: &[Instruction], flags: libc::c_ulong) -> io::Result<Own
         libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)
     };
     match i32::try_from(fd) {
-        // SAFETY: the kernel just made this fd for us, close-on-exec; nobody else owns it.
+        // SAFETY: the kernel just made this descriptor, close-on-exec; nothing else owns it.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// The next question. Only after `notify` was readable, else it waits for one. `None`: the one
-/// there was is gone with its process.
+/// The next question. Call this only after `notify` was readable, otherwise it waits for one.
+/// `None`: the question is gone with its process.
 pub(crate) fn receive(notify: BorrowedFd<'_>) -> io::Result<Option<Notification>> {
     // SAFETY: all fields are integers, for which zero is a value; the kernel demands zeroes.
     let mut buffer: RoomyNotification = unsafe { std::mem::zeroed() };
@@ -135,7 +137,7 @@ pub(crate) fn receive(notify: BorrowedFd<'_>) -> io::Result<Option<Notification>
     }
 }
 
-/// Whether a question waits: `receive` would block otherwise.
+/// Whether a question waits; `receive` would block otherwise.
 pub(crate) fn waiting(notify: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(notify, PollFlags::IN)];
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -143,7 +145,7 @@ pub(crate) fn waiting(notify: BorrowedFd<'_>) -> bool {
 }
 
 fn understand(notification: &libc::seccomp_notif) -> Notification {
-    // The kernel hands on whole registers; the calls look at the lower half of them.
+    // The kernel passes whole registers; the calls use only the lower half.
     let [first, second, third, ..] = notification.data.args;
     let number = libc::c_long::from(notification.data.nr);
     let call = if notification.data.arch != ARCHITECTURE {
@@ -164,7 +166,7 @@ pub(crate) fn still_valid(notify: BorrowedFd<'_>, id: u64) -> bool {
     control(notify, libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &mut id).is_ok()
 }
 
-/// Let the caller go on. That it is gone is no error.
+/// Answers a call. A caller that is gone is no error.
 pub(crate) fn answer(notify: BorrowedFd<'_>, id: u64, answer: Answer) -> io::Result<()> {
     // SAFETY: all fields are integers, for which zero is a value.
     let mut buffer: RoomyAnswer = unsafe { std::mem::zeroed() };
@@ -182,7 +184,7 @@ pub(crate) fn answer(notify: BorrowedFd<'_>, id: u64, answer: Answer) -> io::Res
     }
 }
 
-/// Put `source` over the caller's fd of this number; what was there is closed.
+/// Replaces the caller's fd of this number by a copy of `source`, and closes the old one.
 pub(crate) fn replace_fd(
     notify: BorrowedFd<'_>,
     id: u64,
@@ -201,7 +203,7 @@ pub(crate) fn replace_fd(
 }
 
 fn control<T>(notify: BorrowedFd<'_>, request: libc::Ioctl, argument: &mut T) -> io::Result<i32> {
-    // SAFETY: private, and every caller above gives the structure that belongs to its request (or
+    // SAFETY: private, and every caller above passes the structure that belongs to its request (or
     // a larger one that begins with it), which the kernel reads and writes within its size.
     let result = unsafe { libc::ioctl(notify.as_raw_fd(), request, std::ptr::from_mut(argument)) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
@@ -215,7 +217,7 @@ mod tests {
     fn the_room_for_notifications_holds_what_this_kernel_writes() {
         let mut sizes =
             libc::seccomp_notif_sizes { seccomp_notif: 0, seccomp_notif_resp: 0, seccomp_data: 0 };
-        // SAFETY: the kernel writes this structure and no more.
+        // SAFETY: the kernel writes this structure and nothing else.
         let result = unsafe {
             libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_NOTIF_SIZES, 0, &raw mut sizes)
         };

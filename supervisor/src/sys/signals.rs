@@ -1,7 +1,7 @@
-//! Signals to the primary, as something to poll.
+//! Signals to the primary, as a descriptor to poll.
 //!
-//! Each kind is seen at least once after it came; many of one kind between two looks are one.
-//! SIGCHLD is not among them: children are watched by pidfd.
+//! Each kind is reported at least once after it arrived; several of one kind between two reads
+//! count as one. SIGCHLD is not among them: pidfds report the end of children.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::{SigHandler, Signal, signal};
 
-/// What the primary listens to, and its keeper passes on.
+/// The signals that the primary handles, and that its keeper forwards.
 pub(crate) const WATCHED: [Signal; 8] = [
     Signal::SIGTERM,
     Signal::SIGINT,
@@ -23,15 +23,15 @@ pub(crate) const WATCHED: [Signal; 8] = [
     Signal::SIGTTOU,
 ];
 
-/// Nothing is blocked from now on. A primary is born with its signals blocked, so that none comes
-/// before there are handlers.
+/// Unblocks all signals. A primary starts with its signals blocked, so that none arrives before it
+/// has handlers.
 pub(crate) fn unblock() -> io::Result<()> {
     let nothing = nix::sys::signal::SigSet::empty();
     nix::sys::signal::sigprocmask(nix::sys::signal::SigmaskHow::SIG_SETMASK, Some(&nothing), None)?;
     Ok(())
 }
 
-/// The signals that came.
+/// The signals that arrived.
 #[derive(Debug)]
 pub(crate) struct Signals {
     pipe: UnixStream,
@@ -39,9 +39,9 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// From now on these signals no longer end the process, and SIGPIPE is an error of a write.
+    /// From now on these signals do not end the process, and SIGPIPE becomes an error of a write.
     pub(crate) fn new() -> io::Result<Self> {
-        // SAFETY: SIG_IGN is no handler; no code of ours can run in signal context by it.
+        // SAFETY: SIG_IGN is no handler; it runs no code in signal context.
         unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }?;
         let (pipe, wake) = UnixStream::pair()?;
         pipe.set_nonblocking(true)?;
@@ -49,7 +49,7 @@ impl Signals {
         for watched in WATCHED {
             let flag = Arc::new(AtomicBool::new(false));
             // The flag first: actions run in the order of their registration, so a wake-up never
-            // comes before the flag it is about.
+            // comes before its flag.
             signal_hook::flag::register(watched as i32, Arc::clone(&flag))?;
             signal_hook::low_level::pipe::register(watched as i32, wake.try_clone()?)?;
             came.push((watched as i32, flag));
@@ -57,16 +57,16 @@ impl Signals {
         Ok(Self { pipe, came })
     }
 
-    /// Readable when a signal came.
+    /// Readable when a signal has arrived.
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.pipe.as_fd()
     }
 
-    /// The kinds that came since the last look.
+    /// The kinds that arrived since the previous call.
     pub(crate) fn drain(&mut self) -> Vec<i32> {
         let mut bytes = [0u8; 256];
-        // First the wake-ups, then the flags: a signal in between is seen now and wakes once more
-        // for nothing; the other way round it would be missed.
+        // First the wake-ups, then the flags: a signal in between is seen now and causes one
+        // needless wake-up. In the other order it would be missed.
         while matches!(rustix::io::read(&self.pipe, &mut bytes), Ok(read) if read > 0) {}
         let mut kinds = Vec::new();
         for (kind, flag) in &self.came {

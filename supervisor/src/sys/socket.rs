@@ -1,8 +1,9 @@
-//! Listening sockets: made, lent, watched, shut for new connections.
+//! Listening sockets: made, lent, watched, closed to new connections.
 //!
-//! The first socket of a group is bound without SO_REUSEPORT, so an address that anybody listens
-//! on is refused, and gets the option afterwards, so that our own further sockets can join. Until
-//! it listens it also refuses whoever comes in the same way: see `hold_alone`.
+//! The first socket of a group is bound without SO_REUSEPORT, so `bind` fails on an address that
+//! another process listens on. It gets the option afterwards, so that the supervisor's further
+//! sockets can join. Until it listens, it also keeps other processes from binding in the same way:
+//! see `hold_alone`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,19 +22,19 @@ pub(crate) use super::socket_options::{SocketTraits, copy_options, traits_of};
 
 use super::bpf;
 
-/// For sockets that are not a program's: as much as the system allows.
+/// The backlog of sockets that are not a program's: the system's maximum.
 const LONGEST_BACKLOG: i32 = i32::MAX;
 
-/// What waits in front of a listening socket.
+/// The accept queue of a listening socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Queue {
-    /// Connections that are complete and not accepted.
+    /// Established connections that wait to be accepted.
     pub(crate) waiting: u32,
     pub(crate) limit: u32,
 }
 
-/// The first socket for an address: bound, not listening. `v6only`: as asked, else the system's
-/// default.
+/// The first socket for an address: bound, not listening. `v6only`: as requested, otherwise the
+/// system's default.
 pub(crate) fn first_tcp(address: SocketAddr, v6only: Option<bool>) -> io::Result<OwnedFd> {
     let fd = tcp(address, v6only)?;
     sockopt::set_socket_reuseaddr(&fd, true)?;
@@ -43,25 +44,26 @@ pub(crate) fn first_tcp(address: SocketAddr, v6only: Option<bool>) -> io::Result
     Ok(fd)
 }
 
-/// Keep an address that is bound and not listened on yet from whoever binds it with SO_REUSEADDR.
+/// Protects a bound address, before `listen`, from a process that binds it with SO_REUSEADDR.
 ///
-/// The kernel allows that, since both might never listen. The other one could be a supervisor too:
-/// both would switch on SO_REUSEPORT and share the address by accident. So the option goes off
-/// again (`listen` sees to it), and a second socket without it joins for a moment, which makes the
-/// kernel forget that the port's sockets all had the option and compare them one by one.
+/// The kernel allows that, since both sockets might never listen. The other process could be a
+/// supervisor too: both would switch on SO_REUSEPORT and share the address by accident. So this
+/// switches the option off again (`listen` restores it). A second socket without the option joins
+/// for a moment: this makes the kernel forget that all sockets of the port had the option, and
+/// compare them one by one.
 fn hold_alone(fd: &OwnedFd, v6only: Option<bool>) -> io::Result<()> {
     let Ok(bound) = SocketAddr::try_from(rustix::net::getsockname(fd)?) else { return Ok(()) };
     let witness = tcp(bound, v6only)?;
     sockopt::set_socket_reuseport(&witness, true)?;
-    // Old connections that still linger on the port can make this fail. Then the address is held
-    // a little less well until we listen, which is no reason to refuse it.
+    // Old connections that still linger on the port can make this fail. The address is then a
+    // little less protected until it listens, which is no reason to refuse it.
     if rustix::net::bind(&witness, &bound).is_ok() {
         sockopt::set_socket_reuseaddr(fd, false)?;
     }
     Ok(())
 }
 
-/// Another socket for an address that our first one has: bound, not listening.
+/// A further socket for an address that the first one has: bound, not listening.
 pub(crate) fn further_tcp(address: SocketAddr, v6only: Option<bool>) -> io::Result<OwnedFd> {
     let fd = tcp(address, v6only)?;
     sockopt::set_socket_reuseaddr(&fd, true)?;
@@ -70,7 +72,7 @@ pub(crate) fn further_tcp(address: SocketAddr, v6only: Option<bool>) -> io::Resu
     Ok(fd)
 }
 
-/// One listening socket for all workers, which no second one can join.
+/// One listening socket for all workers, which no other socket can join.
 pub(crate) fn shared_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     let fd = tcp(address, None)?;
     sockopt::set_socket_reuseaddr(&fd, true)?;
@@ -88,15 +90,15 @@ fn tcp(address: SocketAddr, v6only: Option<bool>) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Listen, or change the backlog of a socket that listens already.
+/// Listens, or changes the backlog of a socket that listens already.
 pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
-    // What `hold_alone` switched off: the accepted connections inherit it, and without it those
-    // that linger after our end would keep the address from the next one to bind it. A socket that
-    // was not bound by us simply keeps what it has.
+    // `hold_alone` switched the option off. Accepted connections inherit it, and without it those
+    // that linger after the app ends would keep the next process from binding the address. A socket
+    // that the supervisor did not bind keeps its setting.
     let held_alone = is_inet(fd) && !sockopt::socket_reuseaddr(fd)?;
     match rustix::net::listen(fd, backlog) {
         Err(Errno::ADDRINUSE) if held_alone => {
-            // It may be such lingering connections that are in the way.
+            // Such lingering connections may be in the way.
             sockopt::set_socket_reuseaddr(fd, true)?;
             rustix::net::listen(fd, backlog)?;
         }
@@ -113,19 +115,19 @@ fn is_inet(fd: BorrowedFd<'_>) -> bool {
     matches!(family, Ok(AddressFamily::INET | AddressFamily::INET6))
 }
 
-/// Set or clear O_NONBLOCK, which belongs to everybody who has a copy of this fd.
+/// Sets or clears O_NONBLOCK, which all copies of this descriptor share.
 pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<()> {
     let mut flags = rustix::fs::fcntl_getfl(fd)?;
     flags.set(OFlags::NONBLOCK, nonblocking);
     Ok(rustix::fs::fcntl_setfl(fd, flags)?)
 }
 
-/// A listening unix socket with these permissions from its first moment. A socket file that
-/// nobody listens on is replaced; one that somebody does is `AddrInUse`.
+/// A listening unix socket that has these permissions from its first moment. Replaces a socket file
+/// that no process listens on; fails with `AddrInUse` if a process does.
 pub(crate) fn unix_listener(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     let address = SocketAddrUnix::new(path)?;
     let fd = unix_stream(SocketFlags::CLOEXEC)?;
-    // Before the bind: the file is made with this mode, less the umask.
+    // Before the bind: the kernel creates the file with this mode, less the umask.
     let mode = Mode::from_raw_mode(mode);
     rustix::fs::fchmod(&fd, mode)?;
     match rustix::net::bind(&fd, &address) {
@@ -144,13 +146,13 @@ fn unix_stream(flags: SocketFlags) -> io::Result<OwnedFd> {
     Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
 }
 
-/// Whether this is a socket file that nobody listens on.
+/// Whether this is a socket file that no process listens on.
 fn is_stale(path: &Path, address: &SocketAddrUnix) -> io::Result<bool> {
     if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
         return Ok(false);
     }
     let probe = unix_stream(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
-    // A full queue is EAGAIN: somebody listens.
+    // A full queue gives EAGAIN: a process listens.
     Ok(rustix::net::connect(&probe, address) == Err(Errno::CONNREFUSED))
 }
 
@@ -164,7 +166,7 @@ pub(crate) fn accept_queue(fd: BorrowedFd<'_>) -> io::Result<Queue> {
     }
 }
 
-/// The address that a socket is bound to.
+/// A socket's bound address.
 pub(crate) fn local_address(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     Ok(SocketAddr::try_from(rustix::net::getsockname(fd)?)?)
 }
@@ -181,12 +183,12 @@ pub(crate) fn udp(address: SocketAddr, v6only: bool, reuse: bool) -> io::Result<
     Ok(socket.into())
 }
 
-/// Takes one connection: non-blocking, close-on-exec. `None`: none waits.
+/// Accepts one connection: non-blocking, close-on-exec. `None`: none waits.
 pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<Option<(OwnedFd, SocketAddr)>> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     match rustix::net::acceptfrom_with(fd, flags) {
         Ok((connection, peer)) => {
-            // A peer that is gone already may have no address any more.
+            // A peer that is already gone may have no address any more.
             let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
             let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).unwrap_or(nowhere);
             Ok(Some((connection, peer)))
@@ -196,8 +198,8 @@ pub(crate) fn accept(fd: BorrowedFd<'_>) -> io::Result<Option<(OwnedFd, SocketAd
     }
 }
 
-/// The first bytes of a connection, which stay in its queue. `None`: there are none yet; 0 bytes:
-/// it has ended.
+/// Copies the first bytes of a connection and leaves them in its queue. `None`: there are none yet;
+/// 0 bytes: the connection has ended.
 pub(crate) fn peek(fd: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Option<usize>> {
     let flags = rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT;
     match rustix::net::recv(fd, bytes, flags) {
@@ -207,26 +209,26 @@ pub(crate) fn peek(fd: BorrowedFd<'_>, bytes: &mut [u8]) -> io::Result<Option<us
     }
 }
 
-/// Polling calls a connection readable when so many bytes have come, or it has ended
-/// (SO_RCVLOWAT; a fresh one has 1).
+/// Makes polling report a connection as readable once this many bytes have arrived, or it has ended
+/// (SO_RCVLOWAT; a new connection has 1).
 pub(crate) fn wake_at(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<()> {
     let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
     super::socket_options::set(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT, &bytes.to_ne_bytes())
 }
 
-/// Whether nobody has read from or written to this connection: every byte that came is still in
-/// its queue, and none went out.
+/// Whether no process has read from or written to this connection: every received byte is still in
+/// its queue, and none was sent.
 pub(crate) fn is_untouched(fd: BorrowedFd<'_>) -> bool {
-    /// Where `struct tcp_info` has tcpi_bytes_received and tcpi_bytes_sent.
+    /// The offsets of tcpi_bytes_received and tcpi_bytes_sent in `struct tcp_info`.
     const RECEIVED: usize = 128;
     const SENT: usize = 200;
-    /// The state in its first byte: the other side has said all (TCP_CLOSE_WAIT).
+    /// The state in its first byte: the other side has closed its direction (TCP_CLOSE_WAIT).
     const HEARD_ALL: u8 = 8;
     let info = super::socket_options::get::<208>(fd, libc::IPPROTO_TCP, libc::TCP_INFO);
     let unread = rustix::io::ioctl_fionread(fd);
     match (info, unread) {
         (Ok(info), Ok(unread)) => {
-            // The end of what it said counts as one more byte received.
+            // The end of the stream counts as one more received byte.
             let state = info.word(0).map(|word| word.to_ne_bytes()[0]);
             let came = unread + u64::from(state == Some(HEARD_ALL));
             info.double_word(RECEIVED) == Some(came) && info.double_word(SENT) == Some(0)
@@ -235,12 +237,12 @@ pub(crate) fn is_untouched(fd: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// Let nobody new in: drop the first packet of each new connection at this listening socket, as if
-/// the network had lost it. Handshakes under way and connections are served as before. The other
-/// side tries again after a second, so what is gated must be closed soon.
+/// Closes this listening socket to new connections: drops the first packet of each, as if the
+/// network had lost it. Handshakes under way and existing connections go on. The other side tries
+/// again after a second, so a gated socket must be closed soon.
 ///
-/// `PermissionDenied` where the kernel keeps filters on TCP sockets to the privileged (6.18 does);
-/// then a `Trap` does it for a whole group.
+/// `PermissionDenied` where the kernel reserves filters on TCP sockets for privileged processes
+/// (6.18 does); then use a `Trap` for the whole group.
 pub(crate) fn gate(fd: BorrowedFd<'_>) -> io::Result<()> {
     /// SYN and ACK among the flags in byte 13 of the TCP header.
     const SYN_AND_ACK: u32 = 0x12;
@@ -257,26 +259,26 @@ pub(crate) fn gate(fd: BorrowedFd<'_>) -> io::Result<()> {
     SockRef::from(&fd).attach_filter(&program)
 }
 
-/// Undoes `gate` and every steering of this socket, which somebody else goes on using. What was
-/// never done is no error.
+/// Undoes `gate` and every steering of this socket, which another process goes on using. Undoing
+/// what was never done is no error.
 pub(crate) fn release(fd: BorrowedFd<'_>) {
     /// SO_DETACH_REUSEPORT_BPF of asm-generic/socket.h.
     const DETACH_REUSEPORT_BPF: i32 = 68;
     let none = 0i32.to_ne_bytes();
     for option in [libc::SO_DETACH_FILTER, DETACH_REUSEPORT_BPF] {
-        // ENOENT: there was none.
+        // ENOENT: nothing was attached.
         let _ = super::socket_options::set(fd, libc::SOL_SOCKET, option, &none);
     }
 }
 
-/// Both ends of an established TCP connection: ours and the other.
+/// Both addresses of an established TCP connection: local and remote.
 pub(crate) fn connection(fd: BorrowedFd<'_>) -> Option<(SocketAddr, SocketAddr)> {
     let stream = sockopt::socket_type(fd).ok()? == SocketType::STREAM && is_inet(fd);
     let other = rustix::net::getpeername(fd).ok().filter(|_| stream)??;
     Some((local_address(fd).ok()?, SocketAddr::try_from(other).ok()?))
 }
 
-/// The number by which /proc and sock_diag know this socket.
+/// The inode by which /proc and sock_diag name this socket.
 pub(crate) fn inode(fd: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(rustix::fs::fstat(fd)?.st_ino)
 }

@@ -1,4 +1,4 @@
-//! What a program's own socket looked like, and how to make ours look the same.
+//! The state of a program's own socket, and how to give a slot socket the same options.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -7,24 +7,24 @@ use rustix::fs::OFlags;
 use rustix::net::sockopt;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-/// Multipath TCP: what Go's `net.Listen` asks for where the kernel has it.
+/// Multipath TCP: Go's `net.Listen` asks for it where the kernel has it.
 const MPTCP: i32 = 262;
 
-/// What a program's socket looked like when it called `bind`.
+/// The state of a program's socket when it called `bind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SocketTraits {
-    /// A TCP socket, of IPv4 or IPv6.
+    /// A TCP socket over IPv4 or IPv6.
     pub(crate) is_tcp: bool,
-    /// Of the IPv6 family.
+    /// An IPv6 socket.
     pub(crate) is_v6: bool,
     /// IPV6_V6ONLY; false for IPv4.
     pub(crate) v6only: bool,
     pub(crate) nonblocking: bool,
-    /// The program set SO_REUSEPORT itself.
+    /// Whether the program set SO_REUSEPORT itself.
     pub(crate) reuseport: bool,
 }
 
-/// Look at a socket. What is no socket at all is an error.
+/// Inspects a socket. A descriptor that is not a socket is an error.
 pub(crate) fn traits_of(fd: BorrowedFd<'_>) -> io::Result<SocketTraits> {
     let family = sockopt::socket_domain(fd)?;
     let is_v6 = family == AddressFamily::INET6;
@@ -41,18 +41,18 @@ pub(crate) fn traits_of(fd: BorrowedFd<'_>) -> io::Result<SocketTraits> {
     })
 }
 
-/// How an option's value is read and written.
+/// How the value of an option is read and written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// As it is read, so it is written.
+    /// The kernel returns the written value.
     Plain,
-    /// The kernel doubles what is written.
+    /// The kernel returns twice the written value.
     Doubled,
 }
 
-/// Options that a program may set before it listens, that its accepted connections inherit or that
-/// change how it accepts. SO_REUSEADDR, SO_REUSEPORT and IPV6_V6ONLY are not among them: those
-/// make the address, which is ours.
+/// Options that a program may set before it listens, and that its accepted connections inherit or
+/// that change how it accepts. SO_REUSEADDR, SO_REUSEPORT and IPV6_V6ONLY are not among them: they
+/// belong to the address, which the supervisor owns.
 const OPTIONS: &[(i32, i32, Kind)] = &[
     (libc::SOL_SOCKET, libc::SO_KEEPALIVE, Kind::Plain),
     (libc::SOL_SOCKET, libc::SO_RCVBUF, Kind::Doubled),
@@ -85,8 +85,8 @@ const OPTIONS: &[(i32, i32, Kind)] = &[
     (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS, Kind::Plain),
 ];
 
-/// Give `to` the options that somebody changed on `from`, as far as they can be had: an option this
-/// kernel does not know, or does not let us set, stays as it is.
+/// Copies the options that the program changed on `from` to `to`, as far as possible: an option
+/// that this kernel does not know, or does not let this process set, stays as it is.
 pub(crate) fn copy_options(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
     let Ok(fresh) = fresh_like(from) else { return };
     for (level, name, kind) in OPTIONS.iter().copied() {
@@ -95,7 +95,7 @@ pub(crate) fn copy_options(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
         if let (Some(changed), Some(fresh)) = (read(from), fresh)
             && changed.bytes() != fresh.bytes()
         {
-            // Best effort, as said above.
+            // Best effort, see above.
             let _ = set(to, level, name, &changed.to_write(kind));
         }
     }
@@ -118,13 +118,13 @@ impl<const N: usize> Value<N> {
         &self.buffer[..self.len]
     }
 
-    /// The number at this offset, if the kernel gave that much.
+    /// The number at this offset, if the kernel returned that much.
     pub(super) fn word(&self, offset: usize) -> Option<u32> {
         let word = self.bytes().get(offset..)?.first_chunk::<4>()?;
         Some(u32::from_ne_bytes(*word))
     }
 
-    /// As `word`, of 64 bits.
+    /// As `word`, for 64 bits.
     pub(super) fn double_word(&self, offset: usize) -> Option<u64> {
         let word = self.bytes().get(offset..)?.first_chunk::<8>()?;
         Some(u64::from_ne_bytes(*word))
@@ -147,7 +147,7 @@ pub(super) fn get<const N: usize>(
     let mut buffer = [0u8; N];
     let mut len = libc::socklen_t::try_from(N).unwrap_or(0);
     // SAFETY: the kernel writes at most `len` bytes to `buffer`, which has that many, and then the
-    // number it wrote to `len`.
+    // number that it wrote to `len`.
     let result = unsafe {
         libc::getsockopt(fd.as_raw_fd(), level, name, buffer.as_mut_ptr().cast(), &raw mut len)
     };

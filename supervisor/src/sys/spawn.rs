@@ -1,12 +1,13 @@
-//! Starts a worker by a plain fork, and reads what the child tells until its exec.
+//! Starts a worker by a plain fork, and reads the child's reports until its exec.
 //!
 //! Needs a process with one thread: the child runs ordinary code between fork and exec
-//! (`spawn_child`). Whatever can fail by lack of memory or a bad name is made before the fork.
+//! (`spawn_child`). Everything that can fail for lack of memory or because of a bad name is
+//! prepared before the fork.
 //!
-//! The child waits until it is told to go on ([`go`]): by then everything that is known of
-//! it is written down. If nobody is left to tell it so, it ends.
+//! The child waits until the parent tells it to go on ([`go`]): by then the state records the
+//! child. If the parent is gone, the child ends.
 //!
-//! It talks on a socket that its exec closes:
+//! The two talk on a socket that the child's exec closes:
 //! ```text
 //! parent: go
 //! child:  [Intercepting + fd | NotIntercepting errno]?  then  exec (= end of stream)
@@ -34,29 +35,30 @@ use super::privileges::Privileges;
 use super::users::{self, Identity};
 use super::{pidfd::Pid, socket, spawn_child};
 
-/// Where a program is looked for if the environment has no PATH, as the C library has it.
+/// Where to look for a program if the environment has no PATH, as in the C library.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// What to start and how.
+/// What to start, and how.
 #[derive(Debug)]
 pub(crate) struct Launch<'a> {
-    /// The first is looked up on the PATH of `env`.
+    /// The program and its arguments. The program is looked up on the PATH of `env`.
     pub(crate) argv: Vec<OsString>,
     /// The complete environment.
     pub(crate) env: Vec<(OsString, OsString)>,
-    /// Add LISTEN_PID, the child's own pid.
+    /// Whether to add LISTEN_PID, the child's own pid.
     pub(crate) listen_pid: bool,
     pub(crate) cwd: &'a Path,
     pub(crate) user: Option<Identity>,
     pub(crate) privileges: Privileges,
-    /// Standard input is /dev/null.
+    /// Standard output. (Standard input is /dev/null.)
     pub(crate) stdout: BorrowedFd<'a>,
     pub(crate) stderr: BorrowedFd<'a>,
-    /// These fds under exactly these numbers, from 3; nothing else is inherited.
+    /// The child inherits these descriptors under exactly these numbers, from 3 on, and nothing
+    /// else.
     pub(crate) inherit: Vec<(BorrowedFd<'a>, i32)>,
-    /// Send its `bind` and `listen` to us.
+    /// Whether to intercept its `bind` and `listen`.
     pub(crate) intercept: bool,
-    /// It becomes a child of our parent, who then has to reap it.
+    /// Whether it becomes a child of this process's parent, which then has to reap it.
     pub(crate) sibling: bool,
 }
 
@@ -65,24 +67,25 @@ pub(crate) struct Launch<'a> {
 pub(crate) struct Spawned {
     pub(crate) pid: Pid,
     pub(crate) pidfd: OwnedFd,
-    /// For `look_at_report`; never blocks.
+    /// The socket for `look_at_report`; it never blocks.
     pub(crate) report: OwnedFd,
 }
 
-/// What the child tells.
+/// A report from the child.
 #[derive(Debug)]
 pub(crate) enum Report {
     /// The seccomp notification fd. Another report follows.
     Intercepting(OwnedFd),
-    /// The kernel or somebody above us does not allow it; it goes on without. Another follows.
+    /// The kernel, or a process above this one, does not allow interception; the child goes on
+    /// without it. Another report follows.
     NotIntercepting(io::Error),
-    /// Exec succeeded, or the child was killed before: its pidfd knows.
+    /// Exec succeeded, or the child was killed before; its pidfd tells which.
     Running,
-    /// There is no program; the child ends with code 127.
+    /// No program runs; the child ends with code 127.
     Failed { stage: Stage, error: io::Error },
 }
 
-/// Which step towards exec failed.
+/// The steps towards exec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     Group,
@@ -97,7 +100,7 @@ pub(crate) enum Stage {
     WorkingFolder,
     /// There is no such command.
     Command,
-    /// The command is there, the program its first line names (or its loader) is not.
+    /// The command exists, but the program that its first line names (or its loader) does not.
     Interpreter,
     Exec,
 }
@@ -140,40 +143,41 @@ impl fmt::Display for Stage {
     }
 }
 
-/// All that the child needs, in the form the kernel takes it.
+/// Everything that the child needs, in the form that the kernel takes.
 pub(super) struct Prepared<'a> {
-    /// Where the program may be, in the order of PATH.
+    /// The paths where the program may be, in the order of PATH.
     pub(super) candidates: Vec<CString>,
     pub(super) argv: Vec<CString>,
     pub(super) env: Vec<CString>,
     pub(super) listen_pid: bool,
     pub(super) cwd: CString,
     pub(super) user: Option<Credentials>,
-    /// The supplementary groups, if others than ours.
+    /// The supplementary groups, if they differ from those of this process.
     pub(super) groups: Option<Vec<Gid>>,
     pub(super) null: OwnedFd,
     pub(super) launch: &'a Launch<'a>,
 }
 
-/// A user to become.
+/// The user that the child becomes.
 pub(super) struct Credentials {
     pub(super) uid: u32,
     pub(super) gid: u32,
 }
 
-/// Start it. It may still fail before exec: see `look_at_report`.
+/// Starts a child. It may still fail before exec: see `look_at_report`.
 pub(crate) fn spawn(launch: &Launch<'_>) -> io::Result<Spawned> {
     let prepared = Prepared::new(launch)?;
     let kind = SocketType::SEQPACKET;
     let (report, childs) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
     socket::set_nonblocking(std::os::fd::AsFd::as_fd(&report), true)?;
 
-    // A signal to the child before it has its own handlers would run ours, with our pipe.
+    // A signal to the child, before it has reset its handlers, would run the parent's handlers with
+    // the parent's pipe.
     let mut before = SigSet::empty();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before))?;
     let forked = if launch.sibling { super::fork::sibling() } else { fork_child() };
     if let Ok(Forked::Child) = forked {
-        // Else it would never see that nobody is left to tell it to go on.
+        // Otherwise the child would never notice that its parent is gone.
         drop(report);
         spawn_child::run(&prepared, &childs);
     }
@@ -182,21 +186,22 @@ pub(crate) fn spawn(launch: &Launch<'_>) -> io::Result<Spawned> {
         unreachable!("the child does not come here")
     };
     unblocked?;
-    // The child does the same; whoever comes second changes nothing, or finds that exec is done.
+    // The child does the same; the second call changes nothing, or fails because the child has
+    // executed.
     let _ = setpgid(pid.into(), pid.into());
     Ok(Spawned { pid, pidfd, report })
 }
 
-/// A child of our own.
+/// Forks a child of this process.
 fn fork_child() -> io::Result<Forked<(Pid, OwnedFd)>> {
-    // SAFETY: one thread, so no lock is held by somebody who is not there in the child; the child
-    // never returns from `spawn_child::run`.
+    // SAFETY: there is one thread, so no other thread holds a lock that the child would miss; the
+    // child never returns from `spawn_child::run`.
     let ForkResult::Parent { child } = unsafe { fork() }? else { return Ok(Forked::Child) };
     let raw = RawPid::from_raw(child.as_raw()).ok_or(io::ErrorKind::InvalidData)?;
     match pidfd_open(raw, PidfdFlags::empty()) {
         Ok(pidfd) => Ok(Forked::Parent((Pid(child.as_raw().unsigned_abs()), pidfd))),
         Err(error) => {
-            // Out of fds: without one this child cannot be watched, so there must be none.
+            // Out of descriptors: without a pidfd this child cannot be watched, so it must end.
             let _ = nix::sys::signal::kill(child, Signal::SIGKILL);
             let _ = nix::sys::wait::waitpid(child, None);
             Err(error.into())
@@ -204,7 +209,7 @@ fn fork_child() -> io::Result<Forked<(Pid, OwnedFd)>> {
     }
 }
 
-/// Lets a child go on to its exec. That it is gone already is seen by its pidfd.
+/// Lets a child go on to its exec. If the child is gone already, its pidfd shows that.
 pub(crate) fn go(report: BorrowedFd<'_>) {
     let _ = rustix::net::send(report, GO, SendFlags::NOSIGNAL);
 }
@@ -239,7 +244,7 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// Who to become and which groups to have. `None`: as we are.
+/// The user to become and the groups to have. `None`: those of this process.
 fn credentials(launch: &Launch<'_>) -> io::Result<(Option<Credentials>, Option<Vec<Gid>>)> {
     let user = launch.user.as_ref().filter(|identity| !users::is_ourselves(identity));
     let Some(identity) = user else { return Ok((None, launch.privileges.groups(None)?)) };
@@ -262,7 +267,7 @@ fn candidates(program: &OsStr, path: &OsStr) -> io::Result<Vec<CString>> {
     folders(path).map(|folder| c_string(folder.join(program).into_os_string().into_vec())).collect()
 }
 
-/// The folders of a PATH; an empty one means the present folder.
+/// The folders of a PATH; an empty entry means the present folder.
 fn folders(path: &OsStr) -> impl Iterator<Item = PathBuf> + '_ {
     path.as_bytes().split(|byte| *byte == b':').map(|folder| {
         Path::new(if folder.is_empty() { OsStr::new(".") } else { OsStr::from_bytes(folder) })
@@ -278,10 +283,10 @@ fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("{what} cannot be started"))
 }
 
-/// What the child waits for.
+/// The message that the child waits for.
 pub(super) const GO: &[u8] = b"go";
 
-/// A message of the child: kind, stage, errno.
+/// The length of a child's message: kind, stage, errno.
 pub(super) const MESSAGE: usize = 6;
 const INTERCEPTING: u8 = 1;
 const NOT_INTERCEPTING: u8 = 2;
@@ -304,15 +309,15 @@ fn message(kind: u8, stage: u8, errno: i32) -> [u8; MESSAGE] {
     [kind, stage, a, b, c, d]
 }
 
-/// The child's next report, which stays there until `done_with_report`; a descriptor in it is a
-/// copy. `None`: there is none yet.
+/// The child's next report, which stays in the socket until `done_with_report`; a descriptor in it
+/// is a copy. `None`: there is no report yet.
 pub(crate) fn look_at_report(report: BorrowedFd<'_>) -> io::Result<Option<Report>> {
     receive(report, RecvFlags::PEEK)
 }
 
-/// Takes away what `look_at_report` gave.
+/// Removes the report that `look_at_report` returned.
 pub(crate) fn done_with_report(report: BorrowedFd<'_>) {
-    // Whatever goes wrong with it now goes wrong with the next look as well.
+    // If this fails, the next `look_at_report` fails too.
     let _ = receive(report, RecvFlags::DONTWAIT);
 }
 
@@ -325,7 +330,7 @@ fn receive(report: BorrowedFd<'_>, how: RecvFlags) -> io::Result<Option<Report>>
         match recvmsg(report, &mut buffers, &mut ancillary, RecvFlags::CMSG_CLOEXEC | how) {
             Err(rustix::io::Errno::INTR) => {}
             Err(rustix::io::Errno::AGAIN) => return Ok(None),
-            // The child was killed with a message of ours unread; for us it is the end.
+            // The child was killed with an unread message from this process; that is its end.
             Err(rustix::io::Errno::CONNRESET) => return Ok(Some(Report::Running)),
             result => break result?.bytes,
         }

@@ -1,9 +1,9 @@
 //! The child's way from fork to exec. Runs in a copy of the primary with one thread.
 //!
-//! The order matters: files before the filter (the filter's fd must not be in their way), the
-//! filter before the user (root needs no promise then), limits and priorities before the user (who
-//! may not raise them), the folder after the user (who may not be
-//! allowed in). Never returns; leaves no trace in the parent but its reports.
+//! The order matters: files before the filter (whose descriptor must not be in their way); the
+//! filter before the user (root then needs no promise of no new privileges); limits and priorities
+//! before the user (who may not raise them); the folder after the user (who may not be allowed in).
+//! It never returns, and leaves no trace in the parent but its reports.
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
@@ -27,7 +27,7 @@ const LAST_SIGNAL: i32 = 64;
 
 type Step<T> = Result<T, (Stage, io::Error)>;
 
-/// Become the program, or say why not and end.
+/// Becomes the program, or reports why not and ends.
 pub(super) fn run(prepared: &Prepared<'_>, report: &OwnedFd) -> ! {
     if !may_go_on(report) {
         // SAFETY: as below.
@@ -35,13 +35,13 @@ pub(super) fn run(prepared: &Prepared<'_>, report: &OwnedFd) -> ! {
     }
     let (report, (stage, error)) = become_program(prepared, report);
     let errno = error.raw_os_error().unwrap_or(libc::EIO);
-    // If nobody listens any more there is nobody to tell.
+    // If this fails the parent is gone, and a report is useless.
     let _ = tell(&report, &failed(stage, errno), None);
     // SAFETY: ends the process at once; no destructor or exit handler of the parent's copy runs.
     unsafe { libc::_exit(127) }
 }
 
-/// Waits for the word to go on; false: whoever was to give it is gone.
+/// Waits for the parent's message to go on; false if the parent is gone.
 fn may_go_on(report: &OwnedFd) -> bool {
     let mut word = [0u8; GO.len()];
     loop {
@@ -52,14 +52,14 @@ fn may_go_on(report: &OwnedFd) -> bool {
     }
 }
 
-/// Returns the report socket where it is now, and what went wrong.
+/// Returns the report socket at its new number, and what went wrong.
 fn become_program(prepared: &Prepared<'_>, report: &OwnedFd) -> (OwnedFd, (Stage, io::Error)) {
-    // Above every number that is given to the program, so that none lands on it.
+    // Above every number that the program gets, so that none replaces it.
     let report = match duplicate_above(report.as_fd(), prepared.launch) {
         Ok(moved) => moved,
         Err(error) => match report.try_clone() {
             Ok(copy) => return (copy, (Stage::Files, error)),
-            // SAFETY: as in `run`; without a socket nothing can be said.
+            // SAFETY: as in `run`; without a socket the child cannot report.
             Err(_) => unsafe { libc::_exit(127) },
         },
     };
@@ -92,20 +92,20 @@ fn at(stage: Stage) -> impl Fn(Errno) -> (Stage, io::Error) {
     move |errno| (stage, errno.into())
 }
 
-/// All handlers to default, then nothing blocked. In this order: a signal that came meanwhile must
-/// not find the parent's handler.
+/// Resets all handlers to the default, and then unblocks all signals. In this order: a signal that
+/// arrived before must not find the parent's handler.
 fn reset_signals() {
     for number in 1..=LAST_SIGNAL {
-        // SAFETY: SIG_DFL is no code of ours. KILL, STOP and the C library's own two refuse,
-        // which is right.
+        // SAFETY: SIG_DFL runs no code of this program. KILL, STOP and the C library's own two
+        // refuse, which is right.
         unsafe { libc::signal(number, libc::SIG_DFL) };
     }
-    // The kernel can refuse nothing here.
+    // The kernel has no reason to refuse this.
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
 }
 
-/// Every fd to its number. First all sources go above all targets, since a source may have the
-/// number that another one is to get.
+/// Gives every descriptor its number. First all sources move above all targets, since a source may
+/// have the number that another one is to get.
 fn hand_over_files(prepared: &Prepared<'_>) -> io::Result<()> {
     let launch = prepared.launch;
     exec::close_at_exec()?;
@@ -120,7 +120,7 @@ fn hand_over_files(prepared: &Prepared<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// A close-on-exec copy with a number above all that the program is to get.
+/// A close-on-exec copy with a number above all that the program gets.
 fn duplicate_above(source: BorrowedFd<'_>, launch: &Launch<'_>) -> io::Result<OwnedFd> {
     let highest = launch.inherit.iter().map(|(_, target)| *target).max().unwrap_or(2).max(2);
     // SAFETY: makes a new fd out of an open one.
@@ -130,26 +130,26 @@ fn duplicate_above(source: BorrowedFd<'_>, launch: &Launch<'_>) -> io::Result<Ow
     if copy < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel just made it for us; nobody else owns it.
+    // SAFETY: the kernel just made it; nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
-/// Inherited by the program under this number, whatever had it before.
+/// Lets the program inherit it under this number, and replaces any descriptor there.
 fn duplicate_onto(source: &OwnedFd, target: RawFd) -> io::Result<()> {
-    // SAFETY: closes whatever this process has under `target`. This process is about to exec: no
-    // owner of such an fd will use or close it again.
+    // SAFETY: closes the descriptor that this process has under `target`. This process is about to
+    // exec: no owner of such a descriptor will use or close it again.
     let result = unsafe { libc::dup2(source.as_raw_fd(), target) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Take back what the primary gave itself.
+/// Undoes the limits that the primary raised for itself.
 fn restore_limits() -> nix::Result<()> {
     let Some(soft) = daemon::original_nofile() else { return Ok(()) };
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard)
 }
 
-/// That it is not allowed is told, and is no reason not to start.
+/// Installs the filter. A refusal is reported, and the child starts all the same.
 fn intercept(report: &OwnedFd) -> io::Result<()> {
     match seccomp::install() {
         Ok(notify) => tell(report, &intercepting(), Some(notify.as_fd())),
@@ -171,13 +171,13 @@ fn tell(report: &OwnedFd, message: &[u8], fd: Option<BorrowedFd<'_>>) -> io::Res
     Ok(())
 }
 
-/// In this order: after the last step the other is no longer allowed.
+/// In this order: after the last step the others are no longer allowed.
 fn become_user(user: &Credentials) -> nix::Result<()> {
     setgid(Gid::from_raw(user.gid))?;
     setuid(Uid::from_raw(user.uid))
 }
 
-/// Try every place of PATH, as the shell does.
+/// Tries every folder of PATH, as the shell does.
 fn execute(prepared: &Prepared<'_>) -> Step<Infallible> {
     let mut env = prepared.env.clone();
     if prepared.listen_pid {
@@ -190,7 +190,7 @@ fn execute(prepared: &Prepared<'_>) -> Step<Infallible> {
         match errno {
             Errno::ENOENT if exists(candidate) => return Err(at(Stage::Interpreter)(errno)),
             Errno::ENOENT | Errno::ENOTDIR | Errno::ESTALE | Errno::ENODEV => {}
-            // There may be a better one further on.
+            // A later folder may have a program that runs.
             Errno::EACCES => refused = Some(errno),
             _ => return Err(at(Stage::Exec)(errno)),
         }

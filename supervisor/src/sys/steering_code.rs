@@ -29,23 +29,23 @@ const MAPPED: u32 = 0xffff;
 /// No socket has this index.
 const NOBODY: u32 = u32::MAX;
 
-/// Who gets a new connection.
+/// Which socket gets a new connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Steering<'a> {
-    /// These sockets, each connection independently and with the same chance. An index named
+    /// These sockets, each connection independently and with the same chance. An index that occurs
     /// twice has twice the chance.
     Even(&'a [u32]),
-    /// The socket that the client's address leads to: IPv4 by the whole address, IPv6 by its
-    /// first 64 bits, an IPv4 address written as IPv6 like IPv4.
+    /// The socket that the client's address leads to: IPv4 by the whole address, IPv6 by its first
+    /// 64 bits, and an IPv4 address written as IPv6 like IPv4.
     BySource { seed: u32, buckets: &'a [u32; 256] },
 }
 
-/// The program for that.
+/// The program for this steering.
 pub(crate) fn compile(steering: Steering<'_>) -> Vec<Instruction> {
     let (mut program, table) = match steering {
         Steering::Even([]) => return vec![plain(bpf::RETURN, NOBODY)],
         Steering::Even(sockets) => {
-            // More would make the program too long; nobody has so many.
+            // More would make the program too long; no app has as many workers.
             let sockets = &sockets[..sockets.len().min(bpf::MAX_INSTRUCTIONS / 4)];
             let count = u32::try_from(sockets.len()).unwrap_or(1);
             (vec![plain(bpf::LOAD, RANDOM), plain(bpf::MODULO, count)], sockets)
@@ -56,7 +56,7 @@ pub(crate) fn compile(steering: Steering<'_>) -> Vec<Instruction> {
     program
 }
 
-/// Leaves the bucket, 0..256, of the source address in A.
+/// Puts the bucket of the source address, 0..256, into A.
 fn bucket_of_source(seed: u32) -> Vec<Instruction> {
     let v4 = plain(bpf::LOAD, V4_SOURCE);
     let v6 = |word: u32| plain(bpf::LOAD, V6_SOURCE + 4 * word);
@@ -76,7 +76,7 @@ fn bucket_of_source(seed: u32) -> Vec<Instruction> {
         plain(bpf::LOAD, PROTOCOL),
         branch(bpf::IF_EQUAL, IPV6, 2, 0),
         v4,
-        // Over the question whether it is mapped, `long`, its jump and the load of a mapped one.
+        // Skips the question whether it is mapped, `long`, its jump and the load of a mapped one.
         plain(bpf::JUMP, 7 + u32::from(long_length) + 2),
         // Mapped?  ::ffff:0:0/96
         v6(0),
@@ -90,14 +90,14 @@ fn bucket_of_source(seed: u32) -> Vec<Instruction> {
     ];
     program.extend(long);
     program.push(plain(bpf::JUMP, short_length + 1));
-    // The mapped address comes in here, the plain IPv4 one an instruction further.
+    // The mapped address enters here, the plain IPv4 one an instruction later.
     program.push(v6(3));
     program.extend(short);
     program.push(plain(bpf::SHIFT_RIGHT, 24));
     program
 }
 
-/// Spreads every bit of A over all of it (the finalizer of MurmurHash3).
+/// Spreads every bit of A over the whole word (the finalizer of MurmurHash3).
 fn mix() -> Vec<Instruction> {
     let fold =
         |bits| [plain(bpf::COPY_TO_X, 0), plain(bpf::SHIFT_RIGHT, bits), plain(bpf::XOR_X, 0)];
@@ -110,14 +110,14 @@ fn mix() -> Vec<Instruction> {
     code
 }
 
-/// From position `start` up to the next run: this index.
+/// From position `start` to the next run, the table has this index.
 #[derive(Debug, Clone, Copy)]
 struct Run {
     start: u32,
     index: u32,
 }
 
-/// Equal neighbours are one run.
+/// Merges equal neighbours into runs.
 fn runs(table: &[u32]) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for (start, index) in (0u32..).zip(table.iter().copied()) {
@@ -139,7 +139,7 @@ fn tree(runs: &[Run]) -> Vec<Instruction> {
     let border = runs[middle].start;
     let mut code = match u8::try_from(below.len()) {
         Ok(skip) => vec![branch(bpf::IF_AT_LEAST, border, skip, 0)],
-        // Conditions jump 255 instructions at most; a plain jump goes anywhere.
+        // Conditions jump at most 255 instructions; a plain jump has no limit.
         Err(_) => vec![
             branch(bpf::IF_AT_LEAST, border, 0, 1),
             plain(bpf::JUMP, u32::try_from(below.len()).unwrap_or(0)),
@@ -159,7 +159,7 @@ mod tests {
 
     use super::*;
 
-    /// What a program can see.
+    /// The parts of a packet that a program can read.
     struct Packet {
         source: IpAddr,
         random: u32,
@@ -184,7 +184,7 @@ mod tests {
         }
     }
 
-    /// A small machine for the instructions of `bpf`; refuses what the kernel's check refuses.
+    /// An interpreter for the instructions of `bpf`. It refuses what the kernel's verifier refuses.
     fn run(program: &[Instruction], packet: &Packet) -> u32 {
         assert!(program.len() <= bpf::MAX_INSTRUCTIONS);
         let (mut a, mut x, mut memory) = (0u32, 0u32, [None; 16]);
@@ -283,7 +283,7 @@ mod tests {
             let share = first.iter().filter(|chosen| **chosen == index).count();
             assert!((900..1150).contains(&share), "socket {index} has {share} of 4096");
         }
-        // Of the pairs that are together by one seed, a quarter are by another.
+        // Of the pairs that one seed puts together, another seed puts a quarter together.
         let together = first.windows(2).filter(|pair| pair[0] == pair[1]).count();
         let both = first.windows(2).zip(second.windows(2));
         let both = both.filter(|(a, b)| a[0] == a[1] && b[0] == b[1]).count();

@@ -1,5 +1,5 @@
-//! Looking into another process: the address it passed to `bind`, a copy of its socket, what its
-//! fds are. Everything read here is a claim by that process and may be gone the next moment.
+//! Inspects another process: the address that it passed to `bind`, a copy of its socket, its
+//! descriptors. Everything read here is a claim by that process and may be outdated at once.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io::{self, IoSliceMut};
@@ -11,17 +11,17 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 
 use super::procfs;
 
-/// `sizeof(struct sockaddr_storage)`: no address is longer.
+/// `sizeof(struct sockaddr_storage)`: the longest address.
 const LONGEST_ADDRESS: usize = 128;
-/// Most processes looked at for one worker.
+/// The most processes that are inspected for one worker.
 const MOST_DESCENDANTS: usize = 4096;
 
-/// What a program asked `bind` for.
+/// The address that a program passed to `bind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TargetAddress {
     Inet(SocketAddr),
     Unix,
-    /// Something else, or nonsense; the kernel will know.
+    /// Something else, or nonsense; the kernel decides.
     Other,
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn thread_group(tid: u32) -> io::Result<u32> {
     tgid.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// The socket address that lies in the memory of this thread's process.
+/// Reads a socket address from the memory of this thread's process.
 pub(crate) fn read_address(tid: u32, ptr: u64, len: u32) -> io::Result<TargetAddress> {
     let len = len as usize;
     if !(size_of::<libc::sa_family_t>()..=LONGEST_ADDRESS).contains(&len) {
@@ -60,7 +60,8 @@ fn understand(address: &[u8]) -> TargetAddress {
             let ip = Ipv4Addr::from(four(4)?);
             Some(SocketAddr::V4(SocketAddrV4::new(ip, port?)))
         })(),
-        // 24 bytes, without the scope, was the structure of old and is still accepted.
+        // 24 bytes, without the scope, was the size of the old structure, and the kernel still
+        // accepts it.
         libc::AF_INET6 if address.len() >= 24 => (|| {
             let ip = Ipv6Addr::from(*address.get(8..24)?.first_chunk::<16>()?);
             let flow = u32::from_be_bytes(four(4)?);
@@ -72,7 +73,7 @@ fn understand(address: &[u8]) -> TargetAddress {
     inet.map_or(TargetAddress::Other, TargetAddress::Inet)
 }
 
-/// A copy of this thread's fd, close-on-exec.
+/// Copies this thread's fd; the copy is close-on-exec.
 pub(crate) fn steal_fd(tid: u32, fd: i32) -> io::Result<OwnedFd> {
     let process = raw_pid(thread_group(tid)?)?;
     let process = Pid::from_raw(process).ok_or(io::ErrorKind::InvalidInput)?;
@@ -80,7 +81,7 @@ pub(crate) fn steal_fd(tid: u32, fd: i32) -> io::Result<OwnedFd> {
     Ok(pidfd_getfd(&pidfd, fd, PidfdGetfdFlags::empty())?)
 }
 
-/// Whether this thread's fd is to be closed on exec.
+/// Whether this thread's fd is close-on-exec.
 pub(crate) fn is_cloexec(tid: u32, fd: i32) -> io::Result<bool> {
     let info = std::fs::read_to_string(format!("/proc/{tid}/fdinfo/{fd}"))?;
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
@@ -89,8 +90,8 @@ pub(crate) fn is_cloexec(tid: u32, fd: i32) -> io::Result<bool> {
     Ok(flags & i64::from(libc::O_CLOEXEC) != 0)
 }
 
-/// The inodes of all sockets these processes have open. A process that is gone has none; one we
-/// may not look into is an error.
+/// The inodes of all sockets that these processes have open. A process that is gone has none. A
+/// process that this one may not inspect is an error.
 pub(crate) fn sockets_of(pids: &[u32]) -> io::Result<HashSet<u64>> {
     let mut inodes = HashSet::new();
     for pid in pids {
@@ -105,7 +106,7 @@ pub(crate) fn sockets_of(pids: &[u32]) -> io::Result<HashSet<u64>> {
 fn add_sockets_of(pid: u32, inodes: &mut HashSet<u64>) -> io::Result<()> {
     for entry in std::fs::read_dir(format!("/proc/{pid}/fd"))? {
         let link = match entry.and_then(|entry| std::fs::read_link(entry.path())) {
-            // Closed between the listing and the look.
+            // It was closed between the listing and the query.
             Err(error) if is_gone(&error) => continue,
             other => other?,
         };
@@ -120,7 +121,7 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 /// This process and all that it started, directly or not, and that still have a parent in the
-/// family: an orphan belongs to somebody else now.
+/// family: an orphan has another parent now.
 pub(crate) fn descendants(pid: u32) -> Vec<u32> {
     let mut found = BTreeSet::from([pid]);
     let mut order = vec![pid];
@@ -144,7 +145,7 @@ fn children_of(pid: u32) -> Vec<u32> {
             Ok(list) => {
                 children.extend(list.split_ascii_whitespace().flat_map(str::parse::<u32>));
             }
-            // A kernel without that file: ask every process for its parent.
+            // A kernel without that file: query the parent of every process.
             Err(_) if task.path().join("stat").exists() => return procfs::children(pid),
             // The thread is gone.
             Err(_) => {}

@@ -1,12 +1,13 @@
-//! Shuts a SO_REUSEPORT group for new connections, with no privilege.
+//! Closes a SO_REUSEPORT group to new connections, without a privilege.
 //!
-//! A trap is one more socket of the group whose accept queue is full: the kernel drops the first
-//! packet of whoever is steered to it, as if the network had lost it. The group's other sockets
-//! keep what they have, handshakes under way included. The other side tries again after a second;
-//! it is let in if the group is steered elsewhere by then, refused if the group is closed.
+//! A trap is one more socket of the group whose accept queue is full. The kernel drops the first
+//! packet of each connection that is steered to it, as if the network had lost it. The group's
+//! other sockets keep what they have, handshakes under way included. The client tries again after a
+//! second; it gets in if the group is steered elsewhere by then, and is refused if the group is
+//! closed.
 //!
-//! Refuses to be more than that: one stranger may come between the steering and our own connection
-//! that fills the queue. It sits in the trap then, and is reset when the trap goes.
+//! One limit: one stranger's connection may arrive between the steering and the connection that
+//! fills the queue. It then waits in the trap, and is reset when the trap is dropped.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -19,23 +20,23 @@ use super::reuseport::attach;
 use super::socket::{accept_queue, further_tcp, listen};
 use super::steering_code::{Steering, compile};
 
-/// The full socket. Dropped, it leaves the group: the indices of the others are what they were, as
-/// long as it was the last to listen.
+/// The full socket. When it is dropped it leaves the group; the indices of the others do not change
+/// if it was the last to listen.
 #[derive(Debug)]
 pub(crate) struct Trap {
     socket: OwnedFd,
-    /// Our connection that fills the queue.
+    /// The supervisor's own connection that fills the queue.
     filler: OwnedFd,
 }
 
 impl Trap {
-    /// Steer the group of this listening socket into a new trap. `index`: how many sockets of the
-    /// group listen already, which is the index the trap gets.
+    /// Steers the group of this listening socket into a new trap. `index`: how many sockets of the
+    /// group listen already, which becomes the trap's index.
     pub(crate) fn set(member: BorrowedFd<'_>, index: u32) -> io::Result<Self> {
         let address = SocketAddr::try_from(rustix::net::getsockname(member)?)?;
         let v6only = address.is_ipv6().then(|| sockopt::ipv6_v6only(member)).transpose()?;
         let socket = further_tcp(address, v6only)?;
-        // A queue for 0 holds one.
+        // A backlog of 0 holds one connection.
         listen(socket.as_fd(), 0)?;
         attach(member, &compile(Steering::Even(&[index])))?;
         let filler = connect(near(address))?;
@@ -46,12 +47,12 @@ impl Trap {
         Ok(Self { socket, filler })
     }
 
-    /// Both sockets, for `from_fds`.
+    /// Both sockets, to pass to `from_fds`.
     pub(crate) fn fds(&self) -> [BorrowedFd<'_>; 2] {
         [self.socket.as_fd(), self.filler.as_fd()]
     }
 
-    /// One that was set by somebody else.
+    /// A trap that an earlier primary set.
     pub(crate) fn from_fds([socket, filler]: [OwnedFd; 2]) -> Self {
         Self { socket, filler }
     }
@@ -63,7 +64,7 @@ impl AsFd for Trap {
     }
 }
 
-/// Where to reach a socket with this address from here.
+/// The address at which this machine reaches a socket with the given address.
 fn near(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -73,7 +74,7 @@ fn near(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// A connection within this machine is complete when `connect` returns, even without waiting.
+/// A connection within this machine is established when `connect` returns, even without waiting.
 fn connect(address: SocketAddr) -> io::Result<OwnedFd> {
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;

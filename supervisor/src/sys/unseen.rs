@@ -1,6 +1,6 @@
 //! A socket of another process where `pidfd_getfd` is forbidden, as by the default profiles of
-//! container runtimes: what /proc tells of it must do. Which options the program had set is not
-//! among it.
+//! container runtimes. Then only /proc describes it, which does not tell which options the program
+//! had set.
 
 use std::fs;
 use std::io;
@@ -14,7 +14,7 @@ use super::target::steal_fd;
 /// `O_NONBLOCK` in the octal flags of fdinfo.
 const NONBLOCK: i64 = libc::O_NONBLOCK as i64;
 
-/// A program's socket: a copy of it, or its place in the program.
+/// A program's socket: a copy of it, or only its descriptor number in the program.
 #[derive(Debug)]
 pub(crate) enum Theirs {
     Copy(OwnedFd),
@@ -22,20 +22,20 @@ pub(crate) enum Theirs {
 }
 
 impl Theirs {
-    /// What this thread has under this number.
+    /// The socket that this thread has under this number.
     pub(crate) fn of(tid: u32, fd: i32) -> io::Result<Self> {
         match steal_fd(tid, fd) {
             Ok(copy) => Ok(Self::Copy(copy)),
             Err(error) => match error.raw_os_error() {
-                // Forbidden, or a kernel before 5.6. Whether we may look at the process at all is
-                // seen when we do.
+                // Forbidden, or a kernel before 5.6. A later read shows whether this process may
+                // inspect the other at all.
                 Some(libc::EPERM | libc::ENOSYS) => Ok(Self::Place { tid, fd }),
                 _ => Err(error),
             },
         }
     }
 
-    /// The copy, where there is one.
+    /// The copy, if there is one.
     pub(crate) fn copy(&self) -> Option<&OwnedFd> {
         match self {
             Self::Copy(copy) => Some(copy),
@@ -82,7 +82,7 @@ fn traits_at(tid: u32, fd: i32) -> io::Result<SocketTraits> {
     })
 }
 
-/// What a program gets that asks for nothing; most that ask, ask for both families.
+/// The default for a program that does not set the option; most that set it ask for both families.
 fn v6only_by_default() -> bool {
     fs::read_to_string("/proc/sys/net/ipv6/bindv6only").is_ok_and(|value| value.trim() == "1")
 }

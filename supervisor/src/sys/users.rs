@@ -1,20 +1,20 @@
-//! Who a worker is to be: names and numbers from the system's user database.
+//! The user that a worker runs as: names and numbers from the system's user database.
 
 use std::ffi::CString;
 
 use nix::unistd::{Gid, Group, Uid, User};
 
-/// A user to run as.
+/// The user to run as.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     /// The name in the user database, by which the supplementary groups are found. `None` for a
-    /// number that nobody has: it gets no supplementary groups.
+    /// number that is not in the database: it gets no supplementary groups.
     pub(crate) name: Option<CString>,
 }
 
-/// The user, and the group if it is not to be the user's own. Both by name or by number.
+/// Looks up the user, and the group if it is not to be the user's own. Each is a name or a number.
 pub(crate) fn resolve(user: &str, named: Option<&str>) -> Result<Identity, String> {
     let known = match User::from_name(user) {
         Ok(Some(known)) => Some(known),
@@ -42,7 +42,7 @@ fn by_number(user: &str) -> Result<Option<User>, String> {
         .map_err(|error| format!("cannot look up user {user}: {}", error.desc()))
 }
 
-/// A group, by name or by number.
+/// Looks up a group, a name or a number.
 pub(crate) fn group(group: &str) -> Result<u32, String> {
     match Group::from_name(group) {
         Ok(Some(known)) => Ok(known.gid.as_raw()),
@@ -51,12 +51,12 @@ pub(crate) fn group(group: &str) -> Result<u32, String> {
     }
 }
 
-/// Whether we may do what root may, as far as the user id tells.
+/// Whether this process may do what root may, as far as the user id tells.
 pub(crate) fn is_root() -> bool {
     Uid::effective().is_root()
 }
 
-/// Whether that is who we are already, so that nothing has to change.
+/// Whether this process already runs as that user, so that nothing has to change.
 pub(crate) fn is_ourselves(identity: &Identity) -> bool {
     !is_root()
         && Uid::effective().as_raw() == identity.uid

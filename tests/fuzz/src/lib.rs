@@ -1,4 +1,4 @@
-//! The decoders as the tests know them, for libFuzzer.
+//! The decoders of the tests, for libFuzzer.
 
 #[path = "../../src/decoders.rs"]
 pub mod decoders;

@@ -1,5 +1,5 @@
-//! A Rust worker on the bus, for the tests: says who it is on every word, serves sums, and calls
-//! as fast as it may.
+//! A Rust worker on the bus, for the tests. It emits events, serves calls, and makes calls as fast
+//! as it can.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -54,7 +54,7 @@ fn main() -> Result<(), Error> {
         }
     });
     worker.action("limit", move |_| Ok::<_, Error>(limit.load(Ordering::Relaxed)))?;
-    gifts(&worker)?;
+    give_and_take(&worker)?;
     if let Some(port) = std::env::args().nth(2) {
         serve(&worker, port)?;
     }
@@ -65,8 +65,8 @@ fn main() -> Result<(), Error> {
     }
 }
 
-/// Writes its slot into what is given to it, and gives away what it is told to.
-fn gifts(worker: &Worker) -> Result<(), Error> {
+/// Writes a line with both slots into each file that it gets, and gives files away on request.
+fn give_and_take(worker: &Worker) -> Result<(), Error> {
     let me = worker.clone();
     worker.on_given("file", move |given| {
         let mut file = std::fs::File::from(given.fd);
@@ -83,7 +83,7 @@ fn gifts(worker: &Worker) -> Result<(), Error> {
     Ok(())
 }
 
-/// Answers each connection with its slot; slot 0 hands them over to slot 1.
+/// Answers each connection with its slot. Slot 0 hands its connections over to slot 1.
 fn serve(worker: &Worker, port: String) -> Result<(), Error> {
     let (listener, me) = (worker.listener(&port)?, worker.clone());
     thread::spawn(move || {
@@ -101,7 +101,7 @@ fn serve(worker: &Worker, port: String) -> Result<(), Error> {
     Ok(())
 }
 
-/// Calls for so many seconds: how each call ended, and the longest that one took.
+/// Calls for some seconds. Returns how the calls ended, and the longest time of one.
 fn load(worker: &Worker, seconds: u64) -> Value {
     let begin = Instant::now();
     let mut ends: BTreeMap<&str, u64> = BTreeMap::new();
@@ -123,8 +123,8 @@ fn load(worker: &Worker, seconds: u64) -> Value {
     json!({ "ends": ends, "longest_ms": longest.as_millis() })
 }
 
-/// Emits and calls everybody until it is told to stop: how each call ended, the longest that one
-/// took; and what is heard of whom.
+/// Actions that emit to and call all languages until another action ends it. They return how the
+/// calls ended, the longest time of one, and how many events came from each language.
 fn chatter(worker: &Worker) -> Result<(), Error> {
     let heard = Arc::new(Mutex::new(BTreeMap::<String, u64>::new()));
     let hear = Arc::clone(&heard);
@@ -173,7 +173,7 @@ fn talk(me: &Worker, go: &AtomicBool) -> Value {
     json!({ "ends": ends, "longest_ms": longest.as_millis() })
 }
 
-/// How many events and round trips in a second.
+/// Actions that measure events and round trips.
 fn speed(worker: &Worker) -> Result<(), Error> {
     let emitter = worker.clone();
     worker.action("emit", move |request| {
@@ -186,7 +186,7 @@ fn speed(worker: &Worker) -> Result<(), Error> {
     })?;
     let counter = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&counter);
-    // Only the others' pool listens, so that what is measured is the way over the relay.
+    // Only the other pool listens, so that every event goes through the primary.
     if worker.peer().pool == "hash" {
         worker.on("fast", move |_| {
             counter.fetch_add(1, Ordering::Relaxed);

@@ -1,5 +1,5 @@
 //! A Rust server on the bus that obeys the limits of its configuration: `limited-server PORT`.
-//! Answers each connection once, and says how many it had at a time.
+//! It answers each connection once, and an action returns the most connections it had at a time.
 
 use std::io::{BufRead, BufReader, Write};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ fn main() -> Result<(), Error> {
     })?;
     let listener = worker.listener(&port)?;
     worker.ready()?;
-    // It leaves when it has answered everybody.
+    // The scope waits until every connection is answered.
     thread::scope(|scope| {
         while let Some((connection, _)) = listener.accept()? {
             most.fetch_max(worker.connections(), Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! An ordinary Rust server that knows nothing of a supervisor: `plain-server PORT`. A thread for
-//! each connection, HTTP/1.1 with keep-alive.
+//! An ordinary Rust server that does not know of a supervisor: `plain-server PORT`. It has a thread
+//! for each connection and speaks HTTP/1.1 with keep-alive.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,7 +11,7 @@ fn main() -> io::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", port))?;
     for stream in listener.incoming() {
         let stream = stream?;
-        // A client that goes away in the middle of something is its own affair.
+        // An error means that the client has gone away.
         thread::spawn(move || drop(serve(&stream)));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The program itself, as a binary of this package, so that `cargo test` always builds it anew.
+//! The supervisor as a binary of this package, so that `cargo test` always builds it.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The client against servers that misbehave, each in one way: it must see every one of them.
+//! The client against servers that each misbehave in one way. It must notice all of them.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use super::*;
 use crate::wait::uninterrupted;
 
-/// A server that does this with each connection, its first request already read.
+/// A server that reads the first request of each connection and then calls `act`.
 fn server(act: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -44,7 +44,7 @@ fn reset(stream: TcpStream) {
     socket.set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-/// Two clients, until each has seen something.
+/// Two clients, until they have got four answers or faults.
 fn see(address: SocketAddr, mode: Mode) -> Tally {
     let mut load = Load::new(address);
     load.clients = 2;

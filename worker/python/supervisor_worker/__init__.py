@@ -1,10 +1,10 @@
-"""Workers under the supervisor talk: events, calls, metrics, configuration.
+"""The bus between workers of the supervisor: events, calls, metrics, configuration.
 
-`join()` gives a worker that uses threads; `aio.join()` one for asyncio.
+`join()` returns a worker that uses threads, `aio.join()` one for asyncio.
 """
 
+from ._core import CallError
 from ._identity import Identity, identity
-from ._wire import CallError
 from .threads import Worker, join
 
 __all__ = ["CallError", "Identity", "Worker", "identity", "join"]

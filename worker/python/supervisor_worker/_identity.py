@@ -5,19 +5,20 @@ import typing
 
 
 class Identity(typing.NamedTuple):
-    """As the supervisor told it at its start."""
+    """Which worker this is, as the supervisor set it in the environment at the start."""
 
     app: str
     slot: int
-    #: As the configuration has it; the app's own is "default".
+    #: The pool in the configuration; the app's own is "default".
     pool: str
-    #: How many workers of its pool were wanted.
+    #: How many workers of its pool were wanted when this one started.
     workers: int
+    #: Grows with each reload.
     generation: int
 
 
 def identity(environ=os.environ):
-    """Which worker this is; None without a supervisor."""
+    """Which worker this is. None without a supervisor."""
     try:
         return Identity(
             environ["SUPERVISOR_APP"],

@@ -1,21 +1,21 @@
-"""Limits that the app's configuration sets ([shared.limits]) and that hold from one moment to the
-next: how many connections are open at a time, and how many requests come in a second.
+"""The limits that the app's configuration sets ([shared.limits]): how many connections are open at
+a time, and how many requests come in a second.
 
-Refuses values that are no limits, and keeps those that it has. Not locked: who uses it from
-several threads does that.
+Values that are no limits are refused, and the limits stay as they are. Not locked: see `_core`.
 """
 
 import math
 import time
 
-#: How often it is told at most how many requests were refused, in seconds.
-TELL = 1.0
-#: The longest that a request is told to wait, in seconds.
-LONGEST = 3600.0
+#: The least time between two reports of refused requests, in seconds, so that a flood of requests
+#: is not also a flood of messages.
+REPORT_INTERVAL = 1.0
+#: The longest time that a refused request is told to wait, in seconds.
+MAX_WAIT = 3600.0
 
 
 class Admission:
-    """Whether a request is within the rate: true if it is."""
+    """Whether a request is within the rate. It is true if the request is."""
 
     __slots__ = ("ok", "wait")
 
@@ -29,7 +29,7 @@ class Admission:
 
     @property
     def retry_after(self):
-        """Whole seconds, as the header Retry-After wants them."""
+        """The time to wait in whole seconds, for the header Retry-After."""
         return max(1, math.ceil(self.wait)) if self.wait else 0
 
     def __repr__(self):
@@ -40,59 +40,78 @@ ADMITTED = Admission()
 
 
 def _read(values):
-    limits = values.get("limits") if isinstance(values, dict) else None
-    limits = {} if limits is None else limits
-    if not isinstance(limits, dict):
-        raise ValueError("these are no limits: no table")
-    connections, rate = limits.get("connections", 0), limits.get("rate", 0)
-    numbers = {"connections": connections, "rate": rate, "burst": limits.get("burst", rate)}
-    for what, number in numbers.items():
-        plain = isinstance(number, (int, float)) and not isinstance(number, bool)
-        if not plain or not math.isfinite(number) or number < 0:
-            raise ValueError(f"these are no limits: {what} is no number")
+    """The limits among the shared values. An error says what is wrong, in the same words in all
+    languages."""
+    table = values.get("limits") if isinstance(values, dict) else None
+    table = {} if table is None else table
+    if not isinstance(table, dict):
+        raise ValueError("invalid limits: not a table")
+    connections, rate = table.get("connections", 0), table.get("rate", 0)
+    numbers = {"connections": connections, "rate": rate, "burst": table.get("burst", rate)}
+    for key, number in numbers.items():
+        is_number = isinstance(number, (int, float)) and not isinstance(number, bool)
+        if not is_number or not math.isfinite(number) or number < 0:
+            raise ValueError(f"invalid limits: {key} is not a number of 0 or more")
     return connections or math.inf, rate, max(1.0, numbers["burst"])
+
+
+class TokenBucket:
+    """A request takes a token, and tokens come back at a steady rate."""
+
+    def __init__(self, now):
+        #: The tokens that come back in a second. 0: there is no limit.
+        self.rate = 0
+        #: The most tokens that it holds.
+        self._burst = self._tokens = 1.0
+        self._filled = now
+
+    def resize(self, rate, burst, now):
+        """Sets another rate and size. The tokens stay, as far as they fit."""
+        self._fill(now)
+        self._tokens = burst if self.rate == 0 else min(burst, self._tokens)
+        self.rate, self._burst = rate, burst
+
+    def take(self, now):
+        """Takes a token. Returns the seconds until there will be one, or 0."""
+        if self.rate == 0:
+            return 0.0
+        self._fill(now)
+        if self._tokens >= 1.0:
+            self._tokens -= 1.0
+            return 0.0
+        return min(MAX_WAIT, (1.0 - self._tokens) / self.rate)
+
+    def _fill(self, now):
+        self._tokens = min(self._burst, self._tokens + (now - self._filled) * self.rate)
+        self._filled = now
 
 
 class Limits:
     def __init__(self, clock=time.monotonic):
+        #: The connections that are open, and the most that may be.
         self.open = 0
         self.connections = math.inf
         self._clock = clock
-        self._rate = 0
-        self._burst = self._tokens = 1.0
-        self._filled = clock()
-        self._limited = 0
-        self._told = -math.inf
+        self._bucket = TokenBucket(clock())
+        #: The refused requests since the last report, and the time of it.
+        self._refused = 0
+        self._reported = -math.inf
 
     def configure(self, values):
         connections, rate, burst = _read(values)
-        self._fill()
-        self._tokens = burst if self._rate == 0 else min(burst, self._tokens)
-        self.connections, self._rate, self._burst = connections, rate, burst
+        self._bucket.resize(rate, burst, self._clock())
+        self.connections = connections
 
     def has_room(self):
         return self.open < self.connections
 
     def admit(self):
-        if self._rate == 0:
-            return ADMITTED
-        self._fill()
-        if self._tokens >= 1.0:
-            self._tokens -= 1.0
-            return ADMITTED
-        self._limited += 1
-        return Admission(min(LONGEST, (1.0 - self._tokens) / self._rate))
-
-    def untold(self):
-        """How many refused requests are to be told of now."""
+        """Whether a request is within the rate, and how many refused requests to report now."""
         now = self._clock()
-        if self._limited == 0 or now - self._told < TELL:
-            return 0
-        self._told = now
-        limited, self._limited = self._limited, 0
-        return limited
-
-    def _fill(self):
-        now = self._clock()
-        self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._rate)
-        self._filled = now
+        wait = self._bucket.take(now)
+        self._refused += wait > 0
+        refused = 0
+        if self._refused and now - self._reported >= REPORT_INTERVAL:
+            self._reported = now
+            refused, self._refused = self._refused, 0
+        return (Admission(wait) if wait else ADMITTED), refused

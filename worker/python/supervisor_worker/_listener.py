@@ -1,12 +1,12 @@
-"""A listening socket that accepts no further connection while as many are open as may be. It is a
-socket like any other, so servers of the standard library take it for theirs."""
+"""A listening socket that accepts no connection while as many are open as [shared.limits] allows.
+It is a socket like any other, so the servers of the standard library can use it."""
 
 import socket
 
 
 class Connection(socket.socket):
-    """An accepted connection. It counts as open until it is closed, with all files that
-    `makefile` made of it, or passed on (`detach`, as ssl does)."""
+    """An accepted connection. It counts as open until it and all files that `makefile` made of it
+    are closed, or until `detach` passes it on, as ssl does."""
 
     _left = None
 
@@ -47,8 +47,10 @@ class Listener(socket.socket):
         with self._room:
             if not self._room.wait_for(self._limits.has_room, timeout):
                 if timeout == 0:
-                    raise BlockingIOError("as many connections are open as may be")
-                raise socket.timeout("timed out: as many connections are open as may be")
+                    raise BlockingIOError("as many connections are open as [shared.limits] allows")
+                raise socket.timeout(
+                    "timed out: as many connections are open as [shared.limits] allows"
+                )
             self._limits.open += 1
         try:
             plain, address = super().accept()

@@ -1,6 +1,6 @@
-"""A server for asyncio that accepts no further connection while as many are open as may be.
+"""A server for asyncio that accepts no connection while as many are open as [shared.limits] allows.
 
-asyncio's own accepts many at once, before anybody can say that it is enough.
+asyncio's own server accepts many connections at once, and asks nobody in between.
 """
 
 import asyncio
@@ -8,8 +8,9 @@ import sys
 
 from ._listener import Connection
 
-#: How long a server rests that cannot accept, for want of descriptors for example, in seconds.
-REST = 1.0
+#: The pause after a failed accept, in seconds, for example for want of descriptors. The failure
+#: lasts, so an immediate retry would spin.
+ACCEPT_PAUSE = 1.0
 
 
 class Server:
@@ -36,16 +37,16 @@ class Server:
         return self._listening is not None
 
     def close(self):
-        """Accepts nothing more; open connections go on."""
+        """Stops accepting. Open connections go on."""
         self._accepting.cancel()
 
     async def wait_closed(self):
-        """Until it is closed and all connections are gone."""
+        """Waits until the server and all its connections are closed."""
         await asyncio.wait([self._accepting])
         await self._all_gone.wait()
 
     async def serve_forever(self):
-        """Until it is closed."""
+        """Waits until the server is closed."""
         try:
             await asyncio.wait([self._accepting])
         finally:
@@ -65,7 +66,7 @@ class Server:
                 while not self._limits.has_room():
                     self._room.clear()
                     await self._room.wait()
-                # Another server of this worker may be as quick.
+                # Counts before the accept, since another server of this worker may accept too.
                 self._limits.open += 1
                 try:
                     plain, _ = self._listening.accept()
@@ -76,8 +77,8 @@ class Server:
                     self._leave()
                 except OSError as error:
                     self._leave()
-                    print(f"supervisor: a connection was not accepted: {error}", file=sys.stderr)
-                    await asyncio.sleep(REST)
+                    print(f"supervisor: cannot accept a connection: {error}", file=sys.stderr)
+                    await asyncio.sleep(ACCEPT_PAUSE)
                 else:
                     task = asyncio.ensure_future(self._serve(loop, plain))
                     self._connecting.add(task)
@@ -105,7 +106,7 @@ class Server:
         try:
             await loop.connect_accepted_socket(self._protocol, connection, **self._options)
         except OSError:
-            pass  # A handshake that failed: asyncio closes the connection.
+            pass  # The TLS handshake failed, and asyncio has closed the connection.
         except BaseException:
             connection.close()
             raise

@@ -1,7 +1,7 @@
-"""What is said: JSON lines over the inherited channel SUPERVISOR_CHANNEL_FD, and its bounds.
+"""Messages: JSON lines over the inherited channel SUPERVISOR_CHANNEL_FD, and their bounds.
 
-Refuses names and data beyond the bus's bounds before they are sent: the supervisor would cut this
-worker off.
+Refuses names and data beyond the bounds of the bus before they are sent, because the supervisor
+cuts off a worker that sends more.
 """
 
 import json
@@ -10,33 +10,22 @@ import os
 import socket
 import stat
 import sys
-import traceback
 
 VERSION = 1
+#: The longest line, newline included, in bytes.
 MAX_FRAME = 1 << 20
+#: The longest data of one message, in bytes: a line less what names and numbers may need.
 MAX_DATA = MAX_FRAME - 8 * 1024
+#: The longest name of a topic, a pool, an action, a metric or a label, in bytes.
 MAX_NAME = 200
+#: The longest text for people, in bytes.
 MAX_TEXT = 1024
-MANY = 10
-#: How much later than the supervisor we ourselves give up, in seconds.
-GRACE = 2.0
+MAX_LABELS = 8
+#: The longest time limit of a call, in seconds.
+MAX_TIMEOUT = 3600.0
 
 
-LOST = (
-    "the supervisor's primary died while the call was under way: "
-    "whether it was carried out is not known"
-)
-
-
-class CallError(Exception):
-    """Why a call has no answer; `kind` says it for programs."""
-
-    def __init__(self, kind, message):
-        super().__init__(message)
-        self.kind = kind
-
-
-def name(what, text):
+def check_name(what, text):
     size = len(text.encode()) if isinstance(text, str) else 0
     controls = size and any(ord(c) < 32 or 127 <= ord(c) < 160 for c in text)
     if not 1 <= size <= MAX_NAME or controls:
@@ -45,23 +34,28 @@ def name(what, text):
 
 
 def data_text(data):
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
-    if len(text) > MAX_DATA:
+    """Data as JSON text."""
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    if len(text.encode()) > MAX_DATA:
         raise ValueError(f"data must have at most {MAX_DATA} bytes")
     return text
 
 
 def line(word, message, data=None):
-    """One message; `data` is JSON text already."""
+    """One message. `data` is JSON text already."""
     text = json.dumps(message, separators=(",", ":"), allow_nan=False)
     if data is not None:
         text = text[:-1] + ("," if message else "") + '"data":' + data + "}"
-    return ('{"' + word + '":' + text + "}\n").encode()
+    encoded = ('{"' + word + '":' + text + "}\n").encode()
+    if len(encoded) > MAX_FRAME:
+        raise ValueError(f"a message must have at most {MAX_FRAME} bytes")
+    return encoded
 
 
-def short(error):
+def truncated(error):
+    """The longest beginning of an error's text that fits into a message."""
     text = str(error) or type(error).__name__
-    return text.encode()[:MAX_TEXT].decode(errors="ignore")
+    return text.encode(errors="replace")[:MAX_TEXT].decode(errors="ignore")
 
 
 def hello(pool):
@@ -69,39 +63,41 @@ def hello(pool):
     return line("hello", {"oldest": 1, "newest": VERSION, "client": client, "pool": pool})
 
 
+def clamped(timeout):
+    """The time limit of a call, from 1 ms to an hour."""
+    return min(max(0.001, timeout), MAX_TIMEOUT)
+
+
 def call(number, pool, topic, data, timeout, retry):
     message = {
         "id": number,
-        "pool": name("pool", pool) if pool else "",
-        "topic": name("topic", topic),
-        "timeout_ms": min(max(1, round(timeout * 1000)), 3_600_000),
+        "pool": check_name("pool", pool) if pool else "",
+        "topic": check_name("topic", topic),
+        "timeout_ms": round(clamped(timeout) * 1000),
         "retry": bool(retry),
     }
     return line("call", message, data_text(data))
 
 
 def give(number, slot, topic, data):
-    message = {"id": number, "slot": int(slot), "topic": name("topic", topic)}
+    message = {"id": number, "slot": int(slot), "topic": check_name("topic", topic)}
     return line("give", message, data_text(data))
 
 
-def metric(kind, metric_name, value, unit, labels):
-    name("metric's name", metric_name)
+def metric(kind, name, value, unit, labels):
+    check_name("metric's name", name)
     value = float(value)
     if not math.isfinite(value) or (kind == "counter" and value < 0):
         raise ValueError("a metric's value must be a finite number, and a counter's not negative")
-    if len(labels) > 8:
-        raise ValueError("a metric must have at most 8 labels")
-    pairs = [[name("label", key), str(text)] for key, text in labels.items()]
-    return line(
-        "metric",
-        {"name": metric_name, "kind": kind, "value": value, "unit": unit, "labels": pairs},
-    )
-
-
-def report(what):
-    print(f"supervisor: {what} failed:", file=sys.stderr)
-    traceback.print_exc()
+    if len(labels) > MAX_LABELS:
+        raise ValueError(f"a metric must have at most {MAX_LABELS} labels")
+    pairs = []
+    for label, text in labels.items():
+        check_name("label's name", label)
+        text = str(text)
+        pairs.append([label, text and check_name("label's value", text)])
+    message = {"name": name, "kind": kind, "value": value, "unit": unit, "labels": pairs}
+    return line("metric", message)
 
 
 def inherited():
@@ -111,93 +107,25 @@ def inherited():
         return None
     fd = int(number)
     if not stat.S_ISSOCK(os.fstat(fd).st_mode):
-        raise OSError(f"SUPERVISOR_CHANNEL_FD={number} is no open socket")
+        raise OSError(f"SUPERVISOR_CHANNEL_FD={number}: not an open socket")
     os.set_inheritable(fd, False)
     return socket.socket(fileno=fd)
 
 
-class Standing:
-    """What was said that lasts. It is said again when another primary goes on, which may not have
-    heard the last of it."""
-
-    LASTING = ("subscribe", "serve", "action", "ready", "draining", "applied")
-    ENDING = {"unsubscribe": "subscribe", "unserve": "serve"}
-
-    def __init__(self):
-        self._said = {}
-
-    def keep(self, word, message):
-        name = message.get("topic", message.get("name", ""))
-        if word in self.LASTING:
-            self._said[word, name] = (word, message)
-        elif word in self.ENDING:
-            self._said.pop((self.ENDING[word], name), None)
-
-    def all(self):
-        return list(self._said.values())
-
-
 class Lines:
-    """Bytes in, messages out."""
+    """Makes messages of the bytes that come."""
 
     def __init__(self):
         self._rest = bytearray()
 
     def take(self, data):
+        """The word, the content and the length in bytes of each whole message."""
         self._rest += data
         *lines, rest = self._rest.split(b"\n")
         if len(rest) > MAX_FRAME:
-            raise ValueError("the bus sent a line without end")
+            raise ValueError("a line is too long")
         self._rest = bytearray(rest)
         for text in lines:
             if text.strip():
-                message = json.loads(text)
-                yield from message.items()
-
-
-class Handlers:
-    """The handlers of each topic, with the EventEmitter's words."""
-
-    def __init__(self):
-        self._all = {}
-        self.most = MANY
-
-    def add(self, topic, handler, once):
-        """Whether it is the topic's first."""
-        handlers = self._all.setdefault(topic, [])
-        handlers.append((handler, once))
-        if self.most and len(handlers) == self.most + 1:
-            print(
-                f"supervisor: possible leak: {len(handlers)} handlers on {topic!r}",
-                file=sys.stderr,
-            )
-        return len(handlers) == 1
-
-    def remove(self, topic, handler):
-        """Whether the topic has none any more."""
-        handlers = self._all.get(topic)
-        if not handlers:
-            return False
-        if handler is None:
-            handlers.clear()
-        for at, (known, _) in enumerate(handlers):
-            if known == handler:
-                del handlers[at]
-                break
-        return self._drop(topic)
-
-    def count(self, topic):
-        return len(self._all.get(topic, ()))
-
-    def take(self, topic):
-        """The handlers that shall run now, and whether the topic has none any more."""
-        handlers = self._all.get(topic, [])
-        now = [handler for handler, _ in handlers]
-        handlers[:] = [pair for pair in handlers if not pair[1]]
-        return now, bool(now) and self._drop(topic)
-
-    def _drop(self, topic):
-        if self._all.get(topic):
-            return False
-        self._all.pop(topic, None)
-        return True
+                for word, content in json.loads(text).items():
+                    yield word, content, len(text)

@@ -1,66 +1,58 @@
-"""A worker for asyncio. The same words; what talks is awaited, handlers may be coroutines."""
+"""A worker for asyncio. Methods that talk are awaited, and handlers may be coroutines."""
 
 import asyncio
 import inspect
-import json
 import socket
-import sys
 
-from . import _gifts, _limits, _server, _wire
-from ._wire import CallError
+from . import _base, _core, _descriptors, _events, _server, _wire
+from ._core import CallError
+
+#: The bytes that may wait to be written before a method that talks waits: 64 KiB, asyncio's own
+#: limit of a stream.
+MAX_WAITING = 1 << 16
 
 
-#: Events that wait for their handlers; then the oldest is dropped.
-WAITING = 16 * 1024
-
-
-class Worker:
+class Worker(_base.Worker):
     """See the package's README."""
 
-    def __init__(self):
-        self.peer = {"worker": 0, "slot": 0, "pool": ""}
-        self.alone = True
-        self.draining = False
-        self.failures = 0
-        self.dropped = 0
+    def __init__(self, pool=""):
+        super().__init__(pool)
         self._writer = None
-        self._handlers = _wire.Handlers()
-        self._calls = {}
-        self._next_call = 0
-        self._served = {}
-        self._actions = {}
-        self._on_drain = []
-        self._configure = None
-        #: The newest shared values: version, data, and why their limits do not hold.
-        self._config = None
-        self._tasks = set()
-        self._standing = _wire.Standing()
-        self._pool = ""
         self._channel = None
-        self._gifts = _gifts.Gifts()
-        self._on_given = {}
-        self._limits = _limits.Limits()
-        self._room = asyncio.Event()
+        self._tasks = set()
+        #: Set when an event waits.
+        self._events = asyncio.Event()
+        #: Set when the handlers have taken an event.
+        self._event_room = asyncio.Event()
+        #: Set when there may be room for a connection.
+        self._connection_room = asyncio.Event()
+        #: Held by the task that waits until less waits to be written.
+        self._draining_writes = asyncio.Lock()
 
     @classmethod
     async def over(cls, channel, pool=""):
-        """On a channel that is there already (None: alone)."""
-        worker = cls()
-        worker._pool = pool
-        worker._events = asyncio.Queue()
+        """Joins over a channel that is open already. None: there is no supervisor."""
+        worker = cls(pool)
         worker._task(worker._run_handlers())
         if channel is None:
             return worker
-        worker.alone = False
-        # Streams pass no descriptors on: they only write, and read from a copy is by ourselves.
+        # asyncio's streams pass no descriptors on. So the stream only writes, and the worker reads
+        # from a copy of the socket.
         worker._channel = channel.dup()
         worker._channel.setblocking(False)
         _, worker._writer = await asyncio.open_unix_connection(sock=channel)
         worker._writer.transport.pause_reading()
-        worker._welcome = asyncio.get_running_loop().create_future()
+        worker._joined = asyncio.get_running_loop().create_future()
+        worker._core.join()
         worker._task(worker._read())
-        await worker._write(_wire.hello(pool))
-        await asyncio.wait_for(worker._welcome, 30)
+        await worker._flush()
+        try:
+            why = await asyncio.wait_for(worker._joined, _core.WELCOME_TIMEOUT)
+        except asyncio.TimeoutError:
+            why = "no answer"
+        if why is not None:
+            worker.leave()
+            raise _base.refusal(why)
         return worker
 
     def _task(self, work):
@@ -73,141 +65,118 @@ class Worker:
     # ---- events
 
     async def on(self, topic, handler, *, wait=False):
-        await self._listen(topic, handler, False, wait)
+        """Runs `handler(data, sender)` for each event. With `wait`, the workers that emit have to
+        wait while this handler does not keep up."""
+        self._core.subscribe(topic, handler, False, wait)
+        await self._flush()
 
     async def once(self, topic, handler):
-        await self._listen(topic, handler, True, False)
-
-    async def _listen(self, topic, handler, once, wait):
-        _wire.name("topic", topic)
-        if self._handlers.add(topic, handler, once) or wait:
-            when_full = "wait" if wait else "drop-oldest"
-            await self._tell("subscribe", {"topic": topic, "when_full": when_full})
+        """As `on`, for the next event only."""
+        self._core.subscribe(topic, handler, True, False)
+        await self._flush()
 
     async def off(self, topic, handler=None):
-        if self._handlers.remove(topic, handler):
-            await self._tell("unsubscribe", {"topic": topic})
-
-    def listener_count(self, topic):
-        return self._handlers.count(topic)
-
-    def set_max_listeners(self, most):
-        self._handlers.most = most
+        """Removes a handler, or all of the topic."""
+        self._core.unsubscribe(topic, handler)
+        await self._flush()
 
     async def emit(self, topic, data=None):
-        """To all handlers in all workers, this one included."""
-        text = _wire.data_text(data)
-        _wire.name("topic", topic)
-        if self.listener_count(topic):
-            self._push(topic, json.loads(text), self.peer)
-        await self._write(_wire.line("emit", {"topic": topic}, text))
+        """Gives data to all handlers in all workers, this one included."""
+        if self._core.emit(topic, data):
+            self._events.set()
+        await self._flush()
 
     async def send(self, slot, topic, data=None):
-        """To one slot's worker."""
-        message = {"slot": int(slot), "topic": _wire.name("topic", topic)}
-        await self._write(_wire.line("send", message, _wire.data_text(data)))
-
-    def _push(self, topic, data, sender):
-        self._events.put_nowait((topic, data, sender))
-        if self._events.qsize() > WAITING:
-            self._events.get_nowait()
-            self.dropped += 1
+        """Gives data to the handlers in one slot's worker."""
+        self._core.send(slot, topic, data)
+        await self._flush()
 
     async def _run_handlers(self):
-        # One after the other: the order of each sender is kept. Not in the reader, so that a
-        # handler may call and wait for its answer.
+        """One event after the other, so that each sender's order is kept. Not in the task that
+        reads: a handler may wait for an answer."""
         while True:
-            await self._deliver(*await self._events.get())
-
-    async def _deliver(self, topic, data, sender):
-        handlers, empty = self._handlers.take(topic)
-        for handler in handlers:
-            try:
-                await _done(handler(data, sender))
-            except Exception:
-                self.failures += 1
-                _wire.report(f"a handler of {topic!r}")
-        if empty and not self._handlers.count(topic):
-            await self._tell("unsubscribe", {"topic": topic})
+            while not len(self._core.events):
+                self._events.clear()
+                await self._events.wait()
+            topic, data, sender, handlers, last = self._core.take_event()
+            self._event_room.set()
+            for handler in handlers:
+                try:
+                    await _done(handler(data, sender))
+                except Exception:
+                    self._failed(f"a handler of {topic!r}")
+            if last:
+                self._core.finish_event(topic)
+                self._write()
 
     # ---- calls
 
     async def call(self, pool, topic, data=None, *, timeout=30, retry=False):
         """Asks an idle worker of a pool ("" is the caller's own)."""
-        self._next_call += 1
-        number = self._next_call
-        message = _wire.call(number, pool, topic, data, timeout, retry)
-        if self.alone:
-            return await self._call_here(topic, json.loads(_wire.data_text(data)))
         future = asyncio.get_running_loop().create_future()
-        self._calls[number] = future
+        number = self._core.call(future, pool, topic, data, timeout, retry)
+        if number is None:
+            return await self._call_here(topic, data)
         try:
-            await self._write(message)
-            return await asyncio.wait_for(future, timeout + _wire.GRACE)
+            await self._flush()
+            return await asyncio.wait_for(future, _wire.clamped(timeout) + _core.GRACE)
         except asyncio.TimeoutError:
             raise CallError("timed-out", "the supervisor did not answer either") from None
         finally:
-            self._calls.pop(number, None)
+            self._core.forget_call(number)
 
     async def _call_here(self, topic, data):
-        handler = self._served.get(topic)
-        if handler is None:
-            raise CallError("alone", "there is no supervisor, and nothing here serves the call")
+        handler, data = self._core.local_call(topic, data)
         try:
             return await _done(handler(data, self.peer))
         except Exception as error:
-            raise CallError("failed", _wire.short(error)) from error
+            raise CallError("failed", _wire.truncated(error)) from error
 
     async def serve(self, topic, handler, *, at_once=1):
-        """Answers calls with what `handler(data, sender)` returns."""
-        self._served[_wire.name("topic", topic)] = handler
-        await self._tell("serve", {"topic": topic, "at_once": min(max(1, at_once), 64)})
+        """Answers requests with what `handler(data, sender)` returns. The supervisor passes on up
+        to `at_once` (1 to 64) at a time."""
+        self._core.serve(topic, handler, at_once)
+        await self._flush()
 
     async def unserve(self, topic):
-        self._served.pop(topic, None)
-        await self._tell("unserve", {"topic": topic})
+        """Stops answering requests. Those that came already are still answered."""
+        self._core.unserve(topic)
+        await self._flush()
 
     async def action(self, name, handler):
         """Lets people trigger this: `supervisor trigger NAME ACTION`."""
-        self._actions[_wire.name("action's name", name)] = handler
-        await self._tell("action", {"name": name})
+        self._core.action(name, handler)
+        await self._flush()
 
     async def _answer(self, number, handler, data, sender):
         try:
-            if handler is None:
-                raise LookupError("this worker does not serve that any more")
-            text = _wire.data_text(await _done(handler(data, sender)))
-            answer = _wire.line("answer", {"id": number}, text)
+            answer = await _done(handler(data, sender))
         except Exception as error:
-            answer = _wire.line("fail", {"id": number, "message": _wire.short(error)})
-        await self._write(answer)
+            self._core.fail(number, error)
+        else:
+            self._core.answer(number, answer)
+        self._write()
 
     # ---- descriptors
 
     async def give(self, slot, topic, data, file):
-        """Gives a copy of a descriptor to one slot's worker. Returns when it is on its way there;
-        a CallError says why it is not."""
-        if self.alone:
-            raise CallError("alone", "there is no supervisor")
-        self._next_call += 1
-        number = self._next_call
-        message = _wire.give(number, slot, topic, data)
+        """Gives a copy of a descriptor to one slot's worker. Returns when the descriptor is on its
+        way; a CallError says why it is not."""
         future = asyncio.get_running_loop().create_future()
-        self._calls[number] = future
+        number, line = self._core.give(future, slot, topic, data)
         try:
-            await self._write_with(message, _gifts.number(file))
-            await asyncio.wait_for(future, _gifts.PATIENCE)
+            await self._write_with(line, _descriptors.number(file))
+            await asyncio.wait_for(future, _descriptors.GIVE_TIMEOUT)
         except asyncio.TimeoutError:
             raise CallError("timed-out", "the supervisor did not answer") from None
         finally:
-            self._calls.pop(number, None)
+            self._core.forget_call(number)
 
     async def on_given(self, topic, handler):
-        """Runs `handler(given)`, one after the other, for each descriptor that is given to this
-        worker on the topic. Those for which there is no handler, or which wait too long for it,
-        are closed."""
-        _wire.name("topic", topic)
-        waiting = asyncio.Queue(_gifts.WAITING)
+        """Runs `handler(given)`, one after the other, for each descriptor that another worker gives
+        to this one on the topic. The client closes descriptors of topics without a handler, and
+        those that come while 16 wait for their handler."""
+        waiting = asyncio.Queue(_descriptors.MAX_WAITING)
 
         async def run():
             while True:
@@ -215,84 +184,72 @@ class Worker:
                 try:
                     await _done(handler(given))
                 except Exception:
-                    self.failures += 1
-                    _wire.report(f"the handler of what is given on {topic!r}")
+                    self._failed(f"the handler of descriptors on {topic!r}")
                 finally:
                     given.close()
 
-        first = not self._on_given
-        self._on_given[topic] = waiting
+        self._core.on_given(topic, waiting)
         self._task(run())
-        if first:
-            await self._tell("subscribe", {"topic": _gifts.TAKES, "when_full": "drop-oldest"})
+        await self._flush()
 
     async def hand_over(self, slot, name_or_address, connection):
         """Hands a connection over to the listener of that name or address in another slot's
-        worker. On an error this worker still has it to itself; afterwards it should close it."""
-        await self.give(slot, _gifts.connection_topic(name_or_address), None, connection)
+        worker. After success this worker should close it; after an error it alone has it."""
+        await self.give(slot, _descriptors.connection_topic(name_or_address), None, connection)
 
     async def on_connection(self, name_or_address, handler):
         """Runs `handler(connection, address)` for each connection that is handed over."""
-        topic = _gifts.connection_topic(name_or_address)
-        await self.on_given(topic, _gifts.as_connection(handler))
-
-    def _take(self, said):
-        given = self._gifts.claim(said)
-        if given is not None:
-            _gifts.pass_on(given, self._on_given.get(given.topic))
+        topic = _descriptors.connection_topic(name_or_address)
+        await self.on_given(topic, _descriptors.as_connection(handler))
 
     # ---- metrics, configuration, life
 
     async def gauge(self, name, value, **labels):
-        await self._write(_wire.metric("gauge", name, value, "", labels))
+        """Sets a value that goes up and down."""
+        self._core.metric("gauge", name, value, "", labels)
+        await self._flush()
 
     async def counter(self, name, more=1, **labels):
-        await self._write(_wire.metric("counter", name, more, "", labels))
+        """Adds to a value that only grows."""
+        self._core.metric("counter", name, more, "", labels)
+        await self._flush()
 
     async def histogram(self, name, value, **labels):
-        """One observation, in seconds."""
-        await self._write(_wire.metric("histogram", name, value, "seconds", labels))
+        """Adds one observation, in seconds."""
+        self._core.metric("histogram", name, value, "seconds", labels)
+        await self._flush()
 
     async def on_config(self, handler):
         """Runs for the values that all workers share, now if there are any, and on changes."""
-        self._configure = handler
-        await self._apply()
+        self._core.configure = handler
+        await self._configure()
 
-    def _learn(self, version, data):
-        error = None
-        try:
-            self._limits.configure(data)
-            self._room.set()
-        except ValueError as failure:
-            error = _wire.short(failure)
-        self._config = (version, data, error)
-        self._task(self._apply())
-
-    async def _apply(self):
-        """Has the program take the newest values, and says what it made of them. Where this runs
-        twice at a time, who took older ones takes the newest after them."""
+    async def _configure(self):
+        """Runs the program's handler for the newest values, and reports the result. If two tasks
+        are here at a time, the one that ran with older values runs again with the newest."""
         known = None
-        while self._config is not known:
-            version, data, error = known = self._config
+        while self._core.shared_values is not known:
+            known = self._core.shared_values
+            error = known.error
             try:
-                if self._configure:
-                    await _done(self._configure(data))
+                if self._core.configure:
+                    await _done(self._core.configure(known.data))
             except Exception as failure:
-                error = _wire.short(failure)
-            await self._tell("applied", {"version": version, "error": error})
+                error = _wire.truncated(failure)
+            self._core.applied(known.version, error)
+            self._write()
 
     async def admit(self):
         """Whether one more request is within the rate of [shared.limits]: true, or an object that
         is false and knows how long to `wait`, and `retry_after` for HTTP."""
-        admission, untold = self._limits.admit(), self._limits.untold()
-        if untold:
-            await self.counter("requests_limited", untold)
+        admission = self._core.admit()
+        self._write()
         return admission
 
     async def start_server(self, connected, listening, **options):
-        """As asyncio.start_server of a listening socket, which accepts no further connection while
-        as many are open as [shared.limits] says. `options`: `limit` of the streams, and what
-        `loop.connect_accepted_socket` takes."""
+        """As asyncio.start_server of a listening socket, but accepts no connection while as many
+        are open as [shared.limits] allows. `options`: `limit` of the streams, and those of
+        `loop.connect_accepted_socket`."""
         loop, size = asyncio.get_running_loop(), options.pop("limit", 2**16)
 
         def protocol():
@@ -303,38 +260,33 @@ class Worker:
 
     async def create_server(self, protocol, listening, **options):
         """As loop.create_server of a listening socket, with the same limit."""
-        return _server.Server(self._limits, self._room, protocol, listening, options)
-
-    @property
-    def connections(self):
-        """How many connections are open, of those that these servers accepted."""
-        return self._limits.open
+        limits, room = self._core.limits, self._connection_room
+        return _server.Server(limits, room, protocol, listening, options)
 
     def on_drain(self, run):
-        """Runs once when this worker gets no new connections any more."""
-        if self.draining:
+        """Runs this once when this worker gets no new connections any more."""
+        if self._core.on_drain(run):
             run()
-        else:
-            self._on_drain.append(run)
 
-    def _drain(self):
-        self.draining = True
-        runs, self._on_drain = self._on_drain, []
-        for run in runs:
+    def _drain(self, callbacks):
+        for run in callbacks:
             try:
                 run()
             except Exception:
-                self.failures += 1
-                _wire.report("a handler of draining")
+                self._failed("a handler of draining")
 
     async def ready(self):
-        await self._tell("ready", {})
+        """Tells the supervisor that this worker serves."""
+        self._core.ready()
+        await self._flush()
 
     async def leaving(self):
-        await self._tell("draining", {})
+        """Tells the supervisor that this worker is about to leave by itself."""
+        self._core.leaving()
+        await self._flush()
 
     def leave(self):
-        """Leaves the bus; what was said before is still written."""
+        """Leaves the bus. What this worker has sent is still written."""
         if self._writer is not None:
             self._writer.close()
             self._task(self._close())
@@ -343,40 +295,54 @@ class Worker:
         try:
             await self._writer.wait_closed()
         except OSError:
-            pass  # It has ended already.
+            pass  # The channel has ended already.
         if self._channel.fileno() >= 0:
             self._channel.shutdown(socket.SHUT_RDWR)
 
-    # ---- wire
+    # ---- channel
 
-    async def _tell(self, word, message):
-        self._standing.keep(word, message)
-        await self._write(_wire.line(word, message))
+    @property
+    def _loop(self):
+        return asyncio.get_running_loop()
 
-    async def _write(self, message):
-        if self.alone:
+    def _write(self):
+        """Gives what the core sends to the stream."""
+        data = self._core.take_outgoing()
+        if data and not self._writer.is_closing():
+            self._writer.write(data)
+
+    async def _flush(self):
+        """The same, and waits while much waits to be written."""
+        self._write()
+        if self.alone or self._writer.transport.get_write_buffer_size() <= MAX_WAITING:
             return
-        if len(message) > _wire.MAX_FRAME:
-            raise ValueError(f"a message must have at most {_wire.MAX_FRAME} bytes")
-        self._writer.write(message)
-        await self._writer.drain()
+        try:
+            await asyncio.wait_for(self._drain_writes(), _core.WRITE_TIMEOUT)
+        except asyncio.TimeoutError:
+            raise TimeoutError(_core.NOT_READ) from None
 
-    async def _write_with(self, message, fd):
-        """Behind everything that waits, and in one piece: the descriptor goes with its first byte,
-        and the stream knows of none."""
+    async def _drain_writes(self):
+        # One task at a time: before Python 3.12 a stream allows no more.
+        async with self._draining_writes:
+            await self._writer.drain()
+
+    async def _write_with(self, line, fd):
+        """Writes a line with a descriptor behind all that waits. The descriptor goes with the first
+        byte, and the stream cannot send it."""
         transport = self._writer.transport
         transport.set_write_buffer_limits(high=0)
         while True:
+            self._write()
             while transport.get_write_buffer_size() > 0:
-                await self._writer.drain()
+                await self._drain_writes()
             try:
-                sent = socket.send_fds(self._channel, [message], [fd])
+                sent = socket.send_fds(self._channel, [line], [fd])
                 break
             except BlockingIOError:
                 await self._ready(self._loop.add_writer, self._loop.remove_writer)
         transport.set_write_buffer_limits()
-        if sent < len(message):
-            self._writer.write(message[sent:])
+        if sent < len(line):
+            self._writer.write(line[sent:])
 
     async def _ready(self, watch, forget):
         ready = self._loop.create_future()
@@ -387,90 +353,66 @@ class Worker:
         finally:
             forget(fd)
 
-    @property
-    def _loop(self):
-        return asyncio.get_running_loop()
-
-    async def _resume(self):
-        """Another primary goes on: it has not heard the last of what lasts, and no calls."""
-        for future in self._calls.values():
-            if not future.done():
-                future.set_exception(CallError("lost", _wire.LOST))
-        if self.peer["worker"] == 0:
-            await self._write(_wire.hello(self._pool))
-        for word, message in self._standing.all():
-            await self._tell(word, message)
-
-    async def _receive(self):
-        while True:
-            try:
-                data, fds = _gifts.receive(self._channel)
-            except BlockingIOError:
-                await self._ready(self._loop.add_reader, self._loop.remove_reader)
-                continue
-            self._gifts.keep(fds)
-            return data
-
     async def _read(self):
-        lines = _wire.Lines()
-        why = "the channel to the supervisor has ended"
         try:
             while True:
-                data = await self._receive()
+                try:
+                    data, fds = _descriptors.receive(self._channel)
+                except BlockingIOError:
+                    await self._ready(self._loop.add_reader, self._loop.remove_reader)
+                    continue
                 if not data:
                     break
-                for word, said in lines.take(data):
-                    await self._hear(word, said)
-        except (OSError, ValueError, RecursionError) as error:
-            why = f"{why}: {error}"
-        self.alone = True
-        self._gifts.close()
+                self._take(data, fds)
+                await self._await_room()
+        except OSError:
+            pass  # The channel has ended.
+        except Exception as error:
+            # Whatever it is, no call may wait for an answer that nobody reads any more.
+            _base.report_unreadable(error)
+        actions = self._core.end()
         self._channel.close()
         self._writer.close()
-        if not self._welcome.done():
-            self._welcome.set_exception(ConnectionError(why))
-        for future in self._calls.values():
-            if not future.done():
-                future.set_exception(CallError("alone", why))
+        self._act(actions)
 
-    async def _hear(self, word, said):
-        if word == "welcome":
-            self.peer = said["you"]
-            if not self._welcome.done():
-                self._welcome.set_result(None)
-        elif word == "refused":
-            reason = said["reason"]
-            print(f"supervisor: this worker was cut off from the bus: {reason}", file=sys.stderr)
-            if not self._welcome.done():
-                self._welcome.set_exception(ConnectionError(reason))
-        elif word == "event":
-            self._push(said["topic"], said["data"], said["from"])
-        elif word == "call":
-            handler = self._served.get(said["topic"])
-            self._task(self._answer(said["id"], handler, said["data"], said["from"]))
-        elif word == "trigger":
-            handler = self._actions.get(said["action"])
-            self._task(self._answer(said["id"], handler, said["data"], {}))
-        elif word in ("answer", "error"):
-            future = self._calls.get(said["id"])
-            if future is None or future.done():
-                return
-            if word == "answer":
-                future.set_result(said["data"])
-            else:
-                future.set_exception(CallError(said["kind"], said["message"]))
-        elif word == "given":
-            self._take(said)
-        elif word == "config":
-            self._learn(said["version"], said["data"])
-        elif word == "drain":
-            self._drain()
-        elif word == "dropped":
-            self.dropped = said["count"]
-        elif word == "resumed":
-            await self._resume()
-        elif word == "ping":
-            await self._tell("pong", {"id": said["id"]})
+    def _take(self, data, fds=()):
+        """Takes the bytes and descriptors of one read."""
+        actions = self._core.receive(data, fds)
+        if len(self._core.events):
+            self._events.set()
+        self._act(actions)
+        self._write()
+
+    async def _await_room(self):
+        """Reads no faster than the handlers run, where no event must be dropped."""
+        events, loop = self._core.events, asyncio.get_running_loop()
+        deadline = loop.time() + _events.ROOM_TIMEOUT
+        while events.needs_room():
+            self._event_room.clear()
+            try:
+                await asyncio.wait_for(self._event_room.wait(), deadline - loop.time())
+            except asyncio.TimeoutError:
+                events.give_up()
+
+    def _act(self, actions):
+        for action in actions:
+            if isinstance(action, _core.CallDone):
+                if action.future.done():
+                    continue  # The caller was cancelled, or gave up.
+                if action.error is None:
+                    action.future.set_result(action.data)
+                else:
+                    action.future.set_exception(action.error)
+            elif isinstance(action, _core.Answer):
+                self._task(self._answer(*action))
+            elif isinstance(action, _core.Configure):
+                self._connection_room.set()
+                self._task(self._configure())
+            elif isinstance(action, _core.Drain):
+                self._drain(action.callbacks)
+            elif isinstance(action, _core.Joined):
+                if not self._joined.done():
+                    self._joined.set_result(action.why)
 
 
 async def _done(result):
@@ -481,7 +423,7 @@ _only = None
 
 
 async def join(pool=""):
-    """Joins the bus of the supervisor above; the same worker each time."""
+    """Joins the bus of the supervisor. Returns the same worker each time."""
     global _only
     if _only is None:
         _only = await Worker.over(_wire.inherited(), pool)

@@ -1,69 +1,56 @@
-"""A worker that uses threads: one reads, one runs the handlers of events, each served topic has
-its own."""
+"""A worker that uses threads: one reads, one runs the handlers of events, one runs callbacks, and
+each served topic has its own."""
 
-import collections
 import concurrent.futures
-import json
 import queue
 import socket
-import sys
+import struct
 import threading
 
-from . import _gifts, _limits, _listener, _wire
-from ._wire import CallError
-
-#: Events that wait for their handlers; then the oldest is dropped.
-WAITING = 16 * 1024
-#: How long the supervisor may take to say welcome, or to read, in seconds.
-PATIENCE = 30
+from . import _base, _core, _descriptors, _events, _listener, _wire
+from ._core import CallError
 
 
-class Worker:
+class Worker(_base.Worker):
     """See the package's README."""
 
     def __init__(self, channel, pool=""):
-        self.peer = {"worker": 0, "slot": 0, "pool": ""}
-        self.alone = channel is None
-        self.draining = False
-        self.failures = 0
-        self.dropped = 0
+        super().__init__(pool)
         self._channel = channel
+        #: Held for each use of the core.
         self._lock = threading.RLock()
+        #: Held while outgoing bytes are taken and written, so that they keep their order.
         self._write_lock = threading.Lock()
-        #: Held while what lasts is written, so that the supervisor hears it in this order.
-        self._standing_lock = threading.RLock()
-        self._standing = _wire.Standing()
-        self._pool = pool
-        self._gifts = _gifts.Gifts()
-        self._on_given = {}
-        self._limits = _limits.Limits()
-        #: Held while limits are looked at, and told when there is room again.
-        self._room = threading.Condition()
-        self._handlers = _wire.Handlers()
-        self._events = collections.deque()
-        self._arrived = threading.Semaphore(0)
-        self._calls = {}
-        self._next_call = 0
-        self._served = {}
-        self._actions = {}
-        self._on_drain = []
-        self._configure = None
-        #: The newest shared values: version, data, and why their limits do not hold.
-        self._config = None
-        self._welcome = queue.Queue()
+        #: Signalled when an event waits.
+        self._events = threading.Condition(self._lock)
+        #: Signalled when the handlers have taken an event, and at the end.
+        self._event_room = threading.Condition(self._lock)
+        #: Signalled when there may be room for a connection.
+        self._connection_room = threading.Condition(self._lock)
+        #: Held while the handler of the shared values runs. A handler may set another one.
+        self._configuring = threading.RLock()
+        #: The values and the handler that ran last.
+        self._configured = (None, None)
+        self._callbacks = queue.SimpleQueue()
+        self._joined = queue.SimpleQueue()
         self._thread(self._run_handlers, "bus-handlers")
+        self._thread(self._run_callbacks, "bus-callbacks")
         if channel is None:
             return
         channel.settimeout(None)
+        seconds = struct.pack("ll", int(_core.WRITE_TIMEOUT), 0)
+        channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, seconds)
+        with self._lock:
+            self._core.join()
         self._thread(self._read, "bus-reader")
-        self._write(_wire.hello(pool))
+        self._flush()
         try:
-            refused = self._welcome.get(timeout=PATIENCE)
+            why = self._joined.get(timeout=_core.WELCOME_TIMEOUT)
         except queue.Empty:
-            refused = "no answer"
-        if refused:
+            why = "no answer"
+        if why is not None:
             self.leave()
-            raise ConnectionError(f"cannot join the supervisor's bus: {refused}")
+            raise _base.refusal(why)
 
     @staticmethod
     def _thread(target, name):
@@ -72,201 +59,147 @@ class Worker:
     # ---- events
 
     def on(self, topic, handler=None, *, wait=False):
-        """Runs `handler(data, sender)` for each event; without a handler, a decorator."""
+        """Runs `handler(data, sender)` for each event. Without a handler, a decorator. With `wait`,
+        the workers that emit have to wait while this handler does not keep up."""
         if handler is None:
             return lambda handler: self.on(topic, handler, wait=wait)
-        return self._listen(topic, handler, False, wait)
+        self._tell(self._core.subscribe, topic, handler, False, wait)
+        return handler
 
     def once(self, topic, handler=None):
+        """As `on`, for the next event only."""
         if handler is None:
             return lambda handler: self.once(topic, handler)
-        return self._listen(topic, handler, True, False)
-
-    def _listen(self, topic, handler, once, wait):
-        _wire.name("topic", topic)
-        with self._lock:
-            first = self._handlers.add(topic, handler, once)
-        if first or wait:
-            when_full = "wait" if wait else "drop-oldest"
-            self._tell("subscribe", {"topic": topic, "when_full": when_full})
+        self._tell(self._core.subscribe, topic, handler, True, False)
         return handler
 
     def off(self, topic, handler=None):
         """Removes a handler, or all of the topic."""
-        with self._lock:
-            empty = self._handlers.remove(topic, handler)
-        if empty:
-            self._unsubscribe(topic)
-
-    def _unsubscribe(self, topic):
-        """Unless there is another handler by now, from one that ran or from another thread."""
-        with self._standing_lock:
-            if not self.listener_count(topic):
-                self._tell("unsubscribe", {"topic": topic})
-
-    def listener_count(self, topic):
-        with self._lock:
-            return self._handlers.count(topic)
-
-    def set_max_listeners(self, most):
-        self._handlers.most = most
+        self._tell(self._core.unsubscribe, topic, handler)
 
     def emit(self, topic, data=None):
-        """To all handlers in all workers, this one included."""
-        text = _wire.data_text(data)
-        _wire.name("topic", topic)
-        if self.listener_count(topic):
-            self._push(topic, json.loads(text), self.peer)
-        self._write(_wire.line("emit", {"topic": topic}, text))
+        """Gives data to all handlers in all workers, this one included."""
+        with self._lock:
+            if self._core.emit(topic, data):
+                self._events.notify()
+        self._flush()
 
     def send(self, slot, topic, data=None):
-        """To one slot's worker."""
-        message = {"slot": int(slot), "topic": _wire.name("topic", topic)}
-        self._write(_wire.line("send", message, _wire.data_text(data)))
-
-    def _push(self, topic, data, sender):
-        with self._lock:
-            self._events.append((topic, data, sender))
-            if len(self._events) > WAITING:
-                self._events.popleft()
-                self.dropped += 1
-                return
-        self._arrived.release()
+        """Gives data to the handlers in one slot's worker."""
+        self._tell(self._core.send, slot, topic, data)
 
     def _run_handlers(self):
         while True:
-            self._arrived.acquire()
             with self._lock:
-                if not self._events:
-                    continue
-                topic, data, sender = self._events.popleft()
-                handlers, empty = self._handlers.take(topic)
+                self._events.wait_for(lambda: len(self._core.events))
+                topic, data, sender, handlers, last = self._core.take_event()
+                self._event_room.notify_all()
             for handler in handlers:
                 try:
                     handler(data, sender)
                 except Exception:
-                    self.failures += 1
-                    _wire.report(f"a handler of {topic!r}")
-            if empty:
-                self._unsubscribe(topic)
+                    self._failed(f"a handler of {topic!r}")
+            if last:
+                self._try_tell(self._core.finish_event, topic)
 
     # ---- calls
 
     def call(self, pool, topic, data=None, *, timeout=30, retry=False):
         """Asks an idle worker of a pool ("" is the caller's own), and waits for its answer."""
         future = concurrent.futures.Future()
-        with self._lock:
-            self._next_call += 1
-            number = self._next_call
-        message = _wire.call(number, pool, topic, data, timeout, retry)
-        if self.alone:
-            return self._call_here(topic, json.loads(_wire.data_text(data)))
-        with self._lock:
-            self._calls[number] = future
-            if self.alone:
-                future.set_exception(CallError("alone", "the channel has ended"))
+        number = self._tell(self._core.call, future, pool, topic, data, timeout, retry)
+        if number is None:
+            return self._call_here(topic, data)
         try:
-            self._write(message)
-            return future.result(timeout + _wire.GRACE)
+            return future.result(_wire.clamped(timeout) + _core.GRACE)
         except concurrent.futures.TimeoutError:
             raise CallError("timed-out", "the supervisor did not answer either") from None
         finally:
-            with self._lock:
-                self._calls.pop(number, None)
+            self._forget_call(number)
 
     def _call_here(self, topic, data):
-        served = self._served.get(topic)
-        if served is None:
-            raise CallError("alone", "there is no supervisor, and nothing here serves the call")
+        with self._lock:
+            (handler, threads), data = self._core.local_call(topic, data)
         try:
-            return served[1].submit(served[0], data, self.peer).result()
+            return threads.submit(handler, data, self.peer).result()
         except Exception as error:
-            raise CallError("failed", _wire.short(error)) from error
+            raise CallError("failed", _wire.truncated(error)) from error
+
+    def _forget_call(self, number):
+        with self._lock:
+            self._core.forget_call(number)
 
     def serve(self, topic, handler=None, *, at_once=1):
-        """Answers calls with what `handler(data, sender)` returns."""
+        """Answers requests with what `handler(data, sender)` returns, up to `at_once` (1 to 64) at
+        a time."""
         if handler is None:
             return lambda handler: self.serve(topic, handler, at_once=at_once)
-        at_once = min(max(1, at_once), 64)
-        _wire.name("topic", topic)
+        at_once = min(max(1, at_once), _core.MAX_AT_ONCE)
         threads = concurrent.futures.ThreadPoolExecutor(at_once, f"bus-{topic}")
-        with self._lock:
-            self._served[topic] = (handler, threads)
-        self._tell("serve", {"topic": topic, "at_once": at_once})
+        self._retire(self._tell(self._core.serve, topic, (handler, threads), at_once))
         return handler
 
     def unserve(self, topic):
-        with self._lock:
-            served = self._served.pop(topic, None)
+        """Stops answering requests. Those that came already are still answered."""
+        self._retire(self._tell(self._core.unserve, topic))
+
+    @staticmethod
+    def _retire(served):
+        """Ends the threads of a handler when they have answered what came already."""
         if served:
             served[1].shutdown(wait=False)
-        self._tell("unserve", {"topic": topic})
 
     def action(self, name, handler=None):
         """Lets people trigger this: `supervisor trigger NAME ACTION`."""
         if handler is None:
             return lambda handler: self.action(name, handler)
         threads = concurrent.futures.ThreadPoolExecutor(1, f"bus-{name}")
-        with self._lock:
-            self._actions[_wire.name("action's name", name)] = (handler, threads)
-        self._tell("action", {"name": name})
+        self._retire(self._tell(self._core.action, name, (handler, threads)))
         return handler
 
     def _answer(self, number, served, data, sender):
-        if served is None:
-            message = "this worker does not serve that any more"
-            return self._tell("fail", {"id": number, "message": message})
         handler, threads = served
 
         def run():
             try:
-                text = _wire.data_text(handler(data, sender))
-                answer = _wire.line("answer", {"id": number}, text)
+                answer = handler(data, sender)
             except Exception as error:
-                answer = _wire.line("fail", {"id": number, "message": _wire.short(error)})
-            try:
-                self._write(answer)
-            except OSError:
-                pass  # The channel's end is noticed by the reader.
+                self._try_tell(self._core.fail, number, error)
+            else:
+                self._try_tell(self._core.answer, number, answer)
 
         try:
             threads.submit(run)
         except RuntimeError:
-            # It was unserved this very moment.
-            self._answer(number, None, data, sender)
+            # The program called `unserve` at this very moment.
+            self._try_tell(self._core.fail, number, "this worker does not serve this any more")
 
     # ---- descriptors
 
     def give(self, slot, topic, data, file):
-        """Gives a copy of a descriptor to one slot's worker. Returns when it is on its way there;
-        a CallError says why it is not."""
-        if self.alone:
-            raise CallError("alone", "there is no supervisor")
+        """Gives a copy of a descriptor to one slot's worker. Returns when the descriptor is on its
+        way; a CallError says why it is not."""
         future = concurrent.futures.Future()
         with self._lock:
-            self._next_call += 1
-            number = self._next_call
-            self._calls[number] = future
+            number, line = self._core.give(future, slot, topic, data)
         try:
-            message = _wire.give(number, slot, topic, data)
             with self._write_lock:
-                sent = socket.send_fds(self._channel, [message], [_gifts.number(file)])
-                self._channel.sendall(message[sent:])
-            future.result(_gifts.PATIENCE)
+                self._write()
+                sent = socket.send_fds(self._channel, [line], [_descriptors.number(file)])
+                self._channel.sendall(line[sent:])
+            future.result(_descriptors.GIVE_TIMEOUT)
         except concurrent.futures.TimeoutError:
             raise CallError("timed-out", "the supervisor did not answer") from None
         finally:
-            with self._lock:
-                self._calls.pop(number, None)
+            self._forget_call(number)
 
     def on_given(self, topic, handler=None):
-        """Runs `handler(given)`, in a thread of its own, for each descriptor that is given to this
-        worker on the topic. Those for which there is no handler, or which wait too long for it,
-        are closed."""
+        """Runs `handler(given)`, in a thread of its own, for each descriptor that another worker
+        gives to this one on the topic. The client closes descriptors of topics without a handler,
+        and those that come while 16 wait for their handler."""
         if handler is None:
             return lambda handler: self.on_given(topic, handler)
-        _wire.name("topic", topic)
-        waiting = queue.Queue(_gifts.WAITING)
+        waiting = queue.Queue(_descriptors.MAX_WAITING)
 
         def run():
             while True:
@@ -274,124 +207,103 @@ class Worker:
                 try:
                     handler(given)
                 except Exception:
-                    self.failures += 1
-                    _wire.report(f"the handler of what is given on {topic!r}")
+                    self._failed(f"the handler of descriptors on {topic!r}")
                 finally:
                     given.close()
 
-        with self._lock:
-            first = not self._on_given
-            self._on_given[topic] = waiting
+        self._tell(self._core.on_given, topic, waiting)
         self._thread(run, "bus-given")
-        if first:
-            self._tell("subscribe", {"topic": _gifts.TAKES, "when_full": "drop-oldest"})
         return handler
 
     def hand_over(self, slot, name_or_address, connection):
         """Hands a connection over to the listener of that name or address in another slot's
-        worker. On an error this worker still has it to itself; afterwards it should close it."""
-        self.give(slot, _gifts.connection_topic(name_or_address), None, connection)
+        worker. After success this worker should close it; after an error it alone has it."""
+        self.give(slot, _descriptors.connection_topic(name_or_address), None, connection)
 
     def on_connection(self, name_or_address, handler=None):
         """Runs `handler(connection, address)` for each connection that is handed over."""
         if handler is None:
             return lambda handler: self.on_connection(name_or_address, handler)
-        self.on_given(_gifts.connection_topic(name_or_address), _gifts.as_connection(handler))
+        topic = _descriptors.connection_topic(name_or_address)
+        self.on_given(topic, _descriptors.as_connection(handler))
         return handler
-
-    def _take(self, said):
-        given = self._gifts.claim(said)
-        if given is not None:
-            with self._lock:
-                waiting = self._on_given.get(given.topic)
-            _gifts.pass_on(given, waiting)
 
     # ---- metrics, configuration, life
 
     def gauge(self, name, value, **labels):
-        self._write(_wire.metric("gauge", name, value, "", labels))
+        """Sets a value that goes up and down."""
+        self._tell(self._core.metric, "gauge", name, value, "", labels)
 
     def counter(self, name, more=1, **labels):
-        self._write(_wire.metric("counter", name, more, "", labels))
+        """Adds to a value that only grows."""
+        self._tell(self._core.metric, "counter", name, more, "", labels)
 
     def histogram(self, name, value, **labels):
-        """One observation, in seconds."""
-        self._write(_wire.metric("histogram", name, value, "seconds", labels))
+        """Adds one observation, in seconds."""
+        self._tell(self._core.metric, "histogram", name, value, "seconds", labels)
 
     def on_config(self, handler):
         """Runs for the values that all workers share, now if there are any, and on changes."""
-        self._configure = handler
-        self._apply()
+        with self._lock:
+            self._core.configure = handler
+        self._configure()
         return handler
 
-    def _learn(self, version, data):
-        error = None
-        try:
-            with self._room:
-                self._limits.configure(data)
-                self._room.notify_all()
-        except ValueError as failure:
-            error = _wire.short(failure)
-        self._config = (version, data, error)
-        self._apply()
-
-    def _apply(self):
-        """Has the program take the newest values, and says what it made of them. Where two threads
-        do it at a time, who took older ones takes the newest after them."""
-        known = None
-        while self._config is not known:
-            version, data, error = known = self._config
-            try:
-                if self._configure:
-                    self._configure(data)
-            except Exception as failure:
-                error = _wire.short(failure)
-            self._tell("applied", {"version": version, "error": error})
+    def _configure(self):
+        """Runs the program's handler for the newest values, once for each handler and values, and
+        reports the result."""
+        with self._configuring:
+            while True:
+                with self._lock:
+                    values, configure = newest = self._core.shared_values, self._core.configure
+                if values is None or newest == self._configured:
+                    return
+                self._configured, error = newest, values.error
+                try:
+                    if configure:
+                        configure(values.data)
+                except Exception as failure:
+                    error = _wire.truncated(failure)
+                self._try_tell(self._core.applied, values.version, error)
 
     def admit(self):
         """Whether one more request is within the rate of [shared.limits]: true, or an object that
         is false and knows how long to `wait`, and `retry_after` for HTTP."""
-        with self._room:
-            admission, untold = self._limits.admit(), self._limits.untold()
-        if untold:
-            self.counter("requests_limited", untold)
-        return admission
+        return self._try_tell(self._core.admit)
 
     def limit(self, listening):
-        """The same listening socket, of which `accept` waits while as many connections are open as
-        [shared.limits] says. The one that is given is closed."""
-        return _listener.Listener(self._limits, self._room, listening)
-
-    @property
-    def connections(self):
-        """How many connections are open, of those that limited sockets accepted."""
-        return self._limits.open
+        """Returns the same listening socket with an `accept` that waits while as many connections
+        are open as [shared.limits] allows. The given socket object is closed."""
+        return _listener.Listener(self._core.limits, self._connection_room, listening)
 
     def on_drain(self, run):
-        """Runs once when this worker gets no new connections any more."""
+        """Runs this once when this worker gets no new connections any more."""
         with self._lock:
-            if not self.draining:
-                self._on_drain.append(run)
-                return run
-        run()
+            now = self._core.on_drain(run)
+        if now:
+            run()
         return run
 
-    def _drain(self):
-        with self._lock:
-            self.draining = True
-            runs, self._on_drain = self._on_drain, []
-        for run in runs:
+    def _drain(self, callbacks):
+        for run in callbacks:
             try:
                 run()
             except Exception:
-                self.failures += 1
-                _wire.report("a handler of draining")
+                self._failed("a handler of draining")
+
+    def _run_callbacks(self):
+        """They may take their time, and may wait for answers, so the reader must not run them."""
+        while True:
+            run, *arguments = self._callbacks.get()
+            run(*arguments)
 
     def ready(self):
-        self._tell("ready", {})
+        """Tells the supervisor that this worker serves."""
+        self._tell(self._core.ready)
 
     def leaving(self):
-        self._tell("draining", {})
+        """Tells the supervisor that this worker is about to leave by itself."""
+        self._tell(self._core.leaving)
 
     def leave(self):
         """Leaves the bus."""
@@ -399,100 +311,108 @@ class Worker:
             try:
                 self._channel.shutdown(socket.SHUT_RDWR)
             except OSError:
-                pass  # It has ended already.
+                pass  # The channel has ended already.
 
-    # ---- wire
+    # ---- channel
 
-    def _tell(self, word, message):
-        with self._standing_lock:
-            self._standing.keep(word, message)
-            self._write(_wire.line(word, message))
-
-    def _resume(self):
-        """Another primary goes on: it has not heard the last of what lasts, and no calls."""
+    def _tell(self, tell, *arguments):
+        """Calls a method of the core, and writes what it sends."""
         with self._lock:
-            calls = list(self._calls.values())
-            self._calls.clear()
-        for future in calls:
-            if not future.done():
-                future.set_exception(CallError("lost", _wire.LOST))
-        if self.peer["worker"] == 0:
-            self._write(_wire.hello(self._pool))
-        with self._standing_lock:
-            for word, message in self._standing.all():
-                self._tell(word, message)
+            result = tell(*arguments)
+        self._flush()
+        return result
 
-    def _write(self, message):
-        if self.alone:
-            return
-        if len(message) > _wire.MAX_FRAME:
-            raise ValueError(f"a message must have at most {_wire.MAX_FRAME} bytes")
+    def _try_tell(self, tell, *arguments):
+        """As `_tell`, for the client's own threads: the reader notices the end of the channel."""
+        with self._lock:
+            result = tell(*arguments)
+        self._try_flush()
+        return result
+
+    def _flush(self):
         with self._write_lock:
-            self._channel.sendall(message)
+            self._write()
+
+    def _try_flush(self):
+        try:
+            self._flush()
+        except OSError:
+            pass  # The reader notices the end of the channel.
+
+    def _write(self):
+        with self._lock:
+            data = self._core.take_outgoing()
+        if not data:
+            return
+        try:
+            self._channel.sendall(data)
+        except BlockingIOError:
+            # The supervisor may hold half a message, so nothing more may follow.
+            self.leave()
+            raise TimeoutError(_core.NOT_READ) from None
 
     def _read(self):
-        lines = _wire.Lines()
-        why = "the channel to the supervisor has ended"
+        why = _core.ENDED
         try:
             while True:
-                data, fds = _gifts.receive(self._channel)
-                self._gifts.keep(fds)
+                data, fds = _descriptors.receive(self._channel)
                 if not data:
                     break
-                for word, said in lines.take(data):
-                    self._hear(word, said)
+                self._take(data, fds)
+                self._await_room()
+        except OSError:
+            pass  # The channel has ended.
         except Exception as error:
-            # Whatever it is, nobody may wait for answers that are not read any more.
-            why = f"{why}: {error!r}"
-        self._gifts.close()
-        self.alone = True
-        self._welcome.put(why)
+            # Whatever it is, no call may wait for an answer that nobody reads any more.
+            _base.report_unreadable(error)
         with self._lock:
-            calls = list(self._calls.values())
-        for future in calls:
-            if not future.done():
-                future.set_exception(CallError("alone", why))
+            actions = self._core.end(why)
+        self._act(actions)
 
-    def _hear(self, word, said):
-        if word == "welcome":
-            self.peer = said["you"]
-            self._welcome.put(None)
-        elif word == "refused":
-            reason = said["reason"]
-            print(f"supervisor: this worker was cut off from the bus: {reason}", file=sys.stderr)
-            self._welcome.put(reason)
-        elif word == "event":
-            self._push(said["topic"], said["data"], said["from"])
-        elif word == "call":
-            self._answer(said["id"], self._served.get(said["topic"]), said["data"], said["from"])
-        elif word == "trigger":
-            self._answer(said["id"], self._actions.get(said["action"]), said["data"], {})
-        elif word in ("answer", "error"):
-            with self._lock:
-                future = self._calls.pop(said["id"], None)
-            if future and word == "answer":
-                future.set_result(said["data"])
-            elif future:
-                future.set_exception(CallError(said["kind"], said["message"]))
-        elif word == "given":
-            self._take(said)
-        elif word == "config":
-            self._learn(said["version"], said["data"])
-        elif word == "drain":
-            self._drain()
-        elif word == "dropped":
-            self.dropped = said["count"]
-        elif word == "resumed":
-            self._resume()
-        elif word == "ping":
-            self._tell("pong", {"id": said["id"]})
+    def _take(self, data, fds=()):
+        """Takes the bytes and descriptors of one read."""
+        with self._lock:
+            actions = self._core.receive(data, fds)
+            if len(self._core.events):
+                self._events.notify()
+        self._try_flush()
+        self._act(actions)
+
+    def _await_room(self):
+        """Reads no faster than the handlers run, where no event must be dropped."""
+        with self._lock:
+            events = self._core.events
+            if events.needs_room():
+                has_room = self._event_room.wait_for(
+                    lambda: not events.needs_room(), _events.ROOM_TIMEOUT
+                )
+                if not has_room:
+                    events.give_up()
+
+    def _act(self, actions):
+        for action in actions:
+            if isinstance(action, _core.CallDone):
+                if action.error is None:
+                    action.future.set_result(action.data)
+                else:
+                    action.future.set_exception(action.error)
+            elif isinstance(action, _core.Answer):
+                self._answer(*action)
+            elif isinstance(action, _core.Configure):
+                with self._lock:
+                    self._connection_room.notify_all()
+                self._callbacks.put((self._configure,))
+            elif isinstance(action, _core.Drain):
+                self._callbacks.put((self._drain, action.callbacks))
+            elif isinstance(action, _core.Joined):
+                self._joined.put(action.why)
 
 
 _only = None
 
 
 def join(pool=""):
-    """Joins the bus of the supervisor above; the same worker each time."""
+    """Joins the bus of the supervisor. Returns the same worker each time."""
     global _only
     if _only is None:
         _only = Worker(_wire.inherited(), pool)

@@ -1,4 +1,4 @@
-//! The client's words against a relay that this test plays itself.
+//! The client against a primary that this test plays.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set its stage has failed")]
 
@@ -12,9 +12,9 @@ use ipc::bus::decode::{Codec, Decoder};
 use ipc::bus::{ErrorKind, FromWorker, Json, ToWorker, WhenFull};
 use worker::{Call, CallError, Worker};
 
-use self::played::{LONG, Relay, joined, peer};
+use self::fake_primary::{FakePrimary, LONG, joined, peer};
 
-mod played;
+mod fake_primary;
 mod values;
 
 fn subscribe(topic: &str) -> FromWorker {
@@ -22,52 +22,55 @@ fn subscribe(topic: &str) -> FromWorker {
 }
 
 #[test]
-fn the_words_of_an_event_emitter() {
-    let (worker, mut relay) = joined();
+fn events() {
+    let (worker, mut primary) = joined();
     assert_eq!((worker.peer().worker, worker.is_alone()), (7, false));
     let (sender, heard) = channel();
     let also = sender.clone();
     let id = worker.on("a", move |event| sender.send(event.text().to_owned())).unwrap();
-    assert_eq!(relay.hear(), subscribe("a"));
+    assert_eq!(primary.receive(), subscribe("a"));
     worker.once("a", move |event| also.send(format!("once {}", event.from.worker))).unwrap();
     assert_eq!(worker.listener_count("a"), 2);
-    relay.event("a", "[1]");
+    primary.event("a", "[1]");
     assert_eq!(heard.recv_timeout(LONG).unwrap(), "[1]");
     assert_eq!(heard.recv_timeout(LONG).unwrap(), "once 9");
-    // Its own handlers hear what it emits itself, and the supervisor does, too.
+    // An event reaches the worker's own handlers, and the supervisor.
     worker.emit("a", &2).unwrap();
     assert_eq!(heard.recv_timeout(LONG).unwrap(), "2");
-    assert_eq!(relay.hear(), FromWorker::Emit { topic: "a".into(), data: Json::of(&2).unwrap() });
+    assert_eq!(
+        primary.receive(),
+        FromWorker::Emit { topic: "a".into(), data: Json::of(&2).unwrap() }
+    );
     worker.off(id);
-    assert_eq!(relay.hear(), FromWorker::Unsubscribe { topic: "a".into() });
+    assert_eq!(primary.receive(), FromWorker::Unsubscribe { topic: "a".into() });
     assert_eq!(worker.listener_count("a"), 0);
     worker.send(3, "b", "x").unwrap();
     let data = Json::of("x").unwrap();
-    assert_eq!(relay.hear(), FromWorker::Send { slot: 3, topic: "b".into(), data });
+    assert_eq!(primary.receive(), FromWorker::Send { slot: 3, topic: "b".into(), data });
     for number in 0..100 {
         worker.emit("c", &number).unwrap();
     }
     worker.leave();
     for number in 0..100 {
         let data = Json::of(&number).unwrap();
-        assert_eq!(relay.hear(), FromWorker::Emit { topic: "c".into(), data });
+        assert_eq!(primary.receive(), FromWorker::Emit { topic: "c".into(), data });
     }
     assert!(worker.emit("", &1).is_err() && worker.emit("t", &"x".repeat(2 << 20)).is_err());
 }
 
 #[test]
-fn where_nothing_is_to_be_dropped_the_bus_is_read_no_faster_than_handled() {
-    let (worker, mut relay) = joined();
+fn with_on_all_the_client_reads_no_faster_than_the_handlers_run() {
+    let (worker, mut primary) = joined();
     let (sender, heard) = channel();
     worker
         .on_all("a", move |event| {
-            // Slower than they come.
+            // Slower than the events come.
             std::hint::black_box((0..2_000).sum::<u64>());
             sender.send(event.data::<u32>()?).map_err(worker::Error::from)
         })
         .unwrap();
     let subscribe = FromWorker::Subscribe { topic: "a".into(), when_full: WhenFull::Wait };
-    assert_eq!(relay.hear(), subscribe);
+    assert_eq!(primary.receive(), subscribe);
     let count = 100_000;
     let writer = thread::spawn(move || {
         let mut bytes = Vec::new();
@@ -76,8 +79,8 @@ fn where_nothing_is_to_be_dropped_the_bus_is_read_no_faster_than_handled() {
             let event = ToWorker::Event { topic, data, from: peer(9) };
             Codec::Frames.write(&event, &mut bytes).unwrap();
         }
-        relay.stream.write_all(&bytes).unwrap();
-        relay
+        primary.stream.write_all(&bytes).unwrap();
+        primary
     });
     for number in 0..count {
         assert_eq!(heard.recv_timeout(LONG).unwrap(), number);
@@ -88,7 +91,7 @@ fn where_nothing_is_to_be_dropped_the_bus_is_read_no_faster_than_handled() {
 
 #[test]
 fn a_handler_that_panics_or_fails_is_contained() {
-    let (worker, mut relay) = joined();
+    let (worker, mut primary) = joined();
     let (sender, heard) = channel();
     worker
         .on("a", |event| {
@@ -100,7 +103,7 @@ fn a_handler_that_panics_or_fails_is_contained() {
     worker.on("a", |_| Err::<(), _>("no")).unwrap();
     worker.on("a", move |event| sender.send(event.text().to_owned())).unwrap();
     for text in ["1", "2"] {
-        relay.event("a", text);
+        primary.event("a", text);
         assert_eq!(heard.recv_timeout(LONG).unwrap(), text);
     }
     assert_eq!(worker.failures(), (3, 0));
@@ -108,7 +111,7 @@ fn a_handler_that_panics_or_fails_is_contained() {
 
 #[test]
 fn calls_have_exactly_one_end() {
-    let (worker, mut relay) = joined();
+    let (worker, mut primary) = joined();
     let asker = worker.clone();
     let asked = thread::spawn(move || {
         let call = Call::to("hash", "sum").timeout(Duration::from_secs(9)).retry();
@@ -117,17 +120,17 @@ fn calls_have_exactly_one_end() {
         let over = asker.call::<u64>("hash", "sum", &()).unwrap_err();
         (good, bad, over)
     });
-    let FromWorker::Call { id, pool, timeout_ms: 9000, retry: true, data, .. } = relay.hear()
+    let FromWorker::Call { id, pool, timeout_ms: 9000, retry: true, data, .. } = primary.receive()
     else {
         panic!()
     };
     assert_eq!((pool.as_str(), data.text()), ("hash", "[1,2]"));
-    relay.say(&ToWorker::Answer { id, data: Json::of(&3).unwrap() });
-    relay.say(&ToWorker::Answer { id, data: Json::of(&4).unwrap() });
-    let FromWorker::Call { id, retry: false, .. } = relay.hear() else { panic!() };
-    relay.say(&ToWorker::Error { id, kind: ErrorKind::Died, message: "it died".into() });
-    let FromWorker::Call { .. } = relay.hear() else { panic!() };
-    drop(relay);
+    primary.send(&ToWorker::Answer { id, data: Json::of(&3).unwrap() });
+    primary.send(&ToWorker::Answer { id, data: Json::of(&4).unwrap() });
+    let FromWorker::Call { id, retry: false, .. } = primary.receive() else { panic!() };
+    primary.send(&ToWorker::Error { id, kind: ErrorKind::Died, message: "it died".into() });
+    let FromWorker::Call { .. } = primary.receive() else { panic!() };
+    drop(primary);
     let (good, bad, over) = asked.join().unwrap();
     assert_eq!(good, 3);
     assert!(matches!(bad, CallError::Died(_)) && matches!(over, CallError::Alone));
@@ -136,7 +139,7 @@ fn calls_have_exactly_one_end() {
 
 #[test]
 fn serving_and_triggers() {
-    let (worker, mut relay) = joined();
+    let (worker, mut primary) = joined();
     worker
         .serve("double", 2, |request| match request.data::<u64>()? {
             0 => Err("zero".into()),
@@ -144,13 +147,13 @@ fn serving_and_triggers() {
             number => Ok::<_, worker::Error>(number * 2),
         })
         .unwrap();
-    assert_eq!(relay.hear(), FromWorker::Serve { topic: "double".into(), at_once: 2 });
+    assert_eq!(primary.receive(), FromWorker::Serve { topic: "double".into(), at_once: 2 });
     worker.action("gc", |_| Ok::<_, worker::Error>("done")).unwrap();
-    assert_eq!(relay.hear(), FromWorker::Action { name: "gc".into() });
+    assert_eq!(primary.receive(), FromWorker::Action { name: "gc".into() });
     let mut call = |id, topic: &str, data: u64| {
         let (topic, data, timeout_ms) = (topic.to_owned(), Json::of(&data).unwrap(), 1000);
-        relay.say(&ToWorker::Call { id, topic, data, from: peer(9), timeout_ms });
-        relay.hear()
+        primary.send(&ToWorker::Call { id, topic, data, from: peer(9), timeout_ms });
+        primary.receive()
     };
     assert_eq!(call(1, "double", 21), FromWorker::Answer { id: 1, data: Json::of(&42).unwrap() });
     assert_eq!(call(2, "double", 0), FromWorker::Fail { id: 2, message: "zero".into() });
@@ -159,18 +162,18 @@ fn serving_and_triggers() {
         FromWorker::Fail { id: 3, message: "it panicked: one".into() }
     );
     assert!(matches!(call(4, "half", 1), FromWorker::Fail { id: 4, .. }));
-    relay.say(&ToWorker::Trigger { id: 5, action: "gc".into(), data: Json::default() });
-    assert_eq!(relay.hear(), FromWorker::Answer { id: 5, data: Json::of("done").unwrap() });
+    primary.send(&ToWorker::Trigger { id: 5, action: "gc".into(), data: Json::default() });
+    assert_eq!(primary.receive(), FromWorker::Answer { id: 5, data: Json::of("done").unwrap() });
 }
 
 #[test]
-fn who_is_refused_does_not_join() {
+fn a_worker_that_is_refused_does_not_join() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let join = thread::spawn(|| Worker::over(theirs, "").map(drop));
-    let mut relay = Relay { stream: ours, decoder: Decoder::default() };
-    relay.hear();
-    relay.say(&ToWorker::Refused { reason: "too old".into() });
-    drop(relay);
+    let mut primary = FakePrimary { stream: ours, decoder: Decoder::default() };
+    primary.receive();
+    primary.send(&ToWorker::Refused { reason: "too old".into() });
+    drop(primary);
     let error = join.join().unwrap().unwrap_err().to_string();
     assert_eq!(error, "cannot join the supervisor's bus: too old");
 }
@@ -178,13 +181,13 @@ fn who_is_refused_does_not_join() {
 #[cfg(feature = "tokio")]
 #[test]
 fn futures() {
-    let (worker, mut relay) = joined();
+    let (worker, mut primary) = joined();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
     let play = thread::spawn(move || {
-        let FromWorker::Call { id, .. } = relay.hear() else { panic!() };
-        relay.say(&ToWorker::Answer { id, data: Json::of(&5).unwrap() });
-        relay.say(&ToWorker::Drain {});
-        relay
+        let FromWorker::Call { id, .. } = primary.receive() else { panic!() };
+        primary.send(&ToWorker::Answer { id, data: Json::of(&5).unwrap() });
+        primary.send(&ToWorker::Drain {});
+        primary
     });
     runtime.block_on(async {
         let listener = worker.tokio_listener("127.0.0.1:0").unwrap();
@@ -200,41 +203,41 @@ fn futures() {
 }
 
 #[test]
-fn another_primary_hears_again_what_lasts() {
-    let (worker, mut relay) = joined();
+fn a_new_primary_gets_the_registrations_again() {
+    let (worker, mut primary) = joined();
     worker.on_all("a", |_| ()).unwrap();
     worker.serve("sum", 2, |_| Ok::<_, CallError>(1)).unwrap();
     worker.serve("old", 1, |_| Ok::<_, CallError>(1)).unwrap();
     worker.unserve("old").unwrap();
     for _ in 0..4 {
-        relay.hear();
+        primary.receive();
     }
     let caller = worker.clone();
     let call = thread::spawn(move || caller.call::<u8>("hash", "sum", &1));
-    let FromWorker::Call { .. } = relay.hear() else { panic!() };
-    relay.say(&ToWorker::Resumed {});
+    let FromWorker::Call { .. } = primary.receive() else { panic!() };
+    primary.send(&ToWorker::Resumed {});
     assert!(matches!(call.join().unwrap(), Err(CallError::Lost(_))));
     let topic = |name: &str| name.to_owned();
     assert_eq!(
-        [relay.hear(), relay.hear()],
+        [primary.receive(), primary.receive()],
         [
             FromWorker::Subscribe { topic: topic("a"), when_full: WhenFull::Wait },
             FromWorker::Serve { topic: topic("sum"), at_once: 2 },
         ]
     );
     worker.emit("b", &1).unwrap();
-    assert!(matches!(relay.hear(), FromWorker::Emit { .. }));
+    assert!(matches!(primary.receive(), FromWorker::Emit { .. }));
 }
 
 #[test]
-fn who_waits_for_an_answer_reads_for_all() {
-    let (worker, mut relay) = joined();
+fn a_thread_that_waits_for_an_answer_reads_for_all() {
+    let (worker, mut primary) = joined();
     let (sender, heard) = channel();
     worker.on("a", move |event| sender.send(event.text().to_owned())).unwrap();
     let asker = worker.clone();
     worker
         .serve("sum", 1, move |request| {
-            // Its own call is answered while it works.
+            // The handler's own call is answered while it works.
             Ok::<_, worker::Error>(request.data::<u64>()? + asker.call::<u64>("x", "more", &0)?)
         })
         .unwrap();
@@ -244,39 +247,39 @@ fn who_waits_for_an_answer_reads_for_all() {
         *applies.lock().unwrap() = limit;
         Ok::<_, String>(())
     });
-    relay.hear();
-    relay.hear();
-    // It holds what the new values want until its answer has come.
+    primary.receive();
+    primary.receive();
+    // It holds the lock that the handler of the values wants, until its answer has come.
     let asker = worker.clone();
     let call = thread::spawn(move || {
         let held = held.lock().unwrap();
         let answer = asker.call::<u64>("x", "first", &1).unwrap();
         (*held, answer)
     });
-    let FromWorker::Call { id: first, .. } = relay.hear() else { panic!() };
-    relay.say(&ToWorker::Config { version: 1, data: Json::of(&7).unwrap() });
+    let FromWorker::Call { id: first, .. } = primary.receive() else { panic!() };
+    primary.send(&ToWorker::Config { version: 1, data: Json::of(&7).unwrap() });
     for round in 0..50 {
-        relay.event("a", "[1]");
+        primary.event("a", "[1]");
         assert_eq!(heard.recv_timeout(LONG).unwrap(), "[1]");
         let (topic, data) = ("sum".to_owned(), Json::of(&round).unwrap());
-        relay.say(&ToWorker::Call { id: 9, topic, data, from: peer(9), timeout_ms: 1000 });
-        let FromWorker::Call { id, topic, .. } = relay.hear() else { panic!() };
+        primary.send(&ToWorker::Call { id: 9, topic, data, from: peer(9), timeout_ms: 1000 });
+        let FromWorker::Call { id, topic, .. } = primary.receive() else { panic!() };
         assert_eq!(topic, "more");
-        relay.say(&ToWorker::Answer { id, data: Json::of(&100).unwrap() });
+        primary.send(&ToWorker::Answer { id, data: Json::of(&100).unwrap() });
         let data = Json::of(&(round + 100)).unwrap();
-        assert_eq!(relay.hear(), FromWorker::Answer { id: 9, data });
+        assert_eq!(primary.receive(), FromWorker::Answer { id: 9, data });
     }
-    relay.say(&ToWorker::Answer { id: first, data: Json::of(&5).unwrap() });
+    primary.send(&ToWorker::Answer { id: first, data: Json::of(&5).unwrap() });
     assert_eq!(call.join().unwrap(), (0, 5));
-    assert_eq!(relay.hear(), FromWorker::Applied { version: 1, error: None });
+    assert_eq!(primary.receive(), FromWorker::Applied { version: 1, error: None });
     assert_eq!(*values.lock().unwrap(), 7);
 }
 
 #[test]
-fn many_threads_call_and_none_waits_in_vain() {
-    let (worker, mut relay) = joined();
+fn many_threads_call_and_every_call_ends() {
+    let (worker, mut primary) = joined();
     worker.serve("mine", 2, |request| request.data::<u64>()).unwrap();
-    relay.hear();
+    primary.receive();
     let (threads, calls) = (8, 300);
     let callers: Vec<_> = (0..threads)
         .map(|_| {
@@ -290,14 +293,14 @@ fn many_threads_call_and_none_waits_in_vain() {
         .collect();
     let (mut answered, mut served) = (0, 0);
     while answered < threads * calls {
-        match relay.hear() {
+        match primary.receive() {
             FromWorker::Call { id, data, .. } => {
-                relay.say(&ToWorker::Answer { id, data });
+                primary.send(&ToWorker::Answer { id, data });
                 answered += 1;
                 if answered % 5 == 0 {
                     let (topic, data) = ("mine".to_owned(), Json::of(&answered).unwrap());
                     let (id, from) = (answered, peer(9));
-                    relay.say(&ToWorker::Call { id, topic, data, from, timeout_ms: 1000 });
+                    primary.send(&ToWorker::Call { id, topic, data, from, timeout_ms: 1000 });
                 }
             }
             FromWorker::Answer { .. } | FromWorker::Fail { .. } => served += 1,
@@ -306,10 +309,12 @@ fn many_threads_call_and_none_waits_in_vain() {
     }
     callers.into_iter().for_each(|caller| caller.join().unwrap());
     while served < threads * calls / 5 {
-        let (FromWorker::Answer { .. } | FromWorker::Fail { .. }) = relay.hear() else { panic!() };
+        let (FromWorker::Answer { .. } | FromWorker::Fail { .. }) = primary.receive() else {
+            panic!()
+        };
         served += 1;
     }
-    // Those that wait for their deadline read no longer than that.
+    // A thread reads no longer than to its deadline.
     let call = Call::to("x", "nobody").timeout(Duration::from_millis(1));
     assert!(matches!(worker.call_with::<u8>(&call, &1), Err(CallError::TimedOut(_))));
 }

@@ -2,16 +2,13 @@
 //!
 //! The same functions of the `config` package read the values of a configuration file.
 
-mod app;
-mod node;
-mod rights;
+mod app_options;
 mod stop;
-mod times;
 pub(crate) mod values;
 mod wait;
 pub(crate) mod words;
 
-pub(crate) use app::AppOptions;
+pub(crate) use app_options::AppOptions;
 pub(crate) use stop::StopOptions;
 pub(crate) use wait::WaitOptions;
 

@@ -1,20 +1,10 @@
 //! Words of the command line that the `config` package reads, as clap wants them.
 
-use config::spec::{AddressPattern, Instances, ListenSpec};
+use config::spec::Instances;
 
 /// `4`, `max`, `-1`, `50%`.
 pub(crate) fn instances(text: &str) -> Result<Instances, String> {
     text.parse::<Instances>().map_err(|error| error.to_string())
-}
-
-/// `[NAME=]ADDRESS`
-pub(crate) fn listen(text: &str) -> Result<ListenSpec, String> {
-    config::address::listen(text).map_err(|error| error.to_string())
-}
-
-/// An address, or a part of one.
-pub(crate) fn pattern(text: &str) -> Result<AddressPattern, String> {
-    text.parse::<AddressPattern>().map_err(|error| error.to_string())
 }
 
 /// Any JSON value.

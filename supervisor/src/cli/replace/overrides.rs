@@ -1,8 +1,8 @@
-//! What stays of the command line when a file is read again: the flags that were said beside it, at
-//! the start and at reloads since, go before its keys until the app is deleted, or started anew, or
-//! reloaded `--as-written`.
+//! What stays of the command line when a file is read again: the flags that were given beside it, at
+//! the start and at later reloads, go before its keys until the app is deleted, started anew, or
+//! reloaded with `--as-written`.
 
-use config::instances::Cpus;
+use config::cpus::Cpus;
 use config::pool::OWN;
 use config::spec::AppSpec;
 
@@ -11,25 +11,19 @@ use crate::cli::exit::Failure;
 use crate::cli::session::Session;
 use crate::cli::{specs, targets};
 
-/// Puts over a file's `spec` what was said of the app as it is `held`, and what `args` says now.
+/// Puts over a file's `spec` the flags that the primary holds with the app, and those of `args`.
 pub(crate) fn put(
     args: &ReplaceOptions,
     session: &Session,
     held: Option<&AppSpec>,
     spec: &mut AppSpec,
 ) -> Result<(), Failure> {
-    let before = held.and_then(|held| held.said.as_deref()).filter(|_| !args.as_written);
-    let mut said = before.cloned().unwrap_or_default();
-    match args.pool.pool.as_ref().filter(|pool| *pool != OWN) {
-        Some(pool) => {
-            said.pool_env.entry(pool.clone()).or_default().extend(args.env.iter().cloned());
-            said.pool_env.retain(|_, env| !env.is_empty());
-        }
-        None => said.env.extend(args.env.iter().cloned()),
-    }
-    said.over(spec, &Cpus::read());
-    // An app of somebody else is weighed by its own primary.
-    if spec.said.is_some() && !specs::is_checked_by_primary(&session.home) {
+    let before = held.and_then(|held| held.overrides.as_deref()).filter(|_| !args.as_written);
+    let mut overrides = before.cloned().unwrap_or_default();
+    overrides.add_env(args.pool.pool.as_deref().filter(|pool| *pool != OWN), &args.env);
+    overrides.attach(spec, &Cpus::read());
+    // The primary of another user's app validates it itself.
+    if spec.overrides.is_some() && !specs::is_checked_by_primary(&session.home) {
         specs::check(spec)?;
     }
     Ok(())
@@ -38,12 +32,13 @@ pub(crate) fn put(
 /// The flags that go before the keys of its file, as the primary of `name` holds them.
 pub(crate) fn flags(session: &Session, name: &str) -> Vec<String> {
     let spec = targets::running_spec(&session.home, name).ok();
-    spec.and_then(|spec| spec.said).map(|said| said.flags()).unwrap_or_default()
+    spec.and_then(|spec| spec.overrides).map(|overrides| overrides.flags()).unwrap_or_default()
 }
 
 /// For people: what a reload of `spec` kept.
 pub(crate) fn note(spec: Option<&AppSpec>) -> String {
-    let flags = spec.and_then(|spec| spec.said.as_deref()).map(|said| said.flags());
+    let overrides = spec.and_then(|spec| spec.overrides.as_deref());
+    let flags = overrides.map(config::spec::Overrides::flags);
     match flags {
         Some(flags) if !flags.is_empty() => {
             format!("; kept from the command line: {}", flags.join(", "))

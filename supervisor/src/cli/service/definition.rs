@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use config::instances::Cpus;
+use config::cpus::Cpus;
 use config::spec::AppSpec;
 use systemd::unit::Unit;
 
@@ -54,7 +54,7 @@ impl Service {
         let words = |all: &[&str]| -> Vec<String> { all.iter().map(|&w| w.to_owned()).collect() };
         let mut start = words(&[&program, "start", "--foreground"]);
         match &self.spec.source {
-            Some(source) if self.spec.said.is_none() => {
+            Some(source) if self.spec.overrides.is_none() => {
                 start.extend(words(&["--only", &name]));
                 start.push(source.display().to_string());
             }
@@ -87,7 +87,7 @@ impl Service {
     /// Writes the unit, and the spec file if the unit needs one.
     pub(crate) fn install(&self, session: &Session) -> Result<(), Failure> {
         let text = self.text(session)?;
-        if self.spec.source.is_none() || self.spec.said.is_some() {
+        if self.spec.source.is_none() || self.spec.overrides.is_some() {
             let json = serde_json::to_string_pretty(&self.spec).map_err(|error| {
                 Failure::failed(format!("cannot write the spec as JSON: {error}"))
             })?;
@@ -110,11 +110,11 @@ pub(crate) fn read_spec(path: &Path) -> Result<AppSpec, Failure> {
             "{shown} has no spec ({error}): write it again with \"supervisor startup\""
         ))
     })?;
-    if let (Some(source), Some(said)) = (&spec.source, spec.said.take()) {
+    if let (Some(source), Some(overrides)) = (&spec.source, spec.overrides.take()) {
         let found = read_file(source)?.into_iter().find(|found| found.name == spec.name);
         let missing = || format!("{} is no longer in {}", spec.name, source.display());
         spec = found.ok_or_else(|| Failure::usage(missing()))?;
-        said.over(&mut spec, &Cpus::read());
+        overrides.attach(&mut spec, &Cpus::read());
         check(&spec)?;
     }
     spec.resolve(&Cpus::read());

@@ -1,7 +1,7 @@
 //! The status of an app whose primary does not answer, from the record that the primary left on
 //! disk.
 
-use ipc::control::{AppStatus, ListenerStatus, Status, WorkerStatus};
+use ipc::control::{AppStatus, ListenerStatus, Status, WorkerState, WorkerStatus};
 
 use crate::home::Record;
 
@@ -18,11 +18,12 @@ pub(crate) fn status(name: &str, record: &Record, status: Status, reason: &str) 
         ..ListenerStatus::default()
     });
     let workers = record.workers.iter().map(|worker| WorkerStatus {
+        worker: None,
         slot: worker.slot,
         pool: None,
         pid: Some(worker.pid),
         generation: worker.generation,
-        state: "unknown".to_owned(),
+        state: WorkerState::Unknown,
         reason: None,
         contract: Vec::new(),
         status_text: None,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use config::pool::PoolSpec;
+use config::spec::PoolSpec;
 use serde::Serialize;
 
 use crate::cli::exit::{Exit, Failure};

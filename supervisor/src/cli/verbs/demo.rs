@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use config::spec::Instances;
+use config::spec::{Instances, Overrides};
 
 use crate::cli::args::{AppOptions, WaitOptions, values};
 use crate::cli::exit::{Exit, Failure};
@@ -49,11 +49,9 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
         .ok_or_else(|| Failure::failed("the path of the supervisor's program is not UTF-8"))?;
     let (host, port) = (args.host.to_string(), args.port.to_string());
     let command = [program, "demo-server", "--port", &port, "--host", &host];
-    let options = AppOptions {
-        instances: Some(args.instances.unwrap_or(Instances::Max)),
-        name: Some(args.name.clone()),
-        ..AppOptions::default()
-    };
+    let instances = args.instances.unwrap_or(Instances::Max).to_string();
+    let overrides = Overrides::of(&[("name", &args.name), ("instances", &instances)]);
+    let options = AppOptions { overrides: overrides.map_err(Failure::usage)? };
     let command = command.map(str::to_owned).to_vec();
     let spec = from_options(&options, command, &[], &working_dir()?)?;
     let result = start_app(&session.home, &spec, None, &args.wait);

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use config::spec::Balance;
-use ipc::control::{AppStatus, ListenerStatus, PoolStatus, ShareStatus, WorkerStatus};
+use ipc::control::{AppStatus, Contract, ListenerStatus, PoolStatus, ShareStatus, WorkerStatus};
 
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{self, table};
@@ -175,8 +175,8 @@ fn workers_table(workers: &[WorkerStatus], pools: bool, width: Option<u16>) -> S
             worker.slot.to_string(),
             number(worker.pid.map(u64::from)),
             worker.generation.to_string(),
-            worker.state.clone(),
-            table::or_dash(worker.contract.join("+")),
+            worker.state.to_string(),
+            table::or_dash(contract_words(&worker.contract)),
             worker.restarts.to_string(),
             worker.uptime_ms.map_or_else(|| "-".to_owned(), table::uptime),
             table::percent(worker.cpu_percent.map(f64::from)),
@@ -194,13 +194,18 @@ fn workers_table(workers: &[WorkerStatus], pools: bool, width: Option<u16>) -> S
     table::table(&header, rows.collect(), width)
 }
 
+/// `intercept+notify`
+fn contract_words(contracts: &[Contract]) -> String {
+    contracts.iter().map(|contract| contract.word()).collect::<Vec<_>>().join("+")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::targets::{fake_primary as fake, recorded};
     use crate::home::{Record, RecordedWorker};
     use config::spec::AppSpec;
-    use ipc::control::Status;
+    use ipc::control::{Contract, Status};
 
     #[test]
     fn everything_is_shown() {
@@ -224,7 +229,7 @@ mod tests {
         });
         app.workers[0].reason = Some("exit code 1".into());
         app.workers[0].status_text = Some("warming up".into());
-        app.workers[0].contract = vec!["intercept".into(), "notify".into()];
+        app.workers[0].contract = vec![Contract::Intercept, Contract::Notify];
         let text = text(&app, &["--env A".to_owned()], None);
         for expected in [
             "web\n  status      errored\n  reason      it always exits\n",

@@ -4,6 +4,8 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use config::keys::template;
+
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{Stdout, note};
 use crate::cli::specs::CONFIG_FILE;
@@ -16,18 +18,15 @@ pub(crate) struct Args {
     pub(crate) file: PathBuf,
 }
 
-/// What is written.
-const TEMPLATE: &str = include_str!("init.toml");
-
 /// Runs the verb. Fails if the file exists.
 pub(crate) fn run(args: &Args, out: &mut Stdout) -> Result<Exit, Failure> {
     if args.file == Path::new("-") {
-        out.bytes(TEMPLATE.as_bytes());
+        out.bytes(template::text().as_bytes());
         return Ok(Exit::Done);
     }
     let shown = args.file.display();
     let made = OpenOptions::new().write(true).create_new(true).open(&args.file);
-    made.and_then(|mut file| file.write_all(TEMPLATE.as_bytes())).map_err(|error| {
+    made.and_then(|mut file| file.write_all(template::text().as_bytes())).map_err(|error| {
         match error.kind() {
             ErrorKind::AlreadyExists => Failure::failed(format!(
                 "{shown} is there already and stays as it is: name another file, or \"-\" to print"
@@ -47,11 +46,12 @@ mod tests {
 
     #[test]
     fn it_can_be_read() {
-        let cpus = config::instances::Cpus::read();
-        let specs = config::parse(TEMPLATE, Path::new("/srv/supervisor.toml"), &cpus).unwrap();
+        let text = template::text();
+        let cpus = config::cpus::Cpus::read();
+        let specs = config::parse(&text, Path::new("/srv/supervisor.toml"), &cpus).unwrap();
         assert_eq!((specs[0].name.as_str(), specs[0].wanted), ("web", 2));
         // What is commented out is allowed as well; examples of other apps and ways aside.
-        let lines = TEMPLATE.lines().map(|line| match line.strip_prefix("# ") {
+        let lines = text.lines().map(|line| match line.strip_prefix("# ") {
             Some(rest) if rest.contains(" = ") && !rest.starts_with("script") => rest,
             _ => line,
         });
@@ -65,7 +65,7 @@ mod tests {
         let args = Args { file: dir.path().join("supervisor.toml") };
         let mut out = Stdout::new();
         assert_eq!(run(&args, &mut out).unwrap(), Exit::Done);
-        assert_eq!(std::fs::read_to_string(&args.file).unwrap(), TEMPLATE);
+        assert_eq!(std::fs::read_to_string(&args.file).unwrap(), template::text());
         std::fs::write(&args.file, "mine").unwrap();
         assert_eq!(run(&args, &mut out).unwrap_err().exit, Exit::Failed);
         assert_eq!(std::fs::read_to_string(&args.file).unwrap(), "mine");

@@ -1,13 +1,17 @@
 //! `metrics`: the metrics that the workers of an app sent and those that its primary measures, as a
 //! table, JSON or OpenMetrics.
 
+mod help;
+
 use std::fmt::Write;
 use std::time::Duration;
 
+use ipc::bus::MetricKind;
 use ipc::control::{Reply, Request};
 use ipc::talk::{BusRequest, Metric};
 use serde::Serialize;
 
+use self::help::help;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{self, table};
 use crate::cli::session::Session;
@@ -108,15 +112,18 @@ fn openmetrics(all: &[AppMetrics]) -> String {
         .collect();
     rows.sort_by(|a, b| (&a.0, a.1, &a.2.labels).cmp(&(&b.0, b.1, &b.2.labels)));
     let mut text = String::new();
-    let mut last: Option<(&str, &str)> = None;
+    let mut last: Option<(&str, MetricKind)> = None;
     for (name, app, metric) in &rows {
         match last {
             // A family has one kind: a metric of the same name and another kind is left out.
             Some((known, kind)) if known == name && kind != metric.kind => continue,
             Some((known, _)) if known == name => {}
             _ => {
-                let _ = writeln!(text, "# TYPE {name} {}", metric.kind);
-                last = Some((name, &metric.kind));
+                let _ = writeln!(text, "# TYPE {name} {}", metric.kind.word());
+                if let Some(help) = help(name) {
+                    let _ = writeln!(text, "# HELP {name} {help}");
+                }
+                last = Some((name, metric.kind));
             }
         }
         append(&mut text, name, app, metric);
@@ -132,8 +139,8 @@ fn append(text: &mut String, name: &str, app: &str, metric: &Metric) {
         let _ = write!(labels, ",{}=\"{}\"", sanitized(label), escaped(value));
     }
     // Writing into a String cannot fail.
-    let _ = match (metric.kind.as_str(), metric.count) {
-        ("histogram", Some(count)) => {
+    let _ = match (metric.kind, metric.count) {
+        (MetricKind::Histogram, Some(count)) => {
             for (bound, below) in &metric.buckets {
                 let _ = writeln!(text, "{name}_bucket{{{labels},le=\"{bound:?}\"}} {below}");
             }
@@ -141,8 +148,10 @@ fn append(text: &mut String, name: &str, app: &str, metric: &Metric) {
             let _ = writeln!(text, "{name}_count{{{labels}}} {count}");
             writeln!(text, "{name}_sum{{{labels}}} {}", metric.value)
         }
-        ("counter", _) => writeln!(text, "{name}_total{{{labels}}} {}", metric.value),
-        _ => writeln!(text, "{name}{{{labels}}} {}", metric.value),
+        (MetricKind::Counter, _) => writeln!(text, "{name}_total{{{labels}}} {}", metric.value),
+        (MetricKind::Gauge | MetricKind::Histogram, _) => {
+            writeln!(text, "{name}{{{labels}}} {}", metric.value)
+        }
     };
 }
 
@@ -167,10 +176,10 @@ fn escaped(value: &str) -> String {
 mod tests {
     use super::*;
 
-    fn metric(name: &str, kind: &str, value: f64) -> Metric {
+    fn metric(name: &str, kind: MetricKind, value: f64) -> Metric {
         Metric {
             name: name.to_owned(),
-            kind: kind.to_owned(),
+            kind,
             unit: String::new(),
             labels: vec![("pa\"th".to_owned(), "a\"b".to_owned())],
             value,
@@ -181,9 +190,9 @@ mod tests {
 
     #[test]
     fn openmetrics_text() {
-        let hits = metric("hits_total", "counter", 3.0);
-        let also = metric("hits", "gauge", 3.0);
-        let mut took = metric("took", "histogram", 0.5);
+        let hits = metric("hits_total", MetricKind::Counter, 3.0);
+        let also = metric("hits", MetricKind::Gauge, 3.0);
+        let mut took = metric("took", MetricKind::Histogram, 0.5);
         (took.count, took.buckets) = (Some(2), vec![(1.0, 1)]);
         let all = [
             AppMetrics { app: "a".to_owned(), metrics: vec![took, hits.clone()] },
@@ -204,11 +213,19 @@ mod tests {
     }
 
     #[test]
+    fn our_own_families_are_explained() {
+        let reloads = metric("supervisor_reloads", MetricKind::Counter, 1.0);
+        let text = openmetrics(&[AppMetrics { app: "a".to_owned(), metrics: vec![reloads] }]);
+        let begin = "# TYPE supervisor_reloads counter\n# HELP supervisor_reloads Reloads that ";
+        assert!(text.starts_with(begin), "{text}");
+    }
+
+    #[test]
     fn rows_of_the_table() {
-        let mut took = metric("took", "histogram", 0.5);
+        let mut took = metric("took", MetricKind::Histogram, 0.5);
         (took.count, took.buckets) = (Some(4), vec![(1.0, 1), (2.0, 3)]);
         took.unit = "seconds".to_owned();
         assert_eq!(row(&took)[2], "4 observed, half of them at most 2 seconds");
-        assert_eq!(row(&metric("x", "gauge", 2.5)), ["x", "pa\"th=a\"b", "2.5"]);
+        assert_eq!(row(&metric("x", MetricKind::Gauge, 2.5)), ["x", "pa\"th=a\"b", "2.5"]);
     }
 }

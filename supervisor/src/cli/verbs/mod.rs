@@ -83,6 +83,7 @@ verbs! {
     events      Events      apps;
     check       Check       output;
     init        Init        output;
+    schema      Schema      output;
     save        Save        apps;
     resurrect   Resurrect   apps;
     demo        Demo        apps;

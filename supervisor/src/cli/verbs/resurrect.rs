@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use config::instances::Cpus;
+use config::cpus::Cpus;
 use ipc::control::Status;
 
 use crate::cli::args::WaitOptions;

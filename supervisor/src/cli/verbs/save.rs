@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use config::instances::Cpus;
+use config::cpus::Cpus;
 use ipc::control::Status;
 
 use crate::cli::exit::{Exit, Failure};

@@ -51,7 +51,7 @@ fn read_change(text: &str) -> Result<Change, Failure> {
     }
     let asked = values::instances(text)
         .map_err(|reason| Failure::usage(format!("cannot scale to \"{text}\": {reason}")))?;
-    let resolved = asked.resolve(&config::instances::Cpus::read());
+    let resolved = asked.resolve(&config::cpus::Cpus::read());
     Ok(Change::To { wanted: resolved.count, because: resolved.because })
 }
 

@@ -2,7 +2,7 @@
 
 use ipc::control::Request;
 
-use crate::cli::args::{WaitOptions, words};
+use crate::cli::args::WaitOptions;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::session::Session;
 use crate::cli::targets::{Targets, ask};
@@ -14,7 +14,7 @@ pub(crate) struct Args {
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
     /// Which signal: HUP, SIGUSR1, 10.
-    #[arg(value_name = "SIGNAL", value_parser = words::signal)]
+    #[arg(value_name = "SIGNAL", value_parser = config::signal::parse)]
     pub(crate) signal: i32,
     /// Only the worker of this slot.
     #[arg(long, value_name = "N")]

@@ -1,5 +1,5 @@
-//! A hard restart: all workers are stopped, then all are started. Connections wait meanwhile, for
-//! the listeners stay.
+//! A hard restart: the primary stops all workers, then starts all of them. The listeners stay open,
+//! so connections wait meanwhile.
 
 use ipc::control::{FailureKind, Reply};
 use serde::{Deserialize, Serialize};
@@ -24,10 +24,10 @@ pub(in crate::primary) struct HardRestart {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(in crate::primary) enum Stage {
-    /// `Action::OpenListeners` is under way; nothing is stopped before it succeeds.
+    /// `Action::OpenListeners` is under way. No worker is stopped before it succeeds.
     Opening,
     Stopping,
-    /// Readiness is waited for until then.
+    /// The job waits until this time for the workers to be ready.
     Starting {
         until: Time,
     },
@@ -41,14 +41,14 @@ impl HardRestart {
         }
     }
 
-    /// Seats that become empty stay empty for now.
+    /// Whether empty seats stay empty for now.
     pub(in crate::primary) fn empties(&self) -> bool {
         matches!(self.stage, Stage::Stopping)
     }
 }
 
 impl Job {
-    /// Seats that become empty stay empty for now.
+    /// Whether empty seats stay empty for now.
     pub(in crate::primary) fn empties(&self) -> bool {
         match self {
             Self::Hard(hard) => hard.empties(),
@@ -74,7 +74,7 @@ impl Primary {
         }
     }
 
-    /// The addresses that the new spec adds are open, or cannot be.
+    /// The addresses that the new spec adds are open, or cannot be opened.
     pub(in crate::primary) fn hard_opened(
         &mut self,
         result: Result<(), String>,

@@ -1,4 +1,4 @@
-//! What must wait for the running job, in order. Several reloads that wait become one.
+//! The requests that wait for the running job, in order. Several waiting reloads become one.
 
 use std::sync::Arc;
 
@@ -8,41 +8,41 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::ids::{ClientId, Generation};
 use crate::primary::messages;
-use crate::primary::worker::Plan;
+use crate::primary::plan::Plan;
 use crate::primary::{Phase, Primary, Step};
 
-/// So many requests may wait.
+/// The most requests that may wait.
 const LIMIT: usize = 64;
 
-/// Something to begin when nothing else is under way.
+/// A change that begins when no other is under way.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::primary) struct Pending {
     pub(in crate::primary) wish: Wish,
-    /// Who is to be answered; those who lost patience are not among them any more.
+    /// The clients that wait for the answer. Clients that hung up are not among them.
     pub(in crate::primary) clients: Vec<ClientId>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(in crate::primary) enum Wish {
-    /// Replace all workers; `hard`: stop them first. `None`: by the spec that serves then.
+    /// Replace all workers; `hard`: stop them first. `None`: use the spec that serves at that time.
     Replace {
         hard: bool,
         spec: Option<Box<AppSpec>>,
-        /// This pool alone.
+        /// Replace the workers of this pool only.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pool: Option<String>,
     },
     Scale {
         to: Count,
         because: String,
-        /// Of this pool; `None`: of the app's own.
+        /// The pool to scale; `None`: the app's own.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pool: Option<String>,
     },
 }
 
-/// How many workers.
+/// The number of workers that a request wants.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(in crate::primary) enum Count {
@@ -84,7 +84,7 @@ impl Primary {
         }
     }
 
-    /// Begins what waits longest. Whether there was anything.
+    /// Begins the oldest request. Returns whether there was one.
     pub(in crate::primary) fn begin_next(&mut self, step: &mut Step<'_>) -> bool {
         let Some(Pending { wish, clients }) = self.queue.pop_front() else { return false };
         match wish {
@@ -97,8 +97,8 @@ impl Primary {
                 step.answer_all(&clients, &messages::failed(FailureKind::Failed, reason, &[]));
             }
             Wish::Scale { to, because, pool } => {
-                if let Some(berth) = self.berth(pool.as_deref(), &clients, step) {
-                    self.begin_scale(berth, to, because, clients, step);
+                if let Some(pool_index) = self.pool_index(pool.as_deref(), &clients, step) {
+                    self.begin_scale(pool_index, to, because, clients, step);
                 }
             }
         }
@@ -118,20 +118,20 @@ impl Primary {
             Some(spec) => self.edited(Plan { generation: self.newest, ..serves }, Arc::from(spec)),
             None => Plan { generation: self.newest, ..serves },
         };
-        let lineup = match self.lineup(plan) {
-            Ok(lineup) => lineup,
+        let planned = match self.plan_pools(plan) {
+            Ok(planned) => planned,
             Err(reason) => return self.refuse_reload(&reason, &clients, step),
         };
         if !self.is_alive() {
             self.founding = false;
-            self.start(lineup, step);
+            self.start(planned, step);
             for client in clients {
                 self.wait(client, step.now);
             }
         } else if hard {
-            self.begin_hard(lineup, clients, step);
+            self.begin_hard(planned, clients, step);
         } else {
-            self.begin_rollout(lineup, None, clients, step);
+            self.begin_rollout(planned, None, clients, step);
         }
     }
 
@@ -147,10 +147,10 @@ impl Primary {
             step.answer_all(&clients, &messages::failed(FailureKind::Failed, reason, &[]));
             return;
         }
-        let Some(berth) = self.berth(Some(pool), &clients, step) else { return };
+        let Some(pool_index) = self.pool_index(Some(pool), &clients, step) else { return };
         self.newest = Generation(self.newest.0 + 1);
-        match self.lineup_of(berth, spec.map(|spec| *spec)) {
-            Ok(lineup) => self.begin_rollout(lineup, Some(berth), clients, step),
+        match self.replan_pool(pool_index, spec.map(|spec| *spec)) {
+            Ok(planned) => self.begin_rollout(planned, Some(pool_index), clients, step),
             Err(reason) => self.refuse_reload(&reason, &clients, step),
         }
     }
@@ -160,13 +160,13 @@ impl Primary {
         step.answer_all(clients, &messages::failed(FailureKind::Failed, reason, &[]));
     }
 
-    /// The plan with a spec that no other plan has.
+    /// The plan with a new spec, which gets an edition of its own.
     pub(in crate::primary) fn edited(&mut self, plan: Plan, spec: Arc<AppSpec>) -> Plan {
         self.editions += 1;
         Plan { edition: self.editions, spec, ..plan }
     }
 
-    /// Whether any slot is served, or will be without anybody's asking.
+    /// Whether any slot has a worker, or will get one without another request.
     pub(in crate::primary) fn is_alive(&self) -> bool {
         match self.phase {
             Phase::Opening | Phase::Running => self.wanted().any(|(_, state)| state.has_hope()),
@@ -174,7 +174,7 @@ impl Primary {
         }
     }
 
-    /// A client is gone: its answer is not wanted any more.
+    /// Forgets a client that is gone: it needs no answer.
     pub(in crate::primary) fn forget(&mut self, client: ClientId) {
         self.keep_clients(|other| *other != client);
     }

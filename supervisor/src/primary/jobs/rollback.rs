@@ -1,20 +1,23 @@
-//! A rollout that failed goes back the way it came: the same replacement, slot by slot, to what
+//! A failed rollout goes back the way it came: the same replacement, slot by slot, to the plan that
 //! served before, until no worker of the failed generation is left.
 
 use ipc::control::{FailureKind, Notice, NoticeKind};
 
 use super::rollout::{Course, Failure};
 use crate::base::ids::{Slot, WorkerId};
+use crate::primary::action::{Action, ReloadOutcome};
 use crate::primary::messages;
 use crate::primary::slots::{Seat, SlotState};
-use crate::primary::worker::{Cause, End, Worker};
+use crate::primary::worker::Worker;
+use crate::primary::worker::end::{Cause, End};
 use crate::primary::{Job, Primary, Step};
 
 impl Primary {
-    /// The rollout failed.
+    /// Turns a failed rollout round.
     pub(in crate::primary) fn turn_back(&mut self, failure: Failure, step: &mut Step<'_>) {
         let Some(Job::Rollout(rollout)) = &mut self.job else { return };
-        let message = messages::turning_back(rollout, &failure);
+        let place = rollout.to.place(failure.slot);
+        let message = messages::turning_back(rollout.generation(), &place, &failure.reason);
         step.publish(Notice::of_app(NoticeKind::Warning, message));
         rollout.course = Course::Back { failure, restored: Vec::new() };
         if let Some((_, id)) = self.successor()
@@ -26,7 +29,8 @@ impl Primary {
         self.dismiss(&serving, step);
     }
 
-    /// A worker did not apply the shared values. What a rollout brings has to.
+    /// A worker did not apply the shared values. For a worker that the rollout brought, that is a
+    /// failure.
     pub(in crate::primary) fn values_refused(
         &mut self,
         id: WorkerId,
@@ -43,7 +47,7 @@ impl Primary {
         }
     }
 
-    /// A successor was lost before it could take over.
+    /// A successor ended before it took over.
     pub(in crate::primary) fn successor_lost(
         &mut self,
         worker: &Worker,
@@ -76,7 +80,8 @@ impl Primary {
         if self.awaits_restored() { false } else { self.finish_rollback(step) }
     }
 
-    /// Whether a restored slot's worker is still on its way. Each is waited for once.
+    /// Whether the worker of a restored slot is still starting. The rollback waits for each one
+    /// once.
     fn awaits_restored(&mut self) -> bool {
         let Self { job, slots, workers, .. } = self;
         let Some(Job::Rollout(rollout)) = job else { return false };
@@ -97,16 +102,19 @@ impl Primary {
             self.close_if_unserved(listener, step);
         }
         let Course::Back { failure, .. } = &rollout.course else { return false };
-        let reason = messages::rolled_back(&self.serving, &rollout, failure);
+        let place = rollout.to.place(failure.slot);
+        let (failed, serves) = (rollout.generation(), rollout.leading(&self.serving).generation);
+        let reason = messages::rolled_back(&self.serving, failed, serves, &place, &failure.reason);
         self.last_reload = Some(reason.clone());
+        step.act(Action::ReloadEnded { outcome: ReloadOutcome::RolledBack });
         step.publish(Notice::of_app(NoticeKind::ReloadRolledBack, reason.clone()));
         let reply = messages::failed(FailureKind::RolledBack, reason, &failure.last_lines);
         step.answer_all(&rollout.clients, &reply);
         true
     }
 
-    /// The new worker of a replaced slot is gone: whoever of the old generation is at hand takes
-    /// the seat, else one is started.
+    /// The new worker of a replaced slot is gone. A worker of the old generation takes the seat if
+    /// one is still there; if not, the primary starts one.
     pub(in crate::primary) fn bring_back(&mut self, slot: Slot, step: &mut Step<'_>) {
         let Some(serving) = self.serving.plan_of(slot).cloned() else { return };
         let Self { slots, workers, job, .. } = self;
@@ -133,7 +141,7 @@ impl Primary {
         }
     }
 
-    /// The old spec does not come up any more either: the new worker goes all the same, and the
+    /// The old spec does not start any more either. The new worker goes nevertheless, and the
     /// restart policy does what it can with the old spec.
     fn cannot_restore(&mut self, worker: &Worker, end: End, step: &mut Step<'_>) {
         let state = self.slot(worker.slot);

@@ -14,12 +14,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::ids::{ClientId, Generation, ListenerId, PoolIndex, Slot, WorkerId};
 use crate::base::time::Time;
-use crate::primary::action::Action;
+use crate::primary::action::{Action, ReloadOutcome};
 use crate::primary::messages;
+use crate::primary::plan::Plan;
 use crate::primary::slots::pools::{OWN, Pools};
 use crate::primary::slots::restart_policy::History;
 use crate::primary::slots::{Seat, SlotState};
-use crate::primary::worker::{End, Plan, Worker};
+use crate::primary::text;
+use crate::primary::worker::Worker;
+use crate::primary::worker::end::End;
 use crate::primary::{Job, Primary, Step};
 
 /// A reload under way.
@@ -46,7 +49,7 @@ pub(in crate::primary) enum Course {
     Forward,
     /// All serve; slots that are not wanted any more are leaving.
     Shrinking,
-    /// It failed; `restored` slots have been given an old worker that is not ready yet.
+    /// The rollout failed; `restored` slots have been given an old worker that is not ready yet.
     Back {
         failure: Failure,
         restored: Vec<Slot>,
@@ -67,9 +70,9 @@ impl Rollout {
         self.to.plan(self.only.unwrap_or(OWN)).map_or(self.to.generation, |plan| plan.generation)
     }
 
-    /// The plan of `lineup` that tells what is replaced, for people.
-    pub(in crate::primary) fn leading<'a>(&self, lineup: &'a Pools) -> &'a Plan {
-        lineup.plan(self.only.unwrap_or(OWN)).unwrap_or(lineup)
+    /// The plan of `planned` that tells people what is being replaced.
+    pub(in crate::primary) fn leading<'a>(&self, planned: &'a Pools) -> &'a Plan {
+        planned.plan(self.only.unwrap_or(OWN)).unwrap_or(planned)
     }
 }
 
@@ -108,6 +111,7 @@ impl Primary {
                 let clients = std::mem::take(&mut rollout.clients);
                 self.job = None;
                 self.last_reload = Some(reason.clone());
+                step.act(Action::ReloadEnded { outcome: ReloadOutcome::RolledBack });
                 step.publish(Notice::of_app(NoticeKind::ReloadRolledBack, reason.clone()));
                 step.answer_all(&clients, &messages::failed(FailureKind::Failed, reason, &[]));
             }
@@ -141,7 +145,7 @@ impl Primary {
             return false;
         }
         self.add_slots(&to);
-        // Who has left of its own accord, and is not followed by another, is not waited for.
+        // A worker that has left of its own accord and has no successor holds nothing up.
         let Some(Job::Rollout(rollout)) = &self.job else { return false };
         let generation = rollout.generation();
         let is_new = |state: &SlotState| state.plan.generation == generation;
@@ -162,10 +166,11 @@ impl Primary {
     fn finish_rollout(&mut self, step: &mut Step<'_>) -> bool {
         let Some(Job::Rollout(rollout)) = self.job.take() else { return false };
         self.sweep_later(step.now);
-        let took = messages::span(step.now.since(rollout.began));
+        let took = text::span(step.now.since(rollout.began));
         let leading = rollout.leading(&self.serving);
         let message = messages::reload_done(leading, rollout.replaced, rollout.cut, &took);
         self.last_reload = Some(message.clone());
+        step.act(Action::ReloadEnded { outcome: ReloadOutcome::Done });
         step.publish(Notice::of_app(NoticeKind::ReloadDone, message.clone()));
         step.answer_all(&rollout.clients, &Reply::Done { message });
         true
@@ -209,7 +214,7 @@ impl Primary {
         due
     }
 
-    /// The successor takes over: first new connections go to it, then the old worker may drain.
+    /// The successor takes over: new connections go to it first, then the old worker may drain.
     pub(in crate::primary) fn commit(&mut self, slot: Slot, step: &mut Step<'_>) {
         let Some(id) = self.slot(slot).successor.take() else { return };
         let Some(worker) = self.workers.get(&id) else { return };

@@ -1,4 +1,4 @@
-//! Scaling: more slots, all started at once, or fewer, all drained at once.
+//! Scaling: the primary starts all added slots at once, or drains all dropped slots at once.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use crate::primary::messages;
 use crate::primary::slots::pools::OWN;
 use crate::primary::{Job, Primary, Step};
 
-/// A change of the number of workers under way.
+/// A scaling job under way.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::primary) struct Scaling {
     pub(in crate::primary) clients: Vec<ClientId>,
-    /// Whose.
-    #[serde(default = "own", skip_serializing_if = "is_own")]
-    berth: PoolIndex,
-    /// The number before.
+    /// The pool that is scaled.
+    #[serde(rename = "berth", default = "own", skip_serializing_if = "is_own")]
+    pool_index: PoolIndex,
+    /// The number of workers before.
     from: u16,
     direction: Direction,
 }
@@ -30,7 +30,7 @@ pub(in crate::primary) struct Scaling {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Direction {
-    /// The new ones are waited for until then.
+    /// The job waits until this time for the new workers.
     Up {
         until: Time,
     },
@@ -46,25 +46,25 @@ impl Scaling {
     }
 }
 
-/// For states of older builds.
+/// The default for snapshots of older builds, which know no pools.
 fn own() -> PoolIndex {
     OWN
 }
 
-fn is_own(berth: &PoolIndex) -> bool {
-    *berth == OWN
+fn is_own(pool_index: &PoolIndex) -> bool {
+    *pool_index == OWN
 }
 
 impl Primary {
     pub(in crate::primary) fn begin_scale(
         &mut self,
-        berth: PoolIndex,
+        pool_index: PoolIndex,
         to: Count,
         because: String,
         clients: Vec<ClientId>,
         step: &mut Step<'_>,
     ) {
-        let Some(plan) = self.serving.plan(berth) else { return };
+        let Some(plan) = self.serving.plan(pool_index) else { return };
         let from = plan.spec.wanted;
         let wanted = match to {
             Count::Exactly(wanted) => wanted.min(MAX_WORKERS),
@@ -76,30 +76,31 @@ impl Primary {
             step.answer_all(&clients, &Reply::Done { message });
             return;
         }
-        self.set_wanted(berth, wanted, because);
-        let lineup = self.serving.clone();
-        let message = messages::scaling(lineup.plan(berth).unwrap_or(&lineup), from, wanted);
+        self.set_wanted(pool_index, wanted, because);
+        let planned = self.serving.clone();
+        let message = messages::scaling(planned.plan(pool_index).unwrap_or(&planned), from, wanted);
         step.publish(Notice::of_app(NoticeKind::Scaled, message));
         let direction = if wanted > from {
-            self.add_slots(&lineup);
-            Direction::Up { until: step.now + lineup.patience() }
+            self.add_slots(&planned);
+            Direction::Up { until: step.now + planned.patience() }
         } else {
-            self.dismiss(&lineup, step);
+            self.dismiss(&planned, step);
             Direction::Down
         };
-        self.job = Some(Job::Scale(Scaling { clients, berth, from, direction }));
+        self.job = Some(Job::Scale(Scaling { clients, pool_index, from, direction }));
     }
 
-    fn set_wanted(&mut self, berth: PoolIndex, wanted: u16, because: String) {
+    fn set_wanted(&mut self, pool_index: PoolIndex, wanted: u16, because: String) {
         let because = if because.is_empty() { format!("{wanted} asked for") } else { because };
         let mut app = AppSpec::clone(&self.serving.spec);
-        // What the file asks for: a reload with another number there is another wish.
+        // The spec keeps the number in the file, so that a reload notices when the file asks for
+        // another one.
         let kept = app.source.is_some();
         let change = |instances: &mut Instances, now: &mut u16, why: &mut String| {
             (*now, *why) = (wanted, because.clone());
             *instances = if kept { *instances } else { Instances::Count(wanted) };
         };
-        if let Some(plan) = self.serving.pools.get(&berth).cloned() {
+        if let Some(plan) = self.serving.pools.get(&pool_index).cloned() {
             let mut spec = AppSpec::clone(&plan.spec);
             change(&mut spec.instances, &mut spec.wanted, &mut spec.wanted_because);
             let mut pools = app.pools.iter_mut();
@@ -107,13 +108,13 @@ impl Primary {
                 change(&mut pool.instances, &mut pool.wanted, &mut pool.wanted_because);
             }
             let plan = self.edited(plan, Arc::new(spec));
-            self.serving.pools.insert(berth, plan);
+            self.serving.pools.insert(pool_index, plan);
         } else {
             change(&mut app.instances, &mut app.wanted, &mut app.wanted_because);
         }
         self.serving.app = self.edited(self.serving.app.clone(), Arc::new(app));
         for (slot, state) in &mut self.slots {
-            if let Some(plan) = self.serving.plan(slot.berth()) {
+            if let Some(plan) = self.serving.plan(slot.pool_index()) {
                 state.plan = plan.clone();
             }
         }
@@ -121,11 +122,13 @@ impl Primary {
 
     pub(in crate::primary) fn advance_scale(&mut self, step: &mut Step<'_>) -> bool {
         let Some(Job::Scale(scaling)) = &self.job else { return false };
-        let plan = self.serving.plan(scaling.berth).unwrap_or(&self.serving);
+        let plan = self.serving.plan(scaling.pool_index).unwrap_or(&self.serving);
         let reply = match scaling.direction {
             Direction::Down if self.anyone_retires() => return false,
             Direction::Down => Reply::Done { message: messages::scaled(plan) },
-            Direction::Up { until } => match self.outlook(scaling.berth.slots_from(scaling.from)) {
+            Direction::Up { until } => match self
+                .outlook(scaling.pool_index.slots_from(scaling.from))
+            {
                 Outlook::Ready => Reply::Done { message: messages::scaled(plan) },
                 Outlook::Failed { reason, last_lines } => {
                     messages::failed(FailureKind::Failed, reason, &last_lines)

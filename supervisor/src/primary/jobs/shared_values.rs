@@ -1,12 +1,13 @@
-//! New values for the workers to share. They take the place of the old ones in whatever serves,
-//! comes or waits; no worker is replaced for them, since none is started with them.
+//! New values for the workers to share. They replace the old values in the plans that serve, that
+//! are coming in, and that wait. No worker is replaced for them, because no worker starts with
+//! them.
 
 use std::sync::Arc;
 
 use config::spec::AppSpec;
 
 use super::queue::Wish;
-use crate::primary::worker::Plan;
+use crate::primary::plan::Plan;
 use crate::primary::{Job, Primary};
 
 impl Primary {
@@ -19,11 +20,11 @@ impl Primary {
         if let Some(spec) = changed(&self.serving) {
             self.serving.app = self.edited(self.serving.app.clone(), spec);
         }
-        if let Some(plan) = self.job.as_ref().and_then(Job::lineup).map(|to| to.app.clone())
+        if let Some(plan) = self.job.as_ref().and_then(Job::planned).map(|to| to.app.clone())
             && let Some(spec) = changed(&plan)
         {
             let plan = self.edited(plan, spec);
-            if let Some(coming) = self.job.as_mut().and_then(Job::lineup_mut) {
+            if let Some(coming) = self.job.as_mut().and_then(Job::planned_mut) {
                 coming.app = plan;
             }
         }
@@ -48,7 +49,7 @@ mod tests {
     use crate::primary::event::Event;
 
     #[test]
-    fn they_outlive_a_reload_that_is_under_way() {
+    fn new_values_survive_a_reload_that_is_under_way() {
         let spec = AppSpec::new("web", vec!["true".to_owned()], "/".into());
         let mut primary = Primary::new(Arc::new(spec.clone()), 1);
         let mut actions = Vec::new();

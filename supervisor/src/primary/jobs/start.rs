@@ -1,4 +1,4 @@
-//! Starting: listeners first, then all workers at once; and the answers to those who wait for it.
+//! Starting: listeners first, then all workers at once; and the answers to the clients that wait.
 
 use std::ops::RangeBounds;
 use std::time::Duration;
@@ -11,39 +11,39 @@ use crate::base::time::Time;
 use crate::primary::action::Action;
 use crate::primary::event::OpenedListener;
 use crate::primary::messages;
+use crate::primary::plan::Plan;
 use crate::primary::slots::Seat;
 use crate::primary::slots::pools::Pools;
-use crate::primary::worker::Plan;
-use crate::primary::worker::life::State;
+use crate::primary::worker::state::State;
 use crate::primary::{Job, Phase, Primary, Step};
 
-/// The least that a program is given to listen on its further addresses.
+/// The least time that a program has to listen on its further addresses.
 const SOON: Duration = Duration::from_secs(1);
 
-/// A client that waits for the app to be up.
+/// A client that waits until the app is up.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::primary) struct Waiter {
     pub(in crate::primary) client: ClientId,
-    /// Longer is not waited.
+    /// The client waits until this time.
     pub(in crate::primary) until: Time,
 }
 
-/// How a start is going.
+/// How far a start is.
 #[derive(Debug)]
 pub(in crate::primary) enum Outlook {
-    /// All are ready.
+    /// All workers are ready.
     Ready,
-    /// Some may still become ready.
+    /// Some workers may still become ready.
     Open,
-    /// No more will become ready by themselves, and some are not.
+    /// No further worker will become ready without help, and some are not ready.
     Failed { reason: String, last_lines: Vec<String> },
 }
 
 impl Primary {
-    /// Starts an app of which nothing lives.
-    pub(in crate::primary) fn start(&mut self, lineup: Pools, step: &mut Step<'_>) {
-        let must_open = self.must_open(&lineup);
-        self.begin_slots_anew(lineup, step);
+    /// Starts an app that has no live worker.
+    pub(in crate::primary) fn start(&mut self, planned: Pools, step: &mut Step<'_>) {
+        let must_open = self.must_open(&planned);
+        self.begin_slots_anew(planned, step);
         self.phase = Phase::Running;
         if must_open {
             self.phase = Phase::Opening;
@@ -51,19 +51,19 @@ impl Primary {
         }
     }
 
-    /// Every slot of `lineup` from the beginning; failures are forgotten.
-    pub(in crate::primary) fn begin_slots_anew(&mut self, lineup: Pools, step: &mut Step<'_>) {
-        self.add_slots(&lineup);
-        self.dismiss(&lineup, step);
+    /// Begins every slot of `planned` anew and forgets earlier failures.
+    pub(in crate::primary) fn begin_slots_anew(&mut self, planned: Pools, step: &mut Step<'_>) {
+        self.add_slots(&planned);
+        self.dismiss(&planned, step);
         for (slot, state) in &mut self.slots {
-            let Some(plan) = lineup.plan(slot.berth()) else { continue };
+            let Some(plan) = planned.plan(slot.pool_index()) else { continue };
             if state.leaving {
                 state.plan = plan.clone();
             } else {
                 state.begin_anew(plan.clone());
             }
         }
-        self.serving = lineup;
+        self.serving = planned;
         self.starting = true;
         self.sweep_at = None;
     }
@@ -74,7 +74,7 @@ impl Primary {
         configured.any(|listen| self.sockets.find(&listen.address.to_string()).is_none())
     }
 
-    /// The answer to `Action::OpenListeners`. Whoever asked for it is still at it.
+    /// Handles the answer to `Action::OpenListeners`. The job that ordered it is still running.
     pub(in crate::primary) fn listeners_opened(
         &mut self,
         result: Result<Vec<OpenedListener>, String>,
@@ -111,7 +111,7 @@ impl Primary {
         }
     }
 
-    /// How the wanted ones of these slots are doing.
+    /// How far the wanted slots of this range are.
     pub(in crate::primary) fn outlook(&self, these: impl RangeBounds<Slot>) -> Outlook {
         let slots = || self.wanted().filter(|(slot, _)| these.contains(slot));
         if slots().all(|(_, state)| self.is_ready(state)) {
@@ -139,7 +139,7 @@ impl Primary {
         self.waiters.push(Waiter { client, until });
     }
 
-    /// Answers those who wait for the app to be up, if it is or will not be.
+    /// Answers the clients that wait for the app, once it is up or can no longer come up.
     pub(in crate::primary) fn answer_waiters(&mut self, step: &mut Step<'_>) {
         if self.waiters.is_empty() {
             return;
@@ -182,13 +182,14 @@ impl Primary {
         }
     }
 
-    /// All workers are new and ready. What they do not serve will be closed, but not at once: a
-    /// program that listens on several addresses does so one after the other.
+    /// All workers are new and ready. Addresses that they do not serve will be closed, but not at
+    /// once: a program that listens on several addresses opens them one after the other.
     pub(in crate::primary) fn sweep_later(&mut self, now: Time) {
         self.sweep_at = Some(now + self.serving.spec.times.listen_wait.max(SOON));
     }
 
-    /// Closes what nobody serves and no configuration names, when it is time.
+    /// Closes the listeners that no worker serves and no configuration names, when the time has
+    /// come.
     pub(in crate::primary) fn sweep(&mut self, step: &mut Step<'_>) {
         if self.starting && matches!(self.outlook(..), Outlook::Ready) {
             self.starting = false;
@@ -221,7 +222,7 @@ impl Primary {
         }
     }
 
-    /// Whether a worker that comes must listen there: the last one of its slot did, and is gone.
+    /// Whether a coming worker must listen there, because the last worker of its slot did.
     fn is_awaited(&self, listener: ListenerId) -> bool {
         self.wanted().any(|(_, state)| {
             let served = state.served.as_ref().is_some_and(|served| served.contains(&listener));
@@ -229,7 +230,7 @@ impl Primary {
         })
     }
 
-    /// Whether any worker listens there, or inherited it.
+    /// Whether any worker listens there, or inherited the listener.
     pub(in crate::primary) fn is_served(&self, listener: ListenerId) -> bool {
         self.workers.values().any(|worker| worker.serves(listener))
     }

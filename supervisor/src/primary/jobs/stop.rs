@@ -12,13 +12,14 @@ use crate::base::ids::ClientId;
 use crate::base::time::Time;
 use crate::primary::action::Action;
 use crate::primary::messages;
+use crate::primary::plan::Plan;
 use crate::primary::slots::Seat;
-use crate::primary::worker::{Cause, Plan};
+use crate::primary::worker::end::Cause;
 use crate::primary::{Job, Phase, Primary, Step};
 
 /// The longest from the stop signal to SIGKILL in a fast stop.
 const FAST: Duration = Duration::from_secs(2);
-/// So long a primary whose first start failed stays to tell the one who started it.
+/// How long a primary whose first start failed stays, to report the reason to the client.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// A stop under way.
@@ -29,7 +30,7 @@ pub(in crate::primary) struct Stopping {
     exit: Option<u8>,
     /// `Action::OpenListeners` is under way.
     pub(in crate::primary) opening: bool,
-    /// The listeners that there were let nobody in any more.
+    /// The listeners refuse new connections.
     pub(in crate::primary) gated: bool,
     /// The first start failed.
     failed: Option<FailedStart>,
@@ -39,17 +40,17 @@ pub(in crate::primary) struct Stopping {
 struct FailedStart {
     reason: String,
     last_lines: Vec<String>,
-    /// Nobody has been told why yet; till then somebody may ask.
+    /// No client has heard the reason yet. Until this time the primary waits for one to ask.
     until: Option<Time>,
 }
 
 impl Stopping {
-    /// When to leave though nobody has asked why.
+    /// When the primary leaves even if no client has asked for the reason.
     pub(in crate::primary) fn linger(&self) -> Option<Time> {
         self.failed.as_ref().and_then(|failed| failed.until)
     }
 
-    /// What is answered to those who want the app up.
+    /// The answer to clients that want the app up.
     pub(in crate::primary) fn refusal(&self, plan: &Plan) -> Reply {
         match &self.failed {
             Some(failed) => {
@@ -59,14 +60,14 @@ impl Stopping {
         }
     }
 
-    /// What people are told as the app's reason.
+    /// The reason that the status shows for the app.
     pub(in crate::primary) fn reason(&self) -> Option<&str> {
         self.failed.as_ref().map(|failed| failed.reason.as_str())
     }
 }
 
 impl Primary {
-    /// Whether the primary ends when what is under way is done.
+    /// Whether the primary ends when the current job is done.
     pub(crate) fn is_ending(&self) -> bool {
         match &self.phase {
             Phase::Over { .. } => true,
@@ -75,7 +76,7 @@ impl Primary {
         }
     }
 
-    /// Stops, whatever is going on. `exit`: and then ends.
+    /// Stops the app, whatever job is running. `exit`: the primary then ends with this code.
     pub(in crate::primary) fn stop(
         &mut self,
         fast: bool,
@@ -113,7 +114,7 @@ impl Primary {
         }
     }
 
-    /// Ends the primary if it is to end with its workers and none is left or will come.
+    /// Ends the primary if it is to end with its workers, and no worker is left or will start.
     pub(in crate::primary) fn end_with_workers(&mut self, step: &mut Step<'_>) {
         let idle = matches!(self.phase, Phase::Running) && self.job.is_none();
         if !self.ends_with_workers || !idle || !self.workers.is_empty() {
@@ -133,7 +134,7 @@ impl Primary {
         while self.advance(step) {}
     }
 
-    /// The first start has failed in a way that trying again cannot help: leaves nothing behind.
+    /// The first start failed and another attempt cannot help: undoes everything.
     pub(in crate::primary) fn abandon(
         &mut self,
         reason: &str,
@@ -168,7 +169,7 @@ impl Primary {
         }
     }
 
-    /// Ends the job and empties the queue; whoever waits is told.
+    /// Ends the job, empties the queue, and tells every waiting client.
     fn drop_work(&mut self, step: &mut Step<'_>) {
         let job = match self.job.take() {
             Some(Job::Rollout(rollout)) => rollout.clients,

@@ -1,45 +1,30 @@
-//! What people are told: notices and reasons, as lower-case sentences.
+//! The sentences that people read: notices and reasons, in lower case.
 
 use std::time::Duration;
 
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply, Status};
 
-use super::slots::Role;
 use super::slots::pools::Pools;
+use super::slots::role::Role;
 use super::sockets::Sockets;
-use super::worker::life::State;
-use super::worker::{End, EndKind, Plan, Worker};
+use super::worker::Worker;
+use super::worker::state::State;
 use crate::base::ids::{ListenerId, Slot};
+use crate::primary::plan::Plan;
+use crate::primary::text::{count, span};
+use crate::primary::worker::end::{Cause, End, EndKind};
 
 pub(super) mod pools;
 
 use pools::of_pool;
 pub(super) use pools::{
-    no_berth, no_such_pool, pool_is_gone, rolled_back, scale_too_far, turning_back, why_so_many,
+    no_room_for_pool, no_such_pool, pool_is_gone, rolled_back, scale_too_far, turning_back,
+    why_so_many,
 };
 
 pub(super) const STOPPED: &str = "stopped by request";
 
-// Small parts.
-
-/// `250ms`, `1.3s`, `30s`.
-pub(super) fn span(span: Duration) -> String {
-    let millis = span.as_millis();
-    match (millis / 1000, millis % 1000 / 100) {
-        (0, _) => format!("{millis}ms"),
-        (seconds, 0) => format!("{seconds}s"),
-        (seconds, tenths) => format!("{seconds}.{tenths}s"),
-    }
-}
-
-pub(super) fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// `1 connection`, `3 connections`.
-pub(super) fn count(number: u32, thing: &str) -> String {
-    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
-}
+// Shared parts.
 
 fn signal_name(signal: i32) -> String {
     config::signal::name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned)
@@ -60,7 +45,7 @@ fn name(plan: &Plan) -> &str {
 
 // Notices.
 
-/// About one worker.
+/// A notice about one worker.
 pub(super) fn about(worker: &Worker, event: NoticeKind, message: String) -> Notice {
     Notice {
         slot: Some(worker.slot.0),
@@ -93,11 +78,11 @@ pub(super) fn slot_replaced(worker: &Worker) -> Notice {
 }
 
 pub(super) fn listener_opened(address: &str) -> Notice {
-    Notice::of_app(NoticeKind::ListenerOpened, format!("{address} is served"))
+    Notice::of_app(NoticeKind::ListenerOpened, format!("listens on {address}"))
 }
 
 pub(super) fn listener_closed(address: &str) -> String {
-    format!("{address} is not served any more")
+    format!("no longer listens on {address}")
 }
 
 pub(super) fn reload_started(serving: &Plan, to: &Plan) -> Notice {
@@ -111,9 +96,9 @@ pub(super) fn reload_started(serving: &Plan, to: &Plan) -> Notice {
     Notice::of_app(NoticeKind::ReloadStarted, message)
 }
 
-// Reasons of a worker.
+// Reasons for the state of a worker.
 
-/// Why a worker is gone.
+/// Why a worker has ended.
 pub(super) fn why(worker: &Worker, end: &End) -> String {
     let exit = end.exit.map(|exit| exit.to_string());
     match (&end.kind, exit) {
@@ -127,7 +112,7 @@ pub(super) fn why(worker: &Worker, end: &End) -> String {
     }
 }
 
-/// Why a worker that lives was not ready in time.
+/// Why a live worker was not ready in time.
 pub(super) fn not_ready(worker: &Worker, sockets: &Sockets) -> String {
     let within = span(worker.plan.spec.times.ready_timeout);
     let missing = addresses(worker.missing(), sockets);
@@ -145,22 +130,22 @@ pub(super) fn not_ready(worker: &Worker, sockets: &Sockets) -> String {
     }
 }
 
-/// Why a ready worker is taken for hung.
+/// Why the primary takes a ready worker for hung.
 pub(super) fn hung(waiting: u32, stood: Duration) -> String {
     let waiting = count(waiting, "connection");
     format!("hung: it has taken no connection for {}; {waiting} in its queue", span(stood))
 }
 
-/// Why a worker cannot take its slot over, though it lives.
+/// Why a live worker cannot take over its slot.
 pub(super) fn refused_values(reason: &str) -> String {
     format!("it refused the shared values: {reason}")
 }
 
-/// What else makes it ready.
+/// The condition that the worker still has to meet.
 fn awaited(worker: &Worker, has: &str) -> String {
     use config::spec::ReadyRule;
     match worker.plan.spec.ready {
-        ReadyRule::Notify => format!("it did not say READY=1 ({has})"),
+        ReadyRule::Notify => format!("it did not send READY=1 ({has})"),
         ReadyRule::Auto | ReadyRule::Listen => has.to_owned(),
         ReadyRule::Uptime => "ready_timeout is shorter than min_uptime".to_owned(),
     }
@@ -174,7 +159,7 @@ pub(super) fn ready(worker: &Worker, sockets: &Sockets) -> String {
     }
 }
 
-/// `idle`: the connections that nobody uses, which it takes with it.
+/// `idle`: the idle connections that the worker closes when it stops.
 pub(super) fn stopping(signal: i32, idle: u32) -> String {
     let told = format!("told to stop by {}", signal_name(signal));
     match idle {
@@ -184,32 +169,32 @@ pub(super) fn stopping(signal: i32, idle: u32) -> String {
     }
 }
 
-/// Why a live worker is in its state, where there is more to say.
+/// Why a live worker is in its state, if there is more to say than the state.
 pub(super) fn reason(worker: &Worker, sockets: &Sockets) -> Option<String> {
     match &worker.state {
         State::Spawning { .. } => None,
         State::Starting { .. } => addresses(worker.missing(), sockets)
             .map(|missing| format!("does not listen on {missing} yet"))
             .or_else(|| worker.refused.clone()),
-        State::Ready => worker.says_stopping.then(|| "says that it is stopping".to_owned()),
+        State::Ready => worker.says_stopping.then(|| "announced that it is stopping".to_owned()),
         State::Draining(drain) => drain.seen.map(|look| {
             let (queued, busy) = (count(look.queued, "connection"), look.busy);
             format!("{queued} waiting, {busy} with a request in flight")
         }),
         State::Killing { cause, .. } => match cause {
-            super::worker::Cause::Told => Some("told to stop".to_owned()),
-            super::worker::Cause::Failed(reason) => Some(reason.clone()),
+            Cause::Told => Some("told to stop".to_owned()),
+            Cause::Failed(reason) => Some(reason.clone()),
         },
     }
 }
 
-/// What a worker is, where it is not simply the slot's.
+/// The role of a worker that does not hold its slot's seat.
 pub(super) fn role(role: Role) -> Option<String> {
     match role {
         Role::Seated => None,
-        Role::Successor => Some("shall take over".to_owned()),
+        Role::Successor => Some("will take over when ready".to_owned()),
         Role::Retiring => Some("was replaced".to_owned()),
-        Role::Rescue => Some("serves what its predecessor left waiting".to_owned()),
+        Role::Rescue => Some("serves the connections that its predecessor left waiting".to_owned()),
     }
 }
 
@@ -219,14 +204,14 @@ pub(super) fn restarts_in(delay: Duration, reason: &str) -> String {
 
 pub(super) fn rescue_failed(queued: u32, tries: u32, why: &str) -> String {
     format!(
-        "{} that waited for a worker {} lost: {} to serve them failed, the last with {why}",
+        "{} that waited for a worker {} lost: {} to serve them failed; the last failure was: {why}",
         count(queued, "connection"),
         if queued == 1 { "is" } else { "are" },
         count(tries, "attempt"),
     )
 }
 
-// Answers, and reasons of the app.
+// Answers, and reasons for the state of the app.
 
 pub(super) fn failed(kind: FailureKind, reason: String, last_lines: &[String]) -> Reply {
     Reply::Failed { kind, reason, last_lines: last_lines.to_vec() }
@@ -257,7 +242,7 @@ pub(super) fn cannot_start(plan: &Plan, reason: &str) -> String {
 
 pub(super) fn start_timed_out(plan: &Pools, ready: usize) -> String {
     format!(
-        "{}: {ready} of {} workers ready after {}; it goes on trying",
+        "{}: {ready} of {} workers ready after {}; it keeps trying",
         name(plan),
         plan.total(),
         span(plan.patience())
@@ -274,11 +259,11 @@ pub(super) fn is_stopped(plan: &Plan) -> String {
 }
 
 pub(super) fn is_stopping(plan: &Plan) -> String {
-    format!("{} is being stopped; try again when it is", name(plan))
+    format!("{} is stopping; try again when it has stopped", name(plan))
 }
 
 pub(super) fn stopped_meanwhile(plan: &Plan) -> String {
-    format!("{} was stopped before this was done", name(plan))
+    format!("{} was stopped before this could finish", name(plan))
 }
 
 pub(super) fn stopped_already(plan: &Plan) -> String {
@@ -293,14 +278,14 @@ pub(super) fn ends(plan: &Plan, code: u8) -> String {
     let name = name(plan);
     match code {
         0 => {
-            format!("{name}: every worker has ended by itself, and so does the supervisor")
+            format!("{name}: every worker ended by itself; the supervisor ends too")
         }
-        _ => format!("{name}: every worker is given up; the supervisor ends with exit code {code}"),
+        _ => format!("{name}: the supervisor gave up every worker and ends with code {code}"),
     }
 }
 
 pub(super) fn scale_to_none(plan: &Plan) -> String {
-    format!("{} needs at least 1 worker; use stop to have none", name(plan))
+    format!("{} needs at least 1 worker; use stop to stop all of them", name(plan))
 }
 
 pub(super) fn scaling(plan: &Plan, from: u16, wanted: u16) -> String {
@@ -318,7 +303,7 @@ pub(super) fn scaled_already(plan: &Plan) -> String {
 
 pub(super) fn scale_timed_out(plan: &Plan) -> String {
     let after = span(plan.patience());
-    format!("{}: not all added workers are ready after {after}; it goes on trying", name(plan))
+    format!("{}: not all added workers are ready after {after}; it keeps trying", name(plan))
 }
 
 pub(super) fn queue_full(plan: &Plan, limit: usize) -> String {
@@ -340,7 +325,7 @@ pub(super) fn no_such_slot(plan: &Pools, slot: u16) -> String {
 pub(super) fn signalled(plan: &Plan, signal: i32, sent: u32) -> Reply {
     let name = name(plan);
     if sent == 0 {
-        let reason = format!("{name}: no worker there to send {} to", signal_name(signal));
+        let reason = format!("{name}: there is no worker to send {} to", signal_name(signal));
         return failed(FailureKind::Failed, reason, &[]);
     }
     let message = format!("{name}: {} sent to {}", signal_name(signal), count(sent, "worker"));

@@ -1,9 +1,9 @@
-//! What people are told of pools, and where something failed.
+//! The sentences about pools, and about the place of a failure.
 
 use super::name;
-use crate::primary::jobs::rollout::{Failure, Rollout};
+use crate::base::ids::Generation;
+use crate::primary::plan::Plan;
 use crate::primary::slots::pools::Pools;
-use crate::primary::worker::Plan;
 
 pub(in crate::primary) fn no_such_pool(plan: &Plan, pool: &str, known: &str) -> String {
     format!("{} has no pool {pool}; its pools are {known}", name(plan))
@@ -13,11 +13,11 @@ pub(in crate::primary) fn pool_is_gone(plan: &Plan, pool: &str) -> String {
     format!("the file of {} has no [pool.{pool}] any more; use reload without --pool", name(plan))
 }
 
-pub(in crate::primary) fn no_berth(pool: &str) -> String {
-    format!("there is no room for the pool {pool} until the workers of others are gone")
+pub(in crate::primary) fn no_room_for_pool(pool: &str) -> String {
+    format!("there is no room for the pool {pool} until the workers of removed pools are gone")
 }
 
-/// Whose number of workers it is, where it is not simply the app's.
+/// The prefix that names the pool, if it is not the app's own.
 pub(super) fn of_pool(plan: &Plan) -> String {
     plan.spec.pool.as_ref().map_or_else(String::new, |pool| format!("pool {pool}: "))
 }
@@ -32,23 +32,25 @@ pub(in crate::primary) fn scale_too_far(plan: &Plan, most: u16) -> String {
     format!("{}: at most {most} workers are possible", name(plan))
 }
 
-pub(in crate::primary) fn turning_back(rollout: &Rollout, failure: &Failure) -> String {
-    let Failure { slot, reason, .. } = failure;
-    let (generation, place) = (rollout.generation(), rollout.to.place(*slot));
+/// `place`: the slot that failed.
+pub(in crate::primary) fn turning_back(
+    generation: Generation,
+    place: &str,
+    reason: &str,
+) -> String {
     format!("generation {generation} failed in {place} and is rolled back: {reason}")
 }
 
+/// `failed` was rolled back and `serves` serves. `place`: the slot that failed.
 pub(in crate::primary) fn rolled_back(
     serving: &Pools,
-    rollout: &Rollout,
-    failure: &Failure,
+    failed: Generation,
+    serves: Generation,
+    place: &str,
+    reason: &str,
 ) -> String {
-    let Failure { slot, reason, .. } = failure;
     format!(
-        "{}: generation {} was rolled back, generation {} serves: {}: {reason}",
+        "{}: generation {failed} was rolled back, generation {serves} serves: {place}: {reason}",
         name(serving),
-        rollout.generation(),
-        rollout.leading(serving).generation,
-        rollout.to.place(*slot)
     )
 }

@@ -1,4 +1,4 @@
-//! Scenarios of workers that are looked after: frozen, missed, hung.
+//! Scenarios of workers that are frozen for a look, missed by their clients, or hung.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ fn sticky(command: &str, wait: Duration) -> AppSpec {
 }
 
 impl Sim {
-    /// The slots that get connections.
+    /// The slots that get new connections.
     fn steered(&self) -> Vec<u16> {
         let listener = self.listeners.values().next().expect("a listener");
         listener.steered.iter().map(|target| target.slot.0).collect()
@@ -69,7 +69,7 @@ fn sticky_clients_wait_for_the_next_worker_of_their_slot() {
     assert_eq!(sim.app_status(), Status::Degraded);
     for _ in 0..30 {
         sim.connect(listener);
-        assert_eq!(sim.listeners[&listener].steered, before, "somebody was moved");
+        assert_eq!(sim.listeners[&listener].steered, before, "a client was moved");
         sim.pass(Duration::from_millis(20));
     }
     assert_eq!(sim.app_status(), Status::Ready);
@@ -134,7 +134,7 @@ fn a_worker_that_takes_nothing_is_replaced_and_its_queue_is_served() {
 }
 
 #[test]
-fn who_moves_or_has_nothing_to_do_is_not_hung() {
+fn a_worker_that_moves_or_is_idle_is_not_hung() {
     let mut sim = up(watched("serve port=8000"));
     let before: Vec<_> = sim.ids().into_iter().collect();
     sim.pass(Duration::from_secs(20));
@@ -169,8 +169,8 @@ fn a_listener_whose_workers_are_all_dead_for_a_moment_stays_open() {
     let mut spec = app("serve port=8000", 2);
     spec.restart.backoff_min = Duration::from_secs(3);
     let mut sim = up(spec);
-    // The first failure is followed by a restart at once, the second by a backoff, in the midst of
-    // which the listeners that nobody serves are closed.
+    // The primary restarts the worker at once after the first failure. The second failure brings a
+    // backoff, and during it comes the time to close listeners that no worker serves.
     sim.pass(Duration::from_secs(3));
     for _ in 0..2 {
         for worker in sim.ids() {

@@ -1,17 +1,17 @@
-//! Scenarios of workers that close what they serve, or leave, of their own accord.
+//! Scenarios of workers that close a listener, or leave, of their own accord.
 
 use super::super::event::{Cue, Event};
 use super::*;
 use crate::base::exit::Exit;
 use crate::base::ids::ListenerId;
 
-/// The slots that get connections.
+/// The slots that get new connections.
 fn steered(sim: &Sim) -> Vec<u16> {
     let listener = sim.listeners.values().next().expect("a listener");
     listener.steered.iter().map(|target| target.slot.0).collect()
 }
 
-/// The worker of a slot, and where it listens.
+/// The worker of a slot, with the listener and socket that it listens on.
 fn seated(sim: &Sim, slot: u16) -> (WorkerId, ListenerId, SocketId) {
     let worker = sim.primary.workers().find(|(_, of, _)| of.0 == slot).expect("it is there").0;
     let (listener, open) = sim.listeners.iter().next().expect("a listener");
@@ -21,12 +21,12 @@ fn seated(sim: &Sim, slot: u16) -> (WorkerId, ListenerId, SocketId) {
 }
 
 #[test]
-fn who_closes_gets_no_connections_until_it_listens_again() {
+fn a_worker_that_closes_gets_no_connections_until_it_listens_again() {
     let mut sim = up(app(GOOD, 3));
     let (worker, listener, socket) = seated(&sim, 1);
     sim.feed(Event::Worker { worker, cue: Cue::Closed { listener, socket } });
     assert_eq!(steered(&sim), [0, 2]);
-    // Of another's socket it cannot speak.
+    // It cannot close the socket of another worker.
     let other = seated(&sim, 0).2;
     sim.feed(Event::Worker { worker, cue: Cue::Closed { listener, socket: other } });
     assert_eq!(steered(&sim), [0, 2]);
@@ -35,7 +35,7 @@ fn who_closes_gets_no_connections_until_it_listens_again() {
 }
 
 #[test]
-fn where_all_have_closed_connections_wait_where_they_went() {
+fn when_every_worker_has_closed_connections_wait_where_they_are() {
     let mut sim = up(app(GOOD, 2));
     for slot in [0, 1] {
         let (worker, listener, socket) = seated(&sim, slot);
@@ -48,7 +48,7 @@ fn where_all_have_closed_connections_wait_where_they_went() {
 }
 
 #[test]
-fn leaving_is_no_failure_however_often() {
+fn leaving_is_never_a_failure() {
     let mut sim = up(app(GOOD, 2));
     for _ in 0..40 {
         sim.pass(Duration::from_millis(1100));
@@ -57,7 +57,7 @@ fn leaving_is_no_failure_however_often() {
         sim.die(worker, Exit::Code(0));
         sim.until("the next one", |sim| sim.app_status() == Status::Ready);
     }
-    // Who leaves as soon as it is ready, or badly, fails.
+    // A worker that leaves as soon as it is ready, or with an error, has failed.
     for _ in 0..11 {
         let Some(state) = sim.primary.workers().find(|(_, of, _)| of.0 == 0) else { break };
         let worker = state.0;
@@ -65,5 +65,5 @@ fn leaving_is_no_failure_however_often() {
         sim.die(worker, Exit::Code(1));
         sim.pass(Duration::from_secs(2));
     }
-    assert_eq!(sim.app_status(), Status::Degraded, "it is given up");
+    assert_eq!(sim.app_status(), Status::Degraded, "the slot is given up");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use config::pool::PoolSpec;
+use config::spec::PoolSpec;
 
 use super::super::Primary;
 use super::*;
@@ -29,7 +29,7 @@ fn slots(sim: &Sim) -> Vec<u16> {
         .collect()
 }
 
-/// By slot.
+/// The worker and its generation in each slot.
 fn crew(sim: &Sim) -> BTreeMap<u16, (WorkerId, u32)> {
     sim.primary.workers().map(|(id, slot, of)| (slot.0, (id, of.0))).collect()
 }
@@ -55,7 +55,7 @@ fn each_pool_has_slots_of_its_own() {
 }
 
 #[test]
-fn scaling_one_touches_no_other() {
+fn scaling_one_pool_changes_no_other() {
     let mut sim = up(shop());
     let before = crew(&sim);
     let client = sim.ask(scale("hash", 4));
@@ -73,7 +73,7 @@ fn scaling_one_touches_no_other() {
 }
 
 #[test]
-fn reloading_one_touches_no_other_and_is_rolled_back_alone() {
+fn reloading_one_pool_changes_no_other_and_rolls_back_alone() {
     let mut sim = up(shop());
     let before = crew(&sim);
     let client = sim.ask(reload_of("hash", None));
@@ -85,7 +85,7 @@ fn reloading_one_touches_no_other_and_is_rolled_back_alone() {
         assert_eq!(*generation, if is_hash { 2 } else { 1 }, "slot {slot}");
         assert_eq!(before[slot].0 != *id, is_hash, "slot {slot}");
     }
-    // Of the new spec only the pool counts; and it is bad.
+    // Only the pool counts of the new spec, and its program crashes.
     let bad = with_pools(app("serve crash", 3), &[("hash", "serve crash", 2)]);
     let client = sim.ask(reload_of("hash", Some(bad)));
     let (kind, reason, _) = failed(sim.answer(client));
@@ -98,7 +98,7 @@ fn reloading_one_touches_no_other_and_is_rolled_back_alone() {
 }
 
 #[test]
-fn a_pool_that_comes_never_sits_where_one_goes() {
+fn a_new_pool_never_takes_the_slots_of_a_leaving_one() {
     let mut sim = up(shop());
     let mail = crew(&sim)[&4000];
     let next = with_pools(app(GOOD, 2), &[("stock", "serve", 1), ("mail", "serve", 1)]);
@@ -106,7 +106,7 @@ fn a_pool_that_comes_never_sits_where_one_goes() {
     done(sim.answer(client));
     assert_eq!(slots(&sim), [0, 1, 4000, 6000]);
     assert_ne!(crew(&sim)[&4000], mail);
-    // What is free again is used again.
+    // The next pool takes the free range again.
     let again = with_pools(next, &[("hash", "serve", 1)]);
     let client = sim.ask(Request::Reload { spec: Some(Box::new(again)), pool: None });
     done(sim.answer(client));
@@ -114,7 +114,7 @@ fn a_pool_that_comes_never_sits_where_one_goes() {
 }
 
 #[test]
-fn one_that_is_given_up_leaves_the_others_serving_and_is_named() {
+fn a_pool_that_is_given_up_is_named_and_the_others_serve() {
     let spec = with_pools(app(GOOD, 1), &[("hash", "serve crash", 1)]);
     let mut sim = Sim::begun(spec, 7);
     sim.until("it is given up", |sim| !sim.told(NoticeKind::SlotErrored).is_empty());
@@ -126,10 +126,10 @@ fn one_that_is_given_up_leaves_the_others_serving_and_is_named() {
 }
 
 #[test]
-fn versions_without_pools_do_not_read_a_state_with_them() {
+fn versions_without_pools_refuse_a_snapshot_with_pools() {
     let format = |sim: &Sim| {
         let text = sim.primary.snapshot().expect("text").get().to_owned();
-        Primary::restore(&text).expect("a state");
+        Primary::restore(&text).expect("a valid snapshot");
         serde_json::from_str::<serde_json::Value>(&text).expect("JSON")["format"].clone()
     };
     assert_eq!(format(&up(app(GOOD, 1))), 1);

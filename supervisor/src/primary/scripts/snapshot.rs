@@ -1,4 +1,4 @@
-//! Scenarios of a primary that dies and comes back, and of states that others wrote.
+//! Scenarios of a primary that dies and comes back, and of snapshots that other builds wrote.
 
 use std::collections::BTreeSet;
 
@@ -13,31 +13,31 @@ use crate::primary::resume::Facts;
 use crate::primary::scripts::*;
 use crate::primary::snapshot::RestoreError;
 
-/// Three workers, the first of them replaced by the running reload and draining, the second just
-/// dead and being started again; a change of the number waits, and a client has just been answered.
+/// Three workers: the running reload replaced the first, which is draining; the second has just
+/// died and is being started again. A scaling request waits, and a client has just been answered.
 const GOLDEN: &str = include_str!("../golden/core-1.json");
 
-/// When the golden state was written.
+/// The time at which the golden snapshot was written.
 const WRITTEN: Time = Time(2_358_231_000);
 
 fn golden() -> Value {
-    serde_json::from_str(GOLDEN).expect("it is JSON")
+    serde_json::from_str(GOLDEN).expect("JSON")
 }
 
 fn restored(state: &Value) -> Primary {
-    Primary::restore(&state.to_string()).expect("it is a state")
+    Primary::restore(&state.to_string()).expect("a valid snapshot")
 }
 
 fn successor(core: &Primary) -> Primary {
-    Primary::restore(core.snapshot().expect("it can be snapshot").get())
-        .expect("what was just snapshot")
+    Primary::restore(core.snapshot().expect("the core can be written").get())
+        .expect("its own snapshot is valid")
 }
 
 fn refusal(state: &Value) -> String {
-    Primary::restore(&state.to_string()).expect_err("it is no state").to_string()
+    Primary::restore(&state.to_string()).expect_err("an invalid snapshot").to_string()
 }
 
-/// What is done first by one that comes back.
+/// The first actions of a core that comes back.
 fn comes_back(core: &mut Primary, facts: Facts) -> Vec<Action> {
     let now = WRITTEN + Duration::from_millis(700);
     let mut actions = Vec::new();
@@ -60,24 +60,23 @@ fn signal(action: &Action) -> Option<(u64, i32)> {
 }
 
 #[test]
-fn the_golden_state_means_what_it_did() {
+fn the_golden_snapshot_keeps_its_meaning() {
     let core = restored(&golden());
     let status = core.status(WRITTEN);
     assert_eq!((status.status, status.wanted, status.ready), (Status::Reloading, 3, 2));
-    let seen = |w: &ipc::control::WorkerStatus| (w.slot, w.generation, w.state.clone());
+    let seen = |w: &ipc::control::WorkerStatus| (w.slot, w.generation, w.state.word());
     let expected = [(0, 1, "draining"), (0, 2, "ready"), (1, 1, "spawning"), (2, 1, "ready")];
-    let expected = expected.map(|(slot, of, state)| (slot, of, state.to_owned()));
     assert_eq!(status.workers.iter().map(seen).collect::<Vec<_>>(), expected);
     let slots: Vec<&[u16]> = status.listeners.iter().map(|l| l.slots.as_slice()).collect();
     assert_eq!(slots, [&[2][..], &[0, 2], &[0]]);
     assert_eq!(status.workers[2].last_exit.as_deref(), Some("signal SIGKILL"));
     assert_eq!(core.spec().env["GREETING"], "hello");
-    // What was added since has its default there.
+    // Fields that were added since then have their defaults.
     let now = serde_json::from_str::<Value>(core.snapshot().expect("text").get()).expect("JSON");
     contains("", &now, &golden());
 }
 
-/// Everything of `part` is in `whole`.
+/// Checks that `whole` contains everything in `part`.
 fn contains(path: &str, whole: &Value, part: &Value) {
     match (whole, part) {
         (Value::Object(whole), Value::Object(part)) => {
@@ -91,7 +90,7 @@ fn contains(path: &str, whole: &Value, part: &Value) {
 }
 
 #[test]
-fn the_golden_state_is_gone_on_from() {
+fn a_core_goes_on_from_the_golden_snapshot() {
     let mut core = restored(&golden());
     assert_eq!(core.awaited(), [1, 2, 3].map(ClientId).into());
     let (clients, carried_out) = ([1, 3].map(ClientId).into(), false);
@@ -109,17 +108,19 @@ fn the_golden_state_is_gone_on_from() {
     let again = [
         steer(0, vec![target(2, 2)]),
         steer(1, vec![target(0, 3), target(2, 2)]),
-        // It shares a socket: it may have been snapshot.
+        // The bus may not have been told.
+        Action::BusDrain { worker: WorkerId(1) },
+        // It shares a socket: it may stand still to be looked at.
         Action::Signal { worker: WorkerId(4), signal: 18, group: true },
         Action::Look { worker: WorkerId(1) },
     ];
     assert_eq!(*rest, again);
-    // The one who has hung up is not waited for any more.
+    // The client that hung up is not among them.
     assert_eq!(core.awaited(), [1, 3].map(ClientId).into());
 }
 
 #[test]
-fn a_field_that_is_not_known_is_passed_over() {
+fn an_unknown_field_is_ignored() {
     let mut state = golden();
     let rooms = [
         "",
@@ -149,13 +150,13 @@ fn a_field_that_is_not_known_is_passed_over() {
 }
 
 #[test]
-fn what_is_no_state_is_refused_with_a_reason() {
+fn an_invalid_snapshot_is_refused_with_a_reason() {
     assert!(matches!(Primary::restore(""), Err(RestoreError::Malformed(_))));
     assert!(matches!(Primary::restore("{\"format\":1}"), Err(RestoreError::Malformed(_))));
     let mut newer = golden();
     newer["format"] = json!(3);
     newer["core"] = json!("of another shape");
-    let reason = "the snapshot state has format 3, and this version reads formats up to 2; use the \
+    let reason = "the snapshot has format 3, and this version reads formats up to 2; use the \
                   version that wrote it, or a newer one";
     assert_eq!(refusal(&newer), reason);
     let cut = |room: &str, key: &str| {
@@ -164,7 +165,7 @@ fn what_is_no_state_is_refused_with_a_reason() {
         room.remove(key).expect("it is there");
         refusal(&state)
     };
-    let broken = "the snapshot state contradicts itself: ";
+    let broken = "the snapshot contradicts itself: ";
     assert_eq!(cut("/specs", "2"), format!("{broken}no spec of edition 2"));
     assert_eq!(
         cut("/core/workers", "3"),
@@ -174,7 +175,8 @@ fn what_is_no_state_is_refused_with_a_reason() {
     assert_eq!(cut("/core/slots", "1"), reason);
 }
 
-/// A sharer that is told to stop while it is snapshot, and the core that has just told it.
+/// A worker on a shared socket that is told to stop while it is frozen, and the core that has just
+/// told it.
 fn telling() -> (Primary, WorkerId, Time) {
     let mut sim = up(app("serve port=7000", 1));
     let worker = sim.ids()[0];
@@ -202,8 +204,14 @@ fn a_worker_that_vanished_is_replaced_and_a_stranger_does_not_stay() {
     let mut core = restored(&golden());
     let facts = Facts { workers: workers([1, 2, 4, 5, 77]), ..Facts::default() };
     let actions = comes_back(&mut core, facts);
-    assert!(actions.contains(&Action::Release { worker: WorkerId(2) }), "its release was lost");
-    assert!(actions.contains(&Action::Kill { worker: WorkerId(77) }), "it was never heard of");
+    assert!(
+        actions.contains(&Action::Release { worker: WorkerId(2) }),
+        "the lost release is repeated"
+    );
+    assert!(
+        actions.contains(&Action::Kill { worker: WorkerId(77) }),
+        "the unknown worker is killed"
+    );
     let started: Vec<WorkerId> = actions
         .iter()
         .filter_map(|action| {
@@ -216,12 +224,12 @@ fn a_worker_that_vanished_is_replaced_and_a_stranger_does_not_stay() {
         .collect();
     assert_eq!(started, [WorkerId(78)]);
     let status = core.status(WRITTEN);
-    assert_eq!(status.workers[3].state, "spawning");
+    assert_eq!(status.workers[3].state, WorkerState::Spawning);
     assert_eq!(status.workers[3].restarts, 1);
 }
 
 #[test]
-fn what_was_closed_is_closed_again_and_what_nobody_heard_of_is_closed_later() {
+fn a_closed_listener_is_closed_again_and_an_unknown_one_later() {
     let sim = up(app(GOOD, 1));
     let gone = OpenedListener {
         id: ListenerId(9),
@@ -239,11 +247,11 @@ fn what_was_closed_is_closed_again_and_what_nobody_heard_of_is_closed_later() {
     core.resume(sim.now, facts(), &mut actions);
     core.step(sim.now, Event::Turn, &mut actions);
     let close = Action::CloseListener { listener: gone.id };
-    assert!(!actions.contains(&close), "somebody may ask for it yet");
+    assert!(!actions.contains(&close), "a worker may still ask for it");
     let later = sim.now + Duration::from_secs(10);
     core.step(later, Event::Turn, &mut actions);
-    assert!(actions.contains(&close), "nobody has");
-    // It dies over that.
+    assert!(actions.contains(&close), "no worker has asked for it");
+    // The primary dies over that.
     let mut core = successor(&core);
     let mut actions = Vec::new();
     core.resume(later, facts(), &mut actions);
@@ -264,7 +272,7 @@ fn the_last_answer_and_the_exit_are_given_again() {
 }
 
 #[test]
-fn a_stop_does_not_wait_for_addresses_that_nobody_opens_any_more() {
+fn a_stop_does_not_wait_for_addresses_of_the_dead_primary() {
     let mut sim = up(app(GOOD, 1));
     let spec = Some(Box::new(listening(app(GOOD, 1), 8005)));
     sim.ask(Request::Reload { spec, pool: None });
@@ -277,7 +285,7 @@ fn a_stop_does_not_wait_for_addresses_that_nobody_opens_any_more() {
 }
 
 #[test]
-fn a_worker_that_nobody_answered_has_time_to_become_ready() {
+fn a_worker_that_waited_for_the_successor_has_time_to_become_ready() {
     for rule in [ReadyRule::Auto, ReadyRule::Listen] {
         let mut spec = app("serve hang", 1);
         spec.ready = rule;

@@ -1,7 +1,8 @@
 //! Random lives: random apps, random requests, random misfortune; the laws hold.
 
-use config::pool::PoolSpec;
+use config::spec::PoolSpec;
 use config::spec::{Balance, ReadyRule, RestartOn};
+use ipc::talk::BusRequest;
 
 use super::*;
 
@@ -75,13 +76,15 @@ fn random_spec(dice: &mut Jitter) -> AppSpec {
     }
     spec.times.drain_timeout = Duration::from_millis(dice.roll() % 6000);
     spec.times.kill_timeout = Duration::from_millis(dice.roll() % 2000);
+    // As many values as there are numbers of workers, and none.
+    spec.shared = (wanted > 1).then(|| format!("{{\"limit\":{wanted}}}"));
     if dice.roll().is_multiple_of(2) {
         add_pools(&mut spec, dice);
     }
     spec
 }
 
-/// Some serve the addresses of the app's own pool as well.
+/// Some pools also serve the addresses of the app's own pool.
 fn add_pools(spec: &mut AppSpec, dice: &mut Jitter) {
     for name in POOLS {
         if dice.roll().is_multiple_of(2) {
@@ -100,7 +103,7 @@ fn add_pools(spec: &mut AppSpec, dice: &mut Jitter) {
     }
 }
 
-/// Half of all requests are about the app's own workers, or all.
+/// Half of all requests are about the app's own workers, or about all.
 fn random_pool(dice: &mut Jitter) -> Option<String> {
     let among = [POOLS[0], POOLS[1], POOLS[2], "default"];
     dice.roll().is_multiple_of(2).then(|| chosen(dice, &among).to_owned())
@@ -120,6 +123,11 @@ impl Sim {
             18..21 => Request::Start,
             21 => Request::Stop { fast: wanted == 0 },
             22 => Request::Signal { signal: 10, slot: (wanted > 2).then_some(wanted) },
+            // Whoever asks the bus is not told what became of it if the primary dies.
+            23 if wanted > 2 && self.mortal.is_none() => {
+                let shared = Some(format!("{{\"limit\":{wanted}}}"));
+                Request::Bus(BusRequest::Share { shared })
+            }
             23 => Request::Status,
             24..27 => Request::WaitReady,
             27 if wanted == 0 => Request::Delete { fast: false },
@@ -166,12 +174,12 @@ impl Sim {
         }
     }
 
-    /// However it has lived, it can be ended.
+    /// Ends the app, whatever it went through.
     fn end(&mut self) {
         if self.exit.is_none() {
             let (steps, client) = (self.steps, self.ask(Request::Delete { fast: false }));
             self.until("the end", |sim| sim.exit.is_some());
-            assert!(self.clients[&client].answer.is_some(), "the end was not told");
+            assert!(self.clients[&client].answer.is_some(), "the client did not hear of the end");
             assert!(self.steps - steps < 20_000, "the end took {} steps", self.steps - steps);
         }
     }
@@ -210,7 +218,7 @@ fn random_lives_keep_the_laws() {
 }
 
 #[test]
-fn a_thawed_core_goes_on_as_the_one_that_was_frozen() {
+fn a_restored_core_does_what_the_original_does() {
     let mut steps = 0;
     for seed in seeds() {
         let spec = random_spec(&mut Jitter::new(seed));
@@ -226,7 +234,7 @@ fn a_thawed_core_goes_on_as_the_one_that_was_frozen() {
 }
 
 #[test]
-fn whenever_the_primary_dies_another_goes_on() {
+fn whenever_the_primary_dies_a_successor_goes_on() {
     let (mut steps, mut deaths) = (0, 0);
     for seed in seeds() {
         let spec = random_spec(&mut Jitter::new(seed));

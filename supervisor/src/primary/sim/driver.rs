@@ -1,4 +1,4 @@
-//! The fake drive: performs actions, and makes of what they cause the events of later turns.
+//! The fake runtime: carries out actions and turns their effects into the events of later turns.
 
 use crate::primary::sim::*;
 
@@ -52,7 +52,7 @@ impl Sim {
             Action::Answer { client, reply } => self.take_answer(client, reply),
             Action::AnswerStatus { client } => {
                 let status = self.primary.status(self.now);
-                assert_eq!(status.workers.len(), self.primary.roster().count());
+                self.check_entries(&status);
                 self.take_answer(client, Reply::Status(Box::new(status)));
             }
             Action::AnswerSpec { client } => {
@@ -63,8 +63,10 @@ impl Sim {
                 let message = "sent".to_owned();
                 self.take_answer(client, Reply::Done { message });
             }
+            Action::BusDrain { worker } => self.known(worker).bus_drains = true,
+            Action::ReloadEnded { outcome } => self.count_reload(outcome),
             Action::Subscribe { client } => {
-                assert!(self.clients.contains_key(&client), "a subscriber nobody knows");
+                assert!(self.clients.contains_key(&client), "an unknown subscriber");
             }
             Action::Publish(notice) => self.hear(notice),
             Action::Upgrade { .. } | Action::ReopenLogs => {}
@@ -120,7 +122,7 @@ impl Sim {
         self.listeners.iter().find(|(_, l)| l.address == address).map(|(id, _)| *id)
     }
 
-    /// Whoever hangs in `bind` is refused, and leaves.
+    /// Refuses the `bind` of a worker that hangs in it; the worker then leaves.
     fn close_listener(&mut self, listener: ListenerId) {
         let holds = |fake: &Fake| fake.listens.iter().any(|(held, _)| *held == listener);
         let serves = |fake: &&Fake| fake.life == Life::Runs && !fake.told && holds(fake);
@@ -152,6 +154,7 @@ impl Sim {
             life: Life::Forked,
             told: false,
             looked_at: false,
+            bus_drains: false,
             frozen: None,
             held: Vec::new(),
             tickets: BTreeMap::new(),
@@ -203,7 +206,7 @@ impl Sim {
             18 => self.thaw(worker),
             15 if fake.frozen.is_some() => {
                 fake.told = true;
-                // A program without a handler does nothing more; another goes on for a while.
+                // A program without a handler stops at once; another one goes on for a while.
                 if fake.habit.deaf {
                     return;
                 }
@@ -222,7 +225,7 @@ impl Sim {
     fn thaw(&mut self, worker: WorkerId) {
         let now = self.now;
         let fake = self.known(worker);
-        let since = fake.frozen.take().expect("only who is frozen is thawed");
+        let since = fake.frozen.take().expect("SIGCONT for a worker that is not frozen");
         if fake.busy_until > since {
             fake.busy_until = fake.busy_until + now.since(since);
         }
@@ -252,11 +255,11 @@ impl Sim {
         }
     }
 
-    /// Connections that came while it was still steered to.
+    /// Leaves connections that came while the worker was still steered to.
     pub(in crate::primary) fn leave_waiting(&mut self, worker: WorkerId) {
         let Some((listener, socket)) = self.fakes[&worker].listens.first().copied() else { return };
-        // Where none have come, none can be left; and of a death that nobody saw this is all that
-        // is known.
+        // A socket that got no connection can leave none. If the end of the worker was not seen,
+        // nothing more is known.
         let known = self.primary.sockets.iter().find(|known| known.opened.id == listener);
         let used = known.is_some_and(|l| l.sockets().any(|(id, s)| id == socket && s.used));
         if let Some(listener) = self.listeners.get_mut(&listener)
@@ -269,10 +272,10 @@ impl Sim {
 
     fn take_answer(&mut self, client: ClientId, reply: Reply) {
         let now = self.now;
-        let client = self.clients.get_mut(&client).expect("an answer for nobody");
+        let client = self.clients.get_mut(&client).expect("an answer for an unknown client");
         assert!(!client.gone, "an answer for a client that is gone: {reply:?}");
         assert!(client.answer.is_none(), "a second answer: {reply:?}");
-        assert!(!client.endless, "an answer for who only listens: {reply:?}");
+        assert!(!client.endless, "an answer for a client that only listens: {reply:?}");
         assert!(now >= client.asked);
         client.answer = Some(reply);
     }

@@ -1,4 +1,4 @@
-//! The fake programs: what they do, and what is seen of them.
+//! The fake programs: what they do, and what the runtime sees of them.
 
 use super::*;
 
@@ -120,7 +120,7 @@ impl Sim {
         self.tell(worker, Cue::Listening { listener, socket });
     }
 
-    /// What waits there goes to others: the runtime sees to that.
+    /// Closes a server. The runtime gives its waiting connections to other workers.
     fn close_server(&mut self, worker: WorkerId, listener: ListenerId, socket: SocketId) {
         let fake = self.known(worker);
         let before = fake.listens.len();
@@ -134,7 +134,7 @@ impl Sim {
         self.tell(worker, Cue::Closed { listener, socket });
     }
 
-    /// The oldest waits since it last took one, at the most.
+    /// The oldest waiting connection has waited since the worker last took one, at most.
     fn gauge(&mut self, worker: WorkerId) {
         let fake = &self.fakes[&worker];
         let oldest = self.now.since(fake.moved);

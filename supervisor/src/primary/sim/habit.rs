@@ -1,4 +1,4 @@
-//! How a fake program behaves: its command's words say it.
+//! How a fake program behaves. The words of its command say so.
 //!
 //! `port=N`, `crash`, `crash-after=MS`, `clean`, `hang`, `deaf`, `missing`, `no-memory`, `refused`,
 //! `ready=MS`, `extend=MS`, `hung=MS`, `refuses=MS`, `late-looks`, `no-looks`, `blind`, `dies-draining`,
@@ -12,7 +12,7 @@ use crate::primary::slots::restart_policy::Jitter;
 #[derive(Debug, Clone)]
 pub(in super::super) struct Habit {
     pub(in super::super) ports: Vec<u16>,
-    /// It dies by itself, so long after it runs, or after it listens.
+    /// It dies by itself, this long after it runs, or after it listens.
     pub(in super::super) dies: Option<(Moment, Duration, Exit)>,
     pub(in super::super) spawns: Spawns,
     /// Its address is taken.
@@ -20,18 +20,18 @@ pub(in super::super) struct Habit {
     /// It ignores the stop signal.
     pub(in super::super) deaf: bool,
     pub(in super::super) looks: Looks,
-    /// It dies when it has been looked at, and leaves connections waiting.
+    /// It dies after a look, and leaves connections waiting.
     pub(in super::super) dies_draining: bool,
     pub(in super::super) ready: Option<Duration>,
     pub(in super::super) extend: Option<Duration>,
     pub(in super::super) hung: Option<Duration>,
     pub(in super::super) refuses: Option<Duration>,
-    /// So long after it listens it closes that server, or leaves.
+    /// This long after it listens, it closes that server, or leaves.
     pub(in super::super) closes: Option<Duration>,
     pub(in super::super) leaves: Option<Duration>,
     /// It takes no connection.
     pub(in super::super) stuck: bool,
-    /// So long it works on a request.
+    /// How long it works on a request.
     pub(in super::super) busy: Duration,
 }
 

@@ -4,37 +4,42 @@ use std::collections::BTreeSet;
 
 use super::super::slots::{Presence, Rescue, Seat};
 use super::super::sockets::{Hold, Listener};
-use super::super::worker::{Cause, Worker};
+use super::super::worker::Worker;
 use super::super::{Job, Phase};
 use super::*;
 use crate::base::ids::{PoolIndex, Slot};
 use crate::primary::jobs::rollout::Course;
-use crate::primary::worker::life::State;
+use crate::primary::worker::end::Cause;
+use crate::primary::worker::state::State;
 use config::spec::Balance;
-use ipc::control::NoticeKind;
+use ipc::control::{AppStatus, NoticeKind};
 
-/// So long a request may wait for its answer.
+/// The longest time that a request may wait for its answer.
 const PATIENCE: Duration = Duration::from_secs(45 * 60);
-/// No spec of the Sim has a longer one.
+/// The longest `sticky_wait` of any spec in the Sim.
 const STICKY_WAIT: Duration = Duration::from_secs(5);
-/// So long a worker may be frozen.
+/// The longest time that a worker may be frozen.
 const FROZEN_AT_MOST: Duration = Duration::from_millis(30);
 
-/// What the laws need to know of the past.
+/// What the laws must know of the past.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// The most workers wanted since nothing was under way.
+    /// The most workers wanted since the primary was last idle.
     wanted: u16,
     /// The most workers ever wanted.
     ever_wanted: u16,
-    /// A rollout, how many were ready when it began, and failures since.
+    /// The running rollout: its generation, how many workers were ready when it began, and the
+    /// failures since.
     rollout: Option<(Generation, usize, usize)>,
-    /// Seats that a generation has that is being rolled back.
+    /// The seats of the generation that is being rolled back.
     failed: Option<usize>,
+    /// How a reload has just ended, until that is published.
+    ended: Option<ReloadOutcome>,
 }
 
 impl Sim {
     pub(super) fn hear(&mut self, notice: Notice) {
+        self.look_again();
         if notice.event == NoticeKind::WorkerFailed
             && let Some((_, _, failures)) = &mut self.ledger.rollout
         {
@@ -43,10 +48,19 @@ impl Sim {
         if notice.event == NoticeKind::Warning && notice.message.contains(" lost: ") {
             self.write_off();
         }
+        // What is counted is what is told.
+        let done = (notice.event == NoticeKind::ReloadDone).then_some(ReloadOutcome::Done);
+        let failed =
+            (notice.event == NoticeKind::ReloadRolledBack).then_some(ReloadOutcome::RolledBack);
+        assert_eq!(self.ledger.ended.take(), done.or(failed), "{}", notice.message);
         self.notices.push(notice);
         if self.notices.len() > 4000 {
             self.notices.drain(..2000);
         }
+    }
+
+    pub(super) fn count_reload(&mut self, outcome: ReloadOutcome) {
+        assert_eq!(self.ledger.ended.replace(outcome), None, "a reload ended twice");
     }
 
     pub(super) fn check(&mut self) {
@@ -58,6 +72,7 @@ impl Sim {
             assert!(at > self.now, "a deadline in the past: {at:?}, now {:?}", self.now);
         }
         self.check_crew();
+        self.check_bus();
         self.check_frozen();
         self.check_steering();
         self.check_floor();
@@ -70,6 +85,25 @@ impl Sim {
         self.check_watches();
     }
 
+    /// The bus knows of each worker that drains: it gives it no more calls.
+    fn check_bus(&self) {
+        for worker in self.primary.workers.values() {
+            let drains = matches!(worker.state, State::Draining(_));
+            let known = self.fakes[&worker.id].bus_drains;
+            assert!(known || !drains, "the bus does not know that worker {} drains", worker.id);
+        }
+    }
+
+    /// Each worker has one entry in the status, under its slot. Other entries name no worker.
+    pub(super) fn check_entries(&self, status: &AppStatus) {
+        let entries = status.workers.iter();
+        let named = entries.filter_map(|entry| Some((WorkerId(entry.worker?), Slot(entry.slot))));
+        let known = self.primary.workers().map(|(id, slot, _)| (id, slot));
+        let (mut named, known) = (named.collect::<Vec<_>>(), known.collect::<Vec<_>>());
+        named.sort_unstable();
+        assert_eq!(named, known, "the status is about other workers");
+    }
+
     /// While all drain to stop, nobody new is let in where somebody was.
     fn check_gates(&self) {
         let Phase::Stopping(stopping) = &self.primary.phase else { return };
@@ -77,11 +111,11 @@ impl Sim {
             self.listeners.values().filter(|listener| stopping.gated && !listener.shared)
         {
             let shut = listener.gated || listener.steered.is_empty();
-            assert!(shut, "{} lets people in while all stop", listener.address);
+            assert!(shut, "{} accepts connections while all workers stop", listener.address);
         }
     }
 
-    /// Who is watched is gauged some day.
+    /// The primary gauges every watched worker again and again.
     fn check_watches(&self) {
         for worker in self.primary.workers.values().filter(|worker| worker.is_ready()) {
             let Some(watch) = &worker.watch else { continue };
@@ -92,7 +126,7 @@ impl Sim {
         }
     }
 
-    /// The primary leaves: nobody waits, and nobody is left behind.
+    /// When the primary ends, every client has its answer, and no worker or listener is left.
     fn check_end(&self) {
         for client in self.clients.values().filter(|client| !client.gone && !client.endless) {
             assert!(client.answer.is_some(), "never answered: {}", client.request);
@@ -103,7 +137,8 @@ impl Sim {
         assert!(self.listeners.is_empty(), "a listener is left behind");
     }
 
-    /// Never more workers than wanted and one, and one per slot and generation.
+    /// There is never more than one worker above the wanted number, and one for each slot and
+    /// generation.
     fn check_crew(&mut self) {
         let primary = &self.primary;
         let known: Vec<WorkerId> = primary.workers().map(|(id, _, _)| id).collect();
@@ -140,7 +175,7 @@ impl Sim {
         assert_eq!(places.len(), regular.len(), "two workers of one slot and generation");
     }
 
-    /// The sockets that get connections if all is right: of seated, ready, listening workers.
+    /// The targets that steering must have: sockets of seated, ready, listening workers.
     fn serving(&self, listener: &Listener) -> Vec<Target> {
         let primary = &self.primary;
         let mut targets: Vec<Target> = listener
@@ -159,7 +194,7 @@ impl Sim {
         targets
     }
 
-    /// Only who has stood still for `hang_timeout`, with connections waiting, is killed as hung.
+    /// A worker killed as hung had stood still for `hang_timeout`, with connections waiting.
     pub(super) fn check_hung(&self, worker: WorkerId) {
         let Some(known) = self.primary.workers.get(&worker) else { return };
         let State::Killing { cause: Cause::Failed(reason), .. } = &known.state else { return };
@@ -169,11 +204,11 @@ impl Sim {
         let fake = &self.fakes[&worker];
         let stood = self.now.since(fake.moved);
         assert!(stood >= known.plan.spec.times.hang_timeout, "killed as hung after {stood:?}");
-        assert!(self.queued(fake) > 0, "killed as hung though nobody waits");
+        assert!(self.queued(fake) > 0, "killed as hung though no connection waits");
     }
 
-    /// Nobody is left frozen: only who is looked at while draining, or about to be killed; and not
-    /// for long.
+    /// A worker is frozen only for a look while it drains, or when it is about to be killed, and
+    /// not for long.
     fn check_frozen(&self) {
         for (id, fake) in &self.fakes {
             let Some(since) = fake.frozen else { continue };
@@ -194,7 +229,7 @@ impl Sim {
         }
     }
 
-    /// A slot whose worker is gone, and whose clients wait for the next one.
+    /// Whether the slot's worker is gone and its clients wait for the next one.
     fn is_missed(&self, slot: Slot) -> bool {
         let Some(state) = self.primary.slots.get(&slot) else { return false };
         match state.presence {
@@ -207,7 +242,7 @@ impl Sim {
         }
     }
 
-    /// Connections go to all who serve and to nobody else.
+    /// New connections go to all workers that serve, and to no others.
     fn check_steering(&self) {
         if !matches!(self.primary.phase, Phase::Running) {
             return;
@@ -215,7 +250,7 @@ impl Sim {
         for listener in self.primary.sockets.iter().filter(|listener| !listener.opened.shared) {
             let serving = self.serving(listener);
             let steered = &self.listeners[&listener.opened.id].steered;
-            // Those whose clients wait for a while may be among them.
+            // Slots whose clients wait for the next worker may be targets too.
             let (missed, served): (Vec<Target>, Vec<Target>) =
                 steered.iter().partition(|target| self.is_missed(target.slot));
             let awaited = missed.iter().all(|target| !serving.contains(target));
@@ -226,7 +261,7 @@ impl Sim {
         }
     }
 
-    /// Who is about to drain gets no connections, if anybody else serves.
+    /// A worker that is about to drain gets no new connections if another worker serves.
     pub(super) fn check_parting(&self, worker: WorkerId) {
         if !matches!(self.primary.phase, Phase::Running) {
             return;
@@ -241,7 +276,7 @@ impl Sim {
         }
     }
 
-    /// A rollout never takes away more than what failed by itself.
+    /// A rollout never takes away more workers than those that failed by themselves.
     fn check_floor(&mut self) {
         let primary = &self.primary;
         let ready = primary.ready_count();
@@ -250,15 +285,16 @@ impl Sim {
             return;
         };
         let generation = rollout.generation();
-        // Of each pool: slots that it drops may have been the ready ones.
+        // For each pool: slots that it drops may have been the ready ones.
         let floor = || {
             let is_kept = |slot: &Slot| primary.serving.wants(*slot) && rollout.to.wants(*slot);
-            let of = |berth| {
-                let slots = || primary.wanted().filter(move |(slot, _)| slot.berth() == berth);
+            let of = |pool_index| {
+                let slots =
+                    || primary.wanted().filter(move |(slot, _)| slot.pool_index() == pool_index);
                 let ready = slots().filter(|(_, state)| primary.is_ready(state)).count();
                 ready.min(slots().filter(|(slot, _)| is_kept(slot)).count())
             };
-            primary.serving.all().map(|(berth, _)| of(berth)).sum()
+            primary.serving.all().map(|(pool_index, _)| of(pool_index)).sum()
         };
         match self.ledger.rollout {
             Some((of, floor, failures)) if of == generation => {
@@ -277,8 +313,8 @@ impl Sim {
         }
     }
 
-    /// Whoever has a seat runs what serves, unless it is being replaced; and a generation that
-    /// failed takes over no more slots.
+    /// Every seated worker runs the plan that serves, unless it is being replaced. A failed
+    /// generation takes over no more slots.
     fn check_generations(&mut self) {
         let primary = &self.primary;
         let of = |generation| {
@@ -307,7 +343,7 @@ impl Sim {
         self.ledger.failed = failed;
     }
 
-    /// No two pools ever share a range of slots, and what is done to one pool is done to it alone.
+    /// No two pools share a range of slots, and a job for one pool changes no other.
     fn check_pools(&self) {
         let primary = &self.primary;
         let mut names: BTreeMap<PoolIndex, &str> = BTreeMap::new();
@@ -315,21 +351,21 @@ impl Sim {
         let plans = plans.chain(primary.workers.values().map(|w| (&w.slot, &w.plan)));
         for (slot, plan) in plans {
             let name = plan.spec.pool();
-            let known = *names.entry(slot.berth()).or_insert(name);
+            let known = *names.entry(slot.pool_index()).or_insert(name);
             assert_eq!(known, name, "two pools have slot {slot}");
-            assert!(plan.spec.pools.is_empty() || slot.berth() == PoolIndex(0));
+            assert!(plan.spec.pools.is_empty() || slot.pool_index() == PoolIndex(0));
         }
         if let Some(Job::Rollout(rollout)) = &primary.job
             && let Some(only) = rollout.only
         {
             let touched = primary.workers().find(|(_, slot, generation)| {
-                *generation == rollout.generation() && slot.berth() != only
+                *generation == rollout.generation() && slot.pool_index() != only
             });
             assert_eq!(touched, None, "a reload of one pool has touched another");
         }
     }
 
-    /// No socket is forgotten while connections wait in it, and there are not too many.
+    /// No free socket holds waiting connections, and there are not too many sockets.
     fn check_sockets(&self) {
         let limit = 2 * usize::from(self.ledger.ever_wanted) + 8;
         for listener in self.primary.sockets.iter().filter(|listener| !listener.opened.shared) {
@@ -337,7 +373,7 @@ impl Sim {
             assert!(queues.len() <= limit, "{} sockets, {limit} allowed", queues.len());
             for (socket, state) in listener.sockets() {
                 let waiting = queues.get(&socket).copied().unwrap_or(0);
-                // Where connections still go for want of anything better, they are not forgotten.
+                // Sockets that still get connections for want of a better one are not forgotten.
                 let steered = listener.steered.iter().any(|target| target.socket == socket);
                 let forgotten = state.hold == Hold::Free && waiting > 0 && !steered;
                 assert!(!forgotten, "{waiting} wait in free socket {socket} of {listener:?}");
@@ -345,7 +381,7 @@ impl Sim {
         }
     }
 
-    /// Whatever waits where nobody of the slot will come has a rescue.
+    /// If connections wait where no worker of the slot will come, there is a rescue.
     fn check_rescues(&self) {
         let primary = &self.primary;
         let busy = matches!(primary.job, Some(Job::Hard(_))) || primary.sweep_at.is_some();
@@ -357,12 +393,12 @@ impl Sim {
             for (listener, _) in primary.sockets.kept_for(*slot) {
                 let dropped = primary.sockets.is_dropped_by(&state.plan, listener);
                 let rescued = state.rescue != Rescue::None;
-                assert!(!deserted || dropped || rescued, "nobody comes to slot {slot}");
+                assert!(!deserted || dropped || rescued, "no worker comes to slot {slot}");
             }
         }
     }
 
-    /// Connections were declared lost.
+    /// The core declared connections lost.
     fn write_off(&mut self) {
         for listener in self.primary.sockets.iter() {
             let queues = &mut self.listeners.get_mut(&listener.opened.id).expect("open").queues;
@@ -385,7 +421,7 @@ impl Sim {
         self.clients.iter().filter(|(_, client)| waits(client)).map(|(id, _)| *id).collect()
     }
 
-    /// Forgets what nobody will ask about any more.
+    /// Forgets what no law asks about any more.
     pub(super) fn tidy(&mut self) {
         self.clients.retain(|_, client| !client.gone && client.answer.is_none());
         self.fakes.retain(|_, fake| fake.life != Life::Released);

@@ -1,5 +1,5 @@
-//! A world for the core: a fake drive that turns actions into later events, fake programs, and a
-//! clock that jumps to whatever comes next. After every step the laws are checked.
+//! A world for the core: a fake runtime that turns actions into later events, fake programs, and a
+//! clock that jumps to the next event. After every step the laws are checked.
 
 pub(super) mod chaos;
 mod driver;
@@ -7,6 +7,7 @@ pub(super) mod fakes;
 pub(super) mod habit;
 pub(super) mod laws;
 pub(super) mod mortal;
+mod policies;
 pub(super) mod twins;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,7 +19,7 @@ use config::spec::{AppSpec, ListenAddress};
 use ipc::control::{Notice, Reply, Request};
 
 use super::Primary;
-use super::action::{Action, Target};
+use super::action::{Action, ReloadOutcome, Target};
 use super::event::{Cue, Event, Gauge, Look, Notification, OpenedListener, PrimarySignal};
 use super::slots::restart_policy::Jitter;
 use crate::base::exit::Exit;
@@ -27,11 +28,12 @@ use crate::base::time::Time;
 use habit::{Habit, Looks, Moment, Spawns};
 use laws::Ledger;
 use mortal::Mortal;
+use policies::Policies;
 use twins::Twin;
 
 /// When each world begins.
 const BORN: Time = Time(1_000_000_000);
-/// So many events and actions are shown when a law is broken.
+/// How many events and actions are shown when a law is broken.
 const REMEMBERED: usize = 300;
 
 pub(super) struct Sim {
@@ -40,7 +42,7 @@ pub(super) struct Sim {
     pub(super) seed: u64,
     pub(super) steps: u64,
     dice: Jitter,
-    /// What comes, by when and in which order it was caused.
+    /// What is due, by time and in the order of its causes.
     due: BTreeMap<(Time, u64), Due>,
     causes: u64,
     pub(super) fakes: BTreeMap<WorkerId, Fake>,
@@ -51,33 +53,34 @@ pub(super) struct Sim {
     next_ticket: u64,
     pub(super) notices: Vec<Notice>,
     pub(super) exit: Option<u8>,
-    /// How many ended with a request in flight when they were told to stop.
+    /// How many workers ended with a request in flight after they were told to stop.
     pub(super) cut: u32,
     /// Addresses that cannot be opened.
     pub(super) taken: Vec<String>,
     ledger: Ledger,
+    policies: Policies,
     twin: Option<Twin>,
     mortal: Option<Mortal>,
-    /// What may have been done already is done again.
+    /// The primary has just come back, and repeats what may have been done already.
     resuming: bool,
     past: VecDeque<(Time, Past)>,
 }
 
-/// Something that happened, kept for the day a law is broken.
+/// An event of the past, kept for the report when a law is broken.
 enum Past {
     Event(Event),
     Action(Action),
     Death { carried_out: bool },
 }
 
-/// Something that will happen.
+/// An event of the future.
 #[derive(Debug)]
 enum Due {
     Deed(WorkerId, Deed),
     Opened(Result<Vec<OpenedListener>, String>),
 }
 
-/// Something that a fake worker does, or that is found out about it.
+/// A deed of a fake worker, or a finding about it.
 #[derive(Debug)]
 enum Deed {
     Run,
@@ -110,12 +113,14 @@ enum Deed {
 pub(super) struct Fake {
     habit: Habit,
     pub(super) life: Life,
-    /// Told to go by the primary.
+    /// The primary told it to go.
     pub(super) told: bool,
     pub(super) looked_at: bool,
+    /// The bus was told that it drains.
+    bus_drains: bool,
     /// By SIGSTOP, since then.
     pub(super) frozen: Option<Time>,
-    /// What it would have done while it is frozen.
+    /// What it would have done while it was frozen.
     held: Vec<Deed>,
     tickets: BTreeMap<Ticket, ListenerId>,
     pub(super) holds: Vec<(ListenerId, SocketId)>,
@@ -131,7 +136,7 @@ pub(super) struct Fake {
 pub(super) enum Life {
     Forked,
     Runs,
-    /// Its end was reported, or that it could not be started.
+    /// The runtime reported its end, or that it could not be started.
     Dead,
     Released,
 }
@@ -143,7 +148,7 @@ pub(super) struct FakeListener {
     pub(super) shared: bool,
     pub(super) steered: Vec<Target>,
     gated: bool,
-    /// Connections that wait, by socket.
+    /// Waiting connections, by socket.
     pub(super) queues: BTreeMap<SocketId, u32>,
 }
 
@@ -153,7 +158,7 @@ pub(super) struct Client {
     pub(super) asked: Time,
     pub(super) answer: Option<Reply>,
     pub(super) gone: bool,
-    /// It only listens.
+    /// The client only listens.
     endless: bool,
 }
 
@@ -178,6 +183,7 @@ impl Sim {
             cut: 0,
             taken: Vec::new(),
             ledger: Ledger::default(),
+            policies: Policies::new(),
             twin: None,
             mortal: None,
             resuming: false,
@@ -221,14 +227,14 @@ impl Sim {
         self.feed(Event::Signal(signal));
     }
 
-    /// kill -9 from outside.
+    /// Kills a worker from outside (kill -9).
     pub(super) fn murder(&mut self, worker: WorkerId) {
         if self.fakes[&worker].life == Life::Runs {
             self.die(worker, Exit::Signal(9));
         }
     }
 
-    /// A connection comes. Whoever listens there will accept it.
+    /// A connection comes. A worker that listens there will accept it.
     pub(super) fn connect(&mut self, listener: ListenerId) {
         let roll = self.dice.roll();
         let Some(listening) = self.listeners.get_mut(&listener) else { return };
@@ -251,7 +257,7 @@ impl Sim {
         }
     }
 
-    /// Whoever listens on a shared socket runs for what waits there.
+    /// Lets the workers on a shared socket race for the connections that wait there.
     fn offer(&mut self, listener: ListenerId) {
         let pair = (listener, SocketId(0));
         let listens = |fake: &Fake| fake.life == Life::Runs && fake.listens.contains(&pair);
@@ -262,7 +268,7 @@ impl Sim {
         }
     }
 
-    /// The next thing happens. False: nothing ever will.
+    /// Lets the next event happen. `false`: there is none.
     pub(super) fn tick(&mut self) -> bool {
         let deadline = self.primary.deadline();
         let caused = self.due.keys().next().copied();
@@ -281,11 +287,11 @@ impl Sim {
                 self.feed(Event::Turn);
                 true
             }
-            (Some(_), None) => unreachable!("what is caused comes before no deadline"),
+            (Some(_), None) => unreachable!("what an action caused comes at a known time"),
         }
     }
 
-    /// Ticks until `done`; that must come within 15 simulated minutes.
+    /// Ticks until `done` holds, which must happen within 15 simulated minutes.
     pub(super) fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
         let latest = self.now + Duration::from_secs(900);
         while !done(self) {
@@ -294,7 +300,7 @@ impl Sim {
         }
     }
 
-    /// Ticks for so long.
+    /// Ticks for the given time.
     pub(super) fn pass(&mut self, span: Duration) {
         let end = self.now + span;
         let next = |sim: &Self| {
@@ -312,10 +318,13 @@ impl Sim {
         self.clients[&client].answer.clone().expect("answered")
     }
 
-    /// One event, and the turn that ends the loop's round; then its actions, in order.
+    /// Feeds one event and the turn that ends the loop's round, then carries out the actions in
+    /// order.
     pub(super) fn feed(&mut self, event: Event) {
         self.remember(Past::Event(event.clone()));
+        self.announce_to_policies(&event);
         if self.is_forgotten(&event) {
+            self.step_policies();
             return self.check();
         }
         let mut actions = Vec::new();
@@ -324,6 +333,7 @@ impl Sim {
         self.step_twin(&event, &actions);
         self.steps += 2;
         self.carry_out(actions);
+        self.step_policies();
         self.check();
     }
 
@@ -343,7 +353,7 @@ impl Sim {
         self.cause(after, Due::Deed(worker, deed));
     }
 
-    /// Up to so many milliseconds, at least a few microseconds.
+    /// A random time of up to this many milliseconds, and at least a few microseconds.
     fn soon(&mut self, millis: u64) -> Duration {
         Duration::from_micros(5 + self.dice.roll() % (millis * 1000))
     }

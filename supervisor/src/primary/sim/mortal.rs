@@ -1,27 +1,27 @@
-//! The primary dies: at a random moment of a turn, and what came in since is lost. Another one
-//! thaws what was written last, is told what the runtime can find out, and goes on.
+//! The primary dies at a random moment of a turn, and loses what came in since its last snapshot. A
+//! successor restores that snapshot, hears what the runtime can find out, and goes on.
 
 use super::super::resume::Facts;
 use super::twins::restored;
 use super::*;
-use crate::primary::worker::life::State;
+use crate::primary::worker::state::State;
 
 /// How a primary dies.
 #[derive(Debug)]
 pub(super) struct Mortal {
     dice: Jitter,
-    /// It dies once in so many turns.
+    /// It dies once in this many turns.
     once_in: u64,
     pub(super) deaths: u64,
 }
 
-/// What becomes of one turn.
+/// What becomes of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Lives,
-    /// It dies before it has written what follows from the event.
+    /// The primary dies before it writes what follows from the event.
     Forgets,
-    /// It has written that, and dies before it has carried it all out.
+    /// The primary has written that, and dies before it has carried everything out.
     Leaves,
 }
 
@@ -40,7 +40,7 @@ impl Sim {
         }
     }
 
-    /// Whether the event is lost with the primary; then another one has come back.
+    /// Returns whether the event is lost with the primary. If so, a successor has come back.
     pub(super) fn is_forgotten(&mut self, event: &Event) -> bool {
         let forgotten = !matches!(event, Event::Begin) && self.fate() == Fate::Forgets;
         if forgotten {
@@ -51,7 +51,7 @@ impl Sim {
         forgotten
     }
 
-    /// Carries the actions of a turn out, or dies over it. Whether it has lived.
+    /// Carries out the actions of a turn, or dies over it. Returns whether the primary lived.
     pub(super) fn carry_out(&mut self, actions: Vec<Action>) {
         let count = match (self.fate(), &mut self.mortal) {
             (Fate::Leaves, Some(mortal)) => {
@@ -66,8 +66,10 @@ impl Sim {
                 self.remember(Past::Action(action.clone()));
                 self.perform(action);
             } else if let Action::Publish(notice) = action {
-                // Nobody has heard it, but it was so.
+                // No client heard the notice, but it was true.
                 self.hear(notice);
+            } else if let Action::ReloadEnded { outcome } = action {
+                self.count_reload(outcome);
             }
         }
         self.resuming = false;
@@ -89,6 +91,7 @@ impl Sim {
         self.lose();
         self.suffer();
         self.primary = restored(&self.primary);
+        self.restore_policies();
         let (facts, events) = self.find_out();
         let facts = Facts { carried_out: carried_out && self.roll().is_multiple_of(2), ..facts };
         let mut actions = Vec::new();
@@ -104,14 +107,15 @@ impl Sim {
         self.carry_out(actions);
     }
 
-    /// What only the dead process knew.
+    /// Drops what only the dead process knew.
     fn lose(&mut self) {
         self.due.retain(|_, due| {
             !matches!(due, Due::Opened(_) | Due::Deed(_, Deed::Looked | Deed::Gauged))
         });
     }
 
-    /// The connections of those whom nobody will answer are closed: of who was not heard.
+    /// Closes the connections of clients that get no answer any more; `unheard`: one whose request
+    /// was lost.
     fn hang_up(&mut self, unheard: Option<ClientId>) {
         let awaited = self.primary.awaited();
         let waiting = self.clients.iter_mut().filter(|(_, client)| client.answer.is_none());
@@ -121,7 +125,7 @@ impl Sim {
         }
     }
 
-    /// What happened meanwhile.
+    /// Lets things happen while there is no primary.
     fn suffer(&mut self) {
         let living: Vec<WorkerId> = self
             .fakes
@@ -136,7 +140,8 @@ impl Sim {
         }
     }
 
-    /// What the runtime finds: all that is open, who lives, and of most of the dead how they ended.
+    /// What the runtime finds: all open listeners, the live workers, and the exits of most dead
+    /// ones.
     fn find_out(&mut self) -> (Facts, Vec<Event>) {
         let mut facts = Facts::default();
         let mut events = Vec::new();
@@ -162,7 +167,7 @@ impl Sim {
                         events.push(Event::Worker { worker: id, cue });
                         facts.workers.insert(id);
                     } else if !self.primary.workers.contains_key(&id) {
-                        // Nothing is left of it to be released.
+                        // Nothing is left of it that the core could release.
                         let fake = self.known(id);
                         fake.holds.clear();
                         fake.life = Life::Released;
@@ -203,7 +208,7 @@ impl Sim {
         events.extend(cues.into_iter().map(|cue| Event::Worker { worker, cue }));
     }
 
-    /// Nothing is left that waits for what will not come.
+    /// Checks that nothing waits for an event that will not come.
     pub(super) fn check_calm(&mut self) {
         self.until("everything is done", |sim| {
             let spawning = |worker: &super::super::worker::Worker| {

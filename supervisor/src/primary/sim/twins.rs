@@ -1,11 +1,11 @@
-//! A core and what was restored of it do the same for ever.
+//! A core and its restored copy do the same for ever.
 
 use super::*;
 
-/// So often, in feeds, a new twin is restored.
+/// How many feeds pass between two restored twins.
 const EVERY: u64 = 24;
 
-/// A second core beside the one that is performed.
+/// A second core beside the one whose actions are carried out.
 #[derive(Debug)]
 pub(super) struct Twin {
     core: Primary,
@@ -13,14 +13,14 @@ pub(super) struct Twin {
 }
 
 impl Sim {
-    /// From now on there is a twin.
+    /// Adds a twin, which runs beside the core from now on.
     pub(super) fn doubled(mut self) -> Self {
         self.twin = Some(Twin { core: restored(&self.primary), dice: Jitter::new(self.seed) });
         self
     }
 
-    /// The twin does what the other has done. Now and then it is snapshot itself, and they change
-    /// places.
+    /// The twin takes the same event and must do the same. Now and then a copy of the twin is
+    /// restored, and the two cores change places.
     pub(super) fn step_twin(&mut self, event: &Event, actions: &[Action]) {
         let Some(twin) = &mut self.twin else { return };
         let mut same = Vec::new();
@@ -35,10 +35,10 @@ impl Sim {
     }
 }
 
-/// What is snapshot of it is what it was.
+/// Restores a core from its snapshot, and checks that both have the same snapshot.
 pub(super) fn restored(core: &Primary) -> Primary {
-    let text = core.snapshot().expect("a core can be snapshot").get().to_owned();
-    let restored = Primary::restore(&text).expect("what was just snapshot");
-    assert_eq!(restored.snapshot().expect("a restored core can be snapshot").get(), text);
+    let text = core.snapshot().expect("the core can be written").get().to_owned();
+    let restored = Primary::restore(&text).expect("its own snapshot is valid");
+    assert_eq!(restored.snapshot().expect("the restored core can be written").get(), text);
     restored
 }

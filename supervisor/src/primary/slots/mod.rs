@@ -1,8 +1,10 @@
-//! The slots: who serves each, who shall follow, who is leaving.
+//! The slots: the worker that serves each, its successor, and the workers that are leaving.
 
+mod pool_plans;
 pub(super) mod pools;
 pub(super) mod rescue;
 pub(super) mod restart_policy;
+pub(super) mod role;
 
 use std::collections::BTreeSet;
 
@@ -10,89 +12,82 @@ use serde::{Deserialize, Serialize};
 
 use self::pools::{OWN, Pools};
 use self::restart_policy::History;
+use self::role::Role;
 use super::action::Action;
 use super::sockets::Borrower;
-use super::worker::life::State;
-use super::worker::{Plan, Worker};
+use super::worker::Worker;
+use super::worker::state::State;
 use super::{Job, Phase, Primary, Step};
 use crate::base::ids::{ListenerId, Slot, SocketId, WorkerId};
 use crate::base::time::Time;
+use crate::primary::plan::Plan;
 
 /// One slot.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct SlotState {
-    /// What its next worker runs.
+    /// The plan of its next worker.
     pub(super) plan: Plan,
     pub(super) seat: Seat,
-    /// Shall take the seat when the rollout says so.
+    /// The worker that will take the seat when the rollout says so.
     pub(super) successor: Option<WorkerId>,
-    /// Had the seat; told to go.
+    /// Workers that had the seat and were told to go.
     pub(super) retiring: BTreeSet<WorkerId>,
     pub(super) rescue: Rescue,
-    /// Where the last ready worker of the slot listened by its own doing. `None`: none was ready.
+    /// Where the slot's last ready worker listened of its own accord. `None`: no worker was ready.
     pub(super) served: Option<BTreeSet<ListenerId>>,
-    /// The same of the worker that the running rollout replaced.
+    /// The same for the worker that the running rollout replaced.
     pub(super) served_before: Option<BTreeSet<ListenerId>>,
     pub(super) history: History,
     pub(super) restarts: u64,
     pub(super) last_exit: Option<String>,
-    /// Not wanted any more; forgotten when nobody is left in it.
+    /// The slot is no longer wanted, and is forgotten when it has no worker left.
     pub(super) leaving: bool,
     pub(super) presence: Presence,
 }
 
-/// Whether a slot's clients are served, where each client has its slot.
+/// Whether the clients of a slot are served, where each client has its own slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Presence {
     Here,
-    /// Nobody is ready; they wait until then.
+    /// No worker is ready. The clients wait until this time.
     Missed {
         until: Time,
     },
-    /// Nobody is ready, and nobody is waited for.
+    /// No worker is ready, and the clients do not wait for one.
     Away,
 }
 
-/// Who serves a slot.
+/// The seat of a slot: the worker that serves it, or why there is none.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Seat {
-    /// Nobody; a worker is to be started at once.
+    /// There is no worker; the primary starts one at once.
     Empty,
     Held(WorkerId),
-    /// Nobody until then: a backoff.
+    /// There is no worker until this time: a backoff.
     Waiting {
         until: Time,
         reason: String,
     },
-    /// Given up.
+    /// The primary gave the slot up.
     Errored {
         reason: String,
         last_lines: Vec<String>,
     },
-    /// Nobody, and that is right.
+    /// There is no worker, as it should be.
     Stopped {
         reason: String,
     },
 }
 
-/// The worker that serves what waits in sockets nobody of the slot will ask for.
+/// The rescue of a slot: a worker that serves connections for which no other worker will come.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Rescue {
     None,
     Due { at: Time, tries: u32 },
     Live { worker: WorkerId, tries: u32 },
-}
-
-/// What a worker is to its slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    Seated,
-    Successor,
-    Retiring,
-    Rescue,
 }
 
 impl SlotState {
@@ -113,7 +108,7 @@ impl SlotState {
         }
     }
 
-    /// A new beginning with `plan`. Who is leaving goes on leaving.
+    /// Begins anew with `plan`. Leaving workers go on leaving.
     pub(super) fn begin_anew(&mut self, plan: Plan) {
         self.plan = plan;
         self.seat = Seat::Empty;
@@ -135,7 +130,7 @@ impl SlotState {
         }
     }
 
-    /// Every worker that it names.
+    /// All workers of the slot.
     pub(super) fn members(&self) -> impl Iterator<Item = WorkerId> {
         let seated = match self.seat {
             Seat::Held(worker) => Some(worker),
@@ -151,7 +146,7 @@ impl SlotState {
         seated.into_iter().chain(self.successor).chain(rescue).chain(retiring)
     }
 
-    /// Somebody serves it, or will without anybody's asking.
+    /// A worker serves the slot, or will do so without another request.
     pub(super) fn has_hope(&self) -> bool {
         match self.seat {
             Seat::Empty | Seat::Held(_) | Seat::Waiting { .. } => !self.leaving,
@@ -159,7 +154,7 @@ impl SlotState {
         }
     }
 
-    /// When something is to be done about it.
+    /// When the primary must act on the slot.
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Time> + use<> {
         let seat = match self.seat {
             Seat::Waiting { until, .. } => Some(until),
@@ -176,7 +171,7 @@ impl SlotState {
         seat.into_iter().chain(rescue).chain(missed)
     }
 
-    /// Nobody is left in it.
+    /// The slot has no worker.
     fn is_deserted(&self) -> bool {
         self.successor.is_none()
             && self.retiring.is_empty()
@@ -186,7 +181,7 @@ impl SlotState {
 }
 
 impl Primary {
-    /// The slot of a worker, or one that was just listed. It outlives its workers.
+    /// The state of a slot that has a worker, or that was just listed. A slot outlives its workers.
     pub(super) fn slot(&mut self, slot: Slot) -> &mut SlotState {
         self.slots.get_mut(&slot).expect("a slot outlives its workers")
     }
@@ -215,9 +210,9 @@ impl Primary {
         self.wanted().filter(|(_, state)| self.is_ready(state)).count()
     }
 
-    /// Makes sure that the slots of `lineup` exist and are wanted.
-    pub(super) fn add_slots(&mut self, lineup: &Pools) {
-        for (slot, plan) in lineup.slots() {
+    /// Makes sure that the slots of `planned` exist and are wanted.
+    pub(super) fn add_slots(&mut self, planned: &Pools) {
+        for (slot, plan) in planned.slots() {
             let new = || SlotState::new(plan.clone());
             let state = self.slots.entry(slot).or_insert_with(new);
             if state.leaving {
@@ -226,15 +221,16 @@ impl Primary {
         }
     }
 
-    /// Lets the workers of all slots go that `lineup` does not want. Whether there are any.
-    pub(super) fn dismiss(&mut self, lineup: &Pools, step: &mut Step<'_>) -> bool {
+    /// Dismisses the workers of all slots that `planned` does not want. Returns whether there are
+    /// any.
+    pub(super) fn dismiss(&mut self, planned: &Pools, step: &mut Step<'_>) -> bool {
         let mut dismissed = false;
         let mut leavers = Vec::new();
-        let unwanted = |(slot, s): &(&Slot, &mut SlotState)| !s.leaving && !lineup.wants(**slot);
+        let unwanted = |(slot, s): &(&Slot, &mut SlotState)| !s.leaving && !planned.wants(**slot);
         for (_, state) in self.slots.iter_mut().filter(unwanted) {
             dismissed = true;
             state.leaving = true;
-            let stopped = Seat::Stopped { reason: "not wanted any more".to_owned() };
+            let stopped = Seat::Stopped { reason: "no longer wanted".to_owned() };
             if let Seat::Held(worker) = std::mem::replace(&mut state.seat, stopped) {
                 state.retiring.insert(worker);
                 leavers.push(worker);
@@ -247,12 +243,12 @@ impl Primary {
         dismissed
     }
 
-    /// Whether a worker that had a seat is still there.
+    /// Whether a worker that had a seat is still leaving.
     pub(super) fn anyone_retires(&self) -> bool {
         self.slots.values().any(|state| !state.retiring.is_empty())
     }
 
-    /// Forgets the slots that are not wanted and in which nobody is left.
+    /// Forgets the slots that are not wanted and have no worker left.
     pub(super) fn forget_deserted(&mut self) {
         let Self { slots, sockets, .. } = self;
         slots.retain(|slot, state| {
@@ -260,7 +256,7 @@ impl Primary {
         });
     }
 
-    /// The backoffs that are over.
+    /// Ends the backoffs that are over.
     pub(super) fn end_waits(&mut self, now: Time) {
         for state in self.slots.values_mut() {
             if matches!(state.seat, Seat::Waiting { until, .. } if until <= now) {
@@ -287,7 +283,8 @@ impl Primary {
         }
     }
 
-    /// At most one worker per slot and generation: a leaver of the same one must be gone first.
+    /// Each slot has at most one worker per generation: a leaving worker of the same generation
+    /// must be gone first.
     fn may_start(&self, state: &SlotState) -> bool {
         let same = |id| {
             let worker: Option<&Worker> = self.workers.get(id);
@@ -296,7 +293,7 @@ impl Primary {
         !state.retiring.iter().any(same)
     }
 
-    /// Starts a worker, in no role yet.
+    /// Starts a worker, without a role yet.
     pub(super) fn spawn(
         &mut self,
         slot: Slot,
@@ -306,7 +303,7 @@ impl Primary {
     ) -> WorkerId {
         let id = WorkerId(self.next_worker);
         self.next_worker += 1;
-        // Whoever drops an address from the configuration does not want it served.
+        // A configuration that drops an address does not want it served.
         let is_wanted = |listener: &ListenerId| !self.sockets.is_dropped_by(&plan, *listener);
         let required = required.map(|all| all.into_iter().filter(is_wanted).collect());
         let lend = self.lend_configured(id, slot, &plan);
@@ -345,8 +342,8 @@ impl Primary {
     ) -> Vec<(ListenerId, SocketId)> {
         let borrower = Borrower { worker, slot, inherits: true };
         let mut lent = Vec::new();
-        // Only the app's own pool inherits what is configured.
-        let configured = plan.spec.listen.iter().filter(|_| slot.berth() == OWN);
+        // Only the app's own pool inherits the configured listeners.
+        let configured = plan.spec.listen.iter().filter(|_| slot.pool_index() == OWN);
         for configured in configured {
             let Some(listener) = self.sockets.find(&configured.address.to_string()) else {
                 continue;

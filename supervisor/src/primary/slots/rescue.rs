@@ -1,6 +1,6 @@
-//! Rescue: connections that wait in a socket which nobody of its slot will ask for (its worker
-//! died while draining, or its slot is not wanted any more) get a worker of their own. It serves
-//! what waits there and leaves.
+//! Rescue: connections may wait in a socket for which no worker of its slot will come, because its
+//! worker died while draining or the slot is no longer wanted. Such a socket gets a rescue worker,
+//! which serves what waits there and leaves.
 
 use ipc::control::NoticeKind;
 
@@ -8,10 +8,11 @@ use super::restart_policy::backoff;
 use crate::base::ids::Slot;
 use crate::primary::messages;
 use crate::primary::slots::{Rescue, SlotState};
-use crate::primary::worker::{End, Worker};
+use crate::primary::worker::Worker;
+use crate::primary::worker::end::End;
 use crate::primary::{Job, Phase, Primary, Step};
 
-/// So many rescue workers for the same sockets, one after the other.
+/// The most rescue workers for the same sockets, one after the other.
 const TRIES: u32 = 3;
 
 impl Primary {
@@ -33,7 +34,8 @@ impl Primary {
         }
     }
 
-    /// While all stop, nobody is rescued; what waits then waits for the next start, or for nobody.
+    /// While all workers stop, the primary starts no rescue. What waits then waits for the next
+    /// start, which may never come.
     fn may_rescue(&self) -> bool {
         match self.phase {
             Phase::Running => !matches!(self.job, Some(Job::Hard(_))),
@@ -41,8 +43,9 @@ impl Primary {
         }
     }
 
-    /// Something is kept for the slot that a worker of its plan can serve, and nobody will come
-    /// for it. Of an address that nobody serves this is not known before the sweep.
+    /// Connections are kept for the slot, a worker of its plan can serve them, and no worker will
+    /// come for them. For an address that no worker serves, the primary knows this only after the
+    /// sweep.
     fn is_orphaned(&self, slot: Slot, state: &SlotState) -> bool {
         let can_be_served = |(listener, _)| {
             !self.sockets.is_dropped_by(&state.plan, listener)
@@ -81,7 +84,7 @@ impl Primary {
         };
     }
 
-    /// What is kept for the slot is lost. An address that nobody serves is one no longer.
+    /// Drops what is kept for the slot, and closes listeners that no worker serves.
     fn give_up(&mut self, slot: Slot, step: &mut Step<'_>) {
         let listeners: Vec<_> = self.sockets.kept_for(slot).map(|(listener, _)| listener).collect();
         self.sockets.give_up(slot);

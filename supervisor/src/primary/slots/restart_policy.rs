@@ -1,6 +1,6 @@
-//! What follows a failure of a slot: another try now, another try later, or none.
+//! What follows a failure of a slot: a restart at once, a restart later, or none.
 //!
-//! Also the core's only randomness, a seeded generator for the jitter of delays.
+//! The core's only randomness is here too: a seeded generator for the jitter of delays.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,18 +9,18 @@ use config::spec::RestartPolicy;
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Time;
-use crate::primary::messages;
+use crate::primary::text;
 
 /// The failures of one slot.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(in crate::primary) struct History {
     /// Whether a worker of this slot has been ready since the slot was last begun anew.
     ever_ready: bool,
-    /// Failures since the last health that was long enough.
+    /// Failures since a worker was last healthy for long enough.
     in_a_row: u16,
-    /// How many of them were followed by a delay.
+    /// After how many of them the primary waited.
     delays: u32,
-    /// When they were, as far back as the window. Never more than `max_restarts` + 1.
+    /// The times of the failures within the window. Never more than `max_restarts` + 1.
     recent: VecDeque<Time>,
 }
 
@@ -29,7 +29,7 @@ pub(in crate::primary) struct History {
 pub(in crate::primary) enum Verdict {
     Again,
     AgainAt(Time),
-    /// How many failures were too many, for people.
+    /// Too many failures; the text says how many.
     GiveUp(String),
 }
 
@@ -38,7 +38,7 @@ impl History {
         self.ever_ready = true;
     }
 
-    /// A failure now, of a worker that had been ready for so long (`None`: it never was).
+    /// Counts a failure of a worker that was ready for `ready_for` (`None`: it never was).
     pub(in crate::primary) fn failed(
         &mut self,
         now: Time,
@@ -68,22 +68,21 @@ impl History {
         if self.ever_ready {
             let failures = self.recent.len();
             (failures > usize::from(policy.max_restarts))
-                .then(|| format!("{failures} failures within {}", messages::span(policy.window)))
+                .then(|| format!("{failures} failures within {}", text::span(policy.window)))
         } else {
-            (self.in_a_row >= policy.start_retries.max(1)).then(|| {
-                format!("{} in a row", messages::count(u32::from(self.in_a_row), "failure"))
-            })
+            (self.in_a_row >= policy.start_retries.max(1))
+                .then(|| format!("{} in a row", text::count(u32::from(self.in_a_row), "failure")))
         }
     }
 }
 
-/// The delay after so many delays: doubled each time, up to the longest.
+/// The delay after the given number of delays: doubled each time, up to the longest.
 pub(in crate::primary) fn backoff(policy: &RestartPolicy, delays: u32) -> Duration {
     let factor = 2_u32.checked_pow(delays).unwrap_or(u32::MAX);
     policy.backoff_min.saturating_mul(factor).min(policy.backoff_max)
 }
 
-/// Splitmix64: small, seeded, good enough to keep slots from restarting in step.
+/// Splitmix64: small, seeded, and good enough to keep slots from restarting in step.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::primary) struct Jitter(u64);
 
@@ -100,7 +99,7 @@ impl Jitter {
         z ^ (z >> 31)
     }
 
-    /// `span` give or take a fifth.
+    /// `span`, varied by up to a fifth in both directions.
     pub(in crate::primary) fn jitter(&mut self, span: Duration) -> Duration {
         let percent = 80 + u32::try_from(self.roll() % 41).unwrap_or(20);
         span.saturating_mul(percent) / 100
@@ -118,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_never_was_ready_is_given_up_after_its_retries() {
+    fn a_slot_that_was_never_ready_is_given_up_after_its_retries() {
         let (mut history, mut dice) = (History::default(), Jitter::new(1));
         let policy = RestartPolicy::default();
         for _ in 0..2 {
@@ -143,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_failures_within_the_window_are_too_many() {
+    fn too_many_failures_within_the_window_end_the_restarts() {
         let (mut history, mut dice) = (History::default(), Jitter::new(1));
         let policy = RestartPolicy { max_restarts: 2, ..RestartPolicy::default() };
         history.became_ready();
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_delay_doubles_to_its_longest() {
+    fn the_delay_doubles_up_to_its_longest() {
         let policy = RestartPolicy::default();
         let delays: Vec<u128> = [0, 1, 2, 7, 8, 40].map(|n| backoff(&policy, n).as_millis()).into();
         assert_eq!(delays, [100, 200, 400, 12_800, 15_000, 15_000]);

@@ -1,10 +1,10 @@
-//! The listeners and their sockets: which is lent to whom, which waits for somebody.
+//! The listeners and their sockets: which worker borrows which, and which are kept for a slot.
 //!
-//! A socket is never closed while its listener is open. It is lent to one worker at a time, and
-//! when that one is gone it is either free for anyone or, if connections may be waiting in it,
-//! kept for the slot.
+//! A socket is never closed while its listener is open. It is lent to one worker at a time. When
+//! that worker is gone, the socket is free for any worker. But if connections may be waiting in it,
+//! it is kept for the slot.
 //!
-//! A shared listener has one socket for all; who has it is not counted here.
+//! A shared listener has one socket for all workers; its borrowers are not counted here.
 
 pub(super) mod steering;
 
@@ -14,66 +14,67 @@ use serde::{Deserialize, Serialize};
 
 use super::action::Target;
 use super::event::OpenedListener;
-use super::worker::Plan;
 use crate::base::ids::{Generation, ListenerId, Slot, SocketId, WorkerId};
+use crate::primary::plan::Plan;
 
 /// Every open listener.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Sockets {
     listeners: BTreeMap<ListenerId, Listener>,
-    /// Those that were closed in this turn.
+    /// The listeners that were closed in this turn.
     closed: BTreeSet<ListenerId>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Listener {
     pub(super) opened: OpenedListener,
-    /// The generation that it was first opened for.
+    /// The generation for which the listener was first opened.
     first: Option<Generation>,
-    /// By [`SocketId`].
+    /// The sockets, by [`SocketId`].
     sockets: Vec<Socket>,
-    /// Where its new connections go. Empty: nothing has been asked for yet.
+    /// The targets of new connections. Empty: the core has not steered it yet.
     pub(super) steered: Vec<Target>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Socket {
     pub(super) hold: Hold,
-    /// Somebody has listened on it, so connections can wait in it.
+    /// A worker has listened on it, so connections can wait in it.
     pub(super) open: bool,
-    /// It has got new connections since it was last known to be empty.
+    /// It has received new connections since it was last known to be empty.
     pub(super) used: bool,
 }
 
-/// Who has a socket.
+/// The holder of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Hold {
     Free,
-    /// Lent. `listening`: its holder listens on it.
+    /// Lent to a worker. `listening`: the worker listens on it.
     Lent {
         worker: WorkerId,
         slot: Slot,
         listening: bool,
     },
-    /// Its holder is gone; connections may wait in it (`queued` were seen) for the slot's next.
+    /// The worker is gone. Connections may wait in the socket for the slot's next worker; `queued`
+    /// were seen.
     Vacant {
         slot: Slot,
         queued: u32,
     },
 }
 
-/// Who asks for a socket.
+/// The worker that asks for a socket.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Borrower {
     pub(super) worker: WorkerId,
     pub(super) slot: Slot,
-    /// It serves, or shall serve, its slot: what is kept for the slot is for it.
+    /// It serves its slot, or is about to: it gets what is kept for the slot.
     pub(super) inherits: bool,
 }
 
 impl Sockets {
-    /// Takes a listener in. Whether it was new.
+    /// Adds a listener. Returns whether it was new.
     pub(super) fn open(&mut self, opened: OpenedListener, by: Option<Generation>) -> bool {
         if let Some(known) = self.listeners.get_mut(&opened.id) {
             known.opened = opened;
@@ -84,7 +85,7 @@ impl Sockets {
         true
     }
 
-    /// Forgets a listener. Whether it was there.
+    /// Forgets a listener. Returns whether it was there.
     pub(super) fn close(&mut self, listener: ListenerId) -> bool {
         let known = self.listeners.remove(&listener).is_some();
         if known {
@@ -93,7 +94,7 @@ impl Sockets {
         known
     }
 
-    /// A turn later than the last begins.
+    /// Begins the next turn.
     pub(super) fn begin_turn(&mut self) {
         self.closed.clear();
     }
@@ -106,7 +107,7 @@ impl Sockets {
         self.listeners.contains_key(&listener)
     }
 
-    /// Which socket of a listener a worker was lent.
+    /// The socket of a listener that a worker borrows.
     pub(super) fn lent(&self, listener: ListenerId, to: WorkerId) -> Option<SocketId> {
         let listener = self.listeners.get(&listener)?;
         if listener.opened.shared {
@@ -117,7 +118,7 @@ impl Sockets {
         listener.sockets.iter().position(is_its).map(socket_id)
     }
 
-    /// Chooses a socket and lends it. `None`: there is no such listener (any more).
+    /// Chooses a socket and lends it. `None`: there is no such listener, or no longer.
     pub(super) fn lend(
         &mut self,
         listener: ListenerId,
@@ -134,7 +135,7 @@ impl Sockets {
         let find = |wanted: fn(&Hold, Borrower) -> bool| {
             listener.sockets.iter().position(|socket| wanted(&socket.hold, borrower))
         };
-        // A program that closes and listens again gets the queue it had.
+        // A program that closes its socket and listens again gets the queue that it had.
         if !another && let Some(own) = find(Hold::is_lent_to) {
             return Some(socket_id(own));
         }
@@ -150,7 +151,7 @@ impl Sockets {
         Some(socket_id(index))
     }
 
-    /// A worker listens on the socket that it was lent.
+    /// A worker listens on the socket that it borrows.
     pub(super) fn listening(&mut self, listener: ListenerId, socket: SocketId, by: WorkerId) {
         let lent = self
             .listeners
@@ -165,7 +166,7 @@ impl Sockets {
         }
     }
 
-    /// A worker has closed the socket that it was lent, and lives on. It may listen there again.
+    /// A live worker has closed the socket that it borrows. It may listen there again.
     pub(super) fn closed(&mut self, listener: ListenerId, socket: SocketId, by: WorkerId) {
         let lent = self
             .listeners
@@ -178,7 +179,8 @@ impl Sockets {
         }
     }
 
-    /// A worker is gone; so many connections were seen waiting in what it held, if it was looked.
+    /// A worker is gone. `queued`: how many connections were seen in its sockets, if anything
+    /// looked.
     pub(super) fn vacate(&mut self, gone: WorkerId, queued: Option<u32>) {
         for listener in self.listeners.values_mut() {
             let steered = &listener.steered;
@@ -195,7 +197,7 @@ impl Sockets {
         }
     }
 
-    /// The listeners that have a socket kept for `slot`, and the connections last seen there.
+    /// The listeners that keep a socket for `slot`, and how many connections were last seen there.
     pub(super) fn kept_for(&self, slot: Slot) -> impl Iterator<Item = (ListenerId, u32)> {
         self.listeners.iter().flat_map(move |(id, listener)| {
             listener.sockets.iter().filter_map(move |socket| match socket.hold {
@@ -205,7 +207,7 @@ impl Sockets {
         })
     }
 
-    /// Nobody will come for what is kept for `slot`.
+    /// Frees what is kept for `slot`, because no worker will come for it.
     pub(super) fn give_up(&mut self, slot: Slot) {
         for socket in self.listeners.values_mut().flat_map(|listener| &mut listener.sockets) {
             if matches!(socket.hold, Hold::Vacant { slot: kept_for, .. } if kept_for == slot) {
@@ -214,7 +216,7 @@ impl Sockets {
         }
     }
 
-    /// Those that are steered.
+    /// The listeners that the core steers.
     pub(super) fn steerable(&mut self) -> impl Iterator<Item = (ListenerId, &mut Listener)> {
         self.listeners.iter_mut().filter(|(_, l)| !l.opened.shared).map(|(id, l)| (*id, l))
     }
@@ -227,7 +229,7 @@ impl Sockets {
         self.listeners.keys().copied().collect()
     }
 
-    /// Those that were first opened for this generation.
+    /// The listeners that were first opened for this generation.
     pub(super) fn first_of(&self, generation: Generation) -> Vec<ListenerId> {
         let is_its = |listener: &&Listener| listener.first == Some(generation);
         self.iter().filter(is_its).map(|listener| listener.opened.id).collect()
@@ -245,7 +247,7 @@ impl Sockets {
         self.listeners.get(&listener).is_some_and(|l| l.opened.shared)
     }
 
-    /// Whether it came from a configuration, and this one does not name it any more.
+    /// Whether a configuration added the listener, and this one no longer names it.
     pub(super) fn is_dropped_by(&self, plan: &Plan, listener: ListenerId) -> bool {
         let is_dropped =
             |l: &Listener| l.opened.name.is_some() && !plan.configures(&l.opened.address);
@@ -254,8 +256,8 @@ impl Sockets {
 }
 
 impl Listener {
-    /// From now on new connections go there. What waits where they went before, for want of
-    /// anything better, is kept for a slot that serves now.
+    /// Steers new connections to these targets. The earlier targets may hold connections that went
+    /// there for want of a better socket; they are kept for a slot that serves now.
     pub(super) fn steer(&mut self, targets: Vec<Target>) {
         let before = std::mem::replace(&mut self.steered, targets);
         for (at, socket) in self.sockets.iter_mut().enumerate() {

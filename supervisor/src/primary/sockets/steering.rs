@@ -1,6 +1,6 @@
-//! Who gets the new connections of a listener: the sockets of the workers that serve; else those
-//! in which connections best wait. Where each client has its slot (`balance = sticky`), the
-//! clients of a slot whose worker died wait a while for the next one, in the same socket.
+//! The targets of new connections of a listener: the sockets of the workers that serve, or else
+//! those in which connections best wait. Where each client has its own slot (`balance = sticky`),
+//! the clients of a dead worker's slot wait in the same socket for the next worker, for a while.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::primary::sockets::{Hold, Listener, Socket};
 use crate::primary::worker::Worker;
 
 impl Primary {
-    /// Notes whose clients are served, and who is waited for.
+    /// Notes which slots' clients are served, and which wait for a worker.
     pub(in crate::primary) fn note_presence(&mut self, now: Time) {
         let Self { slots, workers, .. } = self;
         for state in slots.values_mut() {
@@ -41,14 +41,14 @@ impl Primary {
     }
 }
 
-/// The slots and workers, as far as steering asks.
+/// The slots and workers that steering asks about.
 pub(in crate::primary) struct Crew<'a> {
     pub(in crate::primary) slots: &'a BTreeMap<Slot, SlotState>,
     pub(in crate::primary) workers: &'a BTreeMap<WorkerId, Worker>,
 }
 
 impl Crew<'_> {
-    /// Sorted. Empty: there is nothing better than what is.
+    /// The targets, sorted. Empty: there is nothing better than the present targets.
     pub(in crate::primary) fn targets(&self, listener: &Listener) -> Vec<Target> {
         let chosen = |choose: fn(&Self, &Socket) -> Option<Slot>| -> Vec<Target> {
             let open = listener.sockets().filter(|(_, socket)| socket.open);
@@ -70,7 +70,7 @@ impl Crew<'_> {
         self.serves(socket).or_else(|| self.is_missed(socket))
     }
 
-    /// Its slot's clients wait for the next worker there.
+    /// The clients of the socket's slot wait for the next worker there.
     fn is_missed(&self, socket: &Socket) -> Option<Slot> {
         let missed = |slot: &Slot| {
             self.slots.get(slot).is_some_and(|state| {
@@ -89,7 +89,7 @@ impl Crew<'_> {
         .filter(missed)
     }
 
-    /// Its holder is committed and ready.
+    /// The worker on the socket holds its seat and is ready.
     fn serves(&self, socket: &Socket) -> Option<Slot> {
         match socket.hold {
             Hold::Lent { worker, slot, listening: true } => {
@@ -100,7 +100,7 @@ impl Crew<'_> {
         }
     }
 
-    /// Its holder is about to be ready, or a worker is about to take it.
+    /// The worker on the socket is about to be ready, or a worker is about to take the socket.
     fn comes_soon(&self, socket: &Socket) -> Option<Slot> {
         match socket.hold {
             Hold::Lent { worker, slot, .. } => {
@@ -114,7 +114,7 @@ impl Crew<'_> {
         }
     }
 
-    /// Somebody may revive its slot one day.
+    /// A person may bring the socket's slot back later.
     fn may_come(&self, socket: &Socket) -> Option<Slot> {
         match socket.hold {
             Hold::Vacant { slot, .. } => {

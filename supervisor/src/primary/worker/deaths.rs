@@ -1,22 +1,22 @@
-//! What becomes of a worker that is ready, listens or asks for a socket, and what follows when
-//! one is gone.
+//! What follows when a worker becomes ready, listens, asks for a socket, or ends.
 
 use config::spec::RestartOn;
 use ipc::control::NoticeKind;
 
-use crate::base::exit::Exit;
 use crate::base::ids::{ListenerId, Slot, SocketId, Ticket, WorkerId};
 use crate::primary::action::Action;
 use crate::primary::jobs::rollout::Failure;
 use crate::primary::messages;
+use crate::primary::slots::Seat;
 use crate::primary::slots::restart_policy::Verdict;
-use crate::primary::slots::{Role, Seat};
+use crate::primary::slots::role::Role;
 use crate::primary::sockets::Borrower;
-use crate::primary::worker::{End, EndKind, Worker};
+use crate::primary::worker::Worker;
+use crate::primary::worker::end::End;
 use crate::primary::{Job, Phase, Primary, Step};
 
 impl Primary {
-    /// A worker hangs in `bind` until it gets a socket.
+    /// Lends a socket to a worker, whose `bind` hangs until it gets one.
     pub(in crate::primary) fn lend(
         &mut self,
         id: WorkerId,
@@ -32,7 +32,7 @@ impl Primary {
             Role::Retiring => false,
         };
         let borrower = Borrower { worker: id, slot, inherits };
-        // Without the listener there is no answer: who closed it has refused the asking.
+        // Without the listener there is no answer: the code that closed it has refused the `bind`.
         if let Some(socket) = self.sockets.lend(listener, borrower, another, by) {
             step.act(Action::Lend { ticket, worker: id, listener, socket });
         }
@@ -76,7 +76,7 @@ impl Primary {
         }
     }
 
-    /// Remembers where the slot's ready worker listens: its next one must listen there too.
+    /// Notes where the slot's ready worker listens: its next worker must listen there too.
     fn note_served(&mut self, id: WorkerId, slot: Slot) {
         let bound = self.workers.get(&id).map(|worker| worker.bound.clone());
         let state = self.slot(slot);
@@ -85,18 +85,19 @@ impl Primary {
         }
     }
 
-    /// Lets a worker finish what it has.
+    /// Lets a worker finish its connections.
     pub(in crate::primary) fn retire(&mut self, id: WorkerId, step: &mut Step<'_>) {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.retire(worker.plan.spec.times.drain_timeout, step);
         }
     }
 
-    /// A worker is no more.
+    /// Handles the end of a worker.
     pub(in crate::primary) fn gone(&mut self, id: WorkerId, end: End, step: &mut Step<'_>) {
         let Some(worker) = self.workers.remove(&id) else { return };
         step.act(Action::Release { worker: id });
-        // Who comes back may not know of everything that was lent, and so have missed some.
+        // A restored core may not know all sockets that were lent, and so may have missed
+        // connections.
         let queued = end.queued.filter(|queued| *queued > 0 || !self.returning);
         self.sockets.vacate(id, queued);
         step.publish(messages::gone(&worker, &end));
@@ -132,7 +133,7 @@ impl Primary {
                 return;
             }
         }
-        if self.founding && end.is_hopeless(worker) {
+        if self.founding && is_hopeless(worker, &end) {
             self.abandon(&messages::why(worker, &end), end.last_lines, step);
             return;
         }
@@ -143,7 +144,7 @@ impl Primary {
         }
     }
 
-    /// The seat is lost by a failure: the restart policy says what follows.
+    /// The seat is lost by a failure. The restart policy says what follows.
     pub(in crate::primary) fn seat_failed(
         &mut self,
         worker: &Worker,
@@ -201,24 +202,15 @@ impl Primary {
         }
     }
 
-    /// A failure of `worker`, as a rollout reports it.
+    /// The failure of `worker`, as a rollout reports it.
     pub(in crate::primary) fn failure(worker: &Worker, end: End) -> Failure {
         let reason = messages::why(worker, &end);
         Failure { slot: worker.slot, reason, last_lines: end.last_lines }
     }
 }
 
-impl End {
-    fn is_permanent(&self) -> bool {
-        matches!(self.kind, EndKind::NotStarted { permanent: true, .. })
-    }
-
-    pub(in crate::primary) fn is_clean(&self) -> bool {
-        matches!(self.kind, EndKind::Died) && self.exit == Some(Exit::Code(0))
-    }
-
-    /// Trying again on a first start cannot help: no such program, or its address is taken.
-    fn is_hopeless(&self, worker: &Worker) -> bool {
-        self.is_permanent() || (worker.refused.is_some() && worker.ready_since.is_none())
-    }
+/// Another attempt cannot help on a first start: the program does not exist, or its address is
+/// taken.
+fn is_hopeless(worker: &Worker, end: &End) -> bool {
+    end.is_permanent() || (worker.refused.is_some() && worker.ready_since.is_none())
 }

@@ -13,27 +13,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::time::Time;
 use crate::primary::event::Look;
-use crate::primary::messages;
+use crate::primary::text;
 
 /// From the answer to one look to the next look.
 const LOOK_EVERY: Duration = Duration::from_millis(15);
-/// So many calm looks in a row, and the worker is drained. One alone may fall into the moment
-/// between the accept of a connection and the arrival of its first byte.
+/// After this many calm looks in a row, the worker is drained. One look alone may fall into the
+/// moment between the accept of a connection and the arrival of its first byte.
 const CALM_LOOKS: u32 = 3;
-/// So long without a waiting connection, where the others cannot be seen.
+/// How long no connection may have waited, where the kernel does not show the others.
 const BLIND_CALM: Duration = Duration::from_secs(5);
 /// From SIGSTOP to the look, and to another one while a thread of the worker still runs.
 const FREEZES_WITHIN: Duration = Duration::from_millis(1);
 /// From SIGSTOP to SIGCONT at the latest: a busy machine needs a while to stop every thread.
 const FROZEN_AT_MOST: Duration = Duration::from_millis(25);
-/// The longest that is added between two freezes, so that they do not keep step with the worker.
+/// The longest random time between two freezes, so that they do not keep step with the worker.
 const JITTER: u64 = 7_000_000;
 
 /// A drain under way. It began with a look.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::primary) struct Drain {
     began: Time,
-    /// Longer is not waited.
+    /// The drain ends at this time at the latest.
     pub(in crate::primary) until: Time,
     /// `None`: a look is under way.
     next_look: Option<Time>,
@@ -43,7 +43,7 @@ pub(in crate::primary) struct Drain {
     freeze: Freeze,
 }
 
-/// Whether the worker is frozen to be looked at.
+/// Whether the worker is frozen for a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Freeze {
@@ -107,7 +107,7 @@ impl Drain {
                 self.next_look = Some(next_freeze(now));
                 Next::Wait
             }
-            // Where nothing can be seen, there is nothing to stand still for.
+            // Where no connection is visible, the look need not wait until the worker stands still.
             Freeze::Frozen { .. } if look.visible && !look.still => {
                 self.next_look = Some(now + FREEZES_WITHIN);
                 Next::Wait
@@ -121,8 +121,8 @@ impl Drain {
         }
     }
 
-    /// Nobody has looked for a while, and what is under way will not be answered any more. It is
-    /// not frozen, or goes on at once. At least so long it has yet.
+    /// Resumes after a restore: the look that was under way gets no answer any more. The worker is
+    /// not frozen, or goes on at once. It has at least `least` left.
     pub(in crate::primary) fn resume(&mut self, now: Time, least: Duration) {
         self.until = self.until.max(now + least);
         self.calm = None;
@@ -145,7 +145,7 @@ impl Drain {
         let calm = self.calm.get_or_insert(Calm { since: now, looks: 0 });
         calm.looks += 1;
         if look.visible && frozen {
-            // Nothing can move behind this look's back.
+            // Nothing can move unseen during this look.
             true
         } else if look.visible {
             calm.looks >= CALM_LOOKS
@@ -195,19 +195,19 @@ impl Drain {
         self.seen.filter(|look| look.visible).map_or(0, |look| look.idle)
     }
 
-    /// What is lost by not waiting any longer.
+    /// What the worker loses because the drain ends now.
     pub(in crate::primary) fn cut_short(&self, now: Time) -> String {
-        let after = messages::span(now.since(self.began));
+        let after = text::span(now.since(self.began));
         match self.seen {
             None => format!("drain timeout after {after}: its connections could not be looked at"),
             Some(look) if look.visible => format!(
                 "drain timeout after {after}: {} with a request in flight {} cut",
-                messages::count(look.busy, "connection"),
+                text::count(look.busy, "connection"),
                 if look.busy == 1 { "is" } else { "are" }
             ),
             Some(look) => format!(
                 "drain timeout after {after}: its connections cannot be seen; {} in its queue",
-                messages::count(look.queued, "connection")
+                text::count(look.queued, "connection")
             ),
         }
     }

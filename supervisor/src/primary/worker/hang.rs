@@ -1,8 +1,8 @@
-//! When a ready worker counts as hung: connections wait for it, it takes none of them, and one of
+//! A ready worker counts as hung when connections wait for it, it takes none of them, and one of
 //! them has waited for `hang_timeout`.
 //!
-//! A worker that is slow but takes one connection after another is never hung, however long its
-//! queue; nor is one for which nobody waits. What it does besides is not asked.
+//! A slow worker that takes one connection after another is never hung, however long its queue is.
+//! Nor is a worker for which no connection waits. What it does besides does not matter.
 
 use std::time::Duration;
 
@@ -11,23 +11,23 @@ use serde::{Deserialize, Serialize};
 use crate::base::time::Time;
 use crate::primary::event::Gauge;
 
-/// So many gauges within `hang_timeout`.
+/// How many gauges fit into `hang_timeout`.
 const GAUGES: u32 = 8;
 /// The shortest time between two gauges.
 const LEAST: Duration = Duration::from_millis(20);
 
-/// A ready worker is watched.
+/// The watch over a ready worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::primary) struct Watch {
     timeout: Duration,
-    /// When it is gauged next. `None`: a gauge is under way.
+    /// When the next gauge is due. `None`: a gauge is under way.
     next: Option<Time>,
-    /// Since when every gauge found it standing still.
+    /// Since when every gauge has found it standing still.
     still_since: Option<Time>,
 }
 
 impl Watch {
-    /// `None`: hung workers are not looked for.
+    /// `None`: the configuration does not ask for hung workers to be killed.
     pub(in crate::primary) fn new(now: Time, timeout: Duration) -> Option<Self> {
         if timeout.is_zero() {
             return None;
@@ -41,7 +41,7 @@ impl Watch {
         self.next = Some(now + (self.timeout / GAUGES).max(LEAST));
     }
 
-    /// Nobody has looked for a while, and what is under way will not be answered any more.
+    /// Resumes after a restore: the gauge that was under way gets no answer any more.
     pub(in crate::primary) fn resume(&mut self, now: Time) {
         self.still_since = None;
         self.gauge_after(now);
@@ -51,12 +51,12 @@ impl Watch {
         self.next
     }
 
-    /// Whether it is to be gauged now.
+    /// Whether a gauge is due now.
     pub(in crate::primary) fn is_due(&mut self, now: Time) -> bool {
         self.next.take_if(|at| *at <= now).is_some()
     }
 
-    /// Takes a gauge in. If the worker hangs: how long it has stood still.
+    /// Takes the result of a gauge. If the worker hangs: how long it has stood still.
     pub(in crate::primary) fn gauged(&mut self, gauge: Gauge, now: Time) -> Option<Duration> {
         self.gauge_after(now);
         if gauge.waiting == 0 || gauge.moved {

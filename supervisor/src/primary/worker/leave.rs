@@ -1,4 +1,4 @@
-//! How a worker is made to go: let go, told to stop, killed; and taken back.
+//! How a worker goes: retired, told to stop, killed; and how it is taken back.
 
 use std::time::Duration;
 
@@ -6,18 +6,19 @@ use ipc::control::NoticeKind;
 
 use super::drain::{Drain, Next};
 use super::hang::Watch;
-use super::life::State;
+use super::state::State;
 use crate::primary::Step;
 use crate::primary::action::Action;
 use crate::primary::messages;
-use crate::primary::worker::{Cause, Worker};
+use crate::primary::worker::Worker;
+use crate::primary::worker::end::Cause;
 
 /// Signal numbers that mean the same to every program.
 pub(in crate::primary) const SIGCONT: i32 = 18;
 const SIGSTOP: i32 = 19;
 
 impl Worker {
-    /// Lets it go without losing what it holds. It is steered away from already.
+    /// Retires the worker without losing its connections. New ones already go elsewhere.
     pub(in crate::primary) fn retire(&mut self, within: Duration, step: &mut Step<'_>) {
         match &mut self.state {
             State::Spawning { doomed } => *doomed = true,
@@ -26,12 +27,14 @@ impl Worker {
             }
             State::Starting { .. } | State::Ready if self.shares => {
                 let message = "shares its socket and stops when it has nothing in flight";
+                step.act(Action::BusDrain { worker: self.id });
                 step.publish(messages::about(self, NoticeKind::WorkerDraining, message.to_owned()));
                 self.state = State::Draining(Drain::of_sharer(step.now, within));
             }
             State::Starting { .. } | State::Ready => {
                 step.act(Action::Look { worker: self.id });
                 let message = "gets no new connections".to_owned();
+                step.act(Action::BusDrain { worker: self.id });
                 step.publish(messages::about(self, NoticeKind::WorkerDraining, message));
                 self.state = State::Draining(Drain::new(step.now, within));
             }
@@ -77,7 +80,7 @@ impl Worker {
                 let signal = self.plan.spec.stop_signal;
                 step.act(Action::Signal { worker: self.id, signal, group: true });
                 if self.is_frozen() {
-                    // Now that the stop signal is there before anything else it could do.
+                    // Only now, with the stop signal pending ahead of anything else it could do.
                     step.act(Action::Signal { worker: self.id, signal: SIGCONT, group: true });
                 }
                 let idle = if let State::Draining(drain) = &self.state { drain.idle() } else { 0 };

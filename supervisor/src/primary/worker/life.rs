@@ -6,79 +6,25 @@
 //!     └─SpawnFailed─► gone └─ not ready ──────┴─── hung, or told to stop ───────────────┘
 //! ```
 //!
-//! Gone is not a state: a worker that is gone is no longer in the primary's table, and what is
-//! said about it afterwards finds nobody. Whoever died by itself went straight there.
+//! Gone is not a state: a worker that is gone is no longer in the primary's table, and later events
+//! about it find no worker. A worker that dies by itself goes there at once, from any state.
 //!
 //! A worker knows neither its role in its slot nor the other workers. It says by [`Change`] what
 //! its owner must act on.
 
 use ipc::control::NoticeKind;
-use serde::{Deserialize, Serialize};
 
-use super::drain::Drain;
 use super::hang::Watch;
+use super::state::{Change, State};
 use crate::base::exit::Exit;
-use crate::base::ids::{ListenerId, SocketId, Ticket};
 use crate::base::time::Time;
 use crate::primary::Step;
 use crate::primary::action::Action;
 use crate::primary::event::{Cue, Gauge, Notification};
 use crate::primary::messages;
 use crate::primary::sockets::Sockets;
-use crate::primary::worker::{Cause, End, EndKind, Worker};
-
-/// Where a worker is in its life.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::primary) enum State {
-    /// It is not known yet whether its program runs. `doomed`: it is to be killed when it does.
-    Spawning {
-        doomed: bool,
-    },
-    /// Its program runs. Not ready at `ready_by` is a failure.
-    Starting {
-        since: Time,
-        ready_by: Time,
-    },
-    Ready,
-    /// It gets no new connections; what it has is being watched.
-    Draining(Drain),
-    /// It was told to stop and is killed at `deadline`. `None`: it has been.
-    Killing {
-        /// When it was told.
-        since: Time,
-        deadline: Option<Time>,
-        cause: Cause,
-    },
-}
-
-/// What the worker's owner must act on.
-#[derive(Debug)]
-pub(in crate::primary) enum Change {
-    Nothing,
-    /// It asks for a socket; the `bind` hangs until it gets one.
-    Asks {
-        listener: ListenerId,
-        ticket: Ticket,
-        another: bool,
-    },
-    /// It listens on a socket that it was lent.
-    Listens {
-        listener: ListenerId,
-        socket: SocketId,
-    },
-    /// It listens there no more.
-    Closes {
-        listener: ListenerId,
-        socket: SocketId,
-    },
-    Ready,
-    /// It did not apply the shared values.
-    RefusesValues {
-        reason: String,
-    },
-    Gone(End),
-}
+use crate::primary::worker::Worker;
+use crate::primary::worker::end::{Cause, End, EndKind};
 
 impl Worker {
     /// Takes one cue in.
@@ -92,7 +38,7 @@ impl Worker {
         }
     }
 
-    /// What a program does may be heard of before the news that it runs.
+    /// Cues about what a program does may arrive before the cue that it runs.
     fn spawning(&mut self, doomed: bool, cue: Cue, step: &mut Step<'_>) -> Change {
         match cue {
             Cue::Spawned if doomed => {
@@ -131,6 +77,13 @@ impl Worker {
             }
             Cue::Looked(_) | Cue::Gauged(_) => Change::Nothing,
         }
+    }
+
+    fn refused(&mut self, address: &str, reason: &str, step: &mut Step<'_>) -> Change {
+        let text = format!("it could not have {address}: {reason}");
+        step.publish(messages::about(self, NoticeKind::BindRefused, text.clone()));
+        self.refused = Some(text);
+        Change::Nothing
     }
 
     fn starting(&mut self, cue: Cue, step: &mut Step<'_>) -> Change {
@@ -193,7 +146,7 @@ impl Worker {
         }
     }
 
-    /// It is on its way out: however it ends, that is what was wanted.
+    /// The worker is on its way out: however it ends, that is what the primary wanted.
     fn draining(&mut self, cue: Cue, step: &mut Step<'_>) -> Change {
         match cue {
             Cue::Spawned | Cue::Gauged(_) | Cue::RefusesValues { .. } => Change::Nothing,
@@ -251,7 +204,7 @@ impl Worker {
         }
     }
 
-    /// The time has come to look at the deadlines.
+    /// Looks at the deadlines.
     pub(in crate::primary) fn turn(&mut self, sockets: &Sockets, step: &mut Step<'_>) -> Change {
         match &mut self.state {
             State::Spawning { .. } => Change::Nothing,

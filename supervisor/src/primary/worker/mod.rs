@@ -1,52 +1,25 @@
-//! What is known about one worker, and when that makes it ready. Its states are in `life`.
+//! What the core knows about one worker, and when the worker is ready. Its states are in `life`.
 
 pub(super) mod deaths;
 pub(super) mod drain;
+pub(super) mod end;
 pub(super) mod hang;
 pub(super) mod leave;
-pub(super) mod life;
+mod life;
+pub(super) mod state;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::Duration;
 
-use config::spec::{AppSpec, ReadyRule};
-use ipc::control::NoticeKind;
+use config::spec::ReadyRule;
 use serde::{Deserialize, Serialize};
 
+use self::end::End;
 use self::hang::Watch;
-use self::life::{Change, State};
-use super::Step;
+use self::state::{Change, State};
 use super::event::Notification;
-use super::messages;
-use super::snapshot;
-use crate::base::exit::Exit;
-use crate::base::ids::{Generation, ListenerId, Slot, SocketId, WorkerId};
+use super::plan::Plan;
+use crate::base::ids::{ListenerId, Slot, SocketId, WorkerId};
 use crate::base::time::Time;
-
-/// What a worker runs: a spec, and which generation that is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Plan {
-    pub(super) generation: Generation,
-    /// Plans of the same number have the same spec; in the frozen state it stands for the spec.
-    pub(super) edition: u32,
-    #[serde(skip, default = "snapshot::no_spec")]
-    pub(super) spec: Arc<AppSpec>,
-}
-
-impl Plan {
-    /// Whether its configuration names this address.
-    pub(super) fn configures(&self, address: &str) -> bool {
-        self.spec.listen.iter().any(|listen| listen.address.to_string() == address)
-    }
-
-    /// The longest that a start may take, failures and their delays included.
-    pub(super) fn patience(&self) -> Duration {
-        let (times, restart) = (&self.spec.times, &self.spec.restart);
-        let once = times.ready_timeout + times.min_uptime + restart.backoff_max;
-        once * (u32::from(restart.start_retries) + 1)
-    }
-}
 
 /// One live worker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -55,72 +28,39 @@ pub(super) struct Worker {
     pub(super) slot: Slot,
     pub(super) plan: Plan,
     pub(super) state: State,
-    /// When it was asked for.
+    /// When the core ordered its start.
     pub(super) started: Time,
-    /// When it became ready, if ever.
+    /// When it became ready. `None`: it was never ready.
     pub(super) ready_since: Option<Time>,
-    /// What it must listen on to be ready: what its predecessor served. `None`: it has none.
+    /// The listeners that it must serve to be ready: those of its predecessor. `None`: it has no
+    /// predecessor.
     pub(super) required: Option<BTreeSet<ListenerId>>,
-    /// The configured listeners that it inherited. They count as listening from the beginning.
+    /// The configured listeners that it inherited. They count as listening from the start.
     pub(super) lent: BTreeSet<ListenerId>,
-    /// The listeners that it listens on by its own doing.
+    /// The listeners on which it listens of its own accord.
     pub(super) bound: BTreeSet<ListenerId>,
-    /// It has the socket of a shared listener: nobody can be steered away from it.
+    /// It has the socket of a shared listener, so new connections cannot be steered away from it.
     pub(super) shares: bool,
-    /// While it is ready, where hung workers are looked for.
+    /// The watch for hangs, while the worker is ready.
     pub(super) watch: Option<Watch>,
     /// Connections with a request in flight when its drain timed out.
     pub(super) cut: u32,
-    /// It said that it leaves of its own accord.
+    /// It announced that it leaves of its own accord.
     pub(super) leaves: bool,
-    /// It said READY=1.
+    /// It sent READY=1.
     pub(super) said_ready: bool,
-    /// It spoke on NOTIFY_SOCKET at all.
+    /// It has used NOTIFY_SOCKET.
     pub(super) notifies: bool,
-    /// It said STOPPING=1.
+    /// It sent STOPPING=1.
     pub(super) says_stopping: bool,
     /// Its last STATUS=.
     pub(super) status_text: Option<String>,
-    /// The last address that it asked for in vain, and why.
+    /// The last address that it could not have, and the reason.
     pub(super) refused: Option<String>,
 }
 
-/// Why a worker is made to go.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Cause {
-    /// It is not wanted any more.
-    Told,
-    /// It failed, though it lives: a lower-case reason.
-    Failed(String),
-}
-
-/// How a worker came to be gone.
-#[derive(Debug)]
-pub(super) struct End {
-    pub(super) kind: EndKind,
-    /// How the process ended, if there was one.
-    pub(super) exit: Option<Exit>,
-    pub(super) last_lines: Vec<String>,
-    /// Connections that wait in the sockets it held; `None`: nobody looked.
-    pub(super) queued: Option<u32>,
-}
-
-/// Whose doing the end was.
-#[derive(Debug)]
-pub(super) enum EndKind {
-    /// It was told to go.
-    Told,
-    /// Its own.
-    Died,
-    /// It was killed because it failed.
-    Failed(String),
-    /// There never was a process.
-    NotStarted { reason: String, permanent: bool },
-}
-
 impl Worker {
-    /// The time from which it counts as ready if nothing else happens; `since`: its program runs.
+    /// When it counts as ready if nothing else happens; `since`: when its program began to run.
     pub(super) fn ready_at(&self, since: Time) -> Option<Time> {
         let times = &self.plan.spec.times;
         let lived = since + times.min_uptime;
@@ -137,7 +77,7 @@ impl Worker {
         }
     }
 
-    /// What its predecessor served and it does not.
+    /// The listeners that its predecessor served and it does not.
     pub(super) fn missing(&self) -> impl Iterator<Item = ListenerId> {
         self.required.iter().flatten().copied().filter(|listener| !self.serves(*listener))
     }
@@ -147,7 +87,7 @@ impl Worker {
         self.bound.contains(&listener) || self.lent.contains(&listener)
     }
 
-    /// The listener is closed.
+    /// Forgets a listener that was closed.
     pub(super) fn forget(&mut self, listener: ListenerId) {
         self.bound.remove(&listener);
         self.lent.remove(&listener);
@@ -160,12 +100,12 @@ impl Worker {
         matches!(self.state, State::Ready)
     }
 
-    /// Spawning or starting: its readiness is still open.
+    /// Spawning or starting: whether it becomes ready is still open.
     pub(super) fn is_coming(&self) -> bool {
         matches!(self.state, State::Spawning { doomed: false } | State::Starting { .. })
     }
 
-    /// Told to stop or killed, and not gone yet.
+    /// The primary told it to stop or killed it, and it is not gone yet.
     pub(super) fn is_ending(&self) -> bool {
         matches!(self.state, State::Killing { .. })
     }
@@ -180,21 +120,14 @@ impl Worker {
         Change::Nothing
     }
 
-    /// Whether its end was no failure: it said that it leaves, had served for a while, and ended
-    /// well.
+    /// Whether its end was no failure: it announced that it leaves, had served for a while, and
+    /// ended cleanly.
     pub(super) fn left_well(&self, end: &End, now: Time) -> bool {
         let served = self.ready_since.map(|since| now.since(since));
         self.leaves && end.is_clean() && served >= Some(self.plan.spec.times.min_uptime)
     }
 
-    pub(super) fn refused(&mut self, address: &str, reason: &str, step: &mut Step<'_>) -> Change {
-        let text = format!("it could not have {address}: {reason}");
-        step.publish(messages::about(self, NoticeKind::BindRefused, text.clone()));
-        self.refused = Some(text);
-        Change::Nothing
-    }
-
-    /// Remembers what it said.
+    /// Notes a message of the worker.
     pub(super) fn notes(&mut self, notification: Notification) -> Change {
         self.notifies = true;
         match notification {
@@ -204,24 +137,5 @@ impl Worker {
             Notification::Watchdog | Notification::WatchdogTrigger | Notification::Extend(_) => {}
         }
         Change::Nothing
-    }
-}
-
-impl End {
-    pub(super) fn told(exit: Exit, last_lines: Vec<String>, queued: u32) -> Self {
-        Self { kind: EndKind::Told, exit: Some(exit), last_lines, queued: Some(queued) }
-    }
-
-    pub(super) fn never_was() -> Self {
-        Self { kind: EndKind::Told, exit: None, last_lines: Vec::new(), queued: None }
-    }
-
-    pub(super) fn died(exit: Exit, last_lines: Vec<String>, queued: u32) -> Self {
-        Self { kind: EndKind::Died, exit: Some(exit), last_lines, queued: Some(queued) }
-    }
-
-    pub(super) fn not_started(reason: String, permanent: bool) -> Self {
-        let kind = EndKind::NotStarted { reason, permanent };
-        Self { kind, exit: None, last_lines: Vec::new(), queued: None }
     }
 }

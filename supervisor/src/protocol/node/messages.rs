@@ -4,9 +4,7 @@ use std::os::fd::OwnedFd;
 
 use ipc::node::{HandleKind, Measured, NodeError, ServerAsk, UserMessage};
 
-/// The primary's name of a connection on its way to a worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct HandOffId(pub(crate) u64);
+pub(crate) use crate::base::ids::HandOffId;
 
 /// One thing a worker said.
 #[derive(Debug)]

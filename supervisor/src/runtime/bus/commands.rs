@@ -11,6 +11,8 @@ use serde_json::Value;
 use crate::base::ids::{ClientId, WorkerId};
 use crate::relay::{Failure, Trigger};
 use crate::runtime::Runtime;
+use crate::runtime::context::context;
+use crate::runtime::node::raw_messages;
 use crate::sys::clock;
 
 /// Characters of an event's data that are shown to those who follow.
@@ -41,7 +43,7 @@ impl Runtime {
         let (behind, changed) = self.clients.tell_followers(&notice);
         self.bus.not_shown += behind;
         for (client, standing) in changed {
-            self.settle(client, standing);
+            self.clients.settle(context!(self), client, standing);
         }
     }
 
@@ -77,7 +79,7 @@ impl Runtime {
         let mut actions = Vec::new();
         let reached = self.bus.relay.say(clock::now(), slot, &topic, &data, &mut actions);
         self.bus.actions.extend(actions);
-        let reached = reached + self.send_to_plain(&message, slot);
+        let reached = reached + raw_messages::send_to_plain(context!(self), &message, slot);
         if reached == 0 {
             let reason = "no worker listens to that topic (nor takes messages as Node programs do)";
             return Reply::failed(FailureKind::Failed, reason);

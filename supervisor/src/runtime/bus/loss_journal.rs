@@ -144,12 +144,12 @@ impl Runtime {
     }
 
     fn write_down(&mut self, worker: WorkerId, waiting: Waiting) {
-        match self.loss_journal.note(worker, waiting) {
+        match self.bus.loss_journal.note(worker, waiting) {
             // A successor must find it.
             Ok(true) => drop(self.write_snapshot()),
             Ok(false) => {}
-            Err(error) if !self.loss_journal.failed => {
-                self.loss_journal.failed = true;
+            Err(error) if !self.bus.loss_journal.failed => {
+                self.bus.loss_journal.failed = true;
                 self.warn(format!(
                     "cannot write down which messages wait; if the primary dies, those that are lost will not be counted, and a worker may get a long one that is broken: {error}"
                 ));
@@ -162,24 +162,24 @@ impl Runtime {
     pub(in crate::runtime) fn take_loss_journal(&mut self, fd: Option<OwnedFd>) {
         let Some(fd) = fd else { return };
         let (ledger, waited) = LossJournal::found(fd);
-        self.loss_journal = ledger;
+        self.bus.loss_journal = ledger;
         for (worker, waiting) in waited {
             self.bus.relay.lost_with_primary(worker, waiting);
             if waiting.waiting > 0 {
-                self.loss_journal.lost.push((worker, waiting.waiting));
+                self.bus.loss_journal.lost.push((worker, waiting.waiting));
             }
             if self.bus.relay.codec(worker).is_some() {
                 let half_written = waiting.half_written;
                 self.write_down(worker, Waiting { half_written, ..self.bus.relay.waiting(worker) });
             } else {
-                self.loss_journal.forget(worker);
+                self.bus.loss_journal.forget(worker);
             }
         }
     }
 
     /// Tells people what was lost.
     pub(in crate::runtime) fn say_what_was_lost(&mut self) {
-        let lost = std::mem::take(&mut self.loss_journal.lost);
+        let lost = std::mem::take(&mut self.bus.loss_journal.lost);
         if lost.is_empty() {
             return;
         }

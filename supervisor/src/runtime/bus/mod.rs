@@ -1,11 +1,10 @@
-//! The workers' channels to the bus: bytes become what the relay hears, and what it wants written
-//! is written. What a person asks of the bus is answered here.
+//! The workers' channels to the bus: bytes become messages to the relay, and its messages become
+//! bytes. What a person asks of the bus is answered here.
 //!
-//! In each turn a bounded part of each channel is read, and each worker gets a few writes at most.
+//! Each turn reads a bounded part of each channel, and writes to each worker a few times at most.
 
 pub(super) mod busy_poll;
 pub(super) mod commands;
-pub(super) mod limits;
 pub(super) mod loss_journal;
 pub(super) mod resume;
 pub(super) mod shared_values;
@@ -19,10 +18,11 @@ use std::os::unix::net::UnixStream;
 use ipc::bus::FromWorker;
 use ipc::bus::decode::Decoder;
 use ipc::bus::event::Found;
-use ipc::control::{Notice, NoticeKind};
+use ipc::control::Contract;
 
 use self::busy_poll::BusyPoll;
 use self::commands::Waiting;
+use self::loss_journal::LossJournal;
 use self::shared_values::Shared;
 use super::Runtime;
 use super::probe::growth::Growing;
@@ -30,6 +30,7 @@ use super::source::Source;
 use crate::base::ids::WorkerId;
 use crate::base::time::Time;
 use crate::limits::{CHANNEL_READ, LAST_READS};
+use crate::primary::action::ReloadOutcome;
 use crate::primary::event::{Cue, Notification};
 use crate::relay::{Action, Event, Gift, Relay};
 use crate::sys::channel::{self, Received};
@@ -83,19 +84,22 @@ pub(crate) struct Bus {
     pub(super) triggers: BTreeMap<u64, Waiting>,
     pub(super) tickets: u64,
     pub(super) actions: VecDeque<Action>,
-    /// Those whose held messages are to be heard.
+    /// Workers whose channels were paused and may hold whole messages.
     resumed: Vec<WorkerId>,
-    /// What those who follow missed.
+    /// How many events the clients of `events` missed.
     pub(super) not_shown: u64,
-    /// How reloads ended.
+    /// Reloads after which the new generation served.
     pub(super) reloads_done: u64,
+    /// Reloads that failed.
     pub(super) reloads_rolled_back: u64,
-    /// The spec whose shared values were given to the workers, and what these said to it.
+    /// The values that the workers share.
     pub(super) shared: Shared,
     /// The workers' memory.
     pub(super) growing: Growing,
     pub(super) bytes: Vec<u8>,
     pub(super) busy_poll: BusyPoll,
+    /// What waits for the workers.
+    loss_journal: LossJournal,
 }
 
 impl Bus {
@@ -113,15 +117,23 @@ impl Bus {
             growing: Growing::default(),
             bytes: vec![0; CHANNEL_READ],
             busy_poll: BusyPoll::default(),
+            loss_journal: LossJournal::default(),
         }
     }
 
     /// When the bus has something to do.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        [self.relay.deadline(), self.growing.due, self.shared.deadline()]
+        [self.relay.deadline(), self.growing.policy.deadline(), self.shared.policy.deadline()]
             .into_iter()
             .flatten()
             .min()
+    }
+
+    pub(super) fn count_reload(&mut self, outcome: ReloadOutcome) {
+        match outcome {
+            ReloadOutcome::Done => self.reloads_done += 1,
+            ReloadOutcome::RolledBack => self.reloads_rolled_back += 1,
+        }
     }
 
     pub(super) fn step(&mut self, event: Event) {
@@ -140,17 +152,10 @@ impl Runtime {
         self.bus.step(Event::Joined { worker, slot, generation, pool });
     }
 
-    /// What the bus needs to know of what happens.
-    pub(super) fn bus_hears(&mut self, notice: &Notice) {
-        match (notice.event, notice.worker) {
-            (NoticeKind::WorkerDraining, Some(worker)) => {
-                self.stale = true;
-                self.bus.step(Event::Draining { worker: WorkerId(worker) });
-            }
-            (NoticeKind::ReloadDone, _) => self.bus.reloads_done += 1,
-            (NoticeKind::ReloadRolledBack, _) => self.bus.reloads_rolled_back += 1,
-            _ => {}
-        }
+    /// Tells a worker that it drains; it gets no more calls.
+    pub(super) fn drain_on_bus(&mut self, worker: WorkerId) {
+        self.writer.stale = true;
+        self.bus.step(Event::Draining { worker });
     }
 
     /// Bytes on a worker's channel, or room for some, or its end.
@@ -222,7 +227,7 @@ impl Runtime {
             };
             let Some(codec) = channel.decoder.codec() else { break };
             if matches!(message, FromWorker::Hello { .. }) {
-                child.contracts.insert("native");
+                child.contracts.insert(Contract::Native);
             }
             if let FromWorker::Give { id, slot, topic, data } = message {
                 let fd = channel.fds.pop_front();
@@ -231,7 +236,7 @@ impl Runtime {
                 self.bus.relay.give(worker, gift, &mut actions);
                 continue;
             }
-            self.stale |= message.lasts();
+            self.writer.stale |= message.lasts();
             let spoke = Event::Spoke { worker, codec, message };
             self.bus.relay.step(now, spoke, &mut actions);
         }
@@ -326,19 +331,20 @@ impl Runtime {
         self.read_bus(worker, LAST_READS);
         self.close_bus(worker, None);
         self.forget_growth(worker);
+        self.forget_shared(worker);
     }
 
     /// Ends a channel. `why`: the worker broke a rule; else it closed its end.
     pub(super) fn close_bus(&mut self, worker: WorkerId, why: Option<String>) {
         let Some(child) = self.children.get_mut(&worker) else { return };
         let Some(channel) = child.bus.take() else { return };
-        self.stale = true;
+        self.writer.stale = true;
         let (slot, pid) = (child.slot, child.pid.0);
         self.poller.remove(channel.fd());
         if let Some(why) = why {
             self.warn(format!("slot {slot} (pid {pid}) was cut off from the bus: {why}"));
         }
         self.bus.step(Event::Left { worker });
-        self.loss_journal.forget(worker);
+        self.bus.loss_journal.forget(worker);
     }
 }

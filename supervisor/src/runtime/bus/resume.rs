@@ -9,10 +9,11 @@ use std::os::fd::AsFd;
 
 use ipc::bus::FromWorker;
 use ipc::bus::decode::Decoder;
+use ipc::control::Contract;
 use serde::{Deserialize, Serialize};
 
-use super::shared_values::Given;
 use crate::base::ids::{Generation, WorkerId};
+use crate::policy::shared_values::{SharedValues, SharedValuesSnapshot, Version};
 use crate::relay::{Event, Relay, RelaySnapshot};
 use crate::runtime::Runtime;
 use crate::sys::channel;
@@ -27,14 +28,31 @@ pub(in crate::runtime) struct BusSnapshot {
     tickets: u64,
     reloads_done: u64,
     reloads_rolled_back: u64,
-    /// The shared values, and what the workers said to them.
+    /// The shared values: those that hold, …
     given: Option<String>,
+    /// … their version, …
     version: u64,
-    coming: Option<(Generation, Given)>,
+    /// … those that a reload brings, …
+    coming: Option<(Generation, Version)>,
+    /// … the highest version there was, …
     versions: u64,
+    /// … and what the workers said to which version.
     heard: Vec<(WorkerId, u64, Option<String>)>,
-    /// Where it stands how many messages wait.
+    /// The file that says how many messages wait.
     pub(in crate::runtime) ledger: Option<Held>,
+}
+
+impl BusSnapshot {
+    /// Takes the shared values out. The state of an older build has the same fields.
+    fn shared_values(&mut self) -> SharedValuesSnapshot {
+        SharedValuesSnapshot {
+            serving: self.given.take(),
+            version: self.version,
+            coming: self.coming.take(),
+            newest: self.versions,
+            responses: std::mem::take(&mut self.heard),
+        }
+    }
 }
 
 impl Runtime {
@@ -61,32 +79,25 @@ impl Runtime {
     }
 
     pub(in crate::runtime) fn snapshot_bus(&mut self) -> BusSnapshot {
-        let shared = &self.bus.shared;
-        let heard = |(worker, (version, error)): (&WorkerId, &(u64, Option<String>))| {
-            (*worker, *version, error.clone())
-        };
+        let shared = self.bus.shared.policy.snapshot();
         BusSnapshot {
             relay: self.bus.relay.snapshot(),
             tickets: self.bus.tickets,
             reloads_done: self.bus.reloads_done,
             reloads_rolled_back: self.bus.reloads_rolled_back,
-            ledger: self.loss_journal.held(),
-            given: shared.hold.values.clone(),
-            version: shared.hold.version,
-            coming: shared.coming.clone(),
-            versions: shared.versions,
-            heard: shared.said.iter().map(heard).collect(),
+            ledger: self.bus.loss_journal.held(),
+            given: shared.serving,
+            version: shared.version,
+            coming: shared.coming,
+            versions: shared.newest,
+            heard: shared.responses,
         }
     }
 
-    pub(in crate::runtime) fn restore_bus(&mut self, snapshot: BusSnapshot) {
-        let shared = &mut self.bus.shared;
-        shared.hold = Given::new(snapshot.version, snapshot.given);
-        shared.coming = snapshot.coming.map(|(generation, given)| (generation, given.restored()));
-        shared.versions = snapshot.versions.max(snapshot.version);
-        let heard = snapshot.heard.into_iter();
-        shared.said = heard.map(|(worker, version, error)| (worker, (version, error))).collect();
-        let values = shared.values();
+    pub(in crate::runtime) fn restore_bus(&mut self, mut snapshot: BusSnapshot) {
+        let lives = |worker| self.children.contains_key(&worker);
+        self.bus.shared.policy = SharedValues::restore(snapshot.shared_values(), lives);
+        let values = self.bus.shared.for_relay();
         let app = self.core.spec().name.clone();
         self.bus.relay = Relay::restore(app, snapshot.relay, values, clock::now());
         self.bus.tickets = snapshot.tickets;
@@ -98,7 +109,7 @@ impl Runtime {
     pub(in crate::runtime) fn rejoin_bus(&mut self, worker: WorkerId) {
         let Some(child) = self.children.get_mut(&worker) else { return };
         let codec = self.bus.relay.codec(worker);
-        let (joined, there) = (child.contracts.contains("native"), codec.is_some());
+        let (joined, there) = (child.contracts.contains(&Contract::Native), codec.is_some());
         let Some(channel) = child.bus.as_mut() else {
             if there {
                 self.bus.step(Event::Left { worker });
@@ -106,7 +117,7 @@ impl Runtime {
             return;
         };
         match codec {
-            Some(_) if self.loss_journal.is_half_written(worker) => {
+            Some(_) if self.bus.loss_journal.is_half_written(worker) => {
                 let why = "the primary died in the middle of a message to it, for which its channel had no room";
                 self.close_bus(worker, Some(why.to_owned()));
             }
@@ -128,9 +139,41 @@ impl Runtime {
             }
         }
         let mut actions = Vec::new();
-        let said = &self.bus.shared.said;
-        let applied = |worker| said.get(&worker).map(|(version, _)| *version);
+        let applied = |worker| self.bus.shared.policy.responded(worker);
         self.bus.relay.resume(applied, &mut actions);
         self.bus.actions.extend(actions);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn the_shared_values_of_an_older_build_are_read_and_written_in_its_form() {
+        let written = json!({
+            "given": r#"{"limits":{"connections":9}}"#, "version": 3,
+            "coming": [2, {"version": 4, "values": null}], "versions": 7,
+            "heard": [[1, 3, "too high"], [2, 4, null]],
+        });
+        let mut snapshot: BusSnapshot = serde_json::from_value(written.clone()).unwrap();
+        let again = serde_json::to_value(&snapshot).unwrap();
+        let fields = written.as_object().unwrap().keys();
+        let same = |field: &String| (again[field] == written[field]).then_some(());
+        assert_eq!(fields.map(same).collect::<Option<Vec<()>>>().map(|all| all.len()), Some(5));
+
+        let shared = SharedValues::restore(snapshot.shared_values(), |_| true);
+        let versions = shared.versions();
+        assert_eq!((versions.serving.number(), versions.of(Generation(2)).number()), (3, 4));
+        assert_eq!(versions.serving.limits().connections, Some(9));
+        assert_eq!(
+            [1, 2, 3].map(|worker| shared.responded(WorkerId(worker))),
+            [Some(3), Some(4), None]
+        );
+        let kept = shared.snapshot();
+        assert_eq!((kept.newest, kept.responses.len()), (7, 2));
+        assert_eq!(kept.serving.map(Value::from), Some(written["given"].clone()));
     }
 }

@@ -40,7 +40,7 @@ impl Runtime {
     fn write_once(&mut self, worker: WorkerId) -> bool {
         let (mut flight, mut fd) = self.bus.relay.flight(worker);
         let is_long = flight.first().is_some_and(|piece| piece.len() > WHOLE);
-        if is_long && !self.loss_journal.is_half_written(worker) {
+        if is_long && !self.bus.loss_journal.is_half_written(worker) {
             self.note_half_written(worker);
             (flight, fd) = self.bus.relay.flight(worker);
         }

@@ -12,8 +12,9 @@ use ipc::lines::to_line;
 
 use super::Clients;
 use super::rights::{Access, Rights};
+use crate::policy::throttle::Throttle;
 use crate::runtime::Runtime;
-use crate::runtime::handover::OUT_OF_FDS;
+use crate::runtime::context::Context;
 use crate::runtime::source::Source;
 use crate::sys::{clock, peer};
 
@@ -58,36 +59,39 @@ impl Clients {
     pub(super) fn strangers(&self) -> usize {
         self.connected.values().filter(|client| client.rights == Rights::None).count()
     }
-}
 
-impl Runtime {
     /// Leaves the control socket alone for a while: a connection that cannot be taken would wake
     /// the loop for ever.
-    pub(in crate::runtime) fn rest_from_clients(&mut self, error: &io::Error) {
-        self.note(format!("cannot accept a control connection: {error}; trying again"));
-        self.poller.remove(self.clients.listener());
-        self.clients.resting = true;
-        self.accept_again = Some(clock::now() + OUT_OF_FDS);
+    pub(in crate::runtime) fn rest(
+        &mut self,
+        at: &mut Context<'_>,
+        throttle: &mut Throttle,
+        error: &io::Error,
+    ) {
+        at.note(format!("cannot accept a control connection: {error}; trying again"));
+        at.poller.remove(self.listener());
+        self.resting = true;
+        throttle.out_of_descriptors(clock::now());
     }
 
     /// Serves the control socket again.
-    pub(in crate::runtime) fn hear_again(&mut self) {
-        if !std::mem::take(&mut self.clients.resting) {
+    pub(in crate::runtime) fn hear_again(&mut self, at: &mut Context<'_>, throttle: &mut Throttle) {
+        if !std::mem::take(&mut self.resting) {
             return;
         }
-        self.clients.spare = self.clients.spare.take().or_else(spare);
-        if let Err(error) = self.poller.add(self.clients.listener(), Source::Control.token()) {
-            self.rest_from_clients(&error);
+        self.open_door();
+        if let Err(error) = at.poller.add(self.listener(), Source::Control.token()) {
+            self.rest(at, throttle, &error);
         }
     }
 
-    /// From now on people can connect: those whom the spec admits, and one when there is no
-    /// descriptor left.
+    /// From now on people can connect also when there is no descriptor left: one of them.
     pub(in crate::runtime) fn open_door(&mut self) {
-        self.clients.spare = self.clients.spare.take().or_else(spare);
-        self.keep_access();
+        self.spare = self.spare.take().or_else(spare);
     }
+}
 
+impl Runtime {
     /// Who may connect is as the spec says now.
     pub(in crate::runtime) fn keep_access(&mut self) {
         let spec = self.core.spec();

@@ -1,6 +1,7 @@
 //! What was measured: what workers pushed, and what the primary knows by itself. Memory and CPU
 //! are read only when somebody asks.
 
+use ipc::bus::MetricKind;
 use ipc::control::{AppStatus, PoolStatus, Reply};
 use ipc::talk::Metric;
 
@@ -49,7 +50,7 @@ fn name_pool(metric: &mut Metric, pools: &[PoolStatus]) {
 }
 
 pub(in crate::runtime) fn metric(
-    kind: &str,
+    kind: MetricKind,
     name: &str,
     labels: &[(&str, &str)],
     value: f64,
@@ -58,7 +59,7 @@ pub(in crate::runtime) fn metric(
     let unit = if name.ends_with("_bytes") { "bytes" } else { "" };
     Metric {
         name: name.to_owned(),
-        kind: kind.to_owned(),
+        kind,
         unit: unit.to_owned(),
         labels,
         value,
@@ -73,11 +74,11 @@ fn number(count: u64) -> f64 {
 }
 
 fn gauge(name: &str, labels: &[(&str, &str)], value: u64) -> Metric {
-    metric("gauge", name, labels, number(value))
+    metric(MetricKind::Gauge, name, labels, number(value))
 }
 
 fn counter(name: &str, labels: &[(&str, &str)], value: u64) -> Metric {
-    metric("counter", name, labels, number(value))
+    metric(MetricKind::Counter, name, labels, number(value))
 }
 
 fn of_app(status: &AppStatus) -> Vec<Metric> {
@@ -86,7 +87,12 @@ fn of_app(status: &AppStatus) -> Vec<Metric> {
         gauge("supervisor_workers_ready", &[], status.ready.into()),
         gauge("supervisor_generation", &[], status.generation.into()),
         counter("supervisor_restarts", &[], status.restarts),
-        metric("gauge", "supervisor_uptime_seconds", &[], number(status.uptime_ms) / 1000.0),
+        metric(
+            MetricKind::Gauge,
+            "supervisor_uptime_seconds",
+            &[],
+            number(status.uptime_ms) / 1000.0,
+        ),
     ];
     for pool in &status.pools {
         let labels = [("pool", pool.name.as_str())];
@@ -109,7 +115,9 @@ fn of_app(status: &AppStatus) -> Vec<Metric> {
         all.extend(known.into_iter().filter_map(|(name, v)| Some(gauge(name, &labels, v?))));
         all.extend(worker.accepted.map(|v| counter("supervisor_worker_accepted", &labels, v)));
         let cpu = worker.cpu_percent.map(f64::from);
-        all.extend(cpu.map(|v| metric("gauge", "supervisor_worker_cpu_percent", &labels, v)));
+        all.extend(
+            cpu.map(|v| metric(MetricKind::Gauge, "supervisor_worker_cpu_percent", &labels, v)),
+        );
     }
     all
 }
@@ -136,9 +144,9 @@ fn of_bus(counts: &Counts, not_shown: u64, all: &mut Vec<Metric>) {
         counter("supervisor_bus_emitted", &[], counts.emitted),
         counter("supervisor_bus_delivered", &[], counts.delivered),
         counter("supervisor_bus_unheard", &[], counts.unheard),
-        counter(name, &[("why", "the reader is too slow")], counts.dropped_full),
-        counter(name, &[("why", "the reader left")], counts.dropped_gone),
-        counter(name, &[("why", "the primary ended")], counts.dropped_ended),
+        counter(name, &[("why", "slow-reader")], counts.dropped_full),
+        counter(name, &[("why", "reader-left")], counts.dropped_gone),
+        counter(name, &[("why", "primary-ended")], counts.dropped_ended),
         counter("supervisor_bus_not_shown", &[], not_shown),
         counter("supervisor_bus_cut_off", &[], counts.cut),
         counter("supervisor_bus_calls", &[], counts.calls),
@@ -162,20 +170,20 @@ fn pushed(key: &Key, series: &Series) -> Metric {
     labels.retain(|(name, _)| name != "slot");
     labels.push(("slot".to_owned(), slot));
     let (kind, value, count, buckets) = match &series.value {
-        Value::Gauge(value) => ("gauge", *value, None, Vec::new()),
-        Value::Counter(value) => ("counter", *value, None, Vec::new()),
+        Value::Gauge(value) => (MetricKind::Gauge, *value, None, Vec::new()),
+        Value::Counter(value) => (MetricKind::Counter, *value, None, Vec::new()),
         Value::Histogram { buckets, sum, count } => {
             let mut below = 0;
             let total = buckets.iter().map(|more| {
                 below += more;
                 below
             });
-            ("histogram", *sum, Some(*count), BUCKETS.into_iter().zip(total).collect())
+            (MetricKind::Histogram, *sum, Some(*count), BUCKETS.into_iter().zip(total).collect())
         }
     };
     Metric {
         name: key.name.clone(),
-        kind: kind.to_owned(),
+        kind,
         unit: series.unit.clone(),
         labels,
         value,
@@ -207,7 +215,7 @@ mod tests {
             (vec![("pool", "db"), ("slot", "1")], "pool=db slot=1"),
             (vec![("why", "not")], "why=not"),
         ] {
-            let mut metric = metric("gauge", "x", &labels, 1.0);
+            let mut metric = metric(MetricKind::Gauge, "x", &labels, 1.0);
             name_pool(&mut metric, &pools);
             let text: Vec<_> = metric.labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
             assert_eq!(text.join(" "), expected);

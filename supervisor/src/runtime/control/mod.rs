@@ -19,8 +19,11 @@ use ipc::lines::{LineReader, to_line};
 
 use self::admission::{STRANGERS, spare};
 use self::rights::{Access, Rights};
+use super::context::Context;
+use super::source::Source;
 use crate::base::ids::ClientId;
 use crate::limits::{CLIENT_OUT, CLIENT_READ, CLIENTS};
+use crate::primary::event::Event;
 use crate::sys::peer;
 
 /// The control socket and everybody connected to it.
@@ -120,6 +123,63 @@ impl Clients {
         }
         self.connected.insert(id, client);
         Ok(Some(id))
+    }
+
+    /// Takes a waiting connection, and has the poller watch it. An error: none can be taken now.
+    pub(super) fn take_connection(&mut self, at: &mut Context<'_>) -> io::Result<()> {
+        let Some(client) = self.accept()? else { return Ok(()) };
+        self.watch(at, client);
+        Ok(())
+    }
+
+    /// Has the poller watch a connection.
+    pub(super) fn watch(&mut self, at: &mut Context<'_>, client: ClientId) {
+        let Some(stream) = self.stream(client) else { return };
+        if let Err(error) = at.poller.add(stream, Source::Client(client).token()) {
+            self.drop_client(client);
+            at.warn(format!("cannot serve a control connection: {error}"));
+        }
+    }
+
+    /// What follows from a connection's standing.
+    pub(super) fn settle(&mut self, at: &mut Context<'_>, client: ClientId, standing: Standing) {
+        match standing {
+            Standing::Open => {}
+            Standing::Room(watch) => {
+                if let Some(stream) = self.stream(client) {
+                    let changed = at.poller.modify(stream, Source::Client(client).token(), watch);
+                    if let Err(error) = changed {
+                        at.warn(format!("cannot watch a control connection: {error}"));
+                    }
+                }
+            }
+            Standing::Over => {
+                if let Some(stream) = self.stream(client) {
+                    // Before the close: a forked child may still hold a copy (epoll(7)).
+                    at.poller.remove(stream);
+                    self.drop_client(client);
+                    at.inbox.push_back(Event::ClientGone { client });
+                }
+            }
+        }
+    }
+
+    /// What is left of a request when it is held against the rights of whoever sent it.
+    pub(super) fn vetted(
+        &mut self,
+        at: &mut Context<'_>,
+        client: ClientId,
+        request: Option<Request>,
+    ) -> Option<Request> {
+        match self.rights(client).vet(request?, at.spec) {
+            Ok(request) => Some(request),
+            Err(reason) => {
+                let reply = Reply::failed(FailureKind::NotPermitted, reason);
+                let standing = self.answer(client, &reply);
+                self.settle(at, client, standing);
+                None
+            }
+        }
     }
 
     /// What a connection may.

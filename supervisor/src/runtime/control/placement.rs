@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use config::spec::{AppSpec, Balance, Engine};
+use config::spec::{AppSpec, Balance};
 use ipc::control::{ListenerStatus, ShareStatus};
 
+use crate::policy::engine::{self, By, Facts, Steering, Unmet, WhyPrimary};
 use crate::runtime::handover::rendezvous::{BUCKETS, deal};
+use crate::runtime::listeners::Listeners;
 use crate::runtime::listeners::listener::{Kind, Listener};
 
 /// What carries a listener's connections to the workers.
@@ -67,42 +69,44 @@ impl Listener {
         }
     }
 
+    /// What the engine is chosen by, for an address that the kernel carries.
+    fn facts(&self, spec: &AppSpec) -> Facts {
+        Facts::of_accepter(spec, self.balance, self.no_round_robin.is_some())
+    }
+
     fn why_handed_over(&self, spec: &AppSpec) -> String {
         let hands_over = "the primary accepts and hands each connection over";
-        match (spec.engine, self.balance) {
-            (Engine::Primary, _) => format!("{hands_over}, as asked for"),
-            (_, Balance::LeastConnections) => {
+        match engine::why_primary(self.facts(spec)) {
+            WhyPrimary::Asked => format!("{hands_over}, as asked for"),
+            WhyPrimary::FewestConnections => {
                 format!("{hands_over}: only so can it go to the worker that holds the fewest")
             }
-            (_, Balance::Sticky) => {
+            WhyPrimary::ClientBehindProxy => {
                 format!("{hands_over}: only so can it look for the client behind a proxy")
             }
-            _ => format!("{hands_over}: the kernel's strict round-robin needs root or CAP_BPF"),
+            WhyPrimary::StrictTurns => {
+                format!("{hands_over}: the kernel's strict round-robin needs root or CAP_BPF")
+            }
         }
     }
 
     /// What the steering program of a group of slot sockets does.
     fn steering(&self, spec: &AppSpec) -> (Balance, String) {
+        let Steering { by, .. } = engine::steering(self.facts(spec));
         let even = "a steering program (classic BPF) places each connection evenly at random";
-        let (balance, why) = match (self.balance, &self.no_round_robin) {
-            (Balance::Sticky, _) => (
-                Balance::Sticky,
-                "a steering program (classic BPF) hashes the client's address to a slot".to_owned(),
-            ),
-            (Balance::RoundRobin, None) => (
-                Balance::RoundRobin,
-                "a steering program (eBPF) gives each worker its turn".to_owned(),
-            ),
-            (Balance::RoundRobin, Some(reason)) => {
-                (Balance::Hash, format!("{even}; strict turns need root or CAP_BPF ({reason})"))
+        let refusal = self.no_round_robin.as_deref().unwrap_or_default();
+        let why = match by {
+            By::ClientAddress => {
+                "a steering program (classic BPF) hashes the client's address to a slot".to_owned()
             }
-            (Balance::LeastConnections, _) => (
-                Balance::Hash,
-                format!(
-                    "{even}; least-connections needs a program that takes connections from the primary (Node does)"
-                ),
+            By::Turns => "a steering program (eBPF) gives each worker its turn".to_owned(),
+            By::ChanceForTurns => {
+                format!("{even}; strict turns need root or CAP_BPF ({refusal})")
+            }
+            By::ChanceForFewest => format!(
+                "{even}; least-connections needs a program that takes connections from the primary (Node does)"
             ),
-            (Balance::Hash | Balance::Shared, _) => (Balance::Hash, even.to_owned()),
+            By::Chance => even.to_owned(),
         };
         let why = match spec.proxy_protocol {
             true => format!(
@@ -110,15 +114,13 @@ impl Listener {
             ),
             false => why,
         };
-        match spec.engine {
-            Engine::Primary => (
-                balance,
-                format!(
-                    "{why}; the primary engine was asked for, but this program accepts for itself"
-                ),
+        let why = match spec.engine {
+            config::spec::Engine::Primary => format!(
+                "{why}; the primary engine was asked for, but this program accepts for itself"
             ),
-            Engine::Auto | Engine::Kernel => (balance, why),
-        }
+            config::spec::Engine::Auto | config::spec::Engine::Kernel => why,
+        };
+        (by.balance(), why)
     }
 
     /// What each slot gets of the new connections.
@@ -154,4 +156,31 @@ impl Listener {
     fn given_to(&self, slot: u16) -> Option<u64> {
         self.hand_over().map(|state| state.given.get(&slot).copied().unwrap_or(0))
     }
+}
+
+/// What a person should know about the balance and the engine they asked for, where the kernel
+/// carries connections.
+pub(super) fn balance_note(listeners: &Listeners, spec: &AppSpec) -> Option<String> {
+    let in_kernel = |open: &&Listener| matches!(open.kind, Kind::Slots);
+    let mut kernels = listeners.iter().filter(in_kernel).peekable();
+    kernels.peek()?;
+    let refusal = kernels.find_map(|open| open.no_round_robin.as_ref());
+    let facts = Facts::of_accepter(spec, spec.balance, refusal.is_some());
+    Some(match engine::steering(facts).unmet? {
+        Unmet::ProxyHeaders => {
+            "PROXY headers are not read: this program accepts its connections itself, and the \
+             kernel places them before the first byte comes, by the address of the proxy"
+                .to_owned()
+        }
+        Unmet::PrimaryEngine => {
+            "the primary engine needs a program that takes connections from it (Node does): the \
+             kernel places them here, evenly where least-connections was asked for"
+                .to_owned()
+        }
+        Unmet::StrictTurns => format!(
+            "round-robin is not strict here: connections are placed evenly at random (loading the \
+             steering program: {}; run as root or grant CAP_BPF)",
+            refusal?
+        ),
+    })
 }

@@ -8,15 +8,13 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use config::instances::Cpus;
+use config::cpus::Cpus;
 use config::spec::AppSpec;
-use ipc::control::{FailureKind, Reply, Request};
+use ipc::control::{Reply, Request};
 use ipc::talk::BusRequest;
 
-use crate::runtime::Runtime;
 use serde::{Deserialize, Serialize};
 
-use crate::base::ids::ClientId;
 use crate::sys::peer::Peer;
 use crate::sys::users;
 
@@ -188,10 +186,7 @@ impl Rights {
             return None;
         }
         let mut spec = spec.clone();
-        let of_pools = spec.pools.iter_mut().flat_map(|pool| pool.env.values_mut());
-        let said = spec.said.iter_mut().flat_map(|said| said.secrets());
-        spec.env.values_mut().chain(of_pools).chain(said).for_each(redact);
-        spec.shared = None;
+        spec.redact(REDACTED);
         Some(Reply::Spec(spec))
     }
 
@@ -216,27 +211,6 @@ impl Rights {
     }
 }
 
-fn redact(value: &mut String) {
-    REDACTED.clone_into(value);
-}
-
-impl Runtime {
-    /// What is left of a request when it is held against the rights of whoever sent it.
-    pub(in crate::runtime) fn vetted(
-        &mut self,
-        client: ClientId,
-        request: Option<Request>,
-    ) -> Option<Request> {
-        match self.clients.rights(client).vet(request?, self.core.spec()) {
-            Ok(request) => Some(request),
-            Err(reason) => {
-                self.answer(client, &Reply::failed(FailureKind::NotPermitted, reason));
-                None
-            }
-        }
-    }
-}
-
 /// The app's own file as it is now, if that is what was sent.
 fn as_written(sent: &AppSpec, own: &AppSpec) -> Result<AppSpec, String> {
     let no =
@@ -255,12 +229,12 @@ fn as_written(sent: &AppSpec, own: &AppSpec) -> Result<AppSpec, String> {
             pool.wanted_because.clone_from(&sent.wanted_because);
         }
     }
-    // What was said beside the file stays; its secrets were not told to whoever sends it back.
-    let said = own.said.as_deref().cloned().unwrap_or_default();
-    let (mut shown, mut told) = (spec.clone(), said.clone());
-    told.secrets().for_each(redact);
-    told.over(&mut shown, &Cpus::read());
-    said.over(&mut spec, &Cpus::read());
+    // The flags that were given beside the file stay. The sender saw them without their secrets.
+    let overrides = own.overrides.as_deref().cloned().unwrap_or_default();
+    let (mut shown, mut redacted) = (spec.clone(), overrides.clone());
+    redacted.redact(REDACTED);
+    redacted.attach(&mut shown, &Cpus::read());
+    overrides.attach(&mut spec, &Cpus::read());
     for spec in [&mut shown, &mut spec] {
         // The number of workers is an operator's to choose.
         spec.wanted = sent.wanted;

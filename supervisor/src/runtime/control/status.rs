@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use ipc::control::AppStatus;
 
-use crate::base::ids::{ListenerId, SocketId, WorkerId};
+use super::placement::balance_note;
+use crate::base::ids::WorkerId;
 use crate::runtime::Runtime;
 use crate::runtime::probe::drain::Table;
-use crate::runtime::workers::Child;
 use crate::sys::{clock, target};
 
 impl Runtime {
@@ -17,15 +17,16 @@ impl Runtime {
         let mut status = self.core.status(now);
         status.primary_pid = std::process::id();
         status.keeper_pid = (!self.keeper.is_lost()).then(|| self.keeper.keeper().0);
-        status.primary_deaths = self.deaths;
+        status.primary_deaths = self.succession.deaths;
         status.version = crate::version();
         let hands_over = self.listeners.iter().any(|open| open.hand_over().is_some());
         status.engine = if hands_over { "primary" } else { "kernel" }.to_owned();
-        status.uptime_ms = u64::try_from(now.since(self.started).as_millis()).unwrap_or(u64::MAX);
-        status.logs = self.log_paths.clone();
+        status.uptime_ms =
+            u64::try_from(now.since(self.succession.started).as_millis()).unwrap_or(u64::MAX);
+        status.logs = self.logs.paths();
         status.notes.extend(self.notes.iter().cloned());
-        status.notes.extend(self.balance_note());
-        status.notes.extend(self.lent_note());
+        status.notes.extend(balance_note(&self.listeners, self.core.spec()));
+        status.notes.extend(self.listeners.lent.note());
         status.notes.extend(self.shared_notes());
         status.notes.extend(self.limits_note());
         let growth = self.growth_notes();
@@ -38,46 +39,30 @@ impl Runtime {
         status
     }
 
-    /// How many connections a worker was given, where every one of its listeners is counted.
-    pub(in crate::runtime) fn accepted(&self, child: &Child) -> Option<u64> {
-        if child.accepted > 0 {
-            return Some(child.accepted);
-        }
-        let since = |((listener, socket), before): (&(ListenerId, SocketId), &u64)| {
-            Some(self.listeners.get(*listener)?.given(*socket)?.saturating_sub(*before))
-        };
-        child.lent.iter().map(since).sum()
-    }
-
+    /// What the kernel and the runtime know of each worker that exists.
     fn complete_workers(&mut self, status: &mut AppStatus) {
-        let live: Vec<_> = self
-            .children
-            .values()
-            .filter(|child| child.ended.is_none())
-            .map(|child| (child.id, child.pid.0))
-            .collect();
-        let table = Table::read(&self.listeners);
+        let live = self.children.values().filter(|child| child.ended.is_none());
         let families: HashMap<WorkerId, Vec<u32>> =
-            live.iter().map(|(id, pid)| (*id, target::descendants(*pid))).collect();
+            live.map(|child| (child.id, target::descendants(child.pid.0))).collect();
         let pids: Vec<u32> = families.values().flatten().copied().collect();
         let usage = self.sampler.usage(&pids);
-        let roster: Vec<Option<WorkerId>> = self.core.roster().collect();
-        for (entry, id) in status.workers.iter_mut().zip(roster) {
-            let Some(id) = id else { continue };
-            let Some((_, pid)) = live.iter().find(|(live, _)| *live == id) else { continue };
-            let Some(child) = self.children.get(&id) else { continue };
-            entry.pid = Some(*pid);
-            entry.contract = child.contracts.iter().map(|name| (*name).to_owned()).collect();
-            let family = families.get(&id).map_or(&[][..], Vec::as_slice);
+        let table = Table::read(&self.listeners);
+        for entry in &mut status.workers {
+            let Some(child) = entry.worker.and_then(|id| self.children.get(&WorkerId(id))) else {
+                continue;
+            };
+            entry.contract = child.contracts.iter().copied().collect();
+            let Some(family) = families.get(&child.id) else { continue };
+            let pid = child.pid.0;
+            entry.pid = Some(pid);
             let used: Vec<_> = family.iter().filter_map(|pid| usage.get(pid)).collect();
             entry.rss_bytes = Some(used.iter().map(|usage| usage.rss_bytes).sum());
             entry.cpu_percent = Some(used.iter().map(|usage| usage.cpu_percent).sum());
-            entry.connections = table.held_by(*pid);
-            let lent: Vec<_> = child.lent.keys().copied().collect();
+            entry.connections = table.held_by(pid);
             let handed = child.node.as_ref().map_or(0, |node| node.link.pending());
             let handed = u32::try_from(handed).unwrap_or(u32::MAX);
-            entry.backlog = Some(self.queued(&lent) + handed);
-            entry.accepted = self.accepted(child);
+            entry.backlog = Some(self.listeners.queued_in(child.lent.keys()) + handed);
+            entry.accepted = child.accepted(&self.listeners);
         }
     }
 }

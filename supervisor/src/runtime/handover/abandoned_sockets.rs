@@ -7,31 +7,23 @@
 //! this one when it listens again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use super::Arrival;
-use crate::base::ids::{ListenerId, SocketId, WorkerId};
+use super::{Arrival, HandOver};
+use crate::base::ids::{HandOffId, ListenerId, WorkerId};
 use crate::limits::{ACCEPTS_PER_TURN, HAND_OFFS_PER_WORKER};
-use crate::protocol::node::HandOffId;
-use crate::runtime::Runtime;
+use crate::runtime::context::{Context, Place};
 use crate::runtime::listeners::Listeners;
 use crate::runtime::listeners::listener::Kind;
 use crate::runtime::source::Source;
 use crate::sys::poller::Poller;
 use crate::sys::{clock, socket};
 
-/// After so long a connection that was refused, or could not be accepted, is tried again.
-const AGAIN: Duration = Duration::from_millis(20);
-
-type Place = (ListenerId, SocketId);
-
 /// See the head of this file.
 #[derive(Debug, Default)]
 pub(crate) struct AbandonedSockets {
     /// And whether the poller watches each.
     sockets: BTreeMap<Place, bool>,
-    /// Taken out, and whoever was to have them did not take them. No more of them than were on
-    /// their way at once.
+    /// Taken out, and nobody took them. No more of them than were on their way at once.
     homeless: Vec<(ListenerId, Arrival)>,
 }
 
@@ -60,108 +52,37 @@ impl AbandonedSockets {
             poller.remove(fd);
         }
     }
-}
-
-impl Runtime {
-    /// A worker has closed this socket.
-    pub(in crate::runtime) fn orphan(&mut self, place: Place) {
-        if self.listeners.get(place.0).is_some_and(|open| matches!(open.kind, Kind::Slots)) {
-            self.orphans.sockets.entry(place).or_insert(false);
-            self.resume_orphans(place.0);
-        }
-    }
 
     /// The listener is about to be closed.
-    pub(in crate::runtime) fn forget_orphans(&mut self, id: ListenerId) {
-        let its: Vec<Place> = self.orphans.sockets.keys().copied().filter(|p| p.0 == id).collect();
+    pub(super) fn close(&mut self, at: &Context<'_>, id: ListenerId) {
+        let its: Vec<Place> = self.sockets.keys().copied().filter(|p| p.0 == id).collect();
         for place in its {
-            self.orphans.forget(&self.poller, &self.listeners, place);
+            self.forget(at.poller, at.listeners, place);
         }
-        self.orphans.homeless.retain(|(of, _)| *of != id);
-    }
-
-    /// Somebody may be able to take the connections of a listener's orphans.
-    pub(in crate::runtime) fn resume_orphans(&mut self, id: ListenerId) {
-        let its = |(of, _): &mut (ListenerId, Arrival)| *of == id;
-        let homeless: Vec<_> = self.orphans.homeless.extract_if(.., its).collect();
-        for (_, arrival) in homeless {
-            self.rehome(id, arrival);
-        }
-        let unwatched =
-            |(place, watched): (&Place, &bool)| (place.0 == id && !watched).then_some(*place);
-        let unwatched: Vec<_> = self.orphans.sockets.iter().filter_map(unwatched).collect();
-        for place in unwatched {
-            if self.adopter(id, &BTreeSet::new()).is_none() {
-                return;
-            }
-            let fd = self.listeners.get(id).and_then(|open| open.existing(place.1));
-            let Some(fd) = fd else { continue };
-            match self.poller.add(fd, Source::Orphan(id, place.1).token()) {
-                Ok(()) => drop(self.orphans.sockets.insert(place, true)),
-                Err(error) => self.warn(format!("cannot watch a listener: {error}")),
-            }
-        }
-    }
-
-    /// Connections wait in one of them.
-    pub(in crate::runtime) fn take_orphans(&mut self, place: Place) {
-        for _ in 0..ACCEPTS_PER_TURN {
-            let fd = self.listeners.get(place.0).and_then(|open| open.existing(place.1));
-            let Some(fd) = fd else { return };
-            if self.adopter(place.0, &BTreeSet::new()).is_none() {
-                return self.let_wait(place);
-            }
-            match socket::accept(fd) {
-                Ok(Some((fd, peer))) => self.rehome(place.0, Arrival { fd, peer }),
-                Ok(None) => return,
-                Err(error) => {
-                    self.note(format!("cannot accept connections: {error}; trying again"));
-                    self.let_wait(place);
-                    return self.try_again_soon();
-                }
-            }
-        }
+        self.homeless.retain(|(of, _)| *of != id);
     }
 
     /// A connection that was given to a worker of its listener came back.
-    pub(in crate::runtime) fn take_homeless(&mut self, id: ListenerId, arrival: Arrival) {
-        self.orphans.homeless.push((id, arrival));
-        self.try_again_soon();
+    pub(super) fn take_homeless(&mut self, id: ListenerId, arrival: Arrival) {
+        self.homeless.push((id, arrival));
     }
 
-    fn try_again_soon(&mut self) {
-        let soon = clock::now() + AGAIN;
-        self.accept_again = Some(self.accept_again.map_or(soon, |at| at.min(soon)));
-    }
-
-    fn let_wait(&mut self, place: Place) {
-        self.orphans.forget(&self.poller, &self.listeners, place);
-        self.orphans.sockets.insert(place, false);
-    }
-
-    fn rehome(&mut self, id: ListenerId, arrival: Arrival) {
-        let Arrival { mut fd, peer } = arrival;
-        let mut tried = BTreeSet::new();
-        while let Some((worker, key)) = self.adopter(id, &tried) {
-            let hand_off = HandOffId(self.next_hand_off);
-            let Some(node) = self.node(worker) else { break };
-            match node.link.newconn(hand_off, &key, fd) {
-                Ok(()) => return self.handed_over(id, peer, worker),
-                Err(refused) => {
-                    tried.insert(worker);
-                    fd = refused.fd;
-                }
-            }
-        }
-        self.orphans.homeless.push((id, Arrival { fd, peer }));
+    fn let_wait(&mut self, at: &Context<'_>, place: Place) {
+        self.forget(at.poller, at.listeners, place);
+        self.sockets.insert(place, false);
     }
 
     /// The worker that serves this listener and has the least on its way to it, and its server.
-    fn adopter(&self, id: ListenerId, tried: &BTreeSet<WorkerId>) -> Option<(WorkerId, String)> {
-        let targets = self.listeners.get(id)?.targets.iter().map(|target| (id, target.socket));
-        let serving = targets.filter(|place| !self.orphans.sockets.contains_key(place));
+    fn adopter(
+        &self,
+        at: &Context<'_>,
+        id: ListenerId,
+        tried: &BTreeSet<WorkerId>,
+    ) -> Option<(WorkerId, String)> {
+        let targets = at.listeners.get(id)?.targets.iter().map(|target| (id, target.socket));
+        let serving = targets.filter(|place| !self.sockets.contains_key(place));
         let candidates = serving.filter_map(|place| {
-            let child = self.children.values().find(|child| {
+            let child = at.children.values().find(|child| {
                 child.ended.is_none()
                     && !tried.contains(&child.id)
                     && child.lent.contains_key(&place)
@@ -173,5 +94,75 @@ impl Runtime {
         });
         let (_, worker, key) = candidates.min_by_key(|(pending, ..)| *pending)?;
         Some((worker, key.to_owned()))
+    }
+}
+
+impl HandOver {
+    /// A worker has closed this socket.
+    pub(in crate::runtime) fn abandon(&mut self, at: &mut Context<'_>, place: Place) {
+        if at.listeners.get(place.0).is_some_and(|open| matches!(open.kind, Kind::Slots)) {
+            self.abandoned.sockets.entry(place).or_insert(false);
+            self.resume_abandoned(at, place.0);
+        }
+    }
+
+    /// Somebody may be able to take the connections of a listener's abandoned sockets.
+    pub(super) fn resume_abandoned(&mut self, at: &mut Context<'_>, id: ListenerId) {
+        let its = |(of, _): &mut (ListenerId, Arrival)| *of == id;
+        let homeless: Vec<_> = self.abandoned.homeless.extract_if(.., its).collect();
+        for (_, arrival) in homeless {
+            self.rehome(at, id, arrival);
+        }
+        let unwatched =
+            |(place, watched): (&Place, &bool)| (place.0 == id && !watched).then_some(*place);
+        let unwatched: Vec<_> = self.abandoned.sockets.iter().filter_map(unwatched).collect();
+        for place in unwatched {
+            if self.abandoned.adopter(at, id, &BTreeSet::new()).is_none() {
+                return;
+            }
+            let fd = at.listeners.get(id).and_then(|open| open.existing(place.1));
+            let Some(fd) = fd else { continue };
+            match at.poller.add(fd, Source::Orphan(id, place.1).token()) {
+                Ok(()) => drop(self.abandoned.sockets.insert(place, true)),
+                Err(error) => at.warn(format!("cannot watch a listener: {error}")),
+            }
+        }
+    }
+
+    /// Connections wait in one of them.
+    pub(in crate::runtime) fn take_abandoned(&mut self, at: &mut Context<'_>, place: Place) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let fd = at.listeners.get(place.0).and_then(|open| open.existing(place.1));
+            let Some(fd) = fd else { return };
+            if self.abandoned.adopter(at, place.0, &BTreeSet::new()).is_none() {
+                return self.abandoned.let_wait(at, place);
+            }
+            match socket::accept(fd) {
+                Ok(Some((fd, peer))) => self.rehome(at, place.0, Arrival { fd, peer }),
+                Ok(None) => return,
+                Err(error) => {
+                    at.note(format!("cannot accept connections: {error}; trying again"));
+                    self.abandoned.let_wait(at, place);
+                    return self.throttle.again_soon(clock::now());
+                }
+            }
+        }
+    }
+
+    fn rehome(&mut self, at: &mut Context<'_>, id: ListenerId, arrival: Arrival) {
+        let Arrival { mut fd, peer } = arrival;
+        let mut tried = BTreeSet::new();
+        while let Some((worker, key)) = self.abandoned.adopter(at, id, &tried) {
+            let hand_off = HandOffId(self.next);
+            let Some(node) = at.node(worker) else { break };
+            match node.link.newconn(hand_off, &key, fd) {
+                Ok(()) => return self.handed_over(at, id, peer, worker),
+                Err(refused) => {
+                    tried.insert(worker);
+                    fd = refused.fd;
+                }
+            }
+        }
+        self.abandoned.take_homeless(id, Arrival { fd, peer });
     }
 }

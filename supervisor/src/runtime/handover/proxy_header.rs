@@ -13,12 +13,13 @@ use std::time::Duration;
 
 use ppp::{HeaderResult, PartialResult, v1, v2};
 
-use super::Arrival;
+use super::{Arrival, HandOver, may_accept, pause};
 use crate::base::ids::ListenerId;
 use crate::base::time::Time;
 use crate::limits::{HEADER_BYTES, HEADERS_AWAITED};
-use crate::runtime::Runtime;
+use crate::runtime::context::Context;
 use crate::runtime::source::Source;
+use crate::sys::poller::Poller;
 use crate::sys::{clock, socket};
 
 /// How long a connection's header is waited for. A proxy sends it at once.
@@ -55,20 +56,19 @@ enum Header {
 
 impl ProxyHeaders {
     /// No more connections are accepted that may have to wait.
-    pub(in crate::runtime) fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.waiting.len() >= HEADERS_AWAITED
     }
 
     /// When the first of them has waited long enough.
-    pub(in crate::runtime) fn deadline(&self) -> Option<Time> {
+    pub(super) fn deadline(&self) -> Option<Time> {
         self.waiting.values().map(|waiting| waiting.until).min()
     }
-}
 
-impl Runtime {
     /// Sees who the client of a new connection is. `None`: that is not known yet, it waits.
-    pub(in crate::runtime) fn see_client(
+    pub(super) fn see_client(
         &mut self,
+        at: &Context<'_>,
         listener: ListenerId,
         arrival: Arrival,
     ) -> Option<Arrival> {
@@ -77,40 +77,20 @@ impl Runtime {
             Ok(()) => return Some(arrival),
             Err(have) => have,
         };
-        let (id, until) = (self.proxied.next, clock::now() + HEADER_WITHIN);
+        let (id, until) = (self.next, clock::now() + HEADER_WITHIN);
         let watched = socket::wake_at(arrival.fd.as_fd(), have + 1)
-            .and_then(|()| self.poller.add(arrival.fd.as_fd(), Source::Header(id).token()));
+            .and_then(|()| at.poller.add(arrival.fd.as_fd(), Source::Header(id).token()));
         if watched.is_err() {
             return Some(arrival);
         }
-        self.proxied.next += 1;
-        self.proxied.waiting.insert(id, Waiting { listener, arrival, until });
+        self.next += 1;
+        self.waiting.insert(id, Waiting { listener, arrival, until });
         None
     }
 
-    /// More of a header came, or the connection ended.
-    pub(in crate::runtime) fn take_header(&mut self, id: u64) {
-        let Some(waiting) = self.proxied.waiting.get_mut(&id) else { return };
-        if let Err(have) = settle(&mut waiting.arrival)
-            && socket::wake_at(waiting.arrival.fd.as_fd(), have + 1).is_ok()
-        {
-            return;
-        }
-        self.hand_over_as_seen(id);
-    }
-
-    /// Hands over what has waited long enough.
-    pub(in crate::runtime) fn end_header_waits(&mut self, now: Time) {
-        let due = self.proxied.waiting.iter().filter(|(_, waiting)| waiting.until <= now);
-        for id in due.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.hand_over_as_seen(id);
-        }
-    }
-
     /// The listener is closed, and with it what waits there.
-    pub(in crate::runtime) fn forget_headers(&mut self, listener: ListenerId) {
-        let (poller, waiting) = (&self.poller, &mut self.proxied.waiting);
-        waiting.retain(|_, waiting| {
+    pub(super) fn forget(&mut self, poller: &Poller, listener: ListenerId) {
+        self.waiting.retain(|_, waiting| {
             let stays = waiting.listener != listener;
             if !stays {
                 poller.remove(waiting.arrival.fd.as_fd());
@@ -118,21 +98,42 @@ impl Runtime {
             stays
         });
     }
+}
 
-    fn hand_over_as_seen(&mut self, id: u64) {
+impl HandOver {
+    /// More of a header came, or the connection ended.
+    pub(in crate::runtime) fn take_header(&mut self, at: &mut Context<'_>, id: u64) {
+        let Some(waiting) = self.proxied.waiting.get_mut(&id) else { return };
+        if let Err(have) = settle(&mut waiting.arrival)
+            && socket::wake_at(waiting.arrival.fd.as_fd(), have + 1).is_ok()
+        {
+            return;
+        }
+        self.hand_over_as_seen(at, id);
+    }
+
+    /// Hands over what has waited long enough.
+    pub(in crate::runtime) fn end_header_waits(&mut self, at: &mut Context<'_>, now: Time) {
+        let due = self.proxied.waiting.iter().filter(|(_, waiting)| waiting.until <= now);
+        for id in due.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.hand_over_as_seen(at, id);
+        }
+    }
+
+    fn hand_over_as_seen(&mut self, at: &mut Context<'_>, id: u64) {
         let was_full = self.proxied.is_full();
         let Some(waiting) = self.proxied.waiting.remove(&id) else { return };
         let fd = waiting.arrival.fd.as_fd();
-        self.poller.remove(fd);
+        at.poller.remove(fd);
         // The program's own polling must wake at the first byte again.
         if let Err(error) = socket::wake_at(fd, 1) {
-            self.warn(format!("cannot prepare a connection for its worker: {error}"));
+            at.warn(format!("cannot prepare a connection for its worker: {error}"));
         }
         let listener = waiting.listener;
-        if !self.hand_over(listener, waiting.arrival) && !self.has_room(listener) {
-            self.pause(listener);
+        if !self.hand_over(at, listener, waiting.arrival) && !may_accept(at, listener) {
+            pause(at, listener);
         } else if was_full {
-            self.resume(listener);
+            self.resume(at, listener);
         }
     }
 }

@@ -7,17 +7,19 @@
 //! is handed over as if it had come just now. What nobody holds and somebody has touched was served
 //! to its end.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use super::Arrival;
+use super::{Arrival, HandOver};
 use crate::base::ids::{ListenerId, SocketId};
 use crate::base::time::Time;
-use crate::runtime::Runtime;
+use crate::runtime::context::Context;
 use crate::runtime::listeners::Listeners;
 use crate::runtime::listeners::listener::Kind;
 use crate::sys::held::Claims;
+use crate::sys::pidfd::Pid;
 use crate::sys::{holders, socket};
 
 /// How long the workers must have read everything: a descriptor that one has just read is then
@@ -76,27 +78,33 @@ fn whose(
     Some((*id, peer))
 }
 
-impl Runtime {
+impl HandOver {
     /// Looks whether it can be told by now whose they are. `unread`: some worker has not read all
     /// that the predecessor sent. Whether some are left.
-    pub(in crate::runtime) fn look_after_foundlings(&mut self, now: Time, unread: bool) -> bool {
-        if self.foundlings.all.is_empty() {
+    pub(in crate::runtime) fn look_after_reclaimed(
+        &mut self,
+        at: &mut Context<'_>,
+        keeper: Pid,
+        now: Time,
+        unread: bool,
+    ) -> bool {
+        if self.reclaimed.all.is_empty() {
             return false;
         }
-        let since = *self.foundlings.since.get_or_insert(now);
+        let since = *self.reclaimed.since.get_or_insert(now);
         // Until its exec a child has everything that we have.
-        let unread = unread || self.children.values().any(|child| child.report.is_some());
+        let unread = unread || at.children.values().any(|child| child.report.is_some());
         if unread && now.since(since) < PATIENCE {
-            self.foundlings.calm = None;
+            self.reclaimed.calm = None;
             return true;
         }
-        if !unread && now.since(*self.foundlings.calm.get_or_insert(now)) < CALM {
+        if !unread && now.since(*self.reclaimed.calm.get_or_insert(now)) < CALM {
             return true;
         }
-        let all = std::mem::take(&mut self.foundlings.all);
-        let held = if unread { None } else { self.held_by_others() };
+        let all = std::mem::take(&mut self.reclaimed.all);
+        let held = if unread { None } else { held_by_others(at, keeper) };
         let Some(held) = held else {
-            self.note(format!(
+            at.note(format!(
                 "{} connections that the primary before had accepted were closed: it cannot be told whether a worker has them",
                 all.len()
             ));
@@ -105,32 +113,31 @@ impl Runtime {
         for (id, fd, peer) in all {
             let nobodys = socket::inode(fd.as_fd()).is_ok_and(|inode| !held.contains(&inode));
             if nobodys && socket::is_untouched(fd.as_fd()) {
-                self.hand_over_foundling(id, Arrival { fd, peer });
+                self.hand_over_reclaimed(at, id, Arrival { fd, peer });
             }
         }
         false
     }
 
-    fn hand_over_foundling(&mut self, id: ListenerId, arrival: Arrival) {
+    fn hand_over_reclaimed(&mut self, at: &mut Context<'_>, id: ListenerId, arrival: Arrival) {
         // It may have waited for its PROXY header.
         let _ = socket::wake_at(arrival.fd.as_fd(), 1);
-        let arrival = match self.core.spec().proxy_protocol {
-            true => self.see_client(id, arrival),
+        let arrival = match at.spec.proxy_protocol {
+            true => self.proxied.see_client(at, id, arrival),
             false => Some(arrival),
         };
         if let Some(arrival) = arrival {
-            self.hand_over(id, arrival);
+            self.hand_over(at, id, arrival);
         }
     }
+}
 
-    /// The sockets that any process but us and the keeper has open; `None`: that of a worker
-    /// cannot be seen.
-    fn held_by_others(&self) -> Option<std::collections::HashSet<u64>> {
-        let keeper = self.keeper.keeper().0;
-        let workers = self.children.values().filter(|child| child.ended.is_none());
-        let workers: Vec<u32> = workers.map(|child| child.pid.0).collect();
-        holders::sockets_of_all_but(&[std::process::id(), keeper], &workers)
-    }
+/// The sockets that any process but us and the keeper has open; `None`: that of a worker cannot be
+/// seen.
+fn held_by_others(at: &Context<'_>, keeper: Pid) -> Option<HashSet<u64>> {
+    let workers = at.children.values().filter(|child| child.ended.is_none());
+    let workers: Vec<u32> = workers.map(|child| child.pid.0).collect();
+    holders::sockets_of_all_but(&[std::process::id(), keeper.0], &workers)
 }
 
 #[cfg(test)]

@@ -16,12 +16,15 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use config::spec::{Balance, ListenAddress, ListenSpec};
+use config::spec::{AppSpec, Balance, ListenAddress, ListenSpec};
 
 use self::listener::{HandOver, Kind, Listener};
+use super::context::Place;
+use super::intercept::refusal;
 use super::service_manager::activation::{Lent, can_be_joined};
 use crate::base::ids::{ListenerId, SocketId};
 use crate::limits::BACKLOG;
+use crate::primary::event::OpenedListener;
 use crate::sys::socket;
 
 /// What a listener is found by.
@@ -119,11 +122,7 @@ impl Listeners {
     }
 
     /// Opens a configured address. A shared one listens at once.
-    pub(crate) fn open_configured(
-        &mut self,
-        spec: &ListenSpec,
-        balance: Balance,
-    ) -> io::Result<&Listener> {
+    fn open_configured(&mut self, spec: &ListenSpec, balance: Balance) -> io::Result<&Listener> {
         let name = Some(spec.name.clone());
         match &spec.address {
             ListenAddress::Tcp(address) => {
@@ -152,6 +151,59 @@ impl Listeners {
                 Ok(self.insert(Key::Unix(path.clone()), name, Kind::Shared, balance, fd))
             }
         }
+    }
+
+    /// Opens what is configured and not open yet: all of it, or nothing.
+    pub(crate) fn open_all(&mut self, spec: &AppSpec) -> Result<Vec<OpenedListener>, String> {
+        let mut opened: Vec<OpenedListener> = Vec::new();
+        for wanted in &spec.listen {
+            let key = match &wanted.address {
+                ListenAddress::Tcp(address) => Key::Tcp(*address, false),
+                ListenAddress::Unix(path) => Key::Unix(path.clone()),
+            };
+            if self.find(&key).is_some() {
+                continue;
+            }
+            match self.open_configured(wanted, spec.balance) {
+                Ok(listener) => opened.push(listener.opened()),
+                Err(error) => {
+                    for listener in &opened {
+                        self.close(listener.id);
+                    }
+                    return Err(match &wanted.address {
+                        ListenAddress::Tcp(address) => refusal(*address, &error),
+                        ListenAddress::Unix(path) => {
+                            format!("cannot listen on unix:{}: {error}", path.display())
+                        }
+                    });
+                }
+            }
+        }
+        Ok(opened)
+    }
+
+    /// These sockets are about to listen. Whether that gives one a place in its group, which has to
+    /// be written down before.
+    pub(crate) fn announce(&mut self, lend: &[Place]) -> bool {
+        let mut news = false;
+        for (id, socket) in lend {
+            let Some(listener) = self.get_mut(*id) else { continue };
+            if !listener.is_shared() {
+                // What is wrong with it is said when it is to listen.
+                news |= listener.announce(*socket).unwrap_or(false);
+            }
+        }
+        news
+    }
+
+    /// Connections that wait in these sockets' accept queues. What waits in a shared one is
+    /// nobody's yet.
+    pub(crate) fn queued_in<'a>(&self, sockets: impl Iterator<Item = &'a Place>) -> u32 {
+        let one = |(listener, socket): &Place| {
+            let open = self.get(*listener).filter(|open| !open.is_shared());
+            open.map_or(0, |open| open.queued(*socket))
+        };
+        sockets.map(one).sum()
     }
 
     /// Takes a socket over that listens already.

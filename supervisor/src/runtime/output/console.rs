@@ -13,7 +13,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
 use super::logs::Stream;
-use crate::runtime::perform::log_line;
 use crate::sys::clock;
 
 /// The form of what the foreground prints.
@@ -69,6 +68,11 @@ struct About<'a> {
 impl Console {
     pub(crate) fn new(app: String, format: Option<LogFormat>) -> Self {
         Self { app, format, out: Outlet::default(), err: Outlet::default() }
+    }
+
+    /// In the foreground: how worker output is shown.
+    pub(in crate::runtime) fn format(&self) -> Option<LogFormat> {
+        self.format
     }
 
     /// Whole lines of a worker, each begun with its slot.
@@ -133,6 +137,19 @@ impl Console {
         };
         serde_json::to_string(&line).unwrap_or_default()
     }
+}
+
+/// `2026-11-21T08:00:00Z web: slot 0: worker 12 is ready`
+fn log_line(app: &str, notice: &Notice) -> String {
+    let time = time(notice.unix_ms);
+    let slot = notice.slot.map(|slot| format!(" slot {slot}:")).unwrap_or_default();
+    let pid = notice.pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default();
+    let mut line = format!("{time} {app}:{slot} {}{pid}", notice.message);
+    for last in &notice.last_lines {
+        line.push_str("\n  | ");
+        line.push_str(last);
+    }
+    line
 }
 
 fn time(unix_ms: u64) -> String {

@@ -120,8 +120,24 @@ impl Logs {
         self.console.output(stream, lines);
     }
 
+    /// The paths of the files.
+    pub(crate) fn paths(&self) -> Vec<String> {
+        [&self.out, &self.err].map(|file| file.path.display().to_string()).to_vec()
+    }
+
+    /// What could not be written since the last call, for people.
+    pub(crate) fn take_complaints(&mut self) -> Vec<String> {
+        let files = self.take_dropped() > 0;
+        let console = self.console.take_dropped() > 0;
+        let complaints = [
+            (files, "log lines were dropped: the log files cannot be written"),
+            (console, "lines were dropped: whoever reads our output does not keep up"),
+        ];
+        complaints.into_iter().filter(|(is, _)| *is).map(|(_, what)| what.to_owned()).collect()
+    }
+
     /// Bytes that could not be written since the last call.
-    pub(crate) fn take_dropped(&mut self) -> u64 {
+    fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.out.dropped) + std::mem::take(&mut self.err.dropped)
     }
 }

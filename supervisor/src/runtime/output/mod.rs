@@ -2,3 +2,44 @@
 
 pub(crate) mod console;
 pub(crate) mod logs;
+
+use self::logs::{Logs, Stream};
+use super::context::Context;
+use crate::base::ids::WorkerId;
+use crate::limits::LAST_READS;
+
+/// Reads what one of a worker's pipes holds.
+pub(super) fn read(at: &mut Context<'_>, logs: &mut Logs, worker: WorkerId, stream: Stream) {
+    let Some(child) = at.children.get_mut(&worker) else { return };
+    match child.read_output(stream) {
+        Some(lines) => logs.write(stream, &lines),
+        None => finish(at, logs, worker, stream),
+    }
+}
+
+/// Reads what is left in one of its pipes when the worker has ended, and closes it.
+pub(super) fn read_rest(at: &mut Context<'_>, logs: &mut Logs, worker: WorkerId, stream: Stream) {
+    for _ in 0..LAST_READS {
+        let Some(child) = at.children.get_mut(&worker) else { return };
+        match child.read_output(stream) {
+            Some(lines) if lines.is_empty() => break,
+            Some(lines) => logs.write(stream, &lines),
+            None => break,
+        }
+    }
+    finish(at, logs, worker, stream);
+}
+
+fn finish(at: &mut Context<'_>, logs: &mut Logs, worker: WorkerId, stream: Stream) {
+    *at.stale = true;
+    let Some(child) = at.children.get_mut(&worker) else { return };
+    let pipe = match stream {
+        Stream::Out => child.out.as_ref(),
+        Stream::Err => child.err.as_ref(),
+    };
+    if let Some(pipe) = pipe {
+        at.poller.remove(pipe.fd());
+    }
+    let lines = child.finish_output(stream);
+    logs.write(stream, &lines);
+}

@@ -15,8 +15,8 @@ use super::drain::Table;
 use crate::base::ids::WorkerId;
 use crate::base::time::Time;
 use crate::limits::WATCHED_CONNECTIONS;
-use crate::primary::event::{Cue, Gauge};
-use crate::runtime::Runtime;
+use crate::primary::event::Gauge;
+use crate::runtime::context::Context;
 use crate::sys::diag::{Connection, TcpState};
 use crate::sys::{clock, target};
 
@@ -40,38 +40,36 @@ struct Mark {
     bytes: u64,
 }
 
-impl Runtime {
-    /// Answers `Action::Gauge`.
-    pub(in crate::runtime) fn gauge(&mut self, worker: WorkerId) {
-        if let Some(gauge) = self.gauge_of(worker, clock::now()) {
-            self.cue(worker, Cue::Gauged(gauge));
-        }
+/// Answers `Action::Gauge`. `table`: what was read of the kernel's connections in this turn;
+/// `oldest_handed`: when the oldest connection that it has not taken was handed to it; `most`: how
+/// many connections it may have at a time.
+pub(in crate::runtime) fn gauge(
+    at: &mut Context<'_>,
+    table: &mut Option<Table>,
+    worker: WorkerId,
+    oldest_handed: Option<Time>,
+    most: Option<u32>,
+) -> Option<Gauge> {
+    let now = clock::now();
+    let child = at.children.get(&worker)?;
+    let queued = at.listeners.queued_in(child.lent.keys());
+    let waiting = queued.saturating_add(child.handed());
+    if waiting == 0 {
+        at.children.get_mut(&worker)?.progress = Progress::default();
+        return Some(Gauge { waiting, moved: false, oldest: Duration::ZERO });
     }
-
-    fn gauge_of(&mut self, worker: WorkerId, now: Time) -> Option<Gauge> {
-        let child = self.children.get(&worker)?;
-        let lent: Vec<_> = child.lent.keys().copied().collect();
-        let pending = child.node.as_ref().map_or(0, |node| node.link.pending());
-        let handed = u32::try_from(pending).unwrap_or(u32::MAX);
-        let queued = self.queued(&lent);
-        let waiting = queued.saturating_add(handed);
-        if waiting == 0 {
-            self.children.get_mut(&worker)?.progress = Progress::default();
-            return Some(Gauge { waiting, moved: false, oldest: Duration::ZERO });
-        }
-        let taken = self.accepted(child).map(|given| given.saturating_sub(queued.into()));
-        let oldest_handed = self.oldest_hand_off(worker).map(|since| now.since(since));
-        let table = self.table.take().unwrap_or_else(|| Table::read(&self.listeners));
-        let ports: BTreeSet<u16> =
-            lent.iter().filter_map(|(listener, _)| self.listeners.get(*listener)?.port()).collect();
-        let child = self.children.get_mut(&worker)?;
-        let most = self.bus.shared.of(child.generation).limits.connections;
-        let mut gauge = child.progress.gauge(child.pid.0, (waiting, taken), &table, &ports, now);
-        // One that has as many as it may have takes no more, and is right.
-        gauge.moved |= most.is_some_and(|most| table.held_by(child.pid.0) >= Some(most));
-        self.table = Some(table);
-        Some(Gauge { oldest: gauge.oldest.max(oldest_handed.unwrap_or_default()), ..gauge })
-    }
+    let taken = child.accepted(at.listeners).map(|given| given.saturating_sub(queued.into()));
+    let oldest_handed = oldest_handed.map(|since| now.since(since));
+    let known = table.take().unwrap_or_else(|| Table::read(at.listeners));
+    let lent = child.lent.keys();
+    let ports: BTreeSet<u16> =
+        lent.filter_map(|(listener, _)| at.listeners.get(*listener)?.port()).collect();
+    let child = at.children.get_mut(&worker)?;
+    let mut gauge = child.progress.gauge(child.pid.0, (waiting, taken), &known, &ports, now);
+    // One that has as many as it may have takes no more, and is right.
+    gauge.moved |= most.is_some_and(|most| known.held_by(child.pid.0) >= Some(most));
+    *table = Some(known);
+    Some(Gauge { oldest: gauge.oldest.max(oldest_handed.unwrap_or_default()), ..gauge })
 }
 
 impl Progress {

@@ -3,4 +3,30 @@
 pub(crate) mod drain;
 pub(crate) mod growth;
 pub(crate) mod hang;
-pub(crate) mod leak;
+
+use self::drain::{Drain, Table};
+use super::context::Context;
+use crate::base::ids::WorkerId;
+use crate::primary::event::Look;
+use crate::sys::{procfs, target};
+
+/// Answers `Action::Look`. `table`: what was read of the kernel's connections in this turn.
+pub(super) fn look(
+    at: &mut Context<'_>,
+    table: &mut Option<Table>,
+    worker: WorkerId,
+) -> Option<Look> {
+    let child = at.children.get(&worker)?;
+    // Connections on their way to it are its own as well.
+    let queued = at.listeners.queued_in(child.lent.keys()) + child.handed();
+    let still = procfs::is_still(&target::descendants(child.pid.0), child.pid.0);
+    // What was read before it stood still may lack a connection that it took since.
+    let known = table.take().filter(|_| !still);
+    let known = known.unwrap_or_else(|| Table::read(at.listeners));
+    let child = at.children.get_mut(&worker)?;
+    let idle = child.spec.times.drain_idle;
+    let drain = child.drain.get_or_insert_with(Drain::default);
+    let look = drain.look(child.pid.0, queued, &known, idle);
+    *table = Some(known);
+    Some(Look { still, ..look })
+}

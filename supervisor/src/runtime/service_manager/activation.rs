@@ -150,8 +150,17 @@ impl Lent {
         self.sockets.iter().any(|given| given.kept.is_none() && given.place == place)
     }
 
+    /// What a person should know about the sockets that the service manager passed.
+    pub(in crate::runtime) fn note(&self) -> Option<String> {
+        let unused = self.unused();
+        (!unused.is_empty()).then(|| {
+            let sockets = unused.join(", ");
+            format!("nobody has asked for {sockets}, which the service manager passed to us")
+        })
+    }
+
     /// The addresses that nobody has asked for.
-    pub(in crate::runtime) fn unused(&self) -> Vec<String> {
+    fn unused(&self) -> Vec<String> {
         let unused = self.sockets.iter().filter(|given| !given.used && given.kept.is_none());
         unused
             .map(|given| match &given.place {

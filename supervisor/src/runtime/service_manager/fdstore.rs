@@ -53,7 +53,7 @@ impl Runtime {
             match self.keeper.tell(&words, Some(fd)) {
                 Ok(()) => {
                     self.store.0.insert(inode, name);
-                    self.stale = true;
+                    self.writer.stale = true;
                 }
                 Err(error) => return manager.failed(&error),
             }
@@ -72,7 +72,7 @@ impl Runtime {
         let gone = self.store.0.extract_if(.., is_gone);
         for (_, name) in gone {
             manager.forget(&name);
-            self.stale = true;
+            self.writer.stale = true;
         }
     }
 }

@@ -47,7 +47,7 @@ impl ClientsSnapshot {
         Ok(Clients {
             listener,
             path,
-            // See `open_door`.
+            // See `keep_access`.
             access: Access::default(),
             spare: None,
             resting: false,

@@ -5,7 +5,7 @@
 //! goes on to its exec, and a socket begins to listen, only when the state knows it.
 //!
 //! Not in it, because the world can be asked again or nobody misses it: connections that were
-//! accepted or are on their way to a worker (`runtime/foundlings.rs` finds them), messages between
+//! accepted or are on their way to a worker (`handover/reclaimed_connections.rs` finds them), messages between
 //! workers, half a line of output, what a drain has seen so far.
 
 pub(super) mod clients;
@@ -16,6 +16,7 @@ pub(super) mod upgrade;
 pub(super) mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,18 +28,19 @@ use serde_json::value::RawValue;
 use self::clients::ClientsSnapshot;
 use self::listeners::ListenersSnapshot;
 pub(super) use self::pieces::Children;
-pub(super) use self::restore::{Settling, restore};
+pub(super) use self::restore::{Succession, restore};
 use self::upgrade::Upgrading;
 use self::worker::ChildSnapshot;
 use super::Runtime;
 use super::bus::resume::BusSnapshot;
 use super::output::console::LogFormat;
 use super::service_manager::fdstore::FdStore;
-use crate::base::ids::{ListenerId, SocketId};
+use crate::base::ids::{ListenerId, SocketId, WorkerId};
 use crate::base::time::Time;
 use crate::primary::Primary;
-use crate::sys::clock;
+use crate::snapshot::Memory;
 use crate::sys::held::Held;
+use crate::sys::{clock, spawn};
 
 /// After so many times what a writing took, the next may come.
 const RESTS: u32 = 10;
@@ -100,18 +102,76 @@ impl Specs {
     }
 }
 
-/// What was written last.
-#[derive(Debug, Default)]
-pub(super) struct Written {
+/// Writes the state, and knows what waits for that.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// The number of the last writing.
     number: u64,
-    /// Of the content, which may be large.
+    /// A checksum of the last content, which may be large.
     sum: Option<u64>,
+    /// Before that, the state is only written for what the core did: writing a large one for each
+    /// of many small changes (a worker subscribes to ten thousand topics) would be all we do.
+    after: Time,
+    /// The state is no longer what was written, although the core had nothing to do.
+    pub(super) stale: bool,
+    /// Everything that the core wanted was done.
+    pub(super) carried_out: bool,
+    /// Workers that wait for the state to be written before they go on to their exec.
+    waiting_to_go: Vec<WorkerId>,
 }
 
-impl Written {
-    /// For one that goes on where another ended.
-    pub(super) fn after(number: u64) -> Self {
-        Self { number, sum: None }
+impl Writer {
+    /// `number`: that of the last writing of a predecessor.
+    pub(super) fn new(number: u64, now: Time) -> Self {
+        Self {
+            number,
+            sum: None,
+            after: now,
+            stale: false,
+            carried_out: true,
+            waiting_to_go: Vec::new(),
+        }
+    }
+
+    /// When the state is to be written for what is no business of the core's.
+    pub(super) fn due(&self) -> Option<Time> {
+        self.stale.then_some(self.after)
+    }
+
+    /// A worker waits for the state to know it.
+    pub(super) fn holds(&mut self, worker: WorkerId) {
+        self.waiting_to_go.push(worker);
+    }
+
+    /// Workers that the state knows now go on to their exec.
+    pub(super) fn let_go(&mut self, children: &Children) {
+        for worker in std::mem::take(&mut self.waiting_to_go) {
+            if let Some(report) = children.get(&worker).and_then(|c| c.report.as_ref()) {
+                spawn::go(report.as_fd());
+            }
+        }
+    }
+
+    /// Writes this content, if it is not what was written last.
+    fn write(&mut self, memory: &Memory, content: &str) -> io::Result<()> {
+        let sum = Some(crate::snapshot::checksum(b"", content.as_bytes()));
+        if sum == self.sum {
+            return Ok(());
+        }
+        memory.write(self.number + 1, content)?;
+        self.number += 1;
+        self.sum = sum;
+        Ok(())
+    }
+
+    /// Whether the state could be written, which took from `began` to `ended`; else why not.
+    fn wrote(&mut self, result: io::Result<()>, began: Time, ended: Time) -> Result<(), String> {
+        self.after = ended + (ended.since(began) * RESTS).min(LONGEST_REST);
+        result.map_err(|error| {
+            // Too large is not made smaller by another attempt; short of memory may be over then.
+            self.stale |= error.kind() != io::ErrorKind::FileTooLarge;
+            format!("cannot write the state for the case that this primary dies: {error}")
+        })
     }
 }
 
@@ -119,49 +179,42 @@ impl Runtime {
     /// Writes the state, if it is not what was written last. From then on a successor goes on from
     /// here. Whether that is so.
     pub(super) fn write_snapshot(&mut self) -> bool {
-        self.stale = false;
+        self.writer.stale = false;
         let began = clock::now();
-        let written = self.snapshot_text().map_err(std::io::Error::from).and_then(|content| {
-            let sum = Some(crate::snapshot::checksum(b"", content.as_bytes()));
-            if sum == self.written.sum {
-                return Ok(());
-            }
-            let number = self.written.number + 1;
-            self.keeper.memory().write(number, &content)?;
-            self.written = Written { number, sum };
-            Ok(())
-        });
-        let ended = clock::now();
-        self.snapshot_after = ended + (ended.since(began) * RESTS).min(LONGEST_REST);
-        let Err(error) = written else { return true };
-        // Too large is not made smaller by another attempt; short of memory may be over by then.
-        self.stale |= error.kind() != std::io::ErrorKind::FileTooLarge;
-        self.note(format!("cannot write the state for the case that this primary dies: {error}"));
-        false
+        let content = self.snapshot_text().map_err(io::Error::from);
+        let memory = self.keeper.memory();
+        let written = content.and_then(|content| self.writer.write(memory, &content));
+        let written = self.writer.wrote(written, began, clock::now());
+        let is_written = written.is_ok();
+        if let Err(why) = written {
+            self.note(why);
+        }
+        is_written
     }
 
     fn snapshot_text(&mut self) -> serde_json::Result<String> {
         let bus = self.snapshot_bus();
         let core = self.core.snapshot()?;
+        let tickets = self.children.tickets();
         let (children, specs) = self.children.snapshot()?;
         serde_json::to_string(&Snapshot {
             core,
-            echo: self.console_format,
-            lock: Held::of(self.lock.as_fd()),
+            echo: self.logs.console.format(),
+            lock: Held::of(self.recorder.lock().as_fd()),
             clients: self.clients.snapshot(),
-            carried_out: self.carried_out,
-            started: self.started,
-            tickets: self.tickets,
-            next_hand_off: self.next_hand_off,
-            node_places: self.node_places.clone(),
-            notes: self.notes.clone(),
-            orphans: self.orphans.places().collect(),
+            carried_out: self.writer.carried_out,
+            started: self.succession.started,
+            tickets,
+            next_hand_off: self.handover.next(),
+            node_places: self.node.places().clone(),
+            notes: self.notes.lasting().clone(),
+            orphans: self.handover.abandoned.places().collect(),
             specs: specs.0.iter().map(|spec| AppSpec::clone(spec)).collect(),
             children,
             listeners: ListenersSnapshot::of(&self.listeners),
             store: self.store.clone(),
-            deaths: self.deaths,
-            upgrading: self.upgrading.clone(),
+            deaths: self.succession.deaths,
+            upgrading: self.upgrade.under_way().cloned(),
             bus,
         })
     }

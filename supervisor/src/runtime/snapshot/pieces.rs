@@ -10,8 +10,8 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::Specs;
 use super::worker::ChildSnapshot;
-use crate::base::ids::WorkerId;
-use crate::runtime::workers::Child;
+use crate::base::ids::{ListenerId, Ticket, WorkerId};
+use crate::runtime::workers::{Asking, Child};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -22,14 +22,57 @@ pub(in crate::runtime) struct Children {
     specs: Specs,
     /// Beyond so many, those that no worker has any more are looked for.
     most_specs: usize,
+    /// The number of the last request for an address.
+    tickets: u64,
 }
 
 /// Specs that are kept although no worker may have them.
 const SPARE_SPECS: usize = 8;
 
 impl Children {
-    pub(super) fn of(all: BTreeMap<WorkerId, Child>) -> Self {
-        Self { all, ..Self::default() }
+    /// Those of a predecessor, which gave `tickets` numbers to requests for addresses.
+    pub(super) fn of(all: BTreeMap<WorkerId, Child>, tickets: u64) -> Self {
+        Self { all, tickets, ..Self::default() }
+    }
+
+    /// The number of the last request for an address.
+    pub(super) fn tickets(&self) -> u64 {
+        self.tickets
+    }
+
+    /// A worker asks for an address, and waits for the core's answer to the number that its request
+    /// gets. `None`: nobody knows the worker any more.
+    pub(in crate::runtime) fn ask(&mut self, worker: WorkerId, asking: Asking) -> Option<Ticket> {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.get_mut(&worker)?.asking.insert(ticket, asking);
+        Some(ticket)
+    }
+
+    /// The request that the core answers.
+    pub(in crate::runtime) fn take_asking(
+        &mut self,
+        worker: WorkerId,
+        ticket: Ticket,
+    ) -> Option<Asking> {
+        self.get_mut(&worker)?.asking.remove(&ticket)
+    }
+
+    /// The requests for a socket of this listener, which is about to be closed.
+    pub(in crate::runtime) fn take_asking_for(
+        &mut self,
+        listener: ListenerId,
+    ) -> Vec<(WorkerId, Asking)> {
+        let its = |(ticket, asking): (&Ticket, &Asking)| {
+            (asking.listener() == listener).then_some(*ticket)
+        };
+        let of_child = |child: &Child| {
+            let tickets = child.asking.iter().filter_map(its);
+            tickets.map(|ticket| (child.id, ticket)).collect::<Vec<_>>()
+        };
+        let waiting: Vec<(WorkerId, Ticket)> = self.all.values().flat_map(of_child).collect();
+        let taken = waiting.into_iter();
+        taken.filter_map(|(worker, t)| Some((worker, self.take_asking(worker, t)?))).collect()
     }
 
     pub(in crate::runtime) fn get_mut(&mut self, worker: &WorkerId) -> Option<&mut Child> {

@@ -11,16 +11,22 @@ use config::spec::AppSpec;
 use serde_json::value::RawValue;
 
 use super::worker::ChildSnapshot;
-use crate::base::ids::{ListenerId, WorkerId};
+use crate::base::ids::WorkerId;
 use crate::base::time::Time;
 use crate::home::Home;
 use crate::keeper::{Birth, Link, SharedFds};
+use crate::policy::leftovers;
 use crate::primary::Primary;
+use crate::primary::action::Action;
 use crate::primary::event::{Cue, Event};
 use crate::primary::resume::Facts;
+use crate::runtime::context::{Notes, context};
+use crate::runtime::handover::HandOver;
 use crate::runtime::handover::abandoned_sockets::AbandonedSockets;
 use crate::runtime::handover::reclaimed_connections::ReclaimedConnections;
-use crate::runtime::snapshot::{Children, Snapshot, Written};
+use crate::runtime::intercept;
+use crate::runtime::node::{Node, channel};
+use crate::runtime::snapshot::{Children, Snapshot, Writer};
 use crate::runtime::source::Source;
 use crate::runtime::start::{Parts, undone};
 use crate::runtime::workers::{Asking, Child};
@@ -29,14 +35,14 @@ use crate::snapshot::{Copy, NUMBERS_LEFT_OUT};
 use crate::sys::held::Claims;
 use crate::sys::{clock, pidfd, signals};
 
-/// The runtime that a state describes. To be called before this process has opened anything. On an
+/// The runtime that a state describes, and what it has to do again. To be called before this process has opened anything. On an
 /// error all descriptors are as they were, for another build.
 pub(in crate::runtime) fn restore(
     copy: Copy,
     home: &Home,
     ground: &'static SharedFds,
     birth: Birth,
-) -> Result<Runtime, LaunchError> {
+) -> Result<(Runtime, Vec<Action>), LaunchError> {
     let unreadable = |why: String| undone("go on with the state", io::Error::other(why));
     let snapshot: Snapshot<Box<RawValue>, ChildSnapshot> =
         serde_json::from_str(&copy.content).map_err(|error| unreadable(error.to_string()))?;
@@ -69,24 +75,25 @@ pub(in crate::runtime) fn restore(
     if let Err(error) = opened {
         complaints.push(format!("cannot write the log files: {error}"));
     }
-    runtime.deaths = snapshot.deaths + u32::from(snapshot.upgrading.is_none());
-    runtime.upgrading = snapshot.upgrading;
+    runtime.succession.deaths = snapshot.deaths + u32::from(snapshot.upgrading.is_none());
+    runtime.succession.started = snapshot.started;
+    runtime.upgrade.take_up(snapshot.upgrading);
     runtime.store = snapshot.store;
-    runtime.written = Written::after(copy.number);
-    runtime.children = Children::of(children);
+    runtime.writer = Writer::new(copy.number, clock::now());
+    runtime.children = Children::of(children, snapshot.tickets);
     runtime.listeners = listeners;
-    runtime.started = snapshot.started;
-    runtime.tickets = snapshot.tickets;
-    runtime.node_places = snapshot.node_places;
-    runtime.next_hand_off = snapshot.next_hand_off.saturating_add(NUMBERS_LEFT_OUT);
-    runtime.orphans = AbandonedSockets::of(snapshot.orphans);
-    runtime.foundlings = foundlings;
-    runtime.notes = snapshot.notes;
+    runtime.node = Node::new(snapshot.node_places);
+    runtime.handover = HandOver::resumed(
+        snapshot.next_hand_off.saturating_add(NUMBERS_LEFT_OUT),
+        AbandonedSockets::of(snapshot.orphans),
+        foundlings,
+    );
+    runtime.notes = Notes::of(snapshot.notes);
     runtime.restore_bus(snapshot.bus);
     runtime.take_loss_journal(ledger);
-    runtime.take_over(snapshot.carried_out);
+    let first = runtime.take_over(snapshot.carried_out);
     signals::unblock().map_err(failed("watch the signals"))?;
-    match runtime.upgrading {
+    match runtime.upgrade.under_way() {
         Some(_) => {
             runtime.report_upgrade(
                 birth.not_replaced.map(io::Error::from_raw_os_error),
@@ -100,25 +107,36 @@ pub(in crate::runtime) fn restore(
     }
     runtime.say_what_was_lost();
     complaints.into_iter().for_each(|complaint| runtime.note(complaint));
-    Ok(runtime)
+    Ok((runtime, first))
 }
 
-/// When it is looked whether workers have read their channels.
-#[derive(Debug, Default)]
-pub(in crate::runtime) struct Settling {
-    /// Next.
-    pub(in crate::runtime) due: Option<Time>,
-    /// Since the look before.
+/// What this primary knows of those before it.
+#[derive(Debug)]
+pub(in crate::runtime) struct Succession {
+    /// When the first of them began.
+    pub(in crate::runtime) started: Time,
+    /// How many of them died.
+    pub(in crate::runtime) deaths: u32,
+    /// When it is looked next whether workers have read what a predecessor sent.
+    pub(in crate::runtime) settles: Option<Time>,
+    /// How long after the look before that is.
     pause: Option<Duration>,
+}
+
+impl Succession {
+    /// The first primary of an app.
+    pub(in crate::runtime) fn first(now: Time) -> Self {
+        Self { started: now, deaths: 0, settles: None, pause: None }
+    }
 }
 
 impl Runtime {
     /// Everything that a predecessor may have left half done.
-    fn take_over(&mut self, carried_out: bool) {
+    fn take_over(&mut self, carried_out: bool) -> Vec<Action> {
         let now = clock::now();
         self.watch_children();
-        if self.console_format.is_some() {
-            self.find_manager();
+        if self.logs.console.format().is_some() {
+            self.find_manager(self.core.has_started());
         }
         let facts = Facts {
             listeners: self.listeners.iter().map(|open| open.opened()).collect(),
@@ -130,28 +148,26 @@ impl Runtime {
         self.core.resume(now, facts, &mut actions);
         self.watch_clients();
         self.ask_again();
-        self.take_calls_again();
+        for (worker, call) in intercept::unanswered(&self.children, self.keeper.memory()) {
+            self.take_call(worker, &call);
+        }
         while let Some(event) = self.inbox.pop_front() {
             self.core.step(now, event, &mut actions);
         }
         self.core.step(now, Event::Turn, &mut actions);
         self.core_due = self.core.deadline();
-        self.first = actions;
-        self.settling.due = Some(now);
+        self.succession.settles = Some(now);
         self.resume_on_bus();
+        actions
     }
 
     /// Whoever still waits for an answer is heard again.
     fn watch_clients(&mut self) {
         let mut awaited = self.core.awaited();
-        awaited.extend(self.awaits_upgrade());
+        awaited.extend(self.upgrade.awaited_by());
         self.clients.keep(&awaited);
         for client in self.clients.ids() {
-            let Some(stream) = self.clients.stream(client) else { continue };
-            if let Err(error) = self.poller.add(stream, Source::Client(client).token()) {
-                self.clients.drop_client(client);
-                self.warn(format!("cannot serve a control connection: {error}"));
-            }
+            self.clients.watch(context!(self), client);
         }
     }
 
@@ -167,7 +183,7 @@ impl Runtime {
             }
             let Some(child) = self.children.get_mut(&worker) else { continue };
             if child.ended.is_some() {
-                self.lingering.insert(worker);
+                self.leftovers.step(leftovers::Event::Resumed { worker });
             }
             let sources = child.sources().into_iter();
             let watched = sources
@@ -180,13 +196,13 @@ impl Runtime {
             }
             match self.children.get(&worker) {
                 Some(Child { ended: Some(_), .. }) | None => {}
-                Some(Child { report: Some(_), .. }) => self.waiting_to_go.push(worker),
+                Some(Child { report: Some(_), .. }) => self.writer.holds(worker),
                 // What it reported is known; that its program runs may not be.
                 Some(Child { failed: None, .. }) => self.cue(worker, Cue::Spawned),
                 Some(_) => {}
             }
             self.rejoin_bus(worker);
-            self.write_channel(worker);
+            channel::write(context!(self), worker);
         }
         if let Err(error) = self.keeper.settled() {
             self.warn(format!("cannot tell the keeper that all workers are known: {error}"));
@@ -219,34 +235,34 @@ impl Runtime {
     /// Workers whose channel may still hold what a predecessor sent get connections again once
     /// they have read it all.
     pub(in crate::runtime) fn look_after_settling(&mut self, now: Time) {
-        if self.settling.due.is_none_or(|due| now < due) {
+        if self.succession.settles.is_none_or(|due| now < due) {
             return;
         }
         let settling = |child: &Child| child.node.as_ref().is_some_and(|n| n.link.is_settling());
         let all: Vec<WorkerId> =
             self.children.values().filter(|child| settling(child)).map(|child| child.id).collect();
+        let at = context!(self);
         let (mut left, mut settled) = (false, false);
         for worker in all {
-            let Some(node) = self.node(worker) else { continue };
+            let Some(node) = at.node(worker) else { continue };
             if node.settle() {
-                self.write_channel(worker);
+                channel::write(at, worker);
                 settled = true;
             } else {
                 left = true;
             }
         }
-        let found = self.look_after_foundlings(now, left);
+        let found = self.handover.look_after_reclaimed(at, self.keeper.keeper(), now, left);
         // Most have read it at once; one that is stopped is no reason to be restless, but while
         // somebody's connection hangs on it.
-        let pause = match self.settling.pause {
+        let pause = match self.succession.pause {
             Some(last) if !found => (last * 2).min(SETTLE_LOOKS.1),
             _ => SETTLE_LOOKS.0,
         };
-        self.settling.due = (left || found).then_some(now + pause);
-        let is_first = self.settling.pause.replace(pause).is_none();
+        self.succession.settles = (left || found).then_some(now + pause);
+        let is_first = self.succession.pause.replace(pause).is_none();
         if settled || is_first {
-            let listeners: Vec<ListenerId> = self.listeners.iter().map(|open| open.id).collect();
-            listeners.into_iter().for_each(|id| self.resume(id));
+            self.handover.resume_all(at);
         }
     }
 }

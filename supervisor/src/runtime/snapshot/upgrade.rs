@@ -22,6 +22,7 @@ use crate::runtime::Runtime;
 use crate::runtime::source::Source;
 use crate::runtime::workers::launch::plain;
 use crate::sys::pidfd::{self, Pid};
+use crate::sys::poller::Poller;
 use crate::sys::{clock, daemon};
 
 /// How a build begins its answer that can; its version follows.
@@ -52,38 +53,82 @@ pub(in crate::runtime) struct Upgrading {
     from: String,
 }
 
-impl Runtime {
-    /// Asks a build whether it can take over. `None`: the one that is now where ours was.
-    pub(in crate::runtime) fn rehearse(
-        &mut self,
-        client: Option<ClientId>,
-        binary: Option<PathBuf>,
-    ) {
-        if self.rehearsal.is_some() {
-            return self.refuse_upgrade(client, "another upgrade is under way".to_owned());
-        }
-        let binary = match binary.map_or_else(daemon::own_program, Ok) {
-            Ok(binary) => binary,
-            Err(error) => {
-                let why = format!("cannot find the supervisor's own program: {}", plain(&error));
-                return self.refuse_upgrade(client, why);
-            }
-        };
-        match self.ask_build(&binary, client) {
-            Ok(rehearsal) => self.rehearsal = Some(rehearsal),
-            Err(error) => {
-                let why = format!("cannot run {}: {}", binary.display(), plain(&error));
-                self.refuse_upgrade(client, why);
-            }
-        }
+/// The upgrade that is under way, if one is.
+#[derive(Debug, Default)]
+pub(in crate::runtime) struct Upgrade {
+    /// Another build is asked whether it can take over.
+    check: Option<UpgradeCheck>,
+    /// It can: the successor says so.
+    upgrading: Option<Upgrading>,
+}
+
+impl Upgrade {
+    /// For the state, and for the end of the loop.
+    pub(in crate::runtime) fn under_way(&self) -> Option<&Upgrading> {
+        self.upgrading.as_ref()
     }
 
-    fn ask_build(&mut self, binary: &Path, client: Option<ClientId>) -> io::Result<UpgradeCheck> {
-        if !self.write_snapshot() {
-            return Err(io::Error::other("the state could not be written"));
-        }
+    /// What a predecessor began.
+    pub(super) fn take_up(&mut self, upgrading: Option<Upgrading>) {
+        self.upgrading = upgrading;
+    }
+
+    /// When a build has thought too long.
+    pub(in crate::runtime) fn deadline(&self) -> Option<Time> {
+        self.check.as_ref().map(|check| check.until)
+    }
+
+    /// Who waits for the end of an upgrade.
+    pub(super) fn awaited_by(&self) -> Option<ClientId> {
+        let asked = self.check.as_ref().and_then(|check| check.client);
+        asked.or_else(|| self.upgrading.as_ref().and_then(|upgrading| upgrading.client))
+    }
+
+    /// Ends the check of a build that has thought too long. Who asked, and what to say.
+    fn give_up(&mut self, poller: &Poller, now: Time) -> Option<(Option<ClientId>, String)> {
+        let mut check = self.check.take_if(|check| check.until <= now)?;
+        poller.remove(check.pidfd.as_fd());
+        end(&mut check.child);
+        let why = format!(
+            "{} did not say within {} whether it can go on from the present state",
+            check.binary.display(),
+            humantime::format_duration(PATIENCE)
+        );
+        Some((check.client, why))
+    }
+
+    /// A build has answered. Who asked, which build it is, and why it cannot take over.
+    fn answered(
+        &mut self,
+        poller: &Poller,
+    ) -> Option<(Option<ClientId>, PathBuf, Result<(), String>)> {
+        let mut check = self.check.take()?;
+        poller.remove(check.pidfd.as_fd());
+        let status = check.child.wait();
+        let answer = read(&mut check.answer).unwrap_or_default();
+        let is_willing = status.as_ref().is_ok_and(std::process::ExitStatus::success)
+            && answer.starts_with(CAN_GO_ON);
+        let verdict = if is_willing {
+            Ok(())
+        } else {
+            let said = answer.lines().next().unwrap_or("it said nothing").trim();
+            let said = said.strip_prefix("supervisor: ").unwrap_or(said);
+            Err(format!("{} cannot take over: {said}", check.binary.display()))
+        };
+        Some((check.client, check.binary, verdict))
+    }
+}
+
+impl UpgradeCheck {
+    /// Starts a build and asks it whether it can go on from this state.
+    fn ask(
+        poller: &Poller,
+        state: &[u8],
+        binary: &Path,
+        client: Option<ClientId>,
+    ) -> io::Result<Self> {
         let mut question = memfd()?;
-        question.write_all(&self.keeper.memory().newest()?)?;
+        question.write_all(state)?;
         question.rewind()?;
         let answer = memfd()?;
         let mut command = Command::new(binary);
@@ -91,11 +136,11 @@ impl Runtime {
         command.stdin(question).stdout(answer.try_clone()?).stderr(answer.try_clone()?);
         let mut child = command.spawn()?;
         let watched = pidfd::open(Pid(child.id())).and_then(|pidfd| {
-            self.poller.add(pidfd.as_fd(), Source::UpgradeCheck.token())?;
+            poller.add(pidfd.as_fd(), Source::UpgradeCheck.token())?;
             Ok(pidfd)
         });
         match watched {
-            Ok(pidfd) => Ok(UpgradeCheck {
+            Ok(pidfd) => Ok(Self {
                 binary: binary.to_owned(),
                 client,
                 child,
@@ -109,45 +154,57 @@ impl Runtime {
             }
         }
     }
+}
 
-    /// When a build has thought too long.
-    pub(in crate::runtime) fn rehearsal_deadline(&self) -> Option<Time> {
-        self.rehearsal.as_ref().map(|rehearsal| rehearsal.until)
+impl Runtime {
+    /// Asks a build whether it can take over. `None`: the one that is now where ours was.
+    pub(in crate::runtime) fn check_upgrade(
+        &mut self,
+        client: Option<ClientId>,
+        binary: Option<PathBuf>,
+    ) {
+        if self.upgrade.check.is_some() {
+            return self.refuse_upgrade(client, "another upgrade is under way".to_owned());
+        }
+        let binary = match binary.map_or_else(daemon::own_program, Ok) {
+            Ok(binary) => binary,
+            Err(error) => {
+                let why = format!("cannot find the supervisor's own program: {}", plain(&error));
+                return self.refuse_upgrade(client, why);
+            }
+        };
+        let asked = match self.write_snapshot() {
+            true => self
+                .keeper
+                .memory()
+                .newest()
+                .and_then(|state| UpgradeCheck::ask(&self.poller, &state, &binary, client)),
+            false => Err(io::Error::other("the state could not be written")),
+        };
+        match asked {
+            Ok(check) => self.upgrade.check = Some(check),
+            Err(error) => {
+                let why = format!("cannot run {}: {}", binary.display(), plain(&error));
+                self.refuse_upgrade(client, why);
+            }
+        }
     }
 
-    /// Ends one that has.
-    pub(in crate::runtime) fn look_after_rehearsal(&mut self, now: Time) {
-        if self.rehearsal_deadline().is_none_or(|until| now < until) {
-            return;
+    /// Ends the check of a build that has thought too long.
+    pub(in crate::runtime) fn look_after_upgrade(&mut self, now: Time) {
+        if let Some((client, why)) = self.upgrade.give_up(&self.poller, now) {
+            self.refuse_upgrade(client, why);
         }
-        let Some(mut rehearsal) = self.rehearsal.take() else { return };
-        self.poller.remove(rehearsal.pidfd.as_fd());
-        end(&mut rehearsal.child);
-        let why = format!(
-            "{} did not say within {} whether it can go on from the present state",
-            rehearsal.binary.display(),
-            humantime::format_duration(PATIENCE)
-        );
-        self.refuse_upgrade(rehearsal.client, why);
     }
 
     /// A build has answered.
-    pub(in crate::runtime) fn take_rehearsal(&mut self) {
-        let Some(mut rehearsal) = self.rehearsal.take() else { return };
-        self.poller.remove(rehearsal.pidfd.as_fd());
-        let UpgradeCheck { binary, client, .. } = &rehearsal;
-        let (binary, client) = (binary.clone(), *client);
-        let status = rehearsal.child.wait();
-        let answer = read(&mut rehearsal.answer).unwrap_or_default();
-        let is_willing = status.as_ref().is_ok_and(std::process::ExitStatus::success)
-            && answer.starts_with(CAN_GO_ON);
-        if !is_willing {
-            let said = answer.lines().next().unwrap_or("it said nothing").trim();
-            let said = said.strip_prefix("supervisor: ").unwrap_or(said);
-            let why = format!("{} cannot take over: {said}", binary.display());
+    pub(in crate::runtime) fn take_upgrade_check(&mut self) {
+        let Some((client, binary, verdict)) = self.upgrade.answered(&self.poller) else { return };
+        if let Err(why) = verdict {
             return self.refuse_upgrade(client, why);
         }
-        self.upgrading = Some(Upgrading { client, binary: binary.clone(), from: crate::version() });
+        let from = crate::version();
+        self.upgrade.upgrading = Some(Upgrading { client, binary: binary.clone(), from });
         let told = match self.write_snapshot() {
             true => self.keeper.replace(&binary),
             false => Err(io::Error::other("the state could not be written")),
@@ -156,19 +213,17 @@ impl Runtime {
             // The keeper waits for our end, and becomes that build.
             Ok(()) => self.exit = Some(0),
             Err(error) => {
-                self.upgrading = None;
+                self.upgrade.upgrading = None;
                 self.refuse_upgrade(client, format!("cannot hand over: {}", plain(&error)));
             }
         }
     }
 
     /// Says how an upgrade ended that our predecessor began.
-    pub(in crate::runtime) fn report_upgrade(
-        &mut self,
-        failed: Option<io::Error>,
-        fell_back: bool,
-    ) {
-        let Some(Upgrading { client, binary, from }) = self.upgrading.take() else { return };
+    pub(super) fn report_upgrade(&mut self, failed: Option<io::Error>, fell_back: bool) {
+        let Some(Upgrading { client, binary, from }) = self.upgrade.upgrading.take() else {
+            return;
+        };
         if fell_back {
             let why = format!("{} took over and could not go on", binary.display());
             return self.refuse_upgrade(client, why);
@@ -188,12 +243,6 @@ impl Runtime {
         if let Some(client) = client {
             self.answer(client, &Reply::Done { message });
         }
-    }
-
-    /// Who waits for the end of an upgrade.
-    pub(in crate::runtime) fn awaits_upgrade(&self) -> Option<ClientId> {
-        let asked = self.rehearsal.as_ref().and_then(|rehearsal| rehearsal.client);
-        asked.or_else(|| self.upgrading.as_ref().and_then(|upgrading| upgrading.client))
     }
 
     fn refuse_upgrade(&mut self, client: Option<ClientId>, why: String) {

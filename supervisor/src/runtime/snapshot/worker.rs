@@ -1,12 +1,13 @@
 //! One worker, snapshot.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use config::spec::AppSpec;
+use ipc::control::Contract;
 use ipc::node::ServerAsk;
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,7 @@ use crate::base::exit::Exit;
 use crate::base::ids::{Generation, ListenerId, Slot, SocketId, Ticket, WorkerId};
 use crate::protocol::node::LinkSnapshot;
 use crate::runtime::bus::BusChannel;
-use crate::runtime::node::NodeChannel;
+use crate::runtime::node::channel::NodeChannel;
 use crate::runtime::output::logs::Tail;
 use crate::runtime::probe::hang::Progress;
 use crate::runtime::workers::{Asking, Call, Child, Pipe};
@@ -23,9 +24,6 @@ use crate::sys::held::{Claims, Held};
 use crate::sys::notify::NotifySocket;
 use crate::sys::pidfd::{self, Pid};
 use crate::sys::unseen::Theirs;
-
-/// The contracts there are; others are of a later version, and are forgotten.
-const CONTRACTS: [&str; 5] = ["activation", "intercept", "native", "node", "notify"];
 
 /// See the module.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,7 +47,7 @@ pub(super) struct ChildSnapshot {
     bus: Option<Held>,
     accepted: u64,
     asking: Vec<(Ticket, AskingSnapshot)>,
-    contracts: Vec<String>,
+    contracts: Vec<Contract>,
     told_to_stop: bool,
     ended: Option<Exit>,
     failed: Option<(String, bool)>,
@@ -119,7 +117,7 @@ impl ChildSnapshot {
                 .iter()
                 .map(|(ticket, a)| (*ticket, AskingSnapshot::of(a)))
                 .collect(),
-            contracts: child.contracts.iter().map(|name| (*name).to_owned()).collect(),
+            contracts: child.contracts.iter().copied().collect(),
             told_to_stop: child.told_to_stop,
             ended: child.ended,
             failed: child.failed.clone(),
@@ -135,7 +133,8 @@ impl ChildSnapshot {
         // Our keeper has not let go of its number, so the number is still its own.
         let pidfd = claim(Some(self.pidfd)).map_or_else(|| pidfd::open(pid), Ok)?;
         let notify = self.notify.and_then(|(held, name)| Some((claim(Some(held))?, name)));
-        let known = |name: &String| CONTRACTS.iter().find(|known| **known == name.as_str());
+        // A contract of a later build means nothing here.
+        let known = |contract: &Contract| *contract != Contract::Unknown;
         let (report, calls) = (claim(self.report), claim(self.calls));
         let (out, err) = (claim(self.out), claim(self.err));
         let bus = claim(self.bus);
@@ -159,7 +158,7 @@ impl ChildSnapshot {
             accepted: self.accepted,
             held: 0,
             asking: restore_asking(self.asking, claims),
-            contracts: self.contracts.iter().filter_map(known).copied().collect::<BTreeSet<_>>(),
+            contracts: self.contracts.into_iter().filter(known).collect(),
             told_to_stop: self.told_to_stop,
             ended: self.ended,
             failed: self.failed,

@@ -11,13 +11,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use config::spec::AppSpec;
+use ipc::control::Contract;
 
 use crate::base::ids::{Generation, ListenerId, Slot, SocketId, WorkerId};
 use crate::limits::BACKLOG;
 use crate::runtime::bus::BusChannel;
 use crate::runtime::listeners::Listeners;
-use crate::runtime::node::preload;
-use crate::runtime::node::{NodeChannel, is_node_program};
+use crate::runtime::node::channel::NodeChannel;
+use crate::runtime::node::{is_node_program, preload};
 use crate::runtime::output::logs::Tail;
 use crate::runtime::probe::hang::Progress;
 use crate::runtime::workers::{Child, Pipe};
@@ -189,7 +190,11 @@ pub(crate) fn launch(
         accepted: 0,
         held: 0,
         asking: BTreeMap::new(),
-        contracts: if names.is_empty() { BTreeSet::new() } else { BTreeSet::from(["activation"]) },
+        contracts: if names.is_empty() {
+            BTreeSet::new()
+        } else {
+            BTreeSet::from([Contract::Activation])
+        },
         told_to_stop: false,
         ended: None,
         failed: None,

@@ -11,11 +11,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use config::spec::AppSpec;
-use ipc::control::{Notice, NoticeKind};
+use ipc::control::{Contract, Notice, NoticeKind};
 use ipc::node::ServerAsk;
 
 use super::bus::BusChannel;
-use super::node::NodeChannel;
+use super::listeners::Listeners;
+use super::node::channel::NodeChannel;
 use super::output::logs::{LineSplitter, Stream, Tail, prefix};
 use super::probe::drain::Drain;
 use super::probe::hang::Progress;
@@ -25,7 +26,7 @@ use crate::base::ids::{Generation, ListenerId, Slot, SocketId, Ticket, WorkerId}
 use crate::limits::PIPE_READ;
 use crate::sys::clock;
 use crate::sys::notify::NotifySocket;
-use crate::sys::pidfd::Pid;
+use crate::sys::pidfd::{self, Pid};
 use crate::sys::unseen::Theirs;
 
 /// One worker, from fork until the core lets go of it.
@@ -62,7 +63,7 @@ pub(crate) struct Child {
     /// Its requests for addresses that wait for the core.
     pub(crate) asking: BTreeMap<Ticket, Asking>,
     /// Which contracts it used.
-    pub(crate) contracts: BTreeSet<&'static str>,
+    pub(crate) contracts: BTreeSet<Contract>,
     /// Told to stop: when its main process ends, the rest of its group may finish.
     pub(crate) told_to_stop: bool,
     /// How its main process ended, while other processes of its group live.
@@ -197,6 +198,33 @@ impl Child {
     pub(crate) fn may_notify(&self, uid: u32) -> bool {
         let ours = rustix::process::geteuid().as_raw();
         uid == 0 || uid == ours || self.uid == Some(uid)
+    }
+
+    /// How many connections it was given, where every one of its listeners is counted.
+    pub(crate) fn accepted(&self, listeners: &Listeners) -> Option<u64> {
+        if self.accepted > 0 {
+            return Some(self.accepted);
+        }
+        let since = |((listener, socket), before): (&(ListenerId, SocketId), &u64)| {
+            Some(listeners.get(*listener)?.given(*socket)?.saturating_sub(*before))
+        };
+        self.lent.iter().map(since).sum()
+    }
+
+    /// Connections that were handed to it and that it has not taken.
+    pub(crate) fn handed(&self) -> u32 {
+        let pending = self.node.as_ref().map_or(0, |node| node.link.pending());
+        u32::try_from(pending).unwrap_or(u32::MAX)
+    }
+
+    /// Sends a signal. `group`: to its whole process group, else to its main process.
+    pub(crate) fn signal(&mut self, signal: i32, group: bool) -> io::Result<()> {
+        if !group {
+            return pidfd::signal(self.pidfd.as_fd(), signal);
+        }
+        // Stopped to be looked at, or continued, it goes on.
+        self.told_to_stop |= !matches!(signal, libc::SIGSTOP | libc::SIGCONT);
+        pidfd::signal_group(self.pid, signal)
     }
 
     /// Closes everything but its pidfd.

@@ -2,6 +2,7 @@
 //! dies: their pids with their start times (a pid alone may have been given to another process).
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 
 use config::spec::AppSpec;
@@ -11,13 +12,24 @@ use crate::base::ids::WorkerId;
 use crate::home::{Home, Record, RecordedWorker};
 use crate::sys::procfs;
 
-/// The record as it was last written.
-#[derive(Debug, Default)]
+/// The record as it was last written, and the lock that says that the app's name is ours.
+#[derive(Debug)]
 pub(crate) struct Recorder {
+    lock: File,
     written: Option<Record>,
 }
 
 impl Recorder {
+    /// For an app whose lock this is.
+    pub(crate) fn new(lock: File) -> Self {
+        Self { lock, written: None }
+    }
+
+    /// Says that the name is ours.
+    pub(crate) fn lock(&self) -> &File {
+        &self.lock
+    }
+
     /// Brings the file up to date, if anything changed.
     pub(crate) fn update(
         &mut self,

@@ -1,4 +1,4 @@
-//! Unmodified servers, twice on one port: the test is their primary.
+//! Unmodified servers, two on one port: the test acts as their primary.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use crate::sys::spawn::{Launch, go, spawn};
 use crate::sys::target::{self, TargetAddress};
 use crate::sys::users;
 
-/// What one worker needs while it runs; killed with its whole group at the end.
+/// One worker while it runs; dropping it kills its whole group.
 struct Worker {
     spawned: Spawned,
     notify: OwnedFd,
@@ -40,7 +40,7 @@ impl Worker {
     }
 }
 
-/// The addresses, and for each the sockets made for it.
+/// The addresses, and the sockets made for each.
 #[derive(Default)]
 struct Primary {
     groups: HashMap<SocketAddr, Vec<OwnedFd>>,
@@ -125,12 +125,12 @@ impl Primary {
     }
 }
 
-/// A port that is free now; only our own tests run here.
+/// A port that is free now; only these tests run here.
 fn free_port() -> u16 {
     local(&first_tcp("[::]:0".parse().unwrap(), Some(false)).unwrap()).port()
 }
 
-/// Two workers by this command answer on the port with their pids.
+/// Starts two workers of this command, and checks that both answer on the port with their pids.
 fn two_on_one_port(argv: &[&str], port: u16, as_user: Option<&str>, passed: usize) {
     let (_output, writer) = pipe();
     let mut primary = Primary::default();
@@ -161,7 +161,7 @@ fn two_on_one_port(argv: &[&str], port: u16, as_user: Option<&str>, passed: usiz
     }
 }
 
-/// Binds everything that is to pass first (UDP, a unix socket, port 0), then serves.
+/// First binds everything that must pass (UDP, a unix socket, port 0), then serves.
 const PYTHON: &str = "
 import os, socket
 udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -196,7 +196,7 @@ fn the_same_by_an_ordinary_user() {
     if !users::is_root() {
         return;
     }
-    // Our own folder may be closed to others.
+    // Other users may not be allowed into the test's own folder.
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("tests");
     std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
@@ -222,7 +222,7 @@ fn the_same_by_an_ordinary_user() {
     assert!(text.contains("intercept::python ... ok"), "{text}");
 }
 
-/// Children of the command are intercepted too, and it binds `[::]`.
+/// Children of the command are intercepted too, and the program binds `[::]`.
 #[test]
 fn node_below_a_shell() {
     let server =
@@ -270,7 +270,7 @@ func main() {
         .output();
     match built {
         Ok(built) => assert!(built.status.success(), "{built:?}"),
-        // There is no Go here.
+        // Go is not installed here.
         Err(_) => return,
     }
     two_on_one_port(&[program.to_str().unwrap()], free_port(), None, 0);

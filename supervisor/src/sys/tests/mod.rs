@@ -1,4 +1,4 @@
-//! The room against the real kernel: sockets, steering, children, interception.
+//! Tests of `sys` against the real kernel: sockets, steering, children, interception.
 
 mod intercept;
 mod sockets;
@@ -15,7 +15,7 @@ use super::poller::Poller;
 use super::spawn::{Report, Spawned, done_with_report, look_at_report};
 use crate::base::exit::Exit;
 
-/// Longer than anything here takes on a busy machine; reached only by a failure.
+/// Longer than any step takes on a busy machine; only a failure reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn wait_readable(fd: BorrowedFd<'_>) {
@@ -23,7 +23,7 @@ fn wait_readable(fd: BorrowedFd<'_>) {
     poller.add(fd, 0).unwrap();
     let deadline = super::clock::now() + PATIENCE;
     while poller.wait(Some(PATIENCE)).unwrap().is_empty() {
-        assert!(super::clock::now() < deadline, "waited in vain");
+        assert!(super::clock::now() < deadline, "the wait timed out");
     }
 }
 

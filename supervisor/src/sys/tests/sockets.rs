@@ -1,4 +1,4 @@
-//! Who can have an address beside whom, queues, gates, unix sockets.
+//! Which sockets can share an address, queues, gates, unix sockets.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -23,7 +23,7 @@ fn at_port(address: &str, port: u16) -> SocketAddr {
     address
 }
 
-/// A socket of some other program.
+/// A socket as another program would open it.
 fn foreign(address: SocketAddr, reuseport: bool) -> std::io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
@@ -100,7 +100,8 @@ fn an_address_held_and_not_listened_on_is_held_alone() {
             let first = first_tcp(address, v6only).unwrap();
             let address = local(&first);
             let case = format!("{address}, lingering: {lingering:?}");
-            // With old connections of another program on the port nobody can hold it alone.
+            // While another program's old connections linger on the port, no socket can hold it
+            // alone.
             if lingering != Some(false) {
                 for (other, v6only) in ADDRESSES {
                     let other = at_port(other, address.port());
@@ -114,7 +115,7 @@ fn an_address_held_and_not_listened_on_is_held_alone() {
             listen(further.as_fd(), 5).unwrap();
             drop(further);
             linger(first);
-            // And nothing of this is in the way of the next one.
+            // And nothing is left that keeps the next socket from the address.
             drop(foreign(address, false).unwrap_or_else(|error| panic!("{case}: {error}")));
         }
     }
@@ -132,7 +133,7 @@ fn the_queue_is_seen_and_the_gate_keeps_new_ones_out() {
     assert_eq!(queue().waiting, 2);
 
     if let Err(error) = gate(socket.as_fd()) {
-        // Newer kernels keep filters on TCP sockets to the privileged.
+        // Newer kernels reserve filters on TCP sockets for privileged processes.
         assert!(!crate::sys::users::is_root() && error.kind() == ErrorKind::PermissionDenied);
         return;
     }

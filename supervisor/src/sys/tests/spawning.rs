@@ -1,4 +1,4 @@
-//! Children: what they get, how they fail, how they end.
+//! Children: what they inherit, how they fail, how they end.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -34,7 +34,7 @@ pub(super) fn pipe() -> (File, OwnedFd) {
     (File::from(OwnedFd::from(reader)), writer.into())
 }
 
-/// Runs it to its end; its output and how it ended.
+/// Runs the child to its end; returns its output and how it ended.
 fn run(make: impl FnOnce(BorrowedFd<'_>) -> Launch<'_>) -> (String, Exit) {
     let (mut reader, writer) = pipe();
     let spawned = spawn(&make(writer.as_fd())).unwrap();
@@ -119,7 +119,7 @@ fn it_gets_what_was_given_and_nothing_else() {
     let fds = text.lines().filter(|line| line.contains(" -> ")).count();
     assert_eq!(fds, 4, "three and the one of ls: {text}");
     assert_eq!(value("SigBlk:").trim(), "0000000000000000");
-    // The C library's own two may stay.
+    // The C library's own two signals may stay.
     let ignored = u64::from_str_radix(value("SigIgn:").trim(), 16).unwrap();
     assert_eq!(ignored & !(0b11 << 31), 0);
 }
@@ -135,7 +135,7 @@ fn inherited_fds_may_overlap_with_their_targets() {
         .collect();
     let numbers: Vec<i32> =
         files.iter().map(|(file, _)| std::os::fd::AsRawFd::as_raw_fd(file)).collect();
-    // Each source's own number is the target of another one, and one stays where it is.
+    // Each source's own number is the target of another one; one source stays in place.
     let targets: Vec<i32> = {
         let mut targets = numbers.clone();
         targets[1..].rotate_left(2);
@@ -186,7 +186,7 @@ fn a_whole_group_is_signalled_and_seen() {
     signal(spawned.pidfd.as_fd(), 0).unwrap();
     signal_group(spawned.pid, libc::SIGKILL).unwrap();
     wait_readable(spawned.pidfd.as_fd());
-    // All ends of the pipe are closed only when all three are gone.
+    // The pipe's write ends are closed only when all three processes are gone.
     assert_eq!(reader.read(&mut [0]).unwrap(), 0);
     assert_eq!(wait_exit(&spawned), Exit::Signal(libc::SIGKILL));
     // A process closes its files a moment before it is gone.

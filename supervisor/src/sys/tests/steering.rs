@@ -1,4 +1,4 @@
-//! Steering programs on real groups: who gets a connection from where.
+//! Steering programs on real groups: which socket gets a connection from which address.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -18,7 +18,7 @@ fn socket(fd: OwnedFd) -> TcpListener {
     TcpListener::from(fd)
 }
 
-/// A group of that many, all listening, steered from before the second one listened.
+/// A group of `count` listening sockets, steered before the second one listened.
 fn group(address: &str, count: usize, steering: Steering<'_>) -> Vec<TcpListener> {
     let first = first_tcp(address.parse().unwrap(), Some(false)).unwrap();
     listen(first.as_fd(), 500).unwrap();
@@ -36,7 +36,7 @@ fn group(address: &str, count: usize, steering: Steering<'_>) -> Vec<TcpListener
 fn connect(source: IpAddr, to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
     if source.is_ipv6() {
-        // The whole network is local, its addresses are not listed one by one.
+        // The whole network is local; its addresses are not configured one by one.
         socket.set_freebind_v6(true).unwrap();
     }
     socket.bind(&SocketAddr::new(source, 0).into()).unwrap();
@@ -44,7 +44,7 @@ fn connect(source: IpAddr, to: SocketAddr) -> TcpStream {
     socket.into()
 }
 
-/// Which of the group has the one connection that waits.
+/// Which socket of the group has the one waiting connection.
 fn taker(group: &[TcpListener]) -> usize {
     let mut takers = (0..group.len()).filter(|index| group[*index].accept().is_ok());
     let taker = takers.next().unwrap();
@@ -76,7 +76,7 @@ fn index_is_the_order_of_listening_and_a_new_program_takes_over_at_once() {
             clients.push(TcpStream::connect(address).unwrap());
         }
     }
-    // What was queued under an earlier program stayed where it was.
+    // Connections queued under an earlier program stayed where they were.
     assert_eq!(waiting(&group), [10, 5, 5]);
 }
 
@@ -94,7 +94,7 @@ fn even_is_roughly_even_and_leaves_the_others_alone() {
 #[test]
 fn a_source_keeps_its_socket_and_sources_spread() {
     let buckets: [u32; 256] = std::array::from_fn(|bucket| bucket as u32 % 3);
-    // The same clients by IPv4 to an IPv4 and to a dual-stack socket go to the same index.
+    // The same clients over IPv4 to an IPv4 and to a dual-stack socket go to the same index.
     let steering = Steering::BySource { seed: 0xfeed, buckets: &buckets };
     let short = group("127.0.0.1:0", 3, steering);
     let dual = group("[::]:0", 3, steering);
@@ -117,7 +117,7 @@ fn a_source_keeps_its_socket_and_sources_spread() {
     }
     assert!(seen.iter().all(|count| *count >= 8), "{seen:?}");
 
-    // All buckets to one socket: everybody moves.
+    // All buckets go to one socket: every client moves.
     attach(short[0].as_fd(), &compile(Steering::BySource { seed: 1, buckets: &[1; 256] })).unwrap();
     for host in 1..20u8 {
         let _client = connect(IpAddr::from([127, 0, 0, host]), to_short);
@@ -142,7 +142,7 @@ fn ipv6_is_by_the_first_64_bits() {
     if !crate::sys::users::is_root() {
         return;
     }
-    // More addresses than ::1, in a network of our own that ends with this thread.
+    // More addresses than ::1, in a network namespace that ends with this thread.
     std::thread::spawn(|| {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
         let ip = |words: &str| {
@@ -202,7 +202,7 @@ fn a_trap_lets_nobody_in_and_keeps_who_is_in() {
             .unwrap();
         std::io::Write::write_all(&mut server, b"x").unwrap();
         client.read_exact(&mut [0]).unwrap();
-        // It can be opened again.
+        // The group accepts connections again.
         attach(group[0].as_fd(), &compile(Steering::Even(&[0]))).unwrap();
         TcpStream::connect(to).unwrap();
         drop(trap);

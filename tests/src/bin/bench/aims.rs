@@ -1,10 +1,10 @@
-//! What we want to be, said as ratios of two setups in the same round, and whether it is so.
+//! The aims of the benchmark, as ratios of two setups in the same round, and whether they are met.
 
 use crate::setup::Setup;
 use crate::stats::Samples;
 use crate::wrk::{Kind, Measured};
 
-/// One setup shall do at least so many times what another does.
+/// One setup must reach at least this multiple of another.
 struct Aim {
     kind: Kind,
     ours: Setup,
@@ -24,8 +24,8 @@ const AIMS: [Aim; 4] = [
     },
 ];
 
-/// Says of each aim that these setups allow to judge whether it is met; nobody's p99 may be worse
-/// than that of the one it is compared with, by more than its noise of a tenth.
+/// Prints for each aim whether these setups meet it. A p99 must not be more than a tenth above the
+/// p99 of the other setup; a tenth is noise.
 pub(crate) fn judge(kind: Kind, setups: &[Setup], measured: &[Vec<Measured>]) {
     let of = |wanted: Setup| {
         let at = setups.iter().position(|setup| *setup == wanted)?;

@@ -1,8 +1,10 @@
-//! The benchmark: the same Node and Go server in turn, two processes each: sharing the port by
-//! themselves, under the supervisor, under Node's own cluster, under PM2. Rounds are interleaved, so that what the machine
-//! does meanwhile meets them all; what counts is the ratio within a round, and its spread.
+//! The benchmark. It measures the same Node and Go server with two processes each: sharing the port
+//! by themselves, under the supervisor, under Node's own cluster, and under PM2. The setups take
+//! turns in every round, so that other work of the machine affects all of them. Compare the ratios
+//! within a round, and their spread.
 //!
-//! A copy of this program called `supervisor` is the supervisor: so one command builds both.
+//! A copy of this program with the name `supervisor` is the supervisor, so that one command builds
+//! both.
 
 mod aims;
 mod reload;
@@ -17,10 +19,10 @@ use std::time::Duration;
 
 use setup::{Server, Setup};
 use stats::Samples;
-use tests::{alone, process, stage};
+use tests::{exclusive, process, staging};
 use wrk::{Kind, Measured};
 
-/// How much of everything.
+/// How much to measure.
 struct Options {
     rounds: usize,
     span: Duration,
@@ -32,10 +34,10 @@ fn main() -> ExitCode {
         return supervisor::main();
     }
     let Some(options) = options() else {
-        eprintln!("usage: bench [ROUNDS [SECONDS]]   (5 rounds of 4 s each, if not said)");
+        eprintln!("usage: bench [ROUNDS [SECONDS]]   (default: 5 rounds of 4 s)");
         return ExitCode::from(2);
     };
-    let _alone = alone();
+    let _exclusive = exclusive();
     let binary = supervisor_copy(&me);
     println!(
         "{} rounds of {:.0?}, {} CPUs, {} connections",
@@ -67,17 +69,17 @@ fn options() -> Option<Options> {
     (numbers.len() <= 2).then_some(Options { rounds, span })
 }
 
-/// A copy of this program under the name that makes it the supervisor.
+/// Copies this program under the name that makes it the supervisor.
 fn supervisor_copy(me: &Path) -> String {
-    let folder = stage::root().join("bench");
-    stage::make_folder(&folder);
+    let folder = staging::root().join("bench");
+    staging::make_folder(&folder);
     let (copy, fresh) = (folder.join("supervisor"), folder.join("supervisor.new"));
     std::fs::copy(me, &fresh).expect("copy the program");
     std::fs::rename(&fresh, &copy).expect("put the copy in place");
     copy.display().to_string()
 }
 
-/// Every setup in turn, again and again, and the ratios.
+/// Measures all setups in turn, several rounds, and prints the ratios.
 fn throughput(plan: &setup::Plan, options: &Options) {
     let setups: Vec<Setup> = plan.setups();
     for kind in [Kind::NewConnections, Kind::KeepAlive] {
@@ -85,7 +87,7 @@ fn throughput(plan: &setup::Plan, options: &Options) {
         let mut measured: Vec<Vec<Measured>> = setups.iter().map(|_| Vec::new()).collect();
         let mut primaries: Vec<Primary> = setups.iter().map(|_| Primary::default()).collect();
         for round in 0..options.rounds {
-            // Another one begins each time.
+            // A different setup comes first in each round.
             for step in 0..setups.len() {
                 let index = (round + step) % setups.len();
                 let running = plan.start(setups[index]);
@@ -135,7 +137,7 @@ fn report(setups: &[Setup], missing: &[Setup], measured: &[Vec<Measured>]) {
         );
     }
     for missing in missing {
-        println!("  {:<32} cannot be had here", missing.name());
+        println!("  {:<32} cannot be installed here", missing.name());
     }
     for (index, setup) in setups.iter().enumerate().skip(1) {
         let pairs = measured[index].iter().zip(&measured[0]);

@@ -1,5 +1,4 @@
-//! What is lost while all workers are replaced again and again under load: the tests' strict
-//! client counts.
+//! What reloads under load lose, counted by the strict client of the tests.
 
 use std::time::Duration;
 
@@ -8,10 +7,10 @@ use tests::{Load, Mode};
 use crate::setup::Plan;
 
 const RELOADS: usize = 5;
-/// Answers before the first reload, between two, and after the last.
+/// How many answers to wait for before the first reload, between two, and after the last.
 const BETWEEN: u64 = 1000;
 
-/// Every setup that can reload, with new and with kept connections.
+/// Reloads every setup that can reload, with new and with kept connections.
 pub(crate) fn under_load(plan: &Plan) {
     let modes = [
         ("new connections", Mode::NewConnection),

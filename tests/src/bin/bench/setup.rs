@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use socket2::{Domain, Socket, Type};
-use tests::{Home, Load, Port, fixtures, run, stage, wait_until};
+use tests::{Home, Load, Port, fixtures, run, staging, wait_until};
 
 /// Which server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,14 +17,14 @@ pub(crate) enum Server {
     Go,
 }
 
-/// Who runs the two copies.
+/// What runs the two copies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Setup {
-    /// Nobody: each has a socket of its own in one SO_REUSEPORT group.
+    /// Nothing: each copy has a socket of its own in one SO_REUSEPORT group.
     Bare,
-    /// The supervisor, its kernel engine.
+    /// The supervisor with its kernel engine.
     Ours,
-    /// The supervisor, its primary engine.
+    /// The supervisor with its primary engine.
     OursPrimary,
     /// Node's own cluster, round-robin by its primary.
     NodeRoundRobin,
@@ -34,7 +34,7 @@ pub(crate) enum Setup {
     Pm2,
 }
 
-/// A server with everything it needs, ready to be started in each way.
+/// A server with everything that the setups need.
 pub(crate) struct Plan {
     pub(crate) server: Server,
     supervisor: String,
@@ -43,7 +43,7 @@ pub(crate) struct Plan {
     pm2: Option<PathBuf>,
 }
 
-/// Two copies that run. They end when this is dropped.
+/// Two running copies. Dropping this ends them.
 pub(crate) struct Running {
     home: Home,
     port: Port,
@@ -64,9 +64,10 @@ impl Setup {
     }
 }
 
-/// Two copies in one session of their own, as the supervisor's workers and PM2's are: the kernel
-/// shares the CPUs out among sessions first (sched_autogroup_enabled), so copies in the load
-/// generator's own session would get another share. The first two arguments are their `FD`.
+/// Starts two copies in one session of their own, as the workers of the supervisor and of PM2 are.
+/// The kernel divides the CPUs between sessions first (sched_autogroup_enabled), so copies in the
+/// session of the load generator would get a different share. The first two arguments are their
+/// `FD`.
 const TWO_COPIES: &str = "a=$0 b=$1; shift; FD=$a \"$@\" & FD=$b \"$@\" & wait";
 
 impl Plan {
@@ -88,13 +89,13 @@ impl Plan {
         setups
     }
 
-    /// Those that cannot.
+    /// The setups that cannot run here.
     pub(crate) fn missing(&self) -> Vec<Setup> {
         let missing = self.server == Server::Node && self.pm2.is_none();
         missing.then_some(Setup::Pm2).into_iter().collect()
     }
 
-    /// Those that can replace their workers.
+    /// The setups that can replace their workers.
     pub(crate) fn reloadable(&self) -> Vec<Setup> {
         let can = |setup: &Setup| matches!(setup, Setup::Ours | Setup::OursPrimary | Setup::Pm2);
         self.setups().into_iter().filter(can).collect()
@@ -127,7 +128,7 @@ impl Plan {
         running.children.push(run::spawn(&mut command, running.home.path()));
     }
 
-    /// Older Nodes cannot set SO_REUSEPORT, so each inherits a socket that has it.
+    /// Older versions of Node cannot set SO_REUSEPORT, so each copy inherits a socket that has it.
     fn bare_node(&self, running: &mut Running) {
         let mut sockets = Vec::new();
         for _ in 0..2 {
@@ -143,7 +144,7 @@ impl Plan {
         command.args(sockets.iter().map(|socket| socket.as_raw_fd().to_string()));
         command.args([&self.program, &self.script]);
         running.children.push(run::spawn(&mut command, running.home.path()));
-        // Closed here: they end with the copies.
+        // This process closes its sockets here; the copies have their own.
     }
 
     fn node_cluster(&self, running: &mut Running, policy: &str) {
@@ -170,7 +171,7 @@ impl Plan {
         }
     }
 
-    /// Replaces both workers, and waits until that is done.
+    /// Replaces both workers and waits for the end of it.
     pub(crate) fn reload(&self, running: &Running) {
         match running.setup {
             Setup::Ours | Setup::OursPrimary => {
@@ -204,8 +205,8 @@ impl Running {
         ours.then(|| self.home.app("bench").primary_pid)
     }
 
-    /// Several clients at once: where one socket is for all, only a busy worker leaves a
-    /// connection to the other.
+    /// Waits until both copies answer. It uses several clients at once: if the copies share one
+    /// socket, the second gets a connection only while the first is busy.
     fn wait_for_both(&self) {
         wait_until("both copies to answer", Duration::from_secs(30), || {
             let load = Load::new(self.address());
@@ -215,13 +216,13 @@ impl Running {
     }
 }
 
-/// Where PM2's program is; installed once, by npm.
+/// The path of PM2, which npm installs once.
 fn pm2() -> Option<PathBuf> {
-    let folder = stage::root().join("pm2");
+    let folder = staging::root().join("pm2");
     let program = folder.join("node_modules/pm2/bin/pm2");
     if !program.exists() {
         let npm = fixtures::need("npm")?;
-        stage::make_folder(&folder);
+        staging::make_folder(&folder);
         let mut command = Command::new(npm);
         command.args(["install", "--no-audit", "--no-fund", "--prefix"]).arg(&folder).arg("pm2");
         let outcome = run::spawn(&mut command, &folder).end(Duration::from_secs(300));

@@ -1,8 +1,8 @@
-//! A few numbers of the same thing: their median, and how far they lie apart.
+//! Repeated measurements of one thing: their median and their spread.
 
 use std::fmt;
 
-/// See the head of this file.
+/// Repeated measurements.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Samples(Vec<f64>);
 

@@ -1,5 +1,5 @@
-//! How long things take: from the command to the first answer, by hand and under the supervisor;
-//! from the death of a worker to the start of its successor's program.
+//! Times: from the command to the first answer, without and with the supervisor; from the death of
+//! a worker to the start of its successor.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,10 +10,10 @@ use tests::{Home, Port, fixtures, http, process, run, wait};
 
 use crate::stats::Samples;
 
-/// Longer is not worth waiting for.
+/// How long to wait for an answer or a notice.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// The first answer of one copy of the Go server: by hand and under the supervisor, in turn.
+/// The first answer of one copy of the Go server, without and with the supervisor in turn.
 pub(crate) fn start_to_ready(supervisor: &str, rounds: usize) {
     let Some(program) = fixtures::go("bench/server.go") else { return };
     let (mut hand, mut ours, mut returns) =
@@ -45,7 +45,7 @@ pub(crate) fn start_to_ready(supervisor: &str, rounds: usize) {
     println!("  the command returns after    {returns} ms");
 }
 
-/// Asks without a pause until somebody answers; milliseconds since `begun`.
+/// Sends requests without a pause until one is answered. Returns milliseconds since `begun`.
 fn first_answer(address: SocketAddr, begun: Instant) -> f64 {
     while begun.elapsed() < LIMIT {
         if http::get(address, Duration::from_secs(1)).is_ok() {
@@ -56,7 +56,7 @@ fn first_answer(address: SocketAddr, begun: Instant) -> f64 {
     panic!("no answer from {address} within {LIMIT:?}");
 }
 
-/// From SIGKILL to the notice that the successor's program runs, no backoff being due.
+/// From SIGKILL to the notice that the successor runs, without a backoff.
 pub(crate) fn death_to_successor(supervisor: &str, rounds: usize) {
     let Some(program) = fixtures::go("bench/server.go") else { return };
     let (home, port) = (Home::new(supervisor), Port::new());
@@ -65,7 +65,7 @@ pub(crate) fn death_to_successor(supervisor: &str, rounds: usize) {
     home.run(&["start", &config]).ok();
     let mut spans = Samples::default();
     for _ in 0..rounds {
-        // So long healthy that the next restart is immediate.
+        // A worker that was healthy for this long is restarted at once.
         wait::let_pass(Duration::from_secs(1));
         let mut notices = home.ask("bench", &Request::Subscribe);
         let victim = home.pids("bench")[0];

@@ -1,20 +1,20 @@
-//! Load by `wrk`; by the tests' own client, which measures no percentiles, where that is missing.
+//! Load by `wrk`. Where `wrk` is missing, the client of the tests is used; it has no percentiles.
 
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use ::tests::{Load, Mode, fixtures, run, stage};
+use ::tests::{Load, Mode, fixtures, run, staging};
 
-/// At once.
+/// Connections at a time.
 pub(crate) const CONNECTIONS: usize = 32;
 
-/// What is counted.
+/// What to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A connection for each request.
     NewConnections,
-    /// Connections that are kept.
+    /// Requests on kept connections.
     KeepAlive,
 }
 
@@ -36,7 +36,7 @@ impl Kind {
     }
 }
 
-/// Loads the server for this long.
+/// Loads the server for this span.
 pub(crate) fn measure(address: SocketAddr, kind: Kind, span: Duration) -> Measured {
     let Some(wrk) = fixtures::need("wrk") else { return by_client(address, kind, span) };
     let mut command = Command::new(wrk);
@@ -47,7 +47,8 @@ pub(crate) fn measure(address: SocketAddr, kind: Kind, span: Duration) -> Measur
         command.args(["-H", "Connection: close"]);
     }
     command.arg(format!("http://{address}/"));
-    let outcome = run::spawn(&mut command, stage::root()).end(span + Duration::from_secs(30)).ok();
+    let outcome =
+        run::spawn(&mut command, staging::root()).end(span + Duration::from_secs(30)).ok();
     parse(&outcome.stdout)
 }
 

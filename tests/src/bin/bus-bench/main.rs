@@ -1,8 +1,8 @@
-//! The bench of the bus: 64 bytes from one worker to another through what is in the middle, beside
-//! Node's own cluster and Redis, in the same run. Rounds are interleaved; what counts is the ratio.
+//! The benchmark of the bus: 64 bytes from one worker to another, over the bus, over Node's own
+//! cluster and over Redis. They take turns in every round. Compare the ratios.
 //!
-//! A copy of this program called `supervisor` is the supervisor, and `bus-bench worker ROLE` is a
-//! worker.
+//! A copy of this program with the name `supervisor` is the supervisor, and `bus-bench worker ROLE`
+//! is a worker.
 
 mod redis;
 mod worker;
@@ -12,17 +12,17 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use serde_json::Value;
-use tests::{Home, alone, bus, fixtures, process, run, stage};
+use tests::{Home, bus, exclusive, fixtures, process, run, staging};
 
-/// The data of a message: 64 bytes with its quotes.
+/// The data of a message, in bytes: 64 with its quotes.
 const DATA: usize = 62;
-/// Round trips, one after the other.
+/// How many round trips to measure, one after the other.
 const TRIPS: u32 = 3000;
 const LIMIT: Duration = Duration::from_secs(120);
-/// What /proc counts CPU time in.
+/// The unit of CPU time in /proc, in microseconds.
 const TICK_US: f64 = 10_000.0;
 
-/// Through what the messages go.
+/// What carries the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Rust,
@@ -43,11 +43,11 @@ impl Way {
         }
     }
 
-    /// So many that it takes about a second.
+    /// As many as take about a second.
     fn messages(self) -> u32 {
         match self {
             Self::Rust => 1_500_000,
-            // More at a time, and it cuts off who reads more slowly than it writes.
+            // With more, Redis cuts off a reader that is slower than the writer.
             Self::Redis => 600_000,
             Self::Node => 200_000,
             Self::Cluster => 100_000,
@@ -55,14 +55,14 @@ impl Way {
     }
 }
 
-/// What one round gave.
+/// The results of one round.
 #[derive(Debug, Clone, Copy)]
 struct Measured {
     per_second: f64,
     p50_us: f64,
-    /// CPU time of what is in the middle, for each message.
+    /// CPU time of the process in the middle, for each message.
     cpu_us: f64,
-    /// The same of who emits and of who hears, where they are processes of their own.
+    /// The same of the sender and of the receiver, if they are processes of their own.
     ends_us: Option<[f64; 2]>,
 }
 
@@ -80,10 +80,10 @@ fn main() -> ExitCode {
     }
     let rounds = arguments.first().map_or(Ok(5), |text| text.parse::<usize>());
     let Ok(rounds @ 1..) = rounds else {
-        eprintln!("usage: bus-bench [ROUNDS]   (5, if not said)");
+        eprintln!("usage: bus-bench [ROUNDS]   (default: 5)");
         return ExitCode::from(2);
     };
-    let _alone = alone();
+    let _exclusive = exclusive();
     let binary = supervisor_copy(&me);
     let mut all: Vec<(Way, Vec<Measured>)> = WAYS.map(|way| (way, Vec::new())).into();
     for round in 0..rounds {
@@ -97,15 +97,15 @@ fn main() -> ExitCode {
 }
 
 fn supervisor_copy(me: &Path) -> String {
-    let folder = stage::root().join("bus-bench");
-    stage::make_folder(&folder);
+    let folder = staging::root().join("bus-bench");
+    staging::make_folder(&folder);
     let (copy, fresh) = (folder.join("supervisor"), folder.join("supervisor.new"));
     std::fs::copy(me, &fresh).expect("copy the program");
     std::fs::rename(&fresh, &copy).expect("put the copy in place");
     copy.display().to_string()
 }
 
-/// `None`: it cannot be had here.
+/// `None` if it is not installed here.
 fn measure(way: Way, binary: &str, me: &Path) -> Option<Measured> {
     match way {
         Way::Rust => {
@@ -126,11 +126,11 @@ fn ours(way: Way, binary: &str, programs: &[String]) -> Measured {
     let home = Home::new(binary);
     let app = bus::start(&home, programs, &[]);
     let worker = |slot: u16| app.workers.iter().find(|w| w.slot == slot).and_then(|w| w.pid);
-    let pids = [app.primary_pid, worker(1).expect("who emits"), worker(0).expect("who hears")];
+    let pids = [app.primary_pid, worker(1).expect("the sender"), worker(0).expect("the receiver")];
     let ask = |action: &str, count: u32| {
         bus::trigger(&home, action, &count.to_string(), Some(1)).remove(&1).expect("an answer")
     };
-    // Until everything is warm.
+    // To warm up.
     ask("run", way.messages() / 10);
     let before = pids.map(process::ticks);
     let ran = ask("run", way.messages());
@@ -151,12 +151,12 @@ fn result(messages: u32, seconds: &Value, p50_us: f64, cpu_us: f64) -> Measured 
 fn cluster(messages: u32) -> Option<Measured> {
     let mut node = Command::new(fixtures::need("node")?);
     node.arg(fixtures::file("bench/relay.js")).args([messages, TRIPS].map(|n| n.to_string()));
-    let said = run::spawn(&mut node, stage::root()).end(LIMIT).ok().json();
+    let said = run::spawn(&mut node, staging::root()).end(LIMIT).ok().json();
     let number = |key: &str| said[key].as_f64().expect("a number");
     Some(result(messages, &said["seconds"], number("p50_us"), number("cpu_us")))
 }
 
-/// The middle one.
+/// The median of a value.
 fn median(all: &[Measured], of: impl Fn(&Measured) -> f64) -> f64 {
     let mut values: Vec<f64> = all.iter().map(of).collect();
     values.sort_by(f64::total_cmp);
@@ -172,10 +172,10 @@ fn report(all: &[(Way, Vec<Measured>)]) {
         let end = |at: usize| median(measured, |m| m.ends_us.map_or(f64::NAN, |ends| ends[at]));
         let ends = match end(0).is_nan() {
             true => String::new(),
-            false => format!(", {:.2} of who emits, {:.2} of who hears", end(0), end(1)),
+            false => format!(", {:.2} of the sender, {:.2} of the receiver", end(0), end(1)),
         };
         println!(
-            "  {:<24} {:>9.0}/s ({fewest:.0}..{most:.0})   round trip p50 {:>6.1} µs   {:.2} µs CPU of the middle for each{ends}",
+            "  {:<24} {:>9.0}/s ({fewest:.0}..{most:.0})   round trip p50 {:>6.1} µs   {:.2} µs CPU of the middle for each message{ends}",
             way.name(),
             median(measured, |m| m.per_second),
             median(measured, |m| m.p50_us),

@@ -1,4 +1,4 @@
-//! Redis in the middle: one connection publishes, pipelined, another has subscribed.
+//! Redis in the middle: one connection publishes with pipelining, another has subscribed.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -6,11 +6,11 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tests::{Port, process, run, stage, wait_until};
+use tests::{Port, process, run, staging, wait_until};
 
 use crate::{DATA, Measured, TICK_US};
 
-/// Bytes that are written at once.
+/// How many bytes to write at once.
 const BATCH: usize = 64 * 1024;
 
 /// One connection.
@@ -35,7 +35,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Reads one answer or message and forgets it.
+    /// Reads one answer or message and drops it.
     fn skip(&mut self) -> io::Result<()> {
         let mut line = String::new();
         self.reader.read_line(&mut line)?;
@@ -52,7 +52,7 @@ impl Connection {
     }
 }
 
-/// One command in Redis' protocol.
+/// Appends one command in the protocol of Redis.
 fn request(words: &[&str], to: &mut Vec<u8>) {
     let mut text = format!("*{}\r\n", words.len());
     for word in words {
@@ -65,7 +65,7 @@ pub(crate) fn measure(program: &str, messages: u32, trips: u32) -> Option<Measur
     let port = Port::new();
     let mut server = Command::new(program);
     server.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
-    let server = run::spawn(&mut server, stage::root());
+    let server = run::spawn(&mut server, staging::root());
     wait_until("Redis", Duration::from_secs(20), || TcpStream::connect(port.v4()).ok());
     let measured = throughput(&port, server.pid(), messages)
         .and_then(|(per_second, cpu_us)| Ok((per_second, cpu_us, round_trip(&port, trips)?)));
@@ -83,7 +83,7 @@ fn throughput(port: &Port, pid: u32, messages: u32) -> io::Result<(f64, f64)> {
     let heard = thread::spawn(move || (0..messages).try_for_each(|_| hears.skip()));
     let answered = thread::spawn(move || {
         let mut bytes = vec![0; BATCH];
-        // Until this process closes the connection.
+        // Ends when this process closes the connection.
         while answers.read(&mut bytes).is_ok_and(|count| count > 0) {}
     });
     let at_once = BATCH / one.len();
@@ -102,7 +102,7 @@ fn throughput(port: &Port, pid: u32, messages: u32) -> io::Result<(f64, f64)> {
     Ok((messages / seconds, ticks as f64 * TICK_US / messages))
 }
 
-/// There by one channel and back by another.
+/// The median round trip, there by one channel and back by another.
 fn round_trip(port: &Port, trips: u32) -> io::Result<f64> {
     let mut there = Connection::subscribed(port, "there")?;
     let mut echoes = Connection::open(port)?;

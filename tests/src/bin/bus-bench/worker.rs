@@ -1,4 +1,4 @@
-//! Two Rust workers on the bus: one emits, the other hears.
+//! Two Rust workers on the bus: a sender and a receiver.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use worker::{Call, Error, Worker};
 
 use crate::DATA;
 
-/// How long it waits for the last message.
+/// How long the receiver waits for the last message.
 const LONG: Duration = Duration::from_secs(40);
 
 pub(crate) fn run(role: &str) -> Result<(), Error> {
@@ -25,7 +25,7 @@ pub(crate) fn run(role: &str) -> Result<(), Error> {
     }
 }
 
-/// What came, and who waits for so many of it.
+/// How many messages came, and how many somebody waits for.
 #[derive(Default)]
 struct Heard {
     count: AtomicU64,
@@ -43,7 +43,7 @@ impl Heard {
         }
     }
 
-    /// How many came, once they are so many, or nothing more comes.
+    /// Waits for this many messages, or for the time limit. Returns how many came.
     fn wait_for(&self, wanted: u64) -> u64 {
         let waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
         self.wanted.store(wanted, Ordering::SeqCst);

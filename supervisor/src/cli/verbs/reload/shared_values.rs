@@ -3,7 +3,8 @@
 //!
 //! It refuses a file in which anything else has changed: that needs a reload.
 
-use config::instances::Cpus;
+use config::cpus::Cpus;
+use config::keys::{self, Change};
 use config::spec::AppSpec;
 use ipc::control::Request;
 use ipc::talk::BusRequest;
@@ -53,8 +54,8 @@ fn send_to_app(
         return Err(Failure::usage(format!("{name} is no longer in {}", source.display())));
     };
     let source = spec.source.clone().unwrap_or_else(|| source.clone());
-    let overrides = running.said.clone().map(|overrides| *overrides).unwrap_or_default();
-    overrides.over(&mut spec, &Cpus::read());
+    let overrides = running.overrides.as_deref().cloned().unwrap_or_default();
+    overrides.attach(&mut spec, &Cpus::read());
     keep_scale(&mut spec, &running);
     let shared = spec.shared.clone();
     let others = changed_keys(&running, spec);
@@ -70,22 +71,22 @@ fn send_to_app(
     ask(&session.home, name, &request, "giving the workers new values", wait)
 }
 
-/// The keys, other than `shared`, whose value in the file differs from the running one.
-fn changed_keys(running: &AppSpec, mut spec: AppSpec) -> Vec<String> {
-    spec.shared.clone_from(&running.shared);
+/// The keys whose value in the file differs from the running one, and which only a reload can bring
+/// to the workers.
+fn changed_keys(running: &AppSpec, mut spec: AppSpec) -> Vec<&'static str> {
     // Older versions did not record the variables of the command line.
     for (key, value) in &running.env {
         spec.env.entry(key.clone()).or_insert_with(|| value.clone());
     }
-    let fields = |spec: &AppSpec| match serde_json::to_value(spec) {
-        Ok(serde_json::Value::Object(fields)) => fields,
-        _ => serde_json::Map::new(),
-    };
-    let (before, now) = (fields(running), fields(&spec));
-    let differs = |(key, value): &(&String, &serde_json::Value)| before.get(*key) != Some(*value);
-    let others: Vec<String> = now.iter().filter(differs).map(|(key, _)| key.clone()).collect();
+    let keys = keys::changed(running, &spec).into_iter();
+    let keys = keys.filter(|key| key.change != Change::Config);
+    let mut others: Vec<&str> = keys.map(|key| key.name).collect();
+    if running.pools != spec.pools {
+        others.push("pool");
+    }
+    spec.shared.clone_from(&running.shared);
     match others.is_empty() && *running != spec {
-        true => vec!["something".to_owned()],
+        true => vec!["something"],
         false => others,
     }
 }
@@ -101,7 +102,7 @@ mod tests {
         let mut file = running.clone();
         file.env.clear();
         file.shared = Some("{}".to_owned());
-        assert_eq!(changed_keys(&running, file.clone()), Vec::<String>::new());
+        assert!(changed_keys(&running, file.clone()).is_empty());
         file.command.push("x".to_owned());
         file.stop_signal = 2;
         assert_eq!(changed_keys(&running, file.clone()), ["command", "stop_signal"]);

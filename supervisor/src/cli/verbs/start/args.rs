@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::cli::args::words::{FORMATS, words};
+use crate::cli::args::words::words;
 use crate::cli::args::{AppOptions, WaitOptions};
 use crate::runtime::LogFormat;
 
@@ -33,7 +33,7 @@ pub(crate) struct Args {
         value_name = "FORMAT",
         requires = "foreground",
         default_value = "lines",
-        value_parser = words(&FORMATS)
+        value_parser = words::<LogFormat>()
     )]
     pub(crate) log_format: LogFormat,
     /// Run the app of a file that "startup" wrote. Units of systemd use it.
@@ -45,7 +45,6 @@ pub(crate) struct Args {
         conflicts_with = "target"
     )]
     pub(crate) spec: Option<PathBuf>,
-    // Before the options of the app, whose heading holds for all that follow.
     #[command(flatten)]
     pub(crate) wait: WaitOptions,
     #[command(flatten)]

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::cli::args::parse;
-use config::spec::{Balance, Engine, Instances, ListenAddress, ReadyRule, RestartOn};
+use crate::cli::verbs::definitions;
+use config::cpus::Cpus;
+use config::spec::{AppSpec, Balance, Engine, Instances, ListenAddress, ReadyRule, RestartOn};
 use std::time::Duration;
 
 fn start(argv: &[&str]) -> Args {
@@ -31,6 +33,13 @@ fn strings(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()
 }
 
+/// What the flags make of an app with every default.
+fn applied(options: &AppOptions) -> AppSpec {
+    let mut spec = AppSpec::new("app", vec!["serve".to_owned()], "/".into());
+    options.overrides.apply(&mut spec, &Cpus::read());
+    spec
+}
+
 #[test]
 fn the_number_of_workers() {
     for (argv, expected) in [
@@ -42,7 +51,8 @@ fn the_number_of_workers() {
         (&["-i", "50%"], Instances::Percent(50)),
     ] {
         let args = start(&[argv, &["--", "CMD"]].concat());
-        assert_eq!(args.app.instances, Some(expected), "{argv:?}");
+        assert!(args.app.overrides.has("instances"), "{argv:?}");
+        assert_eq!(applied(&args.app).instances, expected, "{argv:?}");
     }
     for wrong in ["0", "banana", "-0", "--name"] {
         assert!(parse::<Args>(&["-i", wrong, "x.js"]).is_err(), "{wrong}");
@@ -101,24 +111,24 @@ fn every_option_of_an_app() {
         "--json",
         "x.js",
     ]);
-    let app = args.app;
-    assert_eq!(app.name.as_deref(), Some("web"));
+    assert_eq!(args.app.overrides.name(), Some("web"));
+    let app = applied(&args.app);
     assert_eq!(app.listen[0].name, "http");
     assert_eq!(app.listen[1].address, ListenAddress::Unix("/run/x".into()));
-    assert_eq!((app.balance, app.engine), (Some(Balance::Sticky), Some(Engine::Kernel)));
-    assert_eq!(app.env, [("A".to_owned(), "1=2".to_owned())]);
-    assert_eq!(app.ready, Some(ReadyRule::Listen));
-    assert_eq!(app.times.ready_timeout, Some(Duration::from_secs(5)));
-    assert_eq!(app.times.min_uptime, Some(Duration::from_secs(2)));
-    assert_eq!(app.times.listen_wait, Some(Duration::from_secs(3)));
-    assert_eq!(app.times.kill_timeout, Some(Duration::from_secs(4)));
-    assert_eq!(app.times.drain_timeout, Some(Duration::from_secs(60)));
-    assert_eq!(app.times.drain_idle, Some(Duration::from_millis(100)));
+    assert_eq!((app.balance, app.engine), (Balance::Sticky, Engine::Kernel));
+    assert_eq!(app.env, [("A".to_owned(), "1=2".to_owned())].into());
+    assert_eq!(app.ready, ReadyRule::Listen);
+    assert_eq!(app.times.ready_timeout, Duration::from_secs(5));
+    assert_eq!(app.times.min_uptime, Duration::from_secs(2));
+    assert_eq!(app.times.listen_wait, Duration::from_secs(3));
+    assert_eq!(app.times.kill_timeout, Duration::from_secs(4));
+    assert_eq!(app.times.drain_timeout, Duration::from_secs(60));
+    assert_eq!(app.times.drain_idle, Duration::from_millis(100));
     let (sticky, hang) = (Duration::from_secs(7), Duration::from_secs(45));
-    assert_eq!((app.times.sticky_wait, app.times.hang_timeout), (Some(sticky), Some(hang)));
-    assert_eq!(app.stop_signal, Some(2));
-    assert_eq!(app.restart, Some(RestartOn::Failure));
-    assert!(app.no_intercept && args.wait.no_wait && args.wait.json);
+    assert_eq!((app.times.sticky_wait, app.times.hang_timeout), (sticky, hang));
+    assert_eq!(app.stop_signal, 2);
+    assert_eq!(app.restart.on, RestartOn::Failure);
+    assert!(!app.intercept && args.wait.no_wait && args.wait.json);
     assert_eq!(app.passthrough[0].port, Some(9229));
     assert_eq!(args.wait.timeout, Some(Duration::from_secs(9)));
 }
@@ -152,12 +162,24 @@ fn users_and_limits_of_workers() {
         "x.js",
     ])
     .app;
-    let rights = app.rights.said();
-    let asked = rights.privileges;
+    let spec = applied(&app);
+    let asked = spec.privileges;
     assert_eq!((asked.umask, asked.nice, asked.oom_score_adj), (Some(0o27), Some(-5), Some(-7)));
     assert_eq!((asked.groups.len(), asked.limits.len(), asked.no_new_privs), (2, 2, true));
-    let named = [rights.user, rights.group, rights.operators, rights.observers];
+    let named = [spec.user, spec.group, spec.operators, spec.observers];
     assert_eq!(named.map(Option::unwrap), ["u", "g", "o", "p"]);
+}
+
+#[test]
+fn the_help_has_the_defaults() {
+    let mut command = definitions();
+    let start = command.find_subcommand_mut("start").unwrap();
+    let help = start.render_help().to_string();
+    for line in
+        ["--kill-timeout <DURATION>", "Default: 10s.", "Default: round-robin.", "--no-node "]
+    {
+        assert!(help.contains(line), "{line} is missing: {help}");
+    }
 }
 
 #[test]

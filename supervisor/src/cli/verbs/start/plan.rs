@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use config::command;
-use config::instances::Cpus;
+use config::cpus::Cpus;
 use config::spec::AppSpec;
 
 use super::args::Args;
@@ -86,8 +86,8 @@ fn from_file(args: &Args, path: &Path, working_dir: &Path) -> Result<Plan, Failu
     }
     refuse_flags(&args.app, &specs, path)?;
     for spec in &mut specs {
-        overrides.clone().over(spec, &Cpus::read());
-        if spec.said.is_some() {
+        overrides.clone().attach(spec, &Cpus::read());
+        if spec.overrides.is_some() {
             check(spec)?;
         }
     }
@@ -103,12 +103,12 @@ fn from_file(args: &Args, path: &Path, working_dir: &Path) -> Result<Plan, Failu
 /// Refuses flags that mean nothing beside a file, which names its apps and may have several.
 fn refuse_flags(options: &AppOptions, specs: &[AppSpec], path: &Path) -> Result<(), Failure> {
     let shown = path.display();
-    if options.name.is_some() {
+    if options.overrides.has("name") {
         return Err(Failure::usage(format!(
             "--name does not go with a configuration file: {shown} names its apps"
         )));
     }
-    if !options.listen.is_empty() && specs.len() > 1 {
+    if options.overrides.has("listen") && specs.len() > 1 {
         return Err(Failure::usage(format!(
             "--listen means one app and {shown} has {}: choose one with --only",
             specs.len()

@@ -150,7 +150,7 @@ fn a_configuration_file_is_read() {
     assert_eq!(names(&["supervisor.toml", "--only", "b"]), ["b"]);
     let Ok(Plan::Launch(specs)) = planned(&["--only", "a", "-e", "K=V"]) else { panic!() };
     assert_eq!(specs[0].env["K"], "V");
-    assert_eq!(specs[0].said.as_ref().unwrap().flags(), ["--env K"]);
+    assert_eq!(specs[0].overrides.as_ref().unwrap().flags(), ["--env K"]);
     let Ok(Plan::Launch(specs)) = planned(&["-i", "3", "-l", "8000", "--only", "b"]) else {
         panic!()
     };

@@ -1,0 +1,148 @@
+//! A worker's life.
+
+use serde_json::json;
+
+use super::forms::{DURATION, choice, form, string_or_integer};
+use super::kind::{Field, Form, at};
+use super::{Flag, InPool, Key, Section};
+use crate::signal;
+use crate::spec::ReadyRule;
+
+pub(super) const SECTION: Section = Section { name: "life", title: "A worker's life", keys: KEYS };
+
+static READY: Form<ReadyRule> = choice();
+
+static KEYS: &[Key] = &[
+    Key {
+        name: "ready",
+        flag: Some(Flag::value("RULE")),
+        help: "When a worker counts as ready",
+        doc: "When a worker counts as ready. `\"auto\"`: it listens on every address that its \
+              predecessor served, or has not listened within `listen_wait`. `\"listen\"`: the \
+              same, but a worker that never listens has failed. `\"notify\"`: it sends READY=1 to \
+              NOTIFY_SOCKET. `\"uptime\"`: it has lived for `min_uptime`",
+        pool: Some(InPool {
+            absent: "`\"auto\"`",
+            doc: "As of an app, whatever the app's own is. A worker that serves only the bus calls \
+                  `ready()`; otherwise it counts as ready after `listen_wait`",
+        }),
+        ..Key::of(&Field { place: at!(ready), form: &READY })
+    },
+    Key {
+        name: "wait_ready",
+        flag: Some(Flag {
+            conflicts: Some("ready"),
+            help: Some(
+                "Wait until each worker sends READY=1 to NOTIFY_SOCKET; the same as --ready notify",
+            ),
+            ..Flag::SWITCH
+        }),
+        help: "true: the same as ready = \"notify\"",
+        doc: "`true` is another way to write `ready = \"notify\"`",
+        stands_for: Some("ready"),
+        ..Key::of(&Field { place: at!(ready), form: &WAIT_READY })
+    },
+    Key {
+        name: "ready_timeout",
+        flag: Some(Flag::value("DURATION")),
+        help: "From the start to ready; a worker that takes longer has failed",
+        doc: "From the start to ready; a worker that takes longer has failed",
+        ..Key::of(&Field { place: at!(times.ready_timeout), form: &DURATION })
+    },
+    Key {
+        name: "listen_wait",
+        flag: Some(Flag::value("DURATION")),
+        help: "A first worker that has not listened by then never will",
+        doc: "How long a first worker may take to listen before it counts as one that never does",
+        ..Key::of(&Field { place: at!(times.listen_wait), form: &DURATION })
+    },
+    Key {
+        name: "min_uptime",
+        flag: Some(Flag::value("DURATION")),
+        help: "How long a reload watches its first new worker",
+        doc: "How long the first new worker of a reload must live after it is ready before it gets \
+              connections",
+        ..Key::of(&Field { place: at!(times.min_uptime), form: &DURATION })
+    },
+    Key {
+        name: "kill_timeout",
+        flag: Some(Flag::value("DURATION")),
+        help: "From the stop signal to SIGKILL",
+        doc: "From the stop signal to SIGKILL",
+        ..Key::of(&Field { place: at!(times.kill_timeout), form: &DURATION })
+    },
+    Key {
+        name: "drain_timeout",
+        flag: Some(Flag::value("DURATION")),
+        help: "How long a worker without new connections may keep old ones",
+        doc: "How long a worker that gets no new connections may keep its old ones",
+        ..Key::of(&Field { place: at!(times.drain_timeout), form: &DURATION })
+    },
+    Key {
+        name: "drain_idle",
+        flag: Some(Flag::value("DURATION")),
+        help: "How long a connection must be quiet to count as idle",
+        doc: "How long a connection must be quiet, the worker having spoken last, to count as idle",
+        ..Key::of(&Field { place: at!(times.drain_idle), form: &DURATION })
+    },
+    Key {
+        name: "sticky_wait",
+        flag: Some(Flag::value("DURATION")),
+        help: "With sticky: clients of a dead worker wait for the next one",
+        doc: "With `balance = \"sticky\"`: how long the clients of a dead worker wait for its \
+              replacement before they move to other workers. `\"0s\"`: they move at once",
+        ..Key::of(&Field { place: at!(times.sticky_wait), form: &DURATION })
+    },
+    Key {
+        name: "hang_timeout",
+        flag: Some(Flag::value("DURATION")),
+        help: "Kill a worker that lets connections wait this long; 0s: never",
+        doc: "How long connections may wait for a ready worker that accepts none of them before it \
+              counts as hung and is killed and replaced ([Hung workers](balance.md#hung-workers)). \
+              `\"0s\"`: for ever",
+        example: Some("\"30s\""),
+        ..Key::of(&Field { place: at!(times.hang_timeout), form: &DURATION })
+    },
+    Key {
+        name: "leak_window",
+        flag: Some(Flag::value("DURATION")),
+        help: "Report memory that has only grown for this long; 0s: never",
+        doc: "For how long memory must only have grown before a [leak is \
+              suspected](bus.md#memory-that-only-grows); at least `\"10s\"`. `\"0s\"`: never",
+        ..Key::of(&Field { place: at!(times.leak_window), form: &DURATION })
+    },
+    Key {
+        name: "stop_signal",
+        flag: Some(Flag::value("SIGNAL")),
+        help: "The signal that tells a worker to stop",
+        doc: "The signal that tells a worker to stop: `\"QUIT\"`, `\"SIGQUIT\"` or `3`",
+        elsewhere: &["signal"],
+        ..Key::of(&Field { place: at!(stop_signal), form: &SIGNAL })
+    },
+];
+
+/// `wait_ready`: another way to write a ready rule.
+static WAIT_READY: Form<ReadyRule> = form(
+    "boolean",
+    || json!({ "type": "boolean" }),
+    |findings, key, value| findings.boolean(key, value)?.then_some(ReadyRule::Notify),
+    |_| Ok(ReadyRule::Notify),
+    |rule| Some(json!(*rule == ReadyRule::Notify)),
+);
+
+/// A signal by its name or number.
+static SIGNAL: Form<i32> = form(
+    "string or integer",
+    string_or_integer,
+    |findings, key, value| {
+        let text = findings.text_or_integer(key, value)?;
+        let number = signal::number(&text)
+            .ok_or("expected the name of a signal such as \"TERM\", or 1 to 64");
+        findings.keep(key, value, number)
+    },
+    signal::parse,
+    |number| {
+        let name = signal::name(*number).map(|name| json!(name.trim_start_matches("SIG")));
+        Some(name.unwrap_or_else(|| json!(number)))
+    },
+);

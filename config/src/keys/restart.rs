@@ -1,0 +1,62 @@
+//! What follows a worker's death.
+
+use super::forms::{COUNT, DURATION, choice};
+use super::kind::{Field, Form, at};
+use super::{Flag, Key, Section};
+use crate::spec::RestartOn;
+
+pub(super) const SECTION: Section =
+    Section { name: "restart", title: "When a worker dies", keys: KEYS };
+
+static RESTART: Form<RestartOn> = choice();
+
+static KEYS: &[Key] = &[
+    Key {
+        name: "restart",
+        flag: Some(Flag::value("WHEN")),
+        help: "After which deaths a new worker is started",
+        doc: "After which deaths a new worker is started: `\"always\"`, `\"on-failure\"` (an exit \
+              code other than 0, or a signal) or `\"never\"`",
+        elsewhere: &["autorestart"],
+        ..Key::of(&Field { place: at!(restart.on), form: &RESTART })
+    },
+    Key {
+        name: "start_retries",
+        unit: Some("failures"),
+        help: "A worker that was never ready is given up after these in a row",
+        doc: "Failures in a row after which a worker that was never ready is given up",
+        ..Key::of(&Field { place: at!(restart.start_retries), form: &COUNT })
+    },
+    Key {
+        name: "max_restarts",
+        unit: Some("failures"),
+        help: "A worker is given up after these within restart_window",
+        doc: "Failures within `restart_window` after which a worker that has been ready is given up",
+        ..Key::of(&Field { place: at!(restart.max_restarts), form: &COUNT })
+    },
+    Key {
+        name: "restart_window",
+        help: "The window of max_restarts",
+        doc: "The window of `max_restarts`",
+        ..Key::of(&Field { place: at!(restart.window), form: &DURATION })
+    },
+    Key {
+        name: "backoff_min",
+        help: "The first delay before a restart; it doubles with each failure",
+        doc: "The first delay before a restart; it doubles with each failure. The first restart \
+              after `backoff_reset` of health is immediate",
+        ..Key::of(&Field { place: at!(restart.backoff_min), form: &DURATION })
+    },
+    Key {
+        name: "backoff_max",
+        help: "The longest delay before a restart",
+        doc: "The longest delay before a restart",
+        ..Key::of(&Field { place: at!(restart.backoff_max), form: &DURATION })
+    },
+    Key {
+        name: "backoff_reset",
+        help: "The delay starts anew after a worker was ready for this long",
+        doc: "How long a worker must be ready before the delay starts at `backoff_min` again",
+        ..Key::of(&Field { place: at!(restart.backoff_reset), form: &DURATION })
+    },
+];

@@ -1,0 +1,246 @@
+//! What runs, where, how often and as whom.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::json;
+use toml::de::DeValue;
+
+use super::forms::{ACCOUNT, extend, form, nothing, string, told};
+use super::kind::{Field, Form, at};
+use super::{Change, Flag, InPool, Key, Section};
+use crate::raw::{Findings, Written, in_order};
+use crate::spec::Instances;
+use crate::{command, environment, instances, name};
+
+pub(super) const SECTION: Section = Section { name: "what runs", title: "What runs", keys: KEYS };
+
+const AS_OF_AN_APP: &str = "As of an app";
+
+static KEYS: &[Key] = &[
+    Key {
+        name: "name",
+        absent: "the script, module or program of the command",
+        flag: Some(Flag { short: Some('n'), ..Flag::value("NAME") }),
+        help: "The app's name",
+        doc: "What the app is called: up to 64 letters, digits, `.`, `_` and `-`, not beginning \
+              with a dot, and not `all`. In an `[app.NAME]` table the table's name is the app's, \
+              and this key is refused",
+        change: Change::Start,
+        ..Key::of(&Field { place: at!(name), form: &NAME })
+    },
+    Key {
+        name: "command",
+        help: "The program and its arguments; any server in any language",
+        example: Some("\"python3 -m http.server 8000\""),
+        doc: "The program and its arguments. A string is split as a shell does it, but nothing is \
+              expanded; words such as `\\|` or `&&` need `[\"sh\", \"-c\", \"...\"]`. `${fd:NAME}` \
+              becomes the number of the inherited socket of that name",
+        elsewhere: &["args", "cmd", "exec", "run"],
+        pool: Some(InPool { absent: "", doc: "As of an app; a pool needs this or a `script`" }),
+        ..Key::of(&Field { place: at!(command), form: &COMMAND })
+    },
+    Key {
+        name: "script",
+        help: "A file to run with its interpreter, instead of a command",
+        example: Some("\"server.js\""),
+        doc: "A file to run instead of a `command`: `.js .mjs .cjs .ts` with node, `.py` with \
+              python3, `.rb` with ruby, `.php` with php, `.sh` with sh (or bash, if its first line \
+              asks for it); any other file must be executable",
+        elsewhere: &["file"],
+        pool: Some(InPool { absent: "", doc: AS_OF_AN_APP }),
+        stands_for: Some("command"),
+        ..Key::of(&Field { place: at!(command), form: &SCRIPT })
+    },
+    Key {
+        name: "cwd",
+        absent: "the folder of the file",
+        flag: Some(Flag {
+            help: Some("The folder that workers start in. Default: this one"),
+            shown: Some(|spec| vec![spec.cwd.display().to_string()]),
+            ..Flag::value("DIR")
+        }),
+        help: "The folder that workers start in",
+        doc: "The folder that workers start in",
+        example: Some("\".\""),
+        elsewhere: &["directory", "workdir", "working_directory"],
+        pool: Some(InPool { absent: "the app's", doc: AS_OF_AN_APP }),
+        ..Key::of(&Field { place: at!(cwd), form: &FOLDER })
+    },
+    Key {
+        name: "env",
+        flag: Some(Flag {
+            short: Some('e'),
+            repeats: true,
+            help: Some("Set a variable in the environment of the workers. May be repeated"),
+            // A value may be a secret.
+            shown: Some(|spec| spec.env.keys().cloned().collect()),
+            ..Flag::value("KEY=VALUE")
+        }),
+        help: "Variables for the environment of the workers",
+        doc: "Added to the environment. Numbers and booleans become text. The variables that the \
+              supervisor sets for each worker (`SUPERVISOR_...`, `LISTEN_...`, `NOTIFY_SOCKET`, \
+              `NODE_...`) are refused",
+        example: Some("{ NODE_ENV = \"production\" }"),
+        elsewhere: &["environment"],
+        redact: Some(|spec, hidden| {
+            spec.env.values_mut().for_each(|value| hidden.clone_into(value));
+        }),
+        pool: Some(InPool { absent: "none", doc: "Added to the app's, and goes before it" }),
+        ..Key::of(&Field { place: at!(env), form: &ENVIRONMENT })
+    },
+    Key {
+        name: "instances",
+        unit: Some("workers"),
+        flag: Some(Flag {
+            short: Some('i'),
+            signed: true,
+            shown: Some(|spec| vec![spec.instances.to_string()]),
+            ..Flag::value("N")
+        }),
+        help: "How many workers: 4, max (one per CPU), -1 (max less 1), 50%",
+        doc: "How many workers, see [below](#how-many); at most 1024. `scale` changes it without a \
+              reload",
+        example: Some("2"),
+        elsewhere: &["count", "processes", "replicas", "scale", "workers"],
+        pool: Some(InPool { absent: "`1`", doc: AS_OF_AN_APP }),
+        ..Key::of(&Field { place: at!(instances), form: &INSTANCES })
+    },
+    Key {
+        name: "user",
+        absent: "the user who starts it",
+        flag: Some(Flag::value("USER")),
+        help: "Run the workers as this user; only root may",
+        doc: "Run the workers as this user. Only root may",
+        example: Some("\"www-data\""),
+        pool: Some(InPool { absent: "the app's", doc: AS_OF_AN_APP }),
+        ..Key::of(&Field { place: at!(user), form: &ACCOUNT })
+    },
+    Key {
+        name: "group",
+        absent: "the user's own",
+        flag: Some(Flag::value("GROUP")),
+        help: "Run the workers with this group; only root may",
+        doc: "Run the workers with this group. Only root may",
+        example: Some("\"www-data\""),
+        pool: Some(InPool {
+            absent: "the app's",
+            doc: "As of an app. In a pool that has a `user` of its own the default is that user's \
+                  group",
+        }),
+        ..Key::of(&Field { place: at!(group), form: &ACCOUNT })
+    },
+];
+
+/// The name of an app.
+static NAME: Form<String> = form(
+    "string",
+    || json!({ "type": "string", "pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$" }),
+    |findings, key, value| {
+        let text = findings.text(key, value)?;
+        let refused = name::check(&text).map_err(|message| findings.add(value.span(), message));
+        refused.is_ok().then_some(text)
+    },
+    // The plan of `start` checks it: it knows where the name came from.
+    |text| Ok(text.to_owned()),
+    nothing,
+);
+
+/// A path that starts at the folder of the file.
+static FOLDER: Form<PathBuf> = form(
+    "string",
+    string,
+    |findings, key, value| {
+        let path = findings.text(key, value)?;
+        Some(findings.base.join(path))
+    },
+    |text| Ok(PathBuf::from(text)),
+    nothing,
+);
+
+/// A program and its arguments.
+static COMMAND: Form<Vec<String>> = form(
+    "string or array",
+    || json!({ "anyOf": [string(), { "type": "array", "items": string(), "minItems": 1 }] }),
+    read_command,
+    |text| told(command::split(text)),
+    nothing,
+);
+
+fn read_command(findings: &mut Findings, key: &str, value: &Written<'_>) -> Option<Vec<String>> {
+    let words = match value.get_ref() {
+        DeValue::String(line) => findings.keep(key, value, command::split(line))?,
+        DeValue::Array(_) => findings.texts(key, value)?,
+        _ => {
+            let message = format!("{key} must be a string or an array of strings");
+            findings.add(value.span(), message);
+            return None;
+        }
+    };
+    if words.first().is_none_or(String::is_empty) {
+        findings.add(value.span(), "the command is empty: write the program to run");
+    } else if words.iter().any(|word| word.contains('\0')) {
+        findings.add(value.span(), "the command contains a NUL, which no argument can hold");
+    }
+    Some(words)
+}
+
+/// A file that becomes a command.
+static SCRIPT: Form<Vec<String>> = form(
+    "string",
+    string,
+    |findings, key, value| {
+        let path = findings.text(key, value)?;
+        let path = findings.base.join(path);
+        findings.keep(key, value, command::for_file(&path))
+    },
+    |text| told(command::for_file(text.as_ref())),
+    nothing,
+);
+
+/// Variables and their values.
+static ENVIRONMENT: Form<BTreeMap<String, String>> = Form {
+    repeat: extend,
+    over: extend,
+    ..form(
+        "table",
+        || {
+            let text = json!({ "type": ["string", "number", "boolean"] });
+            json!({ "type": "object", "additionalProperties": text })
+        },
+        |findings, key, value| {
+            let table = findings.table(key, value)?;
+            let mut env = BTreeMap::new();
+            for (name, span, value) in in_order(table) {
+                let Some(text) = findings.scalar(&format!("{key}.{name}"), value) else { continue };
+                match environment::check(name, &text) {
+                    Ok(()) => drop(env.insert(name.to_owned(), text)),
+                    Err(message) => findings.add(span, message),
+                }
+            }
+            Some(env)
+        },
+        |text| environment::pair(text).map(|pair| [pair].into()),
+        nothing,
+    )
+};
+
+/// How many workers.
+static INSTANCES: Form<Instances> = form(
+    "integer or string",
+    || {
+        json!({ "anyOf": [
+            { "type": "integer", "maximum": instances::MAX_WORKERS },
+            { "type": "string", "pattern": "^(max|-?[0-9]+|[0-9]+%)$" },
+        ] })
+    },
+    |findings, key, value| {
+        let text = findings.text_or_integer(key, value)?;
+        findings.keep(key, value, text.parse())
+    },
+    |text| told(text.parse()),
+    |instances| match instances {
+        Instances::Count(count) => Some(json!(count)),
+        other => Some(json!(other.to_string())),
+    },
+);

@@ -1,0 +1,156 @@
+//! What an app is, as meant: every default filled in, every value checked.
+//!
+//! This is the form that travels to the primary and that its core works on. It refuses nothing
+//! itself: [`crate::file`] and [`crate::overrides`] make it from a file and from arguments, and a
+//! reader of an [`AppSpec`] may trust it. The types are here; what is computed from them is in the
+//! modules that are called after them.
+
+mod life;
+mod pool;
+mod privileges;
+mod serving;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use life::{ReadyRule, RestartOn, RestartPolicy, Times};
+pub use pool::{Instances, PoolSpec};
+pub use privileges::{Limit, Privileges, Resource};
+pub use serving::{AddressPattern, Balance, Engine, ListenAddress, ListenSpec};
+
+/// Everything needed to run one app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppSpec {
+    /// The app's name: 1 to 64 of letters, digits, `.`, `_`, `-`; no leading dot; not `all`.
+    pub name: String,
+    /// The program and its arguments. Never empty. `${fd:NAME}` in an argument stands for the number
+    /// of the inherited listening socket of that name.
+    pub command: Vec<String>,
+    /// The folder that workers start in. Absolute.
+    pub cwd: PathBuf,
+    /// Added to the environment that the primary was started with.
+    pub env: BTreeMap<String, String>,
+    /// How many workers, as asked for.
+    pub instances: Instances,
+    /// How many workers, as resolved on this machine. At least 1.
+    pub wanted: u16,
+    /// Which limit decided `wanted`, for people: `2 CPUs (cgroup quota 1.5)`.
+    pub wanted_because: String,
+    /// Addresses that the primary opens before any worker starts; workers inherit them by LISTEN_FDS.
+    pub listen: Vec<ListenSpec>,
+    /// Which worker gets a connection.
+    pub balance: Balance,
+    /// What carries the balance out.
+    pub engine: Engine,
+    /// Proxies begin each connection with a PROXY header, and `sticky` goes by the client that it
+    /// names. False.
+    #[serde(default)]
+    pub proxy_protocol: bool,
+    /// Whether `bind` and `listen` of the workers are intercepted.
+    pub intercept: bool,
+    /// Values that all workers get, and get again when they change, as JSON text.
+    #[serde(default)]
+    pub shared: Option<String>,
+    /// Whether the primary speaks Node's own cluster protocol with Node programs.
+    #[serde(default = "yes")]
+    pub node: bool,
+    /// Whether the event loop's delay and the heap of Node programs are measured, without a change
+    /// in them.
+    #[serde(default = "yes")]
+    pub node_metrics: bool,
+    /// Addresses that interception leaves alone.
+    pub passthrough: Vec<AddressPattern>,
+    /// Run workers as this user (name or number). Only root may.
+    pub user: Option<String>,
+    /// Run workers with this group (name or number). Default: the user's own.
+    pub group: Option<String>,
+    /// What the workers may do and use.
+    #[serde(default)]
+    pub privileges: Privileges,
+    /// Members of this group may query and command the primary, as root and its own user may.
+    #[serde(default)]
+    pub operators: Option<String>,
+    /// Members of this group may query the primary, and not command it.
+    #[serde(default)]
+    pub observers: Option<String>,
+    /// When a worker counts as ready.
+    pub ready: ReadyRule,
+    /// The durations of a worker's life.
+    pub times: Times,
+    /// The signal that tells a worker to stop; a Linux signal number. SIGTERM (15).
+    pub stop_signal: i32,
+    /// What happens when a worker dies by itself.
+    pub restart: RestartPolicy,
+    /// The file that this came from, if any; `reload` reads it again.
+    pub source: Option<PathBuf>,
+    /// The flags that were given beside that file; they go before its keys.
+    #[serde(rename = "said", default, skip_serializing_if = "Option::is_none")]
+    pub overrides: Option<Box<Overrides>>,
+    /// Further groups of workers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<PoolSpec>,
+    /// The pool that this describes, if it is not the app's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
+}
+
+/// The flags that `start` was given beside a file: they go before the keys of the file, now and
+/// whenever it is read again. Made and applied by [`crate::overrides`], which also writes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overrides {
+    /// The keys that are set, by their names.
+    pub(crate) keys: BTreeSet<&'static str>,
+    /// What they are set to; every other field has its default.
+    pub(crate) values: Box<AppSpec>,
+    /// Variables for the pools, by the pools' names: `reload --pool` sets them.
+    pub(crate) pool_env: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// For fields that the specs of older builds do not have.
+fn yes() -> bool {
+    true
+}
+
+impl AppSpec {
+    /// Every default, and nothing to run: a place for single values.
+    pub(crate) fn blank() -> Self {
+        Self::new("", Vec::new(), PathBuf::new())
+    }
+
+    /// A spec with every default, for `command` in `cwd`. `wanted` is 1.
+    pub fn new(name: impl Into<String>, command: Vec<String>, cwd: PathBuf) -> Self {
+        Self {
+            name: name.into(),
+            command,
+            cwd,
+            env: BTreeMap::new(),
+            instances: Instances::Count(1),
+            wanted: 1,
+            wanted_because: "1 asked for".to_owned(),
+            listen: Vec::new(),
+            balance: Balance::RoundRobin,
+            engine: Engine::Auto,
+            proxy_protocol: false,
+            shared: None,
+            intercept: true,
+            node: true,
+            node_metrics: true,
+            passthrough: Vec::new(),
+            user: None,
+            group: None,
+            privileges: Privileges::default(),
+            operators: None,
+            observers: None,
+            ready: ReadyRule::Auto,
+            times: Times::default(),
+            stop_signal: 15,
+            restart: RestartPolicy::default(),
+            source: None,
+            overrides: None,
+            pools: Vec::new(),
+            pool: None,
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The addresses that an app serves, and how its connections are balanced.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// One configured address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenSpec {
+    /// The name in LISTEN_FDNAMES and `${fd:NAME}`; letters, digits, `.`, `_`, `-`.
+    pub name: String,
+    /// Where to listen.
+    pub address: ListenAddress,
+}
+
+/// An address that can be listened on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ListenAddress {
+    /// A TCP address. The port is never 0.
+    Tcp(SocketAddr),
+    /// A unix stream socket at this absolute path.
+    Unix(PathBuf),
+}
+
+/// An address or a part of one, for `passthrough`: `:9229` any address with that port,
+/// `127.0.0.1:*` any port of that address, `127.0.0.1:9229` exactly that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressPattern {
+    /// `None`: any address.
+    pub ip: Option<IpAddr>,
+    /// `None`: any port.
+    pub port: Option<u16>,
+}
+
+/// Which worker gets a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Balance {
+    /// Each ready worker in turn.
+    RoundRobin,
+    /// The same client address, the same slot.
+    Sticky,
+    /// The worker that holds the fewest connections.
+    LeastConnections,
+    /// The kernel places each connection evenly and independently.
+    Hash,
+    /// One socket for all; the worker that accepts first.
+    Shared,
+}
+
+/// What carries the balance out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Engine {
+    /// Kernel where it can, else primary.
+    Auto,
+    /// A steering program on the sockets; no connection passes through the primary.
+    Kernel,
+    /// The primary accepts and hands the connection over.
+    Primary,
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl AddressPattern {
+    /// Whether `address` is one of those that the pattern stands for.
+    pub fn matches(&self, address: SocketAddr) -> bool {
+        self.ip.is_none_or(|ip| ip == address.ip()) && self.port.is_none_or(|p| p == address.port())
+    }
+}

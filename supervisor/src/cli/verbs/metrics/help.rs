@@ -1,0 +1,76 @@
+//! What the supervisor's own metrics mean: the `# HELP` lines of OpenMetrics.
+
+/// The meaning of each family that the primary measures itself.
+const HELP: &[(&str, &str)] = &[
+    ("supervisor_workers_wanted", "Workers that the app wants, in all pools together."),
+    ("supervisor_workers_ready", "Workers that are ready, in all pools together."),
+    ("supervisor_generation", "The generation that serves; each reload adds one."),
+    ("supervisor_restarts", "Restarts of workers since the app was started."),
+    ("supervisor_uptime_seconds", "Time since the primary started."),
+    ("supervisor_pool_workers_wanted", "Workers that the pool wants."),
+    ("supervisor_pool_workers_ready", "Workers of the pool that are ready."),
+    ("supervisor_listener_backlog", "Connections that wait in the address's accept queues."),
+    ("supervisor_worker_restarts", "Restarts of the slot's worker."),
+    ("supervisor_worker_resident_bytes", "Resident memory of the worker and its children."),
+    ("supervisor_worker_connections", "Connections that the worker holds."),
+    (
+        "supervisor_worker_backlog",
+        "Connections that wait in the worker's accept queues or on their way to it.",
+    ),
+    ("supervisor_worker_accepted", "Connections that the worker was given."),
+    ("supervisor_worker_cpu_percent", "CPU use of the worker and its children; 100 is one core."),
+    (
+        "supervisor_node_event_loop_delay_seconds",
+        "How late Node's event loop ran its timers in the last ten seconds, by quantile.",
+    ),
+    ("supervisor_node_heap_used_bytes", "JavaScript heap that the Node worker uses."),
+    ("supervisor_reloads", "Reloads that ended, by outcome: done or rolled-back."),
+    ("supervisor_metrics_refused", "Pushed values that were refused: too many series."),
+    ("supervisor_bus_worker_said", "Messages from the worker."),
+    ("supervisor_bus_worker_heard", "Messages to the worker."),
+    ("supervisor_bus_worker_lost", "Messages to the worker that were dropped."),
+    ("supervisor_bus_worker_waiting", "Messages that wait for the worker to read them."),
+    ("supervisor_bus_worker_waiting_bytes", "Bytes that wait for the worker to read them."),
+    ("supervisor_bus_worker_calls_worked_on", "Calls that the worker has not answered yet."),
+    ("supervisor_bus_worker_subscriptions", "Topics that the worker subscribes to."),
+    ("supervisor_bus_emitted", "Events that workers emitted or sent to one slot."),
+    ("supervisor_bus_delivered", "Events that were put into a reader's queue."),
+    ("supervisor_bus_unheard", "Events that had no reader."),
+    (
+        "supervisor_bus_dropped",
+        "Events that were dropped. slow-reader: the reader's queue was full; reader-left: the \
+         reader ended before it read them; primary-ended: they waited in a primary that ended.",
+    ),
+    ("supervisor_bus_not_shown", "Events that the clients of `events` missed."),
+    ("supervisor_bus_cut_off", "Workers that were cut off because they broke a rule of the bus."),
+    ("supervisor_bus_calls", "Calls that workers made."),
+    ("supervisor_bus_calls_answered", "Calls that were answered."),
+    (
+        "supervisor_bus_calls_retried",
+        "Calls that were given to another worker because the first one ended.",
+    ),
+    ("supervisor_bus_answers_late", "Answers that came after their call had failed."),
+    (
+        "supervisor_bus_calls_failed",
+        "Calls that failed. timed-out: no answer in time; died: the worker ended; full: too many \
+         calls waited; other: the handler failed or no worker serves the call.",
+    ),
+];
+
+/// The meaning of a family; `None`: workers pushed it.
+pub(super) fn help(family: &str) -> Option<&'static str> {
+    HELP.iter().find(|(name, _)| *name == family).map(|(_, help)| *help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_family_is_explained_once_on_one_line() {
+        for (at, (name, help)) in HELP.iter().enumerate() {
+            assert!(HELP[..at].iter().all(|(other, _)| other != name), "{name}");
+            assert!(help.ends_with('.') && !help.contains(['\n', '\\']), "{name}: {help}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What an intercepted `bind` or `listen` may do.
+//!
+//! Facts about a call cost more and more to gather: the address is in the call, the socket is in
+//! the process, the listener may have to be opened, and which sockets the worker still has open
+//! stands in `/proc`. So [`bind`] is asked again after each: it either decides, or says which
+//! fact it needs next.
+
+/// What is known of a `bind`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// The port of the address, if it is one of IPv4 or IPv6.
+    pub(crate) port: Option<u16>,
+    /// The configuration leaves this address alone.
+    pub(crate) passthrough: bool,
+    pub(crate) socket: Option<Socket>,
+    pub(crate) listener: Option<Listener>,
+    /// Whether the worker still has a socket of the listener open.
+    pub(crate) open: Option<bool>,
+}
+
+/// The program's own socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Socket {
+    pub(crate) is_tcp: bool,
+    /// The program set SO_REUSEPORT.
+    pub(crate) reuseport: bool,
+}
+
+/// The listener of the address, and what the worker has of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listener {
+    /// The primary accepts there; it has no socket to lend.
+    pub(crate) hands_over: bool,
+    /// The worker was lent a socket of it before.
+    pub(crate) lent: bool,
+    /// All that the worker was lent it inherited at its start (LISTEN_FDS), and it has used none.
+    pub(crate) inherited_only: bool,
+}
+
+/// What to do about a `bind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// The kernel carries the call out, as if nobody had intercepted it.
+    LetThrough,
+    /// Look at the program's socket, and ask again.
+    SeeSocket,
+    /// Find the listener of the address, or open it, and ask again.
+    FindListener,
+    /// Look which sockets the worker has open, and ask again.
+    SeeOpen,
+    /// The core says which socket of the listener the worker gets. `another`: it keeps the one
+    /// that it has.
+    Lend { another: bool },
+    /// The address is in use.
+    Refuse,
+}
+
+/// Decides about a `bind`, or says what has to be known first.
+pub(crate) fn bind(facts: &Facts) -> Decision {
+    let Some(port) = facts.port else { return Decision::LetThrough };
+    // Port 0 is a socket of the program's own: nobody else can know its number.
+    if port == 0 || facts.passthrough {
+        return Decision::LetThrough;
+    }
+    let Some(socket) = facts.socket else { return Decision::SeeSocket };
+    if !socket.is_tcp {
+        return Decision::LetThrough;
+    }
+    let Some(listener) = facts.listener else { return Decision::FindListener };
+    if listener.hands_over {
+        return Decision::Refuse;
+    }
+    // A worker that inherited a socket and binds all the same does not know LISTEN_FDS. It would
+    // never close the inherited copy, so that copy does not count.
+    if !listener.lent || listener.inherited_only {
+        return Decision::Lend { another: false };
+    }
+    match facts.open {
+        None => Decision::SeeOpen,
+        Some(false) => Decision::Lend { another: false },
+        Some(true) if socket.reuseport => Decision::Lend { another: true },
+        Some(true) => Decision::Refuse,
+    }
+}
+
+/// What to do about a `listen`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listen {
+    /// The kernel carries the call out, as if nobody had intercepted it.
+    LetThrough,
+    /// The socket joins the group of its listener.
+    Join,
+}
+
+/// Decides about a `listen`. `ours`: the socket is one that was lent. `waits`: the call still
+/// waits for its answer, so the thread that was looked at is the one that called.
+pub(crate) fn listen(ours: bool, waits: bool) -> Listen {
+    if ours && waits { Listen::Join } else { Listen::LetThrough }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TCP: Socket = Socket { is_tcp: true, reuseport: false };
+    const NEW: Listener = Listener { hands_over: false, lent: false, inherited_only: false };
+    const LENT: Listener = Listener { lent: true, ..NEW };
+
+    fn at(port: u16) -> Facts {
+        Facts { port: Some(port), ..Facts::default() }
+    }
+
+    #[test]
+    fn what_is_not_ours_goes_through_and_nothing_is_looked_at() {
+        assert_eq!(bind(&Facts::default()), Decision::LetThrough, "a unix socket");
+        assert_eq!(bind(&at(0)), Decision::LetThrough, "any port");
+        assert_eq!(bind(&Facts { passthrough: true, ..at(80) }), Decision::LetThrough);
+        let udp = Some(Socket { is_tcp: false, ..TCP });
+        assert_eq!(bind(&Facts { socket: udp, ..at(80) }), Decision::LetThrough);
+    }
+
+    #[test]
+    fn facts_are_asked_for_one_by_one() {
+        let mut facts = at(80);
+        assert_eq!(bind(&facts), Decision::SeeSocket);
+        facts.socket = Some(TCP);
+        assert_eq!(bind(&facts), Decision::FindListener);
+        facts.listener = Some(LENT);
+        assert_eq!(bind(&facts), Decision::SeeOpen);
+        facts.open = Some(false);
+        assert_eq!(bind(&facts), Decision::Lend { another: false });
+    }
+
+    #[test]
+    fn a_second_socket_takes_so_reuseport() {
+        let reuseport = Socket { reuseport: true, ..TCP };
+        for (socket, open, expected) in [
+            (TCP, true, Decision::Refuse),
+            (TCP, false, Decision::Lend { another: false }),
+            (reuseport, true, Decision::Lend { another: true }),
+            (reuseport, false, Decision::Lend { another: false }),
+        ] {
+            let facts =
+                Facts { socket: Some(socket), listener: Some(LENT), open: Some(open), ..at(80) };
+            assert_eq!(bind(&facts), expected, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn an_inherited_socket_that_was_never_used_does_not_count() {
+        let inherited = Some(Listener { inherited_only: true, ..LENT });
+        let facts = Facts { socket: Some(TCP), listener: inherited, ..at(80) };
+        assert_eq!(bind(&facts), Decision::Lend { another: false });
+    }
+
+    #[test]
+    fn where_the_primary_accepts_nobody_else_binds() {
+        let listener = Some(Listener { hands_over: true, ..NEW });
+        let facts = Facts { socket: Some(TCP), listener, ..at(80) };
+        assert_eq!(bind(&facts), Decision::Refuse);
+    }
+
+    #[test]
+    fn only_a_lent_socket_whose_call_still_waits_joins_a_group() {
+        assert_eq!(listen(true, true), Listen::Join);
+        for (ours, waits) in [(true, false), (false, true), (false, false)] {
+            assert_eq!(listen(ours, waits), Listen::LetThrough);
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The role of a worker in its slot.
+
+/// The role of a worker in its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::primary) enum Role {
+    Seated,
+    Successor,
+    Retiring,
+    Rescue,
+}

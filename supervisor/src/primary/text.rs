@@ -1,0 +1,22 @@
+//! Times and counts as people read them.
+
+use std::time::Duration;
+
+/// `250ms`, `1.3s`, `30s`.
+pub(super) fn span(span: Duration) -> String {
+    let millis = span.as_millis();
+    match (millis / 1000, millis % 1000 / 100) {
+        (0, _) => format!("{millis}ms"),
+        (seconds, 0) => format!("{seconds}s"),
+        (seconds, tenths) => format!("{seconds}.{tenths}s"),
+    }
+}
+
+pub(super) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// `1 connection`, `3 connections`.
+pub(super) fn count(number: u32, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}

@@ -1,0 +1,66 @@
+//! How a worker ended, and why the primary ended it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::exit::Exit;
+
+/// Why the primary ends a worker.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::primary) enum Cause {
+    /// It is no longer wanted.
+    Told,
+    /// It failed, though it lives: a lower-case reason.
+    Failed(String),
+}
+
+/// How a worker ended.
+#[derive(Debug)]
+pub(in crate::primary) struct End {
+    pub(in crate::primary) kind: EndKind,
+    /// How the process ended, if there was one.
+    pub(in crate::primary) exit: Option<Exit>,
+    pub(in crate::primary) last_lines: Vec<String>,
+    /// Connections that wait in the sockets it held; `None`: unknown.
+    pub(in crate::primary) queued: Option<u32>,
+}
+
+/// What caused the end.
+#[derive(Debug)]
+pub(in crate::primary) enum EndKind {
+    /// The primary told it to go.
+    Told,
+    /// It ended by itself.
+    Died,
+    /// The primary killed it because it failed.
+    Failed(String),
+    /// No process was ever started.
+    NotStarted { reason: String, permanent: bool },
+}
+
+impl End {
+    pub(in crate::primary) fn told(exit: Exit, last_lines: Vec<String>, queued: u32) -> Self {
+        Self { kind: EndKind::Told, exit: Some(exit), last_lines, queued: Some(queued) }
+    }
+
+    pub(in crate::primary) fn never_was() -> Self {
+        Self { kind: EndKind::Told, exit: None, last_lines: Vec::new(), queued: None }
+    }
+
+    pub(in crate::primary) fn died(exit: Exit, last_lines: Vec<String>, queued: u32) -> Self {
+        Self { kind: EndKind::Died, exit: Some(exit), last_lines, queued: Some(queued) }
+    }
+
+    pub(in crate::primary) fn not_started(reason: String, permanent: bool) -> Self {
+        let kind = EndKind::NotStarted { reason, permanent };
+        Self { kind, exit: None, last_lines: Vec::new(), queued: None }
+    }
+
+    pub(in crate::primary) fn is_permanent(&self) -> bool {
+        matches!(self.kind, EndKind::NotStarted { permanent: true, .. })
+    }
+
+    pub(in crate::primary) fn is_clean(&self) -> bool {
+        matches!(self.kind, EndKind::Died) && self.exit == Some(Exit::Code(0))
+    }
+}

@@ -1,0 +1,61 @@
+//! The states of a worker, and the changes that its owner must act on.
+
+use serde::{Deserialize, Serialize};
+
+use super::drain::Drain;
+use super::end::{Cause, End};
+use crate::base::ids::{ListenerId, SocketId, Ticket};
+use crate::base::time::Time;
+
+/// The state of a worker.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::primary) enum State {
+    /// It is unknown yet whether its program runs. `doomed`: kill it as soon as it does.
+    Spawning {
+        doomed: bool,
+    },
+    /// Its program runs. If it is not ready at `ready_by`, it has failed.
+    Starting {
+        since: Time,
+        ready_by: Time,
+    },
+    Ready,
+    /// It gets no new connections, and the primary watches those it has.
+    Draining(Drain),
+    /// The primary told it to stop and kills it at `deadline`. `None`: it has killed it.
+    Killing {
+        /// When the primary told it.
+        since: Time,
+        deadline: Option<Time>,
+        cause: Cause,
+    },
+}
+
+/// What the owner of the worker must act on.
+#[derive(Debug)]
+pub(in crate::primary) enum Change {
+    Nothing,
+    /// The worker asks for a socket; its `bind` hangs until it gets one.
+    Asks {
+        listener: ListenerId,
+        ticket: Ticket,
+        another: bool,
+    },
+    /// The worker listens on a socket that was lent to it.
+    Listens {
+        listener: ListenerId,
+        socket: SocketId,
+    },
+    /// The worker no longer listens there.
+    Closes {
+        listener: ListenerId,
+        socket: SocketId,
+    },
+    Ready,
+    /// The worker did not apply the shared values.
+    RefusesValues {
+        reason: String,
+    },
+    Gone(End),
+}

@@ -1,0 +1,117 @@
+//! A worker's Node channel: its socket, what was answered on it, and when the poller looks at it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use crate::base::ids::WorkerId;
+use crate::protocol::node::NodeLink;
+use crate::runtime::context::{Context, Place};
+use crate::runtime::source::Source;
+use crate::sys::channel;
+
+/// A Node worker's channel and what it was answered on it.
+#[derive(Debug)]
+pub(crate) struct NodeChannel {
+    stream: UnixStream,
+    pub(crate) link: NodeLink,
+    /// Its servers, by Node's key.
+    pub(crate) servers: BTreeMap<String, Place>,
+    /// The poller waits for room to write.
+    waits_for_room: bool,
+    /// The poller does not wait for bytes: they are looked for now and then.
+    pub(in crate::runtime) read_later: bool,
+    /// Bytes that were looked at and are still in the channel.
+    pub(super) looked_at: usize,
+    /// Everything sent by whoever had the channel before us was seen read once.
+    was_quiet: bool,
+}
+
+impl NodeChannel {
+    /// A new channel and the worker's end of it.
+    pub(crate) fn pair() -> io::Result<(Self, OwnedFd)> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let channel = Self {
+            stream: ours,
+            link: NodeLink::default(),
+            servers: BTreeMap::new(),
+            waits_for_room: false,
+            read_later: false,
+            was_quiet: false,
+            looked_at: 0,
+        };
+        Ok((channel, theirs.into()))
+    }
+
+    /// One that somebody else had.
+    pub(crate) fn from_parts(
+        stream: OwnedFd,
+        link: NodeLink,
+        servers: BTreeMap<String, Place>,
+    ) -> Self {
+        let stream = stream.into();
+        Self {
+            stream,
+            link,
+            servers,
+            waits_for_room: false,
+            read_later: false,
+            was_quiet: false,
+            looked_at: 0,
+        }
+    }
+
+    /// For the poller.
+    pub(crate) fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+
+    /// Lets connections follow if the worker has read everything from before, seen twice: what it
+    /// read last is answered in between. Whether it is so.
+    pub(crate) fn settle(&mut self) -> bool {
+        let quiet = channel::unread(self.stream.as_fd()).is_ok_and(|bytes| bytes == 0);
+        if quiet && self.was_quiet {
+            self.link.settle();
+            return true;
+        }
+        self.was_quiet = quiet;
+        false
+    }
+
+    /// The key of the server that this socket was given for.
+    pub(crate) fn key_of(&self, place: Place) -> Option<&str> {
+        self.servers.iter().find(|(_, at)| **at == place).map(|(key, _)| key.as_str())
+    }
+}
+
+/// Writes what a worker's channel has room for.
+pub(in crate::runtime) fn write(at: &mut Context<'_>, worker: WorkerId) {
+    loop {
+        let Some(node) = at.node(worker) else { return };
+        let Some(packet) = node.link.next_packet() else { break };
+        match channel::send(node.stream.as_fd(), packet.bytes, packet.fd) {
+            Ok(Some(count)) => node.link.wrote(count),
+            Ok(None) => break,
+            // The worker has closed its end; what it still wrote is read first.
+            Err(_) => break,
+        }
+    }
+    let Some(node) = at.node(worker) else { return };
+    let wanted = node.link.next_packet().is_some();
+    if wanted != node.waits_for_room {
+        node.waits_for_room = wanted;
+        watch(at, worker);
+    }
+}
+
+/// Has the poller wait for what the channel waits for.
+pub(in crate::runtime) fn watch(at: &mut Context<'_>, worker: WorkerId) {
+    let Some(node) = at.children.get(&worker).and_then(|c| c.node.as_ref()) else { return };
+    let (token, fd) = (Source::Channel(worker).token(), node.stream.as_fd());
+    let watched = at.poller.watch(fd, token, !node.read_later, node.waits_for_room);
+    if let Err(error) = watched {
+        at.warn(format!("cannot watch a worker's channel: {error}"));
+    }
+}

@@ -1,0 +1,202 @@
+//! When a worker's Node channel is read. What begins something is only looked at until its
+//! consequences are in the state; acknowledgements, which come in great numbers, are read late and
+//! many at a time.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::{Node, channel as node_channel};
+use crate::base::ids::WorkerId;
+use crate::base::time::Time;
+use crate::runtime::context::Context;
+use crate::runtime::handover::HandOver;
+use crate::runtime::snapshot::Children;
+use crate::runtime::workers::Child;
+use crate::sys::channel::{self, Received};
+
+impl Node {
+    /// Bytes on a worker's channel, or room for some.
+    pub(in crate::runtime) fn take_channel(
+        &mut self,
+        hands: &mut HandOver,
+        at: &mut Context<'_>,
+        worker: WorkerId,
+        readable: bool,
+    ) {
+        if readable {
+            // What is left makes it readable again.
+            let mut bytes = std::mem::take(&mut self.bytes);
+            self.read_first(hands, at, worker, &mut bytes);
+            self.bytes = bytes;
+        }
+        node_channel::write(at, worker);
+    }
+
+    /// Looks at what waits, and leaves the whole lines there until their consequences are in the
+    /// state: a successor reads them again. That costs a call more, which only matters where a
+    /// worker acknowledges connections; and those answers nobody needs twice.
+    fn read_first(
+        &mut self,
+        hands: &mut HandOver,
+        at: &mut Context<'_>,
+        worker: WorkerId,
+        bytes: &mut [u8],
+    ) {
+        let Some(node) = at.node(worker) else { return };
+        if node.looked_at > 0 {
+            return;
+        }
+        let whole = match node.link.pending() {
+            0 => channel::whole_lines(node.fd(), bytes),
+            _ => None,
+        };
+        let Some(count) = whole else {
+            self.read_once(hands, at, worker, bytes);
+            return;
+        };
+        node.looked_at = count;
+        self.looked_at = true;
+        self.hear(hands, at, worker, (&bytes[..count], Vec::new()));
+    }
+
+    /// What was looked at is in the state now.
+    pub(in crate::runtime) fn done_with_channels(&mut self, children: &mut Children) {
+        if !std::mem::take(&mut self.looked_at) {
+            return;
+        }
+        let looked_at = |child: &&Child| child.node.as_ref().is_some_and(|n| n.looked_at > 0);
+        let all = children.values().filter(looked_at).map(|child| child.id);
+        for worker in all.collect::<Vec<_>>() {
+            self.done_with_channel(children, worker);
+        }
+    }
+
+    /// The same for one that is to be read on now.
+    fn done_with_channel(&mut self, children: &mut Children, worker: WorkerId) {
+        let Some(node) = children.get_mut(&worker).and_then(|c| c.node.as_mut()) else { return };
+        let looked_at = std::mem::take(&mut node.looked_at);
+        channel::skip(node.fd(), looked_at, &mut self.bytes);
+    }
+
+    /// Reads at most so many times.
+    pub(in crate::runtime) fn read(
+        &mut self,
+        hands: &mut HandOver,
+        at: &mut Context<'_>,
+        worker: WorkerId,
+        times: usize,
+    ) {
+        // What was looked at is not to be read a second time.
+        self.done_with_channel(at.children, worker);
+        let mut bytes = std::mem::take(&mut self.bytes);
+        for _ in 0..times {
+            if !self.read_once(hands, at, worker, &mut bytes) {
+                break;
+            }
+        }
+        self.bytes = bytes;
+    }
+
+    /// Reads once; false: there is nothing more to come now.
+    fn read_once(
+        &mut self,
+        hands: &mut HandOver,
+        at: &mut Context<'_>,
+        worker: WorkerId,
+        bytes: &mut [u8],
+    ) -> bool {
+        let Some(node) = at.node(worker) else { return false };
+        let why = match channel::receive(node.fd(), bytes) {
+            Ok(Received::Some(count, fds)) => {
+                return self.hear(hands, at, worker, (&bytes[..count], fds));
+            }
+            Ok(Received::Nothing) => return false,
+            Ok(Received::End) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        self.close(hands, at, worker, why);
+        false
+    }
+
+    /// Takes what came; whether the channel goes on.
+    fn hear(
+        &mut self,
+        hands: &mut HandOver,
+        at: &mut Context<'_>,
+        worker: WorkerId,
+        (bytes, fds): (&[u8], Vec<OwnedFd>),
+    ) -> bool {
+        let Some(node) = at.node(worker) else { return false };
+        let mut words = Vec::new();
+        let taken = node.link.take(bytes, fds, &mut words);
+        for word in words {
+            self.take_word(hands, at, worker, word);
+        }
+        match taken {
+            Ok(()) => true,
+            Err(error) => {
+                self.close(hands, at, worker, Some(error.to_string()));
+                false
+            }
+        }
+    }
+
+    /// Ends a channel. `why`: the worker broke the protocol; else it closed its end.
+    pub(super) fn close(
+        &mut self,
+        hands: &mut HandOver,
+        at: &mut Context<'_>,
+        worker: WorkerId,
+        why: Option<String>,
+    ) {
+        let Some(child) = at.children.get_mut(&worker) else { return };
+        let Some(mut node) = child.node.take() else { return };
+        *at.stale = true;
+        at.poller.remove(node.fd().as_fd());
+        if let Some(why) = why {
+            let (slot, pid) = (child.slot, child.pid.0);
+            at.notes.warn(format!("the channel of slot {slot} (pid {pid}) was closed: {why}"));
+        }
+        hands.throttle.forget(worker);
+        hands.take_back(at, node.link.take_back());
+    }
+
+    /// Reads what was left for later. Who has nothing to say is waited for again.
+    pub(in crate::runtime) fn read_answers(
+        &mut self,
+        hands: &mut HandOver,
+        at: &mut Context<'_>,
+        now: Time,
+    ) {
+        if !hands.takes_answers(now) {
+            return;
+        }
+        let later = |child: &Child| child.node.as_ref().is_some_and(|node| node.read_later);
+        let workers = at.children.values().filter(|child| later(child)).map(|child| child.id);
+        for worker in workers.collect::<Vec<_>>() {
+            let before = at.node(worker).map(|node| node.link.pending());
+            self.read(hands, at, worker, 1);
+            node_channel::write(at, worker);
+            let Some(node) = at.node(worker) else { continue };
+            if node.link.pending() < 2 || before == Some(node.link.pending()) {
+                node.read_later = false;
+                node_channel::watch(at, worker);
+            } else {
+                hands.awaits_answers(now);
+            }
+        }
+    }
+
+    /// A worker has ended: what it said last may be that it took a connection.
+    pub(in crate::runtime) fn end(
+        &mut self,
+        hands: &mut HandOver,
+        at: &mut Context<'_>,
+        worker: WorkerId,
+        times: usize,
+    ) {
+        self.read(hands, at, worker, times);
+        let back = at.node(worker).map(|node| node.link.take_back());
+        hands.throttle.forget(worker);
+        hands.take_back(at, back.unwrap_or_default());
+    }
+}

@@ -1,0 +1,88 @@
+//! A bad deploy is rolled back: the old generation serves on, the command exits with 4 and says
+//! why, with the last lines of the program that failed.
+
+use std::time::{Duration, Instant};
+
+use ipc::control::Status;
+use tests::fixtures::Deploys;
+use tests::{Load, Port};
+
+/// Deploys `script` over a good version, under load. `says` must be on stderr.
+fn is_rolled_back(script: &str, says: &[&str]) {
+    let _exclusive = tests::exclusive();
+    let (home, port, other) = (tests::home!(), Port::new(), Port::new());
+    let mut deploys = Deploys::new(&home);
+    deploys.put("good", "pid_server.py");
+    let Some(command) = deploys.command(&[&port]) else { return };
+    let other = format!("OTHER_PORT={other}");
+    home.start("web", &["-i", "2", "--ready-timeout", "4s", "--env", &other], &command).ok();
+    let before = home.app("web");
+
+    let load = Load::new(port.v4()).start();
+    load.warm(100);
+    deploys.put("bad", script);
+    let begun = Instant::now();
+    home.run(&["reload", "web"]).code(4).says(says);
+    println!("{script}: refused after {:.1?}", begun.elapsed());
+    load.warm(load.so_far().ok + 100);
+    let tally = load.stop().nothing_lost(script);
+    assert_eq!(tally.by_version.get("good"), Some(&tally.ok), "new code served: {tally}");
+
+    let [after] = home.list().try_into().expect("one app");
+    assert_eq!((after.status, after.ready, after.wanted), (Status::Ready, 2, 2), "{after:#?}");
+    assert!(after.last_reload.is_some(), "list does not show how the reload ended: {after:#?}");
+    for (old, new) in before.workers.iter().zip(&after.workers) {
+        assert_eq!((old.pid, old.generation), (new.pid, new.generation), "{after:#?}");
+    }
+
+    // The next good deploy works.
+    deploys.put("better", "pid_server.py");
+    home.run(&["reload", "web"]).ok();
+    let answer = tests::http::get(port.v4(), Duration::from_secs(5)).expect("an answer");
+    assert_eq!(answer.value("version"), Some("better"));
+}
+
+#[test]
+fn heavy_code_that_exits() {
+    is_rolled_back("exits.py", &["exit code 1", "cannot find the database"]);
+}
+
+#[test]
+fn heavy_code_that_throws_at_once() {
+    is_rolled_back("throws.py", &["exit code 1", "RuntimeError: broken by design"]);
+}
+
+#[test]
+fn heavy_code_that_never_listens() {
+    is_rolled_back("never_listens.py", &["not ready", "still warming up"]);
+}
+
+#[test]
+fn heavy_code_that_listens_on_another_port() {
+    is_rolled_back("other_port.py", &["127.0.0.1:"]);
+}
+
+#[test]
+fn heavy_code_that_crashes_200_ms_after_listening() {
+    is_rolled_back("crashes_late.py", &["exit code 3", "late and fatal"]);
+}
+
+#[test]
+fn heavy_a_good_deploy_serves_the_new_code() {
+    let _exclusive = tests::exclusive();
+    let (home, port) = (tests::home!(), Port::new());
+    let mut deploys = Deploys::new(&home);
+    deploys.put("one", "pid_server.py");
+    let Some(command) = deploys.command(&[&port]) else { return };
+    home.start("web", &["-i", "2"], &command).ok();
+    let load = Load::new(port.v4()).start();
+    load.warm(100);
+    deploys.put("two", "pid_server.py");
+    home.run(&["reload", "web"]).ok();
+    let before = load.so_far();
+    load.warm(before.ok + 200);
+    let tally = load.stop().nothing_lost("a good deploy");
+    let served = |version: &str| tally.by_version.get(version).copied().unwrap_or(0);
+    assert!(served("one") > 0 && served("two") >= 150, "{tally}");
+    assert_eq!(tally.by_pid.len(), 4, "{tally}");
+}
