@@ -1,5 +1,5 @@
-//! A blocking client of the control socket of an app: it sends one request, and receives notices and
-//! one final reply.
+//! A blocking client of the control socket of an app: it sends one request, and receives notices
+//! and one final reply.
 //!
 //! A deadline holds even if the primary hangs. A connection that ends without a final reply is an
 //! error, never a success.
@@ -94,8 +94,9 @@ impl Client {
         Self { name: name.to_owned(), stream, reader: LineReader::default(), log }
     }
 
-    /// Sends a request, passes every notice to `on_notice`, and returns the final reply. `timeout` is
-    /// for all of that. Without it there is no limit here, because the primary limits each request.
+    /// Sends a request, passes every notice to `on_notice`, and returns the final reply. `timeout`
+    /// is for all of that. Without it there is no limit here, because the primary limits each
+    /// request.
     pub(crate) fn ask(
         &mut self,
         request: &Request,
@@ -126,8 +127,8 @@ impl Client {
         }
     }
 
-    /// Passes every notice from now on to `on_notice`, until that breaks or the connection ends. After
-    /// each `interval` without a reply it calls `on_interval`, which may break as well.
+    /// Passes every notice from now on to `on_notice`, until that breaks or the connection ends.
+    /// After each `interval` without a reply it calls `on_interval`, which may break as well.
     pub(crate) fn subscribe(
         &mut self,
         interval: Duration,

@@ -98,7 +98,8 @@ impl Home {
             state_dir: xdg.as_ref().and_then(Xdg::state_dir),
         };
         let home = Self::choose(environment, places::usable);
-        // Any user may have created a folder of this name, and would then get the requests of this one.
+        // Any user may have created a folder of this name, and would then get the requests of this
+        // one.
         if SHARED.iter().any(|folder| home.run.starts_with(folder)) {
             verify_ours(&home.run)?;
         }
@@ -156,8 +157,8 @@ impl Home {
         Self { run, state, ..usual }
     }
 
-    /// The value that `SUPERVISOR_HOME` must have in another process, whatever its working folder, so
-    /// that it finds the same folders; `None` if the variable is not set.
+    /// The value that `SUPERVISOR_HOME` must have in another process, whatever its working folder,
+    /// so that it finds the same folders; `None` if the variable is not set.
     pub(crate) fn home_override(&self) -> Option<&Path> {
         self.home_override.as_deref()
     }
@@ -246,7 +247,8 @@ impl Home {
                 let file = entry.map_err(failed)?.file_name();
                 let Some(file) = file.to_str() else { continue };
                 let name = endings.iter().find_map(|ending| file.strip_suffix(ending));
-                // A record that is being written begins with a dot, which the name of an app does not.
+                // A record that is being written begins with a dot, which the name of an app does
+                // not.
                 names.extend(
                     name.filter(|n| !n.is_empty() && !n.starts_with('.')).map(str::to_owned),
                 );
@@ -266,8 +268,8 @@ impl Home {
     /// Takes the lock of the app, and holds it until the file is dropped. `None` if another process
     /// holds it.
     ///
-    /// A cleanup removes the lock file. So a lock only counts if it is on the file that has the name
-    /// now.
+    /// A cleanup removes the lock file. So a lock only counts if it is on the file that has the
+    /// name now.
     pub(crate) fn take_lock(&self, name: &str) -> io::Result<Option<File>> {
         let path = self.lock(name);
         loop {

@@ -107,7 +107,7 @@ fn one_pool_is_scaled_and_reloaded_without_the_other() {
     home.run(&["scale", "web", "2", "--pool", "nope"]).code(2).says(&["no pool nope", "hash"]);
     home.run(&["scale", "web:nope", "2"]).code(2).says(&["its pools are default, hash"]);
     home.run(&["reload", "web:nope"]).code(2).says(&["its pools are default, hash"]);
-    home.run(&["reload", "web:hash", "--pool", "hash"]).code(2).says(&["leave --pool away"]);
+    home.run(&["reload", "web:hash", "--pool", "hash"]).code(2).says(&["leave out --pool"]);
     home.run(&["restart", "web:hash", "--hard"]).code(2).says(&["name no pool"]);
     home.run(&["reload", "web:hash", "--config"]).code(2).says(&["whole apps"]);
     home.run(&["stop", "web:hash"]).code(2).says(&["whole apps"]);

@@ -54,7 +54,7 @@ fn a_flag_beside_a_file_stays() {
     assert_given(&home, "hunter2", "1", "0027", &nice_of("self"));
     assert_eq!(home.app("web").wanted, 2);
     let shown = home.run(&["describe", "web"]).ok().stdout;
-    assert!(shown.contains("--env SAID, --instances 2, --umask, said"), "{shown}");
+    assert!(shown.contains("--env SAID, --instances 2, --umask, from the command line"), "{shown}");
     assert!(!shown.contains("hunter2"), "{shown}");
 
     // A reload takes other changes of the file, and says what it keeps.

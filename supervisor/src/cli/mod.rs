@@ -1,7 +1,7 @@
 //! The commands. Each verb has a file; most are clients of the control socket of an app.
 //!
-//! Results go to stdout, and reasons to stderr as `supervisor: reason`. A verb returns its exit code
-//! and does not end the process.
+//! Results go to stdout, and reasons to stderr as `supervisor: reason`. A verb returns its exit
+//! code and does not end the process.
 //!
 //! The folders, each of which uses only those above it:
 //!
@@ -47,8 +47,8 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// Prints what clap returned instead of a command: help and version on stdout, mistakes on stderr in
-/// the form of all failures.
+/// Prints what clap returned instead of a command: help and version on stdout, mistakes on stderr
+/// in the form of all failures.
 fn not_parsed(error: &clap::Error) -> Exit {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         // If stdout is closed, there is nobody to tell.

@@ -1,5 +1,5 @@
-//! The file that `save` writes and `resurrect` reads: a header line, then the apps as JSON. It holds
-//! the values of environment variables, so only its owner can read it.
+//! The file that `save` writes and `resurrect` reads: a header line, then the apps as JSON. It
+//! holds the values of environment variables, so only its owner can read it.
 //!
 //! The file is replaced atomically, and its predecessor is kept. A file that is truncated, changed
 //! or of a later version is refused.
@@ -133,8 +133,9 @@ pub(crate) fn previous(path: &Path) -> PathBuf {
     beside(path, "", ".1")
 }
 
-/// Writes a new file at `path`. A valid file that is already there becomes the previous one. At every
-/// moment there is a valid file under one of the two names. Fails if another process is writing.
+/// Writes a new file at `path`. A valid file that is already there becomes the previous one. At
+/// every moment there is a valid file under one of the two names. Fails if another process is
+/// writing.
 pub(crate) fn write(path: &Path, time: &str, apps: &[SavedApp]) -> io::Result<()> {
     let bytes = encode(time, apps)?;
     let folder = File::open(path.parent().unwrap_or_else(|| Path::new("/")))?;

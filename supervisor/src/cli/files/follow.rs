@@ -1,5 +1,5 @@
-//! Reads the last lines of a log file, and then the lines that are added to it, through rotation and
-//! truncation.
+//! Reads the last lines of a log file, and then the lines that are added to it, through rotation
+//! and truncation.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -30,7 +30,8 @@ impl Follower {
         Self { path, open: None, partial: Vec::new() }
     }
 
-    /// The last `count` complete lines. After this, [`Follower::more`] passes on the lines that follow.
+    /// The last `count` complete lines. After this, [`Follower::more`] passes on the lines that
+    /// follow.
     pub(crate) fn last(&mut self, count: usize) -> io::Result<Vec<Vec<u8>>> {
         let Some(file) = open(&self.path)? else { return Ok(Vec::new()) };
         let length = file.metadata()?.len();

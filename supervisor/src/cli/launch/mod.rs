@@ -23,8 +23,8 @@ use crate::home::Home;
 /// How long a primary that has finished may take to exit.
 pub(crate) const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Starts an app, and waits until it is ready as `wait` says. The primary gets `environment`, or the
-/// environment of this process. Fails if an app of that name runs, or if the workers fail.
+/// Starts an app, and waits until it is ready as `wait` says. The primary gets `environment`, or
+/// the environment of this process. Fails if an app of that name runs, or if the workers fail.
 pub(crate) fn start_app(
     home: &Home,
     spec: &AppSpec,

@@ -1,7 +1,8 @@
-//! Starts the process that becomes the primary of an app, and waits until its control socket accepts.
+//! Starts the process that becomes the primary of an app, and waits until its control socket
+//! accepts.
 //!
-//! The new process reads the spec from stdin and writes one line of JSON to stdout: that its control
-//! socket accepts, or why it cannot start. If it does not within 10 seconds, it is killed.
+//! The new process reads the spec from stdin and writes one line of JSON to stdout: that its
+//! control socket accepts, or why it cannot start. If it does not within 10 seconds, it is killed.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

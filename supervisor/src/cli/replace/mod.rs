@@ -1,4 +1,5 @@
-//! Replaces the workers of apps with the configuration as it is now. `reload` and `restart` do that.
+//! Replaces the workers of apps with the configuration as it is now. `reload` and `restart` do
+//! that.
 //!
 //! All files are read, and all primaries asked for their specs, before any worker is replaced.
 

@@ -16,7 +16,7 @@ pub(crate) struct ReplaceOptions {
     /// Set a variable in the environment of the new workers. May be repeated.
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = config::environment::pair)]
     pub(crate) env: Vec<(String, String)>,
-    /// Forget the flags that "start" was given beside the file: only the file counts from now on.
+    /// Drop the flags that "start" was given beside the file; from now on only the file counts.
     #[arg(long)]
     pub(crate) as_written: bool,
     #[command(flatten)]

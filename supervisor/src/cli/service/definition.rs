@@ -99,8 +99,8 @@ impl Service {
     }
 }
 
-/// Reads the spec file that [`Service::install`] wrote, and the configuration file that it names. The
-/// number of workers follows from the CPUs of this machine as they are now.
+/// Reads the spec file that [`Service::install`] wrote, and the configuration file that it names.
+/// The number of workers follows from the CPUs of this machine as they are now.
 pub(crate) fn read_spec(path: &Path) -> Result<AppSpec, Failure> {
     let shown = path.display();
     let text =

@@ -1,5 +1,5 @@
-//! A primary for tests: a thread that holds the lock, listens on the socket, and sends the replies of
-//! the test.
+//! A primary for tests: a thread that holds the lock, listens on the socket, and sends the replies
+//! of the test.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -51,8 +51,8 @@ pub(crate) struct FakePrimary {
 }
 
 impl FakePrimary {
-    /// Sends the replies that `answer` returns for each request, and closes the connection. After the
-    /// first request for which `is_last` holds it removes its files and ends.
+    /// Sends the replies that `answer` returns for each request, and closes the connection. After
+    /// the first request for which `is_last` holds it removes its files and ends.
     pub(crate) fn start(
         home: &Home,
         name: &str,

@@ -48,7 +48,8 @@ impl PoolOption {
         found.map(Some).ok_or_else(|| {
             Failure::usage(match known.is_empty() {
                 true => format!(
-                    "the primary of {app} is of a version without pools: \"supervisor upgrade {app}\""
+                    "the primary of {app} is of a version without pools: run \"supervisor upgrade \
+                     {app}\""
                 ),
                 false => format!("{app} has no pool {name}; its pools are {known}"),
             })

@@ -1,4 +1,5 @@
-//! The status of an app whose primary does not answer, from the record that the primary left on disk.
+//! The status of an app whose primary does not answer, from the record that the primary left on
+//! disk.
 
 use ipc::control::{AppStatus, ListenerStatus, Status, WorkerState, WorkerStatus};
 

@@ -1,5 +1,5 @@
-//! Workers whose primary is dead. They are recognised by pid and start time, shown, and stopped when
-//! the user deletes the app.
+//! Workers whose primary is dead. They are recognised by pid and start time, shown, and stopped
+//! when the user deletes the app.
 //!
 //! A signal only goes to a process that is certainly the recorded one.
 

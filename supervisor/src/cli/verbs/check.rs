@@ -9,7 +9,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Stdout;
 use crate::cli::specs::{CONFIG_FILE, read_file};
 
-/// Look for mistakes in a configuration file, and touch nothing.
+/// Check a configuration file for mistakes, and change nothing.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The configuration file.

@@ -1,4 +1,5 @@
-//! `completions`: for bash, zsh, fish, elvish and PowerShell, from the same definitions as the help.
+//! `completions`: for bash, zsh, fish, elvish and PowerShell, from the same definitions as the
+//! help.
 
 use clap::Command;
 use clap_complete::Shell;

@@ -11,7 +11,7 @@ use crate::cli::session::Session;
 use crate::cli::specs::{from_options, working_dir};
 use crate::cli::targets::{finish, print};
 
-/// Run a small built-in server on all cores, to try things on.
+/// Run a small built-in server on all cores, to try the supervisor with.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The port to listen on.

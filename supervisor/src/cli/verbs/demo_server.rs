@@ -1,8 +1,8 @@
-//! `demo-server`: the worker of `demo`, a small HTTP/1.1 server. It binds its port like any server, and
-//! reads two variables of the supervisor for its greeting.
+//! `demo-server`: the worker of `demo`, a small HTTP/1.1 server. It binds its port like any server,
+//! and reads two variables of the supervisor for its greeting.
 //!
-//! It refuses requests with a chunked body and heads over 16 KiB. It serves at most 1024 connections
-//! at a time; others wait in the accept queue.
+//! It refuses requests with a chunked body and heads over 16 KiB. It serves at most 1024
+//! connections at a time; others wait in the accept queue.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};

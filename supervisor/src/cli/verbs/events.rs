@@ -23,13 +23,13 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Notices that wait to be printed. When there are as many, the primaries are not read.
 const MAX_QUEUED: usize = 1024;
 
-/// Show what happens to an app, or to all, as it happens.
+/// Show the events of an app, or of all apps, as they happen.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Which apps. Default: all that run now.
+    /// Which apps. Default: all that run.
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
-    /// Print one JSON object a line.
+    /// Print one JSON object per line.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -93,7 +93,10 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
 
 /// Sends the notices of one primary to the thread that prints.
 fn forward(app: String, mut client: Client, sender: &mpsc::SyncSender<Message>) {
-    let proceed = |sent: bool| if sent { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+    let proceed = |sent: bool| match sent {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(()),
+    };
     let ended = client.subscribe(
         CHECK_INTERVAL,
         || ControlFlow::Continue(()),

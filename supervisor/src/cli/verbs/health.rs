@@ -10,7 +10,7 @@ use crate::cli::targets::{Outcome, Targets, probe};
 /// Tell by the exit code whether apps serve: for the probes of containers and balancers.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Which apps. Default: all, and there must be one.
+    /// Which apps. Default: all; at least one must exist.
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
     /// Require every wanted worker to be ready. Default: one worker of the app's own pool.

@@ -27,7 +27,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
         match status {
             Ok(status) => apps.extend(status),
             // An app of another user that this user may not see.
-            Err(failure) if failure.exit == Exit::NotPermitted && session.home.is_of_another_user() => {}
+            Err(failure)
+                if failure.exit == Exit::NotPermitted && session.home.is_of_another_user() => {}
             Err(failure) => {
                 output::report(&failure);
                 exit = exit.or_worse(failure.exit);

@@ -1,5 +1,5 @@
-//! `logs`: prints the last lines of an app's log files, and with `-f` the lines that follow. The app may
-//! be deleted, as long as its logs are there.
+//! `logs`: prints the last lines of an app's log files, and with `-f` the lines that follow. The
+//! app may be deleted, as long as its logs are there.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -38,7 +38,7 @@ pub(crate) struct Args {
     /// Only what was written to stdout.
     #[arg(long)]
     pub(crate) out: bool,
-    /// Have the primary close and open the log files again, after a rotation; print nothing.
+    /// Make the primary reopen its log files, after a rotation; print nothing.
     #[arg(long, conflicts_with_all = ["follow", "err", "out"])]
     pub(crate) reopen: bool,
 }

@@ -23,7 +23,7 @@ const METRICS_TIMEOUT: Duration = Duration::from_secs(2);
 /// Show the metrics of an app's workers and of its primary.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Which apps. Default: all that run now.
+    /// Which apps. Default: all that run.
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
     /// Print an array of apps with their metrics as JSON.

@@ -2,8 +2,8 @@
 //!
 //! To add one, write the file and add its line to the table below. The file has
 //!
-//! - `Args`, a `clap::Args`: the doc comment of the struct is the help of the verb, and attributes of
-//!   the struct hide it or give it aliases;
+//! - `Args`, a `clap::Args`: the doc comment of the struct is the help of the verb, and attributes
+//!   of the struct hide it or give it aliases;
 //! - `run(&Args, ...)`, whose further arguments depend on the last column of the table.
 
 use clap::{Command, CommandFactory, Parser, Subcommand};
@@ -15,7 +15,7 @@ use crate::home::Home;
 
 const AFTER_HELP: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration wrong, 3 no such app, \
     4 rolled back, 5 timed out, 6 not permitted.\n\
-    Where a NAME is asked for, several names or \"all\" will do.\n\
+    Where a verb takes a NAME, it also takes several names, or \"all\".\n\
     First steps: supervisor demo, or supervisor start -i max -- YOUR-SERVER";
 
 /// Runs any server once per core behind one address, restarts what dies, and replaces code without
@@ -23,7 +23,7 @@ const AFTER_HELP: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration
 #[derive(Debug, Parser)]
 #[command(name = "supervisor", version, after_help = AFTER_HELP, max_term_width = 100)]
 pub(crate) struct Cli {
-    /// Mean the apps of root, of which this user is an operator or observer.
+    /// Use the apps of root; this user must be an operator or observer of them.
     #[arg(long, global = true)]
     system: bool,
     #[command(subcommand)]

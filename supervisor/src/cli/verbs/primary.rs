@@ -1,5 +1,5 @@
-//! `primary`: makes this process the primary of one app. `start` runs it, and so does a keeper whose
-//! primary was replaced by another build.
+//! `primary`: makes this process the primary of one app. `start` runs it, and at an upgrade the
+//! keeper executes it from the program of the new build.
 //!
 //! The spec comes on stdin and the report goes to stdout. Both become /dev/null then, so that no
 //! worker holds the terminal or the pipe of the user's shell open.
@@ -57,7 +57,10 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<Exit, Failure> {
     session.home.prepare_logs(&args.name)?;
     runtime::run(spec, &session.home, Mode::Daemon { report: Some(report) })
         .map(Exit::Primary)
-        .map_err(|error| Failure::refused(&args.name, error.failure_kind(), &error.to_string(), Vec::new()))
+        .map_err(|error| {
+            let (kind, reason) = (error.failure_kind(), error.to_string());
+            Failure::refused(&args.name, kind, &reason, Vec::new())
+        })
 }
 
 /// Reads the spec, which must be that of the app `name`.

@@ -6,7 +6,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::replace::{ReplaceOptions, replace};
 use crate::cli::session::Session;
 
-/// Replace the workers of an app like reload, or --hard: stop all, then start all.
+/// Replace the workers of an app as reload does; with --hard, stop all, then start all.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Stop all workers first, then start them: connections are lost, listeners are not.

@@ -14,13 +14,13 @@ use crate::cli::targets::probe::{AppState, probe};
 use crate::cli::targets::{Outcome, finish, print};
 use crate::home::Home;
 
-/// Start the apps that ran when "save" was last used, as after a reboot.
+/// Start the apps that "save" saved, for example after a reboot.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only these of the saved apps. Default: all.
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
-    /// Those that were saved before the last time.
+    /// Start the apps of the save before the last one.
     #[arg(long)]
     pub(crate) previous: bool,
     #[command(flatten)]

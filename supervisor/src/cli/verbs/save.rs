@@ -1,7 +1,7 @@
 //! `save`: writes down which apps run, with their specs and environments, for `resurrect`.
 //!
-//! If one app does not answer, nothing is saved: an old set of apps is better than one that lacks an
-//! app.
+//! If one app does not answer, nothing is saved: an old set of apps is better than one that lacks
+//! an app.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +21,7 @@ use crate::home::HOME_VARIABLE;
 /// Variables that systemd sets for one start of a service, beside those of its protocols.
 const VARIABLES_OF_ONE_START: [&str; 2] = ["INVOCATION_ID", "JOURNAL_STREAM"];
 
-/// Write down which apps run, for "resurrect".
+/// Save which apps run, for "resurrect".
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Save the empty set if no app runs.
@@ -38,7 +38,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let path = session.home.saved();
     if apps.is_empty() && !args.empty {
         return Err(Failure::failed(format!(
-            "no app runs, so nothing was saved and {} is as it was: use --empty to save that no app runs",
+            "no app runs, so nothing was saved and {} is as it was: use --empty to save \
+             that no app runs",
             path.display()
         )));
     }

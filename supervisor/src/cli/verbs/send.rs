@@ -9,8 +9,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::session::Session;
 use crate::cli::targets::{Targets, ask};
 
-/// Send a message to an app's workers: on a topic of the bus, or as process.on('message') of Node
-/// programs receives one.
+/// Send a message to an app's workers, on a topic of the bus or as Node programs receive one.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The app.

@@ -7,7 +7,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::session::Session;
 use crate::cli::targets::{Targets, ask};
 
-/// Stop the workers of an app; it stays known and "start NAME" brings it back.
+/// Stop the workers of an app; "start NAME" starts them again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

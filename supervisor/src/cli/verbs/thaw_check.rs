@@ -1,5 +1,5 @@
-//! `thaw-check`: tells whether this build can continue from the state on stdin. A primary asks another
-//! build before it upgrades to it.
+//! `thaw-check`: tells whether this build can continue from the state on stdin. A primary asks
+//! another build before it upgrades to it.
 //!
 //! Primaries of other builds run this verb by its name and read its answer: both must stay as they
 //! are.
@@ -11,7 +11,7 @@ use crate::cli::output::Stdout;
 use crate::runtime;
 use crate::snapshot::LARGEST;
 
-/// Say whether this build could go on from the state on stdin.
+/// Tell whether this build can continue from the state on stdin.
 #[derive(Debug, clap::Args)]
 #[command(hide = true)]
 pub(crate) struct Args {}

@@ -10,7 +10,7 @@ use crate::cli::launch::own_program;
 use crate::cli::session::Session;
 use crate::cli::targets::{Targets, ask};
 
-/// Have another build of this program take over, while the workers serve on.
+/// Replace the supervisor of an app by another build, while its workers keep serving.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Apps, or "all".

@@ -103,7 +103,8 @@ pub(crate) fn no_such_app(name: &str) -> Failure {
     ClientError::NoSuchApp(name.to_owned()).into()
 }
 
-/// Nothing accepts on the socket: tells from lock and record whether the primary is starting or dead.
+/// Nothing accepts on the socket: tells from lock and record whether the primary is starting or
+/// dead.
 fn probe_files(home: &Home, name: &str) -> Result<AppState, Failure> {
     let files = [home.socket(name)?, home.lock(name), home.record(name)];
     if !files.iter().any(|path| path.exists()) {

@@ -8,7 +8,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::replace::{ReplaceOptions, replace};
 use crate::cli::session::Session;
 
-/// Replace the workers one by one without losing a connection; on failure all is as before.
+/// Replace the workers one by one without losing a connection; if that fails, the old ones stay.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

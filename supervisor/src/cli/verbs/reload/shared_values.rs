@@ -106,7 +106,8 @@ mod tests {
         file.command.push("x".to_owned());
         file.stop_signal = 2;
         assert_eq!(changed_keys(&running, file.clone()), ["command", "stop_signal"]);
-        let other = AppSpec { env: [("PORT".to_owned(), "81".to_owned())].into(), ..running.clone() };
+        let env = [("PORT".to_owned(), "81".to_owned())].into();
+        let other = AppSpec { env, ..running.clone() };
         assert_eq!(changed_keys(&running, other), ["env"]);
     }
 }

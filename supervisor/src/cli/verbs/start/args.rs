@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// they are; ${fd:NAME} becomes the number of the socket of that --listen.
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) rest: Vec<String>,
-    /// Of a configuration file, start only this app. May be repeated.
+    /// Start only this app of the configuration file. May be repeated.
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,
     /// Stay in the foreground and print what the workers write.
@@ -36,7 +36,7 @@ pub(crate) struct Args {
         value_parser = words::<LogFormat>()
     )]
     pub(crate) log_format: LogFormat,
-    /// Run, in the foreground, what "startup" wrote down.
+    /// Run the app of a file that "startup" wrote. Units of systemd use it.
     #[arg(
         long,
         value_name = "FILE",

@@ -68,18 +68,23 @@ fn in_foreground(spec: AppSpec, format: LogFormat, session: &Session) -> Result<
     let name = spec.name.clone();
     crate::runtime::run(spec, &session.home, Mode::Foreground { format })
         .map(Exit::Primary)
-        .map_err(|error| Failure::refused(&name, error.failure_kind(), &error.to_string(), Vec::new()))
+        .map_err(|error| {
+            let (kind, reason) = (error.failure_kind(), error.to_string());
+            Failure::refused(&name, kind, &reason, Vec::new())
+        })
 }
 
 /// Prints commands that a user may want next.
 fn suggest_next(home: &Home, name: &str, is_ready: bool) {
     if is_ready {
         output::note(format_args!(
-            "next: supervisor list | logs -f {name} | reload {name} | scale {name} +1 | delete {name}"
+            "next: supervisor list | logs -f {name} | reload {name} | scale {name} +1 | \
+             delete {name}"
         ));
     } else if matches!(probe(home, name), Ok(AppState::Answers(_))) {
         output::note(format_args!(
-            "{name} still exists: supervisor describe {name} | logs {name} | restart {name} | delete {name}"
+            "{name} still exists: supervisor describe {name} | logs {name} | restart {name} | \
+             delete {name}"
         ));
     }
 }
