@@ -24,6 +24,7 @@ use super::slots::restart_policy::Jitter;
 use crate::base::exit::Exit;
 use crate::base::ids::{ClientId, Generation, ListenerId, SocketId, Ticket, WorkerId};
 use crate::base::time::Time;
+use crate::policy::leftovers::{self, Leftovers};
 use habit::{Habit, Looks, Moment, Spawns};
 use laws::Ledger;
 use mortal::Mortal;
@@ -58,6 +59,7 @@ pub(super) struct Sim {
     ledger: Ledger,
     twin: Option<Twin>,
     mortal: Option<Mortal>,
+    leftovers: Leftovers,
     /// What may have been done already is done again.
     resuming: bool,
     past: VecDeque<(Time, Past)>,
@@ -102,6 +104,8 @@ enum Deed {
     Die(Exit),
     /// SIGKILL, which does not wait for SIGCONT.
     Killed,
+    /// The last process of its group ends, after its main process.
+    Gone,
     Looked,
     Gauged,
 }
@@ -110,6 +114,8 @@ enum Deed {
 pub(super) struct Fake {
     habit: Habit,
     pub(super) life: Life,
+    /// How its main process ended.
+    ended: Option<Exit>,
     /// Told to go by the primary.
     pub(super) told: bool,
     pub(super) looked_at: bool,
@@ -131,6 +137,8 @@ pub(super) struct Fake {
 pub(super) enum Life {
     Forked,
     Runs,
+    /// Its main process has ended, and others of its group live.
+    Ended,
     /// Its end was reported, or that it could not be started.
     Dead,
     Released,
@@ -180,6 +188,7 @@ impl Sim {
             ledger: Ledger::default(),
             twin: None,
             mortal: None,
+            leftovers: Leftovers::default(),
             resuming: false,
             past: VecDeque::new(),
         }
