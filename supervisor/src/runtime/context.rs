@@ -33,10 +33,10 @@ macro_rules! context {
     ($runtime:expr) => {
         &mut $crate::runtime::context::Context {
             spec: $runtime.core.spec(),
-            poller: &$runtime.poller,
+            poller: &$runtime.events.poller,
             children: &mut $runtime.children,
             listeners: &mut $runtime.listeners,
-            inbox: &mut $runtime.inbox,
+            inbox: &mut $runtime.events.inbox,
             notes: &mut $runtime.notes,
             stale: &mut $runtime.writer.stale,
         }

@@ -74,7 +74,8 @@ impl Intercept {
         }
     }
 
-    /// The kernel tells of a call once. Until it is in the state, or answered, it is on the slip.
+    /// The kernel tells of a call once. Until it is in the state, or answered, it stands
+    /// in the journal.
     fn write_down(
         &mut self,
         at: &mut Context<'_>,
@@ -83,8 +84,8 @@ impl Intercept {
         notification: Notification,
     ) {
         self.heard.push((worker, notification));
-        let slip = serde_json::to_string(&self.heard).map_err(io::Error::from);
-        if let Err(error) = slip.and_then(|slip| memory.note(&slip)) {
+        let journal = serde_json::to_string(&self.heard).map_err(io::Error::from);
+        if let Err(error) = journal.and_then(|journal| memory.note(&journal)) {
             at.note(format!("cannot write down an intercepted call: {error}"));
         }
     }

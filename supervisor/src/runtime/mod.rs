@@ -10,6 +10,7 @@
 mod bus;
 mod context;
 mod control;
+mod event_loop;
 mod handover;
 mod intercept;
 mod listeners;
@@ -25,7 +26,6 @@ mod sources;
 mod start;
 mod workers;
 
-use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -37,6 +37,7 @@ pub(crate) use start::{LaunchError, Mode, run, run_on};
 use self::bus::Bus;
 use self::context::{Notes, context};
 use self::control::Clients;
+use self::event_loop::EventLoop;
 use self::handover::HandOver;
 use self::intercept::Intercept;
 use self::listeners::Listeners;
@@ -51,16 +52,13 @@ use self::source::Source;
 use self::workers::record::Recorder;
 use crate::base::ids::WorkerId;
 use crate::base::time::Time;
-use crate::home::Home;
 use crate::keeper::Link;
 use crate::policy::leftovers::Leftovers;
 use crate::primary::Primary;
 use crate::primary::action::Action;
 use crate::primary::event::{Cue, Event};
 use crate::sys::clock;
-use crate::sys::poller::{Poller, Ready};
 use crate::sys::procfs::Sampler;
-use crate::sys::signals::Signals;
 
 /// How long clients may take to read their last answer when the primary ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -69,12 +67,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Runtime {
     core: Primary,
-    /// When the core is to be asked again, if nothing happens before.
-    core_due: Option<Time>,
-    /// What the core hears in the next step.
-    inbox: VecDeque<Event>,
-    poller: Poller,
-    signals: Signals,
+    events: EventLoop,
     /// Our parent, and that of the workers.
     keeper: Link,
     children: Children,
@@ -91,11 +84,10 @@ pub(crate) struct Runtime {
     bus: Bus,
     clients: Clients,
     logs: Logs,
-    home: Home,
     recorder: Recorder,
     /// The state for a successor.
     writer: Writer,
-    /// Those who were primary before.
+    /// The primaries before this one.
     succession: Succession,
     upgrade: Upgrade,
     sampler: Sampler,
@@ -106,7 +98,6 @@ pub(crate) struct Runtime {
     /// What it keeps of our sockets.
     store: FdStore,
     notes: Notes,
-    exit: Option<u8>,
 }
 
 impl Runtime {
@@ -115,7 +106,8 @@ impl Runtime {
     fn turn_until_exit(&mut self, first: Vec<Action>) -> io::Result<u8> {
         self.carry_out(first);
         loop {
-            let ready = self.wait()?;
+            let patience = self.patience();
+            let ready = self.events.wait(patience, &mut self.bus.busy_poll)?;
             for event in ready {
                 if let Some(source) = Source::from_token(event.token) {
                     self.take(source, event.readable || event.hangup, event.writable, event.hangup);
@@ -124,18 +116,18 @@ impl Runtime {
             self.look_after(clock::now());
             self.turn_bus();
             // Connections that are handed over are none of the core's business.
-            if self.inbox.is_empty() && self.core_due.is_none_or(|due| clock::now() < due) {
+            if self.events.is_calm() {
                 if self.writer.due().is_some_and(|due| due <= clock::now()) {
                     self.write_snapshot();
                 }
-                if let Some(code) = self.exit {
+                if let Some(code) = self.events.exit {
                     return Ok(code);
                 }
                 self.heard_all();
                 continue;
             }
             let actions = self.step();
-            self.core_due = self.core.deadline();
+            self.events.core_due = self.core.deadline();
             self.keep_access();
             self.carry_out(actions);
             self.turn_bus();
@@ -180,31 +172,11 @@ impl Runtime {
         self.publish_news();
     }
 
-    /// Waits for the first ready source or the next deadline.
-    fn wait(&mut self) -> io::Result<Vec<Ready>> {
-        let patience = self.patience();
-        if self.bus.busy_poll.looks() && patience.is_none_or(|time| time > bus::busy_poll::MOMENT) {
-            let until = clock::now() + bus::busy_poll::MOMENT;
-            loop {
-                let ready = self.poller.wait(Some(Duration::ZERO))?;
-                let seen = !ready.is_empty();
-                if seen || clock::now() >= until {
-                    self.bus.busy_poll.saw(seen);
-                    if seen {
-                        return Ok(ready);
-                    }
-                    break;
-                }
-            }
-        }
-        self.poller.wait(patience)
-    }
-
     /// Gives the core everything that came, under one reading of the clock.
     fn step(&mut self) -> Vec<Action> {
         let now = clock::now();
         let mut actions = Vec::new();
-        while let Some(event) = self.inbox.pop_front() {
+        while let Some(event) = self.events.inbox.pop_front() {
             self.core.step(now, event, &mut actions);
         }
         self.core.step(now, Event::Turn, &mut actions);
@@ -213,12 +185,12 @@ impl Runtime {
 
     /// How long the poller may wait.
     fn patience(&self) -> Option<Duration> {
-        if !self.inbox.is_empty() || self.bus_is_restless() {
+        if !self.events.inbox.is_empty() || self.bus_is_restless() {
             return Some(Duration::ZERO);
         }
         let now = clock::now();
         let all = [
-            self.core_due,
+            self.events.core_due,
             self.leftovers.deadline(now),
             self.handover.deadline(),
             self.succession.settles,
@@ -257,13 +229,13 @@ impl Runtime {
     }
 
     fn keep_record(&mut self) {
-        if let Err(error) = self.recorder.update(&self.home, self.core.spec(), &self.children) {
+        if let Err(error) = self.recorder.update(self.core.spec(), &self.children) {
             self.note(format!("cannot write the record of the workers: {error}"));
         }
     }
 
     fn cue(&mut self, worker: WorkerId, cue: Cue) {
-        self.inbox.push_back(Event::Worker { worker, cue });
+        self.events.inbox.push_back(Event::Worker { worker, cue });
     }
 
     /// Something a person should know that the core need not.

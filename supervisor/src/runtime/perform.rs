@@ -18,7 +18,7 @@ impl Runtime {
         match action {
             Action::OpenListeners { spec } => {
                 let result = self.listeners.open_all(&spec);
-                self.inbox.push_back(Event::ListenersOpened { result });
+                self.events.inbox.push_back(Event::ListenersOpened { result });
             }
             Action::Spawn { worker, slot, generation, spec, workers, lend } => {
                 self.spawn(Order { worker, slot, generation, spec, workers, lend });
@@ -58,7 +58,7 @@ impl Runtime {
                     self.warn(format!("cannot open the log files again: {error}"));
                 }
             }
-            Action::Exit { code } => self.exit = Some(code),
+            Action::Exit { code } => self.events.exit = Some(code),
         }
     }
 
@@ -80,7 +80,7 @@ impl Runtime {
         let registered = child
             .sources()
             .into_iter()
-            .try_for_each(|(fd, source)| self.poller.add(fd, source.token()));
+            .try_for_each(|(fd, source)| self.events.poller.add(fd, source.token()));
         if let Err(error) = registered {
             // Without its pidfd in the poller its end would never be seen.
             let _ = pidfd::signal_group(child.pid, libc::SIGKILL);
@@ -110,7 +110,7 @@ impl Runtime {
 
     fn close_listener(&mut self, listener: ListenerId) {
         let at = context!(self);
-        // Whoever still waits for a socket of it gets none.
+        // A worker that still waits for a socket of it gets none.
         for (worker, asking) in at.children.take_asking_for(listener) {
             match asking {
                 Asking::Call(call) => intercept::refuse(at, worker, call.call),
@@ -121,7 +121,7 @@ impl Runtime {
         if let Some(closed) = self.listeners.close(listener)
             && let Some(fd) = closed.accepting()
         {
-            self.poller.remove(fd);
+            self.events.poller.remove(fd);
         }
     }
 

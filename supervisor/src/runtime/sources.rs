@@ -61,7 +61,7 @@ impl Runtime {
     }
 
     fn take_signals(&mut self) {
-        for signal in self.signals.drain() {
+        for signal in self.events.signals.drain() {
             let meaning = match signal {
                 libc::SIGTERM | libc::SIGINT => PrimarySignal::Stop,
                 libc::SIGQUIT => PrimarySignal::StopFast,
@@ -78,13 +78,13 @@ impl Runtime {
                 libc::SIGTTOU => PrimarySignal::Fewer,
                 _ => continue,
             };
-            self.inbox.push_back(Event::Signal(meaning));
+            self.events.inbox.push_back(Event::Signal(meaning));
         }
     }
 
     /// Nobody will start us again.
     fn take_keepers_end(&mut self) {
-        self.poller.remove(self.keeper.fd());
+        self.events.poller.remove(self.keeper.fd());
         self.keeper.lose();
         let keeper = self.keeper.keeper();
         self.note(format!(
@@ -99,7 +99,7 @@ impl Runtime {
             if request == Request::Subscribe {
                 self.follow_bus(client);
             }
-            self.inbox.push_back(Event::Request { client, request });
+            self.events.inbox.push_back(Event::Request { client, request });
         }
         self.clients.settle(context!(self), client, standing);
     }
@@ -131,7 +131,7 @@ impl Runtime {
             match look_at_report(report.as_fd()) {
                 Ok(None) => return,
                 Ok(Some(Report::Intercepting(calls))) => {
-                    let registered = self.poller.add(calls.as_fd(), Source::Calls(worker).token());
+                    let registered = self.events.poller.add(calls.as_fd(), Source::Calls(worker).token());
                     child.calls = Some(calls);
                     if let Err(error) = registered {
                         self.warn(format!("cannot watch the intercepted calls: {error}"));
@@ -168,7 +168,7 @@ impl Runtime {
         self.writer.stale = true;
         let report = self.children.get_mut(&worker).and_then(|child| child.report.take());
         if let Some(report) = report {
-            self.poller.remove(report.as_fd());
+            self.events.poller.remove(report.as_fd());
         }
     }
 
@@ -176,7 +176,7 @@ impl Runtime {
         self.writer.stale = true;
         let calls = self.children.get_mut(&worker).and_then(|child| child.calls.take());
         if let Some(calls) = calls {
-            self.poller.remove(calls.as_fd());
+            self.events.poller.remove(calls.as_fd());
         }
     }
 
@@ -186,7 +186,7 @@ impl Runtime {
         let Some(child) = self.children.get_mut(&worker) else { return };
         let Some(exit) = self.keeper.peek(child.pid) else { return };
         child.ended = Some(exit);
-        self.poller.remove(child.pidfd.as_fd());
+        self.events.poller.remove(child.pidfd.as_fd());
         let told_to_stop = child.told_to_stop;
         self.step_leftovers(leftovers::Event::Ended { worker, told_to_stop });
     }
@@ -226,7 +226,7 @@ impl Runtime {
         let Some(child) = self.children.get_mut(&worker) else { return };
         for (fd, _) in child.sources() {
             // Those that left the poller earlier are not there any more; that is no error.
-            self.poller.remove(fd);
+            self.events.poller.remove(fd);
         }
         child.forget_fds();
         let (pid, ended) = (child.pid, child.ended);

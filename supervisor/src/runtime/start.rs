@@ -1,6 +1,6 @@
 //! The primary's first moments: lock, sockets, logs; then the loop; then its last ones.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::bus::Bus;
 use super::context::Notes;
 use super::control::Clients;
+use super::event_loop::EventLoop;
 use super::handover::HandOver;
 use super::intercept::Intercept;
 use super::listeners::Listeners;
@@ -34,7 +35,6 @@ use crate::primary::event::Event;
 use crate::runtime::{LAST_WORDS, Runtime};
 use crate::snapshot::{Broken, Copy};
 use crate::sys::held::{Claims, Held};
-use crate::sys::poller::Poller;
 use crate::sys::procfs::Sampler;
 use crate::sys::signals::{self, Signals};
 use crate::sys::{clock, daemon, fork, random};
@@ -201,7 +201,7 @@ fn live(
         let _ = writeln!(report, "{line}");
     }
     let mut runtime = result?;
-    runtime.inbox.push_back(Event::Begin);
+    runtime.events.inbox.push_back(Event::Begin);
     go_on(runtime, home, Vec::new())
 }
 
@@ -308,21 +308,14 @@ impl Runtime {
         let failed = |what| undone_for(what, &name);
         daemon::set_name(&format!("sup:{name}"));
         let signals = Signals::new().map_err(failed("watch the signals"))?;
-        let poller = Poller::new().map_err(failed("make the event loop"))?;
-        poller
-            .add(signals.fd(), Source::Signals.token())
-            .and_then(|()| poller.add(keeper.fd(), Source::Keeper.token()))
-            .and_then(|()| poller.add(clients.listener(), Source::Control.token()))
-            .map_err(failed("make the event loop"))?;
+        let others = [(keeper.fd(), Source::Keeper), (clients.listener(), Source::Control)];
+        let events = EventLoop::new(signals, others).map_err(failed("make the event loop"))?;
         let (out, err) = (home.out_log(&name), home.err_log(&name));
         let (logs, opened) = Logs::open(out, err, Console::new(name.clone(), console_format));
         let now = clock::now();
         let mut runtime = Self {
             core,
-            core_due: None,
-            inbox: VecDeque::new(),
-            poller,
-            signals,
+            events,
             keeper,
             children: Children::default(),
             leftovers: Leftovers::default(),
@@ -333,8 +326,7 @@ impl Runtime {
             bus: Bus::new(name.clone()),
             clients,
             logs,
-            home: home.clone(),
-            recorder: Recorder::new(lock),
+            recorder: Recorder::new(home.clone(), lock),
             writer: Writer::new(0, now),
             succession: Succession::first(now),
             upgrade: Upgrade::default(),
@@ -343,7 +335,6 @@ impl Runtime {
             manager: None,
             store: FdStore::default(),
             notes: Notes::default(),
-            exit: None,
         };
         runtime.clients.open_door();
         runtime.keep_access();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use config::spec::Balance;
 
 use super::*;
+use crate::base::exit::Exit;
 
 #[test]
 fn a_shared_socket_is_drained_under_load_without_a_cut() {
@@ -190,4 +191,27 @@ fn a_hung_worker_is_killed_and_replaced() {
     sim.until("a failure", |sim| !sim.told(NoticeKind::WorkerFailed).is_empty());
     assert_eq!(sim.told(NoticeKind::WorkerFailed), ["watchdog triggered"]);
     sim.until("the restart", |sim| sim.app_status() == Status::Ready);
+}
+
+#[test]
+fn the_rest_of_a_worker_that_died_is_gone_before_it_is_replaced() {
+    let mut sim = up(app("serve port=8000 children=60000", 1));
+    let old = sim.ids()[0];
+    let died = sim.now;
+    sim.die(old, Exit::Code(1));
+    assert!(sim.ids().contains(&old), "its group lives");
+    sim.until("the replacement", |sim| sim.ids().iter().any(|id| *id != old));
+    assert!(sim.now.since(died) < Duration::from_secs(30), "the rest was not killed");
+}
+
+#[test]
+fn the_rest_of_a_worker_that_was_told_to_stop_may_finish() {
+    let mut sim = up(app("serve port=8000 children=700", 1));
+    let old = sim.ids()[0];
+    let client = sim.ask(reload("serve port=8000", 1));
+    sim.until("the stop signal", |sim| sim.fakes[&old].told);
+    let told = sim.now;
+    sim.until("the end", |sim| !sim.ids().contains(&old));
+    assert!(sim.now.since(told) >= Duration::from_millis(700), "the rest was cut off");
+    done(sim.answer(client));
 }

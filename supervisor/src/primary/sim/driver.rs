@@ -152,6 +152,7 @@ impl Sim {
         let fake = Fake {
             habit,
             life: Life::Forked,
+            ended: None,
             told: false,
             looked_at: false,
             bus_drains: false,
@@ -285,8 +286,10 @@ impl Sim {
             Due::Opened(result) => self.feed(Event::ListenersOpened { result }),
             Due::Deed(worker, deed) => {
                 let life = self.fakes.get(&worker).map(|fake| fake.life);
-                if matches!(life, Some(Life::Forked | Life::Runs)) {
-                    self.act(worker, deed);
+                match life {
+                    Some(Life::Forked | Life::Runs) => self.act(worker, deed),
+                    Some(Life::Ended) => self.act_leftovers(worker, deed),
+                    Some(Life::Dead | Life::Released) | None => {}
                 }
             }
         }

@@ -43,6 +43,28 @@ impl Sim {
                 self.tell(worker, Cue::Looked(look));
             }
             Deed::Gauged => self.gauge(worker),
+            Deed::Gone => {}
+        }
+    }
+
+    /// What is left of a group has no main process: it ends when it is told to, or by itself.
+    pub(super) fn act_leftovers(&mut self, worker: WorkerId, deed: Deed) {
+        match deed {
+            Deed::Killed | Deed::Gone | Deed::Die(_) => self.group_gone(worker),
+            Deed::Looked => {
+                let look = self.seen(worker);
+                self.tell(worker, Cue::Looked(look));
+            }
+            Deed::Gauged => self.gauge(worker),
+            Deed::Run
+            | Deed::CannotRun { .. }
+            | Deed::Bind(_)
+            | Deed::Listen { .. }
+            | Deed::Say(_)
+            | Deed::RefuseValues
+            | Deed::Accept
+            | Deed::Close { .. }
+            | Deed::Leave => {}
         }
     }
 
@@ -182,11 +204,30 @@ impl Sim {
         }
     }
 
+    /// Its main process ends. What is left of its group is killed, or may finish.
     pub(in super::super) fn die(&mut self, worker: WorkerId, exit: Exit) {
+        let fake = self.known(worker);
+        let (told_to_stop, finish) = (fake.told, fake.habit.children);
+        fake.ended = Some(exit);
+        fake.life = Life::Ended;
+        let kill = self.leftovers.step(leftovers::Event::Ended { worker, told_to_stop });
+        assert_eq!(kill.is_some(), !told_to_stop, "who was told to stop may finish, no other");
+        if finish.is_zero() || exit == Exit::Signal(9) {
+            return self.group_gone(worker);
+        }
+        let after = if kill.is_some() { self.soon(3) } else { finish };
+        self.deed(worker, after, Deed::Gone);
+    }
+
+    /// Nothing of it lives any more.
+    fn group_gone(&mut self, worker: WorkerId) {
         let queued = self.queued(&self.fakes[&worker]);
         let fake = self.known(worker);
         fake.life = Life::Dead;
         fake.frozen = None;
+        let exit = fake.ended.expect("its main process ended first");
+        let reap = self.leftovers.step(leftovers::Event::Seen { worker, empty: true });
+        assert_eq!(reap, Some(leftovers::Action::Reap(worker)), "reaped once, at its end");
         let last_lines = vec![format!("last words of {worker}")];
         self.tell(worker, Cue::Exited { exit, last_lines, queued });
     }

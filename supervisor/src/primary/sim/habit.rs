@@ -33,6 +33,8 @@ pub(in super::super) struct Habit {
     pub(in super::super) stuck: bool,
     /// How long it works on a request.
     pub(in super::super) busy: Duration,
+    /// So long other processes of its group outlive its main process, if nobody kills them.
+    pub(in super::super) children: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +76,7 @@ impl Habit {
             leaves: None,
             stuck: false,
             busy: Duration::ZERO,
+            children: Duration::ZERO,
         };
         for word in command {
             habit.take(word);
@@ -112,6 +115,7 @@ impl Habit {
             "leaves" => self.leaves = Some(span),
             "stuck" => self.stuck = true,
             "busy" => self.busy = span,
+            "children" => self.children = span,
             unknown => panic!("no such habit: {unknown}"),
         }
     }
@@ -141,6 +145,7 @@ fn wild(dice: &mut Jitter) -> String {
         32 | 33 => format!("closes={span}"),
         34 | 35 => format!("leaves={span}"),
         36 | 37 => format!("refuses={span}"),
+        38..41 => format!("children={span}"),
         _ => "serve".to_owned(),
     }
 }

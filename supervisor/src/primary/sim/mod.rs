@@ -25,6 +25,7 @@ use super::slots::restart_policy::Jitter;
 use crate::base::exit::Exit;
 use crate::base::ids::{ClientId, Generation, ListenerId, SocketId, Ticket, WorkerId};
 use crate::base::time::Time;
+use crate::policy::leftovers::{self, Leftovers};
 use habit::{Habit, Looks, Moment, Spawns};
 use laws::Ledger;
 use mortal::Mortal;
@@ -105,6 +106,8 @@ enum Deed {
     Die(Exit),
     /// SIGKILL, which does not wait for SIGCONT.
     Killed,
+    /// The last process of its group ends, after its main process.
+    Gone,
     Looked,
     Gauged,
 }
@@ -186,6 +189,7 @@ impl Sim {
             policies: Policies::new(),
             twin: None,
             mortal: None,
+            leftovers: Leftovers::default(),
             resuming: false,
             past: VecDeque::new(),
         }

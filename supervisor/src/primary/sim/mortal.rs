@@ -145,6 +145,7 @@ impl Sim {
     fn find_out(&mut self) -> (Facts, Vec<Event>) {
         let mut facts = Facts::default();
         let mut events = Vec::new();
+        self.leftovers = Leftovers::default();
         let opened = |(id, l): (&ListenerId, &FakeListener)| OpenedListener {
             id: *id,
             address: l.address.clone(),
@@ -174,6 +175,10 @@ impl Sim {
                     }
                 }
                 Life::Forked => _ = facts.workers.insert(id),
+                Life::Ended => {
+                    facts.workers.insert(id);
+                    self.leftovers.step(leftovers::Event::Resumed { worker: id });
+                }
                 Life::Runs => {
                     facts.workers.insert(id);
                     self.reveal(id, &mut events);

@@ -294,7 +294,7 @@ impl Runtime {
         let Some(channel) = self.children.get(&worker).and_then(|c| c.bus.as_ref()) else { return };
         let (token, readable) = (Source::Bus(worker).token(), !channel.paused);
         let writable = channel.waits_for_room;
-        if let Err(error) = self.poller.watch(channel.fd(), token, readable, writable) {
+        if let Err(error) = self.events.poller.watch(channel.fd(), token, readable, writable) {
             self.warn(format!("cannot watch a worker's bus channel: {error}"));
         }
     }
@@ -340,7 +340,7 @@ impl Runtime {
         let Some(channel) = child.bus.take() else { return };
         self.writer.stale = true;
         let (slot, pid) = (child.slot, child.pid.0);
-        self.poller.remove(channel.fd());
+        self.events.poller.remove(channel.fd());
         if let Some(why) = why {
             self.warn(format!("slot {slot} (pid {pid}) was cut off from the bus: {why}"));
         }

@@ -98,7 +98,7 @@ impl Runtime {
         if self.clients.access.is_of(spec) {
             return;
         }
-        let logs = self.home.log_dir(&spec.name);
+        let logs = self.recorder.home().log_dir(&spec.name);
         if let Err(error) = self.clients.admit(spec, &logs) {
             self.note(format!("cannot let others command this app: {error}"));
         }

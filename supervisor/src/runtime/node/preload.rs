@@ -75,7 +75,8 @@ impl Runtime {
         }
         let text = text(spec);
         // Primaries of several builds may share a run folder, each with its own preload.
-        let path = self.home.preload(&format!("{:016x}", checksum(b"", text.as_bytes())));
+        let path =
+            self.recorder.home().preload(&format!("{:016x}", checksum(b"", text.as_bytes())));
         if let Err(error) = provide(&path, &text) {
             self.note(format!(
                 "the event loop and the heap of Node workers are not measured: cannot write {}: {error}",

@@ -77,7 +77,7 @@ impl Node {
         channel::skip(node.fd(), looked_at, &mut self.bytes);
     }
 
-    /// Reads at most so many times.
+    /// Reads at most this many times.
     pub(in crate::runtime) fn read(
         &mut self,
         hands: &mut HandOver,
@@ -160,7 +160,7 @@ impl Node {
         hands.take_back(at, node.link.take_back());
     }
 
-    /// Reads what was left for later. Who has nothing to say is waited for again.
+    /// Reads what was left for later. The poller waits again for a worker that has nothing to say.
     pub(in crate::runtime) fn read_answers(
         &mut self,
         hands: &mut HandOver,

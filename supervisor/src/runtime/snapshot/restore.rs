@@ -151,11 +151,11 @@ impl Runtime {
         for (worker, call) in intercept::unanswered(&self.children, self.keeper.memory()) {
             self.take_call(worker, &call);
         }
-        while let Some(event) = self.inbox.pop_front() {
+        while let Some(event) = self.events.inbox.pop_front() {
             self.core.step(now, event, &mut actions);
         }
         self.core.step(now, Event::Turn, &mut actions);
-        self.core_due = self.core.deadline();
+        self.events.core_due = self.core.deadline();
         self.succession.settles = Some(now);
         self.resume_on_bus();
         actions
@@ -188,7 +188,7 @@ impl Runtime {
             let sources = child.sources().into_iter();
             let watched = sources
                 .filter(|(_, source)| child.ended.is_none() || *source != Source::Process(worker))
-                .try_for_each(|(fd, source)| self.poller.add(fd, source.token()));
+                .try_for_each(|(fd, source)| self.events.poller.add(fd, source.token()));
             if let Err(error) = watched {
                 // Without its pidfd in the poller its end would never be seen.
                 let _ = pidfd::signal_group(child.pid, libc::SIGKILL);

@@ -78,13 +78,14 @@ impl Upgrade {
         self.check.as_ref().map(|check| check.until)
     }
 
-    /// Who waits for the end of an upgrade.
+    /// The client that waits for the end of an upgrade.
     pub(super) fn awaited_by(&self) -> Option<ClientId> {
         let asked = self.check.as_ref().and_then(|check| check.client);
         asked.or_else(|| self.upgrading.as_ref().and_then(|upgrading| upgrading.client))
     }
 
-    /// Ends the check of a build that has thought too long. Who asked, and what to say.
+    /// Ends the check of a build that has thought too long. Gives the client that asked, and what to
+    /// say.
     fn give_up(&mut self, poller: &Poller, now: Time) -> Option<(Option<ClientId>, String)> {
         let mut check = self.check.take_if(|check| check.until <= now)?;
         poller.remove(check.pidfd.as_fd());
@@ -97,7 +98,7 @@ impl Upgrade {
         Some((check.client, why))
     }
 
-    /// A build has answered. Who asked, which build it is, and why it cannot take over.
+    /// A build has answered. Gives the client that asked, the build, and why it cannot take over.
     fn answered(
         &mut self,
         poller: &Poller,
@@ -173,14 +174,13 @@ impl Runtime {
                 return self.refuse_upgrade(client, why);
             }
         };
-        let asked = match self.write_snapshot() {
-            true => self
-                .keeper
-                .memory()
-                .newest()
-                .and_then(|state| UpgradeCheck::ask(&self.poller, &state, &binary, client)),
-            false => Err(io::Error::other("the state could not be written")),
-        };
+        let asked =
+            match self.write_snapshot() {
+                true => self.keeper.memory().newest().and_then(|state| {
+                    UpgradeCheck::ask(&self.events.poller, &state, &binary, client)
+                }),
+                false => Err(io::Error::other("the state could not be written")),
+            };
         match asked {
             Ok(check) => self.upgrade.check = Some(check),
             Err(error) => {
@@ -192,14 +192,16 @@ impl Runtime {
 
     /// Ends the check of a build that has thought too long.
     pub(in crate::runtime) fn look_after_upgrade(&mut self, now: Time) {
-        if let Some((client, why)) = self.upgrade.give_up(&self.poller, now) {
+        if let Some((client, why)) = self.upgrade.give_up(&self.events.poller, now) {
             self.refuse_upgrade(client, why);
         }
     }
 
     /// A build has answered.
     pub(in crate::runtime) fn take_upgrade_check(&mut self) {
-        let Some((client, binary, verdict)) = self.upgrade.answered(&self.poller) else { return };
+        let Some((client, binary, verdict)) = self.upgrade.answered(&self.events.poller) else {
+            return;
+        };
         if let Err(why) = verdict {
             return self.refuse_upgrade(client, why);
         }
@@ -211,7 +213,7 @@ impl Runtime {
         };
         match told {
             // The keeper waits for our end, and becomes that build.
-            Ok(()) => self.exit = Some(0),
+            Ok(()) => self.events.exit = Some(0),
             Err(error) => {
                 self.upgrade.upgrading = None;
                 self.refuse_upgrade(client, format!("cannot hand over: {}", plain(&error)));

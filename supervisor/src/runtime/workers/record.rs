@@ -15,14 +15,20 @@ use crate::sys::procfs;
 /// The record as it was last written, and the lock that says that the app's name is ours.
 #[derive(Debug)]
 pub(crate) struct Recorder {
+    home: Home,
     lock: File,
     written: Option<Record>,
 }
 
 impl Recorder {
     /// For an app whose lock this is.
-    pub(crate) fn new(lock: File) -> Self {
-        Self { lock, written: None }
+    pub(crate) fn new(home: Home, lock: File) -> Self {
+        Self { home, lock, written: None }
+    }
+
+    /// Where everything of the app is.
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
     }
 
     /// Says that the name is ours.
@@ -33,7 +39,6 @@ impl Recorder {
     /// Brings the file up to date, if anything changed.
     pub(crate) fn update(
         &mut self,
-        home: &Home,
         spec: &AppSpec,
         children: &BTreeMap<WorkerId, Child>,
     ) -> io::Result<()> {
@@ -57,7 +62,7 @@ impl Recorder {
             return Ok(());
         }
         let record = Record { primary_pid: std::process::id(), workers, spec: spec.clone() };
-        let result = home.write_record(&spec.name, &record);
+        let result = self.home.write_record(&spec.name, &record);
         // Remembered also where it failed: it is tried again when something changes, not in
         // every turn.
         self.written = Some(record);
