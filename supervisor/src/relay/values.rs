@@ -1,12 +1,12 @@
-//! The values that workers share: those that hold, and those that a reload brings. A worker has the
-//! values of its generation, so a reload that is rolled back changes nothing for anybody else.
+//! The values that workers share: those that hold now, and those that a reload brings. A worker has
+//! the values of its generation, so a reload that is rolled back changes nothing for other workers.
 
 use ipc::bus::{Json, ToWorker};
 
 use super::{Action, Relay};
 use crate::base::ids::{Generation, WorkerId};
 
-/// Values, and their number; no two have the same.
+/// Values and their number; different values have different numbers.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Version {
     pub(crate) number: u64,
@@ -16,14 +16,14 @@ pub(crate) struct Version {
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Values {
-    /// `None`: there never were any.
+    /// `None`: the app never had any.
     pub(crate) hold: Option<Version>,
-    /// Those of the generation that a reload brings, if they are others.
+    /// The values of the generation that a reload brings, if they differ.
     pub(crate) coming: Option<(Generation, Version)>,
 }
 
 impl Values {
-    /// Those of a worker of this generation.
+    /// The values of a worker of this generation.
     pub(crate) fn of(&self, generation: Generation) -> Option<&Version> {
         match &self.coming {
             Some((coming, version)) if *coming == generation => Some(version),
@@ -46,7 +46,7 @@ impl Relay {
     pub(super) fn tell_values(&mut self, worker: WorkerId, actions: &mut Vec<Action>) {
         let Some(member) = self.members.get_mut(&worker) else { return };
         let Some(version) = self.values.of(member.generation) else { return };
-        // Before its hello nothing can be said to it.
+        // A worker gets no message before its hello.
         if member.codec.is_none() || member.told_values == Some(version.number) {
             return;
         }
