@@ -127,7 +127,7 @@ impl Link {
         self.say(Ask::Alive(u32::try_from(within.as_millis()).unwrap_or(u32::MAX)))
     }
 
-    /// Tells the keeper that this primary is about to end, and that `program` shall replace both.
+    /// Tells the keeper that this primary is about to end, and that `program` will replace both.
     pub(crate) fn replace(&self, program: &Path) -> io::Result<()> {
         self.say(Ask::Replace(program))
     }

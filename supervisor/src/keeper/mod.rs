@@ -108,13 +108,13 @@ pub(crate) fn keep_on(app: &str, estate: &HandoverArgs) -> io::Result<Role> {
     Keeper::new(app, ground)?.run(birth)
 }
 
-/// Returns to the previous build, because this one cannot even run as a keeper. Comes back only if
+/// Becomes the previous build, because this one cannot even run as a keeper. Returns only if
 /// there is no previous build.
 pub(crate) fn fall_back(app: &str, estate: &HandoverArgs) {
     if let Some(number) = estate.previous {
         let program = PathBuf::from(format!("/proc/self/fd/{number}"));
         let estate = HandoverArgs { previous: None, fell_back: true, ..estate.clone() };
-        // The reason of the failure helps no process any more.
+        // No process is left that could use the reason of the failure.
         let _ = exec::become_program(&program, &estate.arguments(app));
     }
 }

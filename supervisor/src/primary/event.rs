@@ -26,7 +26,7 @@ pub(crate) enum Event {
     ListenersOpened { result: Result<Vec<OpenedListener>, String> },
     /// A worker's `bind` made a new address known. Comes before the `Cue::BindAsked` for it.
     ListenerFound(OpenedListener),
-    /// Something about one worker. Cues for a worker that was `Gone` are ignored.
+    /// An event about one worker. The core ignores cues for a worker that is gone.
     Worker { worker: WorkerId, cue: Cue },
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct OpenedListener {
     pub(crate) id: ListenerId,
     /// The address as people write it: `127.0.0.1:8000`, `unix:/run/x.sock`.
     pub(crate) address: String,
-    /// From the configuration, and its name there.
+    /// The name in the configuration, if the listener comes from there.
     pub(crate) name: Option<String>,
     /// All workers share one socket (unix sockets, `balance = shared`). The core always lends them
     /// socket 0 and never steers.
@@ -108,16 +108,16 @@ pub(crate) enum Notification {
     Extend(Duration),
 }
 
-/// What a draining worker holds, as the kernel sees it.
+/// The connections of a draining worker, as the kernel sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Look {
     /// Connections in the accept queues of the sockets it was lent.
     pub(crate) queued: u32,
-    /// Handshakes that were under way when it was steered away from, and still are.
+    /// Handshakes that began before the core steered away from the worker, and still go on.
     pub(crate) handshaking: u32,
-    /// Connections with a request in flight, as far as can be seen.
+    /// Connections with a request in flight, as far as the kernel shows it.
     pub(crate) busy: u32,
-    /// Other connections: quiet, the worker having spoken last.
+    /// Other connections: quiet, and the worker was the last to send.
     pub(crate) idle: u32,
     /// False: its connections cannot be seen (`busy` and `idle` mean nothing).
     pub(crate) visible: bool,
@@ -125,7 +125,7 @@ pub(crate) struct Look {
     pub(crate) still: bool,
 }
 
-/// What waits for a ready worker, and whether it takes any of it.
+/// The connections that wait for a ready worker, and whether it takes any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Gauge {
     /// Connections in the accept queues of the sockets it was lent, or handed to it and not taken.

@@ -1,4 +1,5 @@
-//! Links: each speaks one contract with one worker. Bytes and descriptors in, words out; commands
-//! in, packets out. No link reads or writes a socket, looks at a clock or decides anything.
+//! Links. Each link speaks one worker protocol with one worker: bytes and descriptors go in and
+//! words come out; commands go in and packets come out. A link reads and writes no socket, reads no
+//! clock, and decides nothing.
 
 pub(crate) mod node;

@@ -1,7 +1,8 @@
-//! Calls: to an idle worker of a pool, and exactly one answer or error back to who called.
+//! Calls: to an idle worker of a pool, with exactly one answer or error back to the caller.
 //!
-//! Refuses calls beyond the bounds at once (`full`), and a pool that nobody ever belonged to. A
-//! call to a pool whose workers are all busy, or just being replaced, waits until its deadline.
+//! The relay refuses calls beyond the bounds at once (`full`), and calls to a pool that never had a
+//! worker. A call to a pool whose workers are all busy, or just being replaced, waits until its
+//! deadline.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::{Action, Failure, Relay};
 use crate::base::ids::WorkerId;
 use crate::base::time::Time;
 
-/// What a worker wants to have answered.
+/// A call as a worker makes it.
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) id: u64,
@@ -26,13 +27,13 @@ pub(super) struct Wanted {
     pub(super) retry: bool,
 }
 
-/// An action that a person wants done.
+/// An action that a person triggers.
 #[derive(Debug, Clone)]
 pub(crate) struct Trigger {
-    /// To know the answers by.
+    /// The number by which the answers are known.
     pub(crate) ticket: u64,
     pub(crate) action: String,
-    /// Only this slot.
+    /// Only for the worker of this slot.
     pub(crate) slot: Option<u16>,
     pub(crate) data: Json,
     pub(crate) timeout: Duration,
@@ -60,9 +61,9 @@ impl Relay {
             let message = format!("there is no pool {pool:?} (known: {})", known.join(", "));
             Some(Failure { kind: ErrorKind::NoPool, message })
         } else if member.calls.len() >= CALLS_PER_WORKER {
-            Some(full(format!("{CALLS_PER_WORKER} calls of this worker wait for their answers")))
+            Some(full(format!("{CALLS_PER_WORKER} calls of this worker have no answer yet")))
         } else if self.calls.all.len() >= CALLS {
-            Some(full(format!("{CALLS} calls of this app wait for their answers")))
+            Some(full(format!("{CALLS} calls of this app have no answer yet")))
         } else if self.calls.bytes + data.text().len() + AROUND > CALL_BYTES {
             Some(full(format!("calls with {CALL_BYTES} bytes wait for a worker")))
         } else {
@@ -133,8 +134,8 @@ impl Relay {
         }
     }
 
-    /// The worker that is best able to take this call: another than the caller, with the least
-    /// to do, that got its last one the longest ago.
+    /// The worker that is best able to take this call: not the caller, with the least work, and
+    /// with the longest time since its last call.
     fn idle(&self, call: &Call) -> Option<WorkerId> {
         let length = call.bytes();
         let able = |member: &Member| {
@@ -150,7 +151,7 @@ impl Relay {
         best.map(|(worker, _)| *worker)
     }
 
-    /// A worker's answer to a call or a trigger.
+    /// Takes a worker's answer to a call or a trigger.
     pub(super) fn answer(
         &mut self,
         now: Time,
@@ -189,7 +190,7 @@ impl Relay {
         self.finish(call.caller, answer, actions);
     }
 
-    /// Says how a call ended.
+    /// Tells the caller how a call ended.
     fn finish(&mut self, caller: Caller, answer: Result<Json, Failure>, actions: &mut Vec<Action>) {
         let (worker, id) = match caller {
             Caller::Worker { worker, id } => (worker, id),
@@ -202,7 +203,8 @@ impl Relay {
             if member.queue.has_room(data.text().len() + AROUND) {
                 return Ok(data);
             }
-            let message = "the answer was dropped: too many others wait to be read".to_owned();
+            let message =
+                "the answer was dropped: the caller has too many unread answers".to_owned();
             Err(Failure { kind: ErrorKind::Lost, message })
         });
         let message = match answer {
@@ -228,14 +230,14 @@ impl Relay {
         }
     }
 
-    /// A caller has left: nobody waits for its answers.
+    /// A caller has left, so its calls need no answers any more.
     pub(super) fn caller_left(&mut self, member: &Member) {
         for number in member.calls.values() {
             self.calls.remove(*number);
         }
     }
 
-    /// A worker has left before it answered these.
+    /// A worker has left before it answered these calls.
     pub(super) fn server_left(
         &mut self,
         now: Time,
@@ -255,15 +257,13 @@ impl Relay {
                 self.dispatch(now, &pool, &topic, actions);
                 continue;
             }
-            let message = format!(
-                "the worker of slot {} that worked on it died or left before it answered",
-                member.peer.slot
-            );
+            let message =
+                format!("the worker of slot {} died or left before it answered", member.peer.slot);
             self.end(*number, Err(Failure { kind: ErrorKind::Died, message }), actions);
         }
     }
 
-    /// A worker has read something, so a call may fit into its queue again.
+    /// A worker has read something, so a waiting call may fit into its queue.
     pub(super) fn room_again(&mut self, now: Time, worker: WorkerId, actions: &mut Vec<Action>) {
         if self.calls.waiting.is_empty() {
             return;
@@ -276,8 +276,8 @@ impl Relay {
         }
     }
 
-    /// A person triggers an action of all workers that registered it, or of one slot's: how many
-    /// these are. For each of them an [`Action::Answered`] follows.
+    /// Triggers an action in all workers that registered it, or in the worker of one slot. Returns
+    /// how many these are. Each of them brings an [`Action::Answered`].
     pub(crate) fn trigger(
         &mut self,
         now: Time,
@@ -315,19 +315,19 @@ impl Relay {
         found.len()
     }
 
-    /// The names of the actions that somebody registered.
+    /// The names of the registered actions.
     pub(crate) fn actions(&self) -> BTreeSet<&str> {
         self.members.values().flat_map(|m| &m.actions).map(String::as_str).collect()
     }
 
-    /// When [`Relay::turn`] has something to do.
+    /// When [`Relay::turn`] is due.
     pub(crate) fn deadline(&self) -> Option<Time> {
         let call = self.calls.deadlines.first().map(|(deadline, _)| *deadline);
         let rested = self.resting.first().map(|(until, _)| *until);
         call.into_iter().chain(self.next_stall()).chain(rested).min()
     }
 
-    /// Ends what is overdue.
+    /// Ends the calls that are overdue.
     pub(crate) fn turn(&mut self, now: Time, actions: &mut Vec<Action>) {
         while let Some((deadline, number)) = self.calls.deadlines.first().copied() {
             if deadline > now {

@@ -1,7 +1,7 @@
-//! A descriptor from one worker to another, beside a message.
+//! Passing a descriptor from one worker to another, beside a message.
 //!
-//! Refuses it at once, with the reason, where nobody can take it: whoever gives keeps its own copy
-//! and may do something else with it.
+//! If no worker can take the descriptor, the relay refuses it at once with the reason. The sender
+//! keeps its own copy and may do something else with it.
 
 use std::os::fd::OwnedFd;
 
@@ -12,10 +12,10 @@ use super::limits::GIFTS;
 use crate::base::ids::WorkerId;
 use crate::relay::{Action, Failure, Relay, encode};
 
-/// A client that speaks lines and takes descriptors says so by subscribing to this topic.
+/// A client that speaks lines and takes descriptors announces it by subscribing to this topic.
 const TAKES: &str = "supervisor:given";
 
-/// What a worker gives.
+/// A descriptor that a worker sends.
 #[derive(Debug)]
 pub(crate) struct Gift {
     pub(crate) id: u64,
@@ -26,12 +26,12 @@ pub(crate) struct Gift {
 }
 
 impl Relay {
-    /// A worker gives a descriptor to a slot's worker.
+    /// Passes a descriptor from a worker to the worker of a slot.
     pub(crate) fn give(&mut self, from: WorkerId, gift: Gift, actions: &mut Vec<Action>) {
         let Some(member) = self.members.get_mut(&from).filter(|member| !member.cut) else { return };
         member.said += 1;
         if member.codec.is_none() {
-            return self.cut(from, "its first message was no hello".to_owned(), actions);
+            return self.cut(from, "its first message was not a hello".to_owned(), actions);
         }
         let id = gift.id;
         let answer = match self.pass_on(from, gift) {
@@ -56,13 +56,13 @@ impl Relay {
         };
         if member.codec != Some(Codec::Frames) && !member.subscribed.contains_key(TAKES) {
             let message = format!(
-                "{named} takes no descriptors: the Rust client does, and the Python one once it has on_given"
+                "{named} takes no descriptors: the Rust client does, and the Python client with an on_given handler"
             );
             return Err(failed(message));
         }
         let given = ToWorker::Given { topic, data, from: peer };
         let Some(frame) = encode(member.codec, &given) else {
-            return Err(failed("it is too long".to_owned()));
+            return Err(failed("the message is too long".to_owned()));
         };
         if !member.queue.takes_gift(frame.len()) {
             let message = format!("{GIFTS} descriptors, or too many bytes, wait for {named}");

@@ -1,17 +1,17 @@
-//! Frames that lie one behind the other in one piece of memory: short ones are copied into it, for
-//! that costs less than a piece for each, and a long one is shared by all who get it.
+//! Frames that lie one behind the other in one piece of memory. Short frames are copied into it,
+//! because that costs less than a piece for each. A long frame is shared by all its readers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// An encoded message, shared by all who get it.
+/// An encoded message, shared by all its readers.
 pub(crate) type Bytes = Arc<[u8]>;
 
 /// The longest frame that is copied.
 const SHORT: usize = 4 * 1024;
-/// Bytes of one run of short frames, at most.
+/// The most bytes of one run of short frames.
 const RUN_BYTES: usize = 32 * 1024;
-/// Frames of one run.
+/// The most frames of one run.
 const RUN_FRAMES: usize = 128;
 
 /// See the module.
@@ -42,7 +42,7 @@ impl Made {
         self.shared = None;
     }
 
-    /// For the next one; without memory that few need.
+    /// Empties it for the next event. Keeps the memory unless it is unusually large.
     pub(super) fn kept(mut self) -> Self {
         if self.bytes.capacity() > RUN_BYTES {
             self = Self::default();
@@ -62,18 +62,18 @@ impl Made {
 }
 
 fn length(bytes: &[u8]) -> u32 {
-    // No frame is as long.
+    // No frame is longer than this.
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
 impl Run {
-    /// Of one frame, whoever else has it.
+    /// A run of one frame, which other queues may share.
     pub(super) fn of(frame: Bytes) -> Self {
         let lengths = VecDeque::from([length(&frame)]);
         Self { memory: Memory::Shared(frame), start: 0, lengths }
     }
 
-    /// Of one frame, which others may follow.
+    /// A run of one frame, which others may follow.
     pub(super) fn made(frame: &mut Made) -> Self {
         if frame.bytes.len() > SHORT {
             return Self::of(frame.shared());
@@ -102,7 +102,7 @@ impl Run {
         }
     }
 
-    /// How many frames.
+    /// The number of frames.
     pub(super) fn len(&self) -> usize {
         self.lengths.len()
     }
@@ -121,7 +121,7 @@ impl Run {
         self.bytes().get(..length)
     }
 
-    /// The first frame as a run of its own.
+    /// The first frame, as a run of its own.
     pub(super) fn alone(&self) -> Option<Self> {
         let frame = self.first()?;
         let memory = match &self.memory {
@@ -131,7 +131,7 @@ impl Run {
         Some(Self { memory, start: 0, lengths: VecDeque::from([length(frame)]) })
     }
 
-    /// Forgets the first frame: its length.
+    /// Removes the first frame and returns its length.
     pub(super) fn pop(&mut self) -> Option<usize> {
         let length = usize::try_from(self.lengths.pop_front()?).ok()?;
         self.start += length;

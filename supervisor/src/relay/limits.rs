@@ -1,5 +1,5 @@
-//! Every bound of the relay. What one worker can make it hold is [`PER_WORKER`] bytes and a few
-//! names; what all can make it hold on top of that is [`CALL_BYTES`].
+//! The bounds of the relay. One worker can make it hold [`PER_WORKER`] bytes and a few names. All
+//! workers together can make it hold [`CALL_BYTES`] on top of that.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ pub(crate) const QUEUE_BYTES: usize = 8 << 20;
 pub(crate) const QUEUE_FRAMES: usize = 16 * 1024;
 /// Bytes of calls and answers that wait for one worker.
 pub(crate) const OWN_BYTES: usize = 4 << 20;
-/// Bytes of calls, answers, errors and the like: a worker that lets more wait is cut off.
+/// The most bytes of calls, answers, errors and the like: the relay cuts off a worker with more.
 pub(crate) const OWN_MOST: usize = 6 << 20;
-/// Bytes taken out of the queues for one write, plus at most one frame.
+/// Bytes that one write takes out of the queues, plus at most one frame.
 pub(crate) const FLIGHT_BYTES: usize = 256 * 1024;
-/// Frames taken out of the queues for one write (IOV_MAX is 1024).
+/// Frames that one write takes out of the queues (IOV_MAX is 1024).
 pub(crate) const FLIGHT_FRAMES: usize = 512;
-/// What can wait for one worker, in bytes of frames.
+/// The most bytes of frames that can wait for one worker.
 #[cfg(test)]
 pub(crate) const PER_WORKER: usize =
     QUEUE_BYTES + OWN_MOST + FLIGHT_BYTES + 2 * ipc::bus::MAX_FRAME;
@@ -34,29 +34,30 @@ pub(crate) const CALLS_PER_WORKER: usize = 1024;
 pub(crate) const CALLS: usize = 16 * 1024;
 /// Bytes of all calls that wait for a worker or may be tried again.
 pub(crate) const CALL_BYTES: usize = 32 << 20;
-/// Times that a call is given to a worker, if it may be retried.
+/// How often a call is given to a worker, if the caller allows retries.
 pub(crate) const TRIES: u8 = 3;
 /// Descriptors that wait for one worker.
 pub(crate) const GIFTS: usize = 16;
-/// Pools that are remembered though nobody belongs to them.
+/// Pools that the relay remembers although they have no worker.
 pub(crate) const POOLS: usize = 64;
-/// How long a call waits that does not say.
+/// The timeout of a call that names none.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest that a call waits.
+/// The longest timeout of a call.
 pub(crate) const CALL_LONGEST: Duration = Duration::from_secs(3600);
-/// A worker that makes others wait and reads nothing for so long makes them wait no more.
+/// A worker that makes others wait, and reads nothing for this long, makes them wait no more.
 pub(crate) const STALL: Duration = Duration::from_secs(5);
 
-/// A worker whose messages are dropped is not read for so long after each [`WASTE`] bytes of them.
+/// The relay does not read a worker whose messages are dropped for this long after each [`WASTE`]
+/// bytes of them.
 pub(crate) const REST: Duration = Duration::from_millis(10);
-/// See [`REST`]. A message counts 64 bytes more than it has.
+/// See [`REST`]. Each message counts as 64 bytes more than it has.
 pub(crate) const WASTE: usize = 64 * 1024;
 
-/// Metrics of one slot, each combination of labels being one.
+/// Metrics of one slot. Each combination of labels counts as one.
 pub(crate) const SERIES: usize = 512;
-/// Series of all slots that a successor goes on with; where there are more they are forgotten.
+/// Series of all slots that a snapshot may contain; with more, it contains none.
 pub(crate) const SERIES_KEPT: usize = 1024;
-/// Upper bounds of a histogram's buckets.
+/// The upper bounds of a histogram's buckets.
 pub(crate) const BUCKETS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 

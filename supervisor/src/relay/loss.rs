@@ -1,22 +1,22 @@
-//! What is lost with a primary: what waited in it for its workers. The runtime keeps the numbers
-//! where they outlive it; the messages themselves are gone.
+//! What the death of a primary loses: the messages that waited in it for its workers. The runtime
+//! keeps their numbers in the loss journal, which outlives the primary; the messages are gone.
 
 use super::Relay;
 use crate::base::ids::WorkerId;
 
-/// Of one worker.
+/// The losses of one worker.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Waiting {
-    /// Messages that wait for it or are being written.
+    /// Messages that wait for the worker or are being written.
     pub(crate) waiting: u64,
     /// Messages to it that were dropped.
     pub(crate) dropped: u64,
-    /// The first of those that wait was written in part, or may have been.
+    /// The first waiting message was written in part, or may have been.
     pub(crate) half_written: bool,
 }
 
 impl Relay {
-    /// What would be lost now.
+    /// What the worker would lose now.
     pub(crate) fn waiting(&self, worker: WorkerId) -> Waiting {
         let member = self.members.get(&worker);
         member.map_or_else(Waiting::default, |member| Waiting {
@@ -26,8 +26,8 @@ impl Relay {
         })
     }
 
-    /// It was lost with the primary before this one. The worker is told with the others that it
-    /// loses.
+    /// Adds what the worker lost with the previous primary. The next notice about lost messages
+    /// tells the worker.
     pub(crate) fn lost_with_primary(&mut self, worker: WorkerId, waited: Waiting) {
         self.counts.dropped_ended += waited.waiting;
         if let Some(member) = self.members.get_mut(&worker) {

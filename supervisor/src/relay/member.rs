@@ -27,48 +27,48 @@ pub(crate) struct Member {
     pub(crate) told_values: u64,
     /// The same as its events have it.
     pub(crate) origin: Arc<Origin>,
-    /// How to write to it; `None` until its hello.
+    /// How to write to the worker; `None` until its hello.
     pub(crate) codec: Option<Codec>,
     pub(crate) client: String,
     pub(crate) queue: Queue,
-    /// It is among those with something to write.
+    /// The worker is in the set of workers with something to write.
     pub(crate) dirty: bool,
     pub(crate) subscribed: HashMap<Arc<str>, WhenFull>,
     pub(crate) serves: BTreeMap<String, Serving>,
     pub(crate) actions: BTreeSet<String>,
-    /// Calls that were given to it and have no answer from it, with their topic; a trigger has
-    /// none. Also those for whose answer nobody waits any more.
+    /// Calls that it was given and has not answered, with their topic; a trigger has none. They
+    /// include calls whose caller no longer waits.
     pub(crate) works_on: BTreeMap<u64, Option<String>>,
-    /// Its own calls, by its number.
+    /// The calls that it made, by its own numbers.
     pub(crate) calls: BTreeMap<u64, u64>,
     /// It takes no new calls.
     pub(crate) draining: bool,
-    /// It was told to drain; else it drains because it said so.
+    /// The primary told it to drain; otherwise it announced that by itself.
     pub(crate) told_to_drain: bool,
     /// It joined under another primary, and may say hello once more.
     pub(crate) resumed: bool,
-    /// It was told that it is cut off; nothing of it counts any more.
+    /// It was told that it is cut off. Its messages no longer count.
     pub(crate) cut: bool,
-    /// Those who wait until it has read.
+    /// The senders that wait until it has read.
     pub(crate) holds: BTreeSet<WorkerId>,
-    /// So many hold it, its own rest included.
+    /// How many readers make it wait; its own rest counts as one.
     pub(crate) held_by: usize,
-    /// It has written more than was read, and rests until then.
+    /// It wrote more than its readers read, and rests until this time.
     pub(crate) rests: Option<Time>,
     /// Bytes of its messages that were dropped since it last rested.
     pub(crate) wasted: usize,
-    /// When it last read anything, or began to be waited for.
+    /// When it last read anything, or when the first sender began to wait for it.
     pub(crate) progress: Time,
-    /// It made others wait too long: nobody waits for it until it has caught up.
+    /// It made others wait for too long: no sender waits for it until it has caught up.
     pub(crate) distrusted: bool,
-    /// Messages to it that were dropped; the next warning comes at so many.
+    /// Messages to it that were dropped. The next warning comes at `warn_at` of them.
     pub(crate) lost: u64,
     pub(crate) warn_at: u64,
-    /// Dropped messages that it was told of.
+    /// How many dropped messages it was told of.
     pub(crate) told_lost: u64,
-    /// Messages of it that others lost.
+    /// Messages from it that others lost.
     pub(crate) caused: u64,
-    /// Messages from it and to it.
+    /// Messages from it (`said`) and to it (`heard`).
     pub(crate) said: u64,
     pub(crate) heard: u64,
 }
@@ -108,7 +108,7 @@ impl Member {
         }
     }
 
-    /// Whether it takes one more call of this topic.
+    /// Whether it can take one more call of this topic.
     pub(crate) fn is_idle(&self, topic: &str) -> bool {
         let serving = self.serves.get(topic);
         !self.draining && !self.cut && serving.is_some_and(|s| s.busy < s.at_once)

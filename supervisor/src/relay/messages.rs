@@ -1,4 +1,4 @@
-//! What happens to the relay, what it wants done, and what it tells of itself.
+//! The events of the relay, its actions, and what it reports about itself.
 
 use ipc::bus::decode::Codec;
 use ipc::bus::{ErrorKind, FromWorker, Json};
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::ids::{Generation, WorkerId};
 
-/// What happens to the relay.
+/// An event of the relay.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Event {
     /// A worker has a channel.
     Joined { worker: WorkerId, slot: u16, generation: Generation, pool: String },
-    /// It said something.
+    /// The worker sent a message.
     Spoke { worker: WorkerId, codec: Codec, message: FromWorker },
     /// It gets no new connections any more.
     Draining { worker: WorkerId },
@@ -19,7 +19,7 @@ pub(crate) enum Event {
     Left { worker: WorkerId },
 }
 
-/// What the relay wants done.
+/// An action of the relay.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Action {
     /// Read no more from this worker.
@@ -28,17 +28,17 @@ pub(crate) enum Action {
     Resume(WorkerId),
     /// Write what fits now, and close its channel.
     Cut { worker: WorkerId, why: String },
-    /// It says that it serves.
+    /// The worker announced that it serves.
     Ready(WorkerId),
-    /// It says that it is about to leave.
+    /// The worker announced that it is about to leave.
     Leaving(WorkerId),
-    /// For those who follow the events.
+    /// An event for clients that follow the bus.
     Heard { from: WorkerId, topic: String, data: String },
-    /// What a worker said to a trigger.
+    /// The answer of a worker to a trigger.
     Answered { ticket: u64, slot: u16, answer: Result<Json, Failure> },
-    /// A worker has applied a configuration, or not.
+    /// A worker has applied the shared values, or refused them.
     Applied { worker: WorkerId, version: u64, error: Option<String> },
-    /// A person should know.
+    /// A warning for people.
     Warn(String),
 }
 
@@ -49,43 +49,43 @@ pub(crate) struct Failure {
     pub(crate) message: String,
 }
 
-/// What happened since the app was started.
+/// What has happened since the app was started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Counts {
     /// Events that workers emitted or sent.
     pub(crate) emitted: u64,
-    /// Times that one was queued for a worker.
+    /// How often one of them was queued for a worker.
     pub(crate) delivered: u64,
     /// Dropped because the reader's queue was full.
     pub(crate) dropped_full: u64,
     /// Dropped because the reader left before it had read them.
     pub(crate) dropped_gone: u64,
-    /// Dropped because the primary ended in which they waited.
+    /// Dropped because the primary in which they waited died.
     pub(crate) dropped_ended: u64,
-    /// Emitted or sent while nobody was there for it.
+    /// Emitted or sent while there was no reader.
     pub(crate) unheard: u64,
     /// Calls that workers made.
     pub(crate) calls: u64,
     /// Those with an answer.
     pub(crate) answered: u64,
-    /// Those with an error, for any reason.
+    /// Calls that ended with an error, for any reason.
     pub(crate) failed: u64,
-    /// Of these: nobody answered in time.
+    /// Of these: no worker answered in time.
     pub(crate) timed_out: u64,
     /// Of these: the worker died.
     pub(crate) died: u64,
-    /// Of these: too many waited.
+    /// Of these: too many calls waited.
     pub(crate) full: u64,
     /// Calls given to another worker because the first died.
     pub(crate) retried: u64,
-    /// Answers for which nobody waited any more.
+    /// Answers whose caller no longer waited.
     pub(crate) late: u64,
     /// Workers that were cut off.
     pub(crate) cut: u64,
 }
 
-/// One member, for a person.
+/// One member, for people.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct MemberStatus {
     pub(crate) worker: WorkerId,

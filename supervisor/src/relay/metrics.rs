@@ -1,6 +1,6 @@
-//! What workers measured and pushed, by slot: a worker's replacement goes on counting.
+//! The metrics that workers measured and pushed, by slot: a replacement continues the count.
 //!
-//! Refuses more than so many series of one slot.
+//! The relay refuses series beyond a limit for each slot.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ pub(crate) struct Key {
     pub(crate) slot: u16,
 }
 
-/// What is known of it.
+/// The value of a series.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Value {
@@ -39,7 +39,7 @@ pub(crate) struct Series {
 pub(crate) struct Metrics {
     all: BTreeMap<Key, Series>,
     per_slot: BTreeMap<u16, usize>,
-    /// Pushes that were refused.
+    /// How many pushes were refused.
     pub(crate) refused: u64,
 }
 
@@ -83,13 +83,13 @@ impl Metrics {
         true
     }
 
-    /// One that another relay had.
+    /// Puts back a series of an earlier relay.
     pub(crate) fn put_back(&mut self, key: Key, series: Series) {
         *self.per_slot.entry(key.slot).or_default() += 1;
         self.all.insert(key, series);
     }
 
-    /// Forgets the gauges of a slot: its worker is gone, and what it had is not so any more.
+    /// Forgets the gauges of a slot: its worker is gone, and they no longer hold.
     pub(crate) fn worker_gone(&mut self, slot: u16) {
         let before = self.all.len();
         self.all.retain(|key, series| key.slot != slot || !matches!(series.value, Value::Gauge(_)));
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_has_only_so_many() {
+    fn the_series_of_a_slot_are_bounded() {
         let mut metrics = Metrics::default();
         let mut taken = 0;
         for number in 0..SERIES * 2 {

@@ -1,10 +1,10 @@
-//! The bus between workers: who gets what, decided without a clock, fd or task.
+//! The bus between workers: which worker gets which message, decided without a clock, fd or task.
 //!
-//! In goes what workers say ([`Event`], [`Gift`]), out come [`Action`]s and bytes to write
-//! ([`Relay::flight`]). Every message is delivered at most once, and never to who sent it, so
-//! nothing goes round in circles. Every queue is bounded (`limits`); what is dropped is counted
-//! with its reason, and who causes it is named. A worker that breaks the rules is cut off, which
-//! nobody else notices.
+//! Messages of workers go in ([`Event`], [`Gift`]); [`Action`]s and bytes to write
+//! ([`Relay::flight`]) come out. The relay delivers every message at most once, and never to its
+//! sender, so no message goes round in circles. Every queue is bounded (`limits`). The relay counts
+//! what it drops, with the reason, and names the worker that caused it. It cuts off a worker that
+//! breaks the rules, and no other worker notices.
 
 mod calls;
 mod descriptors;
@@ -48,7 +48,7 @@ use crate::base::ids::WorkerId;
 use crate::base::per_generation::PerGeneration;
 use crate::base::time::Time;
 
-/// Who a person on the command line is.
+/// The sender that stands for a person on the command line.
 const PERSON: WorkerId = WorkerId(0);
 
 /// The relay.
@@ -57,17 +57,17 @@ pub(crate) struct Relay {
     app: String,
     members: BTreeMap<WorkerId, Member>,
     topics: HashMap<Arc<str>, Readers>,
-    /// Pools that had a worker, with how many they have.
+    /// The pools that had a worker, with the number of their workers now.
     pools: BTreeMap<String, usize>,
     calls: Calls,
     values: PerGeneration<Version>,
     /// Those that rest, and until when.
     resting: BTreeSet<(Time, WorkerId)>,
-    /// Those with something to write.
+    /// The workers with something to write.
     dirty: BTreeSet<WorkerId>,
-    /// Somebody follows the events.
+    /// A client follows the events.
     followed: bool,
-    /// Who is there, as a successor reads it; `None`: it has changed.
+    /// The members, as a successor reads them; `None`: they have changed.
     table: Option<snapshot::Text>,
     scratch: publish::Scratch,
     pub(crate) metrics: Metrics,
@@ -139,7 +139,7 @@ impl Relay {
         let Some(member) = self.members.get_mut(&worker) else { return };
         member.codec = Some(codec);
         let FromWorker::Hello { oldest, newest, client, pool } = message else {
-            return self.cut(worker, "its first message was no hello".to_owned(), actions);
+            return self.cut(worker, "its first message was not a hello".to_owned(), actions);
         };
         let version = match agree(oldest, newest) {
             Ok(version) => version,
@@ -155,7 +155,7 @@ impl Relay {
         }
         let Some(member) = self.members.get(&worker) else { return };
         let (you, draining) = (member.peer.clone(), member.draining);
-        // Before the welcome, so that who has joined has its values.
+        // Before the welcome, so that a worker that has joined has its values.
         self.tell_values(worker, actions);
         self.tell(worker, &ToWorker::Welcome { version, you, app: self.app.clone() }, actions);
         if draining {
@@ -215,7 +215,7 @@ impl Relay {
                 let key = Key { name, labels, slot };
                 if !self.metrics.push(key, kind, value, unit) && refused == 0 {
                     actions.push(Action::Warn(format!(
-                        "{} pushes more metrics than may be, or one of another kind: refused (said once)",
+                        "{} pushes too many metrics, or one of another kind: they are refused (reported once)",
                         self.name(worker)
                     )));
                 }
@@ -232,7 +232,7 @@ impl Relay {
                 }
             }
             FromWorker::Ping { id } => self.tell(worker, &ToWorker::Pong { id }, actions),
-            // What has a descriptor comes by `give`.
+            // A message with a descriptor comes by `give`.
             FromWorker::Pong { .. } | FromWorker::Give { .. } => {}
         }
     }
@@ -318,7 +318,7 @@ impl Relay {
         }
     }
 
-    /// Cuts a worker off that broke the rules.
+    /// Cuts off a worker that broke the rules.
     fn cut(&mut self, worker: WorkerId, why: String, actions: &mut Vec<Action>) {
         let Some(member) = self.members.get_mut(&worker).filter(|member| !member.cut) else {
             return;
@@ -328,13 +328,14 @@ impl Relay {
         self.counts.cut += 1;
         let frame = encode(member.codec, &ToWorker::Refused { reason: why.clone() });
         if let Some(frame) = frame {
-            // Full: it learns nothing, but it does not read anyway.
+            // If the queue is full, the worker does not learn the reason, but it does not read
+            // anyway.
             let _ = member.queue.own(frame);
         }
         actions.push(Action::Cut { worker, why });
     }
 
-    /// Says something that must not be dropped.
+    /// Sends a message that must not be dropped.
     fn tell(&mut self, worker: WorkerId, message: &ToWorker, actions: &mut Vec<Action>) {
         let Some(member) = self.members.get_mut(&worker).filter(|member| !member.cut) else {
             return;
@@ -348,7 +349,7 @@ impl Relay {
         }
     }
 
-    /// A worker, for people.
+    /// The name of a worker, for people.
     fn name(&self, worker: WorkerId) -> String {
         match self.members.get(&worker) {
             Some(member) => format!("slot {} (worker {worker})", member.peer.slot),
@@ -362,7 +363,7 @@ fn is_hello(message: &FromWorker) -> bool {
     matches!(message, FromWorker::Hello { .. })
 }
 
-/// One message for one worker; `None` before its hello.
+/// Encodes a message for one worker; `None` before its hello.
 fn encode(codec: Option<Codec>, message: &ToWorker) -> Option<Bytes> {
     let mut bytes = Vec::with_capacity(128);
     codec?.write(message, &mut bytes).ok()?;

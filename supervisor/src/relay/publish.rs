@@ -1,4 +1,4 @@
-//! Events to their readers, and what happens when one of them does not read.
+//! Delivering events to their readers, and what happens when a reader does not read.
 
 use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
@@ -16,7 +16,7 @@ use super::{Action, MemberStatus, PERSON, Relay};
 use crate::base::ids::WorkerId;
 use crate::base::time::Time;
 
-/// What is used again for each event.
+/// The memory that is reused for each event.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     readers: Vec<(WorkerId, WhenFull)>,
@@ -24,7 +24,7 @@ pub(super) struct Scratch {
     lines: Made,
 }
 
-/// One event in both codecs, each made when the first worker needs it.
+/// One event in both codecs; each is encoded when the first reader needs it.
 struct Encoded<'a> {
     topic: &'a str,
     data: &'a str,
@@ -48,7 +48,8 @@ impl Encoded<'_> {
 }
 
 impl Relay {
-    /// What a worker emits, as it lies in what it wrote: as [`Event::Spoke`](super::Event).
+    /// Takes an event of a worker in the form in which the worker wrote it, like
+    /// [`Event::Spoke`](super::Event).
     pub(crate) fn emitted(
         &mut self,
         now: Time,
@@ -59,13 +60,13 @@ impl Relay {
         let Some(member) = self.members.get_mut(&worker).filter(|m| !m.cut) else { return };
         member.said += 1;
         if member.codec.is_none() {
-            return self.cut(worker, "its first message was no hello".to_owned(), actions);
+            return self.cut(worker, "its first message was not a hello".to_owned(), actions);
         }
         let origin = Arc::clone(&member.origin);
         self.emit_as(now, worker, &origin, None, (said.topic, said.data), actions);
     }
 
-    /// From a worker: to all readers of the topic, or to one slot.
+    /// Emits a worker's event to all readers of the topic, or to one slot.
     pub(super) fn emit(
         &mut self,
         now: Time,
@@ -97,7 +98,7 @@ impl Relay {
         self.spread(now, from, origin, slot, (topic, data), actions);
     }
 
-    /// From a person: how many workers it was queued for.
+    /// Emits a person's event. Returns for how many workers it was queued.
     pub(crate) fn say(
         &mut self,
         now: Time,
@@ -110,7 +111,7 @@ impl Relay {
         self.spread(now, PERSON, &origin, slot, (topic, data.text()), actions)
     }
 
-    /// From a worker that has another channel than the bus (Node's own): to all readers.
+    /// Emits the event of a worker on another channel than the bus (Node's own) to all readers.
     pub(crate) fn emit_for(
         &mut self,
         now: Time,
@@ -191,7 +192,7 @@ impl Relay {
         }
     }
 
-    /// These need not wait for one reader any more.
+    /// These senders no longer wait for the reader.
     pub(super) fn let_go(&mut self, held: BTreeSet<WorkerId>, actions: &mut Vec<Action>) {
         for sender in held {
             let Some(member) = self.members.get_mut(&sender) else { continue };
@@ -202,8 +203,8 @@ impl Relay {
         }
     }
 
-    /// Whoever writes more than is read waits for a moment: what it writes now would be dropped,
-    /// and reading that would take the time of others.
+    /// Lets the senders whose messages are dropped rest for a moment: the relay would drop what
+    /// they write now as well, and reading it would take time from others.
     fn let_rest(&mut self, now: Time, losers: &[WorkerId], size: usize, actions: &mut Vec<Action>) {
         for loser in losers {
             let Some(member) = self.members.get_mut(loser) else { continue };
@@ -223,7 +224,7 @@ impl Relay {
         }
     }
 
-    /// Those that have rested go on.
+    /// Lets the workers that have rested go on.
     pub(super) fn wake(&mut self, now: Time, actions: &mut Vec<Action>) {
         while let Some((until, worker)) = self.resting.first().copied() {
             if until > now {
@@ -259,12 +260,12 @@ impl Relay {
         )));
     }
 
-    /// Whether somebody follows the events.
+    /// Notes whether a client follows the events.
     pub(crate) fn follow(&mut self, followed: bool) {
         self.followed = followed;
     }
 
-    /// Those with something to write, each once.
+    /// Takes the set of workers with something to write.
     pub(crate) fn take_dirty(&mut self) -> BTreeSet<WorkerId> {
         let dirty = std::mem::take(&mut self.dirty);
         for worker in &dirty {
@@ -292,7 +293,7 @@ impl Relay {
         self.members.get(&worker).is_some_and(|member| !member.queue.is_empty())
     }
 
-    /// So many bytes were written to a worker.
+    /// Notes that this many bytes were written to a worker.
     pub(crate) fn wrote(
         &mut self,
         now: Time,
@@ -319,7 +320,7 @@ impl Relay {
         self.room_again(now, worker, actions);
     }
 
-    /// Those that make others wait and read nothing are waited for no more.
+    /// Finds workers that make others wait and read nothing, and lets the others go on.
     pub(super) fn look_for_stalls(&mut self, now: Time, actions: &mut Vec<Action>) {
         let stalled = |m: &Member| !m.holds.is_empty() && now.since(m.progress) >= STALL;
         let found: Vec<WorkerId> =
@@ -330,20 +331,20 @@ impl Relay {
             let held = std::mem::take(&mut member.holds);
             self.let_go(held, actions);
             actions.push(Action::Warn(format!(
-                "{} made others wait and read nothing for {} seconds: its messages are dropped instead, until it has caught up",
+                "{} made others wait and read nothing for {} seconds: until it has caught up, its messages are dropped instead",
                 self.name(worker),
                 STALL.as_secs()
             )));
         }
     }
 
-    /// When one of those would be waited for no more.
+    /// When the next such worker is found.
     pub(super) fn next_stall(&self) -> Option<Time> {
         let held = self.members.values().filter(|member| !member.holds.is_empty());
         held.map(|member| member.progress + STALL).min()
     }
 
-    /// The members, for a person.
+    /// The members, for people.
     pub(crate) fn members(&self) -> impl Iterator<Item = MemberStatus> + '_ {
         let greeted = self.members.iter().filter(|(_, member)| member.codec.is_some());
         greeted.map(|(worker, member)| MemberStatus {

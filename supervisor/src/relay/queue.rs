@@ -1,8 +1,8 @@
-//! What waits to be written to one worker: bounded, and fair between those who wrote it.
+//! The queue of messages to one worker: bounded, and fair between their senders.
 //!
-//! Events lie in one lane for each sender and leave the lanes in turn, so that a flooding worker
-//! delays only itself. When they are too many, the sender with the most bytes loses its oldest.
-//! Calls, answers and the like have their own lane: they leave first and are never dropped.
+//! Each sender has a lane for its events, and the lanes take turns, so that a flooding worker
+//! delays only itself. When there are too many events, the sender with the most bytes loses its
+//! oldest. Calls, answers and the like have their own lane: they leave first and are never dropped.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,14 +14,14 @@ use super::limits::{
 };
 use crate::base::ids::WorkerId;
 
-/// A call, an answer or the like, and what travels beside it.
+/// A call, an answer or the like, and the descriptor beside it.
 #[derive(Debug)]
 struct Frame {
     bytes: Bytes,
     fd: Option<OwnedFd>,
 }
 
-/// One sender's events.
+/// The events of one sender.
 #[derive(Debug, Default)]
 struct Lane {
     runs: VecDeque<Run>,
@@ -38,7 +38,7 @@ impl Lane {
         }
     }
 
-    /// Takes what lies in one piece, if that is no more than so many frames.
+    /// Takes the first run, if it has at most `most` frames.
     fn take_run(&mut self, most: usize) -> Option<Run> {
         let run = self.runs.pop_front_if(|run| run.len() <= most)?;
         self.frames -= run.len();
@@ -46,7 +46,7 @@ impl Lane {
         Some(run)
     }
 
-    /// Forgets the oldest frame: its length.
+    /// Drops the oldest frame and returns its length.
     fn drop_oldest(&mut self) -> Option<usize> {
         let run = self.runs.front_mut()?;
         let length = run.pop()?;
@@ -64,14 +64,14 @@ impl Lane {
 pub(crate) struct Queue {
     own: VecDeque<Frame>,
     own_bytes: usize,
-    /// Descriptors that wait.
+    /// How many descriptors wait.
     gifts: usize,
     lanes: BTreeMap<WorkerId, Lane>,
-    /// The senders with waiting events, next first.
+    /// The senders with waiting events, the next one first.
     turn: VecDeque<WorkerId>,
     frames: usize,
     bytes: usize,
-    /// Being written.
+    /// The runs that are being written.
     flight: VecDeque<Run>,
     flight_frames: usize,
     flight_bytes: usize,
@@ -82,7 +82,7 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// Adds an event. Gives the senders that lost their oldest one for it.
+    /// Adds an event. Returns the senders that lost their oldest event because of it.
     pub(crate) fn event(&mut self, from: WorkerId, frame: &mut Made) -> Vec<WorkerId> {
         let lane = self.lanes.entry(from).or_default();
         if lane.frames == 0 {
@@ -119,7 +119,8 @@ impl Queue {
         self.own_bytes + length <= OWN_BYTES
     }
 
-    /// Adds what must not be dropped. `false`: too much waits already; it is not added.
+    /// Adds a message that must not be dropped. `false`: too much waits already, and it is not
+    /// added.
     #[must_use]
     pub(crate) fn own(&mut self, frame: Bytes) -> bool {
         if self.own_bytes + frame.len() > OWN_MOST {
@@ -130,53 +131,53 @@ impl Queue {
         true
     }
 
-    /// Whether a descriptor with a message of this length may be added.
+    /// Whether a descriptor may be added, with a message of this length.
     pub(crate) fn takes_gift(&self, length: usize) -> bool {
         self.gifts < GIFTS && self.has_room(length)
     }
 
-    /// Adds a message with a descriptor. Only what it takes.
+    /// Adds a message with a descriptor. Check [`Self::takes_gift`] first.
     pub(crate) fn gift(&mut self, frame: Bytes, fd: OwnedFd) {
         self.own_bytes += frame.len();
         self.gifts += 1;
         self.own.push_back(Frame { bytes: frame, fd: Some(fd) });
     }
 
-    /// More than half full of events.
+    /// Whether it is more than half full of events.
     pub(crate) fn is_crowded(&self) -> bool {
         self.bytes > QUEUE_BYTES / 2 || self.frames > QUEUE_FRAMES / 2
     }
 
-    /// Less than a quarter full of events.
+    /// Whether it is less than a quarter full of events.
     pub(crate) fn is_roomy(&self) -> bool {
         self.bytes < QUEUE_BYTES / 4 && self.frames < QUEUE_FRAMES / 4
     }
 
-    /// Nothing waits and nothing is being written.
+    /// Whether nothing waits and nothing is being written.
     pub(crate) fn is_empty(&self) -> bool {
         self.own.is_empty() && self.frames == 0 && self.flight.is_empty()
     }
 
-    /// The first of the flight was written in part.
+    /// Whether the first frame of the flight was written in part.
     pub(crate) fn is_half_written(&self) -> bool {
         self.written > 0
     }
 
-    /// Events that wait or are being written.
+    /// How many events wait or are being written.
     pub(crate) fn len(&self) -> usize {
         self.frames + self.own.len() + self.flight_frames
     }
 
-    /// All bytes that are held.
+    /// How many bytes it holds.
     pub(crate) fn held(&self) -> usize {
         self.own_bytes + self.bytes + self.flight_bytes
     }
 
-    /// What to write now, in order: the first begins where the last write ended; and the
-    /// descriptor that goes with the first byte of this write.
+    /// The bytes to write now, in order, from where the last write ended; and the descriptor that
+    /// goes with the first byte of this write.
     pub(crate) fn flight(&mut self) -> (impl Iterator<Item = &[u8]>, Option<BorrowedFd<'_>>) {
         while self.flight_frames < FLIGHT_FRAMES && self.flight_bytes < FLIGHT_BYTES {
-            // One descriptor to a write.
+            // Each write carries one descriptor at most.
             if self.flight_gift.is_some() && self.own.front().is_some_and(|own| own.fd.is_some()) {
                 break;
             }
@@ -203,7 +204,7 @@ impl Queue {
         true
     }
 
-    /// The next event; all that lie in one piece where nobody else has any.
+    /// Loads the next event, or a whole run of events if no other sender has any.
     fn load_event(&mut self) -> bool {
         let Some(sender) = self.turn.pop_front() else { return false };
         let Some(lane) = self.lanes.get_mut(&sender) else { return false };
@@ -243,7 +244,7 @@ impl Queue {
         self.flight.push_back(run);
     }
 
-    /// So many bytes of the flight were written, its descriptor with them.
+    /// Notes that this many bytes of the flight were written, and its descriptor with them.
     pub(crate) fn wrote(&mut self, count: usize) {
         if count > 0 {
             self.flight_gift = None;
@@ -303,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn who_floods_loses_its_own() {
+    fn a_flooding_sender_loses_its_own_events() {
         let mut queue = Queue::default();
         assert!(queue.event(B, &mut made("b".as_bytes())).is_empty());
         let mut big = made(&vec![0; 1 << 20]);
@@ -329,11 +330,11 @@ mod tests {
             queue.gift(frame(text), fd());
         }
         assert!(queue.flight().1.is_some());
-        // Nothing was written: it is still to be sent.
+        // Nothing was written, so the descriptor is still to be sent.
         queue.wrote(0);
         assert!(queue.flight().1.is_some());
         assert_eq!(written(&mut queue, 1), "a");
-        assert!(queue.flight().1.is_some(), "the next one's");
+        assert!(queue.flight().1.is_some(), "the descriptor of the next message");
         assert_eq!(written(&mut queue, 9), "bc");
         assert!(queue.flight().1.is_none() && queue.is_empty());
         for _ in 0..GIFTS {
@@ -343,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_not_be_dropped_is_bounded_too() {
+    fn messages_that_must_not_be_dropped_are_bounded_too() {
         let mut queue = Queue::default();
         let big = Bytes::from(vec![0; 1 << 20]);
         for at in 0..6 {

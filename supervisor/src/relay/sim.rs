@@ -12,7 +12,7 @@ use crate::base::ids::Generation;
 
 const TOPICS: [&str; 4] = ["a", "b", "c", "d"];
 
-/// What one fake worker knows.
+/// The knowledge of one fake worker.
 #[derive(Debug)]
 struct Fake {
     decoder: Decoder<ToWorker>,
@@ -23,7 +23,7 @@ struct Fake {
     /// Its calls without an answer, with their deadlines.
     calls: BTreeMap<u64, Time>,
     next_call: u64,
-    /// What it shall answer.
+    /// The calls that it must answer.
     todo: Vec<u64>,
     /// The last number it got from each sender, by topic.
     last: BTreeMap<(u64, String), u64>,
@@ -129,7 +129,10 @@ impl World {
                     assert_ne!(from.worker, worker.0, "a message came back to its sender");
                     let number: u64 = data.read::<(u64, String)>().unwrap().0;
                     let last = fake.last.insert((from.worker, topic), number);
-                    assert!(last.is_none_or(|last| last < number), "twice, or out of order");
+                    assert!(
+                        last.is_none_or(|last| last < number),
+                        "a message came twice, or out of order"
+                    );
                     fake.got += 1;
                 }
                 ToWorker::Call { id, .. } => fake.todo.push(id),
@@ -232,7 +235,7 @@ impl World {
         }
     }
 
-    /// Everybody reads everything.
+    /// Lets every worker read everything.
     fn read_all(&mut self) {
         loop {
             let more: Vec<WorkerId> =
@@ -255,7 +258,7 @@ fn whatever_workers_do_the_laws_hold() {
             world.random_step();
             world.laws();
         }
-        // After the last deadline every call has its answer, and nobody waits for anybody.
+        // After the last deadline every call has its answer, and no worker waits for another.
         world.pass(Duration::from_secs(4));
         world.read_all();
         world.pass(STALL);
@@ -373,7 +376,7 @@ fn rules() {
 }
 
 #[test]
-fn people_trigger_and_say() {
+fn people_trigger_actions_and_emit_events() {
     let mut world = World::new(1);
     let worker = world.join(Codec::Frames, "p");
     world.say(worker, FromWorker::Action { name: "gc".to_owned() });

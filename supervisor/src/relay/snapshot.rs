@@ -1,8 +1,8 @@
-//! What a successor needs of the relay to go on with the workers that are on it: who they are, what
-//! they read, serve and let people trigger, and what was counted.
+//! What a successor needs of the relay to go on with the workers on it: the workers, what they
+//! read, serve and let people trigger, and what the relay counted.
 //!
-//! Refuses nothing. Not in it are messages that wait, calls without an answer and who waits for
-//! whom: all that is lost with a primary.
+//! The snapshot does not contain waiting messages, calls without an answer, or which worker waits
+//! for which: a primary that dies loses these. Reading it never fails.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -22,7 +22,7 @@ use crate::base::time::Time;
 use crate::relay::{Action, Counts, Key, Relay, Series, Version};
 use crate::snapshot::NUMBERS_LEFT_OUT;
 
-/// See the module. What a later version cannot read is left out, not fatal.
+/// See the module. A later version leaves out what it cannot read.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct RelaySnapshot {
@@ -32,7 +32,7 @@ pub(crate) struct RelaySnapshot {
     counts: Counts,
 }
 
-/// JSON that is written as it is, and not copied for that.
+/// JSON that is written without a copy.
 #[derive(Debug, Clone)]
 pub(super) struct Text(Arc<RawValue>);
 
@@ -48,7 +48,7 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
-/// Who is there; kept as text until it changes.
+/// The members; kept as text until they change.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Table<'a> {
@@ -59,7 +59,7 @@ struct Table<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 struct MemberSnapshot<'a> {
     peer: Peer,
-    /// A build that had no values by generation did not say.
+    /// `None`: a build wrote it that had no values by generation.
     generation: Option<Generation>,
     frames: bool,
     client: String,
@@ -91,7 +91,7 @@ impl<'a> MemberSnapshot<'a> {
         })
     }
 
-    /// `subscribed`: its topics, whose names are known elsewhere too.
+    /// `subscribed`: its topics, with the names that the relay shares.
     fn restore(self, subscribed: HashMap<Arc<str>, WhenFull>, now: Time) -> Member {
         let codec = if self.frames { Codec::Frames } else { Codec::Lines };
         let serves = self.serves.into_iter();
@@ -154,13 +154,13 @@ impl Relay {
         relay
     }
 
-    /// Whether a worker is on the bus, and how it talks.
+    /// The codec of a worker. `None`: it is not on the bus.
     pub(crate) fn codec(&self, worker: WorkerId) -> Option<Codec> {
         self.members.get(&worker).and_then(|member| member.codec)
     }
 
-    /// Every worker is told that what was under way is lost; and again what it may not have heard.
-    /// `applied`: the number of the values that a worker is known to have.
+    /// Tells every worker that what was under way is lost, and repeats what it may not have
+    /// received. `applied`: the number of the values that a worker is known to have.
     pub(crate) fn resume(
         &mut self,
         applied: impl Fn(WorkerId) -> Option<u64>,
@@ -232,7 +232,7 @@ mod tests {
         "t".to_owned()
     }
 
-    /// Two members: B serves a topic, reads it and has a call of A in its hands.
+    /// Two members: B serves a topic and reads it, and works on a call of A.
     fn busy() -> Relay {
         let mut relay = Relay::new("app".to_owned());
         relay.configure(values(), &mut Vec::new());
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_successor_knows_who_is_there_and_says_that_calls_are_lost() {
+    fn a_successor_knows_the_members_and_tells_them_that_calls_are_lost() {
         let mut before = busy();
         let mut relay = restored(&mut before);
         let mut actions = Vec::new();
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(heard(&mut relay, A), [ToWorker::Resumed {}, ToWorker::Drain {}]);
         let config = ToWorker::Config { version: 3, data: Json::default() };
         assert_eq!(heard(&mut relay, B), [ToWorker::Resumed {}, config]);
-        // The answer to a call that nobody knows is no crime, and its caller may use its number.
+        // An answer to an unknown call is no violation, and its caller may use the number again.
         assert_eq!(said(&mut relay, B, FromWorker::Answer { id: 1, data: Json::default() }), []);
         assert_eq!((relay.counts.late, relay.counts.calls), (1, 1));
         call(&mut relay);
@@ -307,7 +307,7 @@ mod tests {
         let [ToWorker::Config { version: 4, .. }, ToWorker::Welcome { .. }] =
             heard(&mut relay, c)[..]
         else {
-            panic!("it was not greeted")
+            panic!("the worker got no welcome")
         };
         assert_eq!((heard(&mut relay, A), heard(&mut relay, B)), (vec![], vec![]));
         // They hold, now or when another primary goes on: told is who has others.
@@ -324,20 +324,20 @@ mod tests {
     }
 
     #[test]
-    fn hello_may_be_said_once_more() {
+    fn a_worker_may_send_hello_once_more() {
         let mut relay = restored(&mut busy());
         assert_eq!(said(&mut relay, A, hello()), []);
         let [ToWorker::Config { version: 3, .. }, ToWorker::Welcome { .. }, ..] =
             heard(&mut relay, A)[..]
         else {
-            panic!("it was not greeted")
+            panic!("the worker got no welcome")
         };
         assert_eq!(relay.pools["p"], 2);
         assert!(matches!(said(&mut relay, A, hello())[..], [Action::Cut { .. }]));
     }
 
     #[test]
-    fn nothing_of_those_that_left_or_never_joined_is_kept() {
+    fn a_snapshot_keeps_nothing_of_workers_that_left_or_never_joined() {
         let mut relay = busy();
         relay.step(NOW, Event::Left { worker: B }, &mut Vec::new());
         relay.step(NOW, joined(B, 1), &mut Vec::new());
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_left_out() {
+    fn unreadable_parts_are_left_out() {
         let odd = r#"{"table":[1],"series":{"x":2},"next_call":1,"counts":{"cut":2,"new":1}}"#;
         let relay = Relay::restore(
             "app".to_owned(),

@@ -1,5 +1,5 @@
-//! Who reads which topic. There may be ten thousand of one worker, each known by a long name: the
-//! name is kept once, and nearly always one or a few workers read it.
+//! The readers of each topic. One worker may read ten thousand topics with long names. So each name
+//! is kept once; nearly always one or a few workers read it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ impl Readers {
     }
 }
 
-/// Adds one, or changes what it wants. The topic's name, which is kept here.
+/// Adds a reader, or changes what it wants. Returns the name of the topic that is kept here.
 pub(super) fn add(
     topics: &mut HashMap<Arc<str>, Readers>,
     topic: &str,
@@ -38,7 +38,7 @@ pub(super) fn add(
     name
 }
 
-/// Removes one, and the topic with its last one.
+/// Removes a reader, and the topic together with its last reader.
 pub(super) fn remove(topics: &mut HashMap<Arc<str>, Readers>, topic: &str, worker: WorkerId) {
     let Some(Readers(readers)) = topics.get_mut(topic) else { return };
     readers.retain(|(reader, _)| *reader != worker);

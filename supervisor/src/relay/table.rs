@@ -1,4 +1,4 @@
-//! The calls that have no answer yet: by number, by deadline, and those that no worker has yet.
+//! The calls without an answer: by number, by deadline, and those that wait for a worker.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,24 +7,24 @@ use ipc::bus::{Json, Peer};
 use crate::base::ids::WorkerId;
 use crate::base::time::Time;
 
-/// What else a call's frame holds than its data, at most.
+/// The most bytes of a call's frame besides its data.
 pub(super) const AROUND: usize = 2048;
 
-/// Who waits for an answer.
+/// The party that waits for an answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Caller {
     Worker { worker: WorkerId, id: u64 },
     Person { ticket: u64, slot: u16 },
 }
 
-/// One call that has no answer yet.
+/// One call without an answer.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) caller: Caller,
     pub(super) from: Peer,
     pub(super) pool: String,
     pub(super) topic: String,
-    /// Until it is given to a worker, or as long as it may be given to another.
+    /// Kept until a worker has the call, or for as long as another worker may get it.
     pub(super) data: Option<Json>,
     pub(super) since: Time,
     pub(super) deadline: Time,
@@ -45,7 +45,7 @@ pub(super) struct Calls {
     pub(super) next: u64,
     pub(super) all: BTreeMap<u64, Call>,
     pub(super) deadlines: BTreeSet<(Time, u64)>,
-    /// Those that no worker has yet, by pool and topic; the oldest first.
+    /// The calls that wait for a worker, by pool and topic; the oldest first.
     pub(super) waiting: BTreeMap<(String, String), BTreeSet<u64>>,
     pub(super) bytes: usize,
 }

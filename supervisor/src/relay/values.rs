@@ -1,5 +1,5 @@
-//! The values that workers share: each worker is told the version that its generation has. So a
-//! reload that is rolled back changes nothing for anybody else.
+//! The values that workers share: those that hold now, and those that a reload brings. A worker has
+//! the values of its generation, so a reload that is rolled back changes nothing for other workers.
 
 use ipc::bus::{Json, ToWorker};
 
@@ -7,7 +7,7 @@ use super::{Action, Relay};
 use crate::base::ids::WorkerId;
 use crate::base::per_generation::PerGeneration;
 
-/// One version of the values.
+/// Values and their number; different values have different numbers.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Version {
     /// Its number; no two versions have the same. 0: there never were any values.

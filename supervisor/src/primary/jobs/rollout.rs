@@ -47,7 +47,7 @@ pub(in crate::primary) enum Course {
     /// `Action::OpenListeners` is under way.
     Opening,
     Forward,
-    /// All serve; slots that are not wanted any more are leaving.
+    /// All workers serve; slots that are no longer wanted are leaving.
     Shrinking,
     /// The rollout failed; `restored` slots have been given an old worker that is not ready yet.
     Back {
@@ -70,7 +70,7 @@ impl Rollout {
         self.to.plan(self.only.unwrap_or(OWN)).map_or(self.to.generation, |plan| plan.generation)
     }
 
-    /// The plan of `planned` that tells people what is being replaced.
+    /// The plan among `planned` that tells people what is being replaced.
     pub(in crate::primary) fn leading<'a>(&self, planned: &'a Pools) -> &'a Plan {
         planned.plan(self.only.unwrap_or(OWN)).unwrap_or(planned)
     }
@@ -187,7 +187,7 @@ impl Primary {
         self.slot(slot).successor = Some(worker);
     }
 
-    /// The worker that shall take over a slot; there is at most one.
+    /// The worker that will take over a slot; there is at most one.
     pub(in crate::primary) fn successor(&self) -> Option<(Slot, WorkerId)> {
         self.slots.iter().find_map(|(slot, state)| Some((*slot, state.successor?)))
     }

@@ -1,11 +1,11 @@
-//! When a worker that gets no new connections holds none any more: judged from what the kernel
-//! shows, never from what the worker says.
+//! When a worker that gets no new connections holds none any more. The core judges by what the
+//! kernel shows, never by what the worker says.
 //!
-//! A worker that shares its listening socket with others goes on accepting until it stops. It is
-//! *frozen* (SIGSTOP) for each look: if it then holds nothing that is in flight, it gets its stop
-//! signal while it is frozen, so that a program without a handler for it accepts nothing more;
-//! else it goes on (SIGCONT) and is frozen again a little later. Nobody is frozen for long,
-//! whether the look comes back or not.
+//! A worker that shares its listening socket with others accepts connections until it stops. It is
+//! *frozen* (SIGSTOP) for each look. If it then holds nothing in flight, it gets its stop signal
+//! while it is frozen, so that a program without a handler accepts nothing more. Otherwise it goes
+//! on (SIGCONT) and is frozen again a little later. No worker is frozen for long, even if the look
+//! gets no answer.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a link says of its worker, and why it refuses.
+//! The words of a link about its worker, and its errors.
 
 use std::os::fd::OwnedFd;
 
@@ -6,18 +6,18 @@ use ipc::node::{HandleKind, Measured, NodeError, ServerAsk, UserMessage};
 
 pub(crate) use crate::base::ids::HandOffId;
 
-/// One thing a worker said.
+/// A message of a worker.
 #[derive(Debug)]
 pub(crate) enum Word {
     /// Node has started; the program is about to run.
     Online,
-    /// It wants an address. To be answered by one of the `reply_…` commands. `again`: it has
-    /// asked for the very same before, and has it still; without us that is EADDRINUSE (but a
-    /// UDP socket may have asked for SO_REUSEADDR).
+    /// It wants an address, and one of the `reply_…` commands must answer. `again`: it has asked
+    /// for exactly this before and still has it. Outside a cluster that is EADDRINUSE (except for a
+    /// UDP socket that may have set SO_REUSEADDR).
     Query { seq: u64, ask: Box<ServerAsk>, again: bool },
-    /// It listens. `ask.port` is the real port. `key`: of the server it is about, if it has one.
+    /// It listens. `ask.port` is the real port. `key`: the server, if it has asked for one.
     Listening { key: Option<String>, ask: Box<ServerAsk> },
-    /// It has closed that server. Connections handed over meanwhile will come back.
+    /// It has closed that server. It will refuse connections that are handed over meanwhile.
     Closed { key: String },
     /// It leaves of its own accord (`cluster.worker.disconnect()`): no failure, whatever its exit.
     Leaving,
@@ -27,25 +27,26 @@ pub(crate) enum Word {
     Handle { kind: HandleKind, message: UserMessage, fd: OwnedFd },
     /// It took the connection; ours is closed.
     Accepted { id: HandOffId },
-    /// It did not take the connection and did not read from it: to be given to another.
+    /// It did not take the connection and did not read from it: another worker can have it.
     Refused { id: HandOffId, fd: OwnedFd },
-    /// What our preload measured in it.
+    /// What our preload measured in the worker.
     Measured(Measured),
-    /// It said something that means nothing to us, and nothing came of it.
+    /// It sent an unknown message, which has no effect.
     Ignored { what: String },
 }
 
-/// A connection whose worker is gone.
+/// A connection that a gone worker left.
 #[derive(Debug)]
 pub(crate) struct TakenBack {
     pub(crate) id: HandOffId,
     pub(crate) fd: OwnedFd,
-    /// The worker had it in its hands. Node says that it takes a connection before it reads from
-    /// it, so this one is untouched too, unless that word was still on its way.
+    /// The descriptor has reached the worker. Node announces that it takes a connection before it
+    /// reads from it, so this one is untouched as well, unless that announcement was still on its
+    /// way.
     pub(crate) arrived: bool,
 }
 
-/// Why a channel has to be closed.
+/// Why a channel must be closed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkError {
     #[error("the worker's channel cannot be read: {0}")]
@@ -63,9 +64,9 @@ pub(crate) enum LinkError {
     SocketLost,
     #[error("the worker asked twice for the same server")]
     AskedTwice,
-    #[error("the worker asked for more servers than there can be")]
+    #[error("the worker asked for more servers than the limit")]
     TooManyAsks,
-    #[error("the worker was answered something it had not asked")]
+    #[error("the worker got an answer to a request that it did not make")]
     NotAsked,
     #[error("the worker has stopped reading its channel: {queued} bytes wait for it")]
     NotReading { queued: usize },
@@ -73,20 +74,20 @@ pub(crate) enum LinkError {
     Unsayable(#[from] serde_json::Error),
 }
 
-/// Why a command was refused. The channel goes on.
+/// Why a command was refused. The channel stays open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("the worker is leaving")]
     Leaving,
     #[error("the worker does not serve this")]
     NotServing,
-    #[error("the worker has too much waiting for it")]
+    #[error("too much waits for the worker already")]
     Full,
     #[error("a message whose `cmd` begins with `NODE_` is Node's own and cannot be sent")]
     Reserved,
 }
 
-/// A connection that could not even be queued.
+/// A connection that was not even queued.
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) why: Refusal,

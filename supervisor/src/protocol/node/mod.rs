@@ -1,22 +1,23 @@
-//! The node contract: the primary's side of Node's own `cluster` protocol, for one worker.
+//! The Node contract: the primary's side of Node's own `cluster` protocol, for one worker.
 //!
-//! What comes out of the worker's channel goes into [`NodeLink::take`] and comes back as
-//! [`Word`]s. Commands queue packets; whoever owns the socket writes [`NodeLink::next_packet`] and
-//! says how far it got ([`NodeLink::wrote`]). Anything a worker says that it may not say is a
-//! [`LinkError`]: the end of this channel and of nothing else.
+//! Bytes from the worker's channel go into [`NodeLink::take`] and come back as [`Word`]s. Commands
+//! queue packets. The owner of the socket writes [`NodeLink::next_packet`] and reports how much it
+//! has written ([`NodeLink::wrote`]). A message that the protocol does not allow is a
+//! [`LinkError`]: it ends this channel and nothing else.
 //!
-//! **Descriptors.** One goes with the first byte of its packet, one to a `sendmsg`, no other
-//! packet in the same call. The link keeps its own copy of every connection handed over until the
-//! worker has said that it took it; refused ones come back by [`Word::Refused`], those of a worker
-//! that is gone by [`NodeLink::take_back`].
+//! **Descriptors.** A descriptor goes with the first byte of its packet, one in each `sendmsg`, and
+//! no other packet in the same call. The link keeps its own copy of every connection that it handed
+//! over until the worker has taken it. Refused connections come back by [`Word::Refused`], those of
+//! a gone worker by [`NodeLink::take_back`].
 //!
-//! **Pipelining.** Node itself waits after each descriptor until it is acknowledged. It need not:
-//! it reads up to 64 KiB at a time and takes one descriptor for each read, and the kernel ends a
-//! read after the bytes a descriptor came with. But a read that ends *within* a `NODE_HANDLE` line
-//! may be followed by one that has the rest of it and the next such line; the next descriptor then
-//! goes to the wrong line and a connection is lost (seen with Node 18, 20, 22 and 24). So a further
-//! descriptor is sent before the last is acknowledged only while everything the worker may not
-//! have read yet fits one read, and no packet was cut: [`out`] holds it back otherwise.
+//! **Pipelining.** Node's own primary waits after each descriptor for its acknowledgement. That is
+//! not necessary: a worker reads up to 64 KiB at a time and takes one descriptor with each read,
+//! and the kernel ends a read after the bytes that came with a descriptor. But a read that ends
+//! *within* a `NODE_HANDLE` line may be followed by one that has the rest of it and the next such
+//! line. The next descriptor then goes to the wrong line and a connection is lost (seen with Node
+//! 18, 20, 22 and 24). So the link sends a further descriptor before the acknowledgement only while
+//! everything that the worker may not have read fits one read, and no packet was cut. Otherwise
+//! [`out`] holds it back.
 
 pub(super) mod messages;
 pub(super) mod out;
@@ -43,11 +44,11 @@ pub(crate) use out::Packet;
 use out::{Out, Sent};
 pub(crate) use snapshot::LinkSnapshot;
 
-/// Asks of one worker that have no answer yet. Node asks once for each server it opens.
+/// Unanswered requests of one worker. Node sends one request for each server that it opens.
 const ASKS: usize = 256;
-/// Servers one worker has open.
+/// Open servers of one worker.
 const SERVERS: usize = 4096;
-/// Hand-offs to one worker that it has not taken or refused yet, the unsent ones included.
+/// Hand-overs to one worker that it has neither taken nor refused, including unsent ones.
 const HAND_OFFS: usize = 1024;
 
 /// One worker's channel.
@@ -58,40 +59,40 @@ pub(crate) struct NodeLink {
     /// The number of our next message.
     seq: u64,
     asks: BTreeMap<u64, Box<ServerAsk>>,
-    /// What it has open, by key.
+    /// The worker's open servers, by key.
     servers: BTreeMap<String, Server>,
-    /// By the number of the message.
+    /// The hand-overs, by the number of their message.
     hand_offs: BTreeMap<u64, HandOff>,
-    /// Descriptors whose line has not come yet.
+    /// Descriptors whose line has not arrived yet.
     unclaimed: VecDeque<OwnedFd>,
-    /// It was told to leave, or said that it does.
+    /// The worker was told to leave, or announced that it leaves.
     leaving: bool,
-    /// Somebody had the channel before us: see `snapshot`.
+    /// Another primary had the channel before: see `snapshot`.
     inherited: bool,
     /// The first line has been read.
     begun: bool,
 }
 
-/// An answered ask.
+/// A server that was answered to the worker.
 #[derive(Debug)]
 struct Server {
     listener: String,
-    /// It waits for connections from us, rather than accept by itself.
+    /// The worker gets its connections from us and does not accept by itself.
     round_robin: bool,
 }
 
-/// A connection on its way.
+/// A connection on its way to the worker.
 #[derive(Debug)]
 struct HandOff {
     id: HandOffId,
     fd: OwnedFd,
-    /// The descriptor has arrived; whether the program takes it is not known yet.
+    /// The descriptor has arrived; whether the program takes it is still open.
     arrived: bool,
 }
 
 impl NodeLink {
-    /// Bytes and descriptors of one `recvmsg`. The words come in the worker's order; on an error
-    /// those before it are there, and the channel is to be closed.
+    /// Takes the bytes and descriptors of one `recvmsg`. The words come in the worker's order.
+    /// After an error, the words before it are valid, and the channel must be closed.
     pub(crate) fn take(
         &mut self,
         bytes: &[u8],
@@ -99,7 +100,7 @@ impl NodeLink {
         words: &mut Vec<Word>,
     ) -> Result<(), LinkError> {
         self.unclaimed.extend(fds);
-        // Node sends the next one only when the last is acknowledged.
+        // Node sends the next descriptor only after the acknowledgement of the last one.
         if self.unclaimed.len() > 1 {
             return Err(LinkError::StrayHandle);
         }
@@ -112,7 +113,7 @@ impl NodeLink {
                     self.begun = !first;
                     break;
                 }
-                // The rest of a line whose beginning our predecessor read.
+                // The rest of a line whose beginning our predecessor has read.
                 Err(_) if first && self.inherited => {}
                 Err(error) => return Err(error.into()),
             }
@@ -123,28 +124,28 @@ impl NodeLink {
         Ok(())
     }
 
-    /// Whether this worker has asked for that server and waits for connections from us.
+    /// Whether the worker asked for that server and gets its connections from us.
     pub(crate) fn takes(&self, key: &str) -> bool {
         !self.leaving
             && !self.out.is_settling()
             && self.servers.get(key).is_some_and(|server| server.round_robin)
     }
 
-    /// Whether it has that server open, however it gets its connections: one that is handed over
-    /// is served there in any case.
+    /// Whether the worker has that server open, in either engine: it serves a connection that is
+    /// handed over in any case.
     pub(crate) fn serves(&self, key: &str) -> bool {
         !self.leaving && !self.out.is_settling() && self.servers.contains_key(key)
     }
 
-    /// Hand-offs that it has neither taken nor refused.
+    /// The number of hand-overs that the worker has neither taken nor refused.
     pub(crate) fn pending(&self) -> usize {
         self.hand_offs.len()
     }
 
     /// Kernel engine: the worker accepts on `fd` by itself. `data`: what the first worker that
-    /// asked for this listener said there; none: this is the first. For TCP, unix and UDP alike.
-    /// `fd` must be non-blocking, and have the port asked for, or Node takes it for "address in
-    /// use".
+    /// asked for this listener sent; `None`: this worker is the first. For TCP, unix and UDP
+    /// sockets alike. `fd` must be non-blocking and have the requested port; otherwise Node reports
+    /// "address in use".
     pub(crate) fn reply_shared(
         &mut self,
         seq: u64,
@@ -169,7 +170,7 @@ impl NodeLink {
     }
 
     /// Primary engine: the worker waits for [`Self::newconn`]. `sockname`: the real address, with
-    /// the port asked for as above; none for unix sockets.
+    /// the requested port as above; `None` for unix sockets.
     pub(crate) fn reply_round_robin(
         &mut self,
         seq: u64,
@@ -189,8 +190,8 @@ impl NodeLink {
         Ok(())
     }
 
-    /// The address is not to be had: the program's server gets an `error` event. `errno`: as the
-    /// kernel has it, of either sign.
+    /// The address is not available: the program's server gets an `error` event. `errno`: the
+    /// kernel's number, with either sign.
     pub(crate) fn reply_error(
         &mut self,
         seq: u64,
@@ -198,14 +199,14 @@ impl NodeLink {
         errno: i32,
     ) -> Result<(), LinkError> {
         let ask = self.answered(seq)?;
-        // TLS servers look into `data` before they look at `errno`.
+        // TLS servers read `data` before they check `errno`.
         let data = data.unwrap_or(&ask.data);
         let errno = -errno.saturating_abs();
         self.say(ToWorker::Reply { ack: seq, errno, key: &ask.key(), data, sockname: None })
     }
 
-    /// Hands a connection over. On a refusal it is given back at once and nothing has happened.
-    /// `fd` must be non-blocking.
+    /// Hands a connection over. If the link refuses, it gives the connection back at once and
+    /// nothing has happened. `fd` must be non-blocking.
     pub(crate) fn newconn(&mut self, id: HandOffId, key: &str, fd: OwnedFd) -> Result<(), Refused> {
         let refused = |why, fd| Err(Refused { why, fd });
         if self.leaving {
@@ -226,7 +227,7 @@ impl NodeLink {
         Ok(())
     }
 
-    /// A message for the program.
+    /// Queues a message for the program.
     pub(crate) fn send(&mut self, message: &UserMessage) -> Result<(), Refusal> {
         if message.is_internal() {
             return Err(Refusal::Reserved);
@@ -235,26 +236,27 @@ impl NodeLink {
         if line.is_ok_and(|line| self.out.push_user(line)) { Ok(()) } else { Err(Refusal::Full) }
     }
 
-    /// What is to be written next; none: nothing now. The descriptor is there only until the
-    /// packet's first byte is written.
+    /// The next packet to write; `None`: nothing to write now. The packet has its descriptor only
+    /// until its first byte is written.
     pub(crate) fn next_packet(&self) -> Option<Packet<'_>> {
         self.out.next_packet(|seq| self.hand_offs.get(&seq).map(|hand_off| &hand_off.fd))
     }
 
-    /// So many bytes of that packet were written, and its descriptor, if it had one, with them.
+    /// Notes that this many bytes of that packet were written, and with them its descriptor, if it
+    /// had one.
     pub(crate) fn wrote(&mut self, count: usize) {
         self.out.wrote(count);
     }
 
-    /// Takes back the connections of which nothing was sent yet: from a worker that has stopped
-    /// reading, while it keeps the others.
+    /// Takes back the connections of which nothing was sent yet, from a worker that has stopped
+    /// reading. The worker keeps the others.
     pub(crate) fn take_back_unsent(&mut self) -> Vec<TakenBack> {
         let unsent = self.out.drop_unsent();
         unsent.into_iter().filter_map(|seq| self.hand_offs.remove(&seq)).map(given_back).collect()
     }
 
-    /// Takes back every connection the worker has not taken. Only once it is gone, or its channel
-    /// closed, and everything it had still written was taken in.
+    /// Takes back every connection that the worker has not taken. Call this only when the worker is
+    /// gone or its channel is closed, after everything that it still wrote was taken in.
     pub(crate) fn take_back(&mut self) -> Vec<TakenBack> {
         self.out.clear();
         std::mem::take(&mut self.hand_offs).into_values().map(given_back).collect()
@@ -273,7 +275,7 @@ impl NodeLink {
                 words.push(Word::Listening { key, ask });
             }
             FromWorker::Close { key } => {
-                // Node says it of servers that were refused to it as well.
+                // Node also reports the closing of servers that were refused to it.
                 if self.servers.remove(&key).is_some() {
                     words.push(Word::Closed { key });
                 }
@@ -335,11 +337,11 @@ impl NodeLink {
         ask: Box<ServerAsk>,
         words: &mut Vec<Word>,
     ) -> Result<(), LinkError> {
-        // As Node's own primary does: who is leaving gets nothing more.
+        // Like Node's own primary: a leaving worker gets nothing more.
         if self.leaving {
             return Ok(());
         }
-        // Our predecessor had heard it as well.
+        // Our predecessor had received this request as well.
         if self.inherited && self.asks.contains_key(&seq) {
             return Ok(());
         }
@@ -374,7 +376,7 @@ impl NodeLink {
         Ok(())
     }
 
-    /// Which server a `listening` is about: by then its port is the real one.
+    /// The server that a `listening` is about. Its port is the real one by then.
     fn key_of(&self, ask: &ServerAsk) -> Option<String> {
         let asked_with = [ask.port, Some(0), None];
         let mut keys = asked_with.map(|port| ServerAsk { port, ..ask.clone() }.key()).into_iter();

@@ -1,5 +1,5 @@
-//! What waits to be written to a worker, what of it had a descriptor beside it, and when the next
-//! descriptor may follow. Bounded: a worker that does not read is refused more.
+//! The packets that wait for a worker, which of them carry a descriptor, and when the next
+//! descriptor may follow. The queue is bounded: a worker that does not read is refused more.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,28 +9,28 @@ use serde::{Deserialize, Serialize};
 use super::messages::LinkError;
 use crate::sys::held::{Claims, Held};
 
-/// Bytes that may wait for one worker when a message of the program's is added.
+/// The most bytes that may wait for a worker when a message of the program is added.
 const USER: usize = ipc::node::MAX_LINE;
-/// When a connection is added: a worker with so much waiting is better left alone.
+/// The same when a connection is added: a worker with this much waiting should get no more.
 const NEWCONN: usize = 256 << 10;
-/// When a line of the protocol's own is added, which cannot be left out.
+/// The same when a line of the protocol itself is added, which cannot be left out.
 const OWN: usize = USER + (1 << 20);
-/// Lines without a descriptor are joined up to this size, which the kernel takes whole or not at all:
-/// a primary that dies leaves no part of a line to a program that could make nothing of it.
+/// Lines without a descriptor are joined up to this size, which the kernel takes whole or not at
+/// all. So a primary that dies leaves no part of a line to a program, which could not parse it.
 const JOINED: usize = crate::sys::channel::WHOLE;
 
-/// Node reads at most 64 KiB at a time. Further descriptors go out unacknowledged only while all
-/// that may be unread is less than that, by a good margin.
+/// Node reads at most 64 KiB at a time. The link sends further descriptors without waiting for an
+/// acknowledgement only while less than this may be unread, well below that limit.
 const WINDOW: u64 = 32 << 10;
-/// The kernel keeps a write of this size in one piece.
+/// The largest write that the kernel keeps in one piece.
 const ONE_PIECE: usize = 4 << 10;
-/// Descriptors that are not acknowledged yet. The kernel counts those in flight against the
+/// Descriptors without an acknowledgement. The kernel counts descriptors in flight against the
 /// user's limit of open files.
 const IN_FLIGHT: usize = 64;
 
 const _: () = assert!(ONE_PIECE < WINDOW as usize && NEWCONN < USER);
 
-/// What is to be written by one call, and with what.
+/// The bytes and the descriptor of one write.
 #[derive(Debug)]
 pub(crate) struct Packet<'a> {
     pub(crate) bytes: &'a [u8],
@@ -44,30 +44,30 @@ pub(super) enum Sent {
     NewConn(u64),
     /// A listening or a UDP socket.
     Shared,
-    /// Sent by whoever had the channel before us.
+    /// A descriptor that the primary before us sent.
     Stranger,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Out {
     queue: VecDeque<Line>,
-    /// Bytes in it, unwritten.
+    /// Unwritten bytes in the queue.
     queued: usize,
-    /// Bytes written ever.
+    /// All bytes written so far.
     written: u64,
-    /// So many of them were read for certain.
+    /// How many of them the worker has certainly read.
     read: u64,
-    /// Descriptors sent and not acknowledged, oldest first.
+    /// Descriptors that were sent and have no acknowledgement, oldest first.
     sent: VecDeque<InFlight>,
-    /// The latest hand-off that was sent.
+    /// The latest hand-over that was sent.
     last_newconn: Option<u64>,
-    /// Somebody had the channel before us, and what he sent may be acknowledged to us.
+    /// Another primary had the channel before us, and its descriptors may be acknowledged to us.
     inherited: bool,
-    /// Some of that may not be read yet: no descriptor follows it.
+    /// The worker may not have read all of that yet, so no descriptor may follow.
     settling: bool,
 }
 
-/// A line that was not written, snapshot.
+/// A line that is still unwritten, in a snapshot.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct LineSnapshot {
     text: String,
@@ -78,7 +78,7 @@ pub(super) struct LineSnapshot {
 struct Line {
     bytes: Vec<u8>,
     written: usize,
-    /// Until the first byte is written.
+    /// Present until the first byte is written.
     handle: Option<Handle>,
 }
 
@@ -91,28 +91,28 @@ enum Handle {
 #[derive(Debug)]
 struct InFlight {
     what: Sent,
-    /// The position of its packet's end.
+    /// The position of the end of its packet.
     end: u64,
-    /// It was written by one call.
+    /// One call wrote it whole.
     whole: bool,
 }
 
 impl Out {
-    /// A line of the protocol's own.
+    /// Adds a line of the protocol itself.
     pub(super) fn push_line(&mut self, line: Vec<u8>) -> Result<(), LinkError> {
         self.check_own(&line)?;
         self.push_plain(line);
         Ok(())
     }
 
-    /// A listening socket and the line that goes with it.
+    /// Adds a listening socket and its line.
     pub(super) fn push_shared(&mut self, line: Vec<u8>, fd: OwnedFd) -> Result<(), LinkError> {
         self.check_own(&line)?;
         self.push(line, Some(Handle::Shared(fd)));
         Ok(())
     }
 
-    /// A line of the program's; false: too much waits already.
+    /// Adds a line of the program. `false`: too much waits already.
     pub(super) fn push_user(&mut self, line: Vec<u8>) -> bool {
         let fits = self.queued + line.len() <= USER;
         if fits {
@@ -121,7 +121,7 @@ impl Out {
         fits
     }
 
-    /// A connection's line; false: too much waits already.
+    /// Adds the line of a connection. `false`: too much waits already.
     pub(super) fn push_newconn(&mut self, line: Vec<u8>, seq: u64) -> bool {
         let fits = self.queued + line.len() <= NEWCONN;
         if fits {
@@ -130,8 +130,8 @@ impl Out {
         fits
     }
 
-    /// The next packet, unless there is none or its descriptor has to wait. `fd_of`: the
-    /// connection of a message.
+    /// The next packet, unless there is none or its descriptor must wait. `fd_of`: the connection
+    /// of a message.
     pub(super) fn next_packet<'a>(
         &'a self,
         fd_of: impl Fn(u64) -> Option<&'a OwnedFd>,
@@ -141,13 +141,13 @@ impl Out {
         let fd = match &line.handle {
             None => return Some(Packet { bytes, fd: None }),
             Some(Handle::Shared(fd)) => fd,
-            // A queued line's connection is there for as long as the line is.
+            // The connection of a queued line exists for as long as the line.
             Some(Handle::NewConn(seq)) => fd_of(*seq)?,
         };
         self.may_send_handle(bytes.len()).then(|| Packet { bytes, fd: Some(fd.as_fd()) })
     }
 
-    /// So many bytes of the next packet were written.
+    /// Notes that this many bytes of the next packet were written.
     pub(super) fn wrote(&mut self, count: usize) {
         let Some(line) = self.queue.front_mut() else { return };
         let left = line.bytes.len() - line.written;
@@ -161,7 +161,7 @@ impl Out {
                     self.last_newconn = Some(seq);
                     Sent::NewConn(seq)
                 }
-                // The kernel holds it now.
+                // The kernel holds the descriptor now.
                 Handle::Shared(_) => Sent::Shared,
             };
             let end = self.written + left as u64;
@@ -187,12 +187,12 @@ impl Out {
         }
     }
 
-    /// Whether the hand-off of that message still waits here.
+    /// Whether the hand-over of that message still waits here.
     pub(super) fn is_unsent(&self, seq: u64) -> bool {
         self.last_newconn.is_none_or(|last| seq > last)
     }
 
-    /// Forgets the hand-offs that wait here, and says which.
+    /// Drops the hand-overs that wait here and returns their numbers.
     pub(super) fn drop_unsent(&mut self) -> Vec<u64> {
         let mut dropped = Vec::new();
         self.queue.retain(|line| match line.handle {
@@ -206,7 +206,7 @@ impl Out {
         dropped
     }
 
-    /// Lines that nothing was written of; connections are not among them.
+    /// The lines that are completely unwritten, without those of connections.
     pub(super) fn snapshot(&self) -> Vec<LineSnapshot> {
         let unsent = self.queue.iter().filter(|line| line.written == 0);
         let snapshot = |line: &Line| {
@@ -221,14 +221,14 @@ impl Out {
         unsent.filter_map(snapshot).collect()
     }
 
-    /// For the successor.
+    /// Restores the queue in a successor.
     pub(super) fn restore(lines: Vec<LineSnapshot>, claims: &mut Claims) -> Self {
         let mut out = Self { inherited: true, settling: true, ..Self::default() };
         for LineSnapshot { text, handle } in lines {
             match handle.map(|held| claims.claim(held)) {
                 None => out.push(text.into_bytes(), None),
                 Some(Ok(fd)) => out.push(text.into_bytes(), Some(Handle::Shared(fd))),
-                // It was sent meanwhile.
+                // The predecessor sent it meanwhile.
                 Some(Err(_)) => {}
             }
         }

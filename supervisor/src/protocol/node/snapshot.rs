@@ -1,6 +1,6 @@
-//! A link as its successor finds it. What was on its way is not in it: the next owner of the
-//! channel may meet answers to what it never said, and the rest of a line whose beginning its
-//! predecessor read. It passes over both.
+//! A link as its successor finds it. The snapshot does not contain what was on its way. So the next
+//! owner of the channel may receive answers to messages that it never sent, and the rest of a line
+//! whose beginning its predecessor read. It ignores both.
 
 use ipc::node::ServerAsk;
 use serde::{Deserialize, Serialize};
@@ -41,12 +41,12 @@ impl NodeLink {
         }
     }
 
-    /// Everything its predecessor wrote has been read: connections may follow.
+    /// The worker has read everything that the predecessor wrote: connections may follow.
     pub(crate) fn settle(&mut self) {
         self.out.settle();
     }
 
-    /// Whether it waits for that.
+    /// Whether the link still waits for that.
     pub(crate) fn is_settling(&self) -> bool {
         self.out.is_settling()
     }
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ask_is_answered_by_the_successor() {
+    fn a_successor_answers_the_request() {
         let mut link = NodeLink::default();
         link.take(ASK.as_bytes(), Vec::new(), &mut Vec::new()).unwrap();
         let mut link = over(&link);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_does_not_know_is_passed_over() {
+    fn answers_to_unknown_messages_are_ignored() {
         let mut link = over(&NodeLink::default());
         let mut words = Vec::new();
         let rest = concat!(

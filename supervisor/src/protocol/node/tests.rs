@@ -1,4 +1,4 @@
-//! The machine alone: bytes in, words and packets out. No process and no socket.
+//! The link alone: bytes in, words and packets out. No process and no socket.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
@@ -35,7 +35,7 @@ fn query(seq: u64, port: u16, index: u64) -> Value {
         "address": null, "port": port, "addressType": 4, "data": {"ticketKeys": "aa"}})
 }
 
-/// Writes the next packet whole: its message, and its descriptor's number.
+/// Writes the next packet whole: its message, and the number of its descriptor.
 fn written(link: &mut NodeLink) -> Option<(Value, Option<RawFd>)> {
     let Packet { bytes, fd } = link.next_packet()?;
     let end = bytes.iter().position(|b| *b == b'\n').unwrap() + 1;
@@ -45,7 +45,7 @@ fn written(link: &mut NodeLink) -> Option<(Value, Option<RawFd>)> {
     Some((message, fd))
 }
 
-/// A link whose worker waits for connections on port 80 and 81.
+/// A link whose worker waits for connections on ports 80 and 81.
 fn serving() -> NodeLink {
     let mut link = NodeLink::default();
     for (seq, port) in [(0, 80), (1, 81)] {
@@ -60,7 +60,7 @@ fn serving() -> NodeLink {
 const KEY: &str = "null:80:4:undefined:0";
 
 #[test]
-fn an_ask_is_answered_once() {
+fn a_request_is_answered_once() {
     let mut link = NodeLink::default();
     let words = hear(&mut link, &query(7, 80, 0)).unwrap();
     assert!(matches!(&words[..], [Word::Query { seq: 7, again: false, .. }]));
@@ -101,7 +101,7 @@ fn an_ask_is_answered_once() {
 }
 
 #[test]
-fn listening_on_any_port_is_matched_to_its_ask() {
+fn listening_on_any_port_is_matched_to_its_request() {
     let mut link = NodeLink::default();
     hear(&mut link, &query(0, 0, 0)).unwrap();
     link.reply_round_robin(0, None, Some("127.0.0.1:4711".parse().unwrap())).unwrap();
@@ -136,7 +136,7 @@ fn a_connection_is_kept_until_it_is_taken() {
 }
 
 #[test]
-fn what_was_not_sent_yet_can_be_had_back() {
+fn unsent_connections_can_be_taken_back() {
     let mut link = serving();
     link.send(&UserMessage::new(&json!("x".repeat(40_000)))).unwrap();
     for id in 0..4 {
@@ -150,7 +150,7 @@ fn what_was_not_sent_yet_can_be_had_back() {
 }
 
 #[test]
-fn who_leaves_gets_nothing_more() {
+fn a_leaving_worker_gets_nothing_more() {
     let mut link = serving();
     let leaving = json!({"cmd": "NODE_CLUSTER", "act": "exitedAfterDisconnect", "seq": 12});
     assert!(matches!(&hear(&mut link, &leaving).unwrap()[..], [Word::Leaving]));
@@ -177,7 +177,7 @@ fn a_descriptor_from_the_worker_is_acknowledged_once() {
 }
 
 #[test]
-fn each_bad_thing_ends_the_channel_and_says_why() {
+fn each_violation_ends_the_channel_with_a_reason() {
     let cluster = |rest: Value| {
         let mut value = json!({"cmd": "NODE_CLUSTER"});
         value.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
@@ -199,7 +199,7 @@ fn each_bad_thing_ends_the_channel_and_says_why() {
     let smuggled = json!({"cmd": "NODE_HANDLE", "type": "net.Native", "msg": query(9, 9, 0)});
     assert!(why(&smuggled, 1).contains("where none belongs"));
     assert!(why(&cluster(json!({"ack": 99, "accepted": true})), 0).contains("never sent"));
-    // It waits here, but was not sent.
+    // It waits here, but was never sent.
     assert!(why(&cluster(json!({"ack": 2, "accepted": true})), 0).contains("never sent"));
     assert!(why(&json!({"cmd": "NODE_HANDLE_ACK"}), 0).contains("never sent"));
     assert!(why(&json!({"cmd": "NODE_HANDLE_NACK"}), 0).contains("never sent"));
@@ -216,7 +216,7 @@ fn each_bad_thing_ends_the_channel_and_says_why() {
 }
 
 #[test]
-fn floods_end() {
+fn a_flood_is_refused() {
     let mut words = Vec::new();
     let mut link = NodeLink::default();
     let huge = vec![b'a'; 1 << 20];
@@ -248,8 +248,8 @@ fn floods_end() {
     assert_eq!(link.send(&internal), Err(Refusal::Reserved));
 }
 
-/// The kernel and Node's reading of it: a read ends after the piece that had a descriptor, or at
-/// 64 KiB; the latest descriptor goes to the next `NODE_HANDLE` line.
+/// The kernel, and how Node reads: a read ends after the piece that had a descriptor, or at 64 KiB;
+/// the latest descriptor goes to the next `NODE_HANDLE` line.
 #[derive(Default)]
 struct Reader {
     pieces: VecDeque<(VecDeque<u8>, Option<RawFd>)>,
@@ -263,7 +263,7 @@ impl Reader {
         self.pieces.push_back((bytes.to_vec().into(), fd));
     }
 
-    /// One read; what is answered to it.
+    /// One read, and the answers to it.
     fn read(&mut self) -> Vec<Value> {
         let mut chunk = Vec::new();
         while let Some((bytes, fd)) = self.pieces.front_mut() {
@@ -303,7 +303,7 @@ impl Reader {
 }
 
 #[test]
-fn a_read_that_ends_within_a_line_misleads_nobody() {
+fn a_read_that_ends_within_a_line_misleads_no_descriptor() {
     for size in 65_300..65_560 {
         let mut link = serving();
         let mut reader = Reader::default();
@@ -338,14 +338,14 @@ fn a_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => any::<bool>().prop_map(Step::NewConn),
         1 => prop_oneof![Just(10), Just(9_000), Just(70_000)].prop_map(Step::Send),
-        // Partial writes too.
+        // Partial writes as well.
         4 => prop_oneof![Just(50usize), Just(40_000), Just(usize::MAX)].prop_map(Step::Write),
         1 => Just(Step::Read),
     ]
 }
 
 proptest! {
-    /// Whatever is sent and however it is cut, each connection gets to the server it is for.
+    /// Whatever is sent and however it is cut, each connection reaches its own server.
     #[test]
     fn no_descriptor_goes_astray(steps in prop::collection::vec(a_step(), 1..150)) {
         let mut link = serving();

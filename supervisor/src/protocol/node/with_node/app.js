@@ -1,4 +1,4 @@
-// A program for the tests: does what it is told by messages, and says how it went.
+// A program for the tests: it does what messages ask for, and reports the result.
 'use strict';
 const cluster = require('cluster');
 const fs = require('fs');
@@ -15,7 +15,7 @@ function make(kind, name) {
         res.setHeader('connection', 'close');
         res.end(text);
       });
-    // Says who it is at once, and keeps the connection.
+    // Sends its worker id and name at once, and keeps the connection.
     case 'net':
       return require('net').createServer((socket) => {
         socket.on('error', () => {});

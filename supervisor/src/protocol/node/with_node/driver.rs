@@ -1,4 +1,4 @@
-//! A small drive for the tests: a Node process at the other end of a socketpair, and clients.
+//! A small runtime for the tests: a Node process at the other end of a socketpair, and clients.
 
 use std::fs::File;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
@@ -18,7 +18,7 @@ use rustix::net::{
 
 use crate::protocol::node::*;
 
-/// The most any single thing may take.
+/// The longest time that any single step may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) struct Worker {
@@ -64,7 +64,7 @@ impl Worker {
         Self { link: NodeLink::default(), child, channel: Some(ours), words: VecDeque::new() }
     }
 
-    /// Writes what can be written.
+    /// Writes what the socket takes now.
     pub(super) fn flush(&mut self) {
         let Some(channel) = &self.channel else { return };
         while let Some(Packet { bytes, fd }) = self.link.next_packet() {
@@ -82,7 +82,7 @@ impl Worker {
         }
     }
 
-    /// Writes, waits for bytes no longer than that, reads; false at the channel's end.
+    /// Writes, waits for bytes for at most `patience`, and reads. `false`: the channel has ended.
     fn turn(&mut self, patience: Duration) -> bool {
         self.flush();
         let Some(channel) = &self.channel else { return false };
@@ -120,7 +120,7 @@ impl Worker {
         true
     }
 
-    /// The first word from now on that is looked for; others are dropped.
+    /// The first word from now on that `wanted` accepts; others are dropped.
     pub(super) fn until<T>(&mut self, mut wanted: impl FnMut(Word) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -129,7 +129,7 @@ impl Worker {
                     return found;
                 }
             }
-            assert!(Instant::now() < deadline, "not said in time");
+            assert!(Instant::now() < deadline, "the word did not come in time");
             assert!(
                 self.turn(Duration::from_millis(100)) || !self.words.is_empty(),
                 "the channel ended"
@@ -137,7 +137,7 @@ impl Worker {
         }
     }
 
-    /// What can be had now, without waiting long.
+    /// Reads the words that are there now, without a long wait.
     pub(super) fn turn_once(&mut self, words: &mut Vec<Word>) {
         self.turn(Duration::from_millis(1));
         words.extend(self.words.drain(..));
@@ -147,7 +147,7 @@ impl Worker {
         self.link.send(&UserMessage::new(&value)).unwrap();
     }
 
-    /// Tells, and waits for an answer that has that field.
+    /// Sends a message and waits for an answer that has that field.
     pub(super) fn ask(&mut self, value: Value, field: &str) -> Value {
         self.tell(value);
         self.answer(field)
@@ -177,7 +177,7 @@ impl Worker {
         })
     }
 
-    /// Waits for the channel's end and then the process's.
+    /// Waits for the end of the channel, then for the end of the process.
     pub(super) fn exit(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         while self.turn(Duration::from_millis(100)) {
@@ -186,7 +186,7 @@ impl Worker {
         self.child.wait().unwrap()
     }
 
-    /// Lets it listen by the primary engine: its key.
+    /// Lets the worker listen in the primary engine. Returns the key.
     pub(super) fn serve_round_robin(&mut self, listen: Value, address: SocketAddr) -> String {
         self.tell(listen);
         let (seq, ask, _) = self.query();
@@ -203,7 +203,7 @@ pub(super) fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// A client and the accepted end of its connection.
+/// A client, and the accepted end of its connection.
 pub(super) fn connection(listener: &TcpListener) -> (TcpStream, OwnedFd) {
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -236,7 +236,7 @@ pub(super) fn get(client: &mut (impl Read + Write)) -> String {
     client.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let body = answer.split_once("\r\n\r\n").unwrap().1;
-    // One chunk, or none.
+    // One chunk, or none at all.
     body.lines().find(|line| line.contains(' ')).unwrap_or(body).to_owned()
 }
 

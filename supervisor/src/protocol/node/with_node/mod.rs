@@ -1,5 +1,5 @@
-//! The machine with real Node processes: the `node` of this system, and Node 18, 22 and 24 where
-//! npm can fetch them. Where there is none, the test says so and passes.
+//! The link with real Node processes: the `node` of this system, and Node 18, 22 and 24 where npm
+//! can fetch them. Where there is none, the test says so and passes.
 
 mod driver;
 
@@ -20,7 +20,7 @@ fn system_node() -> Option<PathBuf> {
     Some(PathBuf::from(String::from_utf8(found.stdout).ok()?.trim()))
 }
 
-/// One version from npm, kept beside the build.
+/// One version from npm, which stays beside the build.
 fn fetched_node(version: &str) -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/node").join(version);
     let node = folder.join("node_modules/.bin/node");
@@ -61,7 +61,7 @@ macro_rules! scenarios {
                         scenario::$name(&node);
                     )*
                 }
-                None => eprintln!("skipped: Node {version} cannot be had from npm"),
+                None => eprintln!("skipped: npm cannot fetch Node {version}"),
             }
         }
     };
@@ -170,8 +170,8 @@ mod scenario {
         }
     }
 
-    /// Many hand-offs to two servers while the worker is busy and long messages go both ways:
-    /// none goes astray.
+    /// Many hand-overs to two servers, while the worker is busy and long messages go both ways. No
+    /// connection goes to the wrong server.
     pub(super) fn connections_and_long_messages_at_once(node: &Path) {
         let mut worker = Worker::start(node, 1);
         let ends: Vec<_> = ["a", "b"]
@@ -194,7 +194,8 @@ mod scenario {
             }
             let (name, listener, key) = &ends[turn % 2];
             let (client, accepted) = connection(listener);
-            // Little is taken while much waits: not an error, but later.
+            // While much waits, the link refuses more: this is no error, and the test tries again
+            // later.
             let mut accepted = Some(accepted);
             while let Some(fd) = accepted.take() {
                 if let Err(refused) = worker.link.newconn(HandOffId(turn as u64), key, fd) {
@@ -266,7 +267,7 @@ mod scenario {
         worker.tell(http("three", address.port()));
         assert!(!worker.query().2);
 
-        // Exclusive: it binds by itself and asks nobody.
+        // An exclusive server binds by itself and asks no primary.
         let (free, free_address) = listener();
         drop(free);
         let address = worker.ask(
@@ -395,7 +396,7 @@ mod scenario {
             Word::Refused { id: HandOffId(1), fd } => Some(fd),
             _ => None,
         });
-        // It is as good as new.
+        // The worker is as good as new.
         let mut other = Worker::start(node, 2);
         let key = other.serve_round_robin(net("two", address.port()), address);
         other.link.newconn(HandOffId(1), &key, fd).unwrap();
