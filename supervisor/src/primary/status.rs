@@ -74,7 +74,9 @@ impl Primary {
 
     /// Each live worker.
     #[cfg(test)]
-    pub(crate) fn workers(&self) -> impl Iterator<Item = (crate::base::ids::WorkerId, Slot, Generation)> {
+    pub(crate) fn workers(
+        &self,
+    ) -> impl Iterator<Item = (crate::base::ids::WorkerId, Slot, Generation)> {
         self.workers.values().map(|worker| (worker.id, worker.slot, worker.plan.generation))
     }
 

@@ -134,7 +134,7 @@ impl Runtime {
             self.keep_record();
             self.keep_store();
             self.tell_manager(true);
-            if let Some(code) = self.exit {
+            if let Some(code) = self.events.exit {
                 return Ok(code);
             }
         }

@@ -62,6 +62,7 @@ pub(super) struct Sim {
     policies: Policies,
     twin: Option<Twin>,
     mortal: Option<Mortal>,
+    leftovers: Leftovers,
     /// The primary has just come back, and repeats what may have been done already.
     resuming: bool,
     past: VecDeque<(Time, Past)>,
@@ -116,6 +117,8 @@ enum Deed {
 pub(super) struct Fake {
     habit: Habit,
     pub(super) life: Life,
+    /// How its main process ended.
+    ended: Option<Exit>,
     /// The primary told it to go.
     pub(super) told: bool,
     pub(super) looked_at: bool,
@@ -139,6 +142,8 @@ pub(super) struct Fake {
 pub(super) enum Life {
     Forked,
     Runs,
+    /// Its main process has ended, and others of its group live.
+    Ended,
     /// The runtime reported its end, or that it could not be started.
     Dead,
     Released,
