@@ -60,6 +60,10 @@ pub struct AppSpec {
     /// in them.
     #[serde(default = "yes")]
     pub node_metrics: bool,
+    /// Whether Node programs that drain end each kept connection with its next response, without a
+    /// change in them.
+    #[serde(default = "yes")]
+    pub node_drain: bool,
     /// Addresses that interception leaves alone.
     pub passthrough: Vec<AddressPattern>,
     /// Run workers as this user (name or number). Only root may.
@@ -137,6 +141,7 @@ impl AppSpec {
             intercept: true,
             node: true,
             node_metrics: true,
+            node_drain: true,
             passthrough: Vec::new(),
             user: None,
             group: None,

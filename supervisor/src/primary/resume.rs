@@ -70,6 +70,7 @@ impl Given {
             | Action::CloseListener { .. }
             | Action::Signal { .. }
             | Action::Kill { .. }
+            | Action::EndKept { .. }
             | Action::Look { .. }
             | Action::Gauge { .. }
             | Action::Release { .. }
@@ -306,11 +307,18 @@ impl Worker {
                 *since = (*since).max(now - times.listen_wait.saturating_sub(GRACE));
             }
             State::Ready => {
+                // It may have been recalled.
+                if doubtful.is_some() {
+                    step.act(Action::EndKept { worker: self.id, ends: false });
+                }
                 if let Some(watch) = &mut self.watch {
                     watch.resume(now);
                 }
             }
-            State::Draining(drain) => drain.resume(now, GRACE),
+            State::Draining(drain) => {
+                drain.resume(now, GRACE);
+                step.act(Action::EndKept { worker: self.id, ends: true });
+            }
             State::Killing { deadline: None, .. } => {
                 step.act(Action::Kill { worker: self.id });
                 return;

@@ -41,6 +41,13 @@ impl Sim {
                 let after = self.soon(3);
                 self.deed(worker, after, Deed::Killed);
             }
+            Action::EndKept { worker, ends } => {
+                let resuming = self.resuming;
+                let fake = self.known(worker);
+                let again = fake.ends_kept == ends && !resuming;
+                assert!(!again, "worker {worker} is told twice whether kept connections end");
+                fake.ends_kept = ends;
+            }
             Action::Look { worker } => self.look(worker),
             Action::Gauge { worker } => self.deed(worker, Duration::from_millis(2), Deed::Gauged),
             Action::Release { worker } => {
@@ -152,6 +159,7 @@ impl Sim {
             life: Life::Forked,
             told: false,
             looked_at: false,
+            ends_kept: false,
             frozen: None,
             held: Vec::new(),
             tickets: BTreeMap::new(),

@@ -113,6 +113,8 @@ pub(super) struct Fake {
     /// Told to go by the primary.
     pub(super) told: bool,
     pub(super) looked_at: bool,
+    /// It ends each kept connection with its next response.
+    pub(super) ends_kept: bool,
     /// By SIGSTOP, since then.
     pub(super) frozen: Option<Time>,
     /// What it would have done while it is frozen.

@@ -28,9 +28,11 @@ impl Worker {
             State::Starting { .. } | State::Ready if self.shares => {
                 let message = "shares its socket and stops when it has nothing in flight";
                 step.publish(messages::about(self, NoticeKind::WorkerDraining, message.to_owned()));
+                step.act(Action::EndKept { worker: self.id, ends: true });
                 self.state = State::Draining(Drain::of_sharer(step.now, within));
             }
             State::Starting { .. } | State::Ready => {
+                step.act(Action::EndKept { worker: self.id, ends: true });
                 step.act(Action::Look { worker: self.id });
                 let message = "gets no new connections".to_owned();
                 step.publish(messages::about(self, NoticeKind::WorkerDraining, message));
@@ -63,6 +65,7 @@ impl Worker {
             if self.is_frozen() {
                 self.go_on_draining(Next::Thaw, step);
             }
+            step.act(Action::EndKept { worker: self.id, ends: false });
             self.state = State::Ready;
             self.watch = Watch::new(step.now, self.plan.spec.times.hang_timeout);
         }
