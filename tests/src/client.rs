@@ -23,6 +23,9 @@ pub enum Mode {
         /// After how many requests.
         requests_per_connection: u32,
     },
+    /// One request after the other over the same connection, without a pause and without an end:
+    /// as a reverse proxy holds its connections, and as `wrk` does. Only the server closes it.
+    Kept,
 }
 
 /// What the clients do.
@@ -167,6 +170,7 @@ impl Shared {
         let requests = match self.load.mode {
             Mode::NewConnection => 1,
             Mode::KeepAlive { requests_per_connection } => requests_per_connection,
+            Mode::Kept => u32::MAX,
         };
         let mut begun = Instant::now();
         let mut connection = Connection::open(self.load.address, self.load.hang)?;

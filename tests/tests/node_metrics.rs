@@ -14,12 +14,15 @@ const seen = {
   options: process.execArgv,
   arguments: process.argv.length,
   listeners: process.listenerCount('message') + process.listenerCount('disconnect')
-    + process.listenerCount('exit'),
+    + process.listenerCount('exit') + process.listenerCount('internalMessage'),
+  patched: Object.hasOwn(require('http').ServerResponse.prototype, '_storeHeader'),
   handles: process._getActiveHandles().length,
   node_options: process.env.NODE_OPTIONS ?? null,
 };
 process.send(seen);
 ";
+
+const PLAIN: [&str; 3] = ["--wait-ready", "--no-node-metrics", "--no-node-drain"];
 
 fn metrics(home: &Home, app: &str, name: &str) -> Vec<f64> {
     let said = home.run(&["metrics", app, "--json"]).ok().json();
@@ -44,7 +47,9 @@ fn every_node_is_measured_and_cannot_see_it() {
         let body = format!("process.on('message', () => {{ {LOOK} }});");
         let block =
             "setTimeout(() => { const end = Date.now() + 300; while (Date.now() < end); }, 300);";
-        let esm = format!("import 'node:fs'; process.send('ready'); {block} {body}");
+        let esm = format!(
+            "import {{ createRequire }} from 'node:module'; const require = createRequire('/'); process.send('ready'); {block} {body}"
+        );
         let cjs = format!(
             "if (require.main !== module || Object.keys(require.cache).length !== 1) process.exit(9); \
              process.send('ready'); {block} {body}"
@@ -55,7 +60,7 @@ fn every_node_is_measured_and_cannot_see_it() {
             let wait = ["--wait-ready"];
             let measured = seen(&home, name, &command, &wait);
             let plain = format!("{name}-plain");
-            let without = seen(&home, &plain, &command, &["--wait-ready", "--no-node-metrics"]);
+            let without = seen(&home, &plain, &command, &PLAIN);
             assert_eq!(measured, without, "Node {version}, {name}");
             assert_eq!(measured["options"], json!([]));
             wait_until("the measurements", SOON, || {

@@ -1,12 +1,14 @@
 //! A worker's life.
 
 use serde_json::json;
+use toml::de::DeValue;
 
 use super::forms::{DURATION, choice, form, string_or_integer};
 use super::kind::{Field, Form, at};
 use super::{Flag, InPool, Key, Section};
 use crate::signal;
-use crate::spec::ReadyRule;
+use crate::spec::{Graceful, ReadyRule};
+use crate::words::{self, Word};
 
 pub(super) const SECTION: Section = Section { name: "life", title: "A worker's life", keys: KEYS };
 
@@ -86,6 +88,23 @@ static KEYS: &[Key] = &[
         ..Key::of(&Field { place: at!(times.drain_idle), form: &DURATION })
     },
     Key {
+        name: "drain_patience",
+        flag: Some(Flag::value("DURATION")),
+        help: "Busy for this long, a program that finishes is told to stop",
+        doc: "How long the connections of a draining worker must stay busy before a program that \
+              finishes its requests gets its stop signal",
+        ..Key::of(&Field { place: at!(times.drain_patience), form: &DURATION })
+    },
+    Key {
+        name: "graceful",
+        flag: Some(Flag::value("WHEN")),
+        help: "Whether it finishes its requests after the stop signal",
+        doc: "Whether the program finishes its requests after its stop signal \
+              ([reload](reload.md#kept-connections)): `\"auto\"` (where it is seen to handle the \
+              signal), `true`, `false`",
+        ..Key::of(&Field { place: at!(graceful), form: &GRACEFUL })
+    },
+    Key {
         name: "sticky_wait",
         flag: Some(Flag::value("DURATION")),
         help: "With sticky: clients of a dead worker wait for the next one",
@@ -146,3 +165,27 @@ static SIGNAL: Form<i32> = form(
         Some(name.unwrap_or_else(|| json!(number)))
     },
 );
+
+/// `"auto"`, or whether.
+static GRACEFUL: Form<Graceful> = Form {
+    choices: || Graceful::WORDS.iter().map(|(word, _, help)| (*word, *help)).collect(),
+    ..form(
+        "string or boolean",
+        || json!({ "enum": ["auto", true, false] }),
+        |findings, _, value| match value.get_ref() {
+            DeValue::Boolean(true) => Some(Graceful::Always),
+            DeValue::Boolean(false) => Some(Graceful::Never),
+            DeValue::String(word) if word == "auto" => Some(Graceful::Auto),
+            _ => {
+                findings.add(value.span(), "expected \"auto\", true or false".to_owned());
+                None
+            }
+        },
+        |text| words::value(text).ok_or_else(|| "is none of the known words".to_owned()),
+        |graceful| match graceful {
+            Graceful::Auto => Some(json!("auto")),
+            Graceful::Always => Some(json!(true)),
+            Graceful::Never => Some(json!(false)),
+        },
+    )
+};

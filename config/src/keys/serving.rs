@@ -92,6 +92,18 @@ static KEYS: &[Key] = &[
         ..Key::of(&Field { place: at!(node), form: &BOOLEAN })
     },
     Key {
+        name: "node_drain",
+        flag: Some(Flag {
+            negated: true,
+            help: Some("Do not have Node programs close their kept connections when they drain"),
+            ..Flag::SWITCH
+        }),
+        help: "Whether draining Node programs close kept connections",
+        doc: "Whether such programs end each kept connection with its next response when they \
+              drain, without a change in them ([reload](reload.md#kept-connections))",
+        ..Key::of(&Field { place: at!(node_drain), form: &BOOLEAN })
+    },
+    Key {
         name: "node_metrics",
         flag: Some(Flag {
             negated: true,

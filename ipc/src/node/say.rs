@@ -42,6 +42,12 @@ pub enum ToWorker<'a> {
         /// The `seq` of the request.
         ack: u64,
     },
+    /// For our preload: end each kept connection with its next response, or no longer. Without it
+    /// Node passes it over.
+    EndKept {
+        /// Whether they end.
+        ends: bool,
+    },
     /// A message for the program.
     User(&'a UserMessage),
 }
@@ -82,9 +88,16 @@ struct Cluster<'a> {
     seq: u64,
 }
 
+/// A message for our preload.
+#[derive(Serialize)]
+struct Ours {
+    cmd: &'static str,
+    drain: bool,
+}
+
 impl ToWorker<'_> {
-    /// The message as a line, newline included. `seq` is the number of the message; `User` does not
-    /// use it.
+    /// The message as a line, newline included. `seq` is the number of the message; `EndKept` and
+    /// `User` do not use it.
     pub fn line(&self, seq: u64) -> Result<Vec<u8>, serde_json::Error> {
         let mut line = Vec::with_capacity(USUAL);
         self.write(seq, &mut line)?;
@@ -122,6 +135,9 @@ impl ToWorker<'_> {
             ToWorker::User(message) => {
                 line.extend_from_slice(message.text().as_bytes());
                 return Ok(());
+            }
+            ToWorker::EndKept { ends } => {
+                return serde_json::to_writer(line, &Ours { cmd: "NODE_SUPERVISOR", drain: ends });
             }
             ToWorker::Reply { ack, errno, key, data, sockname } => Cluster {
                 ack: Some(ack),
@@ -169,6 +185,10 @@ mod tests {
             value(&line.unwrap()),
             json!({"cmd": "NODE_HANDLE", "type": "net.Native",
                 "msg": {"cmd": "NODE_CLUSTER", "act": "newconn", "key": "k", "seq": 5}})
+        );
+        assert_eq!(
+            value(&ToWorker::EndKept { ends: true }.line(0).unwrap()),
+            json!({"cmd": "NODE_SUPERVISOR", "drain": true})
         );
         let text = UserMessage::new(&json!("two\nlines"));
         assert_eq!(value(&ToWorker::User(&text).line(0).unwrap()), json!("two\nlines"));

@@ -205,7 +205,7 @@ impl SharedValues {
         let complete = survey.silent.is_empty();
         let message = survey.to_string();
         let reply = match complete && survey.refused.is_empty() {
-            true => Reply::Done { message },
+            true => Reply::done(message),
             false => Reply::failed(FailureKind::Failed, message),
         };
         for (client, _) in self.waiters.extract_if(.., |(_, until)| complete || *until <= now) {
@@ -394,7 +394,7 @@ mod tests {
         respond(shared, 2, 1, "");
         let actions = step(shared, Time(2), Event::Turn { workers: &workers([1, 2, 4]) });
         let message = "shared values, version 1: applied by 2 of 2 workers; not on the bus: slot 4";
-        let reply = Reply::Done { message: message.to_owned() };
+        let reply = Reply::done(message);
         assert_eq!(actions, [Action::Answer { client: CLIENT, reply }]);
         assert!(!shared.is_awaited());
     }

@@ -42,6 +42,9 @@ pub(crate) enum Action {
     Signal { worker: WorkerId, signal: i32, group: bool },
     /// SIGKILL to its whole process group.
     Kill { worker: WorkerId },
+    /// Have it end each kept connection with its next response, or no longer, where it is known
+    /// how to. Nothing is promised: the core looks at what it holds all the same.
+    EndKept { worker: WorkerId, ends: bool },
     /// See which connections it still holds. Answer: `Looked`.
     Look { worker: WorkerId },
     /// See what waits for it and whether it takes connections. Answer: `Gauged`.

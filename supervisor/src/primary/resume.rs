@@ -72,6 +72,7 @@ impl Given {
             | Action::CloseListener { .. }
             | Action::Signal { .. }
             | Action::Kill { .. }
+            | Action::EndKept { .. }
             | Action::Look { .. }
             | Action::Gauge { .. }
             | Action::Release { .. }
@@ -310,6 +311,10 @@ impl Worker {
                 *since = (*since).max(now - times.listen_wait.saturating_sub(GRACE));
             }
             State::Ready => {
+                if doubtful.is_some() && self.recalled == doubtful {
+                    self.recalled = Some(now);
+                    step.act(Action::EndKept { worker: self.id, ends: false });
+                }
                 if let Some(watch) = &mut self.watch {
                     watch.resume(now);
                 }
@@ -317,6 +322,12 @@ impl Worker {
             State::Draining(drain) => {
                 drain.resume(now, GRACE);
                 step.act(Action::BusDrain { worker: self.id });
+                step.act(Action::EndKept { worker: self.id, ends: true });
+                if drain.told.is_some() && drain.told == doubtful {
+                    drain.told = Some(now);
+                    let signal = self.plan.spec.stop_signal;
+                    step.act(Action::Signal { worker: self.id, signal, group: true });
+                }
             }
             State::Killing { deadline: None, .. } => {
                 step.act(Action::Kill { worker: self.id });

@@ -150,7 +150,7 @@ impl Runtime {
         self.logs.take_complaints().into_iter().for_each(|complaint| self.note(complaint));
         self.table = None;
         self.pass_on();
-        self.tell_manager(self.inbox.is_empty());
+        self.tell_manager(self.events.inbox.is_empty());
     }
 
     fn look_after_hand_overs(&mut self, now: Time) {

@@ -3,7 +3,7 @@
 use ipc::control::{Notice, Reply};
 
 use super::context::context;
-use super::node::{address_requests, raw_messages};
+use super::node::{address_requests, channel, raw_messages};
 use super::probe::{self, hang};
 use super::workers::launch::{Order, launch};
 use super::workers::{Asking, Claim};
@@ -31,6 +31,7 @@ impl Runtime {
             Action::CloseListener { listener } => self.close_listener(listener),
             Action::Signal { worker, signal, group } => self.signal(worker, signal, group),
             Action::Kill { worker } => self.signal(worker, libc::SIGKILL, true),
+            Action::EndKept { worker, ends } => channel::end_kept(context!(self), worker, ends),
             Action::Look { worker } => self.look(worker),
             Action::Gauge { worker } => self.gauge(worker),
             Action::Release { worker } => drop(self.children.remove(&worker)),

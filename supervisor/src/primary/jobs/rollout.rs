@@ -172,7 +172,8 @@ impl Primary {
         self.last_reload = Some(message.clone());
         step.act(Action::ReloadEnded { outcome: ReloadOutcome::Done });
         step.publish(Notice::of_app(NoticeKind::ReloadDone, message.clone()));
-        step.answer_all(&rollout.clients, &Reply::Done { message });
+        let reply = Reply::Done { message, cut: rollout.cut };
+        step.answer_all(&rollout.clients, &reply);
         true
     }
 

@@ -110,7 +110,8 @@ fn a_core_goes_on_from_the_golden_snapshot() {
         steer(1, vec![target(0, 3), target(2, 2)]),
         // The bus may not have been told.
         Action::BusDrain { worker: WorkerId(1) },
-        // It shares a socket: it may stand still to be looked at.
+        Action::EndKept { worker: WorkerId(1), ends: true },
+        // The worker shares a socket: it may have been frozen for a look.
         Action::Signal { worker: WorkerId(4), signal: 18, group: true },
         Action::Look { worker: WorkerId(1) },
     ];
@@ -267,7 +268,7 @@ fn the_last_answer_and_the_exit_are_given_again() {
     let facts = Facts { clients: [client].into(), ..Facts::default() };
     let actions = comes_back(&mut core, facts);
     let expected = "web is stopped and deleted".to_owned();
-    let reply = Reply::Done { message: expected };
+    let reply = Reply::done(expected);
     assert_eq!(actions, [Action::Answer { client, reply }, Action::Exit { code: 0 }]);
 }
 

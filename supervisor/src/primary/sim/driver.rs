@@ -41,6 +41,13 @@ impl Sim {
                 let after = self.soon(3);
                 self.deed(worker, after, Deed::Killed);
             }
+            Action::EndKept { worker, ends } => {
+                let resuming = self.resuming;
+                let fake = self.known(worker);
+                let again = fake.ends_kept == ends && !resuming;
+                assert!(!again, "worker {worker} is told twice whether kept connections end");
+                fake.ends_kept = ends;
+            }
             Action::Look { worker } => self.look(worker),
             Action::Gauge { worker } => self.deed(worker, Duration::from_millis(2), Deed::Gauged),
             Action::Release { worker } => {
@@ -61,7 +68,7 @@ impl Sim {
             }
             Action::Send { client, .. } | Action::Bus { client, .. } => {
                 let message = "sent".to_owned();
-                self.take_answer(client, Reply::Done { message });
+                self.take_answer(client, Reply::done(message));
             }
             Action::BusDrain { worker } => self.known(worker).bus_drains = true,
             Action::ReloadEnded { outcome } => self.count_reload(outcome),
@@ -156,12 +163,14 @@ impl Sim {
             told: false,
             looked_at: false,
             bus_drains: false,
+            ends_kept: false,
             frozen: None,
             held: Vec::new(),
             tickets: BTreeMap::new(),
             holds: Vec::new(),
             listens: Vec::new(),
             busy_until: self.now,
+            quiet_from: None,
             moved: self.now,
             gauged: self.now,
         };
@@ -214,9 +223,20 @@ impl Sim {
                 fake.held = vec![Deed::Die(Exit::Signal(15))];
             }
             15 => {
+                assert!(!fake.told || resuming, "a second stop signal for worker {worker}");
                 fake.told = true;
-                if !fake.habit.deaf {
-                    self.deed(worker, calm, Deed::Die(Exit::Signal(15)));
+                if fake.habit.deaf {
+                    return;
+                }
+                match fake.habit.on_stop {
+                    OnStop::Dies | OnStop::EndsKept => {
+                        self.deed(worker, calm, Deed::Die(Exit::Signal(15)));
+                    }
+                    OnStop::Handles | OnStop::RuntimeHandles => {
+                        fake.quiet_from = Some(now + calm);
+                        let after = calm + fake.busy_until.since(now);
+                        self.deed(worker, after, Deed::Die(Exit::Code(0)));
+                    }
                 }
             }
             other => panic!("signal {other} for worker {worker}"),

@@ -74,6 +74,7 @@ impl Sim {
         self.check_crew();
         self.check_bus();
         self.check_frozen();
+        self.check_kept();
         self.check_steering();
         self.check_floor();
         self.check_generations();
@@ -226,6 +227,20 @@ impl Sim {
                 ) => false,
             };
             assert!(fine, "worker {id} was left frozen: {state:?}");
+        }
+    }
+
+    /// Kept connections end where a worker drains, and nowhere else.
+    fn check_kept(&self) {
+        for worker in self.primary.workers.values() {
+            let fake = &self.fakes[&worker.id];
+            let wanted = match worker.state {
+                State::Spawning { .. } | State::Starting { .. } | State::Ready => false,
+                State::Draining(_) => true,
+                State::Killing { .. } => continue,
+            };
+            let dead = fake.life != Life::Runs;
+            assert!(dead || fake.ends_kept == wanted, "worker {}: kept connections", worker.id);
         }
     }
 

@@ -20,7 +20,7 @@ use ipc::control::{Notice, Reply, Request};
 
 use super::Primary;
 use super::action::{Action, ReloadOutcome, Target};
-use super::event::{Cue, Event, Gauge, Look, Notification, OpenedListener, PrimarySignal};
+use super::event::{Cue, Event, Gauge, Look, Notification, OnStop, OpenedListener, PrimarySignal};
 use super::slots::restart_policy::Jitter;
 use crate::base::exit::Exit;
 use crate::base::ids::{ClientId, Generation, ListenerId, SocketId, Ticket, WorkerId};
@@ -124,6 +124,8 @@ pub(super) struct Fake {
     pub(super) looked_at: bool,
     /// The bus was told that it drains.
     bus_drains: bool,
+    /// It ends each kept connection with its next response.
+    pub(super) ends_kept: bool,
     /// By SIGSTOP, since then.
     pub(super) frozen: Option<Time>,
     /// What it would have done while it was frozen.
@@ -132,6 +134,8 @@ pub(super) struct Fake {
     pub(super) holds: Vec<(ListenerId, SocketId)>,
     listens: Vec<(ListenerId, SocketId)>,
     busy_until: Time,
+    /// It was told to stop, and its kept connections end then.
+    quiet_from: Option<Time>,
     /// When it last took a connection, or began.
     pub(super) moved: Time,
     /// When it was last gauged.

@@ -227,6 +227,11 @@ impl NodeLink {
         Ok(())
     }
 
+    /// Has the preload end each kept connection with its next response, or no longer.
+    pub(crate) fn end_kept(&mut self, ends: bool) -> Result<(), LinkError> {
+        self.out.push_line(ToWorker::EndKept { ends }.line(0)?)
+    }
+
     /// Queues a message for the program.
     pub(crate) fn send(&mut self, message: &UserMessage) -> Result<(), Refusal> {
         if message.is_internal() {

@@ -1,5 +1,6 @@
-//! What is put before a Node program so that it tells its event loop's delay and its heap: a file
-//! in the run folder, named in the command by `--require`.
+//! What is put before a Node program so that it reports its event loop's delay and its heap, and
+//! ends its kept connections when it drains: a file in the run folder, named in the command by
+//! `--require`.
 //!
 //! Refuses to put it where Node could not read it, or would refuse to: there the program starts
 //! without it.
@@ -35,14 +36,14 @@ const NOT_WITH: [&str; 6] = [
     "--watch",
 ];
 
-/// Whether a worker of this app is to be measured.
-fn is_measured(spec: &AppSpec) -> bool {
+/// Whether a worker of this app gets the preload.
+fn is_wanted(spec: &AppSpec) -> bool {
     let refuses = |word: &str| NOT_WITH.iter().any(|option| word.starts_with(option));
     let inherited = std::env::var("NODE_OPTIONS").unwrap_or_default();
     let options = spec.env.get("NODE_OPTIONS").unwrap_or(&inherited);
     let own = spec.command.iter().skip(1).take_while(|word| word.starts_with('-'));
     spec.node
-        && spec.node_metrics
+        && (spec.node_metrics || spec.node_drain)
         && is_node_program(&spec.command)
         && !own.map(String::as_str).chain(options.split_whitespace()).any(refuses)
 }
@@ -54,7 +55,11 @@ fn text(spec: &AppSpec) -> String {
         window => EVERY.min(window / IN_A_WINDOW),
     };
     let written = |every: Duration| format!("const EVERY = {};", every.as_millis());
-    TEXT.replace(&written(EVERY), &written(every))
+    let text = TEXT.replace(&written(EVERY), &written(every));
+    let switches = [("MEASURES", spec.node_metrics), ("CLOSES", spec.node_drain)];
+    switches.into_iter().filter(|(_, on)| !on).fold(text, |text, (name, _)| {
+        text.replace(&format!("const {name} = true;"), &format!("const {name} = false;"))
+    })
 }
 
 /// The command with the preload in front of the program.
@@ -70,7 +75,7 @@ pub(in crate::runtime) fn put(mut argv: Vec<OsString>, preload: Option<&Path>) -
 impl Runtime {
     /// Where the preload is for a worker of this app; `None`: it starts without.
     pub(in crate::runtime) fn preload(&mut self, spec: &AppSpec) -> Option<PathBuf> {
-        if !is_measured(spec) {
+        if !is_wanted(spec) {
             return None;
         }
         let text = text(spec);
@@ -79,7 +84,7 @@ impl Runtime {
             self.recorder.home().preload(&format!("{:016x}", checksum(b"", text.as_bytes())));
         if let Err(error) = provide(&path, &text) {
             self.note(format!(
-                "the event loop and the heap of Node workers are not measured: cannot write {}: {error}",
+                "Node workers keep their connections when they drain, and are not measured: cannot write {}: {error}",
                 path.display()
             ));
             return None;
@@ -89,7 +94,7 @@ impl Runtime {
         });
         if !ours && !anybody_reads(&path) {
             self.note(format!(
-                "the event loop and the heap of Node workers are not measured: user {} cannot read {}",
+                "Node workers keep their connections when they drain, and are not measured: user {} cannot read {}",
                 spec.user.as_deref().unwrap_or_default(),
                 path.display()
             ));
@@ -126,18 +131,21 @@ mod tests {
     }
 
     #[test]
-    fn who_is_measured() {
-        assert!(is_measured(&app("node app.js")));
-        assert!(is_measured(&app("node --import tsx app.ts --test")));
+    fn who_is_wanted() {
+        assert!(is_wanted(&app("node app.js")));
+        assert!(is_wanted(&app("node --import tsx app.ts --test")));
         for no in ["node --permission app.js", "node --test a.js", "npm start", "node -e 1"] {
-            assert!(!is_measured(&app(no)), "{no}");
+            assert!(!is_wanted(&app(no)), "{no}");
         }
         let mut strict = app("node app.js");
         strict
             .env
             .insert("NODE_OPTIONS".to_owned(), "--max-http-header-size=9 --permission".into());
-        assert!(!is_measured(&strict));
-        assert!(!is_measured(&AppSpec { node_metrics: false, ..app("node app.js") }));
+        assert!(!is_wanted(&strict));
+        let switched =
+            |node_metrics, node_drain| AppSpec { node_metrics, node_drain, ..app("node a.js") };
+        assert!(is_wanted(&switched(false, true)) && is_wanted(&switched(true, false)));
+        assert!(!is_wanted(&switched(false, false)));
     }
 
     #[test]
@@ -148,6 +156,18 @@ mod tests {
         assert!(text(&app).contains("  const EVERY = 200; //"), "{}", text(&app));
         app.times.leak_window = Duration::ZERO;
         assert_eq!(text(&app), TEXT);
+    }
+
+    #[test]
+    fn each_half_can_be_switched_off() {
+        let app =
+            |node_metrics, node_drain| AppSpec { node_metrics, node_drain, ..app("node a.js") };
+        assert!(TEXT.contains("const MEASURES = true;") && TEXT.contains("const CLOSES = true;"));
+        let (measures, closes) = (text(&app(true, false)), text(&app(false, true)));
+        assert!(measures.contains("const MEASURES = true;"), "{measures}");
+        assert!(measures.contains("const CLOSES = false;"), "{measures}");
+        assert!(closes.contains("const MEASURES = false;"), "{closes}");
+        assert!(closes.contains("const CLOSES = true;"), "{closes}");
     }
 
     #[test]

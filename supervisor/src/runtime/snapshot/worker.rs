@@ -49,6 +49,8 @@ pub(super) struct ChildSnapshot {
     asking: Vec<(Ticket, AskingSnapshot)>,
     contracts: Vec<Contract>,
     told_to_stop: bool,
+    #[serde(default)]
+    ends_kept: bool,
     ended: Option<Exit>,
     failed: Option<(String, bool)>,
 }
@@ -119,6 +121,7 @@ impl ChildSnapshot {
                 .collect(),
             contracts: child.contracts.iter().copied().collect(),
             told_to_stop: child.told_to_stop,
+            ends_kept: child.ends_kept,
             ended: child.ended,
             failed: child.failed.clone(),
         }
@@ -160,6 +163,7 @@ impl ChildSnapshot {
             asking: restore_asking(self.asking, claims),
             contracts: self.contracts.into_iter().filter(known).collect(),
             told_to_stop: self.told_to_stop,
+            ends_kept: self.ends_kept,
             ended: self.ended,
             failed: self.failed,
             drain: None,

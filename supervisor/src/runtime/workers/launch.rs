@@ -196,6 +196,7 @@ pub(crate) fn launch(
             BTreeSet::from([Contract::Activation])
         },
         told_to_stop: false,
+        ends_kept: preload.is_some() && spec.node_drain,
         ended: None,
         failed: None,
         drain: None,
