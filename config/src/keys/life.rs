@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::forms::{DURATION, choice, form, string_or_integer};
+use super::key::{Flag, InPool, Key, Section};
 use super::kind::{Field, Form, at};
-use super::{Flag, InPool, Key, Section};
 use crate::signal;
 use crate::spec::ReadyRule;
 
@@ -99,7 +99,7 @@ static KEYS: &[Key] = &[
         help: "Kill a worker that lets connections wait this long; 0s: never",
         doc: "How long connections may wait for a ready worker that accepts none of them before it \
               counts as hung and is killed and replaced ([Hung workers](balance.md#hung-workers)). \
-              `\"0s\"`: for ever",
+              `\"0s\"`: without end",
         example: Some("\"30s\""),
         ..Key::of(&Field { place: at!(times.hang_timeout), form: &DURATION })
     },
