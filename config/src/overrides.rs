@@ -181,7 +181,7 @@ impl Serialize for Overrides {
         for key in self.set() {
             let value = match key.flag {
                 Some(flag) if flag.negated => Value::Bool(true),
-                _ => key.kind.to_wire(&self.values).map_err(S::Error::custom)?,
+                _ => key.kind.wire_value(&self.values).map_err(S::Error::custom)?,
             };
             let object = match object_of(key) {
                 None => &mut fields,
@@ -222,7 +222,7 @@ impl<'de> Deserialize<'de> for Overrides {
                 Some(flag) if flag.negated => Value::Bool(false),
                 _ => value,
             };
-            key.kind.from_wire(value, &mut read.values).map_err(D::Error::custom)?;
+            key.kind.set_from_wire(value, &mut read.values).map_err(D::Error::custom)?;
             read.keys.insert(key.name);
         }
         Ok(read)

@@ -130,3 +130,8 @@ impl<'a> AppTable<'a> {
         (self.spec, self.places)
     }
 }
+
+/// Whether an app can have a key or a table of this name.
+pub(super) fn is_word(name: &str) -> bool {
+    name == "pool" || keys::find(name).is_some()
+}

@@ -17,11 +17,10 @@ use toml::de::DeTable;
 
 use crate::cpus::Cpus;
 use crate::diagnostic::{Place, Problem, Report};
-use crate::keys;
 use crate::raw::{Findings, in_order};
 use crate::spec::{AppSpec, ListenAddress, PoolSpec};
 use crate::validate::{self, Fault};
-use app::AppTable;
+use app::{AppTable, is_word};
 
 /// The largest file that is read, in bytes.
 pub const MAX_FILE: usize = 1024 * 1024;
@@ -159,11 +158,6 @@ impl Reading<'_> {
         }
         self.specs.push(spec);
     }
-}
-
-/// Whether an app can have a key or a table of this name.
-fn is_word(name: &str) -> bool {
-    name == "pool" || keys::find(name).is_some()
 }
 
 /// What is wrong with a pool, and not with the whole app.

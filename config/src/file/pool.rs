@@ -5,8 +5,7 @@ use std::ops::Range;
 
 use toml::de::DeTable;
 
-use super::app::AppTable;
-use super::is_word;
+use super::app::{AppTable, is_word};
 use crate::keys;
 use crate::pool::{MAX_POOLS, check_name};
 use crate::raw::{Findings, Written, in_order};

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cpus::CpuLimit;
+use crate::keys;
 use crate::spec::{AddressPattern, Balance, Engine, Instances, ReadyRule, RestartOn};
 
 const CPUS: Cpus = Cpus { count: 4, limit: CpuLimit::Machine };
@@ -357,7 +358,7 @@ fn the_page_names_every_key_and_its_examples_work() {
     for example in examples {
         let example = example.split("```").next().unwrap();
         if let Err(report) = read(example) {
-            // A script is looked at, and the page has none beside it.
+            // The reader looks for a script, and there is none beside the page.
             let scripts = report.problems.iter().all(|p| p.message.starts_with("script "));
             assert!(scripts, "{example}\n{report}");
         }

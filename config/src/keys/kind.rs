@@ -42,10 +42,10 @@ pub(crate) trait Kind: Sync {
     fn differs(&self, one: &AppSpec, other: &AppSpec) -> bool;
 
     /// The value for another process.
-    fn to_wire(&self, spec: &AppSpec) -> serde_json::Result<Value>;
+    fn wire_value(&self, spec: &AppSpec) -> serde_json::Result<Value>;
 
     /// Sets what came from another process.
-    fn from_wire(&self, value: Value, spec: &mut AppSpec) -> serde_json::Result<()>;
+    fn set_from_wire(&self, value: Value, spec: &mut AppSpec) -> serde_json::Result<()>;
 }
 
 impl fmt::Debug for dyn Kind {
@@ -135,11 +135,11 @@ impl<T: Clone + PartialEq + Serialize + DeserializeOwned> Kind for Field<T> {
         (self.place.get)(one) != (self.place.get)(other)
     }
 
-    fn to_wire(&self, spec: &AppSpec) -> serde_json::Result<Value> {
+    fn wire_value(&self, spec: &AppSpec) -> serde_json::Result<Value> {
         serde_json::to_value((self.place.get)(spec))
     }
 
-    fn from_wire(&self, value: Value, spec: &mut AppSpec) -> serde_json::Result<()> {
+    fn set_from_wire(&self, value: Value, spec: &mut AppSpec) -> serde_json::Result<()> {
         *(self.place.get_mut)(spec) = serde_json::from_value(value)?;
         Ok(())
     }

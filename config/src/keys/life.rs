@@ -4,8 +4,8 @@ use serde_json::json;
 use toml::de::DeValue;
 
 use super::forms::{DURATION, choice, form, string_or_integer};
+use super::key::{Flag, InPool, Key, Section};
 use super::kind::{Field, Form, at};
-use super::{Flag, InPool, Key, Section};
 use crate::signal;
 use crate::spec::{Graceful, ReadyRule};
 use crate::words::{self, Word};
@@ -118,7 +118,7 @@ static KEYS: &[Key] = &[
         help: "Kill a worker that lets connections wait this long; 0s: never",
         doc: "How long connections may wait for a ready worker that accepts none of them before it \
               counts as hung and is killed and replaced ([Hung workers](balance.md#hung-workers)). \
-              `\"0s\"`: for ever",
+              `\"0s\"`: without end",
         example: Some("\"30s\""),
         ..Key::of(&Field { place: at!(times.hang_timeout), form: &DURATION })
     },

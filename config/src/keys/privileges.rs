@@ -6,8 +6,8 @@ use serde_json::json;
 use toml::de::DeValue;
 
 use super::forms::{ACCOUNT, BOOLEAN, extend, form, nothing, one_or_several, string_or_integer};
+use super::key::{Flag, Key, Section};
 use super::kind::{Field, Form, at};
-use super::{Flag, Key, Section};
 use crate::privileges::{limit, resource, umask, within};
 use crate::raw::{Findings, Written, in_order};
 use crate::spec::{Limit, Resource};

@@ -1,8 +1,8 @@
 //! What follows a worker's death.
 
 use super::forms::{COUNT, DURATION, choice};
+use super::key::{Flag, Key, Section};
 use super::kind::{Field, Form, at};
-use super::{Flag, Key, Section};
 use crate::spec::RestartOn;
 
 pub(super) const SECTION: Section =

@@ -7,8 +7,8 @@ use serde_json::json;
 use toml::de::DeValue;
 
 use super::forms::{ACCOUNT, extend, form, nothing, string, told};
+use super::key::{Change, Flag, InPool, Key, Section};
 use super::kind::{Field, Form, at};
-use super::{Change, Flag, InPool, Key, Section};
 use crate::raw::{Findings, Written, in_order};
 use crate::spec::Instances;
 use crate::{command, environment, instances, name};

@@ -6,8 +6,9 @@ use toml::de::DeValue;
 use super::forms::{
     BOOLEAN, choice, extend, form, nothing, one_or_several, string_or_integer, told,
 };
+use super::key::{Change, Flag, Key, Section};
 use super::kind::{Field, Form, at};
-use super::{Change, Flag, Key, Section, shared};
+use super::shared;
 use crate::address;
 use crate::raw::{Findings, Written, in_order};
 use crate::spec::{AddressPattern, Balance, Engine, ListenSpec};

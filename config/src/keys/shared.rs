@@ -7,7 +7,7 @@
 use serde_json::{Map, Number, Value, json};
 use toml::de::{DeTable, DeValue};
 
-use super::suggest::nearest;
+use super::nearest::nearest;
 use crate::raw::{Findings, Written, as_json, decimal, in_order};
 
 /// The longest `shared` values, in bytes of JSON. A message to a worker may not be much longer.

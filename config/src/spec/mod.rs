@@ -25,8 +25,8 @@ pub use serving::{AddressPattern, Balance, Engine, ListenAddress, ListenSpec};
 pub struct AppSpec {
     /// The app's name: 1 to 64 of letters, digits, `.`, `_`, `-`; no leading dot; not `all`.
     pub name: String,
-    /// The program and its arguments. Never empty. `${fd:NAME}` in an argument stands for the number
-    /// of the inherited listening socket of that name.
+    /// The program and its arguments. Never empty. `${fd:NAME}` in an argument is the number of the
+    /// inherited listening socket of that name.
     pub command: Vec<String>,
     /// The folder that workers start in. Absolute.
     pub cwd: PathBuf,
@@ -38,7 +38,8 @@ pub struct AppSpec {
     pub wanted: u16,
     /// Which limit decided `wanted`, for people: `2 CPUs (cgroup quota 1.5)`.
     pub wanted_because: String,
-    /// Addresses that the primary opens before any worker starts; workers inherit them by LISTEN_FDS.
+    /// Addresses that the primary opens before any worker starts. Workers inherit them by
+    /// LISTEN_FDS.
     pub listen: Vec<ListenSpec>,
     /// Which worker gets a connection.
     pub balance: Balance,

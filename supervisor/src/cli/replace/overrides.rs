@@ -1,6 +1,6 @@
-//! What stays of the command line when a file is read again: the flags that were given beside it, at
-//! the start and at later reloads, go before its keys until the app is deleted, started anew, or
-//! reloaded with `--as-written`.
+//! What stays of the command line when a file is read again: the flags that were given beside it,
+//! at the start and at later reloads, go before its keys until the app is deleted, started anew,
+//! or reloaded with `--as-written`.
 
 use config::cpus::Cpus;
 use config::pool::OWN;
