@@ -16,7 +16,7 @@ pub(crate) struct HandoverArgs {
     pub(crate) oom: Option<i32>,
     /// The descriptor of the previous build's program, in case this build cannot go on.
     pub(crate) previous: Option<RawFd>,
-    /// This build could not go on, and the previous one is back.
+    /// The newer build could not go on, and the previous one is back.
     pub(crate) fell_back: bool,
 }
 
