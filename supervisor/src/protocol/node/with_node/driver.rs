@@ -36,7 +36,7 @@ impl Drop for Worker {
 }
 
 pub(super) fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/link/node/with_node").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/protocol/node/with_node").join(name)
 }
 
 impl Worker {
