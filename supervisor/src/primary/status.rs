@@ -12,8 +12,8 @@ use super::worker::life::State;
 use super::worker::{Plan, Worker};
 use super::{Job, Phase, Primary, Step};
 #[cfg(test)]
-use crate::base::ids::Generation;
-use crate::base::ids::{PoolIndex, Slot, WorkerId};
+use crate::base::ids::{Generation, WorkerId};
+use crate::base::ids::{PoolIndex, Slot};
 use crate::base::time::Time;
 
 impl Primary {
