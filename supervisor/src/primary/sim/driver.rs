@@ -60,8 +60,7 @@ impl Sim {
                 self.take_answer(client, Reply::Spec(Box::new(spec)));
             }
             Action::Send { client, .. } | Action::Bus { client, .. } => {
-                let message = "sent".to_owned();
-                self.take_answer(client, Reply::Done { message });
+                self.take_answer(client, Reply::Done { message: "sent".to_owned() });
             }
             Action::BusDrain { worker } => self.known(worker).bus_drains = true,
             Action::ReloadEnded { outcome } => self.count_reload(outcome),
