@@ -97,7 +97,7 @@ impl MemoryWatch {
             }
             Event::Looked { window } => {
                 self.looked = Some(now);
-                self.due.get_or_insert(now + interval(window));
+                self.due.get_or_insert_with(|| now + interval(window));
             }
             Event::Turn { window } => {
                 if self.due.is_some_and(|due| due <= now) {

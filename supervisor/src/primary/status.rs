@@ -12,15 +12,14 @@ use super::worker::Worker;
 use super::worker::state::State;
 use super::{Job, Phase, Primary, Step};
 #[cfg(test)]
-use crate::base::ids::Generation;
+use crate::base::ids::{Generation, WorkerId};
 use crate::base::ids::{PoolIndex, Slot};
 use crate::base::time::Time;
 use crate::primary::plan::Plan;
 use crate::primary::text;
 
 impl Primary {
-    /// The state of the app. The core knows no pids, memory, queues, logs or versions.
-    /// [`Primary::roster`] tells which worker each entry of `workers` is about.
+    /// The state of the app. The core knows no pids, memory, queues, logs, contracts or versions.
     pub(crate) fn status(&self, now: Time) -> AppStatus {
         let spec = &self.serving.spec;
         let (status, reason) = self.standing();
@@ -76,7 +75,7 @@ impl Primary {
     #[cfg(test)]
     pub(crate) fn workers(
         &self,
-    ) -> impl Iterator<Item = (crate::base::ids::WorkerId, Slot, Generation)> {
+    ) -> impl Iterator<Item = (WorkerId, Slot, Generation)> {
         self.workers.values().map(|worker| (worker.id, worker.slot, worker.plan.generation))
     }
 

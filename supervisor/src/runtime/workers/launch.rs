@@ -3,7 +3,7 @@
 //! Nothing of the primary's own goes into the environment: NOTIFY_SOCKET, LISTEN_* and the
 //! supervisor's own variables are removed before the worker's are set (DESIGN, "Env for workers").
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -190,11 +190,7 @@ pub(crate) fn launch(
         accepted: 0,
         held: 0,
         asking: BTreeMap::new(),
-        contracts: if names.is_empty() {
-            BTreeSet::new()
-        } else {
-            BTreeSet::from([Contract::Activation])
-        },
+        contracts: (!names.is_empty()).then_some(Contract::Activation).into_iter().collect(),
         told_to_stop: false,
         ends_kept: preload.is_some() && spec.node_drain,
         ended: None,
