@@ -2,7 +2,7 @@
 //!
 //! A file, the command line, the documentation and the messages read the same tables.
 
-use crate::spec::{Balance, Engine, ReadyRule, Resource, RestartOn};
+use crate::spec::{Balance, Engine, Graceful, ReadyRule, Resource, RestartOn};
 
 /// A value that people write as one of a few words.
 pub trait Word: Copy + PartialEq + Send + Sync + 'static {
@@ -44,6 +44,14 @@ impl Word for ReadyRule {
         ("listen", Self::Listen, "like auto, but a worker that never listens has failed"),
         ("notify", Self::Notify, "it sends READY=1 to NOTIFY_SOCKET"),
         ("uptime", Self::Uptime, "it has lived for min_uptime"),
+    ];
+}
+
+impl Word for Graceful {
+    const WORDS: &'static [(&'static str, Self, &'static str)] = &[
+        ("auto", Self::Auto, "where it is seen to handle the signal"),
+        ("true", Self::Always, "it does: told to stop as soon as its connections stay busy"),
+        ("false", Self::Never, "it does not: told to stop after drain_timeout"),
     ];
 }
 

@@ -106,6 +106,9 @@ pub enum Reply {
     Done {
         /// One line for display.
         message: String,
+        /// Connections with a request in flight that were cut on the way.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        cut: u32,
     },
     /// Final: the request was refused or failed.
     Failed {
@@ -134,6 +137,10 @@ pub enum Reply {
         #[serde(default)]
         left_out: usize,
     },
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Why a request did not succeed.

@@ -19,6 +19,11 @@ impl Notice {
 }
 
 impl Reply {
+    /// A final success, on the way to which nothing was cut.
+    pub fn done(message: impl Into<String>) -> Self {
+        Self::Done { message: message.into(), cut: 0 }
+    }
+
     /// A final refusal or failure without a worker's stderr.
     pub fn failed(kind: FailureKind, reason: impl Into<String>) -> Self {
         Self::Failed { kind, reason: reason.into(), last_lines: Vec::new() }

@@ -259,7 +259,7 @@ mod tests {
                 notices.push(notice.message.clone());
             })
             .unwrap();
-        assert_eq!(reply, Reply::Done { message: "two".into() });
+        assert_eq!(reply, Reply::done("two"));
         assert_eq!(notices, ["one"]);
         assert_eq!(primary.join().unwrap(), "{\"request\":\"stop\",\"fast\":true}\n");
     }

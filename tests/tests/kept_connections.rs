@@ -184,11 +184,12 @@ fn heavy_sessions_of_http2_go_elsewhere() {
     wait_until("the first streams", IN_TIME, || said("ok ").filter(|ok| *ok > 100));
     let outcome = home.run(&["reload", "web"]).ok();
     assert!(outcome.took < IN_TIME && !outcome.stdout.contains("cut"), "{outcome:#?}");
-    let sessions = said("sessions ").unwrap();
     let ok = said("ok ").unwrap();
     wait_until("streams after the reload", IN_TIME, || said("ok ").filter(|now| *now > ok + 100));
     let log = home.log("client", "out.log");
     assert!(!log.contains("lost"), "{log}");
+    // The client prints its counts twice a second, those of the sessions first.
+    let sessions = said("sessions ").unwrap();
     assert!(sessions > 4, "no session went elsewhere: {log}");
 }
 
@@ -206,4 +207,37 @@ fn heavy_it_can_be_switched_off() {
     let outcome = home.run(&["reload", "web"]).ok();
     assert!(outcome.stdout.contains(" cut by the drain timeout"), "{outcome:#?}");
     assert!(load.stop().lost() > 0);
+}
+
+/// A program that finishes its requests at SIGTERM gets it as soon as its connections stay busy.
+#[test]
+fn heavy_a_program_that_stops_gracefully_is_told_early() {
+    let _exclusive = tests::exclusive();
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(command) = fixtures::python("graceful.py", &[port.number()]) else { return };
+    home.start("web", &["-i", "2"], &command).ok();
+    nothing_is_lost("graceful.py", &home, "web", port.v4(), "/");
+    let log = home.log("web", "primary.log");
+    let told = log.matches("to finish: it handles SIGTERM").count();
+    assert_eq!(told, 2 * RELOADS, "{log}");
+}
+
+/// Any other program is waited for; what is lost at the end is counted, and the reason is said.
+#[test]
+fn heavy_a_program_without_a_handler_is_waited_for() {
+    let _exclusive = tests::exclusive();
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(command) = fixtures::pid_server(&port) else { return };
+    let options = ["-i", "1", "--drain-timeout", "4s", "--drain-patience", "1s"];
+    home.start("web", &options, &command).ok();
+    let load = Load { clients: 4, mode: Mode::Kept, ..Load::new(port.v4()) }.start();
+    load.warm(20);
+    let outcome = home.run(&["reload", "web", "--json"]).ok();
+    let said = outcome.json();
+    let cut = said[0]["cut"].as_u64().unwrap_or_default();
+    assert!((1..=4).contains(&cut), "{outcome:#?}");
+    assert!(said[0]["message"].as_str().unwrap().ends_with(" cut by the drain timeout"));
+    assert!(load.stop().lost() > 0);
+    let log = home.log("web", "primary.log");
+    assert!(log.contains("to end by themselves: it does not handle SIGTERM"), "{log}");
 }

@@ -12,7 +12,7 @@ use super::kind::{Choice, Form};
 use super::shared;
 use crate::privileges::{limit, resource, umask, within};
 use crate::raw::{Findings, Written, in_order};
-use crate::spec::{AddressPattern, Instances, Limit, ListenSpec, ReadyRule, Resource};
+use crate::spec::{AddressPattern, Graceful, Instances, Limit, ListenSpec, ReadyRule, Resource};
 use crate::words::{self, Word};
 use crate::{address, command, environment, name, signal, units};
 
@@ -100,6 +100,30 @@ pub(super) const fn choice<T: Word>() -> Form<T> {
     let form = form("string", schema::<T>, Findings::word, parse::<T>, shown::<T>);
     Form { choices: choices::<T>, ..form }
 }
+
+/// `"auto"`, or whether.
+pub(super) static GRACEFUL: Form<Graceful> = Form {
+    choices: || Graceful::WORDS.iter().map(|(word, _, help)| (*word, *help)).collect(),
+    ..form(
+        "string or boolean",
+        || json!({ "enum": ["auto", true, false] }),
+        |findings, _, value| match value.get_ref() {
+            DeValue::Boolean(true) => Some(Graceful::Always),
+            DeValue::Boolean(false) => Some(Graceful::Never),
+            DeValue::String(word) if word == "auto" => Some(Graceful::Auto),
+            _ => {
+                findings.add(value.span(), "expected \"auto\", true or false".to_owned());
+                None
+            }
+        },
+        |text| words::value(text).ok_or_else(|| "is none of the known words".to_owned()),
+        |graceful| match graceful {
+            Graceful::Auto => Some(json!("auto")),
+            Graceful::Always => Some(json!(true)),
+            Graceful::Never => Some(json!(false)),
+        },
+    )
+};
 
 /// `wait_ready`: another way to write a ready rule.
 pub(super) static WAIT_READY: Form<ReadyRule> = form(

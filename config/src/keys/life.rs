@@ -1,6 +1,6 @@
 //! A worker's life.
 
-use super::forms::{DURATION, SIGNAL, WAIT_READY, choice};
+use super::forms::{DURATION, GRACEFUL, SIGNAL, WAIT_READY, choice};
 use super::kind::{Field, Form, at};
 use super::{Flag, InPool, Key, Section};
 use crate::spec::ReadyRule;
@@ -81,6 +81,23 @@ static KEYS: &[Key] = &[
         help: "How long a connection must be quiet to count as idle",
         doc: "How long a connection must be quiet, the worker having spoken last, to count as idle",
         ..Key::of(&Field { place: at!(times.drain_idle), form: &DURATION })
+    },
+    Key {
+        name: "drain_patience",
+        flag: Some(Flag::value("DURATION")),
+        help: "Busy for this long, a program that finishes is told to stop",
+        doc: "How long the connections of a draining worker must stay busy before a program that \
+              finishes its requests gets its stop signal",
+        ..Key::of(&Field { place: at!(times.drain_patience), form: &DURATION })
+    },
+    Key {
+        name: "graceful",
+        flag: Some(Flag::value("WHEN")),
+        help: "Whether it finishes its requests after the stop signal",
+        doc: "Whether the program finishes its requests after its stop signal \
+              ([reload](reload.md#kept-connections)): `\"auto\"` (where it is seen to handle the \
+              signal), `true`, `false`",
+        ..Key::of(&Field { place: at!(graceful), form: &GRACEFUL })
     },
     Key {
         name: "sticky_wait",

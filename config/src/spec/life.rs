@@ -20,6 +20,21 @@ pub enum ReadyRule {
     Uptime,
 }
 
+/// Whether the program finishes its requests after its stop signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Graceful {
+    /// Where it is seen to handle the signal.
+    #[default]
+    Auto,
+    /// It does.
+    #[serde(rename = "true")]
+    Always,
+    /// It does not.
+    #[serde(rename = "false")]
+    Never,
+}
+
 /// The durations of a worker's life. A spec from an older build may lack some: they get the default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -37,6 +52,9 @@ pub struct Times {
     pub drain_timeout: Duration,
     /// How long a connection must be quiet, the worker having spoken last, to count as idle.
     pub drain_idle: Duration,
+    /// How long a draining worker's connections must stay busy before a program that finishes its
+    /// requests gets its stop signal.
+    pub drain_patience: Duration,
     /// How long the clients of a dead slot wait for its next worker, with `balance = sticky`.
     pub sticky_wait: Duration,
     /// How long connections may wait for a worker that accepts none before it counts as hung and is
@@ -55,6 +73,7 @@ impl Default for Times {
             kill_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
             drain_idle: Duration::from_secs(2),
+            drain_patience: Duration::from_secs(2),
             sticky_wait: Duration::from_secs(5),
             hang_timeout: Duration::ZERO,
             leak_window: Duration::from_secs(600),

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use life::{ReadyRule, RestartOn, RestartPolicy, Times};
+pub use life::{Graceful, ReadyRule, RestartOn, RestartPolicy, Times};
 pub use pool::{Instances, PoolSpec};
 pub use privileges::{Limit, Privileges, Resource};
 pub use serving::{AddressPattern, Balance, Engine, ListenAddress, ListenSpec};
@@ -83,6 +83,9 @@ pub struct AppSpec {
     pub ready: ReadyRule,
     /// The durations of a worker's life.
     pub times: Times,
+    /// Whether a worker whose connections stay busy gets its stop signal before `drain_timeout`.
+    #[serde(default)]
+    pub graceful: Graceful,
     /// The signal that tells a worker to stop; a Linux signal number. SIGTERM (15).
     pub stop_signal: i32,
     /// What happens when a worker dies by itself.
@@ -150,6 +153,7 @@ impl AppSpec {
             observers: None,
             ready: ReadyRule::Auto,
             times: Times::default(),
+            graceful: Graceful::Auto,
             stop_signal: 15,
             restart: RestartPolicy::default(),
             source: None,

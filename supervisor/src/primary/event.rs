@@ -123,6 +123,24 @@ pub(crate) struct Look {
     pub(crate) visible: bool,
     /// It was snapshot, and every thread of it had stopped before the look began.
     pub(crate) still: bool,
+    /// What the stop signal means to the processes that hold busy connections.
+    #[serde(default)]
+    pub(crate) on_stop: OnStop,
+}
+
+/// What the stop signal means to a worker, as far as the kernel shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum OnStop {
+    /// It has no handler for it, or that could not be seen.
+    #[default]
+    Dies,
+    /// The program installed a handler.
+    Handles,
+    /// Its runtime installs a handler in every program (Go, Java, Ruby), so that says nothing.
+    RuntimeHandles,
+    /// It ends its kept connections by itself when it drains.
+    EndsKept,
 }
 
 /// What waits for a ready worker, and whether it takes any of it.

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use config::spec::AppSpec;
 use ipc::control::{Notice, Reply, Status};
 
-use crate::base::ids::{ClientId, Generation, Slot, WorkerId};
+use crate::base::ids::{ClientId, Generation, PoolIndex, Slot, WorkerId};
 use crate::base::time::Time;
 use crate::primary::plan::Plan;
 use action::Action;
@@ -100,6 +100,9 @@ pub(crate) struct Primary {
     /// Restarts of all slots, those that are no more included.
     restarts: u64,
     last_reload: Option<String>,
+    /// By pool: whether the last worker that was told to stop while it was busy finished first.
+    #[serde(default)]
+    finishes: BTreeMap<PoolIndex, bool>,
     /// The status that subscribers know.
     announced: Option<Status>,
     /// It ends when nothing runs any more and nothing will: nobody attends to it but a service
@@ -165,6 +168,7 @@ impl Primary {
             given: Vec::new(),
             restarts: 0,
             last_reload: None,
+            finishes: BTreeMap::new(),
             announced: None,
             ends_with_workers: false,
         };

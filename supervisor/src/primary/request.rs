@@ -64,10 +64,7 @@ impl Primary {
             Request::Signal { signal, slot } => self.request_signal(client, signal, slot, step),
             Request::ReopenLogs => {
                 step.act(Action::ReopenLogs);
-                step.answer(
-                    client,
-                    Reply::Done { message: messages::logs_reopened(&self.serving) },
-                );
+                step.answer(client, Reply::done(messages::logs_reopened(&self.serving)));
             }
             Request::Upgrade { binary } => {
                 step.act(Action::Subscribe { client });

@@ -307,8 +307,8 @@ impl Worker {
                 *since = (*since).max(now - times.listen_wait.saturating_sub(GRACE));
             }
             State::Ready => {
-                // It may have been recalled.
-                if doubtful.is_some() {
+                if doubtful.is_some() && self.recalled == doubtful {
+                    self.recalled = Some(now);
                     step.act(Action::EndKept { worker: self.id, ends: false });
                 }
                 if let Some(watch) = &mut self.watch {
@@ -318,6 +318,11 @@ impl Worker {
             State::Draining(drain) => {
                 drain.resume(now, GRACE);
                 step.act(Action::EndKept { worker: self.id, ends: true });
+                if drain.told.is_some() && drain.told == doubtful {
+                    drain.told = Some(now);
+                    let signal = self.plan.spec.stop_signal;
+                    step.act(Action::Signal { worker: self.id, signal, group: true });
+                }
             }
             State::Killing { deadline: None, .. } => {
                 step.act(Action::Kill { worker: self.id });

@@ -2,13 +2,14 @@
 
 mod care;
 mod closing;
+mod kept;
 mod pools;
 mod snapshot;
 mod values;
 
 use std::time::Duration;
 
-use config::spec::{AppSpec, ReadyRule, RestartOn};
+use config::spec::{AppSpec, Graceful, ReadyRule, RestartOn};
 use ipc::control::{FailureKind, NoticeKind, Reply, Request, Status};
 
 use super::event::PrimarySignal;
@@ -31,7 +32,7 @@ fn reload(command: &str, wanted: u16) -> Request {
 }
 
 fn done(reply: Reply) -> String {
-    let Reply::Done { message } = reply else { panic!("not done: {reply:?}") };
+    let Reply::Done { message, .. } = reply else { panic!("not done: {reply:?}") };
     message
 }
 

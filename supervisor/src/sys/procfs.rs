@@ -62,6 +62,19 @@ pub(crate) fn start_time(pid: u32) -> Option<u64> {
     Stat::of(pid).map(|stat| stat.start_time)
 }
 
+/// The signals that this process has a handler for: a bit for each, that of signal 1 the lowest.
+pub(crate) fn caught_signals(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
+}
+
+/// The name of the file that this process executes.
+pub(crate) fn program_name(pid: u32) -> Option<String> {
+    let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    Some(program.file_name()?.to_string_lossy().into_owned())
+}
+
 /// The processes of this group that still run (zombies do not).
 pub(crate) fn group_members(group: u32) -> Vec<u32> {
     all(|stat| stat.group == group && !stat.zombie)

@@ -51,10 +51,10 @@ fn wait_ready(
     let reply = client.ask(&Request::WaitReady, wait.timeout, |notice| progress.notice(notice));
     drop(progress);
     match reply {
-        Ok(Reply::Done { message }) => {
+        Ok(Reply::Done { message, .. }) => {
             let status = probe::status(home, name)?;
             let text = status.as_ref().map_or(message, |status| summary(status, instances));
-            Ok(Outcome { message: text, status })
+            Ok(Outcome { status, ..Outcome::new(text) })
         }
         Ok(other) => Err(Failure::unexpected_reply(name, other)),
         Err(error) => {

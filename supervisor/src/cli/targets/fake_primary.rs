@@ -103,5 +103,5 @@ impl FakePrimary {
 
 /// The replies to a request that succeeds.
 pub(crate) fn done(message: &str) -> Vec<Reply> {
-    vec![Reply::Done { message: message.to_owned() }]
+    vec![Reply::done(message)]
 }

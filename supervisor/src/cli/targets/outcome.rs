@@ -14,12 +14,14 @@ pub(crate) struct Outcome {
     pub(crate) message: String,
     /// The state of the app after the command, where the command asked for it.
     pub(crate) status: Option<AppStatus>,
+    /// Connections with a request in flight that a reload cut.
+    pub(crate) cut: u32,
 }
 
 impl Outcome {
     /// An outcome without a status.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), status: None }
+        Self { message: message.into(), status: None, cut: 0 }
     }
 }
 
@@ -38,6 +40,13 @@ struct JsonOutcome<'a> {
     last_lines: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     app: Option<&'a AppStatus>,
+    /// Connections with a request in flight that a reload cut.
+    #[serde(skip_serializing_if = "is_zero")]
+    cut: u32,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Prints one result as text: an outcome on stdout, a failure on stderr.
@@ -78,6 +87,7 @@ fn as_json<'a>(name: &'a str, result: &'a Result<Outcome, Failure>) -> JsonOutco
             reason: None,
             last_lines: &[],
             app: outcome.status.as_ref(),
+            cut: outcome.cut,
         },
         Err(failure) => JsonOutcome {
             name,
@@ -87,6 +97,7 @@ fn as_json<'a>(name: &'a str, result: &'a Result<Outcome, Failure>) -> JsonOutco
             reason: Some(&failure.reason),
             last_lines: &failure.last_lines,
             app: None,
+            cut: 0,
         },
     }
 }

@@ -41,7 +41,9 @@ pub(crate) fn ask(
         failure
     })?;
     match reply {
-        Reply::Done { message } => Ok(Outcome::new(without_name(name, &message))),
+        Reply::Done { message, cut } => {
+            Ok(Outcome { cut, ..Outcome::new(without_name(name, &message)) })
+        }
         other => Err(Failure::unexpected_reply(name, other)),
     }
 }

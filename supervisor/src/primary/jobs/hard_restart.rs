@@ -112,7 +112,7 @@ impl Primary {
             }
             Stage::Starting { until } => {
                 let reply = match self.outlook(..) {
-                    Outlook::Ready => Reply::Done { message: messages::restarted(&self.serving) },
+                    Outlook::Ready => Reply::done(messages::restarted(&self.serving)),
                     Outlook::Failed { reason, last_lines } => {
                         messages::failed(FailureKind::Failed, reason, &last_lines)
                     }

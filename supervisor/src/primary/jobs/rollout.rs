@@ -170,7 +170,8 @@ impl Primary {
         let message = messages::reload_done(leading, rollout.replaced, rollout.cut, &took);
         self.last_reload = Some(message.clone());
         step.publish(Notice::of_app(NoticeKind::ReloadDone, message.clone()));
-        step.answer_all(&rollout.clients, &Reply::Done { message });
+        let reply = Reply::Done { message, cut: rollout.cut };
+        step.answer_all(&rollout.clients, &reply);
         true
     }
 

@@ -73,7 +73,7 @@ impl Primary {
         };
         if wanted == from {
             let message = messages::scaled_already(plan);
-            step.answer_all(&clients, &Reply::Done { message });
+            step.answer_all(&clients, &Reply::done(message));
             return;
         }
         self.set_wanted(pool_index, wanted, because);
@@ -124,11 +124,11 @@ impl Primary {
         let plan = self.serving.plan(scaling.pool_index).unwrap_or(&self.serving);
         let reply = match scaling.direction {
             Direction::Down if self.anyone_retires() => return false,
-            Direction::Down => Reply::Done { message: messages::scaled(plan) },
+            Direction::Down => Reply::done(messages::scaled(plan)),
             Direction::Up { until } => match self
                 .outlook(scaling.pool_index.slots_from(scaling.from))
             {
-                Outlook::Ready => Reply::Done { message: messages::scaled(plan) },
+                Outlook::Ready => Reply::done(messages::scaled(plan)),
                 Outlook::Failed { reason, last_lines } => {
                     messages::failed(FailureKind::Failed, reason, &last_lines)
                 }

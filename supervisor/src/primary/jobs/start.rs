@@ -157,9 +157,7 @@ impl Primary {
         match &self.phase {
             Phase::Opening | Phase::Over { .. } => None,
             Phase::Running => match self.outlook(..) {
-                Outlook::Ready => {
-                    Some(Reply::Done { message: messages::up(&self.serving, &self.sockets) })
-                }
+                Outlook::Ready => Some(Reply::done(messages::up(&self.serving, &self.sockets))),
                 Outlook::Open => None,
                 Outlook::Failed { reason, last_lines } => {
                     Some(messages::failed(FailureKind::Failed, reason, &last_lines))

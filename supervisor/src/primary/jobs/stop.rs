@@ -86,7 +86,7 @@ impl Primary {
     ) {
         if matches!(self.phase, Phase::Stopped) && exit.is_none() {
             let message = messages::stopped_already(&self.serving);
-            step.answer_all(client.as_slice(), &Reply::Done { message });
+            step.answer_all(client.as_slice(), &Reply::done(message));
             return;
         }
         if let Phase::Stopping(stopping) = &mut self.phase {
@@ -216,7 +216,7 @@ impl Primary {
         };
         let deleted = stopping.exit.is_some();
         let message = messages::stopped(&self.serving, deleted);
-        step.answer_all(&stopping.clients, &Reply::Done { message });
+        step.answer_all(&stopping.clients, &Reply::done(message));
         if let Some(code) = stopping.exit {
             self.phase = Phase::Over { code };
             step.act(Action::Exit { code });

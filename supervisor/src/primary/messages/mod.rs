@@ -8,8 +8,11 @@ use super::slots::pools::Pools;
 use super::slots::role::Role;
 use super::sockets::Sockets;
 use super::worker::Worker;
+use super::worker::drain::Drain;
+use super::worker::early::Early;
 use super::worker::state::State;
 use crate::base::ids::{ListenerId, Slot};
+use crate::base::time::Time;
 use crate::primary::plan::Plan;
 use crate::primary::text::{count, span};
 use crate::primary::worker::end::{Cause, End, EndKind};
@@ -169,6 +172,20 @@ pub(super) fn stopping(signal: i32, idle: u32) -> String {
     }
 }
 
+/// What was decided when its connections stayed busy.
+pub(super) fn stays_busy(early: Early, drain: &Drain, signal: i32, now: Time) -> String {
+    let busy = count(drain.in_flight(), "connection");
+    let stay = if drain.in_flight() == 1 { "stays" } else { "stay" };
+    let name = signal_name(signal);
+    let (why, left) = (early.why(&name), span(drain.until.since(now)));
+    match early {
+        Early::Told(_) => {
+            format!("told to stop by {name} while {busy} {stay} busy, {left} to finish: {why}")
+        }
+        Early::Waits(_) => format!("{busy} {stay} busy, {left} to end by themselves: {why}"),
+    }
+}
+
 /// Why a live worker is in its state, where there is more to say.
 pub(super) fn reason(worker: &Worker, sockets: &Sockets) -> Option<String> {
     match &worker.state {
@@ -178,8 +195,16 @@ pub(super) fn reason(worker: &Worker, sockets: &Sockets) -> Option<String> {
             .or_else(|| worker.refused.clone()),
         State::Ready => worker.says_stopping.then(|| "says that it is stopping".to_owned()),
         State::Draining(drain) => drain.seen.map(|look| {
+            let signal = signal_name(worker.plan.spec.stop_signal);
             let (queued, busy) = (count(look.queued, "connection"), look.busy);
-            format!("{queued} waiting, {busy} with a request in flight")
+            let decided = match drain.decided {
+                None => String::new(),
+                Some(early @ Early::Told(_)) => format!("; told to stop: {}", early.why(&signal)),
+                Some(early @ Early::Waits(_)) => {
+                    format!("; not told to stop yet: {}", early.why(&signal))
+                }
+            };
+            format!("{queued} waiting, {busy} with a request in flight{decided}")
         }),
         State::Killing { cause, .. } => match cause {
             Cause::Told => Some("told to stop".to_owned()),
@@ -329,7 +354,7 @@ pub(super) fn signalled(plan: &Plan, signal: i32, sent: u32) -> Reply {
         return failed(FailureKind::Failed, reason, &[]);
     }
     let message = format!("{name}: {} sent to {}", signal_name(signal), count(sent, "worker"));
-    Reply::Done { message }
+    Reply::done(message)
 }
 
 pub(super) fn reload_refused(serving: &Plan, reason: &str) -> String {

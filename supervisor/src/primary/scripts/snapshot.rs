@@ -109,6 +109,7 @@ fn the_golden_state_is_gone_on_from() {
     let again = [
         steer(0, vec![target(2, 2)]),
         steer(1, vec![target(0, 3), target(2, 2)]),
+        Action::EndKept { worker: WorkerId(1), ends: true },
         // It shares a socket: it may have been snapshot.
         Action::Signal { worker: WorkerId(4), signal: 18, group: true },
         Action::Look { worker: WorkerId(1) },
@@ -259,7 +260,7 @@ fn the_last_answer_and_the_exit_are_given_again() {
     let facts = Facts { clients: [client].into(), ..Facts::default() };
     let actions = comes_back(&mut core, facts);
     let expected = "web is stopped and deleted".to_owned();
-    let reply = Reply::Done { message: expected };
+    let reply = Reply::done(expected);
     assert_eq!(actions, [Action::Answer { client, reply }, Action::Exit { code: 0 }]);
 }
 

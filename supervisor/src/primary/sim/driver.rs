@@ -68,7 +68,7 @@ impl Sim {
             }
             Action::Send { client, .. } | Action::Bus { client, .. } => {
                 let message = "sent".to_owned();
-                self.take_answer(client, Reply::Done { message });
+                self.take_answer(client, Reply::done(message));
             }
             Action::Subscribe { client } => {
                 assert!(self.clients.contains_key(&client), "a subscriber nobody knows");
@@ -166,6 +166,7 @@ impl Sim {
             holds: Vec::new(),
             listens: Vec::new(),
             busy_until: self.now,
+            quiet_from: None,
             moved: self.now,
             gauged: self.now,
         };
@@ -218,9 +219,20 @@ impl Sim {
                 fake.held = vec![Deed::Die(Exit::Signal(15))];
             }
             15 => {
+                assert!(!fake.told || resuming, "a second stop signal for worker {worker}");
                 fake.told = true;
-                if !fake.habit.deaf {
-                    self.deed(worker, calm, Deed::Die(Exit::Signal(15)));
+                if fake.habit.deaf {
+                    return;
+                }
+                match fake.habit.on_stop {
+                    OnStop::Dies | OnStop::EndsKept => {
+                        self.deed(worker, calm, Deed::Die(Exit::Signal(15)));
+                    }
+                    OnStop::Handles | OnStop::RuntimeHandles => {
+                        fake.quiet_from = Some(now + calm);
+                        let after = calm + fake.busy_until.since(now);
+                        self.deed(worker, after, Deed::Die(Exit::Code(0)));
+                    }
                 }
             }
             other => panic!("signal {other} for worker {worker}"),

@@ -30,7 +30,7 @@ impl Sim {
                 self.tell(worker, Cue::Leaving);
             }
             Deed::Die(exit) => {
-                let in_flight = self.fakes[&worker].busy_until > self.now;
+                let in_flight = self.is_busy(&self.fakes[&worker]);
                 self.cut += u32::from(exit == Exit::Signal(15) && in_flight);
                 self.die(worker, exit);
             }
@@ -169,16 +169,24 @@ impl Sim {
         fake.holds.iter().map(queue).sum()
     }
 
+    /// It has a request in flight.
+    fn is_busy(&self, fake: &Fake) -> bool {
+        let ends = fake.ends_kept && fake.habit.on_stop == OnStop::EndsKept;
+        let kept = fake.habit.kept && !ends && fake.quiet_from.is_none_or(|at| at > self.now);
+        kept || fake.busy_until > fake.frozen.unwrap_or(self.now)
+    }
+
     fn seen(&mut self, worker: WorkerId) -> Look {
         let stopped = !self.dice.roll().is_multiple_of(4);
         let fake = &self.fakes[&worker];
         Look {
             queued: self.queued(fake),
             handshaking: 0,
-            busy: u32::from(fake.busy_until > fake.frozen.unwrap_or(self.now)),
+            busy: u32::from(self.is_busy(fake)),
             idle: 1,
             visible: fake.habit.looks != Looks::Blind,
             still: stopped && fake.frozen.is_some(),
+            on_stop: fake.habit.on_stop,
         }
     }
 

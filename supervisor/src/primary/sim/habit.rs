@@ -2,11 +2,12 @@
 //!
 //! `port=N`, `crash`, `crash-after=MS`, `clean`, `hang`, `deaf`, `missing`, `no-memory`, `refused`,
 //! `ready=MS`, `extend=MS`, `hung=MS`, `refuses=MS`, `late-looks`, `no-looks`, `blind`, `dies-draining`,
-//! `stuck`, `closes=MS`, `leaves=MS`, `busy=MS`; `wild` draws some of them for each worker.
+//! `stuck`, `closes=MS`, `leaves=MS`, `busy=MS`, `kept`, `finishes`, `runtime-finishes`, `ends-kept`; `wild` draws some of them for each worker.
 
 use std::time::Duration;
 
 use crate::base::exit::Exit;
+use crate::primary::event::OnStop;
 use crate::primary::slots::restart_policy::Jitter;
 
 #[derive(Debug, Clone)]
@@ -31,6 +32,11 @@ pub(in super::super) struct Habit {
     pub(in super::super) leaves: Option<Duration>,
     /// It takes no connection.
     pub(in super::super) stuck: bool,
+    /// Its connections are never quiet, unless it ends them when it drains.
+    pub(in super::super) kept: bool,
+    /// What it does at the stop signal; [`OnStop::Handles`] and [`OnStop::RuntimeHandles`]: it
+    /// finishes first.
+    pub(in super::super) on_stop: OnStop,
     /// So long it works on a request.
     pub(in super::super) busy: Duration,
 }
@@ -73,6 +79,8 @@ impl Habit {
             closes: None,
             leaves: None,
             stuck: false,
+            kept: false,
+            on_stop: OnStop::Dies,
             busy: Duration::ZERO,
         };
         for word in command {
@@ -112,6 +120,10 @@ impl Habit {
             "leaves" => self.leaves = Some(span),
             "stuck" => self.stuck = true,
             "busy" => self.busy = span,
+            "kept" => self.kept = true,
+            "finishes" => self.on_stop = OnStop::Handles,
+            "runtime-finishes" => self.on_stop = OnStop::RuntimeHandles,
+            "ends-kept" => self.on_stop = OnStop::EndsKept,
             unknown => panic!("no such habit: {unknown}"),
         }
     }
@@ -141,6 +153,10 @@ fn wild(dice: &mut Jitter) -> String {
         32 | 33 => format!("closes={span}"),
         34 | 35 => format!("leaves={span}"),
         36 | 37 => format!("refuses={span}"),
+        38..41 => "kept".to_owned(),
+        41 | 42 => "finishes".to_owned(),
+        43 => "runtime-finishes".to_owned(),
+        44 => "ends-kept".to_owned(),
         _ => "serve".to_owned(),
     }
 }

@@ -19,7 +19,7 @@ use ipc::control::{Notice, Reply, Request};
 
 use super::Primary;
 use super::action::{Action, Target};
-use super::event::{Cue, Event, Gauge, Look, Notification, OpenedListener, PrimarySignal};
+use super::event::{Cue, Event, Gauge, Look, Notification, OnStop, OpenedListener, PrimarySignal};
 use super::slots::restart_policy::Jitter;
 use crate::base::exit::Exit;
 use crate::base::ids::{ClientId, Generation, ListenerId, SocketId, Ticket, WorkerId};
@@ -123,6 +123,8 @@ pub(super) struct Fake {
     pub(super) holds: Vec<(ListenerId, SocketId)>,
     listens: Vec<(ListenerId, SocketId)>,
     busy_until: Time,
+    /// It was told to stop, and its kept connections end then.
+    quiet_from: Option<Time>,
     /// When it last took a connection, or began.
     pub(super) moved: Time,
     /// When it was last gauged.

@@ -89,6 +89,7 @@ impl Primary {
     /// Lets a worker finish what it has.
     pub(in crate::primary) fn retire(&mut self, id: WorkerId, step: &mut Step<'_>) {
         if let Some(worker) = self.workers.get_mut(&id) {
+            worker.finishes = self.finishes.get(&worker.slot.pool_index()).copied();
             worker.retire(worker.plan.spec.times.drain_timeout, step);
         }
     }
@@ -101,6 +102,9 @@ impl Primary {
         let queued = end.queued.filter(|queued| *queued > 0 || !self.returning);
         self.sockets.vacate(id, queued);
         step.publish(messages::gone(&worker, &end));
+        if let Some(finished) = worker.finished {
+            self.finishes.insert(worker.slot.pool_index(), finished);
+        }
         let state = self.slot(worker.slot);
         if let Some(exit) = end.exit {
             state.last_exit = Some(exit.to_string());

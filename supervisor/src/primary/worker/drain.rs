@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::early::Early;
+
 use crate::base::time::Time;
 use crate::primary::event::Look;
 use crate::primary::text;
@@ -38,6 +40,15 @@ pub(in crate::primary) struct Drain {
     /// `None`: a look is under way.
     next_look: Option<Time>,
     calm: Option<Calm>,
+    /// Since then nothing waits for it any more and some of its connections are busy.
+    #[serde(default)]
+    busy_since: Option<Time>,
+    /// When it got its stop signal, though its connections were busy.
+    #[serde(default)]
+    pub(in crate::primary) told: Option<Time>,
+    /// What was decided about an early stop signal, and why.
+    #[serde(default)]
+    pub(in crate::primary) decided: Option<Early>,
     /// What the last look saw.
     pub(in crate::primary) seen: Option<Look>,
     freeze: Freeze,
@@ -86,7 +97,17 @@ impl Drain {
     }
 
     fn begin(now: Time, within: Duration, next_look: Option<Time>, freeze: Freeze) -> Self {
-        Self { began: now, until: now + within, next_look, calm: None, seen: None, freeze }
+        Self {
+            began: now,
+            until: now + within,
+            next_look,
+            calm: None,
+            busy_since: None,
+            told: None,
+            decided: None,
+            seen: None,
+            freeze,
+        }
     }
 
     pub(in crate::primary) fn is_frozen(&self) -> bool {
@@ -96,6 +117,8 @@ impl Drain {
     /// Takes a look's answer in.
     pub(in crate::primary) fn looked(&mut self, look: Look, now: Time) -> Next {
         self.seen = Some(look);
+        let only_busy = look.visible && look.busy > 0 && look.queued + look.handshaking == 0;
+        self.busy_since = only_busy.then(|| self.busy_since.unwrap_or(now));
         let freeze = self.freeze;
         match freeze {
             Freeze::No => {
@@ -126,6 +149,7 @@ impl Drain {
     pub(in crate::primary) fn resume(&mut self, now: Time, least: Duration) {
         self.until = self.until.max(now + least);
         self.calm = None;
+        self.busy_since = None;
         match self.freeze {
             Freeze::No => self.next_look = Some(now),
             Freeze::Thawed | Freeze::Frozen { .. } => {
@@ -185,6 +209,13 @@ impl Drain {
         self.next_look.into_iter().chain(thaw).fold(self.until, Time::min)
     }
 
+    /// Whether nothing waits for it any more, and its connections have been busy for so long. A
+    /// worker that cannot be steered away from goes on getting connections.
+    pub(super) fn stays_busy(&self, patience: Duration, now: Time) -> bool {
+        let long = self.busy_since.is_some_and(|since| now.since(since) >= patience);
+        long && self.freeze == Freeze::No
+    }
+
     /// How many connections with a request in flight the last look saw.
     pub(in crate::primary) fn in_flight(&self) -> u32 {
         self.seen.filter(|look| look.visible).map_or(0, |look| look.busy)
@@ -200,11 +231,17 @@ impl Drain {
         let after = text::span(now.since(self.began));
         match self.seen {
             None => format!("drain timeout after {after}: its connections could not be looked at"),
-            Some(look) if look.visible => format!(
-                "drain timeout after {after}: {} with a request in flight {} cut",
-                text::count(look.busy, "connection"),
-                if look.busy == 1 { "is" } else { "are" }
-            ),
+            Some(look) if look.visible => {
+                let waiting = match look.queued {
+                    0 => String::new(),
+                    queued => format!("; {queued} in its queue are left to the next worker"),
+                };
+                format!(
+                    "drain timeout after {after}: {} with a request in flight {} cut{waiting}",
+                    text::count(look.busy, "connection"),
+                    if look.busy == 1 { "is" } else { "are" }
+                )
+            }
             Some(look) => format!(
                 "drain timeout after {after}: its connections cannot be seen; {} in its queue",
                 text::count(look.queued, "connection")

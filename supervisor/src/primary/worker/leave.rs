@@ -5,10 +5,12 @@ use std::time::Duration;
 use ipc::control::NoticeKind;
 
 use super::drain::{Drain, Next};
+use super::early::Early;
 use super::hang::Watch;
 use super::state::State;
 use crate::primary::Step;
 use crate::primary::action::Action;
+use crate::primary::event::OnStop;
 use crate::primary::messages;
 use crate::primary::worker::Worker;
 use crate::primary::worker::end::Cause;
@@ -54,29 +56,62 @@ impl Worker {
             Next::Look => step.act(Action::Look { worker: self.id }),
             Next::Freeze => step.act(signal(SIGSTOP)),
             Next::Thaw => step.act(signal(SIGCONT)),
-            Next::Stop => self.stop(self.plan.spec.times.kill_timeout, step),
+            Next::Stop => {
+                if let State::Draining(Drain { told: Some(_), .. }) = self.state {
+                    self.finished = Some(true);
+                }
+                self.stop(self.plan.spec.times.kill_timeout, step);
+            }
         }
     }
 
     /// Takes back a [`Worker::retire`] that has not come to the stop signal. Whether it could.
     pub(in crate::primary) fn recall(&mut self, step: &mut Step<'_>) -> bool {
-        let can = matches!(self.state, State::Draining(_)) && self.ready_since.is_some();
+        let drains = matches!(&self.state, State::Draining(drain) if drain.told.is_none());
+        let can = drains && self.ready_since.is_some();
         if can {
             if self.is_frozen() {
                 self.go_on_draining(Next::Thaw, step);
             }
             step.act(Action::EndKept { worker: self.id, ends: false });
+            self.recalled = Some(step.now);
             self.state = State::Ready;
             self.watch = Watch::new(step.now, self.plan.spec.times.hang_timeout);
         }
         can
     }
 
-    /// The stop signal now, SIGKILL after `patience`.
+    /// Where its connections stay busy it gets its stop signal now, if that is known to be of use.
+    pub(in crate::primary) fn lose_patience(&mut self, on_stop: OnStop, step: &mut Step<'_>) {
+        let spec = &self.plan.spec;
+        let State::Draining(drain) = &mut self.state else { return };
+        if drain.decided.is_some() || !drain.stays_busy(spec.times.drain_patience, step.now) {
+            return;
+        }
+        let early = Early::decide(spec.graceful, on_stop, self.finishes);
+        drain.decided = Some(early);
+        let message = messages::stays_busy(early, drain, spec.stop_signal, step.now);
+        let kind = match early {
+            Early::Told(_) => {
+                drain.told = Some(step.now);
+                let signal = spec.stop_signal;
+                step.act(Action::Signal { worker: self.id, signal, group: true });
+                NoticeKind::WorkerStopping
+            }
+            Early::Waits(_) => NoticeKind::WorkerDraining,
+        };
+        step.publish(messages::about(self, kind, message));
+    }
+
+    /// The stop signal now, unless it has got it, SIGKILL after `patience`.
     pub(in crate::primary) fn stop(&mut self, patience: Duration, step: &mut Step<'_>) {
         let latest = step.now + patience;
         match &mut self.state {
             State::Spawning { doomed } => *doomed = true,
+            State::Draining(Drain { told: Some(told), .. }) => {
+                let (since, deadline) = (*told, Some(latest));
+                self.state = State::Killing { since, deadline, cause: Cause::Told };
+            }
             State::Starting { .. } | State::Ready | State::Draining(_) => {
                 let signal = self.plan.spec.stop_signal;
                 step.act(Action::Signal { worker: self.id, signal, group: true });

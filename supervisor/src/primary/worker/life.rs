@@ -14,6 +14,7 @@
 
 use ipc::control::NoticeKind;
 
+use super::early;
 use super::hang::Watch;
 use super::state::{Change, State};
 use crate::base::exit::Exit;
@@ -34,7 +35,7 @@ impl Worker {
             State::Starting { .. } => self.starting(cue, step),
             State::Ready => self.ready(cue, step),
             State::Draining(_) => self.draining(cue, step),
-            State::Killing { .. } => self.killing(cue),
+            State::Killing { .. } => self.killing(cue, step.now),
         }
     }
 
@@ -170,19 +171,21 @@ impl Worker {
                 | Notification::Extend(_) => self.notes(notification),
             },
             Cue::Exited { exit, last_lines, queued } => {
+                self.ended_draining(exit, step.now);
                 Change::Gone(End::told(exit, last_lines, queued))
             }
             Cue::Looked(look) => {
                 if let State::Draining(drain) = &mut self.state {
                     let next = drain.looked(look, step.now);
                     self.go_on_draining(next, step);
+                    self.lose_patience(look.on_stop, step);
                 }
                 Change::Nothing
             }
         }
     }
 
-    fn killing(&mut self, cue: Cue) -> Change {
+    fn killing(&mut self, cue: Cue, now: Time) -> Change {
         match cue {
             Cue::Spawned
             | Cue::Looked(_)
@@ -199,6 +202,11 @@ impl Worker {
             Cue::Leaving => self.leaves(),
             Cue::Notified(notification) => self.notes(notification),
             Cue::Exited { exit, last_lines, queued } => {
+                if let State::Killing { since, cause: Cause::Told, .. } = self.state
+                    && self.cut > 0
+                {
+                    self.finished = early::finished(exit, now.since(since), false);
+                }
                 Change::Gone(self.ended(exit, last_lines, queued))
             }
         }
@@ -226,8 +234,14 @@ impl Worker {
             State::Draining(drain) if drain.until <= step.now => {
                 let message = drain.cut_short(step.now);
                 self.cut = drain.in_flight();
+                let told = drain.told;
                 step.publish(messages::about(self, NoticeKind::Warning, message));
-                self.stop(self.plan.spec.times.kill_timeout, step);
+                let patience = self.plan.spec.times.kill_timeout;
+                match told.map(|told| told + patience) {
+                    None => self.stop(patience, step),
+                    Some(latest) if latest > step.now => self.stop(latest.since(step.now), step),
+                    Some(_) => self.kill(Cause::Told, step),
+                }
                 Change::Nothing
             }
             State::Draining(drain) => {
@@ -272,6 +286,17 @@ impl Worker {
             | State::Ready
             | State::Draining(_)
             | State::Killing { .. } => Change::Nothing,
+        }
+    }
+
+    /// It ended while it drained: told to stop because its connections stayed busy, or by itself.
+    fn ended_draining(&mut self, exit: Exit, now: Time) {
+        let State::Draining(drain) = &self.state else { return };
+        let Some(told) = drain.told else { return };
+        let quiet = drain.seen.is_some_and(|look| look.visible && look.busy == 0);
+        self.finished = early::finished(exit, now.since(told), quiet);
+        if self.finished == Some(false) {
+            self.cut = drain.in_flight();
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub(super) mod deaths;
 pub(super) mod drain;
+pub(super) mod early;
 pub(super) mod end;
 pub(super) mod hang;
 pub(super) mod leave;
@@ -44,6 +45,15 @@ pub(super) struct Worker {
     pub(super) watch: Option<Watch>,
     /// Connections with a request in flight when its drain timed out.
     pub(super) cut: u32,
+    /// When it was taken back while it drained.
+    #[serde(default)]
+    pub(super) recalled: Option<Time>,
+    /// Whether the last worker of its pool that was told to stop while it was busy finished first.
+    #[serde(default)]
+    pub(super) finishes: Option<bool>,
+    /// Whether it did so itself, once that is known.
+    #[serde(default)]
+    pub(super) finished: Option<bool>,
     /// It said that it leaves of its own accord.
     pub(super) leaves: bool,
     /// It said READY=1.

@@ -85,7 +85,7 @@ impl Runtime {
             return Reply::failed(FailureKind::Failed, reason);
         }
         let workers = if reached == 1 { "worker" } else { "workers" };
-        Reply::Done { message: format!("sent to {reached} {workers}") }
+        Reply::done(format!("sent to {reached} {workers}"))
     }
 
     fn trigger(&mut self, client: ClientId, wanted: Trigger) {

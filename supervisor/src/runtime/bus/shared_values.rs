@@ -228,7 +228,7 @@ impl Runtime {
         let complete = said.silent.is_empty();
         let message = sentence(version, &said);
         let reply = match complete && said.refused.is_empty() {
-            true => Reply::Done { message },
+            true => Reply::done(message),
             false => Reply::failed(FailureKind::Failed, message),
         };
         let waiters = std::mem::take(&mut self.bus.shared.waiters);

@@ -109,7 +109,7 @@ pub(in crate::runtime) fn write(at: &mut Context<'_>, worker: WorkerId) {
 /// Has a Node worker end each kept connection with its next response, or no longer. Where the channel
 /// takes nothing more, its connections are waited for as those of every other program.
 pub(in crate::runtime) fn end_kept(at: &mut Context<'_>, worker: WorkerId, ends: bool) {
-    let child = at.children.get_mut(&worker).filter(|child| child.spec.node_drain);
+    let child = at.children.get_mut(&worker).filter(|child| child.ends_kept);
     let Some(node) = child.and_then(|child| child.node.as_mut()) else { return };
     if node.link.end_kept(ends).is_ok() {
         write(at, worker);

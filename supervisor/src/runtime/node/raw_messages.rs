@@ -127,5 +127,5 @@ pub(in crate::runtime) fn send(at: &mut Context<'_>, message: &Value, slot: Opti
         let reason = "no worker takes messages: only programs run as \"node FILE\" do";
         return Reply::failed(FailureKind::Failed, reason);
     }
-    Reply::Done { message: format!("sent to {sent} worker{}", if sent == 1 { "" } else { "s" }) }
+    Reply::done(format!("sent to {sent} worker{}", if sent == 1 { "" } else { "s" }))
 }

@@ -16,8 +16,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::on_stop;
 use crate::limits::WATCHED_CONNECTIONS;
-use crate::primary::event::Look;
+use crate::primary::event::{Look, OnStop};
 use crate::runtime::listeners::Listeners;
 use crate::sys::diag::{Connection, TcpState};
 use crate::sys::{diag, procfs, target};
@@ -29,6 +30,20 @@ pub(crate) struct Drain {
     /// may still end up in the old socket's queue.
     handshakes: Option<BTreeSet<(SocketAddr, SocketAddr)>>,
     seen: BTreeMap<u64, Seen>,
+    /// What the stop signal means to those of its processes that hold connections.
+    on_stop: Option<OnStop>,
+}
+
+/// What is known about a worker before its connections are looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known {
+    pub(crate) pid: u32,
+    /// What waits in its accept queues, read before, so that a connection which left a queue is
+    /// found in the process.
+    pub(crate) queued: u32,
+    /// It was told to end its kept connections, and knows how to.
+    pub(crate) ends_kept: bool,
+    pub(crate) stop_signal: i32,
 }
 
 /// One connection at the last look.
@@ -81,11 +96,12 @@ impl Table {
 }
 
 impl Drain {
-    /// One look at the worker of process `pid`. `queued`: what waits in its accept queues, read
-    /// before this call, so that a connection which left the queue is found in the process.
-    pub(crate) fn look(&mut self, pid: u32, queued: u32, table: &Table, idle: Duration) -> Look {
+    /// One look at a worker.
+    pub(crate) fn look(&mut self, known: Known, table: &Table, idle: Duration) -> Look {
+        let Known { pid, queued, .. } = known;
         let blind = Look { queued, ..Look::default() };
-        let Ok(inodes) = target::sockets_of(&target::descendants(pid)) else { return blind };
+        let processes = target::descendants(pid);
+        let Ok(inodes) = target::sockets_of(&processes) else { return blind };
         let (Ok(connections), Ok(unix)) = (&table.connections, &table.unix) else { return blind };
         let mut look = Look { queued, visible: true, ..Look::default() };
         look.handshaking = self.handshakes_left(connections);
@@ -104,6 +120,12 @@ impl Drain {
         }
         self.seen = seen_now;
         look.busy += count(inodes.intersection(unix).count());
+        if known.ends_kept {
+            look.on_stop = OnStop::EndsKept;
+        } else if look.busy > 0 {
+            let of = || on_stop::of(&processes, connections, unix, known.stop_signal);
+            look.on_stop = *self.on_stop.get_or_insert_with(of);
+        }
         look
     }
 

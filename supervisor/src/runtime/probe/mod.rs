@@ -4,8 +4,9 @@ pub(crate) mod drain;
 pub(crate) mod growth;
 pub(crate) mod hang;
 pub(crate) mod leak;
+mod on_stop;
 
-use self::drain::{Drain, Table};
+use self::drain::{Drain, Known, Table};
 use super::context::Context;
 use crate::base::ids::WorkerId;
 use crate::primary::event::Look;
@@ -22,12 +23,18 @@ pub(super) fn look(
     let queued = at.listeners.queued_in(child.lent.keys()) + child.handed();
     let still = procfs::is_still(&target::descendants(child.pid.0), child.pid.0);
     // What was read before it stood still may lack a connection that it took since.
-    let known = table.take().filter(|_| !still);
-    let known = known.unwrap_or_else(|| Table::read(at.listeners));
+    let read = table.take().filter(|_| !still);
+    let read = read.unwrap_or_else(|| Table::read(at.listeners));
     let child = at.children.get_mut(&worker)?;
     let idle = child.spec.times.drain_idle;
+    let known = Known {
+        pid: child.pid.0,
+        queued,
+        ends_kept: child.ends_kept && child.node.is_some(),
+        stop_signal: child.spec.stop_signal,
+    };
     let drain = child.drain.get_or_insert_with(Drain::default);
-    let look = drain.look(child.pid.0, queued, &known, idle);
-    *table = Some(known);
+    let look = drain.look(known, &read, idle);
+    *table = Some(read);
     Some(Look { still, ..look })
 }

@@ -241,7 +241,7 @@ impl Runtime {
             format!("{name}: supervisor {} took over from {from}; {workers} on", crate::version());
         self.publish(Notice::of_app(NoticeKind::Upgraded, message.clone()));
         if let Some(client) = client {
-            self.answer(client, &Reply::Done { message });
+            self.answer(client, &Reply::done(message));
         }
     }
 

@@ -51,6 +51,8 @@ pub(super) struct ChildSnapshot {
     asking: Vec<(Ticket, AskingSnapshot)>,
     contracts: Vec<String>,
     told_to_stop: bool,
+    #[serde(default)]
+    ends_kept: bool,
     ended: Option<Exit>,
     failed: Option<(String, bool)>,
 }
@@ -121,6 +123,7 @@ impl ChildSnapshot {
                 .collect(),
             contracts: child.contracts.iter().map(|name| (*name).to_owned()).collect(),
             told_to_stop: child.told_to_stop,
+            ends_kept: child.ends_kept,
             ended: child.ended,
             failed: child.failed.clone(),
         }
@@ -161,6 +164,7 @@ impl ChildSnapshot {
             asking: restore_asking(self.asking, claims),
             contracts: self.contracts.iter().filter_map(known).copied().collect::<BTreeSet<_>>(),
             told_to_stop: self.told_to_stop,
+            ends_kept: self.ends_kept,
             ended: self.ended,
             failed: self.failed,
             drain: None,

@@ -191,6 +191,7 @@ pub(crate) fn launch(
         asking: BTreeMap::new(),
         contracts: if names.is_empty() { BTreeSet::new() } else { BTreeSet::from(["activation"]) },
         told_to_stop: false,
+        ends_kept: preload.is_some() && spec.node_drain,
         ended: None,
         failed: None,
         drain: None,

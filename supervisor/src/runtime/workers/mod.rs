@@ -66,6 +66,8 @@ pub(crate) struct Child {
     pub(crate) contracts: BTreeSet<&'static str>,
     /// Told to stop: when its main process ends, the rest of its group may finish.
     pub(crate) told_to_stop: bool,
+    /// It has the preload that ends its kept connections when it drains.
+    pub(crate) ends_kept: bool,
     /// How its main process ended, while other processes of its group live.
     pub(crate) ended: Option<Exit>,
     /// Its program could not be started: why, and whether trying again is useless.
