@@ -73,9 +73,7 @@ impl Primary {
 
     /// Each live worker.
     #[cfg(test)]
-    pub(crate) fn workers(
-        &self,
-    ) -> impl Iterator<Item = (WorkerId, Slot, Generation)> {
+    pub(crate) fn workers(&self) -> impl Iterator<Item = (WorkerId, Slot, Generation)> {
         self.workers.values().map(|worker| (worker.id, worker.slot, worker.plan.generation))
     }
 
