@@ -24,7 +24,7 @@ fn three_languages_on_one_bus() {
     let node = format!("{node} {}", fixtures::file("bus/worker.js"));
     let python = format!("{python} {}", fixtures::file("bus/worker.py"));
     let app = start(&home, &[rust(&home, ""), node, python], &[]);
-    let native = |w: &ipc::control::WorkerStatus| w.contract.iter().any(|c| *c == Contract::Native);
+    let native = |w: &ipc::control::WorkerStatus| w.contract.contains(&Contract::Native);
     assert!(app.workers.iter().all(native), "{app:#?}");
     // Every worker emits an event, and every worker gets all of them, its own included.
     let mut follow = home.ask("web", &Request::Subscribe);

@@ -217,7 +217,7 @@ fn heavy_interception_under_the_rules_of_a_container_runtime() {
             run::spawn(command.args(&server), home.path()).end(SOON).ok();
             let app = home.app("web");
             assert!(
-                app.workers.iter().all(|w| w.contract.iter().any(|c| *c == Contract::Intercept)),
+                app.workers.iter().all(|w| w.contract.contains(&Contract::Intercept)),
                 "{app:#?}"
             );
             let mut load = Load::new(port.v4());

@@ -244,10 +244,7 @@ fn configured_addresses_are_lent_by_number_and_name() {
     assert_eq!(answer.value("names"), Some("web:side"));
     assert!(unix_get(&path).contains("pid="));
     let app = home.app("act");
-    assert!(
-        app.workers.iter().all(|w| w.contract.iter().any(|c| *c == Contract::Activation)),
-        "{app:#?}"
-    );
+    assert!(app.workers.iter().all(|w| w.contract.contains(&Contract::Activation)), "{app:#?}");
     assert_eq!(app.listeners.iter().filter(|l| l.configured).count(), 2, "{app:#?}");
 
     home.run(&["reload", "act"]).ok();
@@ -290,7 +287,7 @@ fn a_program_may_report_when_it_is_ready() {
     assert_eq!((app.status, app.ready), (Status::Ready, 2));
     for worker in app.workers {
         assert_eq!(worker.status_text.as_deref(), Some("all tables loaded"));
-        assert!(worker.contract.iter().any(|c| *c == Contract::Notify), "{worker:#?}");
+        assert!(worker.contract.contains(&Contract::Notify), "{worker:#?}");
     }
 }
 

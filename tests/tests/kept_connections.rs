@@ -124,7 +124,11 @@ fn answers(stream: &mut TcpStream, count: usize) -> (String, bool) {
     }
     let ended = text.contains("Connection: close");
     if ended {
-        assert_eq!(stream.read(&mut bytes).unwrap(), 0, "more after the last answer");
+        assert_eq!(
+            stream.read(&mut bytes).expect("the connection ends"),
+            0,
+            "more after the last answer"
+        );
     }
     (text, ended)
 }
@@ -222,7 +226,7 @@ fn heavy_a_program_that_stops_gracefully_is_told_early() {
     assert_eq!(told, 2 * RELOADS, "{log}");
 }
 
-/// Any other program is waited for; what is lost at the end is counted, and the reason is said.
+/// The primary waits for any other program, counts what is lost at the end and gives the reason.
 #[test]
 fn heavy_a_program_without_a_handler_is_waited_for() {
     let _exclusive = tests::exclusive();

@@ -68,7 +68,7 @@ def noting(command):
     return handle
 
 
-#: A handler that counts pauses this long, in seconds, once in so many events: slower than the events
+#: A counting handler pauses this long, in seconds, once in so many events: slower than the events
 #: come, and never as long as a client waits for it.
 PAUSE, PAUSE_EVERY = 0.3, 4000
 

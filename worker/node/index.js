@@ -109,7 +109,7 @@ class Worker {
     this._unfinished = 0;
     // Runs while the client has stopped reading for them.
     this._roomTimer = null;
-    // Whether that was in vain, and none has finished since.
+    // Whether that time ran out, and none has finished since.
     this._stalled = false;
     this._served = new Map();
     this._actions = new Map();

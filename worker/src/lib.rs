@@ -27,7 +27,9 @@
 //! let worker = worker::Worker::join()?;
 //! // Every handler of the topic gets it, in every worker and language.
 //! let (sender, heard) = std::sync::mpsc::channel();
-//! worker.on("orders", move |event| sender.send(event.data::<u64>()?).map_err(worker::Error::from))?;
+//! worker.on("orders", move |event| {
+//!     sender.send(event.data::<u64>()?).map_err(worker::Error::from)
+//! })?;
 //! worker.emit("orders", &17)?;
 //! assert_eq!(heard.recv()?, 17);
 //! // One idle worker answers. An empty pool name means the caller's own pool.

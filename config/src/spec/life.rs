@@ -35,7 +35,8 @@ pub enum Graceful {
     Never,
 }
 
-/// The durations of a worker's life. A spec from an older build may lack some: they get the default.
+/// The durations of a worker's life. A spec from an older build may lack some, which get their
+/// default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Times {

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use ipc::control::Request;
 
 use super::context::context;
-use super::output::logs::Stream;
+use super::output::stream::Stream;
 use super::source::Source;
 use super::workers::launch::{explain, is_permanent};
 use super::{Runtime, intercept, notifications, output};

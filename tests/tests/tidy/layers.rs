@@ -36,7 +36,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
 
 /// Rooms in which files still use each other in circles, with the number of files involved. These
 /// numbers may only become smaller; a room that is not listed has no circles.
-const CIRCLES: [(&str, usize); 3] = [("primary", 21), ("runtime", 40), ("sys", 3)];
+const CIRCLES: [(&str, usize); 3] = [("primary", 11), ("runtime", 35), ("sys", 3)];
 
 /// The rooms that contain nothing but declarations.
 const ROOTS: [&str; 2] = ["lib", "main"];
@@ -119,7 +119,8 @@ impl Module {
             let words = line.trim_start();
             reexport |= words.starts_with("pub") && words.contains(" use ");
             if !reexport {
-                text.push_str(line);
+                // A visibility is no use of what it names.
+                text.push_str(&without_visibility(line));
                 text.push('\n');
             }
             reexport &= !line.contains(';');
@@ -166,6 +167,17 @@ impl Module {
             }
         }
         found
+    }
+}
+
+/// The line without the path of `pub(in path)`.
+fn without_visibility(line: &str) -> String {
+    match line
+        .split_once("pub(in ")
+        .and_then(|(before, rest)| Some((before, rest.split_once(')')?)))
+    {
+        Some((before, (_, after))) => format!("{before}pub{after}"),
+        None => line.to_owned(),
     }
 }
 

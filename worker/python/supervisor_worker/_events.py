@@ -71,7 +71,7 @@ class EventQueue:
     def __init__(self):
         self._events = collections.deque()
         self._bytes = 0
-        #: Whether the client has waited for room in vain since the handlers took an event.
+        #: Whether the client got no room in time, and the handlers have taken no event since.
         self._stalled = False
         #: The topics whose events must not be dropped.
         self.lossless = set()

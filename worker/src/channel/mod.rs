@@ -1,4 +1,4 @@
-//! The channel to the supervisor: an outbox, an inbox, and the registrations that outlive a primary.
+//! The channel to the supervisor: an outbox, an inbox, and registrations that outlive a primary.
 
 mod ancillary;
 pub(crate) mod batch;

@@ -50,7 +50,7 @@ struct Waiting {
     asleep: bool,
     /// Whether a thread waits for room.
     awaited: bool,
-    /// Whether a thread waited for room in vain, and the handlers have taken nothing since.
+    /// Whether a thread got no room in time, and the handlers have taken nothing since.
     stalled: bool,
     over: bool,
 }

@@ -49,7 +49,7 @@ impl PendingCalls {
         locked(&self.waiting).remove(&id);
     }
 
-    /// An answer came. Returns whether a call waited for it.
+    /// An answer came. Returns whether it belongs to a call.
     pub(crate) fn answer(&self, id: u64, answer: Answer) -> bool {
         let on_answer = locked(&self.waiting).remove(&id);
         on_answer.map(|on_answer| on_answer(Some(answer))).is_some()

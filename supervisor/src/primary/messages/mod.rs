@@ -19,7 +19,7 @@ use crate::primary::worker::end::{Cause, End, EndKind};
 
 pub(super) mod pools;
 
-use pools::of_pool;
+use pools::{name, of_pool};
 pub(super) use pools::{
     no_room_for_pool, no_such_pool, pool_is_gone, rolled_back, scale_too_far, turning_back,
     why_so_many,
@@ -40,10 +40,6 @@ fn addresses(listeners: impl Iterator<Item = ListenerId>, sockets: &Sockets) -> 
 
 fn workers(number: u16) -> String {
     count(u32::from(number), "worker")
-}
-
-fn name(plan: &Plan) -> &str {
-    &plan.spec.name
 }
 
 // Notices.

@@ -1,9 +1,13 @@
 //! The sentences about pools, and about the place of a failure.
 
-use super::name;
 use crate::base::ids::Generation;
 use crate::primary::plan::Plan;
 use crate::primary::slots::pools::Pools;
+
+/// The name of the app, for the beginning of a sentence.
+pub(super) fn name(plan: &Plan) -> &str {
+    &plan.spec.name
+}
 
 pub(in crate::primary) fn no_such_pool(plan: &Plan, pool: &str, known: &str) -> String {
     format!("{} has no pool {pool}; its pools are {known}", name(plan))

@@ -123,7 +123,7 @@ impl Sim {
             18..21 => Request::Start,
             21 => Request::Stop { fast: wanted == 0 },
             22 => Request::Signal { signal: 10, slot: (wanted > 2).then_some(wanted) },
-            // Whoever asks the bus is not told what became of it if the primary dies.
+            // A client of the bus gets no answer if the primary dies.
             23 if wanted > 2 && self.mortal.is_none() => {
                 let shared = Some(format!("{{\"limit\":{wanted}}}"));
                 Request::Bus(BusRequest::Share { shared })

@@ -41,13 +41,7 @@ impl Sim {
                 let after = self.soon(3);
                 self.deed(worker, after, Deed::Killed);
             }
-            Action::EndKept { worker, ends } => {
-                let resuming = self.resuming;
-                let fake = self.known(worker);
-                let again = fake.ends_kept == ends && !resuming;
-                assert!(!again, "worker {worker} is told twice whether kept connections end");
-                fake.ends_kept = ends;
-            }
+            Action::EndKept { worker, ends } => self.end_kept(worker, ends),
             Action::Look { worker } => self.look(worker),
             Action::Gauge { worker } => self.deed(worker, Duration::from_millis(2), Deed::Gauged),
             Action::Release { worker } => {
@@ -67,14 +61,11 @@ impl Sim {
                 self.take_answer(client, Reply::Spec(Box::new(spec)));
             }
             Action::Send { client, .. } | Action::Bus { client, .. } => {
-                let message = "sent".to_owned();
-                self.take_answer(client, Reply::done(message));
+                self.take_answer(client, Reply::done("sent".to_owned()));
             }
             Action::BusDrain { worker } => self.known(worker).bus_drains = true,
             Action::ReloadEnded { outcome } => self.count_reload(outcome),
-            Action::Subscribe { client } => {
-                assert!(self.clients.contains_key(&client), "an unknown subscriber");
-            }
+            Action::Subscribe { client } => self.check_subscriber(client),
             Action::Publish(notice) => self.hear(notice),
             Action::Upgrade { .. } | Action::ReopenLogs => {}
             Action::Exit { code } => {
@@ -82,6 +73,18 @@ impl Sim {
                 self.exit = Some(code);
             }
         }
+    }
+
+    fn check_subscriber(&self, client: ClientId) {
+        assert!(self.clients.contains_key(&client), "an unknown subscriber");
+    }
+
+    fn end_kept(&mut self, worker: WorkerId, ends: bool) {
+        let resuming = self.resuming;
+        let fake = self.known(worker);
+        let again = fake.ends_kept == ends && !resuming;
+        assert!(!again, "worker {worker} is told twice whether kept connections end");
+        fake.ends_kept = ends;
     }
 
     /// A worker that an action may name.

@@ -1,8 +1,9 @@
-//! How a fake program behaves. The words of its command say so.
+//! How a fake program behaves, as the words of its command say:
 //!
 //! `port=N`, `crash`, `crash-after=MS`, `clean`, `hang`, `deaf`, `missing`, `no-memory`, `refused`,
-//! `ready=MS`, `extend=MS`, `hung=MS`, `refuses=MS`, `late-looks`, `no-looks`, `blind`, `dies-draining`,
-//! `stuck`, `closes=MS`, `leaves=MS`, `busy=MS`, `kept`, `finishes`, `runtime-finishes`, `ends-kept`; `wild` draws some of them for each worker.
+//! `ready=MS`, `extend=MS`, `hung=MS`, `refuses=MS`, `late-looks`, `no-looks`, `blind`,
+//! `dies-draining`, `stuck`, `closes=MS`, `leaves=MS`, `busy=MS`, `children=MS`, `kept`,
+//! `finishes`, `runtime-finishes`, `ends-kept`; `wild` draws some of them for each worker.
 
 use std::time::Duration;
 

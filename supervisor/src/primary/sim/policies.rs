@@ -95,8 +95,8 @@ impl Sim {
         }
     }
 
-    /// READY, RELOADING and STOPPING come in an order that the manager understands, and none of
-    /// them is said for an app of which no worker was ever ready, but that it stops.
+    /// READY, RELOADING and STOPPING come in an order that the manager understands. An app of which
+    /// no worker was ever ready sends none of them but STOPPING.
     fn check_statement(&mut self, statement: &Statement) {
         let ready = self.primary.ready_count();
         let Policies { told, up, .. } = &mut self.policies;

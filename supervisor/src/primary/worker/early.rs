@@ -22,7 +22,7 @@ const AT_ONCE: Duration = Duration::from_millis(250);
 pub(in crate::primary) enum Early {
     /// It gets the signal now.
     Told(Reason),
-    /// It is waited for.
+    /// The primary waits for it to finish.
     Waits(Reason),
 }
 

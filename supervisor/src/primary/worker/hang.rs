@@ -1,5 +1,5 @@
 //! A ready worker counts as hung when connections wait for it, it takes none of them, and one of
-//! them has waited for `hang_timeout`.
+//! them has been waiting since `hang_timeout` ago or longer.
 //!
 //! A slow worker that takes one connection after another is never hung, however long its queue is.
 //! Nor is a worker for which no connection waits. What it does besides does not matter.

@@ -12,7 +12,7 @@ use ipc::control::Notice;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 
-use super::logs::Stream;
+use super::stream::Stream;
 use crate::sys::clock;
 
 /// The form of what the foreground prints.

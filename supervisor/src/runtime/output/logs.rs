@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::console::Console;
+use super::stream::Stream;
 use crate::limits::{LOG_FILE, LOG_FILES_KEPT, LOG_LINE, TAIL_LINE, TAIL_LINES};
 
 /// Bytes of one pipe on their way to whole lines.
@@ -78,13 +79,6 @@ impl Tail {
     }
 }
 
-/// Which of a worker's two pipes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stream {
-    Out,
-    Err,
-}
-
 /// Where an app's lines go.
 #[derive(Debug)]
 pub(crate) struct Logs {
@@ -131,7 +125,7 @@ impl Logs {
         let console = self.console.take_dropped() > 0;
         let complaints = [
             (files, "log lines were dropped: the log files cannot be written"),
-            (console, "lines were dropped: whoever reads our output does not keep up"),
+            (console, "lines were dropped: the reader of our output does not keep up"),
         ];
         complaints.into_iter().filter(|(is, _)| *is).map(|(_, what)| what.to_owned()).collect()
     }

@@ -2,8 +2,10 @@
 
 pub(crate) mod console;
 pub(crate) mod logs;
+pub(crate) mod stream;
 
-use self::logs::{Logs, Stream};
+use self::logs::Logs;
+use self::stream::Stream;
 use super::context::Context;
 use crate::base::ids::WorkerId;
 use crate::limits::LAST_READS;
