@@ -44,7 +44,7 @@ fn start(home: &Home, port: &Port, attack: &str) -> Option<()> {
         [program.display().to_string(), "hostile".into(), port.to_string(), attack.into()];
     let server = fixtures::file("node/plain.js");
     let more = format!(
-        "instances = 2\nengine = \"primary\"\nnode_metrics = false\nmax_restarts = 65535\nbackoff_reset = \"1ms\"\n\
+        "instances = 2\nengine = \"primary\"\nnode_metrics = false\nnode_drain = false\nmax_restarts = 65535\nbackoff_reset = \"1ms\"\n\
          env = {{ REAL_NODE = \"{node}\", REAL_SERVER = \"{server}\" }}"
     );
     let config = home.config("web", &command, &more);
