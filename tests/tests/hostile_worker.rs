@@ -13,8 +13,6 @@ use tests::{Home, Load, Port, fixtures, process, wait_until};
 const SOON: Duration = Duration::from_secs(90);
 /// How much the memory of the primary may grow in the end, in KiB.
 const GROWTH: u64 = 4 << 10;
-/// The same after holding 16 MiB in small pieces for a while, some of which the allocator keeps.
-const GROWTH_OF_PIECES: u64 = 20 << 10;
 /// How much it may grow during the attack, in KiB: a line of a worker has at most 16 MiB and is
 /// read into a buffer that doubles, and another 16 MiB may wait for the worker.
 const PEAK: u64 = 80 << 10;
@@ -115,8 +113,7 @@ fn check(attack: &str, end: &End) {
     let (now, most) = (process::rss_kib(primary), high_water(primary));
     println!("{attack}: fds {held} → {}, RSS {rss} → {now} KiB, at most {most}", fds(&home));
     assert_eq!(fds(&home), held, "{attack}: {:#?}", process::fds(primary));
-    let growth = if attack == "lost-descriptors-unread" { GROWTH_OF_PIECES } else { GROWTH };
-    assert!(now <= rss + growth && most <= rss + PEAK, "{attack}: memory grows");
+    assert!(now <= rss + GROWTH && most <= rss + PEAK, "{attack}: memory grows");
 }
 
 macro_rules! attacks {

@@ -137,6 +137,11 @@ impl NodeLink {
         !self.leaving && !self.out.is_settling() && self.servers.contains_key(key)
     }
 
+    /// The number of bytes that wait for the worker.
+    pub(crate) fn queued(&self) -> usize {
+        self.out.queued()
+    }
+
     /// The number of hand-overs that the worker has neither taken nor refused.
     pub(crate) fn pending(&self) -> usize {
         self.hand_offs.len()

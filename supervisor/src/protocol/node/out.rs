@@ -187,6 +187,11 @@ impl Out {
         }
     }
 
+    /// The number of bytes that are not written yet.
+    pub(super) fn queued(&self) -> usize {
+        self.queued
+    }
+
     /// Whether the hand-over of that message still waits here.
     pub(super) fn is_unsent(&self, seq: u64) -> bool {
         self.last_newconn.is_none_or(|last| seq > last)

@@ -12,6 +12,11 @@ use crate::runtime::handover::HandOver;
 use crate::runtime::snapshot::Children;
 use crate::runtime::workers::Child;
 use crate::sys::channel::{self, Received};
+use crate::sys::usage;
+
+/// A queue of this many bytes is worth returning to the kernel at once. A worker that reads has
+/// far less waiting.
+const LARGE_QUEUE: usize = 1 << 20;
 
 impl Node {
     /// Bytes on a worker's channel, or room for some.
@@ -157,7 +162,12 @@ impl Node {
             at.notes.warn(format!("the channel of slot {slot} (pid {pid}) was closed: {why}"));
         }
         hands.throttle.forget(worker);
+        let is_large = node.link.queued() > LARGE_QUEUE;
         hands.take_back(at, node.link.take_back());
+        drop(node);
+        if is_large {
+            usage::return_freed_memory();
+        }
     }
 
     /// Reads what was left for later. The poller waits again for a worker that has nothing to say.
