@@ -15,7 +15,7 @@ use super::context::{Context, Place};
 use super::listeners::Key;
 use super::snapshot::Children;
 use super::workers::launch::plain;
-use super::workers::{self, Asking, Claim};
+use super::workers::{self, Asking, Child, Claim};
 use crate::base::ids::{ListenerId, WorkerId};
 use crate::policy::intercept::{self as policy, Decision, Facts, Listen};
 use crate::primary::event::{Cue, Event};
@@ -59,8 +59,8 @@ impl Intercept {
         memory: &Memory,
         worker: WorkerId,
     ) -> Option<Notification> {
-        let calls = at.children.get(&worker).and_then(|child| child.calls.as_ref())?;
-        match seccomp::receive(calls.as_fd()) {
+        let calls = at.children.get(&worker).and_then(Child::calls)?;
+        match seccomp::receive(calls) {
             Ok(Some(notification)) => {
                 self.write_down(at, memory, worker, notification);
                 Some(notification)
@@ -194,20 +194,20 @@ pub(super) fn unanswered(children: &Children, memory: &Memory) -> Vec<(WorkerId,
 
 /// Whether another call waits; receiving without one would block.
 pub(super) fn calls_wait(children: &Children, worker: WorkerId) -> bool {
-    let calls = children.get(&worker).and_then(|child| child.calls.as_ref());
-    calls.is_some_and(|calls| seccomp::waiting(calls.as_fd()))
+    let calls = children.get(&worker).and_then(Child::calls);
+    calls.is_some_and(|calls| seccomp::waiting(calls))
 }
 
 fn still_waits(children: &Children, worker: WorkerId, call: u64) -> bool {
-    let calls = children.get(&worker).and_then(|child| child.calls.as_ref());
-    calls.is_some_and(|calls| seccomp::still_valid(calls.as_fd(), call))
+    let calls = children.get(&worker).and_then(Child::calls);
+    calls.is_some_and(|calls| seccomp::still_valid(calls, call))
 }
 
 fn answer_call(at: &mut Context<'_>, worker: WorkerId, call: u64, answer: Answer) {
-    let Some(calls) = at.children.get(&worker).and_then(|child| child.calls.as_ref()) else {
+    let Some(calls) = at.children.get(&worker).and_then(Child::calls) else {
         return;
     };
-    if let Err(error) = seccomp::answer(calls.as_fd(), call, answer) {
+    if let Err(error) = seccomp::answer(calls, call, answer) {
         at.warn(format!("cannot answer an intercepted call: {error}"));
     }
 }
@@ -380,13 +380,13 @@ fn put_over(
     let gone = || io::Error::from_raw_os_error(libc::EADDRNOTAVAIL);
     let listener = at.listeners.get_mut(listener).ok_or_else(gone)?;
     let child = at.children.get(&worker).ok_or_else(gone)?;
-    let calls = child.calls.as_ref().ok_or_else(gone)?;
+    let calls = child.calls().ok_or_else(gone)?;
     let ours = listener.socket(socket)?;
     if let Some(theirs) = asking.theirs.copy() {
         socket::copy_options(theirs.as_fd(), ours);
     }
     socket::set_nonblocking(ours, asking.nonblocking)?;
-    seccomp::replace_fd(calls.as_fd(), asking.call, ours, asking.fd, asking.cloexec)
+    seccomp::replace_fd(calls, asking.call, ours, asking.fd, asking.cloexec)
 }
 
 /// Why an address cannot be had, and what to do.

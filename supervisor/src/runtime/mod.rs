@@ -9,12 +9,14 @@
 
 mod bus;
 mod context;
+mod contracts;
 mod control;
 mod event_loop;
 mod handover;
 mod intercept;
 mod listeners;
 mod node;
+mod notes;
 mod notifications;
 mod output;
 mod perform;
@@ -35,13 +37,14 @@ pub(crate) use snapshot::upgrade::CAN_GO_ON;
 pub(crate) use start::{LaunchError, Mode, run, run_on};
 
 use self::bus::Bus;
-use self::context::{Notes, context};
+use self::context::context;
 use self::control::Clients;
 use self::event_loop::EventLoop;
 use self::handover::HandOver;
 use self::intercept::Intercept;
 use self::listeners::Listeners;
 use self::node::Node;
+use self::notes::Notes;
 use self::output::logs::Logs;
 use self::probe::drain::Table;
 use self::service_manager::Manager;

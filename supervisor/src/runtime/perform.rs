@@ -5,9 +5,9 @@ use ipc::control::{Notice, Reply};
 use super::context::context;
 use super::node::{address_requests, channel, raw_messages};
 use super::probe::{self, hang};
-use super::workers::launch::{Order, launch};
+use super::workers::launch::{Order, Surroundings, launch};
 use super::workers::{Asking, Claim};
-use super::{Runtime, handover, intercept};
+use super::{Runtime, contracts, handover, intercept};
 use crate::base::ids::{ClientId, ListenerId, Ticket, WorkerId};
 use crate::primary::action::{Action, Target};
 use crate::primary::event::{Cue, Event};
@@ -69,9 +69,13 @@ impl Runtime {
         if self.listeners.announce(&order.lend) {
             self.write_snapshot();
         }
-        let preload = self.preload(&order.spec);
-        let sibling = !self.keeper.is_lost();
-        let child = match launch(order, &mut self.listeners, sibling, preload.as_deref()) {
+        let around = Surroundings {
+            listeners: &mut self.listeners,
+            home: self.recorder.home(),
+            notes: &mut self.notes,
+            sibling: !self.keeper.is_lost(),
+        };
+        let child = match launch(order, contracts::all(), around) {
             Ok(child) => child,
             Err(refusal) => {
                 let (reason, permanent) = (refusal.reason, refusal.permanent);

@@ -2,13 +2,16 @@
 
 use std::os::fd::AsFd;
 
-use ipc::control::Request;
+use ipc::control::{Contract, Request};
 
 use super::context::context;
+use super::contracts::Readiness;
+use super::contracts::intercept::Calls;
+use super::contracts::interface::Endpoint;
 use super::output::stream::Stream;
 use super::source::Source;
 use super::workers::launch::{explain, is_permanent};
-use super::{Runtime, intercept, notifications, output};
+use super::{Runtime, contracts, intercept, notifications, output};
 use crate::base::ids::{ClientId, WorkerId};
 use crate::limits::{CALLS_PER_TURN, LAST_READS};
 use crate::policy::leftovers;
@@ -36,24 +39,20 @@ impl Runtime {
             }
             Source::Process(worker) => self.take_end(worker),
             Source::Report(worker) => self.take_report(worker),
-            Source::Calls(worker) if hangup => self.drop_calls(worker),
-            Source::Calls(worker) => self.take_calls(worker),
             Source::Out(worker) => {
                 output::read(context!(self), &mut self.logs, worker, Stream::Out);
             }
             Source::Err(worker) => {
                 output::read(context!(self), &mut self.logs, worker, Stream::Err);
             }
-            Source::Notify(worker) => notifications::take(context!(self), worker),
-            Source::Channel(worker) => {
-                self.node.take_channel(&mut self.handover, context!(self), worker, readable);
-            }
             Source::Accept(listener) => self.handover.take_arrivals(context!(self), listener),
             Source::Header(id) => self.handover.take_header(context!(self), id),
             Source::Orphan(listener, socket) => {
                 self.handover.take_abandoned(context!(self), (listener, socket));
             }
-            Source::Bus(worker) => self.take_bus(worker, readable, hangup),
+            Source::Endpoint(contract, worker) => {
+                contracts::take(self, contract, worker, Readiness { readable, hangup });
+            }
             Source::Keeper => self.take_keepers_end(),
             Source::UpgradeCheck => self.take_upgrade_check(),
         }
@@ -104,8 +103,21 @@ impl Runtime {
         self.clients.settle(context!(self), client, standing);
     }
 
+    /// What a worker said on NOTIFY_SOCKET.
+    pub(super) fn take_notifications(&mut self, worker: WorkerId, _: Readiness) {
+        notifications::take(context!(self), worker);
+    }
+
+    /// What a Node worker said on its channel, or room for more.
+    pub(super) fn take_node(&mut self, worker: WorkerId, ready: Readiness) {
+        self.node.take_channel(&mut self.handover, context!(self), worker, ready.readable);
+    }
+
     /// Takes the calls that wait for a worker, a bounded number of them.
-    fn take_calls(&mut self, worker: WorkerId) {
+    pub(super) fn take_calls(&mut self, worker: WorkerId, ready: Readiness) {
+        if ready.hangup {
+            return self.drop_calls(worker);
+        }
         for _ in 0..CALLS_PER_TURN {
             let memory = self.keeper.memory();
             let Some(call) = self.intercept.receive(context!(self), memory, worker) else { return };
@@ -131,8 +143,9 @@ impl Runtime {
             match look_at_report(report.as_fd()) {
                 Ok(None) => return,
                 Ok(Some(Report::Intercepting(calls))) => {
-                    let registered = self.events.poller.add(calls.as_fd(), Source::Calls(worker).token());
-                    child.calls = Some(calls);
+                    let source = Source::Endpoint(Contract::Intercept, worker);
+                    let registered = self.events.poller.add(calls.as_fd(), source.token());
+                    child.endpoints.put(Calls(calls));
                     if let Err(error) = registered {
                         self.warn(format!("cannot watch the intercepted calls: {error}"));
                     }
@@ -174,9 +187,9 @@ impl Runtime {
 
     fn drop_calls(&mut self, worker: WorkerId) {
         self.writer.stale = true;
-        let calls = self.children.get_mut(&worker).and_then(|child| child.calls.take());
-        if let Some(calls) = calls {
-            self.events.poller.remove(calls.as_fd());
+        let Some(child) = self.children.get_mut(&worker) else { return };
+        if let Some(calls) = child.endpoints.take::<Calls>() {
+            self.events.poller.remove(calls.fd());
         }
     }
 

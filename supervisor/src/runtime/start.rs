@@ -11,13 +11,13 @@ use ipc::control::FailureKind;
 use serde::Serialize;
 
 use super::bus::Bus;
-use super::context::Notes;
 use super::control::Clients;
 use super::event_loop::EventLoop;
 use super::handover::HandOver;
 use super::intercept::Intercept;
 use super::listeners::Listeners;
 use super::node::Node;
+use super::notes::Notes;
 use super::output::console::{Console, LogFormat};
 use super::output::logs::Logs;
 use super::service_manager::activation::Lent;

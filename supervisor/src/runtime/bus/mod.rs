@@ -4,6 +4,7 @@
 //! Each turn reads a bounded part of each channel, and writes to each worker a few times at most.
 
 pub(super) mod busy_poll;
+pub(in crate::runtime) mod channel;
 pub(super) mod commands;
 pub(super) mod loss_journal;
 pub(super) mod resume;
@@ -11,71 +12,33 @@ pub(super) mod shared_values;
 pub(super) mod writer;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::AsFd;
 
 use ipc::bus::FromWorker;
-use ipc::bus::decode::Decoder;
 use ipc::bus::event::Found;
 use ipc::control::Contract;
 
 use self::busy_poll::BusyPoll;
+use self::channel::BusChannel;
 use self::commands::Waiting;
 use self::loss_journal::LossJournal;
 use self::shared_values::Shared;
 use super::Runtime;
+use super::contracts::Readiness;
 use super::probe::growth::Growing;
 use super::source::Source;
+use super::workers::Child;
 use crate::base::ids::WorkerId;
 use crate::base::time::Time;
 use crate::limits::{CHANNEL_READ, LAST_READS};
 use crate::primary::action::ReloadOutcome;
 use crate::primary::event::{Cue, Notification};
 use crate::relay::{Action, Event, Gift, Relay};
-use crate::sys::channel::{self, Received};
+use crate::sys::channel::{Received, receive};
 use crate::sys::clock;
 
 /// Descriptors that may wait for their messages; clients send each with its own.
 const UNCLAIMED: usize = 8;
-
-/// A worker's channel.
-#[derive(Debug)]
-pub(crate) struct BusChannel {
-    pub(super) stream: UnixStream,
-    pub(super) decoder: Decoder<FromWorker>,
-    /// Descriptors whose messages have not come whole.
-    fds: VecDeque<OwnedFd>,
-    /// Not read, because somebody else does not read.
-    paused: bool,
-    /// The poller waits for room to write.
-    pub(super) waits_for_room: bool,
-}
-
-impl BusChannel {
-    /// A new channel and the worker's end of it.
-    pub(crate) fn pair() -> io::Result<(Self, OwnedFd)> {
-        let (ours, theirs) = UnixStream::pair()?;
-        ours.set_nonblocking(true)?;
-        Ok((Self::from_fd(ours.into()), theirs.into()))
-    }
-
-    /// One that nobody has spoken on.
-    pub(crate) fn from_fd(stream: OwnedFd) -> Self {
-        Self {
-            stream: stream.into(),
-            decoder: Decoder::default(),
-            fds: VecDeque::new(),
-            paused: false,
-            waits_for_room: false,
-        }
-    }
-
-    /// For the poller.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
-    }
-}
 
 /// The bus of an app.
 #[derive(Debug)]
@@ -159,7 +122,8 @@ impl Runtime {
     }
 
     /// Bytes on a worker's channel, or room for some, or its end.
-    pub(super) fn take_bus(&mut self, worker: WorkerId, readable: bool, hangup: bool) {
+    pub(super) fn take_bus(&mut self, worker: WorkerId, ready: Readiness) {
+        let Readiness { readable, hangup } = ready;
         if hangup {
             // Nothing can be written any more, and what is left is bounded by its socket.
             self.resume_bus(worker);
@@ -172,7 +136,7 @@ impl Runtime {
 
     fn read_bus(&mut self, worker: WorkerId, times: usize) {
         for _ in 0..times {
-            let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) else {
+            let Some(channel) = self.children.get_mut(&worker).and_then(Child::bus_mut) else {
                 return;
             };
             if channel.paused {
@@ -181,10 +145,10 @@ impl Runtime {
             if channel.decoder.codec().is_none() && self.hear_hello(worker) {
                 continue;
             }
-            let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) else {
+            let Some(channel) = self.children.get_mut(&worker).and_then(Child::bus_mut) else {
                 return;
             };
-            match channel::receive(channel.stream.as_fd(), &mut self.bus.bytes) {
+            match receive(channel.stream.as_fd(), &mut self.bus.bytes) {
                 Ok(Received::Some(count, fds)) => {
                     channel.fds.extend(fds);
                     channel.decoder.push(&self.bus.bytes[..count]);
@@ -214,7 +178,7 @@ impl Runtime {
     /// Hears messages until one has a consequence here.
     fn hear_some(&mut self, worker: WorkerId, now: Time) -> Result<(), String> {
         let Some(child) = self.children.get_mut(&worker) else { return Ok(()) };
-        let Some(channel) = child.bus.as_mut() else { return Ok(()) };
+        let Some(channel) = child.endpoints.get_mut::<BusChannel>() else { return Ok(()) };
         let mut actions = Vec::new();
         while actions.is_empty() && !channel.paused {
             let message = match channel.decoder.next_found().map_err(|error| error.to_string())? {
@@ -274,14 +238,14 @@ impl Runtime {
     }
 
     fn pause_bus(&mut self, worker: WorkerId) {
-        if let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) {
+        if let Some(channel) = self.children.get_mut(&worker).and_then(Child::bus_mut) {
             channel.paused = true;
         }
         self.watch_bus(worker);
     }
 
     fn resume_bus(&mut self, worker: WorkerId) {
-        let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) else {
+        let Some(channel) = self.children.get_mut(&worker).and_then(Child::bus_mut) else {
             return;
         };
         if std::mem::replace(&mut channel.paused, false) {
@@ -291,8 +255,9 @@ impl Runtime {
     }
 
     pub(super) fn watch_bus(&mut self, worker: WorkerId) {
-        let Some(channel) = self.children.get(&worker).and_then(|c| c.bus.as_ref()) else { return };
-        let (token, readable) = (Source::Bus(worker).token(), !channel.paused);
+        let Some(channel) = self.children.get(&worker).and_then(Child::bus) else { return };
+        let (token, readable) =
+            (Source::Endpoint(Contract::Native, worker).token(), !channel.paused);
         let writable = channel.waits_for_room;
         if let Err(error) = self.events.poller.watch(channel.fd(), token, readable, writable) {
             self.warn(format!("cannot watch a worker's bus channel: {error}"));
@@ -337,7 +302,7 @@ impl Runtime {
     /// Ends a channel. `why`: the worker broke a rule; else it closed its end.
     pub(super) fn close_bus(&mut self, worker: WorkerId, why: Option<String>) {
         let Some(child) = self.children.get_mut(&worker) else { return };
-        let Some(channel) = child.bus.take() else { return };
+        let Some(channel) = child.endpoints.take::<BusChannel>() else { return };
         self.writer.stale = true;
         let (slot, pid) = (child.slot, child.pid.0);
         self.events.poller.remove(channel.fd());

@@ -16,6 +16,7 @@ use crate::base::ids::{Generation, WorkerId};
 use crate::policy::shared_values::{SharedValues, SharedValuesSnapshot, Version};
 use crate::relay::{Event, Relay, RelaySnapshot};
 use crate::runtime::Runtime;
+use crate::runtime::workers::Child;
 use crate::sys::channel;
 use crate::sys::clock;
 use crate::sys::held::Held;
@@ -59,7 +60,7 @@ impl Runtime {
     /// The first message of a worker, which is left in its channel until its consequences are in
     /// the state: its answer is awaited, and is given once. `false`: there is no whole one.
     pub(in crate::runtime) fn hear_hello(&mut self, worker: WorkerId) -> bool {
-        let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) else {
+        let Some(channel) = self.children.get_mut(&worker).and_then(Child::bus_mut) else {
             return false;
         };
         let Some(count) = channel::peek(channel.fd(), &mut self.bus.bytes) else { return false };
@@ -73,7 +74,7 @@ impl Runtime {
         self.hear_bus(worker);
         self.write_snapshot();
         let Some(child) = self.children.get_mut(&worker) else { return true };
-        let Some(channel) = child.bus.as_mut() else { return true };
+        let Some(channel) = child.bus_mut() else { return true };
         channel::skip(channel.stream.as_fd(), looked_at, &mut self.bus.bytes);
         true
     }
@@ -110,7 +111,7 @@ impl Runtime {
         let Some(child) = self.children.get_mut(&worker) else { return };
         let codec = self.bus.relay.codec(worker);
         let (joined, there) = (child.contracts.contains(&Contract::Native), codec.is_some());
-        let Some(channel) = child.bus.as_mut() else {
+        let Some(channel) = child.bus_mut() else {
             if there {
                 self.bus.step(Event::Left { worker });
             }

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 
 use crate::base::ids::WorkerId;
 use crate::runtime::Runtime;
+use crate::runtime::workers::Child;
 use crate::sys::channel::{self, WHOLE};
 use crate::sys::clock;
 
@@ -15,7 +16,7 @@ const WRITES: usize = 512 * 1024 / WHOLE;
 impl Runtime {
     /// Writes what waits for a worker, in a few writes at most.
     pub(in crate::runtime) fn write_bus(&mut self, worker: WorkerId) {
-        let Some(channel) = self.children.get(&worker).and_then(|c| c.bus.as_ref()) else { return };
+        let Some(channel) = self.children.get(&worker).and_then(Child::bus) else { return };
         if !self.bus.relay.has_more(worker) && !channel.waits_for_room {
             return;
         }
@@ -25,12 +26,12 @@ impl Runtime {
             }
         }
         self.note_waiting(worker);
-        let Some(channel) = self.children.get(&worker).and_then(|c| c.bus.as_ref()) else { return };
+        let Some(channel) = self.children.get(&worker).and_then(Child::bus) else { return };
         let wanted = self.bus.relay.has_more(worker);
         if channel.waits_for_room == wanted {
             return;
         }
-        if let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) {
+        if let Some(channel) = self.children.get_mut(&worker).and_then(Child::bus_mut) {
             channel.waits_for_room = wanted;
         }
         self.watch_bus(worker);
@@ -44,7 +45,7 @@ impl Runtime {
             self.note_half_written(worker);
             (flight, fd) = self.bus.relay.flight(worker);
         }
-        let Some(channel) = self.children.get(&worker).and_then(|c| c.bus.as_ref()) else {
+        let Some(channel) = self.children.get(&worker).and_then(Child::bus) else {
             return false;
         };
         let mut length = 0;

@@ -59,7 +59,7 @@ impl Runtime {
             entry.rss_bytes = Some(used.iter().map(|usage| usage.rss_bytes).sum());
             entry.cpu_percent = Some(used.iter().map(|usage| usage.cpu_percent).sum());
             entry.connections = table.held_by(pid);
-            let handed = child.node.as_ref().map_or(0, |node| node.link.pending());
+            let handed = child.node().map_or(0, |node| node.link.pending());
             let handed = u32::try_from(handed).unwrap_or(u32::MAX);
             entry.backlog = Some(self.listeners.queued_in(child.lent.keys()) + handed);
             entry.accepted = child.accepted(&self.listeners);

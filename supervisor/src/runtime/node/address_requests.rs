@@ -118,7 +118,7 @@ impl Node {
         let hands_over = listener.hand_over().is_some();
         let fd = if hands_over { None } else { Some(socket_for_node(listener, place.1)) };
         let Some(child) = at.children.get_mut(&worker) else { return };
-        let Some(node) = child.node.as_mut() else { return };
+        let Some(node) = child.node_mut() else { return };
         let replied = match fd {
             None => node.link.reply_round_robin(seq, Some(&data), address),
             Some(Ok(fd)) => node.link.reply_shared(seq, Some(&data), fd),

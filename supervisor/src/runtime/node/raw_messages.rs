@@ -113,7 +113,7 @@ pub(in crate::runtime) fn send(at: &mut Context<'_>, message: &Value, slot: Opti
     for worker in workers {
         let Some(child) = at.children.get_mut(&worker) else { continue };
         let wanted = slot.is_none_or(|slot| child.slot.0 == slot);
-        let Some(node) = child.node.as_mut().filter(|_| wanted) else { continue };
+        let Some(node) = child.node_mut().filter(|_| wanted) else { continue };
         match node.link.send(&message) {
             Ok(()) => sent += 1,
             Err(why) => {

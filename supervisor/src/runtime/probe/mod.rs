@@ -29,7 +29,7 @@ pub(super) fn look(
     let known = Known {
         pid: child.pid.0,
         queued,
-        ends_kept: child.ends_kept && child.node.is_some(),
+        ends_kept: child.ends_kept && child.node().is_some(),
         stop_signal: child.spec.stop_signal,
     };
     let drain = child.drain.get_or_insert_with(Drain::default);

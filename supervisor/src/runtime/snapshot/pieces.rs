@@ -100,13 +100,13 @@ impl Children {
         for (worker, child) in &self.all {
             if let Some(piece) = self.pieces.get(worker) {
                 debug_assert_eq!(
-                    to_raw_value(&ChildSnapshot::of(child, &mut self.specs))?.get(),
+                    to_raw_value(&ChildSnapshot::of(child, &mut self.specs)?)?.get(),
                     piece.get(),
                     "a worker changed and its piece did not"
                 );
                 continue;
             }
-            let piece = to_raw_value(&ChildSnapshot::of(child, &mut self.specs))?;
+            let piece = to_raw_value(&ChildSnapshot::of(child, &mut self.specs)?)?;
             self.pieces.insert(*worker, piece);
         }
         if anew {

@@ -20,12 +20,14 @@ use crate::primary::Primary;
 use crate::primary::action::Action;
 use crate::primary::event::{Cue, Event};
 use crate::primary::resume::Facts;
-use crate::runtime::context::{Notes, context};
+use crate::runtime::context::context;
+use crate::runtime::contracts;
 use crate::runtime::handover::HandOver;
 use crate::runtime::handover::abandoned_sockets::AbandonedSockets;
 use crate::runtime::handover::reclaimed_connections::ReclaimedConnections;
 use crate::runtime::intercept;
 use crate::runtime::node::{Node, channel};
+use crate::runtime::notes::Notes;
 use crate::runtime::snapshot::{Children, Snapshot, Writer};
 use crate::runtime::source::Source;
 use crate::runtime::start::{Parts, undone};
@@ -58,7 +60,7 @@ pub(in crate::runtime) fn restore(
     let specs: Vec<Arc<AppSpec>> = snapshot.specs.into_iter().map(Arc::new).collect();
     let mut children = BTreeMap::new();
     for child in snapshot.children {
-        match child.restore(&specs, &mut claims) {
+        match child.restore(&specs, contracts::all(), &mut claims) {
             Ok(child) => drop(children.insert(child.id, child)),
             Err(error) => complaints.push(format!("a worker was lost: {error}")),
         }
@@ -238,7 +240,7 @@ impl Runtime {
         if self.succession.settles.is_none_or(|due| now < due) {
             return;
         }
-        let settling = |child: &Child| child.node.as_ref().is_some_and(|n| n.link.is_settling());
+        let settling = |child: &Child| child.node().is_some_and(|n| n.link.is_settling());
         let all: Vec<WorkerId> =
             self.children.values().filter(|child| settling(child)).map(|child| child.id).collect();
         let at = context!(self);
