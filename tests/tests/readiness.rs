@@ -1,0 +1,55 @@
+//! What makes a worker ready, and what a reload may call success: what the kernel shows, never the
+//! word of the program alone.
+
+use std::time::Duration;
+
+use ipc::control::Status;
+use tests::{Home, Port, fixtures, http, pip};
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// gunicorn with two processes of its own, as its configuration file says. It sends READY=1 unasked
+/// and binds where the file says.
+fn gunicorn(home: &Home, port: u16) -> Option<Vec<String>> {
+    let program = pip::gunicorn()?;
+    home.write("app.py", &std::fs::read_to_string(fixtures::file("gunicorn/app.py")).unwrap());
+    bind(home, port);
+    Some([program.as_str(), "-w", "2", "-c", "g.py", "app:app"].map(str::to_owned).into())
+}
+
+fn bind(home: &Home, port: u16) {
+    let control = home.path().join("gunicorn.ctl");
+    let text = format!("bind = '127.0.0.1:{port}'\ncontrol_socket = '{}'\n", control.display());
+    home.write("g.py", &text);
+}
+
+#[test]
+fn ready_1_does_not_stand_for_an_address() {
+    let (home, port, other) = (tests::home!(), Port::new(), Port::new());
+    let Some(command) = gunicorn(&home, port.number()) else { return };
+    home.start("web", &["-i", "2", "--ready-timeout", "5s"], &command).ok();
+    let before = home.pids("web");
+    bind(&home, other.number());
+    let missing = format!("does not listen on 127.0.0.1:{port}");
+    home.run(&["reload", "web"]).code(4).says(&[&missing]);
+    assert_eq!(home.pids("web"), before, "the old workers serve on");
+    let answer = http::get(port.v4(), SOON).expect("the old address answers");
+    assert!(answer.value("pid").is_some());
+}
+
+/// It asks whether its socket listens (SO_ACCEPTCONN) and does not call `listen` then. Sockets of
+/// replaced workers do, from the second slot of the first reload on.
+#[test]
+fn a_program_that_does_not_listen_twice_is_ready_and_serves() {
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(command) = gunicorn(&home, port.number()) else { return };
+    home.start("web", &["-i", "2"], &command).ok();
+    for _ in 0..3 {
+        home.run(&["reload", "web"]).ok();
+        let app = home.app("web");
+        assert_eq!((app.status, app.ready), (Status::Ready, 2), "{app:#?}");
+        let [listener] = &app.listeners[..] else { panic!("one address: {app:#?}") };
+        assert_eq!(listener.slots, [0, 1], "both slots get connections: {app:#?}");
+        http::get(port.v4(), SOON).expect("an answer");
+    }
+}
