@@ -53,3 +53,23 @@ fn a_program_that_does_not_listen_twice_is_ready_and_serves() {
         http::get(port.v4(), SOON).expect("an answer");
     }
 }
+
+/// It listens at once, imports for 2.5 s, and dies. By then it has taken over, and with two workers
+/// the second slot was replaced, too.
+#[test]
+fn code_that_dies_while_it_imports_is_rolled_back() {
+    for workers in ["1", "2"] {
+        let (home, port) = (tests::home!(), Port::new());
+        let Some(good) = fixtures::pid_server(&port) else { return };
+        let Some(bad) = fixtures::python("dies_importing.py", &[&port]) else { return };
+        let file = home.config("web", &good, &format!("instances = {workers}"));
+        home.run(&["start", &file]).ok();
+        home.config("web", &bad, &format!("instances = {workers}"));
+        home.run(&["reload", "web"]).code(4).says(&["exit code 3", "the last module is broken"]);
+        let app = home.app("web");
+        assert_eq!((app.status, app.ready), (Status::Ready, app.wanted), "{app:#?}");
+        assert!(app.workers.iter().all(|w| w.generation == 1), "{app:#?}");
+        let answer = http::get(port.v4(), SOON).expect("the old code answers");
+        assert!(answer.pid().is_some());
+    }
+}

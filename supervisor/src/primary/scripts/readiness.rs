@@ -42,3 +42,38 @@ fn a_program_that_finds_its_socket_listening_becomes_ready() {
         assert!(sim.told(NoticeKind::WorkerReady).iter().all(|told| told.ends_with(":8000")));
     }
 }
+
+/// It imports for a while after it listens, and then dies: after it took over, and after the next
+/// slot was replaced, too.
+#[test]
+fn a_reload_is_turned_round_while_its_canary_is_observed() {
+    for after in [900, 1500, 2800] {
+        let mut sim = up(app(GOOD, 2));
+        let client = sim.ask(reload(&format!("serve port=8000 crash-after={after}"), 2));
+        let (kind, reason, _) = failed(sim.answer(client));
+        assert_eq!(kind, FailureKind::RolledBack, "{after}");
+        assert!(reason.ends_with("slot 0: exit code 1"), "{after}: {reason}");
+        assert_eq!(sim.generations(), [1, 1], "{after}");
+        assert_eq!(sim.app_status(), Status::Ready);
+    }
+}
+
+#[test]
+fn what_took_long_to_become_ready_is_watched_for_as_long() {
+    let slow = "serve port=8000 ready=6000";
+    let spec = |command| {
+        let mut spec = app(command, 2);
+        spec.ready = ReadyRule::Notify;
+        Some(Box::new(spec))
+    };
+    let mut sim = up(*spec(slow).expect("a spec"));
+    let began = sim.now;
+    let client = sim.ask(Request::Reload { spec: spec(slow), pool: None });
+    sim.until("the canary takes over", |sim| !sim.told(NoticeKind::SlotReplaced).is_empty());
+    let after = sim.now.since(began);
+    assert!(after >= Duration::from_secs(12), "{after:?}");
+    done(sim.answer(client));
+    // The second worker is not watched a second time.
+    let took = sim.now.since(began);
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
