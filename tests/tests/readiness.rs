@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use ipc::control::Status;
-use tests::{Home, Port, fixtures, http, pip};
+use nix::sys::signal::Signal;
+use tests::fixtures::Deploys;
+use tests::{Home, Port, fixtures, http, pip, process, run};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -71,5 +73,52 @@ fn code_that_dies_while_it_imports_is_rolled_back() {
         assert!(app.workers.iter().all(|w| w.generation == 1), "{app:#?}");
         let answer = http::get(port.v4(), SOON).expect("the old code answers");
         assert!(answer.pid().is_some());
+    }
+}
+
+/// Deploys as Capistrano does: `cd current`, `start`, then `current` is another folder, `reload`,
+/// and the old folder is removed. The app was named by a command, a script, or a file.
+#[test]
+fn a_deploy_by_symlink_runs_the_new_release() {
+    for (start, relative) in [
+        (&["start", "--name", "web", "--", "python3", "server.py"][..], true),
+        (&["start", "--name", "web", "server.py", "--"], true),
+        (&["start"], false),
+    ] {
+        let (home, port) = (tests::home!(), Port::new());
+        if fixtures::need("python3").is_none() {
+            return;
+        }
+        let number = port.to_string();
+        let mut deploys = Deploys::new(&home);
+        let mut put = |version: &str| {
+            deploys.put(version, "pid_server.py");
+            let text =
+                format!("name = \"web\"\ncommand = [\"python3\", \"server.py\", \"{port}\"]\n");
+            home.write("current/supervisor.toml", &text);
+        };
+        put("one");
+        let current = home.path().join("current");
+        let arguments: Vec<&str> =
+            start.iter().copied().chain(relative.then_some(number.as_str())).collect();
+        let mut command = home.command();
+        command.args(&arguments).current_dir(&current).env("PWD", &current);
+        run::spawn(&mut command, home.path()).end(SOON).ok();
+        let serves = |version: &str| {
+            let answer = http::get(port.v4(), SOON).expect("an answer");
+            assert_eq!(answer.value("version"), Some(version), "{start:?}");
+        };
+        serves("one");
+        let first = std::fs::canonicalize(&current).unwrap();
+        put("two");
+        home.run(&["reload", "web"]).ok();
+        serves("two");
+        std::fs::remove_dir_all(first).unwrap();
+        let before = home.pids("web");
+        process::kill(before[0], Signal::SIGKILL);
+        home.wait_app("web", "new worker", SOON, |app| {
+            app.status == Status::Ready && app.workers.iter().all(|w| w.pid != Some(before[0]))
+        });
+        serves("two");
     }
 }
