@@ -2,7 +2,8 @@
 //!
 //! Everything that can be known to be wrong before an app is started is refused here.
 
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
 
 use config::cpus::Cpus;
 use config::name;
@@ -22,8 +23,7 @@ pub(crate) fn is_config_path(path: &Path) -> bool {
 
 /// Reads every app of a configuration file. Fails with every mistake in the file.
 pub(crate) fn read_file(path: &Path) -> Result<Vec<AppSpec>, Failure> {
-    let path = std::path::absolute(path)
-        .map_err(|error| Failure::io(format_args!("cannot find {}", path.display()), &error))?;
+    let path = absolute(path)?;
     config::load(&path, &Cpus::read())
         .map_err(|report| Failure::usage(report.to_string().trim_end()))
 }
@@ -94,7 +94,47 @@ pub(crate) fn check(spec: &AppSpec) -> Result<(), Failure> {
     }
 }
 
-/// The folder that the command was started in.
+/// The folder that the command was started in, as the person named it: a deploy that moves a
+/// symlink on that way is to have an effect.
 pub(crate) fn working_dir() -> Result<PathBuf, Failure> {
+    let named = std::env::var_os("PWD").map(PathBuf::from);
+    if let Some(named) = named.filter(|named| is_name_of(named, Path::new("."))) {
+        return Ok(named);
+    }
     std::env::current_dir().map_err(|error| Failure::io("cannot tell the working folder", &error))
+}
+
+/// The absolute path of what the person named, with its symlinks.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(working_dir()?.join(path))
+        .map_err(|error| Failure::io(format_args!("cannot find {}", path.display()), &error))
+}
+
+/// Whether `named` is a full path of the folder `here`. A stale PWD is not.
+fn is_name_of(named: &Path, here: &Path) -> bool {
+    let is_plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
+    let inode = |path: &Path| path.metadata().map(|data| (data.dev(), data.ino()));
+    let same = |(named, here)| named == here;
+    named.is_absolute()
+        && named.components().all(is_plain)
+        && inode(named).ok().zip(inode(here).ok()).is_some_and(same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_full_path_of_the_folder_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (release, current) = (folder.path().join("release"), folder.path().join("current"));
+        std::fs::create_dir(&release).unwrap();
+        std::os::unix::fs::symlink(&release, &current).unwrap();
+        assert!(is_name_of(&current, &release));
+        assert!(is_name_of(&release, &release));
+        for wrong in ["release/../current", "gone", "."] {
+            assert!(!is_name_of(&folder.path().join(wrong), &release), "{wrong}");
+        }
+        assert!(!is_name_of(Path::new("release"), &release));
+    }
 }
