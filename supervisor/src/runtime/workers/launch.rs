@@ -190,6 +190,7 @@ pub(crate) fn launch(
         accepted: 0,
         held: 0,
         asking: BTreeMap::new(),
+        shut_down: BTreeMap::new(),
         contracts: (!names.is_empty()).then_some(Contract::Activation).into_iter().collect(),
         told_to_stop: false,
         ends_kept: preload.is_some() && spec.node_drain,
