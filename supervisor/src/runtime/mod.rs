@@ -22,6 +22,7 @@ mod output;
 mod perform;
 mod probe;
 mod service_manager;
+mod shutdown;
 mod snapshot;
 mod source;
 mod sources;
@@ -147,6 +148,7 @@ impl Runtime {
     fn look_after(&mut self, now: Time) {
         self.write_bus_to_all();
         self.look_for_groups();
+        self.look_after_withdrawn(now);
         self.look_after_hand_overs(now);
         self.look_after_settling(now);
         self.look_after_upgrade(now);
@@ -196,6 +198,7 @@ impl Runtime {
             self.events.core_due,
             self.leftovers.deadline(now),
             self.handover.deadline(),
+            self.intercept.withdrawn_due,
             self.succession.settles,
             self.upgrade.deadline(),
             self.writer.due(),

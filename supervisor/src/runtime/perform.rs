@@ -65,6 +65,7 @@ impl Runtime {
 
     fn spawn(&mut self, order: Order) {
         let worker = order.worker;
+        self.mend_listeners();
         // Which sockets are about to listen is written down before they do.
         if self.listeners.announce(&order.lend) {
             self.write_snapshot();
@@ -101,8 +102,16 @@ impl Runtime {
         self.join_bus(worker);
     }
 
+    /// A socket that is lent again may have been shut down by its last borrower.
+    pub(super) fn mend_listeners(&mut self) {
+        if let Err(error) = self.listeners.mend() {
+            self.warn(format!("cannot steer connections: {error}"));
+        }
+    }
+
     /// Has a worker get the socket that the core chose.
     fn lend(&mut self, ticket: Ticket, worker: WorkerId, claim: Claim) {
+        self.mend_listeners();
         let at = context!(self);
         match at.children.take_asking(worker, ticket) {
             Some(Asking::Call(call)) => intercept::lend(at, worker, &call, claim),
@@ -133,7 +142,7 @@ impl Runtime {
     fn steer(&mut self, listener: ListenerId, targets: Vec<Target>) {
         let at = context!(self);
         let Some(open) = at.listeners.get_mut(listener) else { return };
-        if let Err(error) = open.steer(targets) {
+        if let Err(error) = open.mend().and_then(|_| open.steer(targets)) {
             let address = open.address();
             at.warn(format!("cannot steer the connections of {address}: {error}"));
         }

@@ -130,6 +130,9 @@ impl Runtime {
 
     /// Does what follows from an intercepted call.
     pub(super) fn take_call(&mut self, worker: WorkerId, call: &seccomp::Notification) {
+        if let seccomp::Call::Shutdown { fd } = call.call {
+            return self.take_shutdown(worker, call, fd);
+        }
         if let Some(joining) = self.intercept.take(context!(self), worker, call) {
             self.write_snapshot();
             self.intercept.join(context!(self), joining);
@@ -242,6 +245,8 @@ impl Runtime {
             self.events.poller.remove(fd);
         }
         child.forget_fds();
+        self.mend_listeners();
+        let Some(child) = self.children.get(&worker) else { return };
         let (pid, ended) = (child.pid, child.ended);
         // How it ended is written down before nobody can be asked any more.
         self.write_snapshot();

@@ -2,13 +2,16 @@
 //! a worker only borrows.
 //!
 //! A listener is an address. Each has a SO_REUSEPORT group of *slot sockets*; the kernel knows
-//! them by their index, which is the order in which they began to listen. Closing one would move
-//! the last into its place, so none is closed before all are. A steering program on the group
-//! says which indices get new connections (`sys::reuseport`).
+//! them by their index, which is the order in which they began to listen (`group`). Closing one
+//! would move the last into its place, so none is closed before all are; one that a program shuts
+//! down is replaced by a fresh one (`shut_down`). A steering program on the group says which
+//! indices get new connections (`sys::reuseport`).
 //!
 //! Other kinds of listeners stand in `listener`.
 
+pub(super) mod group;
 pub(super) mod listener;
+mod shut_down;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -194,6 +197,16 @@ impl Listeners {
             }
         }
         news
+    }
+
+    /// Finds out what the programs did to the sockets behind our back.
+    pub(crate) fn mend(&mut self) -> io::Result<()> {
+        self.open.values_mut().try_for_each(|listener| listener.mend().map(drop))
+    }
+
+    /// Whether the service manager has a copy of the socket with this inode.
+    pub(crate) fn is_managers(&self, inode: u64) -> bool {
+        self.lent.has(inode)
     }
 
     /// Connections that wait in these sockets' accept queues. What waits in a shared one is

@@ -56,7 +56,7 @@ pub(in crate::runtime) fn restore(
     let socket = home.socket(&core.spec().name).map_err(|error| unreadable(error.to_string()))?;
     let clients =
         snapshot.clients.restore(&mut claims, socket).map_err(failed("find the control socket"))?;
-    let (listeners, mut complaints) = snapshot.listeners.restore(&mut claims);
+    let (mut listeners, mut complaints) = snapshot.listeners.restore(&mut claims);
     let specs: Vec<Arc<AppSpec>> = snapshot.specs.into_iter().map(Arc::new).collect();
     let mut children = BTreeMap::new();
     for child in snapshot.children {
@@ -70,6 +70,11 @@ pub(in crate::runtime) fn restore(
     // Without it nothing is known to be lost.
     let ledger = snapshot.bus.ledger.and_then(|held| claims.claim(held).ok());
     claims.close_others().map_err(failed("close what is left"))?;
+    // A socket is written down as the group's next before it listens, and the last one may not have
+    // come to it; or a program has shut one down meanwhile.
+    if let Err(error) = listeners.mend() {
+        complaints.push(format!("cannot steer connections: {error}"));
+    }
 
     let keeper = Link::new(ground).map_err(failed("watch the keeper"))?;
     let parts = Parts { core, lock, keeper, clients, console_format: snapshot.echo };
@@ -158,6 +163,7 @@ impl Runtime {
         }
         self.core.step(now, Event::Turn, &mut actions);
         self.events.core_due = self.core.deadline();
+        self.look_at_withdrawn_soon(now);
         self.succession.settles = Some(now);
         self.resume_on_bus();
         actions

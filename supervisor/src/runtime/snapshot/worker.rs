@@ -41,6 +41,8 @@ pub(super) struct ChildSnapshot {
     inherited: Vec<(i32, ListenerId, SocketId)>,
     accepted: u64,
     asking: Vec<(Ticket, AskingSnapshot)>,
+    #[serde(default)]
+    shut_down: Vec<(u64, ListenerId, SocketId)>,
     contracts: Vec<Contract>,
     told_to_stop: bool,
     #[serde(default)]
@@ -105,6 +107,11 @@ impl ChildSnapshot {
                 .iter()
                 .map(|(ticket, a)| (*ticket, AskingSnapshot::of(a)))
                 .collect(),
+            shut_down: child
+                .shut_down
+                .iter()
+                .map(|(inode, (of, socket))| (*inode, *of, *socket))
+                .collect(),
             contracts: child.contracts.iter().copied().collect(),
             told_to_stop: child.told_to_stop,
             ends_kept: child.ends_kept,
@@ -152,6 +159,7 @@ impl ChildSnapshot {
             accepted: self.accepted,
             held: 0,
             asking: restore_asking(self.asking, claims),
+            shut_down: self.shut_down.into_iter().map(|(i, of, s)| (i, (of, s))).collect(),
             contracts: self.contracts.into_iter().filter(known).collect(),
             told_to_stop: self.told_to_stop,
             ends_kept: self.ends_kept,

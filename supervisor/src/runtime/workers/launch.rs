@@ -174,6 +174,7 @@ pub(in crate::runtime) fn launch(
         held: 0,
         asking: BTreeMap::new(),
         contracts: parts.used,
+        shut_down: BTreeMap::new(),
         told_to_stop: false,
         ends_kept: parts.ends_kept,
         ended: None,

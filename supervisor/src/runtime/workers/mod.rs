@@ -56,6 +56,9 @@ pub(crate) struct Child {
     pub(crate) held: u32,
     /// Its requests for addresses that wait for the core.
     pub(crate) asking: BTreeMap<Ticket, Asking>,
+    /// The inodes of listening sockets that its program shut down, and what each was. Some still
+    /// listen.
+    pub(crate) shut_down: BTreeMap<u64, (ListenerId, SocketId)>,
     /// Which contracts it used.
     pub(crate) contracts: BTreeSet<Contract>,
     /// Told to stop: when its main process ends, the rest of its group may finish.
