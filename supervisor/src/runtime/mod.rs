@@ -152,6 +152,9 @@ impl Runtime {
         self.look_after_hand_overs(now);
         self.look_after_settling(now);
         self.look_after_upgrade(now);
+        if self.recorder.due() <= now {
+            self.keep_files();
+        }
         self.logs.take_complaints().into_iter().for_each(|complaint| self.note(complaint));
         self.table = None;
         self.pass_on();
@@ -204,6 +207,7 @@ impl Runtime {
             self.writer.due(),
             self.manager.as_ref().and_then(Manager::deadline),
             self.bus.deadline(),
+            Some(self.recorder.due()),
         ];
         all.into_iter().flatten().min().map(|deadline| deadline.since(now))
     }

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use config::spec::AppSpec;
@@ -16,6 +17,7 @@ use crate::policy::throttle::Throttle;
 use crate::runtime::Runtime;
 use crate::runtime::context::Context;
 use crate::runtime::source::Source;
+use crate::sys::poller::Poller;
 use crate::sys::{clock, peer};
 
 /// Connections of people who may nothing; further ones end at once.
@@ -26,7 +28,37 @@ pub(super) fn spare() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
+/// A file, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::runtime) struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// The file that has this path; `None` if there is none.
+    pub(in crate::runtime) fn at(path: &Path) -> Option<Self> {
+        let data = std::fs::symlink_metadata(path).ok()?;
+        Some(Self { device: data.dev(), inode: data.ino() })
+    }
+}
+
 impl Clients {
+    /// Makes the control socket again if its path no longer leads to it. The caller holds the
+    /// app's lock. Whether it was made. Clients that are connected stay.
+    fn keep_socket(&mut self, poller: &Poller) -> io::Result<bool> {
+        if self.file.is_some() && FileId::at(&self.path) == self.file {
+            return Ok(false);
+        }
+        let Self { listener, file, access, .. } = Self::listen(&self.path)?;
+        if !self.resting {
+            poller.add(listener.as_fd(), Source::Control.token())?;
+            poller.remove(self.listener());
+        }
+        (self.listener, self.file, self.access) = (listener, file, access);
+        Ok(true)
+    }
+
     /// From now on those may connect whom `spec` says.
     fn admit(&mut self, spec: &AppSpec, logs: &Path) -> Result<(), String> {
         // Remembered whatever comes of it, so that it is tried once for each change.
@@ -92,6 +124,37 @@ impl Clients {
 }
 
 impl Runtime {
+    /// Makes the files by which commands find this app again, if somebody removed them.
+    pub(in crate::runtime) fn keep_files(&mut self) {
+        let name = self.core.spec().name.clone();
+        let socket = |error| format!("cannot make the control socket: {error}");
+        let made = self.recorder.keep_files(&name).and_then(|lock| {
+            let made = self.clients.keep_socket(&self.events.poller).map_err(socket)?;
+            Ok(lock || made)
+        });
+        match made {
+            Ok(false) => {}
+            Ok(true) => {
+                self.writer.stale = true;
+                self.keep_access();
+                let socket = self.clients.path.display();
+                self.warn(format!("the files of this app were removed; {socket} is made again"));
+            }
+            Err(why) => self.note(format!(
+                "commands cannot find this app, because its files were removed: {why}; trying again"
+            )),
+        }
+        self.keep_record();
+        if self.logs.folder_is_gone() {
+            let home = self.recorder.home();
+            let made = home.prepare_logs(&name).map_err(|error| error.to_string());
+            let opened = made.and_then(|()| self.logs.reopen().map_err(|error| error.to_string()));
+            if let Err(error) = opened {
+                self.note(format!("cannot write the log files: {error}"));
+            }
+        }
+    }
+
     /// Who may connect is as the spec says now.
     pub(in crate::runtime) fn keep_access(&mut self) {
         let spec = self.core.spec();

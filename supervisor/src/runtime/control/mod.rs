@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use ipc::control::{FailureKind, Notice, Reply, Request};
 use ipc::lines::{LineReader, to_line};
 
-use self::admission::{STRANGERS, spare};
+use self::admission::{FileId, STRANGERS, spare};
 use self::rights::{Access, Rights};
 use super::context::Context;
 use super::source::Source;
@@ -31,6 +31,8 @@ use crate::sys::peer;
 pub(crate) struct Clients {
     pub(super) listener: UnixListener,
     pub(super) path: PathBuf,
+    /// The socket's file, by which it is known whether the path still leads to it.
+    pub(super) file: Option<FileId>,
     pub(super) access: Access,
     /// A descriptor for bad times.
     pub(super) spare: Option<File>,
@@ -80,9 +82,10 @@ impl Clients {
         let listener = UnixListener::bind(path)?;
         access.admit(path)?;
         listener.set_nonblocking(true)?;
-        let path = path.to_owned();
+        let (path, file) = (path.to_owned(), FileId::at(path));
         let connected = BTreeMap::new();
-        Ok(Self { listener, path, access, spare: spare(), resting: false, connected, next: 0 })
+        let (spare, resting, next) = (spare(), false, 0);
+        Ok(Self { listener, path, file, access, spare, resting, connected, next })
     }
 
     /// The listening socket, for the poller.
