@@ -1,13 +1,13 @@
 //! A worker's life.
 
 use serde_json::json;
-use toml::de::DeValue;
 
 use super::forms::{DURATION, choice, form, string_or_integer};
 use super::key::{Flag, InPool, Key, Section};
 use super::kind::{Field, Form, at};
 use crate::signal;
 use crate::spec::{Graceful, ReadyRule};
+use crate::tree::Value;
 use crate::words::{self, Word};
 
 pub(super) const SECTION: Section = Section { name: "life", title: "A worker's life", keys: KEYS };
@@ -181,10 +181,10 @@ static GRACEFUL: Form<Graceful> = Form {
     ..form(
         "string or boolean",
         || json!({ "enum": ["auto", true, false] }),
-        |findings, _, value| match value.get_ref() {
-            DeValue::Boolean(true) => Some(Graceful::Always),
-            DeValue::Boolean(false) => Some(Graceful::Never),
-            DeValue::String(word) if word == "auto" => Some(Graceful::Auto),
+        |findings, _, value| match &value.value {
+            Value::Boolean(true) => Some(Graceful::Always),
+            Value::Boolean(false) => Some(Graceful::Never),
+            Value::Text(word) if word.text == "auto" => Some(Graceful::Auto),
             _ => {
                 findings.add(value.span(), "expected \"auto\", true or false".to_owned());
                 None

@@ -93,6 +93,9 @@ pub struct AppSpec {
     pub restart: RestartPolicy,
     /// The file that this came from, if any; `reload` reads it again.
     pub source: Option<PathBuf>,
+    /// The profile that was chosen when that file was read; it is read again with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
     /// The flags that were given beside that file; they go before its keys.
     #[serde(rename = "said", default, skip_serializing_if = "Option::is_none")]
     pub overrides: Option<Box<Overrides>>,
@@ -158,6 +161,7 @@ impl AppSpec {
             stop_signal: 15,
             restart: RestartPolicy::default(),
             source: None,
+            profile: None,
             overrides: None,
             pools: Vec::new(),
             pool: None,

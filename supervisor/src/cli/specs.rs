@@ -8,6 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use config::cpus::Cpus;
 use config::name;
 use config::spec::AppSpec;
+use config::{Format, Reader};
 
 use super::args::AppOptions;
 use super::exit::{Exit, Failure};
@@ -18,24 +19,31 @@ pub(crate) const CONFIG_FILE: &str = "supervisor.toml";
 
 /// Whether `path` has the ending of a configuration file.
 pub(crate) fn is_config_path(path: &Path) -> bool {
-    path.extension().is_some_and(|ending| ending == "toml")
+    Format::of(path).is_some()
 }
 
-/// Reads every app of a configuration file. Fails with every mistake in the file.
-pub(crate) fn read_file(path: &Path) -> Result<Vec<AppSpec>, Failure> {
+/// Reads every app of a configuration file, with the profile of this name where an app has it.
+/// Fails with every mistake in the file.
+pub(crate) fn read_file(path: &Path, profile: Option<&str>) -> Result<Vec<AppSpec>, Failure> {
     let path = absolute(path)?;
-    config::load(&path, &Cpus::read())
-        .map_err(|report| Failure::usage(report.to_string().trim_end()))
+    reader(profile).load(&path).map_err(|report| Failure::usage(report.to_string().trim_end()))
+}
+
+fn reader(profile: Option<&str>) -> Reader {
+    Reader::new(&Cpus::read()).profile(profile)
 }
 
 /// Reads the file of an app that runs in `home`. If the app belongs to another user, its primary
 /// checks what its user may do, and reads the file itself; so that is not checked here.
-pub(crate) fn read_file_for(home: &Home, path: &Path) -> Result<Vec<AppSpec>, Failure> {
+pub(crate) fn read_file_for(
+    home: &Home,
+    path: &Path,
+    profile: Option<&str>,
+) -> Result<Vec<AppSpec>, Failure> {
     if !is_checked_by_primary(home) {
-        return read_file(path);
+        return read_file(path, profile);
     }
-    config::written(path, &Cpus::read())
-        .map_err(|report| Failure::usage(report.to_string().trim_end()))
+    reader(profile).written(path).map_err(|report| Failure::usage(report.to_string().trim_end()))
 }
 
 /// Whether the primaries of `home` check the specs: they run as another user, with other rights and

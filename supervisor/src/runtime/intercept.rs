@@ -238,7 +238,7 @@ fn put_back(
     let nonblocking = Theirs::of(notification.tid, fd).ok()?.traits().ok()?.nonblocking;
     let cloexec = target::is_cloexec(notification.tid, fd).ok()?;
     socket::set_nonblocking(ours, nonblocking).ok()?;
-    let calls = child.calls.as_ref()?.as_fd();
+    let calls = child.calls()?;
     seccomp::replace_fd(calls, notification.id, ours, fd, cloexec).ok()?;
     Some(place)
 }

@@ -160,10 +160,10 @@ fn take_away(
 ) -> io::Result<()> {
     let cloexec = target::is_cloexec(call.tid, fd)?;
     let ours = at.listeners.get(listener).and_then(|open| open.existing(socket));
-    let calls = at.children.get(&worker).and_then(|child| child.calls.as_ref());
+    let calls = at.children.get(&worker).and_then(Child::calls);
     let (Some(ours), Some(calls)) = (ours, calls) else { return Ok(()) };
     let deaf = socket::deaf(ours)?;
-    seccomp::replace_fd(calls.as_fd(), call.id, deaf.as_fd(), fd, cloexec)?;
+    seccomp::replace_fd(calls, call.id, deaf.as_fd(), fd, cloexec)?;
     at.cue(worker, Cue::Closed { listener, socket });
     Ok(())
 }
