@@ -1,7 +1,6 @@
 //! The door of the control socket: who may come in, and what is done when there is no room for
 //! anybody. A connection that cannot be taken must not keep the loop busy.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -10,21 +9,13 @@ use config::spec::AppSpec;
 use ipc::control::{FailureKind, Reply};
 use ipc::lines::to_line;
 
-use super::Clients;
 use super::rights::{Access, Rights};
+use super::{Clients, spare};
+use crate::home::Home;
 use crate::policy::throttle::Throttle;
-use crate::runtime::Runtime;
 use crate::runtime::context::Context;
 use crate::runtime::source::Source;
 use crate::sys::{clock, peer};
-
-/// Connections of people who may nothing; further ones end at once.
-pub(super) const STRANGERS: usize = 8;
-
-/// A descriptor for bad times.
-pub(super) fn spare() -> Option<File> {
-    File::open("/dev/null").ok()
-}
 
 impl Clients {
     /// From now on those may connect whom `spec` says.
@@ -89,18 +80,14 @@ impl Clients {
     pub(in crate::runtime) fn open_door(&mut self) {
         self.spare = self.spare.take().or_else(spare);
     }
-}
 
-impl Runtime {
     /// Who may connect is as the spec says now.
-    pub(in crate::runtime) fn keep_access(&mut self) {
-        let spec = self.core.spec();
-        if self.clients.access.is_of(spec) {
+    pub(in crate::runtime) fn keep_access(&mut self, at: &mut Context<'_>, home: &Home) {
+        if self.access.is_of(at.spec) {
             return;
         }
-        let logs = self.recorder.home().log_dir(&spec.name);
-        if let Err(error) = self.clients.admit(spec, &logs) {
-            self.note(format!("cannot let others command this app: {error}"));
+        if let Err(error) = self.admit(at.spec, &home.log_dir(&at.spec.name)) {
+            at.note(format!("cannot let others command this app: {error}"));
         }
     }
 }
