@@ -7,8 +7,9 @@ use config::spec::AppSpec;
 
 use super::listeners::Listeners;
 use super::notes::Notes;
-use super::snapshot::Children;
-use crate::base::ids::{ListenerId, SocketId, WorkerId};
+use super::snapshot::pieces::Children;
+pub(super) use crate::base::ids::Place;
+use crate::base::ids::{ListenerId, WorkerId};
 use crate::primary::event::{Cue, Event};
 use crate::sys::poller::Poller;
 
@@ -36,7 +37,7 @@ macro_rules! context {
             listeners: &mut $runtime.listeners,
             inbox: &mut $runtime.events.inbox,
             notes: &mut $runtime.notes,
-            stale: &mut $runtime.writer.stale,
+            stale: &mut $runtime.succession.writer.stale,
         }
     };
 }
@@ -63,6 +64,3 @@ impl Context<'_> {
         self.listeners.iter().map(|open| open.id).collect()
     }
 }
-
-/// A socket of a listener.
-pub(super) type Place = (ListenerId, SocketId);

@@ -14,8 +14,8 @@ use ipc::control::Contract;
 
 use super::context::{Context, Place};
 use super::listeners::Key;
-use super::snapshot::Children;
-use super::workers::launch::plain;
+use super::listeners::refusal::refusal;
+use super::snapshot::pieces::Children;
 use super::workers::{self, Asking, Child, Claim};
 use crate::base::ids::{ListenerId, WorkerId};
 use crate::base::time::Time;
@@ -428,25 +428,4 @@ fn put_over(
     }
     socket::set_nonblocking(ours, asking.nonblocking)?;
     seccomp::replace_fd(calls, asking.call, ours, asking.fd, asking.cloexec)
-}
-
-/// Why an address cannot be had, and what to do.
-pub(super) fn refusal(address: SocketAddr, error: &io::Error) -> String {
-    let cure = match error.raw_os_error() {
-        Some(libc::EADDRINUSE) => {
-            let holders: Vec<String> = socket::holders(address)
-                .iter()
-                .map(|holder| format!("pid {} ({})", holder.pid, holder.command))
-                .collect();
-            if holders.is_empty() {
-                " (somebody else listens there; choose another port)".to_owned()
-            } else {
-                format!(" (held by {}; stop it or choose another port)", holders.join(", "))
-            }
-        }
-        Some(libc::EACCES) => " (run as root or grant CAP_NET_BIND_SERVICE)".to_owned(),
-        Some(libc::EADDRNOTAVAIL) => " (no interface of this machine has that address)".to_owned(),
-        _ => String::new(),
-    };
-    format!("cannot listen on {address}: {}{cure}", plain(error))
 }

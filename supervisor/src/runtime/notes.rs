@@ -36,9 +36,14 @@ impl Notes {
         std::mem::take(&mut self.news)
     }
 
+    /// This is to be published.
+    pub(in crate::runtime) fn publish(&mut self, notice: Notice) {
+        self.news.push(notice);
+    }
+
     /// Something a person should know.
     pub(in crate::runtime) fn warn(&mut self, message: String) {
-        self.news.push(Notice::of_app(NoticeKind::Warning, message));
+        self.publish(Notice::of_app(NoticeKind::Warning, message));
     }
 
     /// As `warn`, but only the first time. Beyond the bound (a worker may say ever new nonsense)

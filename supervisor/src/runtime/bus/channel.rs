@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use ipc::bus::FromWorker;
 use ipc::bus::decode::Decoder;
 
+use crate::base::ids::WorkerId;
 use crate::runtime::workers::Child;
 
 /// A worker's channel.
@@ -47,6 +48,17 @@ impl BusChannel {
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
+}
+
+/// The first message of a worker, which is left in its channel until its consequences are in the
+/// state: its answer is awaited, and is given once.
+#[derive(Debug)]
+pub(in crate::runtime) struct Greeting {
+    pub(super) worker: WorkerId,
+    /// Its length in the channel.
+    pub(super) bytes: usize,
+    /// How often the channel may still be read.
+    pub(super) left: usize,
 }
 
 impl Child {

@@ -58,6 +58,15 @@ pub(in crate::runtime) trait Endpoint: Any + Debug {
     fn state(&self) -> serde_json::Result<(&'static str, Value)>;
 }
 
+/// What the loop saw on an endpoint's descriptor.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::runtime) struct Readiness {
+    /// There is something to read, or an end.
+    pub(in crate::runtime) readable: bool,
+    /// The other end is closed.
+    pub(in crate::runtime) hangup: bool,
+}
+
 /// The endpoints of one worker: at most one of each type.
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct Endpoints(Vec<Box<dyn Endpoint>>);

@@ -15,21 +15,12 @@ use ipc::control::Contract;
 
 use self::activation::Activation;
 use self::intercept::Intercept;
-use self::interface::WorkerContract;
+use self::interface::{Readiness, WorkerContract};
 use self::native::Native;
 use self::node::Node;
 use self::notify::Notify;
 use super::Runtime;
 use crate::base::ids::WorkerId;
-
-/// What the loop saw on an endpoint's descriptor.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Readiness {
-    /// There is something to read, or an end.
-    pub(super) readable: bool,
-    /// The other end is closed.
-    pub(super) hangup: bool,
-}
 
 /// Reads an endpoint of a worker.
 type Take = fn(&mut Runtime, WorkerId, Readiness);

@@ -14,8 +14,8 @@ use std::path::Path;
 use config::spec::Balance;
 use serde_json::Value;
 
-use super::Key;
 use super::group::Group;
+use super::key::Key;
 use crate::base::ids::{ListenerId, SocketId};
 use crate::limits::LEAST_BACKLOG;
 use crate::primary::action::Target;

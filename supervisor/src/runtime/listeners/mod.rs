@@ -10,7 +10,9 @@
 //! Other kinds of listeners stand in `listener`.
 
 pub(super) mod group;
+mod key;
 pub(super) mod listener;
+pub(super) mod refusal;
 mod shut_down;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,24 +23,14 @@ use std::path::{Path, PathBuf};
 
 use config::spec::{AppSpec, Balance, ListenAddress, ListenSpec};
 
+pub(crate) use self::key::Key;
 use self::listener::{HandOver, Kind, Listener};
-use super::context::Place;
-use super::intercept::refusal;
+use self::refusal::refusal;
 use super::service_manager::activation::{Lent, can_be_joined};
-use crate::base::ids::{ListenerId, SocketId};
+use crate::base::ids::{ListenerId, Place, SocketId};
 use crate::limits::BACKLOG;
 use crate::primary::event::OpenedListener;
 use crate::sys::socket;
-
-/// What a listener is found by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Key {
-    /// An address, and for IPv6 whether it leaves IPv4 out.
-    Tcp(SocketAddr, bool),
-    /// The same for UDP.
-    Udp(SocketAddr, bool),
-    Unix(PathBuf),
-}
 
 /// All listeners of the app.
 #[derive(Debug, Default)]

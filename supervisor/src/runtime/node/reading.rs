@@ -10,7 +10,7 @@ use crate::base::ids::WorkerId;
 use crate::base::time::Time;
 use crate::runtime::context::Context;
 use crate::runtime::handover::HandOver;
-use crate::runtime::snapshot::Children;
+use crate::runtime::snapshot::pieces::Children;
 use crate::runtime::workers::Child;
 use crate::sys::channel::{self, Received};
 use crate::sys::usage;

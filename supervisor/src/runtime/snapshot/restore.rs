@@ -28,7 +28,9 @@ use crate::runtime::handover::reclaimed_connections::ReclaimedConnections;
 use crate::runtime::intercept;
 use crate::runtime::node::{Node, channel};
 use crate::runtime::notes::Notes;
-use crate::runtime::snapshot::{Children, Snapshot, Writer};
+use crate::runtime::snapshot::Snapshot;
+use crate::runtime::snapshot::pieces::Children;
+use crate::runtime::snapshot::writer::Writer;
 use crate::runtime::source::Source;
 use crate::runtime::start::{Parts, undone};
 use crate::runtime::workers::{Asking, Child};
@@ -84,9 +86,9 @@ pub(in crate::runtime) fn restore(
     }
     runtime.succession.deaths = snapshot.deaths + u32::from(snapshot.upgrading.is_none());
     runtime.succession.started = snapshot.started;
-    runtime.upgrade.take_up(snapshot.upgrading);
-    runtime.store = snapshot.store;
-    runtime.writer = Writer::new(copy.number, clock::now());
+    runtime.succession.upgrade.take_up(snapshot.upgrading);
+    runtime.manager.store = snapshot.store;
+    runtime.succession.writer = Writer::new(copy.number, clock::now());
     runtime.children = Children::of(children, snapshot.tickets);
     runtime.listeners = listeners;
     runtime.node = Node::new(snapshot.node_places);
@@ -96,11 +98,12 @@ pub(in crate::runtime) fn restore(
         foundlings,
     );
     runtime.notes = Notes::of(snapshot.notes);
-    runtime.restore_bus(snapshot.bus);
-    runtime.take_loss_journal(ledger);
+    let app = runtime.core.spec().name.clone();
+    runtime.bus.restore(app, snapshot.bus, &runtime.children);
+    runtime.bus.take_loss_journal(context!(runtime), ledger);
     let first = runtime.take_over(snapshot.carried_out);
     signals::unblock().map_err(failed("watch the signals"))?;
-    match runtime.upgrade.under_way() {
+    match runtime.succession.upgrade.under_way() {
         Some(_) => {
             runtime.report_upgrade(
                 birth.not_replaced.map(io::Error::from_raw_os_error),
@@ -112,29 +115,10 @@ pub(in crate::runtime) fn restore(
         ),
         None => runtime.say_what_happened(birth),
     }
-    runtime.say_what_was_lost();
+    runtime.bus.say_what_was_lost(context!(runtime));
+    runtime.publish_news();
     complaints.into_iter().for_each(|complaint| runtime.note(complaint));
     Ok((runtime, first))
-}
-
-/// What this primary knows of those before it.
-#[derive(Debug)]
-pub(in crate::runtime) struct Succession {
-    /// When the first of them began.
-    pub(in crate::runtime) started: Time,
-    /// How many of them died.
-    pub(in crate::runtime) deaths: u32,
-    /// When it is looked next whether workers have read what a predecessor sent.
-    pub(in crate::runtime) settles: Option<Time>,
-    /// How long after the look before that is.
-    pause: Option<Duration>,
-}
-
-impl Succession {
-    /// The first primary of an app.
-    pub(in crate::runtime) fn first(now: Time) -> Self {
-        Self { started: now, deaths: 0, settles: None, pause: None }
-    }
 }
 
 impl Runtime {
@@ -165,14 +149,14 @@ impl Runtime {
         self.events.core_due = self.core.deadline();
         self.look_at_withdrawn_soon(now);
         self.succession.settles = Some(now);
-        self.resume_on_bus();
+        self.bus.resume(&self.children);
         actions
     }
 
     /// Whoever still waits for an answer is heard again.
     fn watch_clients(&mut self) {
         let mut awaited = self.core.awaited();
-        awaited.extend(self.upgrade.awaited_by());
+        awaited.extend(self.succession.upgrade.awaited_by());
         self.clients.keep(&awaited);
         for client in self.clients.ids() {
             self.clients.watch(context!(self), client);
@@ -189,10 +173,10 @@ impl Runtime {
                 let _ = pidfd::signal_group(pid, libc::SIGKILL);
                 self.warn(format!("cannot keep worker {pid}: {error}"));
             }
-            let Some(child) = self.children.get_mut(&worker) else { continue };
-            if child.ended.is_some() {
-                self.leftovers.step(leftovers::Event::Resumed { worker });
+            if self.children.get(&worker).is_some_and(|child| child.ended.is_some()) {
+                self.children.leftovers.step(leftovers::Event::Resumed { worker });
             }
+            let Some(child) = self.children.get(&worker) else { continue };
             let sources = child.sources().into_iter();
             let watched = sources
                 .filter(|(_, source)| child.ended.is_none() || *source != Source::Process(worker))
@@ -204,12 +188,12 @@ impl Runtime {
             }
             match self.children.get(&worker) {
                 Some(Child { ended: Some(_), .. }) | None => {}
-                Some(Child { report: Some(_), .. }) => self.writer.holds(worker),
+                Some(Child { report: Some(_), .. }) => self.succession.writer.holds(worker),
                 // What it reported is known; that its program runs may not be.
                 Some(Child { failed: None, .. }) => self.cue(worker, Cue::Spawned),
                 Some(_) => {}
             }
-            self.rejoin_bus(worker);
+            self.bus.rejoin(context!(self), worker);
             channel::write(context!(self), worker);
         }
         if let Err(error) = self.keeper.settled() {

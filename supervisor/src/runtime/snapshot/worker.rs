@@ -12,7 +12,7 @@ use ipc::node::ServerAsk;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Specs;
+use super::specs::Specs;
 use crate::base::exit::Exit;
 use crate::base::ids::{Generation, ListenerId, Slot, SocketId, Ticket, WorkerId};
 use crate::runtime::contracts::interface::{Endpoints, WorkerContract};

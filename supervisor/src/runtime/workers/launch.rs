@@ -1,5 +1,5 @@
-//! A `Spawn` becomes a process: its environment, its inherited descriptors, its pipes. Each contract
-//! adds its part.
+//! A `Spawn` becomes a process: its environment, its inherited descriptors, its pipes. Each
+//! contract adds its part.
 //!
 //! Nothing of the primary's own goes into the environment: NOTIFY_SOCKET, LISTEN_* and the
 //! supervisor's own variables are removed before the worker's are set.
@@ -15,6 +15,7 @@ use config::spec::AppSpec;
 use crate::base::ids::{Generation, ListenerId, Slot, SocketId, WorkerId};
 use crate::home::Home;
 use crate::runtime::contracts::interface::{Offer, Parts, Refusal, WorkerContract};
+use crate::runtime::error_text::plain;
 use crate::runtime::listeners::Listeners;
 use crate::runtime::notes::Notes;
 use crate::runtime::output::logs::Tail;
@@ -80,16 +81,6 @@ pub(crate) fn is_permanent(stage: Stage) -> bool {
         }
         Stage::Group | Stage::Files | Stage::Limits => false,
     }
-}
-
-/// An error in the kernel's words, as part of a sentence: without the capital and without Rust's
-/// `(os error 98)`.
-pub(crate) fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    let mut characters = text.chars();
-    let first = characters.next();
-    first.map(|first| first.to_lowercase().chain(characters).collect()).unwrap_or_default()
 }
 
 /// Variables that describe the primary and must not describe its workers, beside those of the
