@@ -13,8 +13,10 @@ mod contracts;
 mod control;
 mod event_loop;
 mod handover;
+mod helper;
 mod intercept;
 mod listeners;
+mod merges;
 mod node;
 mod notes;
 mod notifications;
@@ -32,6 +34,8 @@ mod workers;
 use std::io;
 use std::time::Duration;
 
+pub(crate) use crate::primary::event::Refusal;
+pub(crate) use merges::{Answer, Question};
 pub(crate) use output::console::LogFormat;
 pub(crate) use snapshot::check_state;
 pub(crate) use snapshot::upgrade::CAN_GO_ON;
@@ -44,6 +48,7 @@ use self::event_loop::EventLoop;
 use self::handover::HandOver;
 use self::intercept::Intercept;
 use self::listeners::Listeners;
+use self::merges::Merges;
 use self::node::Node;
 use self::notes::Notes;
 use self::output::logs::Logs;
@@ -87,6 +92,8 @@ pub(crate) struct Runtime {
     /// What the workers say to each other.
     bus: Bus,
     clients: Clients,
+    /// Changes that wait for their new spec.
+    merges: Merges,
     logs: Logs,
     recorder: Recorder,
     /// The state for a successor.
@@ -155,6 +162,7 @@ impl Runtime {
         if self.recorder.due() <= now {
             self.keep_files();
         }
+        self.events.inbox.extend(self.merges.give_up(now));
         self.logs.take_complaints().into_iter().for_each(|complaint| self.note(complaint));
         self.table = None;
         self.pass_on();
@@ -204,6 +212,7 @@ impl Runtime {
             self.intercept.withdrawn_due,
             self.succession.settles,
             self.upgrade.deadline(),
+            self.merges.deadline(),
             self.writer.due(),
             self.manager.as_ref().and_then(Manager::deadline),
             self.bus.deadline(),

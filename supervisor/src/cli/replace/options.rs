@@ -1,6 +1,8 @@
 //! The options of `reload` and `restart`.
 
 use clap::Args;
+use config::change::SpecChange;
+use config::pool::OWN;
 
 use crate::cli::args::WaitOptions;
 use crate::cli::exit::Failure;
@@ -30,6 +32,22 @@ pub(crate) struct ReplaceOptions {
 }
 
 impl ReplaceOptions {
+    /// The pool that gets the variables of `--env`, if it is not the app's own.
+    pub(super) fn env_pool(&self) -> Option<&str> {
+        self.pool.pool.as_deref().filter(|pool| *pool != OWN)
+    }
+
+    /// The change that the options are, of an app that is named and not its file.
+    pub(super) fn change(&self) -> SpecChange {
+        SpecChange {
+            file: None,
+            profile: self.profile.clone(),
+            env: self.env.clone(),
+            pool: self.env_pool().map(str::to_owned),
+            as_written: self.as_written,
+        }
+    }
+
     /// The same options once for each pool, with the names that belong to it. Fails if a name is
     /// malformed.
     pub(crate) fn by_pool(&self) -> Result<Vec<Self>, Failure> {

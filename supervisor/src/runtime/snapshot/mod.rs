@@ -39,8 +39,10 @@ use crate::base::ids::{ListenerId, SocketId, WorkerId};
 use crate::base::time::Time;
 use crate::primary::Primary;
 use crate::snapshot::Memory;
+use crate::sys::accounts::{self, Accounts};
+use crate::sys::clock;
 use crate::sys::held::Held;
-use crate::sys::{clock, spawn};
+use crate::sys::spawn::report;
 
 /// After so many times what a writing took, the next may come.
 const RESTS: u32 = 10;
@@ -61,7 +63,11 @@ pub(super) struct Snapshot<Core, Child> {
     next_hand_off: u64,
     node_places: BTreeMap<String, ListenerId>,
     notes: BTreeSet<String>,
-    orphans: Vec<(ListenerId, SocketId)>,
+    #[serde(rename = "orphans")]
+    abandoned: Vec<(ListenerId, SocketId)>,
+    /// The users and groups that were looked up.
+    #[serde(default)]
+    accounts: Option<Accounts>,
     /// Those of the workers, each once.
     specs: Vec<AppSpec>,
     children: Vec<Child>,
@@ -147,7 +153,7 @@ impl Writer {
     pub(super) fn let_go(&mut self, children: &Children) {
         for worker in std::mem::take(&mut self.waiting_to_go) {
             if let Some(report) = children.get(&worker).and_then(|c| c.report.as_ref()) {
-                spawn::go(report.as_fd());
+                report::go(report.as_fd());
             }
         }
     }
@@ -208,7 +214,8 @@ impl Runtime {
             next_hand_off: self.handover.next(),
             node_places: self.node.places().clone(),
             notes: self.notes.lasting().clone(),
-            orphans: self.handover.abandoned.places().collect(),
+            abandoned: self.handover.abandoned.places().collect(),
+            accounts: Some(accounts::known()),
             specs: specs.0.iter().map(|spec| AppSpec::clone(spec)).collect(),
             children,
             listeners: ListenersSnapshot::of(&self.listeners),
