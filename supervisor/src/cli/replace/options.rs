@@ -11,8 +11,9 @@ use crate::cli::targets::PoolOption;
 /// Which workers to replace, and with what.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ReplaceOptions {
-    /// Which apps (NAME:POOL: one pool of it); or a configuration file (.toml .yaml .json), whose apps are
-    /// reloaded if they run and started if not. An app that came from a file is read from it again.
+    /// Which apps (NAME:POOL: one pool of it); or a configuration file (.toml .yaml .json), whose
+    /// apps are reloaded if they run and started if not. An app that came from a file is read from
+    /// it again.
     #[arg(value_name = "NAME", required = true)]
     pub(crate) names: Vec<String>,
     /// Set a variable in the environment of the new workers. May be repeated.

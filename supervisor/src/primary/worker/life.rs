@@ -1,9 +1,9 @@
 //! One worker: its states, and what each of them answers to each cue.
 //!
 //! ```text
-//! Spawning ──Spawned──► Starting ──ready──► Ready ──retired──► Draining ──drained──► Killing ─► gone
-//!     │                    │                  │                                         ▲
-//!     └─SpawnFailed─► gone └─ not ready ──────┴─── hung, or told to stop ───────────────┘
+//! Spawning ─Spawned─► Starting ─ready──► Ready ──retired──► Draining ──drained──► Killing ─► gone
+//!     │                  │                 │                                         ▲
+//!     └─SpawnFailed─►gone└─ not ready ─────┴─── hung, or told to stop ───────────────┘
 //! ```
 //!
 //! Gone is not a state: a worker that is gone is no longer in the primary's table, and later events
