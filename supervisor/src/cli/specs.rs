@@ -33,23 +33,17 @@ fn reader(profile: Option<&str>) -> Reader {
     Reader::new(&Cpus::read()).profile(profile)
 }
 
-/// Reads the file of an app that runs in `home`. If the app belongs to another user, its primary
-/// checks what its user may do, and reads the file itself; so that is not checked here.
+/// Reads the file of an app that runs in `home`, to find its faults early: the primary reads it
+/// again. If the app belongs to another user, what that user may do is not checked here.
 pub(crate) fn read_file_for(
     home: &Home,
     path: &Path,
     profile: Option<&str>,
 ) -> Result<Vec<AppSpec>, Failure> {
-    if !is_checked_by_primary(home) {
+    if !home.is_of_another_user() || nix::unistd::geteuid().is_root() {
         return read_file(path, profile);
     }
     reader(profile).written(path).map_err(|report| Failure::usage(report.to_string().trim_end()))
-}
-
-/// Whether the primaries of `home` check the specs: they run as another user, with other rights and
-/// other files.
-pub(crate) fn is_checked_by_primary(home: &Home) -> bool {
-    home.is_of_another_user() && !nix::unistd::geteuid().is_root()
 }
 
 /// The spec of an app that is defined by flags alone. Without `--name` the app is named after

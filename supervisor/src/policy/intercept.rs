@@ -93,7 +93,7 @@ pub(crate) enum Listen {
 }
 
 /// Decides about a `listen`. `ours`: the socket is one that was lent. `waits`: the call still
-/// waits for its answer, so the thread that was looked at is the one that called.
+/// waits for its answer, so the thread that was read is the one that called.
 pub(crate) fn listen(ours: bool, waits: bool) -> Listen {
     if ours && waits { Listen::Join } else { Listen::LetThrough }
 }

@@ -3,6 +3,7 @@
 mod care;
 mod closing;
 mod kept;
+mod merge;
 mod pools;
 mod readiness;
 mod snapshot;

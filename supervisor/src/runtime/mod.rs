@@ -15,8 +15,10 @@ mod error_text;
 mod event_loop;
 mod files;
 mod handover;
+mod helper;
 mod intercept;
 mod listeners;
+mod merges;
 mod node;
 mod notes;
 mod notifications;
@@ -35,6 +37,8 @@ mod workers;
 use std::io;
 use std::time::Duration;
 
+pub(crate) use crate::primary::event::Refusal;
+pub(crate) use merges::{Answer, Question};
 pub(crate) use output::console::LogFormat;
 pub(crate) use snapshot::check_state;
 pub(crate) use snapshot::upgrade::CAN_GO_ON;
@@ -47,6 +51,7 @@ use self::event_loop::EventLoop;
 use self::handover::HandOver;
 use self::intercept::Intercept;
 use self::listeners::Listeners;
+use self::merges::Merges;
 use self::node::Node;
 use self::notes::Notes;
 use self::output::logs::Logs;
@@ -85,6 +90,8 @@ pub(crate) struct Runtime {
     /// What the workers say to each other.
     bus: Bus,
     clients: Clients,
+    /// Changes that wait for their new spec.
+    merges: Merges,
     logs: Logs,
     recorder: Recorder,
     /// The primaries before this one, and what the next one needs.
@@ -148,6 +155,7 @@ impl Runtime {
         if self.recorder.due() <= now {
             self.keep_files();
         }
+        self.events.inbox.extend(self.merges.give_up(now));
         self.logs.take_complaints().into_iter().for_each(|complaint| self.note(complaint));
         self.probes.new_turn();
         self.pass_on();
@@ -215,6 +223,7 @@ impl Runtime {
             self.succession.upgrade.deadline(),
             self.succession.writer.due(),
             self.manager.deadline(),
+            self.merges.deadline(),
             self.bus.deadline(),
             Some(self.recorder.due()),
             self.probes.growing.deadline(),

@@ -25,6 +25,10 @@ impl Runtime {
                 let result = self.listeners.open_all(&spec);
                 self.events.inbox.push_back(Event::ListenersOpened { result });
             }
+            Action::Merge { merge, running, change } => {
+                let refused = self.merges.begin(&self.events.poller, merge, &running, change);
+                self.events.inbox.extend(refused);
+            }
             Action::Spawn { worker, slot, generation, spec, workers, lend } => {
                 self.spawn(Order { worker, slot, generation, spec, workers, lend });
             }

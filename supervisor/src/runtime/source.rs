@@ -2,7 +2,7 @@
 
 use ipc::control::Contract;
 
-use crate::base::ids::{ClientId, ListenerId, SocketId, WorkerId};
+use crate::base::ids::{ClientId, ListenerId, MergeId, SocketId, WorkerId};
 
 /// One registered fd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,13 +26,15 @@ pub(crate) enum Source {
     /// A connection that waits for its PROXY header.
     Header(u64),
     /// A slot socket whose worker has closed it and lives on.
-    Orphan(ListenerId, SocketId),
+    Abandoned(ListenerId, SocketId),
     /// Our end of a contract with a worker.
     Endpoint(Contract, WorkerId),
     /// The keeper has ended.
     Keeper,
     /// Another build has said whether it can take over.
     UpgradeCheck,
+    /// The process that merges a change has ended.
+    Merge(MergeId),
 }
 
 /// The kind is in the low bits, the id above them; ids never come near 2^59.
@@ -56,11 +58,12 @@ impl Source {
             Self::Err(id) => (6, id.0),
             Self::Accept(id) => (7, id.0.into()),
             Self::Header(id) => (8, id),
-            Self::Orphan(listener, socket) => {
+            Self::Abandoned(listener, socket) => {
                 (9, u64::from(listener.0) << SOCKET_BITS | u64::from(socket.0) & SOCKET_MASK)
             }
             Self::Keeper => (10, 0),
             Self::UpgradeCheck => (11, 0),
+            Self::Merge(id) => (12, id.0),
             Self::Endpoint(contract, id) => (FIRST_ENDPOINT + contract as u64, id.0),
         };
         id << KIND_BITS | kind
@@ -79,12 +82,13 @@ impl Source {
             6 => Self::Err(WorkerId(id)),
             7 => Self::Accept(ListenerId(u32::try_from(id).ok()?)),
             8 => Self::Header(id),
-            9 => Self::Orphan(
+            9 => Self::Abandoned(
                 ListenerId(u32::try_from(id >> SOCKET_BITS).ok()?),
                 SocketId(u32::try_from(id & SOCKET_MASK).ok()?),
             ),
             10 => Self::Keeper,
             11 => Self::UpgradeCheck,
+            12 => Self::Merge(MergeId(id)),
             kind => {
                 let is_it = |known: &&Contract| FIRST_ENDPOINT + **known as u64 == kind;
                 Self::Endpoint(*Contract::KNOWN.iter().find(is_it)?, WorkerId(id))
@@ -110,9 +114,10 @@ mod tests {
             Source::Err(worker),
             Source::Accept(ListenerId(3)),
             Source::Header(9),
-            Source::Orphan(ListenerId(u32::MAX), SocketId(5)),
+            Source::Abandoned(ListenerId(u32::MAX), SocketId(5)),
             Source::Keeper,
             Source::UpgradeCheck,
+            Source::Merge(MergeId(3)),
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }
@@ -120,6 +125,6 @@ mod tests {
             let source = Source::Endpoint(contract, worker);
             assert_eq!(Source::from_token(source.token()), Some(source));
         }
-        assert_eq!(Source::from_token(12), None);
+        assert_eq!(Source::from_token(13), None);
     }
 }

@@ -18,7 +18,7 @@ use crate::base::ids::{ClientId, WorkerId};
 use crate::limits::{CALLS_PER_TURN, LAST_READS};
 use crate::policy::leftovers;
 use crate::primary::event::{Cue, Event, PrimarySignal};
-use crate::sys::spawn::{Report, done_with_report, look_at_report};
+use crate::sys::spawn::report::{self, Report};
 use crate::sys::{pidfd, procfs, seccomp};
 
 impl Runtime {
@@ -49,7 +49,7 @@ impl Runtime {
             }
             Source::Accept(listener) => self.handover.take_arrivals(context!(self), listener),
             Source::Header(id) => self.handover.take_header(context!(self), id),
-            Source::Orphan(listener, socket) => {
+            Source::Abandoned(listener, socket) => {
                 self.handover.take_abandoned(context!(self), (listener, socket));
             }
             Source::Endpoint(contract, worker) => {
@@ -57,6 +57,9 @@ impl Runtime {
             }
             Source::Keeper => self.take_keepers_end(),
             Source::UpgradeCheck => self.take_upgrade_check(),
+            Source::Merge(merge) => {
+                self.events.inbox.extend(self.merges.ended(&self.events.poller, merge));
+            }
         }
         self.pass_on();
     }
@@ -96,7 +99,7 @@ impl Runtime {
 
     fn take_request(&mut self, client: ClientId) {
         let (request, standing) = self.clients.read(client);
-        if let Some(request) = self.clients.vetted(context!(self), client, request) {
+        if let Some(request) = self.clients.permitted(context!(self), client, request) {
             if request == Request::Subscribe {
                 self.bus.follow(&mut self.clients, client);
             }
@@ -188,7 +191,7 @@ impl Runtime {
         loop {
             let Some(child) = self.children.get_mut(&worker) else { return };
             let Some(report) = child.report.as_ref() else { return };
-            match look_at_report(report.as_fd()) {
+            match report::look_at(report.as_fd()) {
                 Ok(None) => return,
                 Ok(Some(Report::Intercepting(calls))) => {
                     let source = Source::Endpoint(Contract::Intercept, worker);
@@ -218,7 +221,7 @@ impl Runtime {
             self.write_snapshot();
             let Some(child) = self.children.get(&worker) else { return };
             let Some(report) = child.report.as_ref() else { return };
-            done_with_report(report.as_fd());
+            report::done_with(report.as_fd());
             if child.failed.is_some() {
                 return self.drop_report(worker);
             }

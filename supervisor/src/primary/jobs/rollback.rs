@@ -3,11 +3,11 @@
 
 use ipc::control::{FailureKind, Notice, NoticeKind};
 
-use super::rollout::{Course, Failure};
+use super::state::{Course, Failure};
 use crate::base::ids::{Slot, WorkerId};
 use crate::primary::action::{Action, ReloadOutcome};
 use crate::primary::messages;
-use crate::primary::slots::{Seat, SlotState};
+use crate::primary::slots::slot::{Seat, SlotState};
 use crate::primary::worker::Worker;
 use crate::primary::worker::end::{Cause, End};
 use crate::primary::{Job, Primary, Step};

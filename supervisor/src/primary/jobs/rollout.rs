@@ -12,16 +12,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
-use serde::{Deserialize, Serialize};
 
-use crate::base::ids::{ClientId, Generation, ListenerId, PoolIndex, Slot, WorkerId};
+use super::state::{Course, Rollout};
+use crate::base::ids::{ClientId, ListenerId, PoolIndex, Slot, WorkerId};
 use crate::base::time::Time;
 use crate::primary::action::{Action, ReloadOutcome};
 use crate::primary::messages;
 use crate::primary::plan::Plan;
-use crate::primary::slots::pools::{OWN, Pools};
+use crate::primary::slots::pools::Pools;
 use crate::primary::slots::restart_policy::History;
-use crate::primary::slots::{Seat, SlotState};
+use crate::primary::slots::slot::{Seat, SlotState};
 use crate::primary::text;
 use crate::primary::worker::Worker;
 use crate::primary::worker::end::End;
@@ -29,70 +29,6 @@ use crate::primary::{Job, Primary, Step};
 
 /// The longest time for which a canary is watched because it took so long to become ready.
 const WATCHED_AT_MOST: Duration = Duration::from_secs(10);
-
-/// A reload under way.
-#[derive(Debug, Serialize, Deserialize)]
-pub(in crate::primary) struct Rollout {
-    pub(in crate::primary) clients: Vec<ClientId>,
-    pub(in crate::primary) to: Pools,
-    /// It replaces one pool alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::primary) only: Option<PoolIndex>,
-    pub(in crate::primary) began: Time,
-    /// Slots that the new generation has taken over.
-    pub(in crate::primary) replaced: u32,
-    /// By pool: until when the worker that took over first is observed.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(in crate::primary) observed_until: BTreeMap<PoolIndex, Time>,
-    /// Connections with a request in flight that old workers took with them.
-    pub(in crate::primary) cut: u32,
-    pub(in crate::primary) course: Course,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::primary) enum Course {
-    /// `Action::OpenListeners` is under way.
-    Opening,
-    Forward,
-    /// All workers serve; slots that are no longer wanted are leaving.
-    Shrinking,
-    /// The rollout failed; `restored` slots have been given an old worker that is not ready yet.
-    Back {
-        failure: Failure,
-        restored: Vec<Slot>,
-    },
-}
-
-/// Why a reload failed.
-#[derive(Debug, Serialize, Deserialize)]
-pub(in crate::primary) struct Failure {
-    pub(in crate::primary) slot: Slot,
-    pub(in crate::primary) reason: String,
-    pub(in crate::primary) last_lines: Vec<String>,
-}
-
-impl Rollout {
-    /// The generation that it brings in.
-    pub(in crate::primary) fn generation(&self) -> Generation {
-        self.to.plan(self.only.unwrap_or(OWN)).map_or(self.to.generation, |plan| plan.generation)
-    }
-
-    /// When every canary will have been observed for long enough.
-    fn observed_until(&self) -> Option<Time> {
-        self.observed_until.values().max().copied()
-    }
-
-    /// When the core must look at it again, if it waits for nothing else.
-    pub(in crate::primary) fn until(&self) -> Option<Time> {
-        self.observed_until().filter(|_| matches!(self.course, Course::Forward))
-    }
-
-    /// The plan among `planned` that tells people what is being replaced.
-    pub(in crate::primary) fn leading<'a>(&self, planned: &'a Pools) -> &'a Plan {
-        planned.plan(self.only.unwrap_or(OWN)).unwrap_or(planned)
-    }
-}
 
 impl Primary {
     pub(in crate::primary) fn begin_rollout(

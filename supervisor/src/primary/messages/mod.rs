@@ -335,6 +335,21 @@ pub(super) fn logs_reopened(plan: &Plan) -> String {
     format!("{}: log files opened again", name(plan))
 }
 
+pub(super) fn no_values_without_a_file(plan: &Plan) -> String {
+    format!(
+        "{} came from no file, so it has no values to share: start it from a configuration file",
+        name(plan)
+    )
+}
+
+pub(super) fn more_has_changed(plan: &Plan, file: &str, keys: &[&str]) -> String {
+    let (name, keys) = (name(plan), keys.join(", "));
+    format!(
+        "{name}: more than the shared values has changed in {file} ({keys}): use \"supervisor \
+         reload {name}\""
+    )
+}
+
 pub(super) fn no_such_signal(signal: i32) -> String {
     format!("{signal} is not a signal; use 1 to 64")
 }

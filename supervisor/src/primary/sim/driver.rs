@@ -1,11 +1,16 @@
 //! The fake runtime: carries out actions and turns their effects into the events of later turns.
 
+use config::change::SpecChange;
+use config::cpus::Cpus;
+use ipc::control::FailureKind;
+
 use crate::primary::sim::*;
 
 impl Sim {
     pub(super) fn perform(&mut self, action: Action) {
         match action {
             Action::OpenListeners { spec } => self.open_listeners(&spec),
+            Action::Merge { merge, running, change } => self.merge(merge, &running, &change),
             Action::Spawn { worker, spec, lend, .. } => {
                 let habit = Habit::of(&spec.command, &mut self.dice);
                 self.fork(worker, habit, lend);
@@ -78,6 +83,19 @@ impl Sim {
                 self.exit = Some(code);
             }
         }
+    }
+
+    /// Files called `broken` cannot be read, and no others exist.
+    fn merge(&mut self, merge: MergeId, running: &AppSpec, change: &SpecChange) {
+        let merged = match change.file.as_deref() {
+            Some(_) => Err("cannot read the file".to_owned()),
+            None => change.merge(None, running, &Cpus::read()),
+        };
+        let result = merged
+            .map(|spec| spec.map(Box::new))
+            .map_err(|reason| Refusal { kind: FailureKind::Usage, reason });
+        let after = self.soon(50);
+        self.cause(after, Due::Merged(merge, result));
     }
 
     fn check_subscriber(&self, client: ClientId) {
@@ -313,6 +331,7 @@ impl Sim {
 
     pub(super) fn happen(&mut self, due: Due) {
         match due {
+            Due::Merged(merge, result) => self.feed(Event::Merged { merge, result }),
             Due::Opened(result) => self.feed(Event::ListenersOpened { result }),
             Due::Deed(worker, deed) => {
                 let life = self.fakes.get(&worker).map(|fake| fake.life);

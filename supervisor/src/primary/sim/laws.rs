@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::super::slots::{Presence, Rescue, Seat};
+use super::super::slots::slot::{Presence, Rescue, Seat};
 use super::super::sockets::{Hold, Listener};
 use super::super::worker::Worker;
 use super::super::{Job, Phase};
 use super::*;
 use crate::base::ids::{PoolIndex, Slot};
-use crate::primary::jobs::rollout::Course;
+use crate::primary::jobs::state::Course;
 use crate::primary::worker::end::Cause;
 use crate::primary::worker::state::State;
 use config::spec::Balance;

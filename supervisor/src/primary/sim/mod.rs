@@ -20,10 +20,12 @@ use ipc::control::{Notice, Reply, Request};
 
 use super::Primary;
 use super::action::{Action, ReloadOutcome, Target};
-use super::event::{Cue, Event, Gauge, Look, Notification, OnStop, OpenedListener, PrimarySignal};
+use super::event::{
+    Cue, Event, Gauge, Look, Notification, OnStop, OpenedListener, PrimarySignal, Refusal,
+};
 use super::slots::restart_policy::Jitter;
 use crate::base::exit::Exit;
-use crate::base::ids::{ClientId, Generation, ListenerId, SocketId, Ticket, WorkerId};
+use crate::base::ids::{ClientId, Generation, ListenerId, MergeId, SocketId, Ticket, WorkerId};
 use crate::base::time::Time;
 use crate::policy::leftovers::{self, Leftovers};
 use habit::{Habit, Looks, Moment, Spawns};
@@ -80,6 +82,7 @@ enum Past {
 enum Due {
     Deed(WorkerId, Deed),
     Opened(Result<Vec<OpenedListener>, String>),
+    Merged(MergeId, Result<Option<Box<AppSpec>>, Refusal>),
 }
 
 /// A deed of a fake worker, or a finding about it.

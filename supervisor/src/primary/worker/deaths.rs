@@ -5,11 +5,11 @@ use ipc::control::NoticeKind;
 
 use crate::base::ids::{ListenerId, Slot, SocketId, Ticket, WorkerId};
 use crate::primary::action::Action;
-use crate::primary::jobs::rollout::Failure;
+use crate::primary::jobs::state::Failure;
 use crate::primary::messages;
-use crate::primary::slots::Seat;
 use crate::primary::slots::restart_policy::Verdict;
 use crate::primary::slots::role::Role;
+use crate::primary::slots::slot::Seat;
 use crate::primary::sockets::Borrower;
 use crate::primary::worker::Worker;
 use crate::primary::worker::end::End;

@@ -1,9 +1,9 @@
 //! One worker: its states, and what each of them answers to each cue.
 //!
 //! ```text
-//! Spawning ──Spawned──► Starting ──ready──► Ready ──retired──► Draining ──drained──► Killing ──► gone
-//!     │                    │                  │                                         ▲
-//!     └─SpawnFailed─► gone └─ not ready ──────┴─── hung, or told to stop ───────────────┘
+//! Spawning ─Spawned─► Starting ─ready──► Ready ──retired──► Draining ──drained──► Killing ─► gone
+//!     │                  │                 │                                         ▲
+//!     └─SpawnFailed─►gone└─ not ready ─────┴─── hung, or told to stop ───────────────┘
 //! ```
 //!
 //! Gone is not a state: a worker that is gone is no longer in the primary's table, and later events
@@ -19,11 +19,11 @@ use super::hang::Watch;
 use super::state::{Change, State};
 use crate::base::exit::Exit;
 use crate::base::time::Time;
-use crate::primary::Step;
 use crate::primary::action::Action;
 use crate::primary::event::{Cue, Gauge, Notification};
 use crate::primary::messages;
 use crate::primary::sockets::Sockets;
+use crate::primary::step::Step;
 use crate::primary::worker::Worker;
 use crate::primary::worker::end::{Cause, End, EndKind};
 

@@ -1,5 +1,5 @@
-//! The door of the control socket: who may come in, and what is done when there is no room for
-//! anybody. A connection that cannot be taken must not keep the loop busy.
+//! Admission to the control socket: which users may connect, and what happens when there is no
+//! descriptor for a connection. A connection that cannot be taken must not keep the loop busy.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -87,14 +87,14 @@ impl Clients {
         if !std::mem::take(&mut self.resting) {
             return;
         }
-        self.open_door();
+        self.keep_spare();
         if let Err(error) = at.poller.add(self.listener(), Source::Control.token()) {
             self.rest(at, throttle, &error);
         }
     }
 
-    /// From now on people can connect also when there is no descriptor left: one of them.
-    pub(in crate::runtime) fn open_door(&mut self) {
+    /// Keeps a descriptor in reserve: with it, one client can be told that there are none left.
+    pub(in crate::runtime) fn keep_spare(&mut self) {
         self.spare = self.spare.take().or_else(spare);
     }
 

@@ -176,21 +176,19 @@ impl Clients {
         }
     }
 
-    /// What is left of a request when it is held against the rights of whoever sent it.
-    pub(super) fn vetted(
+    /// The request, if the client may make it. Answers the client otherwise.
+    pub(super) fn permitted(
         &mut self,
         at: &mut Context<'_>,
         client: ClientId,
         request: Option<Request>,
     ) -> Option<Request> {
-        match self.rights(client).vet(request?, at.spec) {
-            Ok(request) => Some(request),
-            Err(reason) => {
-                let reply = Reply::failed(FailureKind::NotPermitted, reason);
-                self.give(at, client, &reply);
-                None
-            }
-        }
+        let request = request?;
+        let Some(reason) = self.rights(client).refuse_change(&request, at.spec) else {
+            return Some(request);
+        };
+        self.give(at, client, &Reply::failed(FailureKind::NotPermitted, reason));
+        None
     }
 
     /// What a connection may.

@@ -122,7 +122,7 @@ impl HandOver {
             }
             let fd = at.listeners.get(id).and_then(|open| open.existing(place.1));
             let Some(fd) = fd else { continue };
-            match at.poller.add(fd, Source::Orphan(id, place.1).token()) {
+            match at.poller.add(fd, Source::Abandoned(id, place.1).token()) {
                 Ok(()) => drop(self.abandoned.sockets.insert(place, true)),
                 Err(error) => at.warn(format!("cannot watch a listener: {error}")),
             }

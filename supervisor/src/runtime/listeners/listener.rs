@@ -20,7 +20,7 @@ use crate::base::ids::{ListenerId, SocketId};
 use crate::limits::LEAST_BACKLOG;
 use crate::primary::action::Target;
 use crate::primary::event::OpenedListener;
-use crate::runtime::handover::rendezvous::{BUCKETS, deal};
+use crate::runtime::handover::rendezvous::{BUCKETS, assign};
 use crate::sys::ebpf::RoundRobin;
 use crate::sys::trap::Trap;
 use crate::sys::{reuseport, socket, steering_code};
@@ -299,7 +299,7 @@ impl Listener {
             }
         }
         let slots: Vec<u16> = by_slot.keys().copied().collect();
-        let table = deal(self.seed, &slots);
+        let table = assign(self.seed, &slots);
         std::array::from_fn(|bucket| {
             let indices = by_slot.get(&table[bucket]).map_or(&[][..], Vec::as_slice);
             indices.get(bucket % indices.len().max(1)).copied().unwrap_or_default()

@@ -24,7 +24,8 @@ use crate::sys::socket;
 /// Whether the primary accepts for the Node workers of an app and hands connections over.
 fn hands_over(spec: &AppSpec) -> bool {
     let refused = spec.balance == Balance::RoundRobin && RoundRobin::new().is_err();
-    matches!(engine::choose(Facts::of_taker(spec, refused)), Engine::Primary(_))
+    let facts = Facts { takes_connections: true, ..Facts::of(spec, refused) };
+    matches!(engine::choose(facts), Engine::Primary(_))
 }
 
 impl Node {

@@ -18,7 +18,7 @@ use super::is_node_program;
 use crate::home::Home;
 use crate::runtime::notes::Notes;
 use crate::snapshot::checksum;
-use crate::sys::users;
+use crate::sys::{accounts, users};
 
 /// The preload.
 const TEXT: &str = include_str!("preload.js");
@@ -90,7 +90,8 @@ pub(in crate::runtime) fn prepare(
         return None;
     }
     let ours = spec.user.as_deref().is_none_or(|user| {
-        users::resolve(user, spec.group.as_deref()).is_ok_and(|it| users::is_ourselves(&it))
+        accounts::identity(user, spec.group.as_deref())
+            .is_ok_and(|identity| users::is_ourselves(&identity))
     });
     if !ours && !anybody_reads(&path) {
         notes.note(format!(

@@ -38,6 +38,7 @@ use super::service_manager::fdstore::FdStore;
 use crate::base::ids::{ListenerId, SocketId};
 use crate::base::time::Time;
 use crate::primary::Primary;
+use crate::sys::accounts::{self, Accounts};
 use crate::sys::clock;
 use crate::sys::held::Held;
 
@@ -55,7 +56,11 @@ pub(super) struct Snapshot<Core, Child> {
     next_hand_off: u64,
     node_places: BTreeMap<String, ListenerId>,
     notes: BTreeSet<String>,
-    orphans: Vec<(ListenerId, SocketId)>,
+    #[serde(rename = "orphans")]
+    abandoned: Vec<(ListenerId, SocketId)>,
+    /// The users and groups that were looked up.
+    #[serde(default)]
+    accounts: Option<Accounts>,
     /// Those of the workers, each once.
     specs: Vec<AppSpec>,
     children: Vec<Child>,
@@ -115,7 +120,8 @@ impl Runtime {
             next_hand_off: self.handover.next(),
             node_places: self.node.places().clone(),
             notes: self.notes.lasting().clone(),
-            orphans: self.handover.abandoned.places().collect(),
+            abandoned: self.handover.abandoned.places().collect(),
+            accounts: Some(accounts::known()),
             specs: specs.0.iter().map(|spec| AppSpec::clone(spec)).collect(),
             children,
             listeners: ListenersSnapshot::of(&self.listeners),

@@ -36,6 +36,7 @@ use crate::runtime::start::{Parts, undone};
 use crate::runtime::workers::{Asking, Child};
 use crate::runtime::{LaunchError, Runtime};
 use crate::snapshot::{Copy, NUMBERS_LEFT_OUT};
+use crate::sys::accounts::{self, Accounts};
 use crate::sys::held::Claims;
 use crate::sys::{clock, pidfd, signals};
 
@@ -44,7 +45,7 @@ use crate::sys::{clock, pidfd, signals};
 pub(in crate::runtime) fn restore(
     copy: Copy,
     home: &Home,
-    ground: &'static SharedFds,
+    shared: &'static SharedFds,
     birth: Birth,
 ) -> Result<(Runtime, Vec<Action>), LaunchError> {
     let unreadable = |why: String| undone("go on with the state", io::Error::other(why));
@@ -52,7 +53,7 @@ pub(in crate::runtime) fn restore(
         serde_json::from_str(&copy.content).map_err(|error| unreadable(error.to_string()))?;
     let core =
         Primary::restore(snapshot.core.get()).map_err(|error| unreadable(error.to_string()))?;
-    let mut claims = Claims::new(ground.fds());
+    let mut claims = Claims::new(shared.fds());
     let failed = |what: &'static str| move |error| undone(what, error);
     let lock = claims.claim(snapshot.lock).map(File::from).map_err(failed("find the lock"))?;
     let socket = home.socket(&core.spec().name).map_err(|error| unreadable(error.to_string()))?;
@@ -67,7 +68,7 @@ pub(in crate::runtime) fn restore(
             Err(error) => complaints.push(format!("a worker was lost: {error}")),
         }
     }
-    let foundlings = ReclaimedConnections::find(&mut claims, &listeners, &snapshot.orphans)
+    let reclaimed = ReclaimedConnections::find(&mut claims, &listeners, &snapshot.abandoned)
         .map_err(failed("look for connections"))?;
     // Without it nothing is known to be lost.
     let ledger = snapshot.bus.ledger.and_then(|held| claims.claim(held).ok());
@@ -78,7 +79,8 @@ pub(in crate::runtime) fn restore(
         complaints.push(format!("cannot steer connections: {error}"));
     }
 
-    let keeper = Link::new(ground).map_err(failed("watch the keeper"))?;
+    accounts::remember(snapshot.accounts.unwrap_or_else(|| Accounts::of(&[core.spec()])));
+    let keeper = Link::new(shared).map_err(failed("watch the keeper"))?;
     let parts = Parts { core, lock, keeper, clients, console_format: snapshot.echo };
     let (mut runtime, opened) = Runtime::new(parts, home)?;
     if let Err(error) = opened {
@@ -94,8 +96,8 @@ pub(in crate::runtime) fn restore(
     runtime.node = Node::new(snapshot.node_places);
     runtime.handover = HandOver::resumed(
         snapshot.next_hand_off.saturating_add(NUMBERS_LEFT_OUT),
-        AbandonedSockets::of(snapshot.orphans),
-        foundlings,
+        AbandonedSockets::of(snapshot.abandoned),
+        reclaimed,
     );
     runtime.notes = Notes::of(snapshot.notes);
     let app = runtime.core.spec().name.clone();

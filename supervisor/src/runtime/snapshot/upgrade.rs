@@ -5,21 +5,17 @@
 //! Refused, and nothing has happened: a program that cannot be run, does not answer in time, or
 //! says that it cannot read the state.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::Duration;
 
-use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
 use crate::base::ids::ClientId;
 use crate::base::time::Time;
+use crate::runtime::helper::{Helper, Stderr};
 use crate::runtime::source::Source;
-use crate::sys::clock;
-use crate::sys::pidfd::{self, Pid};
 use crate::sys::poller::Poller;
 
 /// How a build begins its answer that can; its version follows.
@@ -36,10 +32,7 @@ const ANSWER: u64 = 4096;
 pub(in crate::runtime) struct UpgradeCheck {
     binary: PathBuf,
     client: Option<ClientId>,
-    child: Child,
-    pidfd: OwnedFd,
-    answer: File,
-    until: Time,
+    helper: Helper,
 }
 
 /// An upgrade that a successor reports on.
@@ -72,7 +65,7 @@ impl Upgrade {
 
     /// When a build has thought too long.
     pub(in crate::runtime) fn deadline(&self) -> Option<Time> {
-        self.check.as_ref().map(|check| check.until)
+        self.check.as_ref().map(|check| check.helper.until)
     }
 
     /// The client that waits for the end of an upgrade.
@@ -88,9 +81,8 @@ impl Upgrade {
         poller: &Poller,
         now: Time,
     ) -> Option<(Option<ClientId>, String)> {
-        let mut check = self.check.take_if(|check| check.until <= now)?;
-        poller.remove(check.pidfd.as_fd());
-        end(&mut check.child);
+        let check = self.check.take_if(|check| check.helper.until <= now)?;
+        check.helper.end(poller);
         let why = format!(
             "{} did not say within {} whether it can go on from the present state",
             check.binary.display(),
@@ -104,12 +96,12 @@ impl Upgrade {
         &mut self,
         poller: &Poller,
     ) -> Option<(Option<ClientId>, PathBuf, Result<(), String>)> {
-        let mut check = self.check.take()?;
-        poller.remove(check.pidfd.as_fd());
-        let status = check.child.wait();
-        let answer = read(&mut check.answer).unwrap_or_default();
-        let is_willing = status.as_ref().is_ok_and(std::process::ExitStatus::success)
-            && answer.starts_with(CAN_GO_ON);
+        let check = self.check.take()?;
+        let ended = check.helper.ended(poller, ANSWER);
+        let is_success = ended.as_ref().is_ok_and(|(status, _)| status.success());
+        let answer = ended.map(|(_, answer)| answer).unwrap_or_default();
+        let answer = String::from_utf8_lossy(&answer);
+        let is_willing = is_success && answer.starts_with(CAN_GO_ON);
         let verdict = if is_willing {
             Ok(())
         } else {
@@ -129,48 +121,10 @@ impl UpgradeCheck {
         binary: &Path,
         client: Option<ClientId>,
     ) -> io::Result<Self> {
-        let mut question = memfd()?;
-        question.write_all(state)?;
-        question.rewind()?;
-        let answer = memfd()?;
         let mut command = Command::new(binary);
         command.arg(QUESTION).current_dir("/").env_clear();
-        command.stdin(question).stdout(answer.try_clone()?).stderr(answer.try_clone()?);
-        let mut child = command.spawn()?;
-        let watched = pidfd::open(Pid(child.id())).and_then(|pidfd| {
-            poller.add(pidfd.as_fd(), Source::UpgradeCheck.token())?;
-            Ok(pidfd)
-        });
-        match watched {
-            Ok(pidfd) => Ok(Self {
-                binary: binary.to_owned(),
-                client,
-                child,
-                pidfd,
-                answer,
-                until: clock::now() + PATIENCE,
-            }),
-            Err(error) => {
-                end(&mut child);
-                Err(error)
-            }
-        }
+        let source = Source::UpgradeCheck;
+        let helper = Helper::ask(poller, source, command, state, Stderr::Answer, PATIENCE)?;
+        Ok(Self { binary: binary.to_owned(), client, helper })
     }
-}
-
-fn memfd() -> io::Result<File> {
-    Ok(memfd_create("supervisor-rehearsal", MemfdFlags::CLOEXEC)?.into())
-}
-
-fn read(answer: &mut File) -> io::Result<String> {
-    answer.rewind()?;
-    let mut text = Vec::new();
-    answer.take(ANSWER).read_to_end(&mut text)?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
-}
-
-fn end(child: &mut Child) {
-    // Errors mean that it is gone already.
-    let _ = child.kill();
-    let _ = child.wait();
 }

@@ -8,7 +8,7 @@ use super::pieces::Children;
 use crate::base::ids::WorkerId;
 use crate::base::time::Time;
 use crate::snapshot::Memory;
-use crate::sys::spawn;
+use crate::sys::spawn::report;
 
 /// After so many times what a writing took, the next may come.
 const RESTS: u32 = 10;
@@ -60,7 +60,7 @@ impl Writer {
     pub(in crate::runtime) fn let_go(&mut self, children: &Children) {
         for worker in std::mem::take(&mut self.waiting_to_go) {
             if let Some(report) = children.get(&worker).and_then(|c| c.report.as_ref()) {
-                spawn::go(report.as_fd());
+                report::go(report.as_fd());
             }
         }
     }

@@ -22,8 +22,9 @@ use crate::runtime::output::logs::Tail;
 use crate::runtime::probe::hang::Progress;
 use crate::runtime::workers::{Child, Pipe};
 use crate::sys::privileges::Privileges;
-use crate::sys::spawn::{Launch, Stage, spawn};
-use crate::sys::{socket, users};
+use crate::sys::spawn::report::Stage;
+use crate::sys::spawn::{Launch, spawn};
+use crate::sys::{accounts, socket, users};
 
 /// What `Action::Spawn` says.
 #[derive(Debug)]
@@ -199,7 +200,7 @@ fn identity(spec: &AppSpec) -> Result<Option<users::Identity>, Refusal> {
             "cannot run workers as user {user}: only root may change users (run as root, or leave user out)"
         )));
     }
-    users::resolve(user, spec.group.as_deref()).map(Some).map_err(Refusal::permanent)
+    accounts::identity(user, spec.group.as_deref()).map(Some).map_err(Refusal::permanent)
 }
 
 fn privileges(spec: &AppSpec) -> Result<Privileges, Refusal> {

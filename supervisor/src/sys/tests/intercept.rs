@@ -10,7 +10,8 @@ use super::spawning::{launch, pipe};
 use super::*;
 use crate::sys::seccomp::{self, Answer, Call, Notification};
 use crate::sys::socket::{self, copy_options, first_tcp, further_tcp, set_nonblocking, traits_of};
-use crate::sys::spawn::{Launch, go, spawn};
+use crate::sys::spawn::report::go;
+use crate::sys::spawn::{Launch, spawn};
 use crate::sys::target::{self, TargetAddress};
 use crate::sys::users;
 
