@@ -6,6 +6,7 @@ use ipc::control::Request;
 
 use super::context::context;
 use super::output::stream::Stream;
+use super::probe::closed;
 use super::source::Source;
 use super::workers::launch::{explain, is_permanent};
 use super::{Runtime, intercept, notifications, output};
@@ -67,6 +68,7 @@ impl Runtime {
                 libc::SIGQUIT => PrimarySignal::StopFast,
                 libc::SIGHUP => {
                     self.tell_manager_of_reload();
+                    self.look_for_closed();
                     PrimarySignal::Reload
                 }
                 libc::SIGUSR1 => PrimarySignal::ReopenLogs,
@@ -99,9 +101,18 @@ impl Runtime {
             if request == Request::Subscribe {
                 self.follow_bus(client);
             }
+            if matches!(request, Request::Reload { .. } | Request::Restart { hard: false, .. }) {
+                self.look_for_closed();
+            }
             self.events.inbox.push_back(Event::Request { client, request });
         }
         self.clients.settle(context!(self), client, standing);
+    }
+
+    /// The successors of a reload must listen where the workers do now.
+    fn look_for_closed(&mut self) {
+        let ours = [std::process::id(), self.keeper.keeper().0];
+        closed::tell_closed(context!(self), &ours);
     }
 
     /// Takes the calls that wait for a worker, a bounded number of them.

@@ -8,6 +8,7 @@ pub(super) mod role;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use config::spec::AddressPattern;
 use serde::{Deserialize, Serialize};
 
 use self::pools::{OWN, Pools};
@@ -35,7 +36,10 @@ pub(super) struct SlotState {
     pub(super) rescue: Rescue,
     /// Where the slot's last ready worker listened of its own accord. `None`: no worker was ready.
     pub(super) served: Option<BTreeSet<ListenerId>>,
-    /// The same for the worker that the running rollout replaced.
+    /// The listeners among `served` that this worker bound long after it was ready.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) late: BTreeSet<ListenerId>,
+    /// Where the next worker of the plan that the running rollout replaced must listen.
     pub(super) served_before: Option<BTreeSet<ListenerId>>,
     pub(super) history: History,
     pub(super) restarts: u64,
@@ -99,6 +103,7 @@ impl SlotState {
             retiring: BTreeSet::new(),
             rescue: Rescue::None,
             served: None,
+            late: BTreeSet::new(),
             served_before: None,
             history: History::default(),
             restarts: 0,
@@ -113,9 +118,16 @@ impl SlotState {
         self.plan = plan;
         self.seat = Seat::Empty;
         self.served = None;
+        self.late.clear();
         self.served_before = None;
         self.history = History::default();
         self.leaving = false;
+    }
+
+    /// The listeners that its last ready worker served from its start on.
+    pub(super) fn served_early(&self) -> Option<BTreeSet<ListenerId>> {
+        let served = self.served.as_ref()?;
+        Some(served.difference(&self.late).copied().collect())
     }
 
     pub(super) fn role(&self, worker: WorkerId) -> Role {
@@ -277,7 +289,7 @@ impl Primary {
             .collect();
         for slot in empty {
             let plan = self.slot(slot).plan.clone();
-            let required = self.slot(slot).served.clone();
+            let required = self.slot(slot).served_early();
             let worker = self.spawn(slot, plan, required, step);
             self.slot(slot).seat = Seat::Held(worker);
         }
@@ -305,8 +317,15 @@ impl Primary {
         self.next_worker += 1;
         // A configuration that drops an address does not want it served.
         let is_wanted = |listener: &ListenerId| !self.sockets.is_dropped_by(&plan, *listener);
-        let required = required.map(|all| all.into_iter().filter(is_wanted).collect());
+        let required = required
+            .filter(|_| plan.spec.serve.is_empty())
+            .map(|all| all.into_iter().filter(is_wanted).collect());
         let lend = self.lend_configured(id, slot, &plan);
+        let inherits = |awaited: &AddressPattern| {
+            lend.iter().any(|(listener, _)| self.sockets.is_at(*listener, *awaited))
+        };
+        let awaited = plan.spec.serve.iter().filter(|awaited| !inherits(awaited)).copied();
+        let awaited = awaited.collect();
         let worker = Worker {
             id,
             slot,
@@ -317,6 +336,9 @@ impl Primary {
             required,
             lent: lend.iter().map(|(listener, _)| *listener).collect(),
             bound: BTreeSet::new(),
+            closed: BTreeSet::new(),
+            late: BTreeSet::new(),
+            awaited,
             already_open: BTreeMap::new(),
             shares: lend.iter().any(|(listener, _)| self.sockets.is_shared(*listener)),
             watch: None,
