@@ -1,12 +1,12 @@
 //! What makes a worker ready, and what a reload may call success: what the kernel shows, never the
 //! word of the program alone.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipc::control::Status;
 use nix::sys::signal::Signal;
 use tests::fixtures::Deploys;
-use tests::{Home, Port, fixtures, http, pip, process, run};
+use tests::{Home, Port, fixtures, http, pip, process, run, wait_until};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -121,4 +121,50 @@ fn a_deploy_by_symlink_runs_the_new_release() {
         });
         serves("two");
     }
+}
+
+/// Node opens its inspector at SIGUSR1. Nothing tells the next worker to do the same.
+#[test]
+fn an_inspector_does_not_have_to_be_opened_again() {
+    let (home, port, inspector) = (tests::home!(), Port::new(), Port::new());
+    let Some(node) = fixtures::need("node") else { return };
+    let option = format!("--inspect-port={inspector}");
+    let server = fixtures::file("node/plain.js");
+    let command = [node, option, server, port.to_string()];
+    let options = ["-i", "1", "--listen-wait", "1s", "--ready-timeout", "5s"];
+    home.start("web", &options, &command).ok();
+    let ready = Instant::now();
+    home.wait_app("web", "settled worker", SOON, |_| ready.elapsed() > Duration::from_secs(2));
+    home.run(&["signal", "web", "USR1"]).ok();
+    let opened = format!("127.0.0.1:{inspector}");
+    home.wait_app("web", "inspector", SOON, |app| {
+        app.listeners.iter().any(|listener| listener.address == opened)
+    });
+    home.run(&["reload", "web"]).ok();
+    assert!(home.log("web", "primary.log").contains(&format!("need not listen on {opened}")));
+}
+
+/// It closes one of its addresses some time after its start, as nobody but the kernel knows.
+#[test]
+fn a_closed_address_is_not_asked_for() {
+    let (home, port, other) = (tests::home!(), Port::new(), Port::new());
+    let Some(command) = fixtures::python("closes_one.py", &[&port, &other]) else { return };
+    home.start("web", &["-i", "1", "--ready-timeout", "5s", "--env", "SECOND=1"], &command).ok();
+    wait_until("the second address is closed", SOON, || {
+        home.log("web", "out.log").contains("closed").then_some(())
+    });
+    home.run(&["reload", "web", "--env", "SECOND=0"]).ok();
+    http::get(port.v4(), SOON).expect("an answer");
+}
+
+#[test]
+fn serve_names_the_addresses_of_every_worker() {
+    let (home, port, other) = (tests::home!(), Port::new(), Port::new());
+    let Some(command) = fixtures::pid_server(&port) else { return };
+    let wanted = format!(":{other}");
+    let options = ["--serve", &wanted, "--ready-timeout", "2s"];
+    let named = format!("it does not listen on :{other}");
+    home.start("web", &options, &command).code(1).says(&[&named]);
+    home.run(&["delete", "web"]).ok();
+    home.start("web", &["--serve", &format!("127.0.0.1:{port}")], &command).ok();
 }

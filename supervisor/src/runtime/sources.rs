@@ -11,6 +11,7 @@ use super::contracts::intercept::Calls;
 use super::contracts::interface::{Endpoint, Readiness};
 use super::node::{Told, raw_messages};
 use super::output::stream::Stream;
+use super::probe::closed;
 use super::source::Source;
 use super::workers::launch::{explain, is_permanent};
 use super::{Runtime, contracts, intercept, notifications, output};
@@ -71,6 +72,7 @@ impl Runtime {
                 libc::SIGQUIT => PrimarySignal::StopFast,
                 libc::SIGHUP => {
                     self.manager.tell_of_reload(&self.keeper);
+                    self.look_for_closed();
                     PrimarySignal::Reload
                 }
                 libc::SIGUSR1 => PrimarySignal::ReopenLogs,
@@ -102,6 +104,9 @@ impl Runtime {
         if let Some(request) = self.clients.permitted(context!(self), client, request) {
             if request == Request::Subscribe {
                 self.bus.follow(&mut self.clients, client);
+            }
+            if matches!(request, Request::Reload { .. } | Request::Restart { hard: false, .. }) {
+                self.look_for_closed();
             }
             self.events.inbox.push_back(Event::Request { client, request });
         }
@@ -159,6 +164,12 @@ impl Runtime {
         let Some(child) = self.children.get(&worker) else { return };
         let notice = child.says(raw_messages::shown(message));
         self.tell(&notice);
+    }
+
+    /// The successors of a reload must listen where the workers do now.
+    fn look_for_closed(&mut self) {
+        let ours = [std::process::id(), self.keeper.keeper().0];
+        closed::tell_closed(context!(self), &ours);
     }
 
     /// Takes the calls that wait for a worker, a bounded number of them.

@@ -103,7 +103,12 @@ impl Primary {
         };
         let next = self.wanted().find(is_old).map(|(slot, _)| slot);
         if let Some((slot, plan)) = next.and_then(|slot| Some((slot, to.plan_of(slot)?.clone()))) {
-            let required = self.slot(slot).served.clone();
+            let (required, excused) = self.required(slot);
+            if let Some(worker) = self.slots.get(&slot).and_then(|state| self.seated(state))
+                && let Some(notice) = messages::excused(worker, &excused, &self.sockets)
+            {
+                step.publish(notice);
+            }
             self.start_successor(slot, plan, required, step);
             return false;
         }
@@ -141,6 +146,27 @@ impl Primary {
         let reply = Reply::Done { message, cut: rollout.cut };
         step.answer_all(&rollout.clients, &reply);
         true
+    }
+
+    /// Where the successor of a slot must listen: wherever the worker does that it replaces. An
+    /// address that this one bound long after its start is required only if every other ready
+    /// worker of the pool serves it, too; those that are not come second.
+    fn required(&self, slot: Slot) -> (Option<BTreeSet<ListenerId>>, BTreeSet<ListenerId>) {
+        let Some(state) = self.slots.get(&slot) else { return (None, BTreeSet::new()) };
+        let Some(served) = &state.served else { return (None, BTreeSet::new()) };
+        let others: Vec<&BTreeSet<ListenerId>> = self
+            .wanted()
+            .filter(|(other, state)| {
+                *other != slot && other.pool_index() == slot.pool_index() && self.is_ready(state)
+            })
+            .filter_map(|(_, state)| state.served.as_ref())
+            .collect();
+        let by_all = |listener: &ListenerId| {
+            !others.is_empty() && others.iter().all(|served| served.contains(listener))
+        };
+        let excused = |listener: &ListenerId| state.late.contains(listener) && !by_all(listener);
+        let (excused, required) = served.iter().copied().partition(excused);
+        (Some(required), excused)
     }
 
     pub(in crate::primary) fn start_successor(
@@ -186,7 +212,7 @@ impl Primary {
     pub(in crate::primary) fn commit(&mut self, slot: Slot, step: &mut Step<'_>) {
         let Some(id) = self.slot(slot).successor.take() else { return };
         let Some(worker) = self.workers.get(&id) else { return };
-        let (plan, bound) = (worker.plan.clone(), worker.bound.clone());
+        let (plan, late, bound) = (worker.plan.clone(), worker.late.clone(), worker.listens_now());
         step.publish(messages::slot_replaced(worker));
         let ready_since = worker.ready_since;
         if let Some(Job::Rollout(rollout)) = &mut self.job
@@ -198,7 +224,8 @@ impl Primary {
         }
         let state = self.slot(slot);
         state.plan = plan;
-        state.served_before = state.served.replace(bound);
+        state.served_before = state.served_early();
+        (state.served, state.late) = (Some(bound), late);
         state.history = History::default();
         state.history.became_ready();
         self.founding = false;

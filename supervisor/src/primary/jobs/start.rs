@@ -1,7 +1,6 @@
 //! Starting: listeners first, then all workers at once; and the answers to the clients that wait.
 
 use std::ops::RangeBounds;
-use std::time::Duration;
 
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
 
@@ -14,11 +13,9 @@ use crate::primary::messages;
 use crate::primary::plan::Plan;
 use crate::primary::slots::pools::Pools;
 use crate::primary::slots::slot::Seat;
+use crate::primary::worker::SOON;
 use crate::primary::worker::state::State;
 use crate::primary::{Job, Phase, Primary, Step};
-
-/// The least time that a program has to listen on its further addresses.
-const SOON: Duration = Duration::from_secs(1);
 
 impl Primary {
     /// Starts an app that has no live worker.
@@ -205,7 +202,7 @@ impl Primary {
     fn is_awaited(&self, listener: ListenerId) -> bool {
         self.wanted().any(|(_, state)| {
             let served = state.served.as_ref().is_some_and(|served| served.contains(&listener));
-            served && state.has_hope() && !self.is_ready(state)
+            served && !state.late.contains(&listener) && state.has_hope() && !self.is_ready(state)
         })
     }
 

@@ -1,6 +1,8 @@
 //! Scenarios of what makes a worker ready, and what a reload may call success.
 
+use super::super::event::{Cue, Event};
 use super::*;
+use crate::base::ids::ListenerId;
 
 #[test]
 fn a_word_of_the_program_does_not_stand_for_an_address() {
@@ -76,4 +78,92 @@ fn what_took_long_to_become_ready_is_watched_for_as_long() {
     // The second worker is not watched a second time.
     let took = sim.now.since(began);
     assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+/// A worker binds another address of its own: an inspector, a passive port.
+fn binds(sim: &mut Sim, slot: u16, port: u16) -> (WorkerId, ListenerId, SocketId) {
+    let worker = sim.primary.workers().find(|(_, of, _)| of.0 == slot).expect("it is there").0;
+    sim.bind(worker, port);
+    let address = format!("127.0.0.1:{port}");
+    let listens = |sim: &Sim| {
+        let listener = sim.listener_at(&address)?;
+        let place = sim.fakes[&worker].holds.iter().find(|(on, _)| *on == listener)?;
+        sim.listeners[&listener].listening.contains(&place.1).then_some(*place)
+    };
+    sim.until("it listens", |sim| listens(sim).is_some());
+    let (listener, socket) = listens(sim).expect("it does");
+    (worker, listener, socket)
+}
+
+#[test]
+fn an_address_bound_late_by_one_worker_is_not_asked_of_its_successor() {
+    for workers in [1, 2] {
+        let mut sim = up(app(GOOD, workers));
+        sim.pass(Duration::from_secs(10));
+        binds(&mut sim, 0, 9229);
+        let client = sim.ask(reload(GOOD, workers));
+        done(sim.answer(client));
+        let told = sim.told(NoticeKind::Warning);
+        assert!(told.iter().any(|it| it.contains("need not listen on 127.0.0.1:9229")), "{told:?}");
+    }
+}
+
+#[test]
+fn an_address_bound_late_by_all_workers_is_asked_for() {
+    let mut sim = up(app(GOOD, 2));
+    sim.pass(Duration::from_secs(10));
+    for slot in [0, 1] {
+        binds(&mut sim, slot, 9001);
+    }
+    let (_, reason, _) = sim.refuses(reload(GOOD, 2));
+    assert!(reason.contains("it does not listen on 127.0.0.1:9001"), "{reason}");
+}
+
+#[test]
+fn an_address_bound_at_the_start_by_one_worker_is_asked_of_its_successor() {
+    let mut sim = up(app(GOOD, 2));
+    binds(&mut sim, 1, 9001);
+    let client = sim.ask(reload(GOOD, 2));
+    let (kind, reason, _) = failed(sim.answer(client));
+    assert_eq!(kind, FailureKind::RolledBack);
+    assert!(reason.contains("it does not listen on 127.0.0.1:9001"), "{reason}");
+}
+
+#[test]
+fn after_a_crash_nobody_waits_for_an_address_that_was_bound_late() {
+    let mut sim = up(app(GOOD, 2));
+    sim.pass(Duration::from_secs(10));
+    let (worker, ..) = binds(&mut sim, 0, 9229);
+    binds(&mut sim, 1, 9229);
+    sim.murder(worker);
+    sim.until("the slot is served", |sim| sim.app_status() == Status::Ready);
+    assert_eq!(sim.told(NoticeKind::WorkerFailed).len(), 1);
+}
+
+#[test]
+fn an_address_that_was_closed_is_not_asked_for() {
+    let mut sim = up(app(GOOD, 1));
+    let (worker, listener, socket) = binds(&mut sim, 0, 9001);
+    sim.feed(Event::Worker { worker, cue: Cue::Closed { listener, socket } });
+    let client = sim.ask(reload(GOOD, 1));
+    done(sim.answer(client));
+}
+
+#[test]
+fn serve_says_where_a_worker_must_listen_from_the_first_on() {
+    let spec = |command, serve: &str| {
+        let mut spec = app(command, 2);
+        spec.serve = vec![serve.parse().expect("an address")];
+        spec
+    };
+    let mut sim = Sim::begun(spec(GOOD, ":9001"), 7);
+    let client = sim.ask(Request::WaitReady);
+    let (_, reason, _) = failed(sim.answer(client));
+    assert!(reason.contains(":9001, which \"serve\" names"), "{reason}");
+
+    // What the predecessor served is not asked for then.
+    let mut sim = up(spec("serve port=8000 port=9001", ":8000"));
+    let good = Some(Box::new(spec(GOOD, ":8000")));
+    let client = sim.ask(Request::Reload { spec: good, pool: None });
+    done(sim.answer(client));
 }

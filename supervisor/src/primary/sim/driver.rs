@@ -152,7 +152,7 @@ impl Sim {
         OpenedListener { id, address, name, shared }
     }
 
-    pub(super) fn listener_at(&self, address: &str) -> Option<ListenerId> {
+    pub(in crate::primary) fn listener_at(&self, address: &str) -> Option<ListenerId> {
         self.listeners.iter().find(|(_, l)| l.address == address).map(|(id, _)| *id)
     }
 

@@ -97,7 +97,7 @@ impl Sim {
         self.tell(worker, Cue::Spawned);
     }
 
-    fn bind(&mut self, worker: WorkerId, port: u16) {
+    pub(in super::super) fn bind(&mut self, worker: WorkerId, port: u16) {
         let address = format!("127.0.0.1:{port}");
         if self.fakes[&worker].habit.refused || self.taken.contains(&address) {
             let reason = "address in use".to_owned();

@@ -164,7 +164,7 @@ pub(super) struct FakeListener {
     pub(super) steered: Vec<Target>,
     gated: bool,
     /// The sockets that listen in the kernel.
-    listening: BTreeSet<SocketId>,
+    pub(in crate::primary) listening: BTreeSet<SocketId>,
     /// Waiting connections, by socket.
     pub(super) queues: BTreeMap<SocketId, u32>,
 }

@@ -9,7 +9,7 @@ pub(super) mod slot;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use config::spec::Balance;
+use config::spec::{AddressPattern, Balance};
 
 use self::pools::{OWN, Pools};
 use self::slot::{Presence, Seat, SlotState};
@@ -144,7 +144,7 @@ impl Primary {
             .collect();
         for slot in empty {
             let plan = self.slot(slot).plan.clone();
-            let required = self.slot(slot).served.clone();
+            let required = self.slot(slot).served_early();
             let worker = self.spawn(slot, plan, required, step);
             self.slot(slot).seat = Seat::Held(worker);
         }
@@ -172,8 +172,15 @@ impl Primary {
         self.next_worker += 1;
         // A configuration that drops an address does not want it served.
         let is_wanted = |listener: &ListenerId| !self.sockets.is_dropped_by(&plan, *listener);
-        let required = required.map(|all| all.into_iter().filter(is_wanted).collect());
+        let required = required
+            .filter(|_| plan.spec.serve.is_empty())
+            .map(|all| all.into_iter().filter(is_wanted).collect());
         let lend = self.lend_configured(id, slot, &plan);
+        let inherits = |awaited: &AddressPattern| {
+            lend.iter().any(|(listener, _)| self.sockets.is_at(*listener, *awaited))
+        };
+        let awaited = plan.spec.serve.iter().filter(|awaited| !inherits(awaited)).copied();
+        let awaited = awaited.collect();
         let worker = Worker {
             id,
             slot,
@@ -184,6 +191,9 @@ impl Primary {
             required,
             lent: lend.iter().map(|(listener, _)| *listener).collect(),
             bound: BTreeSet::new(),
+            closed: BTreeSet::new(),
+            late: BTreeSet::new(),
+            awaited,
             already_open: BTreeMap::new(),
             shares: lend.iter().any(|(listener, _)| self.sockets.is_shared(*listener)),
             watch: None,

@@ -23,7 +23,10 @@ pub(in crate::primary) struct SlotState {
     pub(in crate::primary) rescue: Rescue,
     /// Where the slot's last ready worker listened of its own accord. `None`: no worker was ready.
     pub(in crate::primary) served: Option<BTreeSet<ListenerId>>,
-    /// The same for the worker that the running rollout replaced.
+    /// The listeners among `served` that this worker bound long after it was ready.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(in crate::primary) late: BTreeSet<ListenerId>,
+    /// Where the next worker of the plan that the running rollout replaced must listen.
     pub(in crate::primary) served_before: Option<BTreeSet<ListenerId>>,
     pub(in crate::primary) history: History,
     pub(in crate::primary) restarts: u64,
@@ -87,6 +90,7 @@ impl SlotState {
             retiring: BTreeSet::new(),
             rescue: Rescue::None,
             served: None,
+            late: BTreeSet::new(),
             served_before: None,
             history: History::default(),
             restarts: 0,
@@ -101,9 +105,16 @@ impl SlotState {
         self.plan = plan;
         self.seat = Seat::Empty;
         self.served = None;
+        self.late.clear();
         self.served_before = None;
         self.history = History::default();
         self.leaving = false;
+    }
+
+    /// The listeners that its last ready worker served from its start on.
+    pub(in crate::primary) fn served_early(&self) -> Option<BTreeSet<ListenerId>> {
+        let served = self.served.as_ref()?;
+        Some(served.difference(&self.late).copied().collect())
     }
 
     pub(in crate::primary) fn role(&self, worker: WorkerId) -> Role {

@@ -10,6 +10,7 @@ pub(super) mod steering;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use config::spec::AddressPattern;
 use serde::{Deserialize, Serialize};
 
 use super::action::Target;
@@ -254,6 +255,11 @@ impl Sockets {
 
     pub(super) fn address(&self, listener: ListenerId) -> &str {
         self.listeners.get(&listener).map_or("a closed address", |l| l.opened.address.as_str())
+    }
+
+    /// Whether the listener is at this address.
+    pub(super) fn is_at(&self, listener: ListenerId, address: AddressPattern) -> bool {
+        self.address(listener).parse().is_ok_and(|at| address.matches(at))
     }
 
     pub(super) fn is_shared(&self, listener: ListenerId) -> bool {

@@ -65,8 +65,8 @@ impl Worker {
                 Change::Asks { listener, ticket, another }
             }
             Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
-            Cue::Listening { listener, socket } => self.listens(listener, socket),
-            Cue::Closed { listener, socket } => Change::Closes { listener, socket },
+            Cue::Listening { listener, socket } => self.listens(listener, socket, step.now),
+            Cue::Closed { listener, socket } => self.closes(listener, socket),
             Cue::Leaving => self.leaves(),
             Cue::RefusesValues { reason } => Change::RefusesValues { reason },
             Cue::Notified(notification) => self.notes(notification),
@@ -97,8 +97,8 @@ impl Worker {
                 Change::Asks { listener, ticket, another }
             }
             Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
-            Cue::Listening { listener, socket } => self.listens(listener, socket),
-            Cue::Closed { listener, socket } => Change::Closes { listener, socket },
+            Cue::Listening { listener, socket } => self.listens(listener, socket, step.now),
+            Cue::Closed { listener, socket } => self.closes(listener, socket),
             Cue::Leaving => self.leaves(),
             Cue::RefusesValues { reason } => Change::RefusesValues { reason },
             Cue::Notified(notification) => match notification {
@@ -129,8 +129,8 @@ impl Worker {
                 Change::Asks { listener, ticket, another }
             }
             Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
-            Cue::Listening { listener, socket } => self.listens(listener, socket),
-            Cue::Closed { listener, socket } => Change::Closes { listener, socket },
+            Cue::Listening { listener, socket } => self.listens(listener, socket, step.now),
+            Cue::Closed { listener, socket } => self.closes(listener, socket),
             Cue::Leaving => self.leaves(),
             Cue::RefusesValues { reason } => Change::RefusesValues { reason },
             Cue::Notified(notification) => match notification {
@@ -156,8 +156,8 @@ impl Worker {
                 Change::Asks { listener, ticket, another }
             }
             Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
-            Cue::Listening { listener, socket } => self.listens(listener, socket),
-            Cue::Closed { listener, socket } => Change::Closes { listener, socket },
+            Cue::Listening { listener, socket } => self.listens(listener, socket, step.now),
+            Cue::Closed { listener, socket } => self.closes(listener, socket),
             Cue::Leaving => self.leaves(),
             Cue::Notified(notification) => match notification {
                 Notification::WatchdogTrigger => {
@@ -197,8 +197,8 @@ impl Worker {
             Cue::BindAsked { listener, ticket, another } => {
                 Change::Asks { listener, ticket, another }
             }
-            Cue::Listening { listener, socket } => self.listens(listener, socket),
-            Cue::Closed { listener, socket } => Change::Closes { listener, socket },
+            Cue::Listening { listener, socket } => self.listens(listener, socket, now),
+            Cue::Closed { listener, socket } => self.closes(listener, socket),
             Cue::Leaving => self.leaves(),
             Cue::Notified(notification) => self.notes(notification),
             Cue::Exited { exit, last_lines, queued } => {
@@ -217,7 +217,7 @@ impl Worker {
         if self.may_serve()
             && let Some((listener, socket)) = self.take_counted(step.now)
         {
-            return self.listens(listener, socket);
+            return self.listens(listener, socket, step.now);
         }
         match &mut self.state {
             State::Spawning { .. } => Change::Nothing,

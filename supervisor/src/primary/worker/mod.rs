@@ -10,8 +10,9 @@ mod life;
 pub(super) mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use config::spec::ReadyRule;
+use config::spec::{AddressPattern, ReadyRule};
 use serde::{Deserialize, Serialize};
 
 use self::end::End;
@@ -21,6 +22,9 @@ use super::event::Notification;
 use super::plan::Plan;
 use crate::base::ids::{ListenerId, Slot, SocketId, WorkerId};
 use crate::base::time::Time;
+
+/// The least time that a program has to listen on its further addresses.
+pub(super) const SOON: Duration = Duration::from_secs(1);
 
 /// One live worker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,6 +44,15 @@ pub(super) struct Worker {
     pub(super) lent: BTreeSet<ListenerId>,
     /// The listeners on which it listens of its own accord.
     pub(super) bound: BTreeSet<ListenerId>,
+    /// The listeners among `bound` whose socket it closed and has not opened again.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) closed: BTreeSet<ListenerId>,
+    /// The listeners among `bound` that it bound long after it was ready.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) late: BTreeSet<ListenerId>,
+    /// The addresses of `serve` on which it does not listen yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) awaited: Vec<AddressPattern>,
     /// Sockets that it got for a `bind`, that listened already, and on which it has not called
     /// `listen`; and when it got each. A program that asks the kernel (SO_ACCEPTCONN) never calls.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -77,7 +90,7 @@ impl Worker {
     /// When it counts as ready if nothing else happens; `since`: when its program began to run.
     /// Every condition that applies must hold: no word of the program stands for an address.
     pub(super) fn ready_at(&self, since: Time) -> Option<Time> {
-        if self.missing().next().is_some() {
+        if self.missing().next().is_some() || !self.awaited.is_empty() {
             return None;
         }
         let times = &self.plan.spec.times;
@@ -117,7 +130,17 @@ impl Worker {
 
     /// The listeners that its predecessor served and it does not.
     pub(super) fn missing(&self) -> impl Iterator<Item = ListenerId> {
-        self.required.iter().flatten().copied().filter(|listener| !self.serves(*listener))
+        self.required.iter().flatten().copied().filter(|listener| !self.listens_on(*listener))
+    }
+
+    /// Whether it listens there now, or inherited the socket.
+    fn listens_on(&self, listener: ListenerId) -> bool {
+        self.serves(listener) && !self.closed.contains(&listener)
+    }
+
+    /// Where it listens of its own accord, now.
+    pub(super) fn listens_now(&self) -> BTreeSet<ListenerId> {
+        self.bound.difference(&self.closed).copied().collect()
     }
 
     /// Whether it listens there, or inherited the socket.
@@ -129,6 +152,8 @@ impl Worker {
     pub(super) fn forget(&mut self, listener: ListenerId) {
         self.bound.remove(&listener);
         self.already_open.remove(&listener);
+        self.closed.remove(&listener);
+        self.late.remove(&listener);
         self.lent.remove(&listener);
         if let Some(required) = &mut self.required {
             required.remove(&listener);
@@ -149,10 +174,22 @@ impl Worker {
         matches!(self.state, State::Killing { .. })
     }
 
-    pub(super) fn listens(&mut self, listener: ListenerId, socket: SocketId) -> Change {
-        self.bound.insert(listener);
+    pub(super) fn listens(&mut self, listener: ListenerId, socket: SocketId, now: Time) -> Change {
+        let times = &self.plan.spec.times;
+        let settled = self.ready_since.map(|since| since + times.listen_wait.max(SOON));
+        if self.bound.insert(listener) && settled.is_some_and(|at| at <= now) {
+            self.late.insert(listener);
+        }
+        self.closed.remove(&listener);
         self.already_open.remove(&listener);
         Change::Listens { listener, socket }
+    }
+
+    pub(super) fn closes(&mut self, listener: ListenerId, socket: SocketId) -> Change {
+        if self.bound.contains(&listener) {
+            self.closed.insert(listener);
+        }
+        Change::Closes { listener, socket }
     }
 
     pub(super) fn leaves(&mut self) -> Change {

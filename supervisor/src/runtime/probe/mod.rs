@@ -1,5 +1,6 @@
 //! What the kernel and the workers show of a worker: whether it is drained, hung or growing.
 
+pub(super) mod closed;
 pub(crate) mod drain;
 pub(crate) mod growth;
 pub(crate) mod hang;
