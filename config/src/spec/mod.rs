@@ -65,6 +65,9 @@ pub struct AppSpec {
     /// change in them.
     #[serde(default = "yes")]
     pub node_drain: bool,
+    /// Whether processes of a worker that leave its process group live on when it ends. False.
+    #[serde(default)]
+    pub keep_detached: bool,
     /// Addresses that interception leaves alone.
     pub passthrough: Vec<AddressPattern>,
     /// Run workers as this user (name or number). Only root may.
@@ -146,6 +149,7 @@ impl AppSpec {
             node: true,
             node_metrics: true,
             node_drain: true,
+            keep_detached: false,
             passthrough: Vec::new(),
             user: None,
             group: None,

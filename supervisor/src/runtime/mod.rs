@@ -11,6 +11,7 @@ mod bus;
 mod context;
 mod control;
 mod event_loop;
+mod family;
 mod handover;
 mod intercept;
 mod listeners;

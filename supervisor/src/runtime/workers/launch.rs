@@ -25,6 +25,7 @@ use crate::runtime::workers::{Child, Pipe};
 use crate::sys::notify::NotifySocket;
 use crate::sys::privileges::Privileges;
 use crate::sys::spawn::{Launch, Stage, spawn};
+use crate::sys::strays::{APP_VARIABLE, WORKER_VARIABLE};
 use crate::sys::{socket, users};
 
 /// What `Action::Spawn` says.
@@ -108,8 +109,9 @@ const FIRST_FD: i32 = 3;
 
 /// Variables that describe the primary and must not describe its workers, beside what a service
 /// manager says to it.
-const NOT_INHERITED: [&str; 10] = [
-    "SUPERVISOR_APP",
+const NOT_INHERITED: [&str; 11] = [
+    APP_VARIABLE,
+    WORKER_VARIABLE,
     "SUPERVISOR_POOL",
     "SUPERVISOR_SLOT",
     "SUPERVISOR_WORKERS",
@@ -306,7 +308,8 @@ fn environment(
         .filter(|(name, _)| !own.clone().any(|not| name == OsStr::new(not)))
         .collect();
     let mut set = |name: &str, value: String| all.insert(name.into(), value.into());
-    set("SUPERVISOR_APP", order.spec.name.clone());
+    set(APP_VARIABLE, order.spec.name.clone());
+    set(WORKER_VARIABLE, order.worker.to_string());
     set("SUPERVISOR_POOL", order.spec.pool().to_owned());
     set("SUPERVISOR_SLOT", order.slot.to_string());
     set("SUPERVISOR_WORKERS", order.workers.to_string());
