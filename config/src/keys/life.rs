@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::forms::{DURATION, choice, form, string_or_integer};
+use super::forms::{BOOLEAN, DURATION, choice, form, string_or_integer};
 use super::key::{Flag, InPool, Key, Section};
 use super::kind::{Field, Form, at};
 use crate::signal;
@@ -81,6 +81,18 @@ static KEYS: &[Key] = &[
         help: "From the stop signal to SIGKILL",
         doc: "From the stop signal to SIGKILL",
         ..Key::of(&Field { place: at!(times.kill_timeout), form: &DURATION })
+    },
+    Key {
+        name: "keep_detached",
+        flag: Some(Flag {
+            help: Some("Let processes that leave the worker's process group live on"),
+            ..Flag::SWITCH
+        }),
+        help: "Whether processes that leave the worker's group live on",
+        doc: "Whether processes that a worker started, and that left its process group (`setsid`, \
+              double fork), live on when it ends. Otherwise they drain and end with it \
+              ([contracts](contracts.md#processes-of-a-worker))",
+        ..Key::of(&Field { place: at!(keep_detached), form: &BOOLEAN })
     },
     Key {
         name: "drain_timeout",

@@ -69,6 +69,9 @@ pub struct AppSpec {
     /// predecessor did.
     #[serde(default)]
     pub serve: Vec<AddressPattern>,
+    /// Whether processes of a worker that leave its process group live on when it ends. False.
+    #[serde(default)]
+    pub keep_detached: bool,
     /// Addresses that interception leaves alone.
     pub passthrough: Vec<AddressPattern>,
     /// Run workers as this user (name or number). Only root may.
@@ -154,6 +157,7 @@ impl AppSpec {
             node_metrics: true,
             node_drain: true,
             serve: Vec::new(),
+            keep_detached: false,
             passthrough: Vec::new(),
             user: None,
             group: None,

@@ -1,12 +1,14 @@
-//! What is left of a process group whose main process has ended.
+//! What is left of a worker whose main process has ended: others of its process group, and those
+//! that left the group.
 //!
 //! The main process stays a zombie, and so its pid and its group's number stay its own, until the
-//! whole group is gone; only then is the worker reaped. The rest of a worker that was told to stop
+//! whole rest is gone; only then is the worker reaped. The rest of a worker that was told to stop
 //! may finish: its main process may have ended first, with requests in the hands of its children.
 //! The rest of a worker that died by itself is killed at once, for it would compete with the
-//! replacement.
+//! replacement. A process that is to be killed may start another one at that moment, so the rest is
+//! killed again until nothing lives.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::ids::WorkerId;
@@ -19,7 +21,22 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Workers whose main process has ended while others of their group may live.
 #[derive(Debug, Default)]
 pub(crate) struct Leftovers {
-    waiting: BTreeSet<WorkerId>,
+    /// Whether what lives is to be killed.
+    waiting: BTreeMap<WorkerId, bool>,
+}
+
+/// What an orphan shows of the worker that it may come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// Whether its environment names that worker; `None`: it names none.
+    pub(crate) named: Option<bool>,
+    /// It has a socket open that only that worker was lent.
+    pub(crate) holds: bool,
+}
+
+/// Whether an orphan is that worker's.
+pub(crate) fn owns(orphan: Origin) -> bool {
+    orphan.named.unwrap_or(orphan.holds)
 }
 
 /// Something was seen.
@@ -29,7 +46,9 @@ pub(crate) enum Event {
     Ended { worker: WorkerId, told_to_stop: bool },
     /// A predecessor saw the end, and did what follows from it.
     Resumed { worker: WorkerId },
-    /// The group was looked for. `empty`: nothing of it lives.
+    /// The worker is to be killed, with all that it started.
+    Killed { worker: WorkerId },
+    /// A look at the rest. `empty`: nothing of it lives.
     Seen { worker: WorkerId, empty: bool },
     /// Nobody knows the worker any more.
     Forgotten { worker: WorkerId },
@@ -38,9 +57,9 @@ pub(crate) enum Event {
 /// Something to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// SIGKILL to what is left of the group.
+    /// SIGKILL to what is left.
     Kill(WorkerId),
-    /// The whole group is gone: reap the main process, and tell the core.
+    /// Nothing lives: reap the main process, and tell the core.
     Reap(WorkerId),
 }
 
@@ -49,15 +68,23 @@ impl Leftovers {
     pub(crate) fn step(&mut self, event: Event) -> Option<Action> {
         match event {
             Event::Ended { worker, told_to_stop } => {
-                self.waiting.insert(worker);
+                self.waiting.insert(worker, !told_to_stop);
                 (!told_to_stop).then_some(Action::Kill(worker))
             }
             Event::Resumed { worker } => {
-                self.waiting.insert(worker);
+                self.waiting.insert(worker, false);
                 None
             }
-            Event::Seen { worker, empty } => {
-                (empty && self.waiting.remove(&worker)).then_some(Action::Reap(worker))
+            Event::Killed { worker } => {
+                self.waiting.entry(worker).and_modify(|kills| *kills = true);
+                None
+            }
+            Event::Seen { worker, empty: true } => {
+                self.waiting.remove(&worker).map(|_| Action::Reap(worker))
+            }
+            Event::Seen { worker, empty: false } => {
+                let kills = self.waiting.get(&worker).is_some_and(|kills| *kills);
+                kills.then_some(Action::Kill(worker))
             }
             Event::Forgotten { worker } => {
                 self.waiting.remove(&worker);
@@ -68,7 +95,7 @@ impl Leftovers {
 
     /// Those whose group is to be looked for.
     pub(crate) fn waiting(&self) -> Vec<WorkerId> {
-        self.waiting.iter().copied().collect()
+        self.waiting.keys().copied().collect()
     }
 
     /// When the groups are to be looked for again.
@@ -90,7 +117,8 @@ mod tests {
         let ended = Event::Ended { worker: WORKER, told_to_stop: false };
         assert_eq!(leftovers.step(ended), Some(Action::Kill(WORKER)));
         assert_eq!(leftovers.deadline(Time(0)), Some(Time(0) + LOOK_EVERY));
-        assert_eq!(leftovers.step(Event::Seen { worker: WORKER, empty: false }), None);
+        let again = leftovers.step(Event::Seen { worker: WORKER, empty: false });
+        assert_eq!(again, Some(Action::Kill(WORKER)), "it may have started another process");
         assert_eq!(leftovers.waiting(), [WORKER]);
         let gone = Event::Seen { worker: WORKER, empty: true };
         assert_eq!(leftovers.step(gone), Some(Action::Reap(WORKER)));
@@ -103,8 +131,20 @@ mod tests {
         let mut leftovers = Leftovers::default();
         let ended = Event::Ended { worker: WORKER, told_to_stop: true };
         assert_eq!(leftovers.step(ended), None);
+        let lives = Event::Seen { worker: WORKER, empty: false };
+        assert_eq!(leftovers.step(lives), None);
+        assert_eq!(leftovers.step(Event::Killed { worker: WORKER }), None);
+        assert_eq!(leftovers.step(lives), Some(Action::Kill(WORKER)), "its time is over");
         let gone = Event::Seen { worker: WORKER, empty: true };
         assert_eq!(leftovers.step(gone), Some(Action::Reap(WORKER)));
+    }
+
+    #[test]
+    fn an_orphan_is_of_the_worker_that_it_names_or_whose_socket_it_has() {
+        assert!(owns(Origin { named: Some(true), holds: false }));
+        assert!(owns(Origin { named: None, holds: true }));
+        assert!(!owns(Origin { named: None, holds: false }));
+        assert!(!owns(Origin { named: Some(false), holds: true }), "another worker's, by descent");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod contracts;
 mod control;
 mod error_text;
 mod event_loop;
+mod family;
 mod files;
 mod handover;
 mod helper;

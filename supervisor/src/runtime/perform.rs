@@ -13,6 +13,7 @@ use super::workers::{Asking, Claim};
 use super::{Runtime, contracts, handover, intercept};
 use crate::base::ids::{ClientId, ListenerId, Ticket, WorkerId};
 use crate::base::per_generation::PerGeneration;
+use crate::policy::leftovers;
 use crate::primary::action::{Action, Target};
 use crate::primary::event::{Cue, Event};
 use crate::relay::Trigger;
@@ -39,7 +40,10 @@ impl Runtime {
             Action::Gate { listener } => self.gate(listener),
             Action::CloseListener { listener } => self.close_listener(listener),
             Action::Signal { worker, signal, group } => self.signal(worker, signal, group),
-            Action::Kill { worker } => self.signal(worker, libc::SIGKILL, true),
+            Action::Kill { worker } => {
+                self.children.leftovers.step(leftovers::Event::Killed { worker });
+                self.signal(worker, libc::SIGKILL, true);
+            }
             Action::EndKept { worker, ends } => channel::end_kept(context!(self), worker, ends),
             Action::Look { worker } => self.look(worker),
             Action::Gauge { worker } => self.gauge(worker),
@@ -172,6 +176,9 @@ impl Runtime {
     }
 
     fn signal(&mut self, worker: WorkerId, signal: i32, group: bool) {
+        // A process that left the group is found by its parents: before they end.
+        let strays = if group { self.strays(worker) } else { Vec::new() };
+        strays.into_iter().for_each(|stray| stray.signal(signal));
         let Some(child) = self.children.get_mut(&worker) else { return };
         if let Err(error) = child.signal(signal, group) {
             let pid = child.pid.0;
@@ -180,7 +187,8 @@ impl Runtime {
     }
 
     fn look(&mut self, worker: WorkerId) {
-        if let Some(look) = self.probes.look(context!(self), worker) {
+        let family = self.family(worker);
+        if let Some(look) = self.probes.look(context!(self), worker, &family) {
             self.cue(worker, Cue::Looked(look));
         }
     }

@@ -15,6 +15,7 @@ use super::probe::closed;
 use super::source::Source;
 use super::workers::launch::{explain, is_permanent};
 use super::{Runtime, contracts, intercept, notifications, output};
+use crate::base::exit::Exit;
 use crate::base::ids::{ClientId, WorkerId};
 use crate::limits::{CALLS_PER_TURN, LAST_READS};
 use crate::policy::leftovers;
@@ -263,15 +264,31 @@ impl Runtime {
         child.ended = Some(exit);
         self.events.poller.remove(child.pidfd.as_fd());
         let told_to_stop = child.told_to_stop;
+        if exit == Exit::Code(0) && !told_to_stop && self.serves_detached(worker) {
+            self.note_background(worker);
+        }
         self.step_leftovers(leftovers::Event::Ended { worker, told_to_stop });
     }
 
-    /// Looks which process groups are gone.
+    /// The program will do so each time: trying again is useless.
+    fn note_background(&mut self, worker: WorkerId) {
+        let Some(child) = self.children.get_mut(&worker) else { return };
+        let command = child.spec.command.first().map_or("", String::as_str);
+        let reason = format!(
+            "{command:?} went into the background: its main process ended with exit code 0, and \
+             others serve on in a session of their own; have it stay in the foreground (nginx: \
+             -g 'daemon off;')"
+        );
+        child.failed = Some((reason, true));
+    }
+
+    /// Looks which workers have nothing left that lives.
     pub(super) fn look_for_groups(&mut self) {
         for worker in self.children.leftovers.waiting() {
             self.step_leftovers(match self.children.get(&worker) {
                 Some(child) => {
-                    let empty = procfs::group_members(child.pid.0).is_empty();
+                    let empty = procfs::group_members(child.pid.0).is_empty()
+                        && self.strays(worker).is_empty();
                     leftovers::Event::Seen { worker, empty }
                 }
                 None => leftovers::Event::Forgotten { worker },
@@ -282,6 +299,8 @@ impl Runtime {
     fn step_leftovers(&mut self, event: leftovers::Event) {
         match self.children.leftovers.step(event) {
             Some(leftovers::Action::Kill(worker)) => {
+                let strays = self.strays(worker);
+                strays.into_iter().for_each(|stray| stray.signal(libc::SIGKILL));
                 if let Some(child) = self.children.get(&worker) {
                     let _ = pidfd::signal_group(child.pid, libc::SIGKILL);
                 }

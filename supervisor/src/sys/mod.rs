@@ -33,6 +33,7 @@ pub(crate) mod socket;
 pub(crate) mod socket_options;
 pub(crate) mod spawn;
 pub(crate) mod steering_code;
+pub(crate) mod strays;
 pub(crate) mod target;
 pub(crate) mod trap;
 pub(crate) mod unseen;

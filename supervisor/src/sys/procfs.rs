@@ -151,6 +151,18 @@ pub(crate) fn alive_since(pid: u32) -> Option<u64> {
     Stat::of(pid).filter(|stat| !stat.zombie).map(|stat| stat.start_time)
 }
 
+/// As `alive_since`, of a process that is not in this group.
+pub(super) fn alive_outside(pid: u32, group: u32) -> Option<u64> {
+    let stat = Stat::of(pid).filter(|stat| !stat.zombie && stat.group != group)?;
+    Some(stat.start_time)
+}
+
+/// The process group of this process.
+#[cfg(test)]
+pub(super) fn group_of(pid: u32) -> Option<u32> {
+    Stat::of(pid).map(|stat| stat.group)
+}
+
 struct Stat {
     zombie: bool,
     stopped: bool,

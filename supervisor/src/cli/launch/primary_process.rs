@@ -22,6 +22,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::output;
 use crate::home::{HOME_VARIABLE, Home};
 use crate::sys::daemon;
+use crate::sys::strays::WORKER_VARIABLE;
 
 /// How long a primary may take until its control socket accepts.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -93,6 +94,8 @@ fn start_command(
     if let Some(folder) = home.home_override() {
         command.env(HOME_VARIABLE, folder);
     }
+    // Called from inside a worker of another app: what is started here is not that worker's.
+    command.env_remove(WORKER_VARIABLE);
     command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
     // The app must not keep a lock or a pipe of the user's shell open.
     crate::sys::exec::close_at_exec()

@@ -37,7 +37,6 @@ pub(crate) struct Drain {
 /// What is known about a worker before its connections are looked at.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Known {
-    pub(crate) pid: u32,
     /// What waits in its accept queues, read before, so that a connection which left a queue is
     /// found in the process.
     pub(crate) queued: u32,
@@ -97,11 +96,16 @@ impl Table {
 
 impl Drain {
     /// One look at a worker.
-    pub(crate) fn look(&mut self, known: Known, table: &Table, idle: Duration) -> Look {
-        let Known { pid, queued, .. } = known;
+    pub(crate) fn look(
+        &mut self,
+        known: Known,
+        processes: &[u32],
+        table: &Table,
+        idle: Duration,
+    ) -> Look {
+        let Known { queued, .. } = known;
         let blind = Look { queued, ..Look::default() };
-        let processes = target::descendants(pid);
-        let Ok(inodes) = target::sockets_of(&processes) else { return blind };
+        let Ok(inodes) = target::sockets_of(processes) else { return blind };
         let (Ok(connections), Ok(unix)) = (&table.connections, &table.unix) else { return blind };
         let mut look = Look { queued, visible: true, ..Look::default() };
         look.handshaking = self.handshakes_left(connections);
@@ -123,7 +127,7 @@ impl Drain {
         if known.ends_kept {
             look.on_stop = OnStop::EndsKept;
         } else if look.busy > 0 {
-            let of = || on_stop::of(&processes, connections, unix, known.stop_signal);
+            let of = || on_stop::of(processes, connections, unix, known.stop_signal);
             look.on_stop = *self.on_stop.get_or_insert_with(of);
         }
         look

@@ -17,7 +17,7 @@ use super::context::Context;
 use crate::base::ids::WorkerId;
 use crate::base::time::Time;
 use crate::primary::event::{Gauge, Look};
-use crate::sys::{clock, procfs, target};
+use crate::sys::{clock, procfs};
 
 /// What is measured, and what was read for it.
 #[derive(Debug)]
@@ -39,25 +39,29 @@ impl Probes {
         self.table = None;
     }
 
-    /// Answers `Action::Look`.
-    pub(super) fn look(&mut self, at: &mut Context<'_>, worker: WorkerId) -> Option<Look> {
+    /// Answers `Action::Look` about a worker with these processes.
+    pub(super) fn look(
+        &mut self,
+        at: &mut Context<'_>,
+        worker: WorkerId,
+        family: &[u32],
+    ) -> Option<Look> {
         let child = at.children.get(&worker)?;
         // Connections on their way to it are its own as well.
         let queued = at.listeners.queued_in(child.lent.keys()) + child.handed();
-        let still = procfs::is_still(&target::descendants(child.pid.0), child.pid.0);
+        let still = procfs::is_still(family, child.pid.0);
         // What was read before it stood still may lack a connection that it took since.
         let read = self.table.take().filter(|_| !still);
         let read = read.unwrap_or_else(|| Table::read(at.listeners));
         let child = at.children.get_mut(&worker)?;
         let idle = child.spec.times.drain_idle;
         let known = Known {
-            pid: child.pid.0,
             queued,
             ends_kept: child.ends_kept && child.node().is_some(),
             stop_signal: child.spec.stop_signal,
         };
         let drain = child.drain.get_or_insert_with(Drain::default);
-        let look = drain.look(known, &read, idle);
+        let look = drain.look(known, family, &read, idle);
         self.table = Some(read);
         Some(Look { still, ..look })
     }

@@ -24,6 +24,7 @@ use crate::runtime::workers::{Child, Pipe};
 use crate::sys::privileges::Privileges;
 use crate::sys::spawn::report::Stage;
 use crate::sys::spawn::{Launch, spawn};
+use crate::sys::strays::{APP_VARIABLE, WORKER_VARIABLE};
 use crate::sys::{accounts, socket, users};
 
 /// What `Action::Spawn` says.
@@ -86,8 +87,9 @@ pub(crate) fn is_permanent(stage: Stage) -> bool {
 
 /// Variables that describe the primary and must not describe its workers, beside those of the
 /// contracts and what a service manager says to it.
-const NOT_INHERITED: [&str; 6] = [
-    "SUPERVISOR_APP",
+const NOT_INHERITED: [&str; 7] = [
+    APP_VARIABLE,
+    WORKER_VARIABLE,
     "SUPERVISOR_POOL",
     "SUPERVISOR_SLOT",
     "SUPERVISOR_WORKERS",
@@ -224,7 +226,8 @@ fn environment<'a>(
     let mut all: BTreeMap<OsString, OsString> =
         std::env::vars_os().filter(|(name, _)| !own.contains(name.as_os_str())).collect();
     let mut set = |name: &str, value: String| all.insert(name.into(), value.into());
-    set("SUPERVISOR_APP", order.spec.name.clone());
+    set(APP_VARIABLE, order.spec.name.clone());
+    set(WORKER_VARIABLE, order.worker.to_string());
     set("SUPERVISOR_POOL", order.spec.pool().to_owned());
     set("SUPERVISOR_SLOT", order.slot.to_string());
     set("SUPERVISOR_WORKERS", order.workers.to_string());

@@ -1,0 +1,65 @@
+//! All processes of a worker: its own, what it started, and what it started and left behind. They
+//! drain with it and end with it, unless the app keeps detached processes.
+
+use std::collections::HashSet;
+
+use super::Runtime;
+use super::listeners::Listeners;
+use super::workers::Child;
+use crate::base::ids::WorkerId;
+use crate::policy::leftovers::{self, Origin};
+use crate::sys::strays::{self, Mark, Stray};
+use crate::sys::target;
+
+impl Runtime {
+    /// The processes of a worker, its main process first.
+    pub(super) fn family(&self, worker: WorkerId) -> Vec<u32> {
+        let Some(child) = self.children.get(&worker) else { return Vec::new() };
+        let mark = Mark { app: child.spec.name.clone(), worker: worker.0 };
+        let mut family = strays::family(child.pid.0, &mark);
+        if child.spec.keep_detached || self.keeper.is_lost() {
+            return family;
+        }
+        let primary = std::process::id();
+        let known = |pid| pid == primary || self.children.values().any(|c| c.pid.0 == pid);
+        for orphan in strays::orphans(self.keeper.keeper().0, &known) {
+            let origin = Origin {
+                named: orphan.mark.as_ref().map(|named| *named == mark),
+                holds: holds_lent(&self.listeners, child, &orphan.sockets),
+            };
+            if leftovers::owns(origin) {
+                family.extend(strays::family(orphan.pid, &mark));
+            }
+        }
+        family
+    }
+
+    /// Whether its program went into the background: a process outside of its group goes on with a
+    /// socket that was lent to it.
+    pub(super) fn serves_detached(&self, worker: WorkerId) -> bool {
+        let Some(child) = self.children.get(&worker) else { return false };
+        let serves = |stray: Stray| {
+            let sockets = target::sockets_of(&[stray.pid]).unwrap_or_default();
+            holds_lent(&self.listeners, child, &sockets)
+        };
+        self.strays(worker).into_iter().any(serves)
+    }
+
+    /// Those of its processes that are not in its process group.
+    pub(super) fn strays(&self, worker: WorkerId) -> Vec<Stray> {
+        let Some(child) = self.children.get(&worker) else { return Vec::new() };
+        if child.spec.keep_detached {
+            return Vec::new();
+        }
+        let family = self.family(worker);
+        family.into_iter().filter_map(|pid| Stray::outside(pid, child.pid.0)).collect()
+    }
+}
+
+/// Whether one of these sockets is one that only this worker was lent.
+fn holds_lent(listeners: &Listeners, child: &Child, inodes: &HashSet<u64>) -> bool {
+    child.lent.keys().any(|(listener, socket)| {
+        let open = listeners.get(*listener).filter(|open| !open.is_shared());
+        open.and_then(|open| open.inode(*socket)).is_some_and(|inode| inodes.contains(&inode))
+    })
+}
