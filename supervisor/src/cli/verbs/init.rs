@@ -85,14 +85,14 @@ mod tests {
         let args = Args { file: dir.path().join("supervisor.toml") };
         let mut out = Stdout::new();
         assert_eq!(run(&args, &mut out).unwrap(), Exit::Done);
-        assert_eq!(std::fs::read_to_string(&args.file).unwrap(), template::text());
+        assert_eq!(fs::read_to_string(&args.file).unwrap(), template::text());
         let first = template::text().lines().next().unwrap().to_owned();
         let named = dir.path().join(first.strip_prefix("#:schema ./").unwrap());
-        assert_eq!(std::fs::read_to_string(named).unwrap(), schema::text());
+        assert_eq!(fs::read_to_string(named).unwrap(), schema::text());
         let yaml = Args { file: dir.path().join("supervisor.yaml") };
         assert_eq!(run(&yaml, &mut out).unwrap_err().exit, Exit::Usage);
-        std::fs::write(&args.file, "mine").unwrap();
+        fs::write(&args.file, "mine").unwrap();
         assert_eq!(run(&args, &mut out).unwrap_err().exit, Exit::Failed);
-        assert_eq!(std::fs::read_to_string(&args.file).unwrap(), "mine");
+        assert_eq!(fs::read_to_string(&args.file).unwrap(), "mine");
     }
 }

@@ -8,9 +8,9 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use config::Reader;
 use config::cpus::Cpus;
 use config::spec::AppSpec;
+use config::{Format, Reader};
 use ipc::control::{Reply, Request};
 use ipc::talk::BusRequest;
 
@@ -220,7 +220,10 @@ fn as_written(sent: &AppSpec, own: &AppSpec) -> Result<AppSpec, String> {
         return no("this app did not come from a file");
     };
     let reader = Reader::new(&Cpus::read()).profile(own.profile.as_deref());
-    let read = |path: &PathBuf| reader.load(path);
+    if Format::of(source).is_none() {
+        return no("the app's file is a program, which the primary does not run");
+    }
+    let read = |path: &PathBuf| reader.load(path).map(|loaded| loaded.apps);
     let found = read(source).map_err(|report| report.to_string().trim_end().to_owned())?;
     let Some(mut spec) = found.into_iter().find(|spec| spec.name == own.name) else {
         return no("the app is not in its file any more");
@@ -302,7 +305,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("web.toml");
         std::fs::write(&file, "command = \"sh\"\nname = \"web\"\n").unwrap();
-        let read = || Reader::new(&Cpus::read()).load(&file).unwrap().remove(0);
+        let read = || Reader::new(&Cpus::read()).load(&file).unwrap().apps.remove(0);
         let own = read();
         std::fs::write(&file, "command = \"cat\"\nname = \"web\"\n").unwrap();
         let mut now = read();

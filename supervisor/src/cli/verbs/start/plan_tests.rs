@@ -100,6 +100,7 @@ fn what_is_refused_in_one_line() {
         (&["-l", "a=127.0.0.1:1", "-l", "a=127.0.0.1:2", "--", "true"], "\"a\""),
         (&["--no-intercept", "--ready", "listen", "--", "true"], "needs intercept"),
         (&["--", ""], "the command is empty"),
+        (&["--env", "A", "run"], "--env A: expected KEY=VALUE"),
         (&["--name", "x", "--", ""], "the command is empty"),
     ] {
         let failure = planned(argv, &["known"]).unwrap_err();
