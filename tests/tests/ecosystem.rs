@@ -27,6 +27,11 @@ fn web(port: &Port) -> String {
     )
 }
 
+/// What a worker answers.
+fn body(port: &Port) -> String {
+    http::get(port.v4(), SOON).unwrap().body
+}
+
 const API: &str = "{ name: 'api', script: 'sleep', args: [60] }";
 
 #[test]
@@ -43,11 +48,11 @@ fn a_program_of_each_kind_starts_its_node_app() {
         let (home, file) = with_file(name, begin, &web(&port), ";\n");
         let started = home.run(&["start", &file]).ok();
         started.says(&["web: \"max_memory_restart\" is left out", "leak"]);
-        let answer = http::get(port.v4(), SOON).unwrap();
+        let answer = body(&port);
         assert!(answer.contains(" development --flag,x"), "{name}: {answer}");
         assert_eq!(home.pids("web").len(), 2);
         home.run(&["reload", "web"]).ok();
-        assert!(http::get(port.v4(), SOON).unwrap().contains(" development "), "{name}");
+        assert!(body(&port).contains(" development "), "{name}");
         home.run(&["delete", "all"]).ok();
         home.nothing_left();
     }
@@ -65,9 +70,9 @@ fn env_and_only_choose() {
     home.run(&["start", "--only", "web", "--env", "production"]).ok();
     let names: Vec<String> = home.list().into_iter().map(|app| app.name).collect();
     assert_eq!(names, ["web"]);
-    assert!(http::get(port.v4(), SOON).unwrap().contains(" production "));
+    assert!(body(&port).contains(" production "));
     home.run(&["reload", "web"]).ok();
-    assert!(http::get(port.v4(), SOON).unwrap().contains(" production "), "a reload keeps it");
+    assert!(body(&port).contains(" production "), "a reload keeps it");
     home.run(&["delete", "all"]).ok();
     home.nothing_left();
 }
@@ -76,10 +81,11 @@ fn env_and_only_choose() {
 fn json_and_yaml_need_no_node() {
     let home = tests::home!();
     let json = home.write("ecosystem.json", &format!("{{ \"apps\": [{API}], }}"));
-    let yaml =
-        home.write("ecosystem.yaml", "apps:\n  - name: two\n    script: sleep\n    args: '60'\n");
+    let yaml = "apps:\n  - name: two\n    script: sleep\n    args: '60'\n  - name: three\n    \
+                script: sleep\n    args: '60'\n    autostart: false\n";
+    let yaml = home.write("ecosystem.yaml", yaml);
     home.run(&["start", &json.display().to_string()]).ok();
-    home.run(&["start", &yaml.display().to_string()]).ok();
+    home.run(&["start", &yaml.display().to_string()]).ok().says(&["not started", "three"]);
     let names: Vec<String> = home.list().into_iter().map(|app| app.name).collect();
     assert_eq!(names, ["api", "two"]);
     home.run(&["delete", "all"]).ok();

@@ -280,7 +280,7 @@ impl Reading<'_> {
         let mut addresses = BTreeMap::new();
         for app in ecosystem.apps {
             self.labels.push((app.span.clone(), app.name.clone()));
-            self.read_app(&app.table, app.header, Some(&app.name), true);
+            self.read_app(&app.table, app.header, Some(&app.name), app.complete);
             if let Some(spec) = self.specs.last() {
                 shared_addresses(&mut self.findings, &mut addresses, spec, &app.span);
             }

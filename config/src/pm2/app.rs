@@ -26,9 +26,11 @@ pub(super) fn translate(
     ecosystem: &mut Ecosystem,
     findings: &mut Findings,
 ) -> Translated {
+    let before = findings.list.len();
     let mut app = App { table, keys: Table::default(), span: item.span(), findings };
     app.run();
     app.environment(profile, ecosystem);
+    app.autostart();
     app.instances();
     app.ready();
     app.restarts();
@@ -36,7 +38,8 @@ pub(super) fn translate(
     let name = app.name();
     app.answers(&name, ecosystem);
     let header = app.find("name").map_or_else(|| item.span(), Written::span);
-    Translated { name, table: app.keys, span: item.span(), header }
+    let complete = app.findings.list.len() == before;
+    Translated { name, table: app.keys, span: item.span(), header, complete }
 }
 
 /// An app that is being translated.
@@ -112,6 +115,12 @@ impl<'t> App<'t, '_> {
         }
         let span = self.find("env").map_or_else(|| self.span.clone(), Written::span);
         self.set("env", Value::Table(env), span);
+    }
+
+    fn autostart(&mut self) {
+        if let Some(value) = self.find("autostart") {
+            self.set("autostart", value.value.clone(), value.span());
+        }
     }
 
     fn instances(&mut self) {
@@ -223,7 +232,7 @@ impl<'t> App<'t, '_> {
                 continue;
             };
             match option.answer {
-                _ if is_off(value) => {}
+                _ if does_nothing(option.name, value) => {}
                 Answer::Mapped | Answer::NeedsNothing => {}
                 Answer::LeftOut => {
                     let note = format!("{name}: {key:?} is left out: {}", option.doc);
@@ -234,6 +243,15 @@ impl<'t> App<'t, '_> {
                 }
             }
         }
+    }
+}
+
+/// Whether an option with this value asks for nothing.
+fn does_nothing(option: &str, value: &Written) -> bool {
+    match option {
+        // It is on where it is left out.
+        "treekill" => !matches!(value.value, Value::Boolean(false)),
+        _ => is_off(value),
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Translated {
     pub(crate) span: Range<usize>,
     /// Where its name is, if the file gives it one; otherwise the app.
     pub(crate) header: Range<usize>,
+    /// Whether every option was understood.
+    pub(crate) complete: bool,
 }
 
 /// The apps of an ecosystem file.

@@ -133,10 +133,10 @@ pub(crate) static OPTIONS: &[PmOption] = &[
         "true",
         "workers are stopped by a signal (SIGINT, as by PM2)",
     ),
-    row("treekill", &[], NeedsNothing, "true", "the whole process group of a worker is stopped"),
+    row("treekill", &[], LeftOut, "false", "the whole process group of a worker is always stopped"),
     row("kill_retry_time", &[], NeedsNothing, "200", "the kernel says when a process has ended"),
     row("autorestart", &[], Mapped, "false", "`restart = \"never\"` where it is false"),
-    row("autostart", &[], LeftOut, "true", "every app of a file is started: choose with --only"),
+    row("autostart", &[], Mapped, "false", "`autostart`"),
     row(
         "stop_exit_codes",
         &[],

@@ -90,7 +90,9 @@ fn changes(options: &ReplaceOptions, session: &Session) -> Result<Vec<PlannedCha
     let (files, names) =
         split_files_and_names(&options.names, options.profile.as_deref(), session)?;
     let mut changes = Vec::new();
-    for spec in files {
+    let known = session.home.apps()?;
+    let is_meant = |spec: &AppSpec| spec.autostart || known.contains(&spec.name);
+    for spec in files.into_iter().filter(is_meant) {
         let (name, change) = (spec.name.clone(), from_file(options, session, spec));
         changes.push((name, change));
     }

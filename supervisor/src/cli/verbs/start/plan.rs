@@ -9,6 +9,7 @@ use config::spec::AppSpec;
 use super::args::Args;
 use crate::cli::args::AppOptions;
 use crate::cli::exit::Failure;
+use crate::cli::output::note;
 use crate::cli::specs::{
     CONFIG_FILE, check, default_file, from_options, is_config_path, read_file,
 };
@@ -93,6 +94,9 @@ fn from_file(args: &Args, path: &Path, working_dir: &Path) -> Result<Plan, Failu
     if !args.only.is_empty() {
         specs.retain(|spec| args.only.contains(&spec.name));
     }
+    if args.only.is_empty() {
+        leave_out(&mut specs)?;
+    }
     refuse_flags(&args.app, &specs, path)?;
     for spec in &mut specs {
         overrides.clone().attach(spec, &Cpus::read());
@@ -107,6 +111,24 @@ fn from_file(args: &Args, path: &Path, working_dir: &Path) -> Result<Plan, Failu
         )));
     }
     Ok(Plan::Launch(specs))
+}
+
+/// Leaves out the apps that are not to be started with their file.
+fn leave_out(specs: &mut Vec<AppSpec>) -> Result<(), Failure> {
+    let (started, left): (Vec<_>, Vec<_>) =
+        std::mem::take(specs).into_iter().partition(|spec| spec.autostart);
+    let names: Vec<String> = left.into_iter().map(|spec| spec.name).collect();
+    let names = names.join(", ");
+    if started.is_empty() {
+        return Err(Failure::usage(format!(
+            "nothing to start: autostart is false for {names}: choose with --only"
+        )));
+    }
+    if !names.is_empty() {
+        note(format_args!("not started, because autostart is false: {names}"));
+    }
+    *specs = started;
+    Ok(())
 }
 
 /// Refuses flags that mean nothing beside a file, which names its apps and may have several.
