@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Reader;
 use crate::cpus::Cpus;
 use crate::keys;
 use crate::spec::AppSpec;
@@ -40,17 +39,20 @@ impl SpecChange {
     }
 
     /// Reads the file, and merges the app in it with `running` and this change. `None`: the change
-    /// is empty. Reads the disk.
+    /// is empty. `load` gives the apps of a file with a profile.
     ///
     /// # Errors
     ///
     /// What is wrong with the file or the change.
-    pub fn read(&self, running: &AppSpec, cpus: &Cpus) -> Result<Option<AppSpec>, String> {
+    pub fn read(
+        &self,
+        running: &AppSpec,
+        cpus: &Cpus,
+        load: impl FnOnce(&Path, Option<&str>) -> Result<Vec<AppSpec>, String>,
+    ) -> Result<Option<AppSpec>, String> {
         let Some(source) = self.source(running) else { return self.merge(None, running, cpus) };
         let profile = self.profile.as_deref().or(running.profile.as_deref());
-        let found = Reader::new(cpus).profile(profile).load(source);
-        let found = found.map_err(|report| report.to_string().trim_end().to_owned())?;
-        let written = found.into_iter().find(|spec| spec.name == running.name);
+        let written = load(source, profile)?.into_iter().find(|spec| spec.name == running.name);
         let Some(written) = written else {
             return Err(format!(
                 "{name} is no longer in {}: put it back, or \"supervisor delete {name}\"",
@@ -141,10 +143,16 @@ pub fn keys_that_need_a_reload(running: &AppSpec, mut spec: AppSpec) -> Vec<&'st
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Reader;
     use crate::spec::{Instances, Overrides, PoolSpec};
 
     fn spec() -> AppSpec {
         AppSpec::new("web", vec!["true".into()], "/".into())
+    }
+
+    fn load(path: &Path, profile: Option<&str>) -> Result<Vec<AppSpec>, String> {
+        let loaded = Reader::new(&Cpus::read()).profile(profile).load(path);
+        loaded.map(|loaded| loaded.apps).map_err(|report| report.to_string())
     }
 
     fn setting(name: &str) -> SpecChange {
@@ -180,9 +188,9 @@ mod tests {
     #[test]
     fn an_app_without_a_file_changes_only_by_variables() {
         let empty = SpecChange::default();
-        assert_eq!(empty.read(&spec(), &Cpus::read()), Ok(None));
+        assert_eq!(empty.read(&spec(), &Cpus::read(), load), Ok(None));
         let written = SpecChange { as_written: true, ..empty };
-        assert!(written.read(&spec(), &Cpus::read()).unwrap_err().contains("no file"));
+        assert!(written.read(&spec(), &Cpus::read(), load).unwrap_err().contains("no file"));
     }
 
     #[test]
@@ -191,7 +199,7 @@ mod tests {
         let file = folder.path().join("web.toml");
         let mut running = spec();
         running.source = Some(file.clone());
-        let read = |change: SpecChange| change.read(&running, &Cpus::read());
+        let read = |change: SpecChange| change.read(&running, &Cpus::read(), load);
         assert!(read(SpecChange::default()).unwrap_err().contains("web.toml"));
         std::fs::write(&file, "command = \"cat\"\nname = \"other\"\n").unwrap();
         assert!(read(SpecChange::default()).unwrap_err().contains("no longer in"));

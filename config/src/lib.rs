@@ -20,6 +20,7 @@ pub mod instances;
 pub mod keys;
 pub mod name;
 pub mod overrides;
+mod pm2;
 pub mod pool;
 pub mod privileges;
 mod raw;
@@ -31,6 +32,6 @@ pub mod validate;
 mod variables;
 pub mod words;
 
-pub use diagnostic::Report;
-pub use file::{Reader, parse};
+pub use diagnostic::{Problem, Report};
+pub use file::{Loaded, Reader, parse};
 pub use formats::Format;

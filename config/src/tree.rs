@@ -172,12 +172,10 @@ pub(crate) fn in_order(table: &Table) -> impl Iterator<Item = (&str, Range<usize
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     fn table(text: &str) -> Table {
-        match crate::formats::parse(text, Path::new("f.toml")).unwrap().value {
+        match crate::formats::parse(text, crate::formats::Format::Toml).unwrap().value {
             Value::Table(table) => table,
             other => panic!("{other:?}"),
         }

@@ -138,7 +138,9 @@ mod tests {
     fn expand(text: &str) -> Result<String, String> {
         let variables = Variables::of(&[("A", "one"), ("EMPTY", ""), ("B_2", "$A ${A}")]);
         match variables.expand(text) {
-            Ok(expanded) => Ok(expanded.map_or("unchanged".to_owned(), |expanded| expanded.text)),
+            Ok(expanded) => {
+                Ok(expanded.map_or_else(|| "unchanged".to_owned(), |expanded| expanded.text))
+            }
             Err(refusal) => Err(format!("{}: {}", refusal.part, refusal.message)),
         }
     }

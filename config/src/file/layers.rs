@@ -163,6 +163,7 @@ mod tests {
         ]);
         reader
             .parse(text, Path::new("/srv/f.toml"))
+            .map(|loaded| loaded.apps)
             .map_err(|report| report.to_string().replace("/srv/", ""))
     }
 
@@ -286,7 +287,7 @@ script = \"/bin/true\"
             let reader = Reader::new(&Cpus { count: 4, limit: CpuLimit::Machine });
             let reader = reader.with_variables(&[("N", "two")]);
             let report = reader.parse(text, &folder.path().join("f.toml"));
-            report.map_err(|report| report.to_string())
+            report.map(|loaded| loaded.apps).map_err(|report| report.to_string())
         };
         let text = "command = 'a'\nenv.C = 3\nenv_file = ['one.env', '${N}.env']\n[pool.p]\n\
                     command = 'b'\nenv.A = 9\nenv_file = 'one.env'\n";

@@ -18,7 +18,8 @@ use std::rc::Rc;
 
 use crate::cpus::Cpus;
 use crate::diagnostic::{Place, Problem, Report};
-use crate::formats;
+use crate::formats::{self, Format, Mistake};
+use crate::pm2::{self, Ecosystem};
 use crate::raw::{Findings, Written, in_order};
 use crate::spec::{AppSpec, ListenAddress, PoolSpec};
 use crate::tree::Table;
@@ -60,26 +61,36 @@ impl Reader {
     }
 
     /// The apps of the file at `path`, each checked against this machine.
-    pub fn load(&self, path: &Path) -> Result<Vec<AppSpec>, Report> {
-        let text = read(path).map_err(|message| Report::whole(path, message))?;
-        self.parsed(&text, path, Machine::Asked)
+    pub fn load(&self, path: &Path) -> Result<Loaded, Report> {
+        self.parsed(&text_of(path)?, path, Machine::Asked, Origin::Text)
     }
 
     /// The apps of the file at `path`, for a caller that will not run them: their own primaries
     /// check whether this machine has what they need.
-    pub fn written(&self, path: &Path) -> Result<Vec<AppSpec>, Report> {
-        let text = read(path).map_err(|message| Report::whole(path, message))?;
-        self.parsed(&text, path, Machine::NotAsked)
+    pub fn written(&self, path: &Path) -> Result<Loaded, Report> {
+        self.parsed(&text_of(path)?, path, Machine::NotAsked, Origin::Text)
+    }
+
+    /// The apps that the program at `path` exports, an ecosystem file of PM2, each checked against
+    /// this machine. `json` is what it exports.
+    pub fn evaluated(&self, json: &str, path: &Path) -> Result<Loaded, Report> {
+        self.parsed(json, path, Machine::Asked, Origin::Program)
     }
 
     /// The apps that `text` describes. `path` is where it came from: relative paths start at its
     /// folder, and its ending tells the format. No other file is read, except by `script` and
     /// `env_file`.
-    pub fn parse(&self, text: &str, path: &Path) -> Result<Vec<AppSpec>, Report> {
-        self.parsed(text, path, Machine::NotAsked)
+    pub fn parse(&self, text: &str, path: &Path) -> Result<Loaded, Report> {
+        self.parsed(text, path, Machine::NotAsked, Origin::Text)
     }
 
-    fn parsed(&self, text: &str, path: &Path, machine: Machine) -> Result<Vec<AppSpec>, Report> {
+    fn parsed(
+        &self,
+        text: &str,
+        path: &Path,
+        machine: Machine,
+        origin: Origin,
+    ) -> Result<Loaded, Report> {
         let source = std::path::absolute(path)
             .map_err(|error| Report::whole(path, format!("cannot tell where it is: {error}")))?;
         let base = source.parent().unwrap_or_else(|| Path::new("/")).to_owned();
@@ -89,31 +100,52 @@ impl Reader {
             variables: Rc::clone(&self.variables),
             used: BTreeMap::new(),
         };
-        let mut file = Reading { reader: self, text, findings, specs: Vec::new(), source, machine };
-        match formats::parse(text, path) {
+        let mut file = Reading {
+            reader: self,
+            text,
+            findings,
+            specs: Vec::new(),
+            notes: Vec::new(),
+            labels: Vec::new(),
+            source,
+            machine,
+            origin,
+        };
+        let format = match origin {
+            Origin::Text => Format::of(path).unwrap_or(Format::Toml),
+            Origin::Program => Format::Json,
+        };
+        match formats::parse(text, format) {
             Ok(root) => file.root(&root),
             // After a syntax error the rest means little, so syntax errors are reported alone.
             Err(mistakes) => file.findings.list = mistakes,
         }
-        let Reading { findings: Findings { mut list, .. }, specs, .. } = file;
+        let (notes, list) =
+            (std::mem::take(&mut file.notes), std::mem::take(&mut file.findings.list));
+        let notes = file.problems(notes, path);
         if list.is_empty() {
-            return Ok(specs);
+            return Ok(Loaded { apps: file.specs, notes });
         }
-        list.sort_by_key(|(span, _)| span.start);
-        // A mistake in [defaults] is found once for each app.
-        list.dedup();
-        let problems = list.into_iter().map(|(span, message)| Problem {
-            path: path.to_owned(),
-            place: Some(Place::new(text, &span)),
-            message,
-        });
-        Err(Report { problems: problems.collect() })
+        Err(Report { problems: file.problems(list, path) })
     }
+}
+
+/// What a file describes.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Its apps, in the order of the file.
+    pub apps: Vec<AppSpec>,
+    /// What of it does nothing, and why. Only PM2's files have such parts.
+    pub notes: Vec<Problem>,
+}
+
+fn text_of(path: &Path) -> Result<String, Report> {
+    read(path).map_err(|message| Report::whole(path, message))
 }
 
 /// The apps that `text` describes; see [`Reader::parse`].
 pub fn parse(text: &str, path: &Path, cpus: &Cpus) -> Result<Vec<AppSpec>, Report> {
-    Reader::new(cpus).parse(text, path)
+    Reader::new(cpus).parse(text, path).map(|loaded| loaded.apps)
 }
 
 /// Whether the commands, folders and users of an app must exist here.
@@ -144,12 +176,52 @@ struct Reading<'c> {
     text: &'c str,
     findings: Findings,
     specs: Vec<AppSpec>,
+    notes: Vec<Mistake>,
+    /// Where each app of PM2 is, and its name.
+    labels: Vec<(Range<usize>, String)>,
     source: PathBuf,
     machine: Machine,
+    origin: Origin,
 }
 
 impl Reading<'_> {
+    /// What was found, in the order of the file.
+    fn problems(&self, mut list: Vec<Mistake>, path: &Path) -> Vec<Problem> {
+        list.sort_by_key(|(span, _)| span.start);
+        // A mistake in [defaults] is found once for each app.
+        list.dedup();
+        let problems = list.into_iter().map(|(span, message)| {
+            let (place, message) = match self.origin {
+                Origin::Text => (Some(Place::new(self.text, &span)), message),
+                Origin::Program => (None, self.labelled(&span, message)),
+            };
+            Problem { path: path.to_owned(), place, message }
+        });
+        problems.collect()
+    }
+
+    /// A message that names its app, since no place does.
+    fn labelled(&self, span: &Range<usize>, message: String) -> String {
+        let app = self.labels.iter().find(|(app, _)| app.contains(&span.start));
+        match app {
+            Some((_, name)) if !message.starts_with(&format!("{name}: ")) => {
+                format!("app {name}: {message}")
+            }
+            _ => message,
+        }
+    }
+
     fn root(&mut self, root: &Written) {
+        let profile = self.reader.profile.as_deref();
+        // PM2 has no TOML.
+        let toml = Format::of(&self.source) == Some(Format::Toml);
+        if !toml && let Some(ecosystem) = pm2::translate(root, profile, &mut self.findings) {
+            return self.ecosystem(ecosystem);
+        }
+        if self.origin == Origin::Program {
+            let message = "the program exports no apps: module.exports = { apps: [...] }";
+            return self.findings.add(root.span(), message);
+        }
         match root.as_table() {
             Some(table) => self.document(table),
             None => {
@@ -201,6 +273,20 @@ impl Reading<'_> {
         }
     }
 
+    /// The apps of a file of PM2, which has no variables of ours.
+    fn ecosystem(&mut self, ecosystem: Ecosystem) {
+        self.check_profile(ecosystem.profiles.iter().map(String::as_str).collect());
+        self.notes = ecosystem.notes;
+        let mut addresses = BTreeMap::new();
+        for app in ecosystem.apps {
+            self.labels.push((app.span.clone(), app.name.clone()));
+            self.read_app(&app.table, app.header, Some(&app.name), app.complete);
+            if let Some(spec) = self.specs.last() {
+                shared_addresses(&mut self.findings, &mut addresses, spec, &app.span);
+            }
+        }
+    }
+
     /// Refuses a chosen profile that no app has.
     fn check_profile(&mut self, known: BTreeSet<&str>) {
         let Some(profile) = &self.reader.profile else { return };
@@ -233,9 +319,20 @@ impl Reading<'_> {
         let before = self.findings.list.len();
         layers::expand(&mut table, self.text, &mut self.findings);
         let expanded = self.findings.list.len() == before;
+        self.read_app(&table, header, name, expanded);
+    }
+
+    /// One app, of its whole table. `complete`: nothing is wrong with the table so far.
+    fn read_app(
+        &mut self,
+        table: &Table,
+        header: Range<usize>,
+        name: Option<&str>,
+        complete: bool,
+    ) {
         let mut app = AppTable::new(&self.findings.base, header, name);
-        app.read(&table, &mut self.findings);
-        app.places.complete &= expanded;
+        app.read(table, &mut self.findings);
+        app.places.complete &= complete;
         let (mut spec, places) = app.finish(&self.reader.cpus, &mut self.findings);
         spec.source = Some(self.source.clone());
         spec.profile.clone_from(&self.reader.profile);
@@ -258,6 +355,15 @@ impl Reading<'_> {
         }
         self.specs.push(spec);
     }
+}
+
+/// Where a text came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// It is the file.
+    Text,
+    /// A program wrote it, so its places mean nothing to people.
+    Program,
 }
 
 /// What is wrong with a pool, and not with the whole app.

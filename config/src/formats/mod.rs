@@ -38,13 +38,13 @@ impl Format {
     }
 }
 
-/// The tree of a text. `path` tells the format.
+/// The tree of a text.
 ///
 /// # Errors
 ///
 /// What is wrong with its syntax.
-pub(crate) fn parse(text: &str, path: &Path) -> Result<Written, Vec<Mistake>> {
-    match Format::of(path).unwrap_or(Format::Toml) {
+pub(crate) fn parse(text: &str, format: Format) -> Result<Written, Vec<Mistake>> {
+    match format {
         Format::Toml => toml::parse(text),
         Format::Yaml => yaml::parse(text).map_err(|mistake| vec![mistake]),
         Format::Json => json::parse(text),

@@ -128,7 +128,7 @@ fn every_format_reports_its_syntax() {
         ("f.toml", "command = 'a'\ninstances =\n", "f.toml:2:12: "),
         ("f.yaml", "command: a\n  instances: 4\n", "f.yaml:2:"),
         ("f.json", "{\n  \"command\": a\n}", "f.json:2:14: "),
-        ("f.yaml", "- a\n", "f.yaml:1:1: the file must be a table of keys, not an array"),
+        ("f.yaml", "a\n", "f.yaml:1:1: the file must be a table of keys, not a string"),
         ("f.json", "3", "f.json:1:1: the file must be a table of keys, not an integer"),
         ("f.yaml", "command: a\ncwd: ~\n", "f.yaml:2:6: cwd must be a string, not null"),
         ("f.json", "{ \"command\": null }", "f.json:1:14: command must be a string or an array"),

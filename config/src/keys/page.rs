@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::shared::LIMIT_KEYS;
 use super::{Change, Key, SECTIONS, all, of_pool};
+use crate::pm2::options::{Answer, OPTIONS};
 
 const BEGIN: &str = "<!-- keys: ";
 const END: &str = "<!-- keys end -->";
@@ -25,6 +26,7 @@ fn table(name: &str) -> String {
         "flags" => of_flags(),
         "pool" => of_pools(),
         "limits" => of_limits(),
+        "pm2" => of_pm2(),
         name => {
             let mut sections = SECTIONS.iter();
             let section = sections.find(|section| section.name == name);
@@ -90,6 +92,23 @@ fn of_limits() -> String {
         LIMIT_KEYS.iter().map(|key| {
             let type_name = format!("{} ({})", key.type_name, key.unit);
             vec![format!("`{}`", key.name), type_name, key.doc.to_owned()]
+        }),
+    )
+}
+
+fn of_pm2() -> String {
+    rows(
+        "| option | here | meaning |",
+        OPTIONS.iter().map(|option| {
+            let names = [&option.name].into_iter().chain(option.aliases);
+            let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+            let answer = match option.answer {
+                Answer::Mapped => "kept",
+                Answer::NeedsNothing => "nothing needed",
+                Answer::LeftOut => "left out, with a note",
+                Answer::Refused => "refused",
+            };
+            vec![names.join(", "), answer.to_owned(), option.doc.to_owned()]
         }),
     )
 }

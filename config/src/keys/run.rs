@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::forms::{ACCOUNT, extend, form, nothing, string, told};
+use super::forms::{ACCOUNT, BOOLEAN, extend, form, nothing, string, told};
 use super::key::{Change, Flag, InPool, Key, Section};
 use super::kind::{Field, Form, at};
 use crate::raw::{Findings, Written, in_order};
@@ -117,6 +117,14 @@ static KEYS: &[Key] = &[
         elsewhere: &["count", "processes", "replicas", "scale", "workers"],
         pool: Some(InPool { absent: "`1`", doc: AS_OF_AN_APP }),
         ..Key::of(&Field { place: at!(instances), form: &INSTANCES })
+    },
+    Key {
+        name: "autostart",
+        help: "false: start FILE leaves the app out unless --only names it",
+        doc: "`false`: `start FILE` and `reload FILE` do not start the app, unless `--only` names it",
+        example: Some("false"),
+        change: Change::Start,
+        ..Key::of(&Field { place: at!(autostart), form: &BOOLEAN })
     },
     Key {
         name: "user",

@@ -35,6 +35,7 @@ fn assert_generated(path: &str, generate: impl Fn(&str) -> String) {
 fn the_generated_tables_of_the_pages_are_up_to_date() {
     assert_generated("../docs/configuration.md", page::fill);
     assert_generated("../docs/commands.md", page::fill);
+    assert_generated("../docs/pm2.md", page::fill);
 }
 
 #[test]

@@ -100,6 +100,9 @@ pub struct AppSpec {
     pub restart: RestartPolicy,
     /// The file that this came from, if any; `reload` reads it again.
     pub source: Option<PathBuf>,
+    /// Whether `start` starts the app when its file is named, and not the app itself.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub autostart: bool,
     /// The profile that was chosen when that file was read; it is read again with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
@@ -129,6 +132,11 @@ pub struct Overrides {
 /// For fields that the specs of older builds do not have.
 fn yes() -> bool {
     true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_yes(flag: &bool) -> bool {
+    *flag
 }
 
 impl AppSpec {
@@ -170,6 +178,7 @@ impl AppSpec {
             stop_signal: 15,
             restart: RestartPolicy::default(),
             source: None,
+            autostart: true,
             profile: None,
             overrides: None,
             pools: Vec::new(),

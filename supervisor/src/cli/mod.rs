@@ -6,13 +6,14 @@
 //! The folders, each of which uses only those above it:
 //!
 //! - `exit`, `output`, `session`: how a command ends, what it prints, and what it works with;
-//! - `args`, `specs`: options that verbs share, and the specs of apps from files and flags;
+//! - `args`, `ecosystem`, `specs`: options that verbs share, and the specs of apps from files and flags;
 //! - `targets`: which apps a command is for, their state, and requests to their primaries;
 //! - `files`: files that commands write and read;
 //! - `launch`, `replace`, `service`: starting apps, replacing workers, and systemd units;
 //! - `verbs`: one file for each verb, and the table of all verbs.
 
 mod args;
+mod ecosystem;
 mod exit;
 mod files;
 mod launch;

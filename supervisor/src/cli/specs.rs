@@ -8,25 +8,57 @@ use std::path::{Component, Path, PathBuf};
 use config::cpus::Cpus;
 use config::name;
 use config::spec::AppSpec;
-use config::{Format, Reader};
+use config::{Format, Loaded, Problem, Reader, Report};
 
 use super::args::AppOptions;
+use super::ecosystem;
 use super::exit::{Exit, Failure};
+use super::output::note;
 use crate::home::Home;
 
 /// The configuration file of a command that names none.
 pub(crate) const CONFIG_FILE: &str = "supervisor.toml";
 
+/// What a folder may have as its configuration file; the first one counts.
+const DEFAULT_FILES: [&str; 7] = [
+    CONFIG_FILE,
+    "supervisor.yaml",
+    "supervisor.yml",
+    "supervisor.json",
+    "ecosystem.config.js",
+    "ecosystem.config.cjs",
+    "ecosystem.config.mjs",
+];
+
 /// Whether `path` has the ending of a configuration file.
 pub(crate) fn is_config_path(path: &Path) -> bool {
-    Format::of(path).is_some()
+    Format::of(path).is_some() || ecosystem::is_program(path)
+}
+
+/// The configuration file that a command means which names none, if `folder` has one.
+pub(crate) fn default_file(folder: &Path) -> Option<PathBuf> {
+    DEFAULT_FILES.iter().map(|name| folder.join(name)).find(|path| path.is_file())
 }
 
 /// Reads every app of a configuration file, with the profile of this name where an app has it.
 /// Fails with every mistake in the file.
 pub(crate) fn read_file(path: &Path, profile: Option<&str>) -> Result<Vec<AppSpec>, Failure> {
     let path = absolute(path)?;
-    reader(profile).load(&path).map_err(|report| Failure::usage(report.to_string().trim_end()))
+    let reader = reader(profile);
+    if ecosystem::is_program(&path) {
+        return apps(reader.evaluated(&ecosystem::evaluate(&path)?, &path));
+    }
+    apps(reader.load(&path))
+}
+
+/// The apps, after the notes on what does nothing.
+fn apps(loaded: Result<Loaded, Report>) -> Result<Vec<AppSpec>, Failure> {
+    let loaded = loaded.map_err(|report| Failure::usage(report.to_string().trim_end()))?;
+    for Problem { path, place, message } in loaded.notes {
+        let line = place.map(|place| format!(":{}", place.line)).unwrap_or_default();
+        note(format_args!("{}{line}: {message}", path.display()));
+    }
+    Ok(loaded.apps)
 }
 
 fn reader(profile: Option<&str>) -> Reader {
@@ -40,10 +72,17 @@ pub(crate) fn read_file_for(
     path: &Path,
     profile: Option<&str>,
 ) -> Result<Vec<AppSpec>, Failure> {
+    // Another user's program would run with the rights of this one.
+    if home.is_of_another_user() && ecosystem::is_program(path) {
+        return Err(Failure::usage(format!(
+            "{} is a program, which only the app's own user evaluates: reload the app as that user",
+            path.display()
+        )));
+    }
     if !home.is_of_another_user() || nix::unistd::geteuid().is_root() {
         return read_file(path, profile);
     }
-    reader(profile).written(path).map_err(|report| Failure::usage(report.to_string().trim_end()))
+    apps(reader(profile).written(path))
 }
 
 /// The spec of an app that is defined by flags alone. Without `--name` the app is named after

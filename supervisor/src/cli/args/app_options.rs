@@ -16,6 +16,8 @@ const HEADING: &str = "The app";
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct AppOptions {
     pub(crate) overrides: Overrides,
+    /// The profile that `--env NAME` chooses, as with PM2.
+    pub(crate) named_env: Option<String>,
 }
 
 impl AppOptions {
@@ -54,7 +56,11 @@ impl FromArgMatches for AppOptions {
             };
             if flag.value.is_some() {
                 for text in matches.get_many::<String>(key.name).into_iter().flatten() {
-                    add(text)?;
+                    if key.name == ENV && is_profile(text) {
+                        self.named_env = Some(text.clone());
+                    } else {
+                        add(text)?;
+                    }
                 }
             } else if matches.get_flag(key.name) {
                 add(if flag.negated { "false" } else { "true" })?;
@@ -62,6 +68,14 @@ impl FromArgMatches for AppOptions {
         }
         Ok(())
     }
+}
+
+/// The key whose flag also chooses a profile.
+const ENV: &str = "env";
+
+/// Whether the value of `--env` is the name of a profile instead of `KEY=VALUE`.
+fn is_profile(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
 }
 
 fn argument(key: &'static Key, flag: &Flag) -> Arg {
@@ -78,7 +92,12 @@ fn argument(key: &'static Key, flag: &Flag) -> Arg {
     argument = argument.value_name(value).action(action).allow_negative_numbers(flag.signed);
     let choices = key.choices();
     if choices.is_empty() {
-        return argument.value_parser(|text: &str| key.check(text).map(|()| text.to_owned()));
+        return argument.value_parser(move |text: &str| {
+            match key.name == ENV && is_profile(text) {
+                true => Ok(text.to_owned()),
+                false => key.check(text).map(|()| text.to_owned()),
+            }
+        });
     }
     let words = choices.into_iter().map(|(word, help)| PossibleValue::new(word).help(help));
     argument.value_parser(PossibleValuesParser::new(words))

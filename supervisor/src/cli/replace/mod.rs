@@ -107,7 +107,9 @@ fn plans(options: &ReplaceOptions, session: &Session) -> Result<Vec<PlannedChang
     let (files, names) =
         split_files_and_names(&options.names, options.profile.as_deref(), session)?;
     let mut plans = Vec::new();
-    for spec in files {
+    let known = session.home.apps()?;
+    let is_meant = |spec: &AppSpec| spec.autostart || known.contains(&spec.name);
+    for spec in files.into_iter().filter(is_meant) {
         let (name, plan) = (spec.name.clone(), from_file(options, session, spec));
         plans.push((name, plan));
     }

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let command = [program, "demo-server", "--port", &port, "--host", &host];
     let instances = args.instances.unwrap_or(Instances::Max).to_string();
     let overrides = Overrides::of(&[("name", &args.name), ("instances", &instances)]);
-    let options = AppOptions { overrides: overrides.map_err(Failure::usage)? };
+    let options = AppOptions { overrides: overrides.map_err(Failure::usage)?, named_env: None };
     let command = command.map(str::to_owned).to_vec();
     let spec = from_options(&options, command, &[], &working_dir()?)?;
     let result = start_app(&session.home, &spec, None, &args.wait);

@@ -25,8 +25,8 @@ pub(crate) struct Args {
     /// Start only this app of the configuration file. May be repeated.
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,
-    /// Choose the profile of this name, in each app of the configuration file that has it. Later
-    /// reloads keep it.
+    /// Choose the profile of this name, in each app of the configuration file that has it; --env
+    /// NAME is the same. Later reloads keep it.
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
     /// Stay in the foreground and print what the workers write.

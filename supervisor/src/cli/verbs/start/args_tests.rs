@@ -189,7 +189,7 @@ fn mistakes_are_refused() {
         &["--foreground", "--json", "x"],
         &["--balance", "fair", "x"],
         &["--env", "=1", "x"],
-        &["--env", "A", "x"],
+        &["--env", "A B", "x"],
         &["--kill-timeout", "soon", "x"],
         &["--stop-signal", "BANANA", "x"],
     ] {

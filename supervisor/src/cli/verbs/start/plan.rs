@@ -9,7 +9,10 @@ use config::spec::AppSpec;
 use super::args::Args;
 use crate::cli::args::AppOptions;
 use crate::cli::exit::Failure;
-use crate::cli::specs::{CONFIG_FILE, check, from_options, is_config_path, read_file};
+use crate::cli::output::note;
+use crate::cli::specs::{
+    CONFIG_FILE, check, default_file, from_options, is_config_path, read_file,
+};
 
 /// What `start` does.
 #[derive(Debug, PartialEq)]
@@ -23,14 +26,20 @@ pub(super) enum Plan {
 /// Makes the plan. `working_dir` is the folder of the command, `known` are the apps that exist.
 pub(super) fn plan(args: &Args, working_dir: &Path, known: &[String]) -> Result<Plan, Failure> {
     let launch = |command, name_after: &[String]| {
+        if let Some(name) = &args.app.named_env {
+            return Err(Failure::usage(format!(
+                "--env {name}: expected KEY=VALUE; only the apps of a configuration file have \
+                 environments with names"
+            )));
+        }
         Ok(Plan::Launch(vec![from_options(&args.app, command, name_after, working_dir)?]))
     };
     let Some(first) = args.target.first() else {
         if !args.rest.is_empty() {
             return launch(args.rest.clone(), &args.rest);
         }
-        if working_dir.join(CONFIG_FILE).is_file() {
-            return from_file(args, &working_dir.join(CONFIG_FILE), working_dir);
+        if let Some(file) = default_file(working_dir) {
+            return from_file(args, &file, working_dir);
         }
         return Err(Failure::usage(format!(
             "nothing to start: name a FILE, or a command after \"--\"; there is no {CONFIG_FILE} in \
@@ -71,7 +80,8 @@ fn from_file(args: &Args, path: &Path, working_dir: &Path) -> Result<Plan, Failu
         return Err(Failure::usage(format!("the apps of {shown} take no further arguments")));
     }
     let overrides = args.app.overrides(working_dir);
-    let mut specs = read_file(path, args.profile.as_deref())?;
+    let profile = args.profile.as_deref().or(args.app.named_env.as_deref());
+    let mut specs = read_file(path, profile)?;
     for only in &args.only {
         if !specs.iter().any(|spec| spec.name == *only) {
             let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
@@ -83,6 +93,9 @@ fn from_file(args: &Args, path: &Path, working_dir: &Path) -> Result<Plan, Failu
     }
     if !args.only.is_empty() {
         specs.retain(|spec| args.only.contains(&spec.name));
+    }
+    if args.only.is_empty() {
+        leave_out(&mut specs)?;
     }
     refuse_flags(&args.app, &specs, path)?;
     for spec in &mut specs {
@@ -98,6 +111,24 @@ fn from_file(args: &Args, path: &Path, working_dir: &Path) -> Result<Plan, Failu
         )));
     }
     Ok(Plan::Launch(specs))
+}
+
+/// Leaves out the apps that are not to be started with their file.
+fn leave_out(specs: &mut Vec<AppSpec>) -> Result<(), Failure> {
+    let (started, left): (Vec<_>, Vec<_>) =
+        std::mem::take(specs).into_iter().partition(|spec| spec.autostart);
+    let names: Vec<String> = left.into_iter().map(|spec| spec.name).collect();
+    let names = names.join(", ");
+    if started.is_empty() {
+        return Err(Failure::usage(format!(
+            "nothing to start: autostart is false for {names}: choose with --only"
+        )));
+    }
+    if !names.is_empty() {
+        note(format_args!("not started, because autostart is false: {names}"));
+    }
+    *specs = started;
+    Ok(())
 }
 
 /// Refuses flags that mean nothing beside a file, which names its apps and may have several.

@@ -100,6 +100,7 @@ fn what_is_refused_in_one_line() {
         (&["-l", "a=127.0.0.1:1", "-l", "a=127.0.0.1:2", "--", "true"], "\"a\""),
         (&["--no-intercept", "--ready", "listen", "--", "true"], "needs intercept"),
         (&["--", ""], "the command is empty"),
+        (&["--env", "A", "run"], "--env A: expected KEY=VALUE"),
         (&["--name", "x", "--", ""], "the command is empty"),
     ] {
         let failure = planned(argv, &["known"]).unwrap_err();
@@ -156,6 +157,14 @@ fn a_configuration_file_is_read() {
     };
     assert_eq!((specs[0].wanted, specs[0].listen.len()), (3, 1));
     assert_eq!(specs[0].source, Some(dir.path().join(CONFIG_FILE)));
+    let one = format!("{two}autostart = false\n");
+    std::fs::write(dir.path().join(CONFIG_FILE), one).unwrap();
+    assert_eq!(names(&[]), ["a"]);
+    assert_eq!(names(&["--only", "b"]), ["b"]);
+    let none = "command = \"true\"\nautostart = false\n";
+    std::fs::write(dir.path().join(CONFIG_FILE), none).unwrap();
+    assert!(planned(&[]).unwrap_err().reason.contains("autostart is false for true"));
+    std::fs::write(dir.path().join(CONFIG_FILE), two).unwrap();
     assert!(planned(&["--only", "c"]).unwrap_err().reason.contains("it has a, b"));
     assert!(planned(&["--foreground"]).unwrap_err().reason.contains("--only"));
 

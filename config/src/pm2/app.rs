@@ -1,0 +1,283 @@
+//! The options of one app of PM2 become our keys.
+
+use std::ops::Range;
+
+use super::options::{self, Answer};
+use super::run::{self, Run};
+use super::values::{duration, is_off, milliseconds, number};
+use super::{Ecosystem, Translated};
+use crate::raw::{Findings, as_json};
+use crate::tree::{Entry, Table, Value, Written, in_order};
+
+/// The signal that PM2 stops an app with.
+const STOP_SIGNAL: &str = "INT";
+/// The longest delay between two restarts where the file sets none, and the shortest window in which
+/// restarts are counted; in milliseconds.
+const LONGEST_DELAY: u64 = 15_000;
+const SHORTEST_WINDOW: u64 = 60_000;
+/// Restarts where the file does not limit them.
+const RESTARTS: u64 = 16;
+
+/// Translates the options of one app; what does nothing here goes into the notes of `ecosystem`.
+pub(super) fn translate(
+    table: &Table,
+    item: &Written,
+    profile: Option<&str>,
+    ecosystem: &mut Ecosystem,
+    findings: &mut Findings,
+) -> Translated {
+    let before = findings.list.len();
+    let mut app = App { table, keys: Table::default(), span: item.span(), findings };
+    app.run();
+    app.environment(profile, ecosystem);
+    app.autostart();
+    app.instances();
+    app.ready();
+    app.restarts();
+    app.accounts();
+    let name = app.name();
+    app.answers(&name, ecosystem);
+    let header = app.find("name").map_or_else(|| item.span(), Written::span);
+    let complete = app.findings.list.len() == before;
+    Translated { name, table: app.keys, span: item.span(), header, complete }
+}
+
+/// An app that is being translated.
+struct App<'t, 'f> {
+    table: &'t Table,
+    /// Our keys.
+    keys: Table,
+    span: Range<usize>,
+    findings: &'f mut Findings,
+}
+
+impl<'t> App<'t, '_> {
+    fn find(&self, option: &str) -> Option<&'t Written> {
+        find(self.table, option)
+    }
+
+    fn set(&mut self, key: &str, value: Value, span: Range<usize>) {
+        let value = Written { value, span: span.clone() };
+        self.keys.entries.push(Entry { key: key.to_owned(), span, value });
+    }
+
+    fn name(&mut self) -> String {
+        if let Some(name) = self.find("name") {
+            self.findings.text("name", name);
+        }
+        run::name(self.table, self.find("script")).unwrap_or_default()
+    }
+
+    fn run(&mut self) {
+        let cwd = self.find("cwd");
+        let folder = cwd.and_then(|cwd| self.findings.path("cwd", cwd));
+        let folder = folder.unwrap_or_else(|| self.findings.base.clone());
+        if let Some(cwd) = cwd {
+            self.set("cwd", Value::text(folder.display().to_string()), cwd.span());
+        }
+        let run = Run::of(|option| self.find(option));
+        let Some(script) = run.script else {
+            let message = "nothing says what to run: add a \"script\"";
+            return self.findings.add(self.span.clone(), message);
+        };
+        // A command that is wrong has its own message.
+        let command = run.command(&folder, self.findings).unwrap_or_else(|| vec!["?".to_owned()]);
+        let words = command.into_iter();
+        let words = words.map(|word| Written { value: Value::text(word), span: script.span() });
+        self.set("command", Value::List(words.collect()), script.span());
+    }
+
+    /// `env`, over it the chosen `env_NAME`, and `port`.
+    fn environment(&mut self, profile: Option<&str>, ecosystem: &mut Ecosystem) {
+        let mut env = Table::default();
+        let chosen = profile.map(|name| format!("env_{name}"));
+        let layers = in_order(self.table).filter(|(key, ..)| *key == "env");
+        let layers: Vec<_> = layers
+            .chain(in_order(self.table).filter(|(key, ..)| Some(*key) == chosen.as_deref()))
+            .collect();
+        for (key, _, value) in layers {
+            if !is_off(value)
+                && let Some(table) = self.findings.table(key, value)
+            {
+                env.put_over(as_text(table));
+            }
+        }
+        for entry in &self.table.entries {
+            if let Some(name) = entry.key.strip_prefix("env_") {
+                ecosystem.profiles.insert(name.to_owned());
+            }
+        }
+        if let Some(port) = self.find("port") {
+            let text = self.findings.text_or_integer("port", port);
+            let value = Written { value: Value::text(text.unwrap_or_default()), span: port.span() };
+            let entry = Entry { key: "PORT".to_owned(), span: port.span(), value };
+            env.put_over(Table { entries: vec![entry] });
+        }
+        let span = self.find("env").map_or_else(|| self.span.clone(), Written::span);
+        self.set("env", Value::Table(env), span);
+    }
+
+    fn autostart(&mut self) {
+        if let Some(value) = self.find("autostart") {
+            self.set("autostart", value.value.clone(), value.span());
+        }
+    }
+
+    fn instances(&mut self) {
+        let Some(instances) = self.find("instances") else { return };
+        let all = match &instances.value {
+            Value::Integer(number) => number.decimal() == "0",
+            Value::Text(text) => text.text == "0",
+            _ => false,
+        };
+        let value = if all { Value::text("max") } else { instances.value.clone() };
+        self.set("instances", value, instances.span());
+    }
+
+    /// `wait_ready`, `listen_timeout` and `kill_timeout`.
+    fn ready(&mut self) {
+        let waits = self.find("wait_ready").filter(|value| !is_off(value));
+        if let Some(value) = waits {
+            self.set("wait_ready", value.value.clone(), value.span());
+        }
+        let key = if waits.is_some() { "ready_timeout" } else { "listen_wait" };
+        self.time("listen_timeout", key);
+        self.time("kill_timeout", "kill_timeout");
+        self.set("stop_signal", Value::text(STOP_SIGNAL), self.span.clone());
+    }
+
+    fn time(&mut self, option: &str, key: &str) {
+        let Some(value) = self.find(option) else { return };
+        if let Some(time) = milliseconds(self.findings, option, value) {
+            self.set(key, duration(time), value.span());
+        }
+    }
+
+    /// What follows a death.
+    fn restarts(&mut self) {
+        let autorestart = self.find("autorestart");
+        if let Some(value) = autorestart
+            && self.findings.boolean("autorestart", value) == Some(false)
+        {
+            self.set("restart", Value::text("never"), value.span());
+        } else if let Some(codes) = self.find("stop_exit_codes").filter(|codes| !is_empty(codes)) {
+            self.stop_exit_codes(codes);
+        }
+        let mut milliseconds =
+            |option| Some(milliseconds(self.findings, option, find(self.table, option)?)).flatten();
+        let constant = milliseconds("restart_delay").filter(|delay| *delay > 0);
+        let growing = milliseconds("exp_backoff_restart_delay").filter(|delay| *delay > 0);
+        let uptime = milliseconds("min_uptime");
+        let longest = match (growing, constant) {
+            (Some(first), _) => LONGEST_DELAY.max(first),
+            (None, Some(delay)) => delay,
+            (None, None) => LONGEST_DELAY,
+        };
+        if let Some(first) = growing.or(constant) {
+            self.set("backoff_min", duration(first), self.span.clone());
+            self.set("backoff_max", duration(longest), self.span.clone());
+        }
+        let limit = self.find("max_restarts");
+        let count = limit.and_then(|limit| {
+            let text = self.findings.text_or_integer("max_restarts", limit)?;
+            let count = text.parse::<u64>().map_err(|_| "expected a number of restarts");
+            self.findings.keep("max_restarts", limit, count)
+        });
+        if limit.is_none() && uptime.is_none() {
+            return;
+        }
+        let count = count.unwrap_or(RESTARTS).clamp(1, u64::from(u16::MAX));
+        let span = limit.map_or_else(|| self.span.clone(), Written::span);
+        // Long enough for all of these restarts, with their delays.
+        let each = uptime.unwrap_or(1000).saturating_add(longest);
+        let window = count.saturating_mul(each).max(SHORTEST_WINDOW);
+        self.set("max_restarts", number(count), span.clone());
+        self.set("restart_window", duration(window), span);
+    }
+
+    fn stop_exit_codes(&mut self, codes: &Written) {
+        let found: Vec<String> = self
+            .findings
+            .items("stop_exit_codes", codes)
+            .into_iter()
+            .map(|(_, code)| code)
+            .collect();
+        if found == ["0"] {
+            self.set("restart", Value::text("on-failure"), codes.span());
+        } else {
+            let message = "stop_exit_codes: only [0] can be kept, as restart = \"on-failure\"";
+            self.findings.add(codes.span(), message);
+        }
+    }
+
+    fn accounts(&mut self) {
+        for (option, key) in [("uid", "user"), ("gid", "group")] {
+            if let Some(value) =
+                self.find(option).filter(|value| !matches!(value.value, Value::Boolean(_)))
+            {
+                self.set(key, value.value.clone(), value.span());
+            }
+        }
+    }
+
+    /// Notes the options that do nothing here, and refuses those that must do something.
+    fn answers(&mut self, name: &str, ecosystem: &mut Ecosystem) {
+        for (key, span, value) in in_order(self.table) {
+            if key.starts_with("env_") {
+                continue;
+            }
+            let Some(option) = options::find(key) else {
+                let note = format!("{name}: {key:?} is left out: PM2 has no such option either");
+                ecosystem.notes.push((span, note));
+                continue;
+            };
+            match option.answer {
+                _ if does_nothing(option.name, value) => {}
+                Answer::Mapped | Answer::NeedsNothing => {}
+                Answer::LeftOut => {
+                    let note = format!("{name}: {key:?} is left out: {}", option.doc);
+                    ecosystem.notes.push((span, note));
+                }
+                Answer::Refused => {
+                    self.findings.add(span, format!("{key:?} cannot be kept: {}", option.doc));
+                }
+            }
+        }
+    }
+}
+
+/// Whether an option with this value asks for nothing.
+fn does_nothing(option: &str, value: &Written) -> bool {
+    match option {
+        // It is on where it is left out.
+        "treekill" => !matches!(value.value, Value::Boolean(false)),
+        _ => is_off(value),
+    }
+}
+
+/// The value of an option that is set, whichever of its names the table has.
+fn find<'t>(table: &'t Table, option: &str) -> Option<&'t Written> {
+    let mut entries = table.entries.iter();
+    let entry = entries.find(|entry| options::canonical(&entry.key) == Some(option))?;
+    (!matches!(entry.value.value, Value::Null)).then_some(&entry.value)
+}
+
+fn is_empty(value: &Written) -> bool {
+    matches!(value.value, Value::Null) || value.as_list().is_some_and(<[Written]>::is_empty)
+}
+
+/// Variables as PM2 gives them: a table or an array as JSON; what is null is left out.
+fn as_text(table: &Table) -> Table {
+    let entries = table.entries.iter().filter(|entry| !matches!(entry.value.value, Value::Null));
+    let entries = entries.map(|entry| {
+        let value = match &entry.value.value {
+            Value::List(_) | Value::Table(_) => match as_json(&entry.value) {
+                Ok(json) => Value::text(json.to_string()),
+                Err(_) => entry.value.value.clone(),
+            },
+            other => other.clone(),
+        };
+        Entry { value: Written { value, span: entry.value.span() }, ..entry.clone() }
+    });
+    Table { entries: entries.collect() }
+}

@@ -1,0 +1,220 @@
+//! Each row of the table of options does what it says; whole files become the apps that are meant.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::options::{Answer, OPTIONS};
+use crate::cpus::{CpuLimit, Cpus};
+use crate::file::{Loaded, Reader};
+use crate::keys;
+use crate::spec::{AppSpec, Instances, ReadyRule, RestartOn};
+
+const CPUS: Cpus = Cpus { count: 4, limit: CpuLimit::Machine };
+
+/// A folder with the scripts that the examples name.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("sub")).unwrap();
+    for script in ["sub/a.js", "a.js", "b.js", "app.py", "two words.js"] {
+        std::fs::write(folder.path().join(script), "").unwrap();
+    }
+    folder
+}
+
+fn read_at(folder: &Path, name: &str, text: &str, profile: Option<&str>) -> Result<Loaded, String> {
+    let reader = Reader::new(&CPUS).profile(profile);
+    let path = folder.join(name);
+    let shown = |text: String| text.replace(&format!("{}/", folder.display()), "");
+    reader.parse(text, &path).map_err(|report| shown(report.to_string()))
+}
+
+fn read(text: &str) -> Result<Loaded, String> {
+    read_at(folder().path(), "ecosystem.json", text, None)
+}
+
+/// The apps, and the notes without their places.
+fn app(options: &str) -> (AppSpec, Vec<String>) {
+    let text = format!("{{ apps: [{{ {options} }}] }}");
+    let loaded = read(&text).unwrap_or_else(|report| panic!("{report}"));
+    let notes = loaded.notes.into_iter().map(|note| note.message).collect();
+    ({ loaded.apps }.remove(0), notes)
+}
+
+fn file_name(path: &str) -> Option<PathBuf> {
+    Path::new(path).file_name().map(PathBuf::from)
+}
+
+/// The command without the folders of its files.
+fn command(options: &str) -> String {
+    let words = app(options).0.command;
+    let plain = |word: &String| match word.starts_with('/') {
+        true => file_name(word).unwrap().display().to_string(),
+        false => word.clone(),
+    };
+    words.iter().map(plain).collect::<Vec<_>>().join("|")
+}
+
+#[test]
+fn each_option_does_what_its_row_says() {
+    let folder = folder();
+    let read = |more: &str, profile| {
+        let text = format!("{{ apps: [{{ script: 'a.js' {more} }}] }}");
+        read_at(folder.path(), "ecosystem.json", &text, profile)
+    };
+    let plain = read("", None).unwrap();
+    for option in OPTIONS {
+        for name in [&option.name].into_iter().chain(option.aliases) {
+            if *name == "script" || option.aliases.contains(&"exec") {
+                continue;
+            }
+            let found = read(
+                &format!(", {name}: {}", option.example),
+                Some("NAME").filter(|_| *name == "env_NAME"),
+            );
+            match option.answer {
+                Answer::Refused => {
+                    let report = found.unwrap_err();
+                    assert!(report.contains(option.doc), "{report}");
+                }
+                Answer::Mapped => {
+                    let found = found.unwrap_or_else(|report| panic!("{report}"));
+                    let changed = keys::changed(&plain.apps[0], &found.apps[0]);
+                    assert!(!changed.is_empty(), "{name} changes nothing");
+                    assert!(found.notes.is_empty(), "{:?}", found.notes);
+                }
+                Answer::NeedsNothing | Answer::LeftOut => {
+                    let found = found.unwrap_or_else(|report| panic!("{report}"));
+                    assert_eq!(found.apps[0], plain.apps[0], "{name}");
+                    let notes: Vec<&str> =
+                        found.notes.iter().map(|note| note.message.as_str()).collect();
+                    let noted = notes == [format!("a: {name:?} is left out: {}", option.doc)];
+                    assert_eq!(noted, option.answer == Answer::LeftOut, "{name}: {notes:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_off_needs_no_note() {
+    let options = "script: 'a.js', watch: false, cron_restart: 0, filter_env: [], log_file: null, \
+                   increment_var: '', max_memory_restart: null";
+    assert_eq!(app(options).1, [""; 0]);
+    let (_, notes) = app("script: 'a.js', colour: 1");
+    assert_eq!(notes, ["a: \"colour\" is left out: PM2 has no such option either"]);
+}
+
+#[test]
+fn commands() {
+    for (options, expected) in [
+        ("script: 'a.js'", "node|a.js"),
+        ("script: './a.js', args: '--port 3 \"a b\"'", "node|a.js|--port|3|a b"),
+        (
+            "script: 'a.js', args: ['x', 3], nodeArgs: '--inspect -r x'",
+            "node|--inspect|-r|x|a.js|x|3",
+        ),
+        ("script: 'two words.js'", "node|two words.js"),
+        ("script: 'app.py'", "python3|app.py"),
+        ("script: 'app.py', interpreter: '.venv/bin/python'", "python|app.py"),
+        ("script: 'a.js', interpreter: 'tsx'", "tsx|a.js"),
+        ("script: 'npm', args: 'start'", "npm|start"),
+        ("script: 'npm start'", "npm|start"),
+        ("script: 'npm ci && npm start', args: ['a b']", "sh|-c|npm ci && npm start 'a b'"),
+        ("script: 'serve', interpreter: 'none', args: '80'", "serve|80"),
+        ("exec: 'a.js'", "node|a.js"),
+    ] {
+        assert_eq!(command(options), expected, "{options}");
+    }
+}
+
+#[test]
+fn values_are_translated() {
+    let (spec, _) =
+        app("name: 'shop', script: 'a.js', instances: 0, wait_ready: true, listen_timeout: 4000, \
+                         kill_timeout: '2s', stop_exit_codes: [0], restart_delay: 50, port: 3000, \
+                         max_restarts: 1000000, env: { A: 1, B: { c: 2 }, D: null, E: true }");
+    assert_eq!((spec.name.as_str(), spec.instances), ("shop", Instances::Max));
+    assert_eq!((spec.ready, spec.times.ready_timeout.as_secs()), (ReadyRule::Notify, 4));
+    assert_eq!((spec.times.kill_timeout.as_secs(), spec.stop_signal), (2, 2));
+    assert_eq!(spec.restart.on, RestartOn::Failure);
+    assert_eq!(spec.restart.backoff_min, spec.restart.backoff_max);
+    assert_eq!(spec.restart.max_restarts, u16::MAX);
+    let env = [("A", "1"), ("B", "{\"c\":2}"), ("E", "true"), ("PORT", "3000")];
+    let env: BTreeMap<String, String> =
+        env.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    assert_eq!(spec.env, env);
+    let (spec, _) = app("script: 'a.js', instances: -1, listen_timeout: 4000, min_uptime: '10s'");
+    assert_eq!((spec.instances, spec.wanted), (Instances::MaxMinus(1), 3));
+    assert_eq!((spec.ready, spec.times.listen_wait.as_secs()), (ReadyRule::Auto, 4));
+    assert_eq!((spec.restart.max_restarts, spec.restart.window.as_secs()), (16, 400));
+}
+
+#[test]
+fn forms_of_files_and_environments() {
+    let folder = folder();
+    let yaml = "apps:\n  - name: web\n    script: a.js\n    env: { A: 1, B: $HOME }\n    env_production:\n      A: 2\n  \
+                - name: api\n    script: b.js\ndeploy:\n  production: {}\n";
+    let read = |name, text, profile| read_at(folder.path(), name, text, profile);
+    let loaded = read("ecosystem.yaml", yaml, Some("production")).unwrap();
+    assert_eq!(
+        (loaded.apps[0].env["A"].as_str(), loaded.apps[0].env["B"].as_str()),
+        ("2", "$HOME")
+    );
+    assert_eq!(loaded.apps[0].profile.as_deref(), Some("production"));
+    let note = &loaded.notes[0];
+    assert_eq!(note.place.as_ref().unwrap().line, 9);
+    assert!(note.message.starts_with("\"deploy\" is left out"), "{}", note.message);
+    assert_eq!(read("ecosystem.yaml", yaml, None).unwrap().apps[0].env["A"], "1");
+    let unknown = read("ecosystem.yaml", yaml, Some("staging")).unwrap_err();
+    assert!(unknown.contains("no profile \"staging\": there is production"), "{unknown}");
+    for text in [
+        "[{ script: 'a.js' }]",
+        "{ name: 'x', version: '1', pm2: { apps: [{ script: 'a.js' }] } }",
+        "{ pm2: [{ script: 'a.js' }] }",
+        "{ pm2: { script: 'a.js' } }",
+    ] {
+        assert_eq!(read("package.json", text, None).unwrap().apps[0].name, "a", "{text}");
+    }
+}
+
+#[test]
+fn refusals_have_their_places() {
+    for (options, expected) in [
+        ("script: 'gone.js'", "ecosystem.json:1:20: script \"gone.js\": cannot find gone.js"),
+        ("name: 'a b', script: 'a.js'", "1:18: the name \"a b\" contains \" \""),
+        ("name: 'a'", "1:10: nothing says what to run: add a \"script\""),
+        ("script: 'a.js', kill_timeout: 'soon'", "kill_timeout \"soon\": expected milliseconds"),
+        ("script: 'a.js', instances: 'many'", "instances \"many\""),
+        ("script: 'a.js', stop_exit_codes: [0, 1]", "only [0] can be kept"),
+        ("script: 'a.js', interpreter: 'node@16'", "interpreter \"node@16\": a version"),
+        ("script: 'a.js', args: 'a \"b'", "args \"a \\\"b\": a quote"),
+        ("script: 'a.js', env: 3", "env must be a table, not an integer"),
+    ] {
+        let report = read(&format!("{{ apps: [{{ {options} }}] }}")).unwrap_err();
+        assert!(report.contains(expected), "{expected} in {report}");
+    }
+    let report = read("{ apps: [{ script: 'a.js' }, { script: 'a.js' }] }").unwrap_err();
+    assert!(report.contains("two apps are called \"a\""), "{report}");
+    assert!(read("[]").unwrap_err().contains("there is no app in the file"));
+    assert!(read("[3]").unwrap_err().contains("each app must be a table"));
+}
+
+#[test]
+fn what_a_program_gave_has_no_places() {
+    let folder = folder();
+    let path = folder.path().join("ecosystem.config.js");
+    let reader = Reader::new(&CPUS);
+    let loaded =
+        reader.evaluated("{\"apps\":[{\"script\":\"a.js\",\"time\":true}]}", &path).unwrap();
+    assert_eq!(loaded.apps[0].source.as_deref(), Some(path.as_path()));
+    let note = loaded.notes[0].to_string();
+    assert!(note.ends_with("ecosystem.config.js: a: \"time\" is left out: lines go into the log as the app writes them"), "{note}");
+    let report =
+        reader.evaluated("{\"apps\":[{\"name\":\"x\",\"script\":\"no.js\"}]}", &path).unwrap_err();
+    assert!(
+        report.to_string().contains("ecosystem.config.js: app x: script \"no.js\": cannot find"),
+        "{report}"
+    );
+    let report = reader.evaluated("{\"app\":1}", &path).unwrap_err().to_string();
+    assert!(report.contains("exports no apps"), "{report}");
+}
