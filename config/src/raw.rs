@@ -37,9 +37,19 @@ pub(crate) fn in_order<'t, 'i>(
     entries
 }
 
+/// Problems that are noted; finding the place of each takes time, and nobody reads so many.
+pub(crate) const MOST: usize = 1000;
+
 impl Findings {
+    /// Whether further problems are left out.
+    pub(crate) fn is_full(&self) -> bool {
+        self.list.len() >= MOST
+    }
+
     pub(crate) fn add(&mut self, span: Range<usize>, message: impl Into<String>) {
-        self.list.push((span, message.into()));
+        if !self.is_full() {
+            self.list.push((span, message.into()));
+        }
     }
 
     /// Keeps a value, or notes why it was refused: `KEY "VALUE": REASON`.

@@ -73,7 +73,7 @@ impl<'a> AppTable<'a> {
     ) {
         if let Some(key) = keys::find(name) {
             key.kind.read(findings, name, value, &mut self.spec);
-        } else {
+        } else if !findings.is_full() {
             findings.add(span, suggest::message(name));
             let meant = suggest::meant(name);
             self.perhaps_command |= matches!(meant, Some("command" | "script" | "app"));

@@ -91,6 +91,9 @@ pub struct AppSpec {
     pub stop_signal: i32,
     /// What happens when a worker dies by itself.
     pub restart: RestartPolicy,
+    /// Bytes of the longest log line; a longer one is cut.
+    #[serde(default = "log_line_max")]
+    pub log_line_max: usize,
     /// The file that this came from, if any; `reload` reads it again.
     pub source: Option<PathBuf>,
     /// The flags that were given beside that file; they go before its keys.
@@ -119,6 +122,11 @@ pub struct Overrides {
 /// For fields that the specs of older builds do not have.
 fn yes() -> bool {
     true
+}
+
+/// 16 KiB.
+fn log_line_max() -> usize {
+    16 * 1024
 }
 
 impl AppSpec {
@@ -157,6 +165,7 @@ impl AppSpec {
             graceful: Graceful::Auto,
             stop_signal: 15,
             restart: RestartPolicy::default(),
+            log_line_max: log_line_max(),
             source: None,
             overrides: None,
             pools: Vec::new(),

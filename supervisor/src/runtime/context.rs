@@ -11,7 +11,9 @@ use super::node::channel::NodeChannel;
 use super::snapshot::Children;
 use crate::base::ids::{ListenerId, SocketId, WorkerId};
 use crate::limits::NOTES;
+use crate::policy::repetition::Repetition;
 use crate::primary::event::{Cue, Event};
+use crate::sys::clock;
 use crate::sys::poller::Poller;
 
 /// See the module.
@@ -81,12 +83,13 @@ pub(super) struct Notes {
     lasting: BTreeSet<String>,
     /// Not yet published.
     news: Vec<Notice>,
+    repetition: Repetition,
 }
 
 impl Notes {
     /// As a predecessor left them.
     pub(super) fn of(lasting: BTreeSet<String>) -> Self {
-        Self { lasting, news: Vec::new() }
+        Self { lasting, ..Self::default() }
     }
 
     /// For the state.
@@ -104,16 +107,18 @@ impl Notes {
         std::mem::take(&mut self.news)
     }
 
-    /// Something a person should know.
+    /// Something a person should know. What comes too often is counted, and not written.
     pub(super) fn warn(&mut self, message: String) {
-        self.news.push(Notice::of_app(NoticeKind::Warning, message));
+        if let Some(message) = self.repetition.hear(clock::now(), message) {
+            self.news.push(Notice::of_app(NoticeKind::Warning, message));
+        }
     }
 
     /// As `warn`, but only the first time. Beyond the bound (a worker may say ever new nonsense)
     /// nothing is kept, nor said.
     pub(super) fn note(&mut self, message: String) {
         if self.lasting.len() < NOTES && self.lasting.insert(message.clone()) {
-            self.warn(message);
+            self.news.push(Notice::of_app(NoticeKind::Warning, message));
         }
     }
 }

@@ -9,17 +9,19 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
+use config::spec::ListenAddress;
 use ipc::control::Contract;
 
 use super::context::{Context, Place};
-use super::listeners::Key;
+use super::listeners::{Key, Listeners};
 use super::snapshot::Children;
 use super::workers::launch::plain;
-use super::workers::{self, Asking, Claim};
+use super::workers::{self, Asking, Child, Claim};
 use crate::base::ids::{ListenerId, WorkerId};
 use crate::policy::intercept::{self as policy, Decision, Facts, Listen};
 use crate::primary::event::{Cue, Event};
 use crate::snapshot::Memory;
+use crate::sys::procfs;
 use crate::sys::seccomp::{self, Answer, Call, Notification};
 use crate::sys::socket::{self, SocketTraits};
 use crate::sys::target::{self, TargetAddress};
@@ -227,7 +229,9 @@ fn bind(
     };
     let Some(child) = at.children.get(&worker) else { return go_on };
     let passthrough = child.spec.passthrough.iter().any(|pattern| pattern.matches(address));
-    let mut facts = Facts { port: Some(address.port()), passthrough, ..Facts::default() };
+    let port = Some(address.port());
+    let forbidden = !may_open(at.listeners, child, address);
+    let mut facts = Facts { port, passthrough, forbidden, ..Facts::default() };
     let mut seen = None;
     let mut found = None;
     loop {
@@ -273,6 +277,7 @@ fn bind(
                 let error = io::Error::from_raw_os_error(libc::EADDRINUSE);
                 return Ok(refuse_bind(at, worker, address, &error));
             }
+            Decision::Forbid => return Ok(forbid_bind(at, worker, address)),
             Decision::Lend { another } => {
                 let Some(call) = found.take() else { return go_on };
                 let listener = call.listener;
@@ -283,6 +288,40 @@ fn bind(
             }
         }
     }
+}
+
+/// Whether we open an address for a worker, which may run as a user who could not.
+pub(super) fn may_open(listeners: &Listeners, child: &Child, address: SocketAddr) -> bool {
+    let (spec, port) = (&child.spec, address.port());
+    let is_open = listeners.iter().any(|open| open.tcp_address() == Some(address));
+    let configured = ListenAddress::Tcp(address);
+    policy::may_open(policy::Asker {
+        is_lesser: child.uid.is_some_and(|uid| uid != 0),
+        port,
+        first_free: procfs::unprivileged_port_start(),
+        declared: is_open
+            || spec.privileges.ports.contains(&port)
+            || spec.listen.iter().any(|listen| listen.address == configured)
+            || listeners.lent.has(address),
+    })
+}
+
+/// Why a worker does not get an address, and what to do.
+pub(super) fn forbidden(child: &Child, address: SocketAddr) -> String {
+    let user = child.spec.user.as_deref().unwrap_or("another user");
+    format!(
+        "cannot listen on {address}: the worker runs as {user}, who may not open port {port}: add \
+         ports = {port} or listen to the configuration",
+        port = address.port()
+    )
+}
+
+fn forbid_bind(at: &mut Context<'_>, worker: WorkerId, address: SocketAddr) -> Outcome {
+    if let Some(child) = at.children.get(&worker) {
+        let reason = forbidden(child, address);
+        at.cue(worker, Cue::BindRefused { address: address.to_string(), reason });
+    }
+    Outcome::Now(Answer::Errno(libc::EACCES))
 }
 
 /// Finds the listener of an address, or makes it.
@@ -402,6 +441,9 @@ pub(super) fn refusal(address: SocketAddr, error: &io::Error) -> String {
             } else {
                 format!(" (held by {}; stop it or choose another port)", holders.join(", "))
             }
+        }
+        Some(libc::EMFILE) => {
+            " (the app has as many listeners as the limit of open files allows)".to_owned()
         }
         Some(libc::EACCES) => " (run as root or grant CAP_NET_BIND_SERVICE)".to_owned(),
         Some(libc::EADDRNOTAVAIL) => " (no interface of this machine has that address)".to_owned(),

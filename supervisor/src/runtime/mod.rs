@@ -147,6 +147,7 @@ impl Runtime {
         self.look_after_hand_overs(now);
         self.look_after_settling(now);
         self.look_after_upgrade(now);
+        self.clients.end_idle(context!(self), now);
         if self.recorder.due() <= now {
             self.keep_files();
         }
@@ -202,6 +203,7 @@ impl Runtime {
             self.manager.as_ref().and_then(Manager::deadline),
             self.bus.deadline(),
             Some(self.recorder.due()),
+            self.clients.deadline(),
         ];
         all.into_iter().flatten().min().map(|deadline| deadline.since(now))
     }

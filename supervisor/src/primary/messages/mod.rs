@@ -331,10 +331,6 @@ pub(super) fn queue_full(plan: &Plan, limit: usize) -> String {
     format!("{}: {limit} requests wait already; try again later", name(plan))
 }
 
-pub(super) fn logs_reopened(plan: &Plan) -> String {
-    format!("{}: log files opened again", name(plan))
-}
-
 pub(super) fn no_such_signal(signal: i32) -> String {
     format!("{signal} is not a signal; use 1 to 64")
 }

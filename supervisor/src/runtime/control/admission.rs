@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use config::spec::AppSpec;
@@ -19,9 +20,6 @@ use crate::runtime::context::Context;
 use crate::runtime::source::Source;
 use crate::sys::poller::Poller;
 use crate::sys::{clock, peer};
-
-/// Connections of people who may nothing; further ones end at once.
-pub(super) const STRANGERS: usize = 8;
 
 /// A descriptor for bad times.
 pub(super) fn spare() -> Option<File> {
@@ -41,6 +39,13 @@ impl FileId {
         let data = std::fs::symlink_metadata(path).ok()?;
         Some(Self { device: data.dev(), inode: data.ino() })
     }
+}
+
+/// Ends a connection with a final answer. A new connection has room for a line; a client that does
+/// not read it cannot be helped.
+pub(super) fn refuse(mut stream: UnixStream, kind: FailureKind, reason: &str) {
+    let reply = Reply::failed(kind, reason);
+    let _ = stream.write_all(&to_line(&reply).unwrap_or_default());
 }
 
 impl Clients {
@@ -77,19 +82,11 @@ impl Clients {
     /// says so.
     pub(super) fn turn_away(&mut self, error: io::Error) -> io::Result<()> {
         self.spare.take().ok_or(error).map(drop)?;
-        let (mut stream, _) = self.listener.accept()?;
+        let (stream, _) = self.listener.accept()?;
         let reason = "too many open files: the supervisor cannot answer";
-        let reply = Reply::failed(FailureKind::Failed, reason);
-        // It has room for a line; whoever does not read it is not helped otherwise.
-        let _ = stream.write_all(&to_line(&reply).unwrap_or_default());
-        drop(stream);
+        refuse(stream, FailureKind::Failed, reason);
         self.spare = spare();
         Ok(())
-    }
-
-    /// Those who may nothing and have not read so yet.
-    pub(super) fn strangers(&self) -> usize {
-        self.connected.values().filter(|client| client.rights == Rights::None).count()
     }
 
     /// Leaves the control socket alone for a while: a connection that cannot be taken would wake

@@ -218,6 +218,10 @@ fn as_written(sent: &AppSpec, own: &AppSpec) -> Result<AppSpec, String> {
     let Some(source) = own.source.as_ref() else {
         return no("this app did not come from a file");
     };
+    // Reading a fifo would stop the loop until somebody writes to it.
+    if !source.is_file() {
+        return no("the file of this app is not a regular file any more");
+    }
     let read = |path: &PathBuf| config::load(path, &Cpus::read());
     let found = read(source).map_err(|report| report.to_string().trim_end().to_owned())?;
     let Some(mut spec) = found.into_iter().find(|spec| spec.name == own.name) else {
@@ -311,6 +315,11 @@ mod tests {
         let request = Request::Restart { hard: true, spec: Some(Box::new(now)) };
         assert!(Rights::Operate.vet(request.clone(), &own).unwrap_err().contains("own user"));
         assert_eq!(Rights::Own.vet(request.clone(), &own), Ok(request.clone()));
+        std::fs::remove_file(&file).unwrap();
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+        nix::unistd::mkfifo(&file, mode).unwrap();
+        let why = Rights::Operate.vet(request.clone(), &own).unwrap_err();
+        assert!(why.contains("not a regular file"), "reading it would wait for ever: {why}");
         let mut typed = own;
         typed.source = None;
         assert!(Rights::Operate.vet(request, &typed).is_err());

@@ -14,7 +14,7 @@ use crate::policy::engine::{self, Engine, Facts};
 use crate::primary::event::{Cue, Event};
 use crate::runtime::context::{Context, Place};
 use crate::runtime::handover::HandOver;
-use crate::runtime::intercept::refusal;
+use crate::runtime::intercept::{forbidden, may_open, refusal};
 use crate::runtime::listeners::Key;
 use crate::runtime::listeners::listener::Listener;
 use crate::runtime::workers::{Asking, Claim};
@@ -74,6 +74,12 @@ impl Node {
             return Ok(*id);
         }
         let wanted = ask.wanted().map_err(|error| (libc::EINVAL, error.to_string()))?;
+        if let Wanted::Tcp { address, .. } | Wanted::Udp { address, .. } = &wanted
+            && let Some(child) = at.children.get(&worker)
+            && !may_open(at.listeners, child, *address)
+        {
+            return Err((libc::EACCES, forbidden(child, *address)));
+        }
         let id = match &wanted {
             Wanted::Tcp { address, v6only, .. } => {
                 let key = Key::Tcp(*address, *v6only && address.is_ipv6());

@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -133,7 +134,7 @@ impl UpgradeCheck {
         question.rewind()?;
         let answer = memfd()?;
         let mut command = Command::new(binary);
-        command.arg(QUESTION).current_dir("/").env_clear();
+        command.arg(QUESTION).current_dir("/").env_clear().process_group(0);
         command.stdin(question).stdout(answer.try_clone()?).stderr(answer.try_clone()?);
         let mut child = command.spawn()?;
         let watched = pidfd::open(Pid(child.id())).and_then(|pidfd| {
@@ -268,7 +269,8 @@ fn read(answer: &mut File) -> io::Result<String> {
 }
 
 fn end(child: &mut Child) {
-    // Errors mean that it is gone already.
+    // With what it started itself. Errors mean that it is gone already.
+    let _ = pidfd::signal_group(Pid(child.id()), libc::SIGKILL);
     let _ = child.kill();
     let _ = child.wait();
 }
