@@ -3,20 +3,20 @@
 //!
 //! Nothing stops at the first problem; [`Findings`] gathers them all with their places.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
-use serde_json::{Number, Value};
-use toml::Spanned;
-use toml::de::{DeInteger, DeTable, DeValue};
-
+use crate::tree::{Table, Value};
 use crate::units;
+use crate::variables::{Variables, without_values};
 use crate::words::{self, Word};
+use serde_json::{Number, Value as Json};
 
-/// A value with its place in the file.
-pub(crate) type Written<'i> = Spanned<DeValue<'i>>;
+pub(crate) use crate::tree::{Written, in_order};
 
 /// Everything that is wrong with a file so far.
 #[derive(Debug)]
@@ -25,16 +25,10 @@ pub(crate) struct Findings {
     pub(crate) base: PathBuf,
     /// Each problem and the bytes of the file that it is about.
     pub(crate) list: Vec<(Range<usize>, String)>,
-}
-
-/// The entries of a table in the order of the file.
-pub(crate) fn in_order<'t, 'i>(
-    table: &'t DeTable<'i>,
-) -> Vec<(&'t str, Range<usize>, &'t Written<'i>)> {
-    let mut entries: Vec<_> =
-        table.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value)).collect();
-    entries.sort_by_key(|(_, span, _)| span.start);
-    entries
+    /// What `${NAME}` stands for.
+    pub(crate) variables: Rc<Variables>,
+    /// The values of variables that were used, and `${NAME}` for each: messages show that.
+    pub(crate) used: BTreeMap<String, String>,
 }
 
 /// Problems that are noted; finding the place of each takes time, and nobody reads so many.
@@ -48,15 +42,49 @@ impl Findings {
 
     pub(crate) fn add(&mut self, span: Range<usize>, message: impl Into<String>) {
         if !self.is_full() {
-            self.list.push((span, message.into()));
+            self.list.push((span, without_values(message.into(), &self.used)));
         }
+    }
+
+    /// The text with its variables, if it has any. `place` tells where a part of it is.
+    pub(crate) fn expanded(
+        &mut self,
+        text: &str,
+        place: &impl Fn(&str) -> Range<usize>,
+    ) -> Option<String> {
+        match self.variables.expand(text) {
+            Ok(expanded) => {
+                let expanded = expanded?;
+                let used = expanded.used.into_iter().filter(|(_, value)| !value.is_empty());
+                self.used.extend(used.map(|(name, value)| (value, name)));
+                Some(expanded.text)
+            }
+            Err(refusal) => {
+                self.add(place(&refusal.part), refusal.message);
+                None
+            }
+        }
+    }
+
+    /// A path: `~` is the home folder, and a relative path starts at the folder of the file.
+    pub(crate) fn path(&mut self, key: &str, value: &Written) -> Option<PathBuf> {
+        let text = self.text(key, value)?;
+        let Some(rest) =
+            text.strip_prefix('~').filter(|rest| matches!(rest.bytes().next(), None | Some(b'/')))
+        else {
+            return Some(self.base.join(text));
+        };
+        let home = self.variables.get("HOME").map(PathBuf::from);
+        let home = home.ok_or("\"~\" stands for the variable \"HOME\", which is not set");
+        let home = self.keep(key, value, home)?;
+        Some(home.join(rest.trim_start_matches('/')))
     }
 
     /// Keeps a value, or notes why it was refused: `KEY "VALUE": REASON`.
     pub(crate) fn keep<T, E: Display>(
         &mut self,
         key: &str,
-        value: &Written<'_>,
+        value: &Written,
         result: Result<T, E>,
     ) -> Option<T> {
         result
@@ -64,13 +92,13 @@ impl Findings {
             .ok()
     }
 
-    fn expected(&mut self, key: &str, value: &Written<'_>, expected: &str) {
-        let found = kind(value.get_ref());
+    fn expected(&mut self, key: &str, value: &Written, expected: &str) {
+        let found = value.value.kind();
         self.add(value.span(), format!("{key} must be {expected}, not {found}"));
     }
 
-    pub(crate) fn text(&mut self, key: &str, value: &Written<'_>) -> Option<String> {
-        let text = value.get_ref().as_str().map(str::to_owned);
+    pub(crate) fn text(&mut self, key: &str, value: &Written) -> Option<String> {
+        let text = value.as_str().map(str::to_owned);
         if text.is_none() {
             self.expected(key, value, "a string");
         }
@@ -78,10 +106,10 @@ impl Findings {
     }
 
     /// A string, or an integer taken as one.
-    pub(crate) fn text_or_integer(&mut self, key: &str, value: &Written<'_>) -> Option<String> {
-        match value.get_ref() {
-            DeValue::String(text) => Some(text.clone().into_owned()),
-            DeValue::Integer(number) => Some(decimal(number)),
+    pub(crate) fn text_or_integer(&mut self, key: &str, value: &Written) -> Option<String> {
+        match &value.value {
+            Value::Text(text) => Some(text.text.clone()),
+            Value::Integer(number) => Some(number.decimal()),
             _ => {
                 self.expected(key, value, "a string or an integer");
                 None
@@ -90,13 +118,13 @@ impl Findings {
     }
 
     /// A string, or a number or a boolean taken as one.
-    pub(crate) fn scalar(&mut self, key: &str, value: &Written<'_>) -> Option<String> {
-        match value.get_ref() {
-            DeValue::String(text) => Some(text.clone().into_owned()),
-            DeValue::Integer(number) => Some(decimal(number)),
-            DeValue::Float(number) => Some(number.to_string()),
-            DeValue::Boolean(flag) => Some(flag.to_string()),
-            DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+    pub(crate) fn scalar(&mut self, key: &str, value: &Written) -> Option<String> {
+        match &value.value {
+            Value::Text(text) => Some(text.text.clone()),
+            Value::Integer(number) => Some(number.decimal()),
+            Value::Float(number) => Some(number.clone()),
+            Value::Boolean(flag) => Some(flag.to_string()),
+            Value::Date(_) | Value::Null | Value::List(_) | Value::Table(_) => {
                 self.expected(key, value, "a string, a number or a boolean");
                 None
             }
@@ -104,8 +132,8 @@ impl Findings {
     }
 
     /// The strings of an array.
-    pub(crate) fn texts(&mut self, key: &str, value: &Written<'_>) -> Option<Vec<String>> {
-        let Some(items) = value.get_ref().as_array() else {
+    pub(crate) fn texts(&mut self, key: &str, value: &Written) -> Option<Vec<String>> {
+        let Some(items) = value.as_list() else {
             self.expected(key, value, "an array of strings");
             return None;
         };
@@ -114,20 +142,17 @@ impl Findings {
         (texts.len() == items.len()).then_some(texts)
     }
 
-    pub(crate) fn table<'t, 'i>(
-        &mut self,
-        key: &str,
-        value: &'t Written<'i>,
-    ) -> Option<&'t DeTable<'i>> {
-        let table = value.get_ref().as_table();
+    pub(crate) fn table<'t>(&mut self, key: &str, value: &'t Written) -> Option<&'t Table> {
+        let table = value.as_table();
         if table.is_none() {
             self.expected(key, value, "a table");
         }
         table
     }
 
-    pub(crate) fn boolean(&mut self, key: &str, value: &Written<'_>) -> Option<bool> {
-        let flag = value.get_ref().as_bool();
+    pub(crate) fn boolean(&mut self, key: &str, value: &Written) -> Option<bool> {
+        // What a variable gives is a string.
+        let flag = value.as_bool().or_else(|| given_by_variable(value)?.parse().ok());
         if flag.is_none() {
             self.expected(key, value, "true or false");
         }
@@ -135,13 +160,18 @@ impl Findings {
     }
 
     /// An integer from 1 to 65535.
-    pub(crate) fn count(&mut self, key: &str, value: &Written<'_>) -> Option<u16> {
+    pub(crate) fn count(&mut self, key: &str, value: &Written) -> Option<u16> {
         let expected = "an integer from 1 to 65535";
-        let DeValue::Integer(number) = value.get_ref() else {
-            self.expected(key, value, expected);
-            return None;
+        let number = match &value.value {
+            Value::Integer(number) => number.decimal(),
+            _ => match given_by_variable(value) {
+                Some(text) => text.to_owned(),
+                None => {
+                    self.expected(key, value, expected);
+                    return None;
+                }
+            },
         };
-        let number = decimal(number);
         let count = number.parse().ok().filter(|count| *count >= 1);
         if count.is_none() {
             self.add(value.span(), format!("{key} must be {expected}, not {number}"));
@@ -149,10 +179,10 @@ impl Findings {
         count
     }
 
-    pub(crate) fn duration(&mut self, key: &str, value: &Written<'_>) -> Option<Duration> {
-        let written = match value.get_ref() {
-            DeValue::String(text) => text.clone().into_owned(),
-            DeValue::Integer(number) => decimal(number),
+    pub(crate) fn duration(&mut self, key: &str, value: &Written) -> Option<Duration> {
+        let written = match &value.value {
+            Value::Text(text) => text.text.clone(),
+            Value::Integer(number) => number.decimal(),
             _ => {
                 self.expected(key, value, "a string such as \"10s\"");
                 return None;
@@ -162,7 +192,7 @@ impl Findings {
     }
 
     /// One of the words of `T`.
-    pub(crate) fn word<T: Word>(&mut self, key: &str, value: &Written<'_>) -> Option<T> {
+    pub(crate) fn word<T: Word>(&mut self, key: &str, value: &Written) -> Option<T> {
         let text = self.text(key, value)?;
         let found = words::value(&text);
         if found.is_none() {
@@ -174,13 +204,13 @@ impl Findings {
     }
 
     /// A string or an array of strings, each with its place; integers are taken as strings.
-    pub(crate) fn items<'t, 'i>(
+    pub(crate) fn items<'t>(
         &mut self,
         key: &str,
-        value: &'t Written<'i>,
-    ) -> Vec<(&'t Written<'i>, String)> {
-        let values: Vec<_> = match value.get_ref() {
-            DeValue::Array(items) => items.iter().collect(),
+        value: &'t Written,
+    ) -> Vec<(&'t Written, String)> {
+        let values: Vec<_> = match &value.value {
+            Value::List(items) => items.iter().collect(),
             _ => vec![value],
         };
         values
@@ -190,60 +220,55 @@ impl Findings {
     }
 }
 
+/// A string with variables in it.
+fn given_by_variable(value: &Written) -> Option<&str> {
+    match &value.value {
+        Value::Text(text) if text.written.is_some() => Some(&text.text),
+        _ => None,
+    }
+}
+
 /// A value in a message; long ones are cut.
-fn shown(value: &Written<'_>) -> String {
-    match value.get_ref() {
-        DeValue::String(text) if text.chars().count() > 80 => {
-            format!("{:?}", text.chars().take(77).chain("...".chars()).collect::<String>())
+fn shown(value: &Written) -> String {
+    match &value.value {
+        Value::Text(text) => {
+            let text = text.written.as_ref().unwrap_or(&text.text);
+            match text.chars().count() > 80 {
+                true => {
+                    format!("{:?}", text.chars().take(77).chain("...".chars()).collect::<String>())
+                }
+                false => format!("{text:?}"),
+            }
         }
-        DeValue::String(text) => format!("{text:?}"),
-        DeValue::Integer(number) => decimal(number),
-        other => kind(other).to_owned(),
+        Value::Integer(number) => number.decimal(),
+        other => other.kind().to_owned(),
     }
 }
 
 /// A value as JSON; a date becomes a string.
-pub(crate) fn as_json(value: &Written<'_>) -> Result<Value, String> {
-    Ok(match value.get_ref() {
-        DeValue::String(text) => Value::from(text.as_ref()),
-        DeValue::Integer(number) => {
-            let text = decimal(number);
-            let small = text.parse::<i64>().map(Value::from);
+pub(crate) fn as_json(value: &Written) -> Result<Json, String> {
+    Ok(match &value.value {
+        Value::Text(text) => Json::from(text.text.as_str()),
+        Value::Integer(number) => {
+            let text = number.decimal();
+            let small = text.parse::<i64>().map(Json::from);
             small
-                .or_else(|_| text.parse::<u64>().map(Value::from))
+                .or_else(|_| text.parse::<u64>().map(Json::from))
                 .map_err(|_| format!("the integer {text} is too large: write it as a string"))?
         }
-        DeValue::Float(number) => {
-            let text = number.to_string();
+        Value::Float(text) => {
             let number = text.replace('_', "").parse().ok().and_then(Number::from_f64);
-            number.map(Value::Number).ok_or_else(|| format!("{text} is no number in JSON"))?
+            number.map(Json::Number).ok_or_else(|| format!("{text} is no number in JSON"))?
         }
-        DeValue::Boolean(flag) => Value::from(*flag),
-        DeValue::Datetime(date) => Value::from(date.to_string()),
-        DeValue::Array(items) => items.iter().map(as_json).collect::<Result<Value, _>>()?,
-        DeValue::Table(table) => {
-            let entries = table.iter();
-            let entries = entries
-                .map(|(key, value)| Ok::<_, String>((key.get_ref().to_string(), as_json(value)?)));
-            Value::Object(entries.collect::<Result<_, _>>()?)
+        Value::Boolean(flag) => Json::from(*flag),
+        Value::Date(date) => Json::from(date.as_str()),
+        Value::Null => Json::Null,
+        Value::List(items) => items.iter().map(as_json).collect::<Result<Json, _>>()?,
+        Value::Table(table) => {
+            let entries = in_order(table);
+            let entries =
+                entries.map(|(key, _, value)| Ok::<_, String>((key.to_owned(), as_json(value)?)));
+            Json::Object(entries.collect::<Result<_, _>>()?)
         }
     })
-}
-
-/// An integer in decimal. One that is too large to convert stays as it is written.
-pub(crate) fn decimal(number: &DeInteger<'_>) -> String {
-    i128::from_str_radix(number.as_str(), number.radix())
-        .map_or_else(|_| number.to_string(), |number| number.to_string())
-}
-
-fn kind(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "an integer",
-        DeValue::Float(_) => "a float",
-        DeValue::Boolean(_) => "a boolean",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "an array",
-        DeValue::Table(_) => "a table",
-    }
 }

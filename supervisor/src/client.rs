@@ -122,7 +122,7 @@ impl Client {
         if !is_busy || Instant::now() + BUSY_PAUSE > give_up {
             return Ok(false);
         }
-        std::thread::sleep(BUSY_PAUSE);
+        std::thread::park_timeout(BUSY_PAUSE);
         self.connect_again()
             .map_err(|source| ClientError::Io { name: self.name.clone(), source })?;
         Ok(true)

@@ -230,7 +230,13 @@ pub fn listen_fds(data: &[u8]) {
 pub fn configuration(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let cpus = Cpus { count: 4, limit: CpuLimit::Machine };
-    match config::parse(text, Path::new("/app/supervisor.toml"), &cpus) {
+    for name in ["supervisor.toml", "supervisor.yaml", "supervisor.json"] {
+        read_configuration(text, &Path::new("/app").join(name), &cpus);
+    }
+}
+
+fn read_configuration(text: &str, path: &Path, cpus: &Cpus) {
+    match config::parse(text, path, cpus) {
         Ok(specs) => {
             assert!(!specs.is_empty(), "a file without an app is no configuration");
             for spec in specs {

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use toml::de::DeTable;
-
 use crate::cpus::Cpus;
 use crate::keys::{self, suggest};
 use crate::name;
 use crate::raw::{Findings, Written, in_order};
 use crate::spec::{AppSpec, ReadyRule};
+use crate::tree::Table;
 use crate::words;
 
 /// Where the keys of an app stand in the file.
@@ -50,9 +49,9 @@ impl<'a> AppTable<'a> {
         }
     }
 
-    pub(super) fn read(&mut self, table: &DeTable<'_>, findings: &mut Findings) {
+    pub(super) fn read(&mut self, table: &Table, findings: &mut Findings) {
         let before = findings.list.len();
-        for (key, span, value) in in_order(table) {
+        for (key, span, value) in env_file_first(table) {
             self.places.values.insert(key.to_owned(), value.span());
             match key {
                 "pool" => self.pools(value, findings),
@@ -64,13 +63,7 @@ impl<'a> AppTable<'a> {
         self.places.complete = findings.list.len() == before;
     }
 
-    fn key(
-        &mut self,
-        name: &str,
-        span: Range<usize>,
-        value: &Written<'_>,
-        findings: &mut Findings,
-    ) {
+    fn key(&mut self, name: &str, span: Range<usize>, value: &Written, findings: &mut Findings) {
         if let Some(key) = keys::find(name) {
             key.kind.read(findings, name, value, &mut self.spec);
         } else if !findings.is_full() {
@@ -80,7 +73,7 @@ impl<'a> AppTable<'a> {
         }
     }
 
-    fn second_name(&self, value: &Written<'_>, findings: &mut Findings) {
+    fn second_name(&self, value: &Written, findings: &mut Findings) {
         if let Some(header) = self.header_name {
             let message = format!("the app is called {header:?} by its table: remove \"name\"");
             findings.add(value.span(), message);
@@ -88,12 +81,11 @@ impl<'a> AppTable<'a> {
     }
 
     /// Both keys set the same rule; the one that the file has last would win.
-    fn wait_ready(&self, table: &DeTable<'_>, findings: &mut Findings) {
-        let value = |key: &str| table.get(key).map(toml::Spanned::get_ref);
-        if value("wait_ready").and_then(toml::de::DeValue::as_bool) != Some(true) {
+    fn wait_ready(&self, table: &Table, findings: &mut Findings) {
+        if table.get("wait_ready").and_then(Written::as_bool) != Some(true) {
             return;
         }
-        let rule = value("ready").and_then(toml::de::DeValue::as_str);
+        let rule = table.get("ready").and_then(Written::as_str);
         if rule.is_some_and(|rule| rule != words::word(ReadyRule::Notify)) {
             let message = "wait_ready = true means ready = \"notify\": remove one of them";
             findings.add(self.places.values["wait_ready"].clone(), message);
@@ -131,7 +123,16 @@ impl<'a> AppTable<'a> {
     }
 }
 
+/// The entries of a table; the variables of a file go under those of `env`.
+pub(super) fn env_file_first(
+    table: &Table,
+) -> impl Iterator<Item = (&str, Range<usize>, &Written)> {
+    let is_file = |entry: &(&str, _, _)| entry.0 == "env_file";
+    let files = in_order(table).filter(is_file);
+    files.chain(in_order(table).filter(move |entry| !is_file(entry)))
+}
+
 /// Whether an app can have a key or a table of this name.
 pub(super) fn is_word(name: &str) -> bool {
-    name == "pool" || keys::find(name).is_some()
+    matches!(name, "pool" | "profile") || keys::find(name).is_some()
 }

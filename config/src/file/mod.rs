@@ -1,47 +1,119 @@
 //! A file becomes specs, or a report of everything wrong with it.
 //!
-//! The file describes one app with keys at its top, or several with `[app.NAME]` tables. Refuses
+//! The file describes one app with keys at its top, or several with `[app.NAME]` tables and what
+//! they have in common in `[defaults]`. It is TOML, YAML or JSON, with the same keys. Refuses
 //! unknown keys, wrong types, values out of range, keys that contradict each other, and files
 //! above [`MAX_FILE`].
 
 mod app;
+mod layers;
 mod pool;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-
-use toml::de::DeTable;
+use std::rc::Rc;
 
 use crate::cpus::Cpus;
 use crate::diagnostic::{Place, Problem, Report};
-use crate::raw::{Findings, in_order};
+use crate::formats;
+use crate::raw::{Findings, Written, in_order};
 use crate::spec::{AppSpec, ListenAddress, PoolSpec};
+use crate::tree::Table;
 use crate::validate::{self, Fault};
+use crate::variables::Variables;
 use app::{AppTable, is_word};
+use layers::DEFAULTS;
+
+/// The key that names the schema for editors; it means nothing else.
+const SCHEMA: &str = "$schema";
 
 /// The largest file that is read, in bytes.
 pub const MAX_FILE: usize = 1024 * 1024;
 
-/// The apps of the file at `path`, each checked against this machine.
-pub fn load(path: &Path, cpus: &Cpus) -> Result<Vec<AppSpec>, Report> {
-    let text = read(path).map_err(|message| Report::whole(path, message))?;
-    parsed(&text, path, cpus, Machine::Asked)
+/// What a file is read with.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    cpus: Cpus,
+    variables: Rc<Variables>,
+    profile: Option<String>,
 }
 
-/// The apps of the file at `path`, for a caller that will not run them: their own primaries check
-/// whether this machine has what they need.
-pub fn written(path: &Path, cpus: &Cpus) -> Result<Vec<AppSpec>, Report> {
-    let text = read(path).map_err(|message| Report::whole(path, message))?;
-    parsed(&text, path, cpus, Machine::NotAsked)
+impl Reader {
+    /// Reads for a machine with these CPUs, with the environment of this process.
+    pub fn new(cpus: &Cpus) -> Self {
+        let variables = Rc::new(Variables::of_this_process());
+        Self { cpus: *cpus, variables, profile: None }
+    }
+
+    /// Chooses the profile of this name, in each app that has it.
+    #[must_use]
+    pub fn profile(self, name: Option<&str>) -> Self {
+        Self { profile: name.map(str::to_owned), ..self }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_variables(self, pairs: &[(&str, &str)]) -> Self {
+        Self { variables: Rc::new(Variables::of(pairs)), ..self }
+    }
+
+    /// The apps of the file at `path`, each checked against this machine.
+    pub fn load(&self, path: &Path) -> Result<Vec<AppSpec>, Report> {
+        let text = read(path).map_err(|message| Report::whole(path, message))?;
+        self.parsed(&text, path, Machine::Asked)
+    }
+
+    /// The apps of the file at `path`, for a caller that will not run them: their own primaries
+    /// check whether this machine has what they need.
+    pub fn written(&self, path: &Path) -> Result<Vec<AppSpec>, Report> {
+        let text = read(path).map_err(|message| Report::whole(path, message))?;
+        self.parsed(&text, path, Machine::NotAsked)
+    }
+
+    /// The apps that `text` describes. `path` is where it came from: relative paths start at its
+    /// folder, and its ending tells the format. No other file is read, except by `script` and
+    /// `env_file`.
+    pub fn parse(&self, text: &str, path: &Path) -> Result<Vec<AppSpec>, Report> {
+        self.parsed(text, path, Machine::NotAsked)
+    }
+
+    fn parsed(&self, text: &str, path: &Path, machine: Machine) -> Result<Vec<AppSpec>, Report> {
+        let source = std::path::absolute(path)
+            .map_err(|error| Report::whole(path, format!("cannot tell where it is: {error}")))?;
+        let base = source.parent().unwrap_or_else(|| Path::new("/")).to_owned();
+        let findings = Findings {
+            base,
+            list: Vec::new(),
+            variables: Rc::clone(&self.variables),
+            used: BTreeMap::new(),
+        };
+        let mut file = Reading { reader: self, text, findings, specs: Vec::new(), source, machine };
+        match formats::parse(text, path) {
+            Ok(root) => file.root(&root),
+            // After a syntax error the rest means little, so syntax errors are reported alone.
+            Err(mistakes) => file.findings.list = mistakes,
+        }
+        let Reading { findings: Findings { mut list, .. }, specs, .. } = file;
+        if list.is_empty() {
+            return Ok(specs);
+        }
+        list.sort_by_key(|(span, _)| span.start);
+        // A mistake in [defaults] is found once for each app.
+        list.dedup();
+        let problems = list.into_iter().map(|(span, message)| Problem {
+            path: path.to_owned(),
+            place: Some(Place::new(text, &span)),
+            message,
+        });
+        Err(Report { problems: problems.collect() })
+    }
 }
 
-/// The apps that `text` describes. `path` is where it came from: relative paths start at its
-/// folder. No other file is read, except by `script`.
+/// The apps that `text` describes; see [`Reader::parse`].
 pub fn parse(text: &str, path: &Path, cpus: &Cpus) -> Result<Vec<AppSpec>, Report> {
-    parsed(text, path, cpus, Machine::NotAsked)
+    Reader::new(cpus).parse(text, path)
 }
 
 /// Whether the commands, folders and users of an app must exist here.
@@ -51,7 +123,8 @@ enum Machine {
     NotAsked,
 }
 
-fn read(path: &Path) -> Result<String, String> {
+/// The text of the file at `path`.
+pub(crate) fn read(path: &Path) -> Result<String, String> {
     let cannot = |error: io::Error| format!("cannot read: {error}");
     let mut bytes = Vec::new();
     let limit = MAX_FILE as u64 + 1;
@@ -65,60 +138,55 @@ fn read(path: &Path) -> Result<String, String> {
     })
 }
 
-fn parsed(text: &str, path: &Path, cpus: &Cpus, machine: Machine) -> Result<Vec<AppSpec>, Report> {
-    let source = std::path::absolute(path)
-        .map_err(|error| Report::whole(path, format!("cannot tell where it is: {error}")))?;
-    let (document, errors) = DeTable::parse_recoverable(text);
-    let base = source.parent().unwrap_or_else(|| Path::new("/")).to_owned();
-    let findings = Findings { base, list: Vec::new() };
-    let mut file = Reading { findings, specs: Vec::new(), source, cpus, machine };
-    if errors.is_empty() {
-        file.document(document.get_ref());
-    }
-    // After a syntax error the rest means little, so syntax errors are reported alone.
-    for error in errors {
-        file.findings.add(error.span().unwrap_or(0..0), error.message());
-    }
-    let Reading { findings: Findings { mut list, .. }, specs, .. } = file;
-    if list.is_empty() {
-        return Ok(specs);
-    }
-    list.sort_by_key(|(span, _)| span.start);
-    let problems = list.into_iter().map(|(span, message)| Problem {
-        path: path.to_owned(),
-        place: Some(Place::new(text, &span)),
-        message,
-    });
-    Err(Report { problems: problems.collect() })
-}
-
 /// A file being read.
 struct Reading<'c> {
+    reader: &'c Reader,
+    text: &'c str,
     findings: Findings,
     specs: Vec<AppSpec>,
     source: PathBuf,
-    cpus: &'c Cpus,
     machine: Machine,
 }
 
 impl Reading<'_> {
-    fn document(&mut self, table: &DeTable<'_>) {
+    fn root(&mut self, root: &Written) {
+        match root.as_table() {
+            Some(table) => self.document(table),
+            None => {
+                let message =
+                    format!("the file must be a table of keys, not {}", root.value.kind());
+                self.findings.add(root.span(), message);
+            }
+        }
+    }
+
+    fn document(&mut self, table: &Table) {
         let Some(apps) = table.get("app") else {
-            return self.app(table, 0..0, None);
+            self.check_profile(layers::profiles(None, table).collect());
+            return self.app(table, 0..0, None, None);
         };
         for (key, span, _) in in_order(table) {
-            if key != "app" {
+            if !matches!(key, "app" | DEFAULTS | SCHEMA) {
                 let message = format!("{key:?} stands outside of every [app.NAME] table: move it");
                 self.findings.add(span, message);
             }
         }
+        let defaults = table.get(DEFAULTS);
+        let mut defaults = defaults.and_then(|value| self.findings.table(DEFAULTS, value)).cloned();
+        if let Some(name) = defaults.as_mut().and_then(|defaults| defaults.remove("name")) {
+            let message = "no two apps can have one name: remove \"name\" from [defaults]";
+            self.findings.add(name.span, message);
+        }
+        let defaults = defaults.as_ref();
         let Some(apps_table) = self.findings.table("app", apps) else { return };
-        if apps_table.is_empty() {
+        if apps_table.entries.is_empty() {
             self.findings.add(apps.span(), "there is no app: write [app.NAME] with a \"command\"");
         }
+        let tables = apps_table.entries.iter().filter_map(|entry| entry.value.as_table());
+        self.check_profile(tables.flat_map(|app| layers::profiles(defaults, app)).collect());
         let mut addresses = BTreeMap::new();
         for (name, span, value) in in_order(apps_table) {
-            if value.get_ref().as_table().is_none() && is_word(name) {
+            if value.as_table().is_none() && is_word(name) {
                 let message =
                     format!("{name:?} needs an app: write [app.NAME] with a name, not [app]");
                 self.findings.add(span, message);
@@ -126,19 +194,51 @@ impl Reading<'_> {
             }
             let Some(app) = self.findings.table(&format!("app.{name}"), value) else { continue };
             let before = self.specs.len();
-            self.app(app, span.clone(), Some(name));
+            self.app(app, span.clone(), Some(name), defaults);
             for spec in &self.specs[before..] {
                 shared_addresses(&mut self.findings, &mut addresses, spec, &span);
             }
         }
     }
 
+    /// Refuses a chosen profile that no app has.
+    fn check_profile(&mut self, known: BTreeSet<&str>) {
+        let Some(profile) = &self.reader.profile else { return };
+        if known.contains(profile.as_str()) {
+            return;
+        }
+        let message = match known.len() {
+            0 => format!("there is no profile {profile:?}: no app has a [profile.NAME] table"),
+            _ => {
+                let known: Vec<&str> = known.into_iter().collect();
+                format!("there is no profile {profile:?}: there is {}", known.join(", "))
+            }
+        };
+        self.findings.add(0..0, message);
+    }
+
     /// One app. A problem with a key that is missing is shown at `header`.
-    fn app(&mut self, table: &DeTable<'_>, header: Range<usize>, name: Option<&str>) {
+    fn app(
+        &mut self,
+        table: &Table,
+        header: Range<usize>,
+        name: Option<&str>,
+        defaults: Option<&Table>,
+    ) {
+        let profile = self.reader.profile.as_deref();
+        let mut table = layers::layered(defaults, table, profile, &mut self.findings);
+        if name.is_none() {
+            table.remove(SCHEMA);
+        }
+        let before = self.findings.list.len();
+        layers::expand(&mut table, self.text, &mut self.findings);
+        let expanded = self.findings.list.len() == before;
         let mut app = AppTable::new(&self.findings.base, header, name);
-        app.read(table, &mut self.findings);
-        let (mut spec, places) = app.finish(self.cpus, &mut self.findings);
+        app.read(&table, &mut self.findings);
+        app.places.complete &= expanded;
+        let (mut spec, places) = app.finish(&self.reader.cpus, &mut self.findings);
         spec.source = Some(self.source.clone());
+        spec.profile.clone_from(&self.reader.profile);
         // A spec lacks every value that was refused, so only a complete one is validated.
         if places.complete {
             let mut faults = validate::contradictions(&spec);

@@ -3,13 +3,12 @@
 
 use std::ops::Range;
 
-use toml::de::DeTable;
-
-use super::app::{AppTable, is_word};
+use super::app::{AppTable, env_file_first, is_word};
 use crate::keys;
 use crate::pool::{MAX_POOLS, check_name};
 use crate::raw::{Findings, Written, in_order};
 use crate::spec::PoolSpec;
+use crate::tree::Table;
 
 /// The key of this name that a pool can have.
 fn find(name: &str) -> Option<&'static keys::Key> {
@@ -17,10 +16,10 @@ fn find(name: &str) -> Option<&'static keys::Key> {
 }
 
 impl AppTable<'_> {
-    pub(super) fn pools(&mut self, value: &Written<'_>, findings: &mut Findings) {
+    pub(super) fn pools(&mut self, value: &Written, findings: &mut Findings) {
         let Some(table) = findings.table("pool", value) else { return };
         for (name, span, value) in in_order(table) {
-            if value.get_ref().as_table().is_none() && find(name).is_some() {
+            if value.as_table().is_none() && find(name).is_some() {
                 let message =
                     format!("{name:?} needs a pool: write [pool.NAME] with a name, not [pool]");
                 findings.add(span, message);
@@ -44,11 +43,11 @@ impl AppTable<'_> {
         &mut self,
         name: &str,
         header: Range<usize>,
-        table: &DeTable<'_>,
+        table: &Table,
         findings: &mut Findings,
     ) -> PoolSpec {
         let mut table_of_pool = AppTable::new(&findings.base, header.clone(), Some(name));
-        for (key, span, value) in in_order(table) {
+        for (key, span, value) in env_file_first(table) {
             let Some(known) = find(key) else {
                 findings.add(span, unknown(name, key));
                 table_of_pool.perhaps_command = true;

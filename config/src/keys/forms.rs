@@ -16,7 +16,7 @@ use crate::words::{self, Word};
 pub(super) const fn form<T: 'static>(
     type_name: &'static str,
     schema: fn() -> Value,
-    read: fn(&mut Findings, &str, &Written<'_>) -> Option<T>,
+    read: fn(&mut Findings, &str, &Written) -> Option<T>,
     parse: fn(&str) -> Result<T, String>,
     shown: fn(&T) -> Option<Value>,
 ) -> Form<T> {

@@ -30,7 +30,7 @@ pub(crate) trait Kind: Sync {
     fn shown(&self, spec: &AppSpec) -> Option<Value>;
 
     /// Sets what the file has, or notes why not.
-    fn read(&self, findings: &mut Findings, key: &str, value: &Written<'_>, spec: &mut AppSpec);
+    fn read(&self, findings: &mut Findings, key: &str, value: &Written, spec: &mut AppSpec);
 
     /// Sets, or adds to, what a flag has.
     fn parse(&self, text: &str, spec: &mut AppSpec) -> Result<(), String>;
@@ -63,14 +63,15 @@ pub(crate) struct Form<T: 'static> {
     /// The words to choose from; empty where it is no choice.
     pub(crate) choices: fn() -> Vec<Choice>,
     /// Takes what a file has, or notes why not.
-    pub(crate) read: fn(&mut Findings, &str, &Written<'_>) -> Option<T>,
+    pub(crate) read: fn(&mut Findings, &str, &Written) -> Option<T>,
     /// Takes what a flag has.
     pub(crate) parse: fn(&str) -> Result<T, String>,
     /// The value as a file would have it. `None`: nothing is set.
     pub(crate) shown: fn(&T) -> Option<Value>,
     /// What a flag that is repeated does to the value so far.
     pub(crate) repeat: fn(&mut T, T),
-    /// What a flag does to the value of a file.
+    /// What a value does to the one below it: a flag to that of a file, a key to that of another
+    /// which stands for it.
     pub(crate) over: fn(&mut T, T),
 }
 
@@ -114,9 +115,9 @@ impl<T: Clone + PartialEq + Serialize + DeserializeOwned> Kind for Field<T> {
         (self.form.shown)((self.place.get)(spec))
     }
 
-    fn read(&self, findings: &mut Findings, key: &str, value: &Written<'_>, spec: &mut AppSpec) {
+    fn read(&self, findings: &mut Findings, key: &str, value: &Written, spec: &mut AppSpec) {
         if let Some(value) = (self.form.read)(findings, key, value) {
-            *(self.place.get_mut)(spec) = value;
+            (self.form.over)((self.place.get_mut)(spec), value);
         }
     }
 

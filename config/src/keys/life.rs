@@ -1,13 +1,13 @@
 //! A worker's life.
 
 use serde_json::json;
-use toml::de::DeValue;
 
 use super::forms::{DURATION, choice, form, string_or_integer};
 use super::key::{Flag, InPool, Key, Section};
 use super::kind::{Field, Form, at};
 use crate::signal;
 use crate::spec::{Graceful, ReadyRule};
+use crate::tree::Value;
 use crate::words::{self, Word};
 
 pub(super) const SECTION: Section = Section { name: "life", title: "A worker's life", keys: KEYS };
@@ -63,8 +63,17 @@ static KEYS: &[Key] = &[
         flag: Some(Flag::value("DURATION")),
         help: "How long a reload watches its first new worker",
         doc: "How long the first new worker of a reload must live after it is ready before it gets \
-              connections",
+              connections; longer if it took longer to become ready, up to 10 s",
         ..Key::of(&Field { place: at!(times.min_uptime), form: &DURATION })
+    },
+    Key {
+        name: "observe",
+        flag: Some(Flag::value("DURATION")),
+        help: "A reload is rolled back if a new worker dies within this time",
+        doc: "How long after its first new worker is ready a reload can be rolled back because a \
+              new worker dies. The reload ends no earlier. `\"0s\"`: it ends when the last slot is \
+              replaced",
+        ..Key::of(&Field { place: at!(times.observe), form: &DURATION })
     },
     Key {
         name: "kill_timeout",
@@ -172,10 +181,10 @@ static GRACEFUL: Form<Graceful> = Form {
     ..form(
         "string or boolean",
         || json!({ "enum": ["auto", true, false] }),
-        |findings, _, value| match value.get_ref() {
-            DeValue::Boolean(true) => Some(Graceful::Always),
-            DeValue::Boolean(false) => Some(Graceful::Never),
-            DeValue::String(word) if word == "auto" => Some(Graceful::Auto),
+        |findings, _, value| match &value.value {
+            Value::Boolean(true) => Some(Graceful::Always),
+            Value::Boolean(false) => Some(Graceful::Never),
+            Value::Text(word) if word.text == "auto" => Some(Graceful::Auto),
             _ => {
                 findings.add(value.span(), "expected \"auto\", true or false".to_owned());
                 None

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use toml::de::DeValue;
 
 use super::forms::{ACCOUNT, BOOLEAN, extend, form, nothing, one_or_several, string_or_integer};
 use super::key::{Flag, Key, Section};
@@ -11,6 +10,7 @@ use super::kind::{Field, Form, at};
 use crate::privileges::{limit, resource, umask, within};
 use crate::raw::{Findings, Written, in_order};
 use crate::spec::{Limit, Resource};
+use crate::tree::Value;
 use crate::words::Word;
 
 pub(super) const SECTION: Section = Section {
@@ -173,9 +173,9 @@ static MASK: Form<Option<u16>> = form(
     "string",
     || json!({ "anyOf": [{ "type": "string", "pattern": "^(0o)?[0-7]{1,4}$" }, { "type": "integer" }] }),
     |findings, key, value| {
-        let text = match value.get_ref() {
-            DeValue::Integer(number) if number.radix() == 8 => number.as_str().to_owned(),
-            DeValue::Integer(_) => {
+        let text = match &value.value {
+            Value::Integer(number) if number.radix == 8 => number.digits.clone(),
+            Value::Integer(_) => {
                 let message = format!("{key} must be octal: write \"027\" or 0o027");
                 findings.add(value.span(), message);
                 return None;
@@ -240,7 +240,7 @@ static LIMITS: Form<BTreeMap<Resource, Limit>> = Form {
 fn read_limits(
     findings: &mut Findings,
     key: &str,
-    value: &Written<'_>,
+    value: &Written,
 ) -> Option<BTreeMap<Resource, Limit>> {
     let table = findings.table(key, value)?;
     let mut limits = BTreeMap::new();

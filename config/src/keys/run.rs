@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::json;
-use toml::de::DeValue;
 
 use super::forms::{ACCOUNT, extend, form, nothing, string, told};
 use super::key::{Change, Flag, InPool, Key, Section};
@@ -12,7 +11,8 @@ use super::kind::{Field, Form, at};
 use crate::privileges::within;
 use crate::raw::{Findings, Written, in_order};
 use crate::spec::Instances;
-use crate::{command, environment, instances, name};
+use crate::tree::Value;
+use crate::{command, env_file, environment, instances, name};
 
 pub(super) const SECTION: Section = Section { name: "what runs", title: "What runs", keys: KEYS };
 
@@ -34,8 +34,8 @@ static KEYS: &[Key] = &[
         name: "command",
         help: "The program and its arguments; any server in any language",
         example: Some("\"python3 -m http.server 8000\""),
-        doc: "The program and its arguments. A string is split as a shell does it, but nothing is \
-              expanded; words such as `\\|` or `&&` need `[\"sh\", \"-c\", \"...\"]`. `${fd:NAME}` \
+        doc: "The program and its arguments. A string is split as a shell does it, and a variable stays \
+              one word; words such as `\\|` or `&&` need `[\"sh\", \"-c\", \"...\"]`. `${fd:NAME}` \
               becomes the number of the inherited socket of that name",
         elsewhere: &["args", "cmd", "exec", "run"],
         pool: Some(InPool { absent: "", doc: "As of an app; a pool needs this or a `script`" }),
@@ -89,6 +89,18 @@ static KEYS: &[Key] = &[
         }),
         pool: Some(InPool { absent: "none", doc: "Added to the app's, and goes before it" }),
         ..Key::of(&Field { place: at!(env), form: &ENVIRONMENT })
+    },
+    Key {
+        name: "env_file",
+        help: "Files of KEY=VALUE lines for the environment",
+        doc: "A file, or several, with a line `KEY=VALUE` for each variable, as dotenv reads it; a \
+              later file goes before an earlier one, and `env` before all of them. A missing file is \
+              a mistake",
+        example: Some("\".env\""),
+        elsewhere: &["dotenv", "env_files", "environment_file"],
+        pool: Some(InPool { absent: "none", doc: "Added to the app's variables" }),
+        stands_for: Some("env"),
+        ..Key::of(&Field { place: at!(env), form: &ENVIRONMENT_FILES })
     },
     Key {
         name: "instances",
@@ -181,10 +193,7 @@ static NAME: Form<String> = form(
 static FOLDER: Form<PathBuf> = form(
     "string",
     string,
-    |findings, key, value| {
-        let path = findings.text(key, value)?;
-        Some(findings.base.join(path))
-    },
+    |findings, key, value| findings.path(key, value),
     |text| Ok(PathBuf::from(text)),
     nothing,
 );
@@ -198,10 +207,13 @@ static COMMAND: Form<Vec<String>> = form(
     nothing,
 );
 
-fn read_command(findings: &mut Findings, key: &str, value: &Written<'_>) -> Option<Vec<String>> {
-    let words = match value.get_ref() {
-        DeValue::String(line) => findings.keep(key, value, command::split(line))?,
-        DeValue::Array(_) => findings.texts(key, value)?,
+fn read_command(findings: &mut Findings, key: &str, value: &Written) -> Option<Vec<String>> {
+    let words = match &value.value {
+        Value::Text(line) => {
+            let words = findings.keep(key, value, command::split(&line.text))?;
+            expand_words(findings, words, value)
+        }
+        Value::List(_) => findings.texts(key, value)?,
         _ => {
             let message = format!("{key} must be a string or an array of strings");
             findings.add(value.span(), message);
@@ -216,13 +228,18 @@ fn read_command(findings: &mut Findings, key: &str, value: &Written<'_>) -> Opti
     Some(words)
 }
 
+/// Puts the values of variables into the words of a command line: each stays one word.
+fn expand_words(findings: &mut Findings, words: Vec<String>, value: &Written) -> Vec<String> {
+    let expanded = |word: String| findings.expanded(&word, &|_| value.span()).unwrap_or(word);
+    words.into_iter().map(expanded).collect()
+}
+
 /// A file that becomes a command.
 static SCRIPT: Form<Vec<String>> = form(
     "string",
     string,
     |findings, key, value| {
-        let path = findings.text(key, value)?;
-        let path = findings.base.join(path);
+        let path = findings.path(key, value)?;
         findings.keep(key, value, command::for_file(&path))
     },
     |text| told(command::for_file(text.as_ref())),
@@ -252,6 +269,29 @@ static ENVIRONMENT: Form<BTreeMap<String, String>> = Form {
             Some(env)
         },
         |text| environment::pair(text).map(|pair| [pair].into()),
+        nothing,
+    )
+};
+
+/// Files of variables and their values.
+static ENVIRONMENT_FILES: Form<BTreeMap<String, String>> = Form {
+    over: extend,
+    ..form(
+        "string or array",
+        || json!({ "anyOf": [string(), { "type": "array", "items": string() }] }),
+        |findings, key, value| {
+            let files: Vec<&Written> = match &value.value {
+                Value::List(items) => items.iter().collect(),
+                _ => vec![value],
+            };
+            let mut env = BTreeMap::new();
+            for file in files {
+                let path = findings.path(key, file)?;
+                env.extend(findings.keep(key, file, env_file::load(&path))?);
+            }
+            Some(env)
+        },
+        |text| env_file::load(text.as_ref()),
         nothing,
     )
 };

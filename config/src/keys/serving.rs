@@ -1,7 +1,6 @@
 //! Which addresses are served, and how.
 
 use serde_json::json;
-use toml::de::DeValue;
 
 use super::forms::{
     BOOLEAN, choice, extend, form, nothing, one_or_several, string_or_integer, told,
@@ -12,6 +11,7 @@ use super::shared;
 use crate::address;
 use crate::raw::{Findings, Written, in_order};
 use crate::spec::{AddressPattern, Balance, Engine, ListenSpec};
+use crate::tree::Value;
 
 pub(super) const SECTION: Section = Section { name: "serving", title: "Serving", keys: KEYS };
 
@@ -165,10 +165,9 @@ static LISTEN: Form<Vec<ListenSpec>> = Form {
 };
 
 /// An address, an array of addresses, or a table of names and addresses.
-fn read_listen(findings: &mut Findings, key: &str, value: &Written<'_>) -> Vec<ListenSpec> {
-    let read: Vec<_> = if let DeValue::Table(table) = value.get_ref() {
+fn read_listen(findings: &mut Findings, key: &str, value: &Written) -> Vec<ListenSpec> {
+    let read: Vec<_> = if let Value::Table(table) = &value.value {
         in_order(table)
-            .into_iter()
             .filter_map(|(name, _, value)| {
                 let text = findings.text_or_integer(&format!("{key}.{name}"), value)?;
                 Some((value.span(), address::named(name, &text)))

@@ -4,11 +4,11 @@
 //! Refuses values that are too long, limits that do not exist, and numbers without a meaning. A
 //! limit of 0 is left out. A rate becomes a number of requests in a second, whatever its unit was.
 
-use serde_json::{Map, Number, Value, json};
-use toml::de::{DeTable, DeValue};
+use serde_json::{Map, Number, Value as Json, json};
 
 use super::nearest::nearest;
-use crate::raw::{Findings, Written, as_json, decimal, in_order};
+use crate::raw::{Findings, Written, as_json, in_order};
+use crate::tree::{Table, Value};
 
 /// The longest `shared` values, in bytes of JSON. A message to a worker may not be much longer.
 const MOST_SHARED: usize = 512 * 1024;
@@ -31,8 +31,8 @@ pub struct LimitKey {
     /// What other tools call it.
     elsewhere: &'static [&'static str],
     /// The JSON Schema of what a file may hold.
-    pub schema: fn() -> Value,
-    read: fn(&Written<'_>) -> Result<Number, String>,
+    pub schema: fn() -> Json,
+    read: fn(&Written) -> Result<Number, String>,
 }
 
 /// Every key of `shared.limits`. 0 is no limit.
@@ -75,20 +75,20 @@ const LEAST_RATE: f64 = 1e-7;
 const RATE: &str = "expected requests in a second such as 200, or \"200/s\", \"600/m\" or \"50/h\"";
 
 /// Reads a table of any values, and gives it as JSON text.
-pub(crate) fn read(key: &str, value: &Written<'_>, findings: &mut Findings) -> Option<String> {
+pub(crate) fn read(key: &str, value: &Written, findings: &mut Findings) -> Option<String> {
     let table = findings.table(key, value)?;
     let mut values = findings.keep(key, value, as_json(value))?;
     if let (Some(limits), Some(values)) = (table.get(LIMITS), values.as_object_mut()) {
         let key = format!("{key}.{LIMITS}");
         let limits = self::limits(&key, findings.table(&key, limits)?, findings);
-        values.insert(LIMITS.to_owned(), Value::Object(limits));
+        values.insert(LIMITS.to_owned(), Json::Object(limits));
     }
     let text = values.to_string();
     let fits = if text.len() <= MOST_SHARED { Ok(text) } else { Err(TOO_MUCH) };
     findings.keep(key, value, fits)
 }
 
-fn limits(key: &str, table: &DeTable<'_>, findings: &mut Findings) -> Map<String, Value> {
+fn limits(key: &str, table: &Table, findings: &mut Findings) -> Map<String, Json> {
     let mut limits = Map::new();
     for (limit, span, value) in in_order(table) {
         let key = format!("{key}.{limit}");
@@ -97,10 +97,10 @@ fn limits(key: &str, table: &DeTable<'_>, findings: &mut Findings) -> Map<String
             continue;
         };
         let found = findings.keep(&key, value, (known.read)(value));
-        limits.extend(found.map(|number| (limit.to_owned(), Value::Number(number))));
+        limits.extend(found.map(|number| (limit.to_owned(), Json::Number(number))));
     }
     limits.retain(|_, value| value.as_f64() != Some(0.0));
-    if let Some(burst) = table.get("burst").filter(|_| !table.contains_key("rate")) {
+    if let Some(burst) = table.get("burst").filter(|_| table.get("rate").is_none()) {
         let message = "burst has no meaning without \"rate\": how many requests a second?";
         findings.add(burst.span(), message);
     }
@@ -110,9 +110,9 @@ fn limits(key: &str, table: &DeTable<'_>, findings: &mut Findings) -> Map<String
     limits
 }
 
-fn whole(value: &Written<'_>, least: u64) -> Result<u64, String> {
-    let number = match value.get_ref() {
-        DeValue::Integer(number) => decimal(number).parse().ok(),
+fn whole(value: &Written, least: u64) -> Result<u64, String> {
+    let number = match &value.value {
+        Value::Integer(number) => number.decimal().parse().ok(),
         _ => None,
     };
     let number = number.filter(|number| (least..=MOST).contains(number));
@@ -120,11 +120,11 @@ fn whole(value: &Written<'_>, least: u64) -> Result<u64, String> {
 }
 
 /// Requests in a second.
-fn rate(value: &Written<'_>) -> Result<Number, String> {
-    let found = match value.get_ref() {
-        DeValue::Integer(number) => decimal(number).parse().ok(),
-        DeValue::Float(number) => number.to_string().replace('_', "").parse().ok(),
-        DeValue::String(text) => each_second(text),
+fn rate(value: &Written) -> Result<Number, String> {
+    let found = match &value.value {
+        Value::Integer(number) => number.decimal().parse().ok(),
+        Value::Float(number) => number.replace('_', "").parse().ok(),
+        Value::Text(text) => each_second(&text.text),
         _ => None,
     };
     let found: f64 = found.ok_or(RATE)?;

@@ -3,7 +3,7 @@
 use super::nearest::nearest;
 
 /// Tables that are no keys themselves.
-pub(crate) const TABLES: [&str; 2] = ["app", "pool"];
+pub(crate) const TABLES: [&str; 4] = ["app", "defaults", "pool", "profile"];
 
 /// The key or table that was probably meant by `key`.
 pub(crate) fn meant(key: &str) -> Option<&'static str> {

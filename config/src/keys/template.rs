@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use super::{Key, SECTIONS};
 
+/// The schema beside the file, which its first line names for editors.
+pub const SCHEMA_FILE: &str = "supervisor.schema.json";
+
 /// Keys that are not commented out.
 const SET: [&str; 2] = ["command", "instances"];
 
@@ -11,6 +14,7 @@ const SET: [&str; 2] = ["command", "instances"];
 const COLUMN: usize = 34;
 
 const HEAD: &str = "\
+#:schema ./supervisor.schema.json
 # supervisor.toml: what \"supervisor start\" runs. \"supervisor check\" finds mistakes in it.
 # A line that is commented out shows the default, or an example. Relative paths start at this
 # folder.
@@ -19,6 +23,12 @@ const HEAD: &str = "\
 ";
 
 const END: &str = "
+# [app.web.profile.production]    # start --profile production: these keys go over the app's
+# instances = \"max\"
+
+# [defaults]                      # what every app has where it says nothing itself
+# env_file = \".env\"
+
 # [app.api]                       # as many apps as you like
 # command = \"./api\"
 

@@ -96,6 +96,9 @@ pub struct AppSpec {
     pub log_line_max: usize,
     /// The file that this came from, if any; `reload` reads it again.
     pub source: Option<PathBuf>,
+    /// The profile that was chosen when that file was read; it is read again with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
     /// The flags that were given beside that file; they go before its keys.
     #[serde(rename = "said", default, skip_serializing_if = "Option::is_none")]
     pub overrides: Option<Box<Overrides>>,
@@ -167,6 +170,7 @@ impl AppSpec {
             restart: RestartPolicy::default(),
             log_line_max: log_line_max(),
             source: None,
+            profile: None,
             overrides: None,
             pools: Vec::new(),
             pool: None,

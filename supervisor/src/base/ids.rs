@@ -59,3 +59,6 @@ id!(
     /// A connection that the primary hands over, while it is on its way to a worker.
     HandOffId(u64)
 );
+
+/// A socket of a listener.
+pub(crate) type Place = (ListenerId, SocketId);

@@ -1,4 +1,4 @@
-//! Who may connect to the control socket, and for how long without a request.
+//! Whether there is room for a client of the control socket, and how long it may be idle.
 //!
 //! Connections of one user never take the places of others, and those of people who only look never
 //! take the places of root and the app's own user. A client that sends no whole request is sent

@@ -228,7 +228,10 @@ impl Primary {
         let slots = self.slots.values().flat_map(SlotState::deadlines);
         let waiters = self.waiters.iter().map(|waiter| waiter.until);
         let job = self.job.as_ref().and_then(|job| match job {
-            Job::Rollout(rollout) => self.commit_at(rollout),
+            Job::Rollout(rollout) => {
+                let observed = rollout.until().filter(|until| Some(*until) > self.stepped);
+                self.commit_at(rollout).or(observed)
+            }
             Job::Scale(scaling) => scaling.until(),
             Job::Hard(hard) => hard.until(),
         });

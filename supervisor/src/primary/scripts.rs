@@ -4,6 +4,7 @@ mod care;
 mod closing;
 mod kept;
 mod pools;
+mod readiness;
 mod snapshot;
 mod values;
 

@@ -11,31 +11,32 @@ use ipc::control::FailureKind;
 use serde::Serialize;
 
 use super::bus::Bus;
-use super::context::Notes;
+use super::context::context;
 use super::control::Clients;
 use super::event_loop::EventLoop;
 use super::handover::HandOver;
 use super::intercept::Intercept;
 use super::listeners::Listeners;
 use super::node::Node;
+use super::notes::Notes;
 use super::output::console::{Console, LogFormat};
 use super::output::logs::Logs;
+use super::probe::Probes;
+use super::service_manager::Manager;
 use super::service_manager::activation::Lent;
-use super::service_manager::fdstore::FdStore;
-use super::snapshot::upgrade::Upgrade;
-use super::snapshot::{self, Children, Succession, Writer};
+use super::snapshot;
+use super::snapshot::pieces::Children;
+use super::snapshot::succession::Succession;
 use super::source::Source;
 use super::workers::record::Recorder;
 use crate::home::Home;
 use crate::keeper::{self, Birth, HandoverArgs, Link, Role, SharedFds};
-use crate::policy::leftovers::Leftovers;
 use crate::primary::Primary;
 use crate::primary::action::Action;
 use crate::primary::event::Event;
 use crate::runtime::{LAST_WORDS, Runtime};
 use crate::snapshot::{Broken, Copy};
 use crate::sys::held::{Claims, Held};
-use crate::sys::procfs::Sampler;
 use crate::sys::signals::{self, Signals};
 use crate::sys::{clock, daemon, fork, random};
 
@@ -223,7 +224,7 @@ fn close_leftovers(
 fn go_on(mut runtime: Runtime, home: &Home, first: Vec<Action>) -> Result<Option<u8>, LaunchError> {
     let code =
         runtime.turn_until_exit(first).map_err(|error| io_error("wait for events", error))?;
-    if runtime.upgrade.under_way().is_some() {
+    if runtime.succession.upgrade.under_way().is_some() {
         // Everything it has is its successor's.
         std::mem::forget(runtime);
         return Ok(None);
@@ -281,7 +282,8 @@ fn prepare(
     let (mut runtime, opened) = Runtime::new(parts, home)?;
     signals::unblock().map_err(failed("watch the signals"))?;
     if runtime.logs.console.format().is_some() {
-        runtime.meet_manager();
+        runtime.manager.take_sockets(&runtime.keeper, context!(runtime));
+        runtime.find_manager(false);
     }
     if let Err(error) = folder_made.and(opened) {
         runtime.note(format!("cannot write the log files: {error}"));
@@ -320,7 +322,6 @@ impl Runtime {
             events,
             keeper,
             children: Children::default(),
-            leftovers: Leftovers::default(),
             listeners: Listeners::default(),
             intercept: Intercept::default(),
             node: Node::new(BTreeMap::new()),
@@ -329,17 +330,14 @@ impl Runtime {
             clients,
             logs,
             recorder: Recorder::new(home.clone(), lock),
-            writer: Writer::new(0, now),
             succession: Succession::first(now),
-            upgrade: Upgrade::default(),
-            sampler: Sampler::new().map_err(failed("watch the processes"))?,
-            table: None,
-            manager: None,
-            store: FdStore::default(),
+            probes: Probes::new().map_err(failed("watch the processes"))?,
+            manager: Manager::default(),
             notes: Notes::default(),
         };
         runtime.clients.open_door();
-        runtime.keep_access();
+        runtime.clients.keep_access(context!(runtime), runtime.recorder.home());
+        runtime.publish_news();
         Ok((runtime, opened))
     }
 }

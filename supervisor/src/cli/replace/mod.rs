@@ -65,6 +65,7 @@ pub(crate) fn replace(
 /// Separates configuration files from names of apps: the specs of the files, and the names.
 pub(crate) fn split_files_and_names(
     given: &[String],
+    profile: Option<&str>,
     session: &Session,
 ) -> Result<(Vec<AppSpec>, Vec<String>), Failure> {
     let known = session.home.apps()?;
@@ -75,7 +76,7 @@ pub(crate) fn split_files_and_names(
     let (files, names): (Vec<String>, Vec<String>) = given.iter().cloned().partition(is_file);
     let mut specs = Vec::new();
     for file in files {
-        specs.extend(read_file(Path::new(&file))?);
+        specs.extend(read_file(Path::new(&file), profile)?);
     }
     Ok((specs, names))
 }
@@ -86,7 +87,8 @@ type PlannedChange = (String, Result<Change, Failure>);
 /// The changes of all apps. Fails, before anything is changed, if the command line or a file is
 /// wrong.
 fn changes(options: &ReplaceOptions, session: &Session) -> Result<Vec<PlannedChange>, Failure> {
-    let (files, names) = split_files_and_names(&options.names, session)?;
+    let (files, names) =
+        split_files_and_names(&options.names, options.profile.as_deref(), session)?;
     let mut changes = Vec::new();
     for spec in files {
         let (name, change) = (spec.name.clone(), from_file(options, session, spec));
@@ -123,11 +125,22 @@ fn from_file(
         AppState::Answers(_) | AppState::Silent(_) => {
             options.pool.find(session, &spec.name)?;
             let running = running_spec(&session.home, &spec.name)?;
+            spec = as_started(spec, &running)?;
             overrides::put(options, session, Some(&running), &mut spec)?;
             keep_scale(&mut spec, &running);
             Ok(Change::Replace(Some(Box::new(spec))))
         }
     }
+}
+
+/// A spec from a file, with the profile that the app was started with if no other was chosen.
+pub(crate) fn as_started(spec: AppSpec, running: &AppSpec) -> Result<AppSpec, Failure> {
+    let (None, Some(profile), Some(source)) = (&spec.profile, &running.profile, &spec.source)
+    else {
+        return Ok(spec);
+    };
+    let found = read_file(source, Some(profile))?.into_iter();
+    Ok(found.into_iter().find(|found| found.name == spec.name).unwrap_or(spec))
 }
 
 /// The change of an app that the user named: it gets its file as it is now, if it came from one.
@@ -141,7 +154,9 @@ fn from_running(
     let Some(source) = &running.source else {
         return from_no_file(options, name, running);
     };
-    let found = read_file_for(&session.home, source)?.into_iter().find(|spec| spec.name == name);
+    let profile = options.profile.as_deref().or(running.profile.as_deref());
+    let specs = read_file_for(&session.home, source, profile)?;
+    let found = specs.into_iter().find(|spec| spec.name == name);
     let Some(mut spec) = found else {
         return Err(Failure::usage(format!(
             "{name} is no longer in {}: put it back, or \"supervisor delete {name}\"",

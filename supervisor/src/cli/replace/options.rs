@@ -9,7 +9,7 @@ use crate::cli::targets::PoolOption;
 /// Which workers to replace, and with what.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ReplaceOptions {
-    /// Which apps (NAME:POOL: one pool of it); or a configuration file (.toml), whose apps are
+    /// Which apps (NAME:POOL: one pool of it); or a configuration file (.toml .yaml .json), whose apps are
     /// reloaded if they run and started if not. An app that came from a file is read from it again.
     #[arg(value_name = "NAME", required = true)]
     pub(crate) names: Vec<String>,
@@ -19,6 +19,10 @@ pub(crate) struct ReplaceOptions {
     /// Drop the flags that "start" was given beside the file; from now on only the file counts.
     #[arg(long)]
     pub(crate) as_written: bool,
+    /// Choose the profile of this name, in each app of the file that has it. Default: the one that
+    /// the app was started with.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
     #[command(flatten)]
     pub(crate) pool: PoolOption,
     #[command(flatten)]

@@ -11,7 +11,7 @@ use super::places::{spec_file, unit_folder, write_file};
 use crate::cli::exit::Failure;
 use crate::cli::launch::own_program;
 use crate::cli::session::Session;
-use crate::cli::specs::{check, read_file};
+use crate::cli::specs::{check, is_config_path, read_file};
 use crate::cli::targets::running_spec;
 use crate::home::HOME_VARIABLE;
 
@@ -29,8 +29,8 @@ pub(crate) struct Service {
 impl Service {
     /// The service of `app`: the name of a running app, or a configuration file with one app.
     pub(crate) fn of(app: &str, of_user: bool, session: &Session) -> Result<Self, Failure> {
-        let spec = if app.ends_with(".toml") {
-            let mut specs = read_file(Path::new(app))?;
+        let spec = if is_config_path(Path::new(app)) {
+            let mut specs = read_file(Path::new(app), None)?;
             match (specs.pop(), specs.is_empty()) {
                 (Some(spec), true) => spec,
                 _ => {
@@ -56,6 +56,9 @@ impl Service {
         match &self.spec.source {
             Some(source) if self.spec.overrides.is_none() => {
                 start.extend(words(&["--only", &name]));
+                if let Some(profile) = &self.spec.profile {
+                    start.extend(words(&["--profile", profile]));
+                }
                 start.push(source.display().to_string());
             }
             // A spec file holds the flags that were given beside the configuration file.
@@ -111,7 +114,8 @@ pub(crate) fn read_spec(path: &Path) -> Result<AppSpec, Failure> {
         ))
     })?;
     if let (Some(source), Some(overrides)) = (&spec.source, spec.overrides.take()) {
-        let found = read_file(source)?.into_iter().find(|found| found.name == spec.name);
+        let specs = read_file(source, spec.profile.as_deref())?;
+        let found = specs.into_iter().find(|found| found.name == spec.name);
         let missing = || format!("{} is no longer in {}", spec.name, source.display());
         spec = found.ok_or_else(|| Failure::usage(missing()))?;
         overrides.attach(&mut spec, &Cpus::read());

@@ -15,6 +15,9 @@ pub(crate) struct Args {
     /// The configuration file.
     #[arg(value_name = "FILE", default_value = CONFIG_FILE)]
     pub(crate) file: PathBuf,
+    /// Choose the profile of this name, in each app that has it.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
     /// Print an array of the apps as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -50,7 +53,7 @@ impl From<PoolSpec> for Pool {
 
 /// Runs the verb. Fails with every mistake in the file.
 pub(crate) fn run(args: &Args, out: &mut Stdout) -> Result<Exit, Failure> {
-    let specs = read_file(&args.file)?;
+    let specs = read_file(&args.file, args.profile.as_deref())?;
     let apps = specs.into_iter().map(|spec| App {
         name: spec.name,
         command: spec.command,

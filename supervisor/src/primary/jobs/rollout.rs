@@ -1,13 +1,15 @@
 //! A reload: each slot's worker is replaced by one of the next generation, or nothing changes.
 //!
 //! Slot by slot: a successor starts beside the worker that serves; it becomes ready (the first one
-//! is the canary and must also live on for a while); new connections go to it; the old one drains
-//! and goes. Only then comes the next slot, so there is never more than one worker too many. Slots
-//! that the new spec adds come last, slots that it drops go last.
+//! of each pool is the canary and must also live on for a while); new connections go to it; the old
+//! one drains and goes. Only then comes the next slot, so there is never more than one worker too
+//! many. Slots that the new spec adds come last, slots that it drops go last.
 //!
-//! Anything that goes wrong before all serve turns the rollout round: see `rollback`.
+//! Anything that goes wrong before all serve, and before every canary was observed for long enough,
+//! turns the rollout round: see `rollback`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,9 @@ use crate::primary::worker::Worker;
 use crate::primary::worker::end::End;
 use crate::primary::{Job, Primary, Step};
 
+/// The longest time for which a canary is watched because it took so long to become ready.
+const WATCHED_AT_MOST: Duration = Duration::from_secs(10);
+
 /// A reload under way.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::primary) struct Rollout {
@@ -36,6 +41,9 @@ pub(in crate::primary) struct Rollout {
     pub(in crate::primary) began: Time,
     /// Slots that the new generation has taken over.
     pub(in crate::primary) replaced: u32,
+    /// By pool: until when the worker that took over first is observed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(in crate::primary) observed_until: BTreeMap<PoolIndex, Time>,
     /// Connections with a request in flight that old workers took with them.
     pub(in crate::primary) cut: u32,
     pub(in crate::primary) course: Course,
@@ -70,6 +78,16 @@ impl Rollout {
         self.to.plan(self.only.unwrap_or(OWN)).map_or(self.to.generation, |plan| plan.generation)
     }
 
+    /// When every canary will have been observed for long enough.
+    fn observed_until(&self) -> Option<Time> {
+        self.observed_until.values().max().copied()
+    }
+
+    /// When the core must look at it again, if it waits for nothing else.
+    pub(in crate::primary) fn until(&self) -> Option<Time> {
+        self.observed_until().filter(|_| matches!(self.course, Course::Forward))
+    }
+
     /// The plan among `planned` that tells people what is being replaced.
     pub(in crate::primary) fn leading<'a>(&self, planned: &'a Pools) -> &'a Plan {
         planned.plan(self.only.unwrap_or(OWN)).unwrap_or(planned)
@@ -90,7 +108,16 @@ impl Primary {
         } else {
             Course::Forward
         };
-        let rollout = Rollout { clients, to, only, began: step.now, replaced: 0, cut: 0, course };
+        let rollout = Rollout {
+            clients,
+            to,
+            only,
+            began: step.now,
+            replaced: 0,
+            observed_until: BTreeMap::new(),
+            cut: 0,
+            course,
+        };
         let (before, after) = (rollout.leading(&self.serving), rollout.leading(&rollout.to));
         step.publish(messages::reload_started(before, after));
         self.job = Some(Job::Rollout(rollout));
@@ -153,6 +180,9 @@ impl Primary {
         if self.wanted().any(|(_, state)| is_new(state) && comes(state)) {
             return false;
         }
+        if rollout.observed_until().is_some_and(|until| until > step.now) {
+            return false;
+        }
         self.serving = to.clone();
         if self.dismiss(&to, step)
             && let Some(Job::Rollout(rollout)) = &mut self.job
@@ -198,12 +228,13 @@ impl Primary {
         let (slot, id) = self.successor()?;
         let worker = self.workers.get(&id).filter(|worker| worker.is_ready())?;
         let seat = &self.slots.get(&slot)?.seat;
-        let watched = match rollout.course {
-            Course::Forward => rollout.replaced == 0 && matches!(seat, Seat::Held(_)),
+        let first = !rollout.observed_until.contains_key(&slot.pool_index());
+        let is_canary = match rollout.course {
+            Course::Forward => first && matches!(seat, Seat::Held(_)),
             Course::Opening | Course::Shrinking | Course::Back { .. } => false,
         };
         let since = worker.ready_since?;
-        Some(if watched { since + worker.plan.spec.times.min_uptime } else { since })
+        Some(if is_canary { since + worker.probation(since) } else { since })
     }
 
     pub(in crate::primary) fn commit_if_due(&mut self, slot: Slot, step: &mut Step<'_>) -> bool {
@@ -221,9 +252,13 @@ impl Primary {
         let Some(worker) = self.workers.get(&id) else { return };
         let (plan, bound) = (worker.plan.clone(), worker.bound.clone());
         step.publish(messages::slot_replaced(worker));
-        if let Some(Job::Rollout(Rollout { replaced, course: Course::Forward, .. })) = &mut self.job
+        let ready_since = worker.ready_since;
+        if let Some(Job::Rollout(rollout)) = &mut self.job
+            && matches!(rollout.course, Course::Forward)
         {
-            *replaced += 1;
+            rollout.replaced += 1;
+            let until = ready_since.unwrap_or(step.now) + plan.spec.times.observe;
+            rollout.observed_until.entry(slot.pool_index()).or_insert(until);
         }
         let state = self.slot(slot);
         state.plan = plan;
@@ -269,5 +304,14 @@ impl Primary {
 
     fn is_succeeded(&self, slot: Slot) -> bool {
         self.successor().is_some_and(|(of, _)| of == slot)
+    }
+}
+
+impl Worker {
+    /// How long it must live as a canary after it is ready: what took long to start takes long to
+    /// show what is wrong with it.
+    fn probation(&self, ready_since: Time) -> Duration {
+        let took = ready_since.since(self.started);
+        self.plan.spec.times.min_uptime.max(took.min(WATCHED_AT_MOST))
     }
 }

@@ -67,6 +67,7 @@ fn random_spec(dice: &mut Jitter) -> AppSpec {
     spec.times.ready_timeout = Duration::from_millis(500 + dice.roll() % 6000);
     spec.times.listen_wait = Duration::from_millis(dice.roll() % 2000);
     spec.times.min_uptime = Duration::from_millis(dice.roll() % 1200);
+    spec.times.observe = Duration::from_millis(dice.roll() % 4000);
     if dice.roll().is_multiple_of(4) {
         spec.balance = Balance::Sticky;
         spec.times.sticky_wait = Duration::from_millis((dice.roll() % 8) * 400);

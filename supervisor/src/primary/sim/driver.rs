@@ -15,7 +15,12 @@ impl Sim {
                 let asked = fake.tickets.remove(&ticket);
                 assert_eq!(asked, Some(listener), "a socket that was not asked for");
                 self.hold(worker, listener, socket);
-                if self.fakes[&worker].life == Life::Runs {
+                if self.fakes[&worker].life != Life::Runs {
+                } else if self.fakes[&worker].habit.asks
+                    && self.listeners[&listener].listening.contains(&socket)
+                {
+                    self.serve(worker, listener, socket);
+                } else {
                     let after = self.soon(2);
                     self.deed(worker, after, Deed::Listen { listener, socket });
                 }
@@ -125,6 +130,7 @@ impl Sim {
             shared,
             steered: Vec::new(),
             gated: false,
+            listening: BTreeSet::new(),
             queues: BTreeMap::new(),
         };
         self.listeners.insert(id, listener);
@@ -186,6 +192,7 @@ impl Sim {
         for (listener, socket) in lend {
             self.hold(worker, listener, socket);
             self.known(worker).listens.push((listener, socket));
+            self.listeners.get_mut(&listener).expect("lent").listening.insert(socket);
         }
         let after = self.soon(4);
         self.deed(worker, after, outcome);

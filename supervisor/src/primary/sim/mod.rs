@@ -10,7 +10,7 @@ pub(super) mod mortal;
 mod policies;
 pub(super) mod twins;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -160,6 +160,8 @@ pub(super) struct FakeListener {
     pub(super) shared: bool,
     pub(super) steered: Vec<Target>,
     gated: bool,
+    /// The sockets that listen in the kernel.
+    listening: BTreeSet<SocketId>,
     /// Waiting connections, by socket.
     pub(super) queues: BTreeMap<SocketId, u32>,
 }

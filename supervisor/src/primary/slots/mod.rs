@@ -6,7 +6,7 @@ pub(super) mod rescue;
 pub(super) mod restart_policy;
 pub(super) mod role;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -317,6 +317,7 @@ impl Primary {
             required,
             lent: lend.iter().map(|(listener, _)| *listener).collect(),
             bound: BTreeSet::new(),
+            already_open: BTreeMap::new(),
             shares: lend.iter().any(|(listener, _)| self.sockets.is_shared(*listener)),
             watch: None,
             cut: 0,

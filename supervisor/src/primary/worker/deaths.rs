@@ -34,6 +34,12 @@ impl Primary {
         let borrower = Borrower { worker: id, slot, inherits };
         // Without the listener there is no answer: the code that closed it has refused the `bind`.
         if let Some(socket) = self.sockets.lend(listener, borrower, another, by) {
+            if self.sockets.is_already_open(listener, socket)
+                && let Some(worker) = self.workers.get_mut(&id)
+                && !worker.bound.contains(&listener)
+            {
+                worker.already_open.insert(listener, (socket, step.now));
+            }
             step.act(Action::Lend { ticket, worker: id, listener, socket });
         }
     }

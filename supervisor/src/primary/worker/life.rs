@@ -214,6 +214,11 @@ impl Worker {
 
     /// Looks at the deadlines.
     pub(in crate::primary) fn turn(&mut self, sockets: &Sockets, step: &mut Step<'_>) -> Change {
+        if self.may_serve()
+            && let Some((listener, socket)) = self.take_counted(step.now)
+        {
+            return self.listens(listener, socket);
+        }
         match &mut self.state {
             State::Spawning { .. } => Change::Nothing,
             State::Ready => {
@@ -261,7 +266,8 @@ impl Worker {
 
     /// When [`Worker::turn`] is to be called next.
     pub(in crate::primary) fn deadline(&self) -> Option<Time> {
-        match &self.state {
+        let counts_at = self.next_counts_at().filter(|_| self.may_serve());
+        let of_state = match &self.state {
             State::Spawning { .. } => None,
             State::Ready => self.watch.as_ref().and_then(Watch::deadline),
             State::Starting { since, ready_by } => {
@@ -269,6 +275,15 @@ impl Worker {
             }
             State::Draining(drain) => Some(drain.deadline()),
             State::Killing { deadline, .. } => *deadline,
+        };
+        of_state.into_iter().chain(counts_at).min()
+    }
+
+    /// Its program runs, and the primary has not told it to go.
+    fn may_serve(&self) -> bool {
+        match self.state {
+            State::Starting { .. } | State::Ready => true,
+            State::Spawning { .. } | State::Draining(_) | State::Killing { .. } => false,
         }
     }
 

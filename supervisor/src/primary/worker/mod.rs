@@ -9,7 +9,7 @@ pub(super) mod leave;
 mod life;
 pub(super) mod state;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use config::spec::ReadyRule;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,10 @@ pub(super) struct Worker {
     pub(super) lent: BTreeSet<ListenerId>,
     /// The listeners on which it listens of its own accord.
     pub(super) bound: BTreeSet<ListenerId>,
+    /// Sockets that it got for a `bind`, that listened already, and on which it has not called
+    /// `listen`; and when it got each. A program that asks the kernel (SO_ACCEPTCONN) never calls.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) already_open: BTreeMap<ListenerId, (SocketId, Time)>,
     /// It has the socket of a shared listener, so new connections cannot be steered away from it.
     pub(super) shares: bool,
     /// The watch for hangs, while the worker is ready.
@@ -71,20 +75,44 @@ pub(super) struct Worker {
 
 impl Worker {
     /// When it counts as ready if nothing else happens; `since`: when its program began to run.
+    /// Every condition that applies must hold: no word of the program stands for an address.
     pub(super) fn ready_at(&self, since: Time) -> Option<Time> {
+        if self.missing().next().is_some() {
+            return None;
+        }
         let times = &self.plan.spec.times;
         let lived = since + times.min_uptime;
         match self.plan.spec.ready {
             ReadyRule::Notify => self.said_ready.then_some(since),
             ReadyRule::Uptime => Some(lived),
-            ReadyRule::Auto if self.said_ready => Some(since),
-            ReadyRule::Auto | ReadyRule::Listen if self.missing().next().is_some() => None,
             ReadyRule::Auto | ReadyRule::Listen if !self.bound.is_empty() => Some(since),
+            ReadyRule::Auto | ReadyRule::Listen if !self.already_open.is_empty() => None,
+            ReadyRule::Auto if self.said_ready => Some(since),
             ReadyRule::Auto | ReadyRule::Listen if !self.lent.is_empty() => Some(lived),
             ReadyRule::Auto if self.required.is_some() => Some(lived),
             ReadyRule::Auto => Some(since + times.listen_wait),
             ReadyRule::Listen => None,
         }
+    }
+
+    /// When a socket that listened already counts as one on which it listens: once it says that it
+    /// is ready, or has held the socket for `min_uptime`.
+    fn counts_at(&self, got: Time) -> Time {
+        if self.said_ready { got } else { got + self.plan.spec.times.min_uptime }
+    }
+
+    /// When the next of them counts.
+    pub(super) fn next_counts_at(&self) -> Option<Time> {
+        self.already_open.values().map(|(_, got)| self.counts_at(*got)).min()
+    }
+
+    /// Takes one of them that counts now.
+    pub(super) fn take_counted(&mut self, now: Time) -> Option<(ListenerId, SocketId)> {
+        let counts = |(_, (_, got)): &(&ListenerId, &(SocketId, Time))| self.counts_at(*got) <= now;
+        let (listener, _) = self.already_open.iter().find(counts)?;
+        let listener = *listener;
+        let (socket, _) = self.already_open.remove(&listener)?;
+        Some((listener, socket))
     }
 
     /// The listeners that its predecessor served and it does not.
@@ -100,6 +128,7 @@ impl Worker {
     /// Forgets a listener that was closed.
     pub(super) fn forget(&mut self, listener: ListenerId) {
         self.bound.remove(&listener);
+        self.already_open.remove(&listener);
         self.lent.remove(&listener);
         if let Some(required) = &mut self.required {
             required.remove(&listener);
@@ -122,6 +151,7 @@ impl Worker {
 
     pub(super) fn listens(&mut self, listener: ListenerId, socket: SocketId) -> Change {
         self.bound.insert(listener);
+        self.already_open.remove(&listener);
         Change::Listens { listener, socket }
     }
 

@@ -1,57 +1,27 @@
 //! The door of the control socket: who may come in, and what is done when there is no room for
 //! anybody. A connection that cannot be taken must not keep the loop busy.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use config::spec::AppSpec;
-use ipc::control::{FailureKind, Reply};
-use ipc::lines::to_line;
+use ipc::control::FailureKind;
 
-use super::Clients;
+use super::file_id::FileId;
 use super::rights::{Access, Rights};
+use super::{Clients, refuse, spare};
+use crate::home::Home;
 use crate::policy::throttle::Throttle;
-use crate::runtime::Runtime;
 use crate::runtime::context::Context;
 use crate::runtime::source::Source;
 use crate::sys::poller::Poller;
 use crate::sys::{clock, peer};
 
-/// A descriptor for bad times.
-pub(super) fn spare() -> Option<File> {
-    File::open("/dev/null").ok()
-}
-
-/// A file, whatever its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::runtime) struct FileId {
-    device: u64,
-    inode: u64,
-}
-
-impl FileId {
-    /// The file that has this path; `None` if there is none.
-    pub(in crate::runtime) fn at(path: &Path) -> Option<Self> {
-        let data = std::fs::symlink_metadata(path).ok()?;
-        Some(Self { device: data.dev(), inode: data.ino() })
-    }
-}
-
-/// Ends a connection with a final answer. A new connection has room for a line; a client that does
-/// not read it cannot be helped.
-pub(super) fn refuse(mut stream: UnixStream, kind: FailureKind, reason: &str) {
-    let reply = Reply::failed(kind, reason);
-    let _ = stream.write_all(&to_line(&reply).unwrap_or_default());
-}
-
 impl Clients {
     /// Makes the control socket again if its path no longer leads to it. The caller holds the
     /// app's lock. Whether it was made. Clients that are connected stay.
-    fn keep_socket(&mut self, poller: &Poller) -> io::Result<bool> {
+    pub(in crate::runtime) fn keep_socket(&mut self, poller: &Poller) -> io::Result<bool> {
         if self.file.is_some() && FileId::at(&self.path) == self.file {
             return Ok(false);
         }
@@ -118,49 +88,14 @@ impl Clients {
     pub(in crate::runtime) fn open_door(&mut self) {
         self.spare = self.spare.take().or_else(spare);
     }
-}
-
-impl Runtime {
-    /// Makes the files by which commands find this app again, if somebody removed them.
-    pub(in crate::runtime) fn keep_files(&mut self) {
-        let name = self.core.spec().name.clone();
-        let socket = |error| format!("cannot make the control socket: {error}");
-        let made = self.recorder.keep_files(&name).and_then(|lock| {
-            let made = self.clients.keep_socket(&self.events.poller).map_err(socket)?;
-            Ok(lock || made)
-        });
-        match made {
-            Ok(false) => {}
-            Ok(true) => {
-                self.writer.stale = true;
-                self.keep_access();
-                let socket = self.clients.path.display();
-                self.warn(format!("the files of this app were removed; {socket} is made again"));
-            }
-            Err(why) => self.note(format!(
-                "commands cannot find this app, because its files were removed: {why}; trying again"
-            )),
-        }
-        self.keep_record();
-        if self.logs.folder_is_gone() {
-            let home = self.recorder.home();
-            let made = home.prepare_logs(&name).map_err(|error| error.to_string());
-            let opened = made.and_then(|()| self.logs.reopen().map_err(|error| error.to_string()));
-            if let Err(error) = opened {
-                self.note(format!("cannot write the log files: {error}"));
-            }
-        }
-    }
 
     /// Who may connect is as the spec says now.
-    pub(in crate::runtime) fn keep_access(&mut self) {
-        let spec = self.core.spec();
-        if self.clients.access.is_of(spec) {
+    pub(in crate::runtime) fn keep_access(&mut self, at: &mut Context<'_>, home: &Home) {
+        if self.access.is_of(at.spec) {
             return;
         }
-        let logs = self.recorder.home().log_dir(&spec.name);
-        if let Err(error) = self.clients.admit(spec, &logs) {
-            self.note(format!("cannot let others command this app: {error}"));
+        if let Err(error) = self.admit(at.spec, &home.log_dir(&at.spec.name)) {
+            at.note(format!("cannot let others command this app: {error}"));
         }
     }
 }

@@ -2,6 +2,7 @@
 //! checked by its peer's user and bounded in what it may send and leave unread.
 
 pub(super) mod admission;
+pub(super) mod file_id;
 pub(super) mod metrics;
 pub(super) mod placement;
 pub(super) mod rights;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use ipc::control::{FailureKind, Notice, Reply, Request};
 use ipc::lines::{LineReader, to_line};
 
-use self::admission::{FileId, refuse, spare};
+use self::file_id::FileId;
 use self::rights::{Access, Rights};
 use super::context::Context;
 use super::source::Source;
@@ -27,6 +28,18 @@ use crate::limits::{CLIENT_OUT, CLIENT_READ, CLIENTS};
 use crate::policy::admission::{Guest, Stage, deadline, has_room};
 use crate::primary::event::Event;
 use crate::sys::{clock, peer};
+
+/// A descriptor for bad times.
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+/// Ends a connection with a final answer. A new connection has room for a line; a client that does
+/// not read it cannot be helped.
+fn refuse(mut stream: UnixStream, kind: FailureKind, reason: &str) {
+    let reply = Reply::failed(kind, reason);
+    let _ = stream.write_all(&to_line(&reply).unwrap_or_default());
+}
 
 /// The control socket and everybody connected to it.
 #[derive(Debug)]
@@ -179,8 +192,7 @@ impl Clients {
             Ok(request) => Some(request),
             Err(reason) => {
                 let reply = Reply::failed(FailureKind::NotPermitted, reason);
-                let standing = self.answer(client, &reply);
-                self.settle(at, client, standing);
+                self.give(at, client, &reply);
                 None
             }
         }
@@ -226,6 +238,12 @@ impl Clients {
         let Some(client) = self.connected.get_mut(&id) else { return Standing::Over };
         client.answer(reply);
         client.flush()
+    }
+
+    /// The final answer, and what follows from it.
+    pub(super) fn give(&mut self, at: &mut Context<'_>, id: ClientId, reply: &Reply) {
+        let standing = self.answer(id, reply);
+        self.settle(at, id, standing);
     }
 
     /// Writes on, when there is room again.

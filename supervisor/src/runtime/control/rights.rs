@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use config::Reader;
 use config::cpus::Cpus;
 use config::spec::AppSpec;
 use ipc::control::{Reply, Request};
@@ -222,7 +223,8 @@ fn as_written(sent: &AppSpec, own: &AppSpec) -> Result<AppSpec, String> {
     if !source.is_file() {
         return no("the file of this app is not a regular file any more");
     }
-    let read = |path: &PathBuf| config::load(path, &Cpus::read());
+    let reader = Reader::new(&Cpus::read()).profile(own.profile.as_deref());
+    let read = |path: &PathBuf| reader.load(path);
     let found = read(source).map_err(|report| report.to_string().trim_end().to_owned())?;
     let Some(mut spec) = found.into_iter().find(|spec| spec.name == own.name) else {
         return no("the app is not in its file any more");
@@ -304,7 +306,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("web.toml");
         std::fs::write(&file, "command = \"sh\"\nname = \"web\"\n").unwrap();
-        let read = || config::load(&file, &Cpus::read()).unwrap().remove(0);
+        let read = || Reader::new(&Cpus::read()).load(&file).unwrap().remove(0);
         let own = read();
         std::fs::write(&file, "command = \"cat\"\nname = \"web\"\n").unwrap();
         let mut now = read();

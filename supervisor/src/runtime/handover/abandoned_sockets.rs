@@ -87,7 +87,7 @@ impl AbandonedSockets {
                     && !tried.contains(&child.id)
                     && child.lent.contains_key(&place)
             })?;
-            let node = child.node.as_ref()?;
+            let node = child.node()?;
             let key = node.key_of(place).filter(|key| node.link.serves(key))?;
             let pending = node.link.pending();
             (pending < HAND_OFFS_PER_WORKER).then_some((pending, child.id, key))

@@ -104,7 +104,7 @@ impl Lent {
     }
 
     /// Whether the service manager passed a socket of this address.
-    pub(in crate::runtime) fn has(&self, address: SocketAddr) -> bool {
+    pub(in crate::runtime) fn has_tcp(&self, address: SocketAddr) -> bool {
         self.sockets.iter().any(|given| given.place == Place::Tcp(address))
     }
 
@@ -133,6 +133,12 @@ impl Lent {
     pub(in crate::runtime) fn inodes(&self) -> BTreeSet<u64> {
         let kept = self.sockets.iter().filter(|given| given.kept.is_some());
         kept.filter_map(|given| socket::inode(given.fd.as_fd()).ok()).collect()
+    }
+
+    /// Whether this is one that the manager opened.
+    pub(in crate::runtime) fn has(&self, inode: u64) -> bool {
+        let opened = self.sockets.iter().filter(|given| given.kept.is_none());
+        opened.map(|given| socket::inode(given.fd.as_fd())).any(|own| own.is_ok_and(|i| i == inode))
     }
 
     /// Those that the manager kept and nobody will ask for.

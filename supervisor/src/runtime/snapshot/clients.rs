@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::base::ids::ClientId;
-use crate::runtime::control::admission::FileId;
+use crate::runtime::control::file_id::FileId;
 use crate::runtime::control::rights::{Access, Rights};
 use crate::runtime::control::{Client, Clients};
 use crate::sys::channel;

@@ -13,18 +13,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
 
 use crate::base::ids::ClientId;
 use crate::base::time::Time;
-use crate::runtime::Runtime;
 use crate::runtime::source::Source;
-use crate::runtime::workers::launch::plain;
+use crate::sys::clock;
 use crate::sys::pidfd::{self, Pid};
 use crate::sys::poller::Poller;
-use crate::sys::{clock, daemon};
 
 /// How a build begins its answer that can; its version follows.
 pub(crate) const CAN_GO_ON: &str = "can go on from this state: supervisor ";
@@ -49,18 +46,18 @@ pub(in crate::runtime) struct UpgradeCheck {
 /// An upgrade that a successor reports on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::runtime) struct Upgrading {
-    client: Option<ClientId>,
-    binary: PathBuf,
-    from: String,
+    pub(in crate::runtime) client: Option<ClientId>,
+    pub(in crate::runtime) binary: PathBuf,
+    pub(in crate::runtime) from: String,
 }
 
 /// The upgrade that is under way, if one is.
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct Upgrade {
     /// Another build is asked whether it can take over.
-    check: Option<UpgradeCheck>,
+    pub(in crate::runtime) check: Option<UpgradeCheck>,
     /// It can: the successor says so.
-    upgrading: Option<Upgrading>,
+    pub(in crate::runtime) upgrading: Option<Upgrading>,
 }
 
 impl Upgrade {
@@ -87,7 +84,11 @@ impl Upgrade {
 
     /// Ends the check of a build that has thought too long. Gives the client that asked, and what to
     /// say.
-    fn give_up(&mut self, poller: &Poller, now: Time) -> Option<(Option<ClientId>, String)> {
+    pub(in crate::runtime) fn give_up(
+        &mut self,
+        poller: &Poller,
+        now: Time,
+    ) -> Option<(Option<ClientId>, String)> {
         let mut check = self.check.take_if(|check| check.until <= now)?;
         poller.remove(check.pidfd.as_fd());
         end(&mut check.child);
@@ -100,7 +101,7 @@ impl Upgrade {
     }
 
     /// A build has answered. Gives the client that asked, the build, and why it cannot take over.
-    fn answered(
+    pub(in crate::runtime) fn answered(
         &mut self,
         poller: &Poller,
     ) -> Option<(Option<ClientId>, PathBuf, Result<(), String>)> {
@@ -123,7 +124,7 @@ impl Upgrade {
 
 impl UpgradeCheck {
     /// Starts a build and asks it whether it can go on from this state.
-    fn ask(
+    pub(in crate::runtime) fn ask(
         poller: &Poller,
         state: &[u8],
         binary: &Path,
@@ -154,105 +155,6 @@ impl UpgradeCheck {
                 end(&mut child);
                 Err(error)
             }
-        }
-    }
-}
-
-impl Runtime {
-    /// Asks a build whether it can take over. `None`: the one that is now where ours was.
-    pub(in crate::runtime) fn check_upgrade(
-        &mut self,
-        client: Option<ClientId>,
-        binary: Option<PathBuf>,
-    ) {
-        if self.upgrade.check.is_some() {
-            return self.refuse_upgrade(client, "another upgrade is under way".to_owned());
-        }
-        let binary = match binary.map_or_else(daemon::own_program, Ok) {
-            Ok(binary) => binary,
-            Err(error) => {
-                let why = format!("cannot find the supervisor's own program: {}", plain(&error));
-                return self.refuse_upgrade(client, why);
-            }
-        };
-        let asked =
-            match self.write_snapshot() {
-                true => self.keeper.memory().newest().and_then(|state| {
-                    UpgradeCheck::ask(&self.events.poller, &state, &binary, client)
-                }),
-                false => Err(io::Error::other("the state could not be written")),
-            };
-        match asked {
-            Ok(check) => self.upgrade.check = Some(check),
-            Err(error) => {
-                let why = format!("cannot run {}: {}", binary.display(), plain(&error));
-                self.refuse_upgrade(client, why);
-            }
-        }
-    }
-
-    /// Ends the check of a build that has thought too long.
-    pub(in crate::runtime) fn look_after_upgrade(&mut self, now: Time) {
-        if let Some((client, why)) = self.upgrade.give_up(&self.events.poller, now) {
-            self.refuse_upgrade(client, why);
-        }
-    }
-
-    /// A build has answered.
-    pub(in crate::runtime) fn take_upgrade_check(&mut self) {
-        let Some((client, binary, verdict)) = self.upgrade.answered(&self.events.poller) else {
-            return;
-        };
-        if let Err(why) = verdict {
-            return self.refuse_upgrade(client, why);
-        }
-        let from = crate::version();
-        self.upgrade.upgrading = Some(Upgrading { client, binary: binary.clone(), from });
-        let told = match self.write_snapshot() {
-            true => self.keeper.replace(&binary),
-            false => Err(io::Error::other("the state could not be written")),
-        };
-        match told {
-            // The keeper waits for our end, and becomes that build.
-            Ok(()) => self.events.exit = Some(0),
-            Err(error) => {
-                self.upgrade.upgrading = None;
-                self.refuse_upgrade(client, format!("cannot hand over: {}", plain(&error)));
-            }
-        }
-    }
-
-    /// Says how an upgrade ended that our predecessor began.
-    pub(super) fn report_upgrade(&mut self, failed: Option<io::Error>, fell_back: bool) {
-        let Some(Upgrading { client, binary, from }) = self.upgrade.upgrading.take() else {
-            return;
-        };
-        if fell_back {
-            let why = format!("{} took over and could not go on", binary.display());
-            return self.refuse_upgrade(client, why);
-        }
-        if let Some(error) = failed {
-            let why = format!("cannot run {}: {}", binary.display(), plain(&error));
-            return self.refuse_upgrade(client, why);
-        }
-        let name = &self.core.spec().name;
-        let workers = match self.children.len() {
-            1 => "1 worker serves".to_owned(),
-            count => format!("{count} workers serve"),
-        };
-        let message =
-            format!("{name}: supervisor {} took over from {from}; {workers} on", crate::version());
-        self.publish(Notice::of_app(NoticeKind::Upgraded, message.clone()));
-        if let Some(client) = client {
-            self.answer(client, &Reply::done(message));
-        }
-    }
-
-    fn refuse_upgrade(&mut self, client: Option<ClientId>, why: String) {
-        let reason = format!("{why}; nothing was changed");
-        self.publish(Notice::of_app(NoticeKind::Warning, format!("no upgrade: {reason}")));
-        if let Some(client) = client {
-            self.answer(client, &Reply::failed(FailureKind::Failed, reason));
         }
     }
 }

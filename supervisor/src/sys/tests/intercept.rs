@@ -59,6 +59,8 @@ impl Primary {
                 self.bind(notify, question, fd, (address_ptr, len))
             }
             Call::Listen { fd, backlog } => self.listen(question, fd, backlog),
+            // Of a connection.
+            Call::Shutdown { .. } => Answer::Continue,
             Call::Other => panic!("{question:?}"),
         };
         self.passed += usize::from(answer == Answer::Continue);

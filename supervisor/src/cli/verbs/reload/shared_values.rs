@@ -11,7 +11,7 @@ use ipc::talk::BusRequest;
 
 use crate::cli::args::WaitOptions;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::replace::{keep_scale, split_files_and_names};
+use crate::cli::replace::{as_started, keep_scale, split_files_and_names};
 use crate::cli::session::Session;
 use crate::cli::specs::read_file_for;
 use crate::cli::targets::{Outcome, Targets, ask, running_spec};
@@ -22,7 +22,7 @@ pub(super) fn send(
     wait: &WaitOptions,
     session: &mut Session,
 ) -> Result<Exit, Failure> {
-    let (specs, mut names) = split_files_and_names(given, session)?;
+    let (specs, mut names) = split_files_and_names(given, None, session)?;
     names.extend(specs.iter().map(|spec| spec.name.clone()));
     let targets = Targets::resolve(session, &names)?;
     targets.each(session, wait.json, |session, name| {
@@ -47,8 +47,11 @@ fn send_to_app(
         )));
     };
     let found = match from_file {
-        Some(spec) => Some(spec.clone()),
-        None => read_file_for(&session.home, source)?.into_iter().find(|spec| spec.name == name),
+        Some(spec) => Some(as_started(spec.clone(), &running)?),
+        None => {
+            let specs = read_file_for(&session.home, source, running.profile.as_deref())?;
+            specs.into_iter().find(|spec| spec.name == name)
+        }
     };
     let Some(mut spec) = found else {
         return Err(Failure::usage(format!("{name} is no longer in {}", source.display())));

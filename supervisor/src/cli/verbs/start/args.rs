@@ -10,11 +10,11 @@ use crate::runtime::LogFormat;
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "supervisor start [OPTIONS] FILE [-- ARG...]\n       \
                       supervisor start [OPTIONS] -- COMMAND [ARG...]\n       \
-                      supervisor start [OPTIONS] CONFIG.toml\n       \
+                      supervisor start [OPTIONS] CONFIG\n       \
                       supervisor start NAME...")]
 pub(crate) struct Args {
-    /// A script (.js .mjs .cjs .ts .py .rb .php .sh), an executable, a configuration file (.toml:
-    /// flags go before its keys), or the name of a stopped app. Default: supervisor.toml.
+    /// A script (.js .mjs .cjs .ts .py .rb .php .sh), an executable, a configuration file (.toml
+    /// .yaml .json: flags go before its keys), or the name of a stopped app. Default: supervisor.toml.
     #[arg(value_name = "FILE")]
     pub(crate) target: Vec<String>,
     /// After "--": the command to run with its arguments, or the arguments of FILE. Passed on as
@@ -24,6 +24,10 @@ pub(crate) struct Args {
     /// Start only this app of the configuration file. May be repeated.
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,
+    /// Choose the profile of this name, in each app of the configuration file that has it. Later
+    /// reloads keep it.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
     /// Stay in the foreground and print what the workers write.
     #[arg(long, conflicts_with_all = ["no_wait", "timeout", "json"])]
     pub(crate) foreground: bool,

@@ -55,7 +55,7 @@ pub(super) fn plan(args: &Args, working_dir: &Path, known: &[String]) -> Result<
              as in: supervisor start -- {first}"
         )));
     }
-    if args.app != AppOptions::default() || !args.only.is_empty() || args.foreground {
+    if args.app != AppOptions::default() || !args.only.is_empty() || args.foreground || args.profile.is_some() {
         return Err(Failure::usage(format!(
             "{first} is an app already and is started as it was: only --no-wait, --timeout and \
              --json go with it"
@@ -71,7 +71,7 @@ fn from_file(args: &Args, path: &Path, working_dir: &Path) -> Result<Plan, Failu
         return Err(Failure::usage(format!("the apps of {shown} take no further arguments")));
     }
     let overrides = args.app.overrides(working_dir);
-    let mut specs = read_file(path)?;
+    let mut specs = read_file(path, args.profile.as_deref())?;
     for only in &args.only {
         if !specs.iter().any(|spec| spec.name == *only) {
             let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();

@@ -1,0 +1,60 @@
+//! A text in one of the formats becomes a tree.
+//!
+//! The ending of the path says which: `.yaml` and `.yml`; `.json`, `.jsonc` and `.json5`, which are
+//! all read leniently; anything else is TOML.
+
+mod json;
+mod toml;
+mod yaml;
+
+use std::ops::Range;
+use std::path::Path;
+
+use crate::tree::Written;
+
+/// What is wrong with a text, and the bytes that it is about.
+pub(crate) type Mistake = (Range<usize>, String);
+
+/// What a file is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// TOML 1.
+    Toml,
+    /// YAML 1.2, its core schema.
+    Yaml,
+    /// JSON, with what JSON5 adds.
+    Json,
+}
+
+impl Format {
+    /// The format of the file at `path`, if its ending is one of a configuration file.
+    pub fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()? {
+            "toml" => Some(Self::Toml),
+            "yaml" | "yml" => Some(Self::Yaml),
+            "json" | "jsonc" | "json5" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+/// The tree of a text. `path` tells the format.
+///
+/// # Errors
+///
+/// What is wrong with its syntax.
+pub(crate) fn parse(text: &str, path: &Path) -> Result<Written, Vec<Mistake>> {
+    match Format::of(path).unwrap_or(Format::Toml) {
+        Format::Toml => toml::parse(text),
+        Format::Yaml => yaml::parse(text).map_err(|mistake| vec![mistake]),
+        Format::Json => json::parse(text),
+    }
+}
+
+/// That a key is there twice.
+fn twice(key: &str) -> String {
+    format!("the key {key:?} is there twice: remove one of them")
+}
+
+#[cfg(test)]
+mod tests;
