@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::raw::MOST;
+
 /// The most problems that are shown.
 const SHOWN: usize = 50;
 /// The widest part of a line that is shown, and how much of it stands before the carets.
@@ -108,6 +110,7 @@ impl fmt::Display for Report {
         }
         match self.problems.len().saturating_sub(SHOWN) {
             0 => Ok(()),
+            more if self.problems.len() >= MOST => write!(f, "\n... and at least {more} more"),
             more => write!(f, "\n... and {more} more"),
         }
     }

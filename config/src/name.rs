@@ -35,6 +35,11 @@ pub(crate) fn part(name: &str) -> Result<(), String> {
     if name.starts_with('.') {
         return Err(format!("the name {name:?} begins with a dot: begin with a letter or a digit"));
     }
+    if name.starts_with('-') {
+        return Err(format!(
+            "the name {name:?} begins like a flag: begin with a letter or a digit"
+        ));
+    }
     if name.len() > MAX_LENGTH {
         return Err(format!(
             "the name {name:?} has {} characters: at most {MAX_LENGTH} are allowed",
@@ -148,6 +153,8 @@ mod tests {
             check(".x").unwrap_err(),
             r#"the name ".x" begins with a dot: begin with a letter or a digit"#
         );
+        let flag = check("-x").unwrap_err();
+        assert!(flag.contains("begins like a flag"), "{flag}");
         assert_eq!(check("all").unwrap_err(), r#"the name "all" means every app: choose another"#);
         assert!(check(&"x".repeat(65)).unwrap_err().contains("has 65 characters"));
         assert!(check(&"x".repeat(64)).is_ok());

@@ -31,9 +31,19 @@ pub(crate) struct Findings {
     pub(crate) used: BTreeMap<String, String>,
 }
 
+/// Problems that are noted; finding the place of each takes time, and nobody reads so many.
+pub(crate) const MOST: usize = 1000;
+
 impl Findings {
+    /// Whether further problems are left out.
+    pub(crate) fn is_full(&self) -> bool {
+        self.list.len() >= MOST
+    }
+
     pub(crate) fn add(&mut self, span: Range<usize>, message: impl Into<String>) {
-        self.list.push((span, without_values(message.into(), &self.used)));
+        if !self.is_full() {
+            self.list.push((span, without_values(message.into(), &self.used)));
+        }
     }
 
     /// The text with its variables, if it has any. `place` tells where a part of it is.

@@ -185,6 +185,9 @@ pub enum FailureKind {
     TimedOut,
     /// This user may not make the request. Exit code 6.
     NotPermitted,
+    /// There is no room for another client now; the request was not read. Exit code 5, if it stays
+    /// so.
+    Busy,
 }
 
 /// An event, for display and for programs.

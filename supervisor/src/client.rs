@@ -8,10 +8,10 @@ use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ipc::control::{Notice, Reply, Request};
+use ipc::control::{FailureKind, Notice, Reply, Request};
 use ipc::lines::{LineError, LineReader, to_line};
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -20,10 +20,18 @@ use crate::home::{Home, HomeError};
 /// How long the primary may take to accept a connection, and to read a request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long it is tried to reach a primary that has no room for another client, and how often.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(8);
+const BUSY_PAUSE: Duration = Duration::from_millis(250);
+/// How soon a primary refuses a request whose outcome nobody waits for.
+const REFUSAL_TIMEOUT: Duration = Duration::from_millis(100);
+
 /// A connection to one app's primary.
 #[derive(Debug)]
 pub(crate) struct Client {
     name: String,
+    /// Where it is connected to; empty for a connection that was open already.
+    path: PathBuf,
     stream: UnixStream,
     reader: LineReader,
     /// The log of the primary, for messages.
@@ -67,31 +75,26 @@ impl Client {
     /// Connects to the primary of `name`. Fails if no primary accepts within two seconds.
     pub(crate) fn connect(home: &Home, name: &str) -> Result<Self, ClientError> {
         let path = home.socket(name)?;
-        let failed = |source| ClientError::Io { name: name.to_owned(), source };
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
-        // The send timeout is also how long the kernel waits for room in a full accept queue.
-        socket.set_write_timeout(Some(CONNECT_TIMEOUT)).map_err(failed)?;
-        if let Err(source) = SockAddr::unix(&path).and_then(|address| socket.connect(&address)) {
-            let name = name.to_owned();
-            return Err(match source.kind() {
-                io::ErrorKind::NotFound if !home.lock(&name).exists() => {
-                    ClientError::NoSuchApp(name)
-                }
-                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                    ClientError::NobodyListens { path, source }
-                }
-                io::ErrorKind::PermissionDenied => ClientError::NotPermitted { name, path, source },
-                io::ErrorKind::WouldBlock => ClientError::TimedOut { name, after: CONNECT_TIMEOUT },
-                _ => ClientError::Io { name, source },
-            });
-        }
-        let stream = UnixStream::from(OwnedFd::from(socket));
-        Ok(Self::from_stream(stream, name, home.primary_log(name)))
+        let stream = open(home, &path, name)?;
+        Ok(Self { path, ..Self::from_stream(stream, name, home.primary_log(name)) })
+    }
+
+    /// Connects anew, to a primary that had no room for another client.
+    fn connect_again(&mut self) -> io::Result<()> {
+        self.stream = UnixStream::connect(&self.path)?;
+        self.reader = LineReader::default();
+        Ok(())
     }
 
     /// A client of a connection that is open already.
     fn from_stream(stream: UnixStream, name: &str, log: PathBuf) -> Self {
-        Self { name: name.to_owned(), stream, reader: LineReader::default(), log }
+        Self {
+            name: name.to_owned(),
+            path: PathBuf::new(),
+            stream,
+            reader: LineReader::default(),
+            log,
+        }
     }
 
     /// Sends a request, passes every notice to `on_notice`, and returns the final reply. `timeout`
@@ -104,6 +107,33 @@ impl Client {
         mut on_notice: impl FnMut(&Notice),
     ) -> Result<Reply, ClientError> {
         let until = timeout.map(|after| (Instant::now() + after, after));
+        let give_up = Instant::now() + timeout.map_or(BUSY_TIMEOUT, |t| t.min(BUSY_TIMEOUT));
+        loop {
+            let reply = self.ask_once(request, until, &mut on_notice)?;
+            if !self.tries_again(&reply, give_up)? {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// Connects anew after a while, if the primary had no room for us and `give_up` is not over.
+    fn tries_again(&mut self, reply: &Reply, give_up: Instant) -> Result<bool, ClientError> {
+        let is_busy = matches!(reply, Reply::Failed { kind: FailureKind::Busy, .. });
+        if !is_busy || Instant::now() + BUSY_PAUSE > give_up {
+            return Ok(false);
+        }
+        std::thread::park_timeout(BUSY_PAUSE);
+        self.connect_again()
+            .map_err(|source| ClientError::Io { name: self.name.clone(), source })?;
+        Ok(true)
+    }
+
+    fn ask_once(
+        &mut self,
+        request: &Request,
+        until: Option<(Instant, Duration)>,
+        mut on_notice: impl FnMut(&Notice),
+    ) -> Result<Reply, ClientError> {
         if let Err(error) = self.send(request, until) {
             if !matches!(error, ClientError::Ended { .. }) {
                 return Err(error);
@@ -128,30 +158,59 @@ impl Client {
     }
 
     /// Passes every notice from now on to `on_notice`, until that breaks or the connection ends.
-    /// After each `interval` without a reply it calls `on_interval`, which may break as well.
+    /// After each `interval` without a reply it calls `on_interval`, which may break as well. The
+    /// answer, if the primary refuses.
     pub(crate) fn subscribe(
         &mut self,
         interval: Duration,
         mut on_interval: impl FnMut() -> ControlFlow<()>,
         mut on_notice: impl FnMut(&Notice) -> ControlFlow<()>,
-    ) -> Result<(), ClientError> {
-        self.send(&Request::Subscribe, None)?;
+    ) -> Result<Option<Reply>, ClientError> {
+        let give_up = Instant::now() + BUSY_TIMEOUT;
+        self.begin(&Request::Subscribe)?;
         loop {
             let flow = match self.next_reply(Some(Instant::now() + interval))? {
                 Next::Reply(Reply::Notice(notice)) => on_notice(&notice),
+                Next::Reply(reply @ Reply::Failed { .. }) => {
+                    if !self.tries_again(&reply, give_up)? {
+                        return Ok(Some(reply));
+                    }
+                    self.begin(&Request::Subscribe)?;
+                    ControlFlow::Continue(())
+                }
                 Next::Reply(_) => ControlFlow::Continue(()),
                 Next::Late => on_interval(),
-                Next::End => return Ok(()),
+                Next::End => return Ok(None),
             };
             if flow.is_break() {
-                return Ok(());
+                return Ok(None);
             }
         }
     }
 
-    /// Sends a request and waits for no reply.
-    pub(crate) fn tell(&mut self, request: &Request) -> Result<(), ClientError> {
-        self.send(request, None)
+    /// Sends a request and does not wait for what comes of it. The answer, if the primary refuses
+    /// the request at once.
+    pub(crate) fn tell(&mut self, request: &Request) -> Result<Option<Reply>, ClientError> {
+        let give_up = Instant::now() + BUSY_TIMEOUT;
+        loop {
+            self.begin(request)?;
+            match self.next_reply(Some(Instant::now() + REFUSAL_TIMEOUT))? {
+                Next::Reply(reply @ Reply::Failed { .. }) => {
+                    if !self.tries_again(&reply, give_up)? {
+                        return Ok(Some(reply));
+                    }
+                }
+                Next::Reply(_) | Next::End | Next::Late => return Ok(None),
+            }
+        }
+    }
+
+    /// Sends a request. A primary that has closed the connection has said why: that is read later.
+    fn begin(&mut self, request: &Request) -> Result<(), ClientError> {
+        match self.send(request, None) {
+            Err(ClientError::Ended { .. }) => Ok(()),
+            sent => sent,
+        }
     }
 
     /// Sends a request. `until` is the deadline, and the time limit that it comes from.
@@ -213,6 +272,29 @@ impl Client {
     fn malformed(&self, source: LineError) -> ClientError {
         ClientError::Malformed { name: self.name.clone(), source }
     }
+}
+
+/// Connects to the control socket at `path`, that of the app `name`.
+fn open(home: &Home, path: &Path, name: &str) -> Result<UnixStream, ClientError> {
+    let failed = |source| ClientError::Io { name: name.to_owned(), source };
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
+    // The send timeout is also how long the kernel waits for room in a full accept queue.
+    socket.set_write_timeout(Some(CONNECT_TIMEOUT)).map_err(failed)?;
+    if let Err(source) = SockAddr::unix(path).and_then(|address| socket.connect(&address)) {
+        let name = name.to_owned();
+        return Err(match source.kind() {
+            io::ErrorKind::NotFound if !home.lock(&name).exists() => ClientError::NoSuchApp(name),
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                ClientError::NobodyListens { path: path.to_owned(), source }
+            }
+            io::ErrorKind::PermissionDenied => {
+                ClientError::NotPermitted { name, path: path.to_owned(), source }
+            }
+            io::ErrorKind::WouldBlock => ClientError::TimedOut { name, after: CONNECT_TIMEOUT },
+            _ => ClientError::Io { name, source },
+        });
+    }
+    Ok(UnixStream::from(OwnedFd::from(socket)))
 }
 
 /// The reply in `value`; `None` if it is a notice of a kind that this version does not know.

@@ -20,6 +20,9 @@ pub(crate) use record::{Record, RecordedWorker};
 /// Bytes of the longest path of a unix socket: `sun_path` without its final zero.
 const MAX_SOCKET_PATH: usize = 107;
 
+/// What a fifo in the place of one of our files does not do: stop who opens it.
+const NOT_WAITING: i32 = libc::O_NONBLOCK;
+
 /// The variable that puts everything under one folder.
 pub(crate) const HOME_VARIABLE: &str = "SUPERVISOR_HOME";
 
@@ -272,6 +275,7 @@ impl Home {
                 .truncate(false)
                 .write(true)
                 .mode(0o600)
+                .custom_flags(NOT_WAITING)
                 .open(&path)?;
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
@@ -314,7 +318,11 @@ impl Home {
 
     /// The record; `None` if there is none, or none that can be read.
     pub(crate) fn read_record(&self, name: &str) -> Option<Record> {
-        serde_json::from_slice(&fs::read(self.record(name)).ok()?).ok()
+        let mut file =
+            OpenOptions::new().read(true).custom_flags(NOT_WAITING).open(self.record(name)).ok()?;
+        let mut bytes = Vec::new();
+        io::Read::read_to_end(&mut file, &mut bytes).ok()?;
+        serde_json::from_slice(&bytes).ok()
     }
 
     /// Replaces the record atomically.
@@ -322,8 +330,13 @@ impl Home {
         let bytes = serde_json::to_vec(record)?;
         let beside = self.state.join(format!(".{name}.json"));
         // Only its owner can read it: the spec holds values of environment variables.
-        let mut file =
-            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .custom_flags(NOT_WAITING)
+            .open(&beside)?;
         io::Write::write_all(&mut file, &bytes)?;
         fs::rename(beside, self.record(name))
     }

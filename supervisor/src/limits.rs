@@ -2,8 +2,6 @@
 
 /// Bytes that the loop reads from one worker pipe in one turn; the rest waits for the next turn.
 pub(crate) const PIPE_READ: usize = 64 * 1024;
-/// The longest log line in one piece; a longer one is cut into pieces of this size.
-pub(crate) const LOG_LINE: usize = 16 * 1024;
 /// The size at which a log file is rotated to `.1`.
 pub(crate) const LOG_FILE: u64 = 50 * 1024 * 1024;
 /// Rotated log files: `.1` to `.3`.
@@ -12,8 +10,10 @@ pub(crate) const LOG_FILES_KEPT: u32 = 3;
 pub(crate) const TAIL_LINES: usize = 20;
 /// Bytes of each of these lines that are kept.
 pub(crate) const TAIL_LINE: usize = 500;
-/// Control connections at one time; others wait in the socket's queue.
+/// Control connections of root and the app's own user at one time, and as many of all others.
 pub(crate) const CLIENTS: usize = 64;
+/// Control connections of one user who is neither.
+pub(crate) const CLIENTS_PER_USER: usize = 16;
 /// Bytes that may wait for one control client; a slower client is disconnected.
 pub(crate) const CLIENT_OUT: usize = 4 * 1024 * 1024;
 /// Bytes that the loop reads from one control client in one turn.
@@ -38,6 +38,10 @@ pub(crate) const HEADER_BYTES: usize = 2048;
 pub(crate) const WAITING_FOR_THEIR_SLOT: usize = 64;
 /// The most notes: facts that the primary reports once and shows in the status.
 pub(crate) const NOTES: usize = 64;
+/// Listeners of an app, where the limit of open files allows so many.
+pub(crate) const LISTENERS: usize = 512;
+/// The open files of the primary are enough for this many for each listener.
+pub(crate) const DESCRIPTORS_PER_LISTENER: usize = 16;
 /// Connections of a draining worker that the primary remembers between two looks.
 pub(crate) const WATCHED_CONNECTIONS: usize = 65_536;
 /// The shortest accept queue of a listening socket, whatever the program asks for: while the
@@ -46,5 +50,4 @@ pub(crate) const LEAST_BACKLOG: i32 = 511;
 /// The accept queue of a configured listener.
 pub(crate) const BACKLOG: i32 = 1024;
 
-const _: () = assert!(TAIL_LINE < LOG_LINE && LOG_LINE < PIPE_READ);
 const _: () = assert!(CLIENT_OUT > ipc::lines::MAX_LINE);

@@ -1,4 +1,4 @@
-//! What other users of the machine and removed folders can do to an app.
+//! What other users of the machine, full disks and removed folders can do to an app.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -7,14 +7,20 @@ use std::process::Command;
 use std::time::Duration;
 
 use ipc::control::Status;
-use tests::run::{self, Outcome};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use tests::run::{self, Outcome, Running};
 use tests::{Home, Port, fixtures, http, process, staging, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
+const NOBODY: &str = "65534";
+/// A group without members and files on this machine.
+const OBSERVERS: &str = "70002";
 /// Users without processes and files on this machine, each for one test.
 const WANDERER: u32 = 70_123;
 const VICTIM: u32 = 70_124;
 const SQUATTER: u32 = 70_125;
+const CROWDED: u32 = 70_126;
 
 /// An app `web` with two workers.
 fn with_web(lines: &str) -> Option<(Home, Port)> {
@@ -141,4 +147,193 @@ fn a_folder_of_another_user_at_our_place_is_refused() {
         let path = squat.0.display().to_string();
         refused.says(&["cannot be trusted", &path, "it belongs to user 70125"]);
     }
+}
+
+/// Holds many connections to the control socket and sends nothing.
+const HOLD_CONNECTIONS: &str = "
+import socket, sys, time
+held = []
+for _ in range(200):
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(0.2)
+    try:
+        s.connect(sys.argv[1])
+    except OSError:
+        break
+    held.append(s)
+print(len(held), flush=True)
+time.sleep(1000)
+";
+
+fn python(home: &Home, user: &str, group: &str, script: &str, args: &[&str]) -> Option<Running> {
+    let python = PathBuf::from(fixtures::need("python3")?);
+    let mut command = as_user(home, user, group, &python);
+    Some(run::spawn(command.args(["-c", script]).args(args), home.path()))
+}
+
+#[test]
+fn idle_observers_shut_nobody_out() {
+    let (Some(home), port) = (home_of_root(), Port::new()) else { return };
+    let Some(server) = fixtures::pid_server(&port) else { return };
+    let file = home.config("web", &server, &format!("observers = {OBSERVERS}\n"));
+    home.run(&["start", &file]).ok();
+    let socket = home.socket("web").display().to_string();
+    let Some(idle) = python(&home, NOBODY, OBSERVERS, HOLD_CONNECTIONS, &[&socket]) else { return };
+    wait_until("the connections", SOON, || (!idle.stdout().is_empty()).then_some(()));
+    home.run(&["health", "web"]).ok();
+    home.run(&["reload", "web"]).ok();
+    // Another observer is told the truth, or is answered once the idle ones are thrown out.
+    let program = staging::program(home.built());
+    let mut list = as_user(&home, "65533", OBSERVERS, &program);
+    run::spawn(list.args(["list", "--json"]), home.path()).end(SOON).ok();
+    home.run(&["stop", "web"]).ok();
+    let mut events = as_user(&home, NOBODY, NOBODY, &program);
+    run::spawn(events.arg("events").arg("web"), home.path()).end(SOON).code(6);
+}
+
+/// Sends nonsense to a NOTIFY_SOCKET.
+const FLOOD: &str = "
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+name = sys.argv[1]
+for _ in range(20000):
+    try:
+        s.sendto(b'STATUS=x', '\\0' + name[1:] if name[0] == '@' else name)
+    except OSError as error:
+        print(error)
+        break
+print('sent', flush=True)
+";
+
+fn environment(pid: u32, name: &str) -> String {
+    let all = fs::read(format!("/proc/{pid}/environ")).expect("the worker lives");
+    let all = String::from_utf8_lossy(&all).into_owned();
+    let found = all.split('\0').find_map(|entry| entry.strip_prefix(name)?.strip_prefix('='));
+    found.unwrap_or_else(|| panic!("no {name} in {all}")).to_owned()
+}
+
+#[test]
+fn notifications_of_strangers_fill_no_log() {
+    let (Some(home), port) = (home_of_root(), Port::new()) else { return };
+    let Some(server) = fixtures::pid_server(&port) else { return };
+    home.start("web", &[], &server).ok();
+    let address = environment(home.pids("web")[0], "NOTIFY_SOCKET");
+    let before = home.log("web", "primary.log").len();
+    let Some(flood) = python(&home, NOBODY, NOBODY, FLOOD, &[&address]) else { return };
+    wait_until("the flood", SOON, || flood.stdout().contains("sent").then_some(()));
+    home.app("web");
+    let log = home.log("web", "primary.log");
+    assert!(log.len() < before + 2000, "the log grew to {} bytes: {log}", log.len());
+    assert!(home.app("web").notes.len() < 3, "{:#?}", home.app("web").notes);
+}
+
+#[test]
+fn log_paths_that_are_fifos_block_nobody() {
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(server) = fixtures::pid_server(&port) else { return };
+    let logs = home.path().join("logs/web");
+    fs::create_dir_all(&logs).expect("make the folder of the logs");
+    for file in ["out.log", "err.log"] {
+        mkfifo(&logs.join(file), Mode::from_bits_truncate(0o600)).expect("make a fifo");
+    }
+    home.start("web", &[], &server).ok();
+    let notes = home.app("web").notes.join("\n");
+    assert!(notes.contains("out.log") && notes.contains("fifo"), "{notes}");
+    process::kill(home.app("web").primary_pid, nix::sys::signal::Signal::SIGKILL);
+    home.wait_app("web", "a successor", SOON, |app| app.status == Status::Ready);
+    http::get(port.v4(), SOON).expect("an answer");
+    home.run(&["logs", "--reopen", "web"]).code(1).says(&["fifo"]);
+    // A fifo that takes what it can, and a primary that waits for nobody.
+    let (_reader, _writer) = (
+        fs::File::options().read(true).write(true).open(logs.join("out.log")).expect("open it"),
+        fs::File::options().read(true).write(true).open(logs.join("err.log")).expect("open it"),
+    );
+    for _ in 0..3 {
+        http::get(port.v4(), SOON).expect("an answer");
+    }
+    home.run(&["delete", "web"]).ok();
+}
+
+#[test]
+fn a_worker_of_another_user_gets_no_low_port_unasked() {
+    let (Some(home), address) = (home_of_root(), "127.66.0.2:82") else { return };
+    let Some(mut server) = fixtures::pid_server(82) else { return };
+    server.extend(["--bind", "127.66.0.2"].map(str::to_owned));
+    home.start("web", &["--user", "nobody", "--ready-timeout", "3s"], &server)
+        .code(1)
+        .says(&["82", "nobody", "ports"]);
+    home.start("web", &["--user", "nobody", "--ports", "82"], &server).ok();
+    http::get(address.parse().expect("an address"), SOON).expect("an answer");
+    home.run(&["delete", "web"]).ok();
+    home.start("web", &["--user", "nobody", "--listen", address], &server).ok();
+    http::get(address.parse().expect("an address"), SOON).expect("an answer");
+    home.run(&["delete", "web"]).ok();
+    let Some(node) = fixtures::need("node") else { return };
+    let script = "require('http').createServer((q, r) => r.end('x')).listen(82, '127.66.0.2')";
+    home.start("node", &["--user", "nobody", "--ready-timeout", "5s"], &[&node, "-e", script])
+        .code(1)
+        .says(&["82", "nobody", "ports"]);
+}
+
+/// Serves the port of its argument, and binds many addresses, one after the other.
+const BINDS_MANY: &str = "
+import http.server, socket, sys
+address = ('127.0.0.1', int(sys.argv[1]))
+server = http.server.ThreadingHTTPServer(address, http.server.SimpleHTTPRequestHandler)
+for port in range(20000, 20300):
+    s = socket.socket()
+    try:
+        s.bind(('127.66.0.3', port))
+    except OSError:
+        pass
+    s.close()
+server.serve_forever()
+";
+
+#[test]
+fn binds_without_end_do_not_exhaust_the_primary() {
+    let (home, port) = (tests::home!(), Port::new());
+    let (Some(python), Some(prlimit)) = (fixtures::need("python3"), fixtures::need("prlimit"))
+    else {
+        return;
+    };
+    let mut command = home.command_of(prlimit);
+    command.args(["--nofile=300:300", "--"]).arg(home.binary());
+    command.args(["start", "-n", "web", "--"]);
+    command.args([&python, "-c", BINDS_MANY, &port.number().to_string()]);
+    run::spawn(&mut command, home.path()).end(SOON).ok();
+    http::get(port.v4(), SOON).expect("an answer");
+    assert!(home.app("web").listeners.len() < 40, "{}", home.app("web").listeners.len());
+    home.run(&["restart", "web"]).ok();
+    http::get(port.v4(), SOON).expect("an answer");
+    home.run(&["delete", "web"]).ok();
+}
+
+#[test]
+fn no_panic_without_processes() {
+    let Some(home) = home_of_root() else { return };
+    let Some(prlimit) = fixtures::need("prlimit") else { return };
+    folder_of(&home.path().join("user"), CROWDED);
+    let program = staging::program(home.built());
+    let user = CROWDED.to_string();
+    let run = |limit: u32, arguments: &[&str]| {
+        let mut command = as_user(&home, &user, &user, Path::new(&prlimit));
+        command.env("SUPERVISOR_HOME", home.path().join("user"));
+        command.arg(format!("--nproc={limit}")).arg(&program).args(arguments);
+        let outcome = run::spawn(&mut command, home.path()).end(SOON);
+        assert!(!outcome.stderr.contains("panicked"), "{outcome:#?}");
+        outcome
+    };
+    for limit in [1, 2, 3, 4] {
+        let refused = run(limit, &["start", "-n", "web", "--", "sleep", "1000"]).code(1);
+        refused.says(&["cannot start the primary"]);
+    }
+    run(1000, &["start", "-n", "web", "--", "sleep", "1000"]).ok();
+    // The keeper, the primary and the worker are three; each of these is one more.
+    for arguments in [&["list"][..], &["describe", "web"], &["reload", "web"]] {
+        run(4, arguments);
+    }
+    run(4, &["delete", "web", "--fast"]).ok();
+    let log = home.log("web", "primary.log");
+    assert!(!log.contains("panicked"), "{log}");
 }

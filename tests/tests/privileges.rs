@@ -130,7 +130,7 @@ fn an_ordinary_user_serves_a_low_port() {
     let address = "127.66.0.1:81";
     let Some(mut command) = fixtures::pid_server(81) else { return };
     command.extend(["--bind", "127.66.0.1"].map(str::to_owned));
-    home.start("web", &["-i", "2", "--user", "nobody"], &command).ok();
+    home.start("web", &["-i", "2", "--user", "nobody", "--ports", "81"], &command).ok();
     for pid in home.pids("web") {
         assert!(status(pid, "Uid").starts_with(NOBODY));
     }

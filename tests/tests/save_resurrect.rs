@@ -1,6 +1,8 @@
 //! `save` writes down the running apps, and `resurrect` starts them again after a reboot.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +20,7 @@ fn dump(home: &Home) -> PathBuf {
 fn two_apps(home: &Home) -> Option<[Port; 2]> {
     let ports = [Port::new(), Port::new()];
     let mut command = home.command();
+    command.env("RAW", OsStr::from_bytes(b"\xff"));
     command.env("FROM_THE_SHELL", "kept").args(["start", "-n", "typed", "-i", "2"]);
     command.args(["--env", "TOKEN=hunter2", "--"]).args(fixtures::pid_server(&ports[0])?);
     run::spawn(&mut command, home.path()).end(SOON).ok();
@@ -51,6 +54,7 @@ fn saved_apps_run_again() {
     assert_eq!((home.app("typed").ready, home.app("filed").ready), (2, 2));
     let environment =
         fs::read(format!("/proc/{}/environ", home.pids("typed")[0])).expect("it lives");
+    assert!(environment.split(|byte| *byte == 0).any(|variable| variable == b"RAW=\xff"));
     let environment = String::from_utf8_lossy(&environment).into_owned();
     assert!(environment.contains("FROM_THE_SHELL=kept") && environment.contains("TOKEN=hunter2"));
     // A reload reads the file, as before.

@@ -66,7 +66,7 @@ impl<'a> AppTable<'a> {
     fn key(&mut self, name: &str, span: Range<usize>, value: &Written, findings: &mut Findings) {
         if let Some(key) = keys::find(name) {
             key.kind.read(findings, name, value, &mut self.spec);
-        } else {
+        } else if !findings.is_full() {
             findings.add(span, suggest::message(name));
             let meant = suggest::meant(name);
             self.perhaps_command |= matches!(meant, Some("command" | "script" | "app"));

@@ -477,3 +477,14 @@ proptest! {
         prop_assert_eq!(spec.restart.max_restarts, retries);
     }
 }
+
+/// Finding the place of every problem would take time that grows with the square of their number.
+#[test]
+fn so_many_unknown_keys_are_refused_at_once() {
+    let text: String = (0..100_000).map(|number| format!("unknown_{number} = 1\n")).collect();
+    let begun = std::time::Instant::now();
+    let report = refused(&text);
+    assert!(report.contains("unknown key \"unknown_0\""), "{report}");
+    assert!(report.contains("at least 950 more"), "{report}");
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}

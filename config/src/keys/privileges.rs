@@ -97,6 +97,22 @@ static KEYS: &[Key] = &[
         ..Key::of(&Field { place: at!(privileges.limits), form: &LIMITS })
     },
     Key {
+        name: "ports",
+        flag: Some(Flag {
+            repeats: true,
+            help: Some(
+                "A port below 1024 that a worker of another user (--user) may open through the \
+                 supervisor. May be repeated",
+            ),
+            ..Flag::value("PORT")
+        }),
+        help: "Ports below 1024 that a worker of another user may open",
+        doc: "Ports below 1024 that a worker of another `user` may open through the supervisor \
+              ([low ports](privileges.md#low-ports)). What `listen` names needs no entry",
+        example: Some("[80, 443]"),
+        ..Key::of(&Field { place: at!(privileges.ports), form: &PORTS })
+    },
+    Key {
         name: "operators",
         flag: Some(Flag::value("GROUP")),
         help: "Members of this group may command the app",
@@ -127,6 +143,27 @@ static ACCOUNTS: Form<Vec<String>> = Form {
             Some(findings.items(key, value).into_iter().map(|(_, group)| group).collect())
         },
         |text| Ok(vec![text.to_owned()]),
+        nothing,
+    )
+};
+
+/// Numbers of ports.
+static PORTS: Form<Vec<u16>> = Form {
+    repeat: extend,
+    ..form(
+        "integer or array",
+        one_or_several,
+        |findings, key, value| {
+            let mut ports = Vec::new();
+            for (item, text) in findings.items(key, value) {
+                match within(&text, 1, u16::MAX) {
+                    Ok(port) => ports.push(port),
+                    Err(message) => findings.add(item.span(), format!("{key}: {message}")),
+                }
+            }
+            Some(ports)
+        },
+        |text| within(text, 1, u16::MAX).map(|port| vec![port]),
         nothing,
     )
 };

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::forms::{ACCOUNT, BOOLEAN, extend, form, nothing, string, told};
 use super::key::{Change, Flag, InPool, Key, Section};
 use super::kind::{Field, Form, at};
+use crate::privileges::within;
 use crate::raw::{Findings, Written, in_order};
 use crate::spec::Instances;
 use crate::tree::Value;
@@ -24,7 +25,7 @@ static KEYS: &[Key] = &[
         flag: Some(Flag { short: Some('n'), ..Flag::value("NAME") }),
         help: "The app's name",
         doc: "What the app is called: up to 64 letters, digits, `.`, `_` and `-`, not beginning \
-              with a dot, and not `all`. In an `[app.NAME]` table the table's name is the app's, \
+              with a dot or a hyphen, and not `all`. In an `[app.NAME]` table the table's name is the app's, \
               and this key is refused",
         change: Change::Start,
         ..Key::of(&Field { place: at!(name), form: &NAME })
@@ -127,6 +128,20 @@ static KEYS: &[Key] = &[
         ..Key::of(&Field { place: at!(autostart), form: &BOOLEAN })
     },
     Key {
+        name: "log_line_max",
+        unit: Some("bytes"),
+        flag: Some(Flag {
+            help: Some("The longest log line that is kept whole, in bytes"),
+            ..Flag::value("BYTES")
+        }),
+        help: "The longest log line that is kept whole",
+        doc: "The longest line of a worker's output that is kept whole, in bytes, from 1024 to \
+              1048576. A longer one is cut between two characters; each further piece begins with \
+              `0 > ` instead of `0 | `, and has `continues` in JSON",
+        example: Some("65536"),
+        ..Key::of(&Field { place: at!(log_line_max), form: &LINE_LENGTH })
+    },
+    Key {
         name: "user",
         absent: "the user who starts it",
         flag: Some(Flag::value("USER")),
@@ -151,6 +166,22 @@ static KEYS: &[Key] = &[
         ..Key::of(&Field { place: at!(group), form: &ACCOUNT })
     },
 ];
+
+/// Bytes of a line.
+static LINE_LENGTH: Form<usize> = form(
+    "integer",
+    || json!({ "type": ["integer", "string"], "minimum": 1024, "maximum": 1_048_576 }),
+    |findings, key, value| {
+        let text = findings.text_or_integer(key, value)?;
+        findings.keep(key, value, line_length(&text))
+    },
+    line_length,
+    |length| Some(json!(length)),
+);
+
+fn line_length(text: &str) -> Result<usize, String> {
+    within(text, 1024, 1 << 20)
+}
 
 /// The name of an app.
 static NAME: Form<String> = form(

@@ -98,6 +98,9 @@ pub struct AppSpec {
     pub stop_signal: i32,
     /// What happens when a worker dies by itself.
     pub restart: RestartPolicy,
+    /// Bytes of the longest log line; a longer one is cut.
+    #[serde(default = "log_line_max")]
+    pub log_line_max: usize,
     /// The file that this came from, if any; `reload` reads it again.
     pub source: Option<PathBuf>,
     /// Whether `start` starts the app when its file is named, and not the app itself.
@@ -139,6 +142,11 @@ fn is_yes(flag: &bool) -> bool {
     *flag
 }
 
+/// 16 KiB.
+fn log_line_max() -> usize {
+    16 * 1024
+}
+
 impl AppSpec {
     /// Every default, and nothing to run: a place for single values.
     pub(crate) fn blank() -> Self {
@@ -177,6 +185,7 @@ impl AppSpec {
             graceful: Graceful::Auto,
             stop_signal: 15,
             restart: RestartPolicy::default(),
+            log_line_max: log_line_max(),
             source: None,
             autostart: true,
             profile: None,

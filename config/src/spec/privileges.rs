@@ -21,6 +21,8 @@ pub struct Privileges {
     pub no_new_privs: bool,
     /// Resource limits.
     pub limits: BTreeMap<Resource, Limit>,
+    /// Ports that only root may open, and that a worker of another user gets all the same.
+    pub ports: Vec<u16>,
 }
 
 /// A resource limit of setrlimit(2), by its name there in lower case.

@@ -84,7 +84,7 @@ impl From<FailureKind> for Exit {
             FailureKind::Failed => Self::Failed,
             FailureKind::Usage => Self::Usage,
             FailureKind::RolledBack => Self::RolledBack,
-            FailureKind::TimedOut => Self::TimedOut,
+            FailureKind::TimedOut | FailureKind::Busy => Self::TimedOut,
             FailureKind::NotPermitted => Self::NotPermitted,
         }
     }

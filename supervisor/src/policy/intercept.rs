@@ -12,6 +12,8 @@ pub(crate) struct Facts {
     pub(crate) port: Option<u16>,
     /// The configuration leaves this address alone.
     pub(crate) passthrough: bool,
+    /// The primary may not open this address for this worker, see [`may_open`].
+    pub(crate) forbidden: bool,
     pub(crate) socket: Option<Socket>,
     pub(crate) listener: Option<Listener>,
     /// Whether the worker still has a socket of the listener open.
@@ -53,6 +55,26 @@ pub(crate) enum Decision {
     Lend { another: bool },
     /// The address is in use.
     Refuse,
+    /// The worker's user may not have it.
+    Forbid,
+}
+
+/// A worker that wants an address, and what the primary, which may open more, has to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asker {
+    /// The worker runs as another user than root, and the primary may open every port.
+    pub(crate) is_lesser: bool,
+    pub(crate) port: u16,
+    /// The first port that every user may open (ip_unprivileged_port_start).
+    pub(crate) first_free: u16,
+    /// The configuration names the address or the port, or the app has it already.
+    pub(crate) declared: bool,
+}
+
+/// Whether the primary opens an address for a worker that could not open it itself.
+pub(crate) fn may_open(asker: Asker) -> bool {
+    let Asker { is_lesser, port, first_free, declared } = asker;
+    !is_lesser || declared || port >= first_free || port == 0
 }
 
 /// Decides about a `bind`, or says what has to be known first.
@@ -65,6 +87,9 @@ pub(crate) fn bind(facts: &Facts) -> Decision {
     let Some(socket) = facts.socket else { return Decision::SeeSocket };
     if !socket.is_tcp {
         return Decision::LetThrough;
+    }
+    if facts.forbidden {
+        return Decision::Forbid;
     }
     let Some(listener) = facts.listener else { return Decision::FindListener };
     if listener.hands_over {
@@ -166,6 +191,21 @@ mod tests {
         assert_eq!(bind(&Facts { passthrough: true, ..at(80) }), Decision::LetThrough);
         let udp = Some(Socket { is_tcp: false, ..TCP });
         assert_eq!(bind(&Facts { socket: udp, ..at(80) }), Decision::LetThrough);
+    }
+
+    #[test]
+    fn a_worker_of_another_user_gets_no_low_port_that_nobody_declared() {
+        let asker = Asker { is_lesser: true, port: 443, first_free: 1024, declared: false };
+        assert!(!may_open(asker));
+        assert!(may_open(Asker { declared: true, ..asker }));
+        assert!(may_open(Asker { is_lesser: false, ..asker }));
+        assert!(may_open(Asker { port: 1024, ..asker }));
+        assert!(may_open(Asker { port: 0, ..asker }));
+        assert!(may_open(Asker { first_free: 443, ..asker }));
+        let facts = Facts { socket: Some(TCP), forbidden: true, ..at(443) };
+        assert_eq!(bind(&facts), Decision::Forbid);
+        let udp = Some(Socket { is_tcp: false, ..TCP });
+        assert_eq!(bind(&Facts { socket: udp, ..facts }), Decision::LetThrough);
     }
 
     #[test]

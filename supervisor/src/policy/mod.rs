@@ -2,11 +2,13 @@
 //! out. No machine looks at a clock, a descriptor or a file; the runtime gathers the facts and
 //! carries the decisions out.
 //!
+//! - `admission`: who may connect to the control socket, and for how long without a request;
 //! - `engine`: which engine carries the connections of an address, and why;
 //! - `intercept`: what an intercepted `bind` or `listen` may do;
 //! - `leak`: whether a series of sizes only grows;
 //! - `leftovers`: when the rest of a process group is killed, and when its worker is reaped;
 //! - `memory_watch`: when the memory of workers is read, and which of them the notes report;
+//! - `repetition`: which warnings are written when the same one comes again and again;
 //! - `service_manager`: what the service manager is told, and when;
 //! - `shared_values`: which values a generation has, and what the workers said to them;
 //! - `throttle`: which worker is handed another connection, and when accepting is tried again;
@@ -14,11 +16,13 @@
 
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
+pub(crate) mod admission;
 pub(crate) mod engine;
 pub(crate) mod intercept;
 pub(crate) mod leak;
 pub(crate) mod leftovers;
 pub(crate) mod memory_watch;
+pub(crate) mod repetition;
 pub(crate) mod service_manager;
 pub(crate) mod shared_values;
 pub(crate) mod throttle;

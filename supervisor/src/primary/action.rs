@@ -76,8 +76,8 @@ pub(crate) enum Action {
     Subscribe { client: ClientId },
     /// Log it and tell every subscriber.
     Publish(Notice),
-    /// Close the log files and open them again.
-    ReopenLogs,
+    /// Close the log files and open them again. The runtime answers the client, if one asked.
+    ReopenLogs { client: Option<ClientId> },
     /// Leave the loop; the primary is done.
     Exit { code: u8 },
 }

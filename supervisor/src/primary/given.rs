@@ -14,6 +14,7 @@ pub(super) enum Given {
     Answer { client: ClientId, reply: Reply },
     Status { client: ClientId },
     Spec { client: ClientId },
+    Logs { client: ClientId },
 }
 
 impl Given {
@@ -24,6 +25,7 @@ impl Given {
             }
             Action::AnswerStatus { client } => Some(Self::Status { client: *client }),
             Action::AnswerSpec { client } => Some(Self::Spec { client: *client }),
+            Action::ReopenLogs { client: Some(client) } => Some(Self::Logs { client: *client }),
             // Carrying these out twice would be wrong. The runtime tells the client that the result
             // is unknown.
             Action::Send { .. } | Action::Bus { .. } | Action::Upgrade { .. } => None,
@@ -44,16 +46,17 @@ impl Given {
             | Action::ReloadEnded { .. }
             | Action::Subscribe { .. }
             | Action::Publish(_)
-            | Action::ReopenLogs
+            | Action::ReopenLogs { client: None }
             | Action::Exit { .. } => None,
         }
     }
 
     pub(super) fn client(&self) -> ClientId {
         match self {
-            Self::Answer { client, .. } | Self::Status { client } | Self::Spec { client } => {
-                *client
-            }
+            Self::Answer { client, .. }
+            | Self::Status { client }
+            | Self::Spec { client }
+            | Self::Logs { client } => *client,
         }
     }
 
@@ -64,6 +67,7 @@ impl Given {
             }
             Self::Status { client } => Action::AnswerStatus { client: *client },
             Self::Spec { client } => Action::AnswerSpec { client: *client },
+            Self::Logs { client } => Action::ReopenLogs { client: Some(*client) },
         }
     }
 }

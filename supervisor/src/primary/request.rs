@@ -1,7 +1,7 @@
 //! What a control client or a signal may ask, and what the primary refuses at once.
 
 use config::instances::MAX_WORKERS;
-use ipc::control::{FailureKind, Reply, Request};
+use ipc::control::{FailureKind, Request};
 use ipc::talk::BusRequest;
 
 use super::action::Action;
@@ -66,10 +66,7 @@ impl Primary {
                 step.act(Action::Bus { client, request });
             }
             Request::Signal { signal, slot } => self.request_signal(client, signal, slot, step),
-            Request::ReopenLogs => {
-                step.act(Action::ReopenLogs);
-                step.answer(client, Reply::done(messages::logs_reopened(&self.serving)));
-            }
+            Request::ReopenLogs => step.act(Action::ReopenLogs { client: Some(client) }),
             Request::Upgrade { binary } => {
                 step.act(Action::Subscribe { client });
                 step.act(Action::Upgrade { client, binary });
@@ -88,7 +85,7 @@ impl Primary {
             PrimarySignal::Reload => {
                 self.enqueue(Wish::Replace { hard: false, spec: None, pool: None }, None, step);
             }
-            PrimarySignal::ReopenLogs => step.act(Action::ReopenLogs),
+            PrimarySignal::ReopenLogs => step.act(Action::ReopenLogs { client: None }),
             PrimarySignal::More => self.nudge(Count::OneMore, step),
             PrimarySignal::Fewer => self.nudge(Count::OneFewer, step),
         }

@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
@@ -49,7 +50,7 @@ impl Helper {
         input.write_all(question)?;
         input.rewind()?;
         let answer = memfd()?;
-        command.stdin(input).stdout(answer.try_clone()?);
+        command.stdin(input).stdout(answer.try_clone()?).process_group(0);
         if stderr == Stderr::Answer {
             command.stderr(answer.try_clone()?);
         }
@@ -84,8 +85,7 @@ impl Helper {
 
     /// Tells it to end. The poller reports its end: the kernel may not be able to end it at once.
     pub(super) fn kill(&mut self) {
-        // An error means that it is gone already.
-        let _ = self.child.kill();
+        kill(&mut self.child);
     }
 
     /// Ends it.
@@ -100,7 +100,12 @@ fn memfd() -> io::Result<File> {
 }
 
 fn end(child: &mut Child) {
-    // Errors mean that it is gone already.
-    let _ = child.kill();
+    kill(child);
     let _ = child.wait();
+}
+
+/// Kills it with what it has started. Errors mean that it is gone already.
+fn kill(child: &mut Child) {
+    let _ = pidfd::signal_group(Pid(child.id()), libc::SIGKILL);
+    let _ = child.kill();
 }

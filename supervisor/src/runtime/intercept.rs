@@ -15,6 +15,7 @@ use ipc::control::Contract;
 use super::context::{Context, Place};
 use super::listeners::Key;
 use super::listeners::refusal::refusal;
+use super::low_ports::{forbidden, may_open};
 use super::snapshot::pieces::Children;
 use super::workers::{self, Asking, Child, Claim};
 use crate::base::ids::{ListenerId, WorkerId};
@@ -268,7 +269,9 @@ fn bind(
     };
     let Some(child) = at.children.get(&worker) else { return go_on };
     let passthrough = child.spec.passthrough.iter().any(|pattern| pattern.matches(address));
-    let mut facts = Facts { port: Some(address.port()), passthrough, ..Facts::default() };
+    let port = Some(address.port());
+    let forbidden = !may_open(at.listeners, child, address);
+    let mut facts = Facts { port, passthrough, forbidden, ..Facts::default() };
     let mut seen = None;
     let mut found = None;
     loop {
@@ -314,6 +317,7 @@ fn bind(
                 let error = io::Error::from_raw_os_error(libc::EADDRINUSE);
                 return Ok(refuse_bind(at, worker, address, &error));
             }
+            Decision::Forbid => return Ok(forbid_bind(at, worker, address)),
             Decision::Lend { another } => {
                 let Some(call) = found.take() else { return go_on };
                 let listener = call.listener;
@@ -324,6 +328,14 @@ fn bind(
             }
         }
     }
+}
+
+fn forbid_bind(at: &mut Context<'_>, worker: WorkerId, address: SocketAddr) -> Outcome {
+    if let Some(child) = at.children.get(&worker) {
+        let reason = forbidden(child, address);
+        at.cue(worker, Cue::BindRefused { address: address.to_string(), reason });
+    }
+    Outcome::Now(Answer::Errno(libc::EACCES))
 }
 
 /// Finds the listener of an address, or makes it.

@@ -19,6 +19,7 @@ mod handover;
 mod helper;
 mod intercept;
 mod listeners;
+mod low_ports;
 mod merges;
 mod node;
 mod notes;
@@ -153,6 +154,7 @@ impl Runtime {
         self.look_after_hand_overs(now);
         self.look_after_settling(now);
         self.look_after_upgrade(now);
+        self.clients.end_idle(context!(self), now);
         if self.recorder.due() <= now {
             self.keep_files();
         }
@@ -227,6 +229,7 @@ impl Runtime {
             self.merges.deadline(),
             self.bus.deadline(),
             Some(self.recorder.due()),
+            self.clients.deadline(),
             self.probes.growing.deadline(),
         ];
         all.into_iter().flatten().min().map(|deadline| deadline.since(now))

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use ipc::control::{Notice, NoticeKind};
 
 use crate::limits::NOTES;
+use crate::policy::repetition::Repetition;
+use crate::sys::clock;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -13,12 +15,13 @@ pub(in crate::runtime) struct Notes {
     lasting: BTreeSet<String>,
     /// Not yet published.
     news: Vec<Notice>,
+    repetition: Repetition,
 }
 
 impl Notes {
     /// As a predecessor left them.
     pub(in crate::runtime) fn of(lasting: BTreeSet<String>) -> Self {
-        Self { lasting, news: Vec::new() }
+        Self { lasting, ..Self::default() }
     }
 
     /// For the state.
@@ -41,16 +44,18 @@ impl Notes {
         self.news.push(notice);
     }
 
-    /// Something a person should know.
+    /// Something a person should know. What comes too often is counted, and not written.
     pub(in crate::runtime) fn warn(&mut self, message: String) {
-        self.publish(Notice::of_app(NoticeKind::Warning, message));
+        if let Some(message) = self.repetition.hear(clock::now(), message) {
+            self.publish(Notice::of_app(NoticeKind::Warning, message));
+        }
     }
 
     /// As `warn`, but only the first time. Beyond the bound (a worker may say ever new nonsense)
     /// nothing is kept, nor said.
     pub(in crate::runtime) fn note(&mut self, message: String) {
         if self.lasting.len() < NOTES && self.lasting.insert(message.clone()) {
-            self.warn(message);
+            self.publish(Notice::of_app(NoticeKind::Warning, message));
         }
     }
 }

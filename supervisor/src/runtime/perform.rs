@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ipc::bus::Json;
-use ipc::control::{Notice, Reply};
+use ipc::control::{FailureKind, Notice, Reply};
 use ipc::talk::BusRequest;
 
 use super::context::context;
@@ -67,12 +67,25 @@ impl Runtime {
             Action::Subscribe { client } => self.clients.subscribe(client),
             Action::Publish(notice) => self.publish(notice),
             Action::Upgrade { client, binary } => self.check_upgrade(Some(client), binary),
-            Action::ReopenLogs => {
-                if let Err(error) = self.logs.reopen() {
-                    self.warn(format!("cannot open the log files again: {error}"));
-                }
-            }
+            Action::ReopenLogs { client } => self.reopen_logs(client),
             Action::Exit { code } => self.events.exit = Some(code),
+        }
+    }
+
+    fn reopen_logs(&mut self, client: Option<ClientId>) {
+        let name = &self.core.spec().name;
+        let folder = self.recorder.home().prepare_logs(name).map_err(|error| error.to_string());
+        let opened = folder.and_then(|()| self.logs.reopen().map_err(|error| error.to_string()));
+        let reply = match opened {
+            Ok(()) => Reply::done(format!("{name}: log files opened again")),
+            Err(why) => {
+                let why = format!("cannot open the log files again: {why}");
+                self.warn(why.clone());
+                Reply::failed(FailureKind::Failed, why)
+            }
+        };
+        if let Some(client) = client {
+            self.answer(client, &reply);
         }
     }
 
@@ -253,7 +266,7 @@ impl Runtime {
         notice.unix_ms = clock::unix_ms();
         let worker = notice.worker.map(WorkerId);
         notice.pid = worker.and_then(|id| self.children.get(&id)).map(|child| child.pid.0);
-        self.logs.console.notice(&notice);
+        self.logs.notice(&notice);
         self.tell(&notice);
     }
 

@@ -316,7 +316,9 @@ impl Runtime {
         let others = [(keeper.fd(), Source::Keeper), (clients.listener(), Source::Control)];
         let events = EventLoop::new(signals, others).map_err(failed("make the event loop"))?;
         let (out, err) = (home.out_log(&name), home.err_log(&name));
-        let (logs, opened) = Logs::open(out, err, Console::new(name.clone(), console_format));
+        let primary = console_format.is_none().then(|| home.primary_log(&name));
+        let console = Console::new(name.clone(), console_format);
+        let (logs, opened) = Logs::open(out, err, primary, console);
         let now = clock::now();
         let mut runtime = Self {
             core,

@@ -70,6 +70,12 @@ pub(crate) fn original_nofile() -> Option<u64> {
     NOFILE_BEFORE.get().copied()
 }
 
+/// The limit of open files that applies to this process.
+pub(crate) fn nofile() -> usize {
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
 /// Sets that value, as the build that ran in this process before has read it.
 pub(crate) fn remember_nofile(soft: u64) {
     // A second call keeps the first value.

@@ -69,6 +69,12 @@ pub(crate) fn caught_signals(pid: u32) -> Option<u64> {
     u64::from_str_radix(mask.trim(), 16).ok()
 }
 
+/// The first port that every user may open (ip(7), ip_unprivileged_port_start).
+pub(crate) fn unprivileged_port_start() -> u16 {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024)
+}
+
 /// The name of the file that this process executes.
 pub(crate) fn program_name(pid: u32) -> Option<String> {
     let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;

@@ -33,6 +33,25 @@ fn no_file_is_too_long() {
     none("at most 600 lines before the tests; find the second concept", &broken);
 }
 
+/// `thread::spawn` panics where the user may have no further thread. A `Builder` gives an error,
+/// which becomes a sentence.
+#[test]
+fn no_thread_that_cannot_be_had_is_a_panic() {
+    let broken: Vec<String> = files(".rs")
+        .into_iter()
+        .filter(|file| ["supervisor/src/", "worker/src/"].iter().any(|p| file.path.starts_with(p)))
+        .filter(|file| !file.path.contains("fake_primary") && !file.is_all_tests())
+        .filter(|file| {
+            let lines: Vec<&str> = file.before_tests().map(code).collect();
+            lines
+                .iter()
+                .any(|line| line.contains("thread::spawn(") || line.contains("scope.spawn("))
+        })
+        .map(|file| file.path)
+        .collect();
+    none("thread::Builder instead of thread::spawn", &broken);
+}
+
 /// The machine's clock may be set forwards or back, so no decision depends on it. It stamps what
 /// people read, and nothing else.
 #[test]

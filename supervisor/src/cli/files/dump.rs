@@ -5,9 +5,12 @@
 //! or of a later version is refused.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::hash::Hasher;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use config::spec::AppSpec;
@@ -34,9 +37,25 @@ pub(crate) struct SavedApp {
     /// Whether `scale` set the number of workers, rather than the spec.
     #[serde(default)]
     pub(crate) scaled: bool,
-    /// The environment of the primary. Variables that are not UTF-8 are left out.
+    /// The environment of the primary, as far as it is UTF-8.
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, String>,
+    /// The variables that are not, each as the bytes of `NAME=value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) raw_environment: Vec<Vec<u8>>,
+}
+
+impl SavedApp {
+    /// Every variable of the environment.
+    pub(crate) fn variables(&self) -> Vec<(OsString, OsString)> {
+        let text = self.environment.iter().map(|(name, value)| (name.into(), value.into()));
+        let raw = self.raw_environment.iter().filter_map(|variable| {
+            let at = variable.iter().position(|byte| *byte == b'=')?;
+            let part = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+            Some((part(&variable[..at]), part(&variable[at + 1..])))
+        });
+        text.chain(raw).collect()
+    }
 }
 
 /// The content of a valid file.
@@ -118,14 +137,29 @@ fn decode(file: &[u8]) -> Result<Dump, String> {
 
 /// Reads the file at `path`; `None` if there is no file.
 pub(crate) fn read(path: &Path) -> Result<Option<Dump>, String> {
-    let file = match File::open(path) {
+    let mut options = File::options();
+    // A fifo would let us wait for a writer.
+    let file = match options.read(true).custom_flags(libc::O_NONBLOCK).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("it cannot be opened: {error}")),
     };
+    let data = file.metadata().map_err(|error| format!("it cannot be looked at: {error}"))?;
+    is_ours(data.uid(), data.mode(), nix::unistd::geteuid().as_raw())?;
     let mut bytes = Vec::new();
     file.take(MAX_FILE).read_to_end(&mut bytes).map_err(|e| format!("it cannot be read: {e}"))?;
     decode(&bytes).map(Some)
+}
+
+/// Refuses a file that another user could have written: its apps would run as this one.
+fn is_ours(owner: u32, mode: u32, us: u32) -> Result<(), String> {
+    if owner != us && owner != 0 {
+        return Err(format!("it belongs to user {owner}, and this is user {us}"));
+    }
+    if mode & 0o022 != 0 {
+        return Err(format!("others may write to it (mode {:o})", mode & 0o7777));
+    }
+    Ok(())
 }
 
 /// The path of the predecessor of the file at `path`.
@@ -163,7 +197,17 @@ mod tests {
 
     fn saved(name: &str) -> SavedApp {
         let spec = AppSpec::new(name, vec!["true".into()], "/".into());
-        SavedApp { spec, scaled: true, environment: [("A".to_owned(), "b".to_owned())].into() }
+        let environment = [("A".to_owned(), "b".to_owned())].into();
+        SavedApp { spec, scaled: true, environment, raw_environment: vec![b"B=\xff".to_vec()] }
+    }
+
+    #[test]
+    fn a_file_that_somebody_else_could_write_is_refused() {
+        assert_eq!(is_ours(7, 0o600, 7), Ok(()));
+        assert_eq!(is_ours(0, 0o644, 7), Ok(()));
+        assert!(is_ours(8, 0o600, 7).unwrap_err().contains("user 8"));
+        assert!(is_ours(8, 0o600, 0).unwrap_err().contains("this is user 0"));
+        assert!(is_ours(7, 0o620, 7).unwrap_err().contains("620"));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 mod primary_process;
 
-use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::time::Duration;
 
 use config::spec::{AppSpec, Instances};
@@ -28,7 +28,7 @@ pub(crate) const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) fn start_app(
     home: &Home,
     spec: &AppSpec,
-    environment: Option<&BTreeMap<String, String>>,
+    environment: Option<&[(OsString, OsString)]>,
     wait: &WaitOptions,
 ) -> Result<Outcome, Failure> {
     free_name(home, &spec.name)?;

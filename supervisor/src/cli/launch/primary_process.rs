@@ -4,10 +4,9 @@
 //! The new process reads the spec from stdin and writes one line of JSON to stdout: that its
 //! control socket accepts, or why it cannot start. If it does not within 10 seconds, it is killed.
 
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -16,6 +15,7 @@ use std::time::{Duration, Instant};
 use config::spec::AppSpec;
 use ipc::control::FailureKind;
 use ipc::lines::{LineReader, to_line};
+use rustix::fs::{MemfdFlags, memfd_create};
 use serde::Deserialize;
 
 use crate::cli::exit::{Exit, Failure};
@@ -51,7 +51,7 @@ struct Report {
 pub(super) fn start(
     home: &Home,
     spec: &AppSpec,
-    environment: Option<&BTreeMap<String, String>>,
+    environment: Option<&[(OsString, OsString)]>,
 ) -> Result<(), Failure> {
     let program = own_program()?;
     // If its file was removed, the kernel still has the program.
@@ -61,7 +61,7 @@ pub(super) fn start(
         // Other commands must find the app, so its folders follow from the variables of today.
         let locations =
             LOCATION_VARIABLES.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
-        command.env_clear().envs(environment).envs(locations);
+        command.env_clear().envs(environment.iter().cloned()).envs(locations);
     }
     command.args([OsStr::new("primary"), OsStr::new(&spec.name)]);
     start_command(command, home, spec, START_TIMEOUT)
@@ -85,7 +85,9 @@ fn start_command(
     // Refuses a path that is too long before a process is started.
     home.socket(&spec.name)?;
     let log_path = home.primary_log(&spec.name);
-    let log = OpenOptions::new().create(true).append(true).read(true).mode(0o640).open(&log_path);
+    let mut log = OpenOptions::new();
+    log.create(true).append(true).read(true).mode(0o640).custom_flags(libc::O_NONBLOCK);
+    let log = log.open(&log_path);
     let mut log = log.map_err(|error| {
         Failure::io(format_args!("cannot open the log {}", log_path.display()), &error)
     })?;
@@ -96,19 +98,21 @@ fn start_command(
     }
     // Called from inside a worker of another app: what is started here is not that worker's.
     command.env_remove(WORKER_VARIABLE);
-    command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
+    // A file has room for a long spec, which a pipe has not.
+    let spec_file = spec_file(spec)
+        .map_err(|error| Failure::io("cannot write the spec for the primary", &error))?;
+    command.current_dir("/").stdin(spec_file).stdout(Stdio::piped()).stderr(stderr);
     // The app must not keep a lock or a pipe of the user's shell open.
     crate::sys::exec::close_at_exec()
         .map_err(|error| Failure::io("cannot set close-on-exec on inherited files", &error))?;
     let mut child = command.spawn().map_err(|error| {
-        Failure::io(format_args!("cannot start the primary of {}", spec.name), &error)
+        let mut failure =
+            Failure::io(format_args!("cannot start the primary of {}", spec.name), &error);
+        if error.kind() == io::ErrorKind::WouldBlock {
+            failure.reason.push_str(": this user may have no more processes; raise \"ulimit -u\"");
+        }
+        failure
     })?;
-    let line = to_line(spec).map_err(|error| Failure::failed(error.to_string()))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // In a thread, because a long spec does not fit into the pipe. A primary that does not read
-        // it reports why, or ends, or is late: each of them is handled below.
-        std::thread::spawn(move || stdin.write_all(&line));
-    }
     let Some(stdout) = child.stdout.take() else {
         return Err(Failure::failed("the primary has no stdout"));
     };
@@ -141,6 +145,15 @@ fn start_command(
             })
         }
     }
+}
+
+/// A file in memory with the spec as a line of JSON.
+fn spec_file(spec: &AppSpec) -> io::Result<File> {
+    let line = to_line(spec).map_err(io::Error::other)?;
+    let mut file = File::from(memfd_create("supervisor-spec", MemfdFlags::CLOEXEC)?);
+    file.write_all(&line)?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// What came of the wait for the report.

@@ -22,7 +22,10 @@ impl Progress {
         let bar = ProgressBar::new_spinner();
         if !bar.is_hidden() {
             bar.set_message(what.to_string());
-            bar.enable_steady_tick(SPINNER_INTERVAL);
+            // The spinner needs a thread, and indicatif panics if there can be none.
+            if std::thread::Builder::new().spawn(|| ()).is_ok() {
+                bar.enable_steady_tick(SPINNER_INTERVAL);
+            }
         }
         Self { bar }
     }

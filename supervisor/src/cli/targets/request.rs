@@ -27,7 +27,9 @@ pub(crate) fn ask(
 ) -> Result<Outcome, Failure> {
     let mut client = probe::connect(home, name)?;
     if wait.no_wait {
-        client.tell(request)?;
+        if let Some(refusal) = client.tell(request)? {
+            return Err(Failure::unexpected_reply(name, refusal));
+        }
         return Ok(Outcome::new(format!("{activity} goes on in the background")));
     }
     let progress = Progress::start(format_args!("{name}: {activity}"));

@@ -48,7 +48,9 @@ pub(crate) fn run(args: &Args, _: &mut Stdout) -> Result<Exit, Failure> {
         .map_err(|error| Failure::io(format_args!("cannot listen on {address}"), &error))?;
     output::note(format_args!("demo server listens on {address}"));
     let (ended, end) = channel();
-    thread::spawn(move || accept(&listener, &greeting(), &ended));
+    thread::Builder::new()
+        .spawn(move || accept(&listener, &greeting(), &ended))
+        .map_err(|error| Failure::io("cannot start a thread that accepts", &error))?;
     // An error means that the thread has ended, because it can accept no more.
     Ok(end.recv().unwrap_or(Exit::Failed))
 }

@@ -67,7 +67,9 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let mut open = clients.len();
     for (app, client) in clients {
         let sender = sender.clone();
-        thread::spawn(move || forward(app, client, &sender));
+        let started =
+            thread::Builder::new().spawn(move || forward(app, client, &sender));
+        started.map_err(|error| Failure::io("cannot start a thread to follow an app", &error))?;
     }
     while open > 0 && !session.out.is_closed() {
         match messages.recv_timeout(CHECK_INTERVAL) {
@@ -105,8 +107,12 @@ fn forward(app: String, mut client: Client, sender: &mpsc::SyncSender<Message>) 
             proceed(sender.send(Message::Notice { app: app.clone(), notice }).is_ok())
         },
     );
+    let failure = match ended {
+        Ok(refusal) => refusal.map(|refusal| Failure::unexpected_reply(&app, refusal)),
+        Err(error) => Some(Failure::from(error)),
+    };
     // An error means that the command is ending.
-    let _ = sender.send(Message::End { app, failure: ended.err().map(Failure::from) });
+    let _ = sender.send(Message::End { app, failure });
 }
 
 fn print(session: &mut Session, json: bool, app: &str, notice: &Notice) {

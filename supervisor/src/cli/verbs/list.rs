@@ -10,6 +10,9 @@ use crate::cli::targets::probe;
 /// Characters of an app's reason that are shown.
 const MAX_REASON: usize = 60;
 
+/// Listeners of an app that are shown; `describe` shows all.
+const MAX_LISTENERS: usize = 3;
+
 /// Show all apps.
 #[derive(Debug, clap::Args)]
 #[command(visible_aliases = ["ls", "status"])]
@@ -66,14 +69,19 @@ fn apps_table(apps: &[AppStatus], width: Option<u16>) -> String {
 }
 
 fn app_row(app: &AppStatus) -> Vec<String> {
-    let listeners: Vec<&str> = app.listeners.iter().map(|l| l.address.as_str()).collect();
+    let listeners: Vec<&str> =
+        app.listeners.iter().take(MAX_LISTENERS).map(|l| l.address.as_str()).collect();
+    let mut listeners = listeners.join(", ");
+    if let more @ 1.. = app.listeners.len().saturating_sub(MAX_LISTENERS) {
+        listeners.push_str(&format!(" and {more} more"));
+    }
     let known = app.uptime_ms > 0;
     vec![
         app.name.clone(),
         app.status.word().to_owned(),
         format!("{}/{}", app.ready, app.wanted),
         app.generation.to_string(),
-        table::or_dash(listeners.join(", ")),
+        table::or_dash(listeners),
         app.restarts.to_string(),
         if known { table::uptime(app.uptime_ms) } else { "-".to_owned() },
         table::percent(total(&app.workers, |worker| worker.cpu_percent.map(f64::from))),
@@ -126,6 +134,19 @@ mod tests {
             ["web", "degraded", "1/2", "2", "-", "0", "3h 12m", "12%", "3.5M", "slot 1 waits"];
         assert_eq!(words, expected);
         assert!(text.is_ascii(), "{text}");
+    }
+
+    #[test]
+    fn many_listeners_are_counted() {
+        let mut app = app();
+        let listener = |port| ipc::control::ListenerStatus {
+            address: format!("127.0.0.1:{port}"),
+            ..ipc::control::ListenerStatus::default()
+        };
+        app.listeners = (8000..8150).map(listener).collect();
+        let text = apps_table(&[app], None);
+        assert!(text.contains("127.0.0.1:8002 and 147 more"), "{text}");
+        assert!(text.lines().all(|line| line.len() < 200), "{text}");
     }
 
     #[test]

@@ -76,7 +76,8 @@ fn unusable(path: &Path, why: &str, latest: &Path, is_previous: bool) -> Failure
 
 /// Starts one app, unless it runs.
 fn start_saved(home: &Home, app: SavedApp, wait: &WaitOptions) -> Result<Outcome, Failure> {
-    let SavedApp { mut spec, scaled, environment } = app;
+    let environment = app.variables();
+    let SavedApp { mut spec, scaled, .. } = app;
     config::name::check(&spec.name).map_err(Failure::failed)?;
     if let AppState::Answers(status) = probe(home, &spec.name)?
         && !matches!(status.status, Status::Stopped | Status::Errored | Status::Stopping)

@@ -88,12 +88,19 @@ fn saved_app(session: &Session, name: &str) -> Result<Option<SavedApp>, Failure>
             &error,
         )
     })?;
-    Ok(Some(SavedApp { spec, scaled, environment }))
+    let (environment, raw_environment) = environment;
+    Ok(Some(SavedApp { spec, scaled, environment, raw_environment }))
 }
 
+/// Variables that are text, and the bytes of those that are not.
+type Environment = (BTreeMap<String, String>, Vec<Vec<u8>>);
+
 /// The environment of a primary, without the variables that `resurrect` must not set.
-fn environment(primary: u32) -> std::io::Result<BTreeMap<String, String>> {
-    let bytes = fs::read(format!("/proc/{primary}/environ"))?;
+fn environment(primary: u32) -> std::io::Result<Environment> {
+    Ok(variables(&fs::read(format!("/proc/{primary}/environ"))?))
+}
+
+fn variables(bytes: &[u8]) -> Environment {
     let excluded = [
         &LOCATION_VARIABLES[..],
         &[HOME_VARIABLE],
@@ -101,10 +108,29 @@ fn environment(primary: u32) -> std::io::Result<BTreeMap<String, String>> {
         &VARIABLES_OF_ONE_START,
     ]
     .concat();
-    let variables = bytes.split(|byte| *byte == 0).filter_map(|variable| {
-        let (name, value) = std::str::from_utf8(variable).ok()?.split_once('=')?;
-        let kept = !name.is_empty() && !excluded.contains(&name);
-        kept.then(|| (name.to_owned(), value.to_owned()))
-    });
-    Ok(variables.collect())
+    let (mut text, mut raw) = (BTreeMap::new(), Vec::new());
+    for variable in bytes.split(|byte| *byte == 0) {
+        let Some(at) = variable.iter().position(|byte| *byte == b'=') else { continue };
+        let name = &variable[..at];
+        if name.is_empty() || excluded.iter().any(|excluded| excluded.as_bytes() == name) {
+            continue;
+        }
+        match std::str::from_utf8(variable).ok().and_then(|text| text.split_once('=')) {
+            Some((name, value)) => drop(text.insert(name.to_owned(), value.to_owned())),
+            None => raw.push(variable.to_vec()),
+        }
+    }
+    (text, raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_variable_is_lost() {
+        let (text, raw) = variables(b"A=b\0HOME=/x\0B=\xff=c\0\xfe=d\0=e\0broken\0");
+        assert_eq!(text, [("A".to_owned(), "b".to_owned())].into());
+        assert_eq!(raw, [b"B=\xff=c".to_vec(), b"\xfe=d".to_vec()]);
+    }
 }

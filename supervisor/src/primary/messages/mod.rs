@@ -354,10 +354,6 @@ pub(super) fn queue_full(plan: &Plan, limit: usize) -> String {
     format!("{}: {limit} requests wait already; try again later", name(plan))
 }
 
-pub(super) fn logs_reopened(plan: &Plan) -> String {
-    format!("{}: log files opened again", name(plan))
-}
-
 pub(super) fn no_values_without_a_file(plan: &Plan) -> String {
     format!(
         "{} came from no file, so it has no values to share: start it from a configuration file",

@@ -77,7 +77,10 @@ impl Sim {
             Action::ReloadEnded { outcome } => self.count_reload(outcome),
             Action::Subscribe { client } => self.check_subscriber(client),
             Action::Publish(notice) => self.hear(notice),
-            Action::Upgrade { .. } | Action::ReopenLogs => {}
+            Action::ReopenLogs { client: Some(client) } => {
+                self.take_answer(client, Reply::done("opened again".to_owned()));
+            }
+            Action::Upgrade { .. } | Action::ReopenLogs { client: None } => {}
             Action::Exit { code } => {
                 assert_eq!(self.exit, None, "a second exit");
                 self.exit = Some(code);

@@ -1,17 +1,16 @@
 //! Admission to the control socket: which users may connect, and what happens when there is no
 //! descriptor for a connection. A connection that cannot be taken must not keep the loop busy.
 
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use config::spec::AppSpec;
-use ipc::control::{FailureKind, Reply};
-use ipc::lines::to_line;
+use ipc::control::FailureKind;
 
 use super::file_id::FileId;
 use super::rights::{Access, Rights};
-use super::{Clients, spare};
+use super::{Clients, refuse, spare};
 use crate::home::Home;
 use crate::policy::throttle::Throttle;
 use crate::runtime::context::Context;
@@ -53,19 +52,11 @@ impl Clients {
     /// says so.
     pub(super) fn turn_away(&mut self, error: io::Error) -> io::Result<()> {
         self.spare.take().ok_or(error).map(drop)?;
-        let (mut stream, _) = self.listener.accept()?;
+        let (stream, _) = self.listener.accept()?;
         let reason = "too many open files: the supervisor cannot answer";
-        let reply = Reply::failed(FailureKind::Failed, reason);
-        // It has room for a line; whoever does not read it is not helped otherwise.
-        let _ = stream.write_all(&to_line(&reply).unwrap_or_default());
-        drop(stream);
+        refuse(stream, FailureKind::Failed, reason);
         self.spare = spare();
         Ok(())
-    }
-
-    /// Those who may nothing and have not read so yet.
-    pub(super) fn strangers(&self) -> usize {
-        self.connected.values().filter(|client| client.rights == Rights::None).count()
     }
 
     /// Leaves the control socket alone for a while: a connection that cannot be taken would wake

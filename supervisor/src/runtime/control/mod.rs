@@ -23,16 +23,22 @@ use self::rights::{Access, Rights};
 use super::context::Context;
 use super::source::Source;
 use crate::base::ids::ClientId;
+use crate::base::time::Time;
 use crate::limits::{CLIENT_OUT, CLIENT_READ, CLIENTS};
+use crate::policy::admission::{Guest, Stage, deadline, has_room};
 use crate::primary::event::Event;
-use crate::sys::peer;
-
-/// Connections of people who may nothing; further ones end at once.
-const STRANGERS: usize = 8;
+use crate::sys::{clock, peer};
 
 /// A descriptor for bad times.
 fn spare() -> Option<File> {
     File::open("/dev/null").ok()
+}
+
+/// Ends a connection with a final answer. A new connection has room for a line; a client that does
+/// not read it cannot be helped.
+fn refuse(mut stream: UnixStream, kind: FailureKind, reason: &str) {
+    let reply = Reply::failed(kind, reason);
+    let _ = stream.write_all(&to_line(&reply).unwrap_or_default());
 }
 
 /// The control socket and everybody connected to it.
@@ -55,6 +61,9 @@ pub(crate) struct Clients {
 pub(super) struct Client {
     pub(super) stream: UnixStream,
     pub(super) rights: Rights,
+    pub(super) guest: Guest,
+    /// Since when it is in its present [`Stage`].
+    pub(super) since: Time,
     pub(super) reader: LineReader,
     pub(super) out: Vec<u8>,
     pub(super) subscribed: bool,
@@ -117,22 +126,18 @@ impl Clients {
             }
             Err(error) => return Err(error),
         };
-        if self.connected.len() >= CLIENTS {
-            // Dropped at once: better a clear end than a wait without one.
+        stream.set_nonblocking(true)?;
+        let client = Client::new(stream, &self.access);
+        if client.rights == Rights::None {
+            refuse(client.stream, FailureKind::NotPermitted, &self.access.refusal());
             return Ok(None);
         }
-        stream.set_nonblocking(true)?;
+        if !has_room(self.connected.values().map(|client| client.guest), client.guest) {
+            refuse(client.stream, FailureKind::Busy, "too many clients are connected to it");
+            return Ok(None);
+        }
         self.next += 1;
         let id = ClientId(self.next);
-        let rights =
-            peer::peer(stream.as_fd()).map_or(Rights::None, |peer| self.access.rights(&peer));
-        if rights == Rights::None && self.strangers() >= STRANGERS {
-            return Ok(None);
-        }
-        let mut client = Client::new(stream, rights);
-        if rights == Rights::None {
-            client.refuse(FailureKind::NotPermitted, &self.access.refusal());
-        }
         self.connected.insert(id, client);
         Ok(Some(id))
     }
@@ -189,6 +194,27 @@ impl Clients {
         };
         self.give(at, client, &Reply::failed(FailureKind::NotPermitted, reason));
         None
+    }
+
+    /// When [`Clients::end_idle`] is to be called.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.connected.values().filter_map(Client::deadline).min()
+    }
+
+    /// Sends away who has not sent a request, or not read the answer, for too long.
+    pub(super) fn end_idle(&mut self, at: &mut Context<'_>, now: Time) {
+        let is_late = |client: &Client| client.deadline().is_some_and(|due| due <= now);
+        let late = self.connected.iter().filter(|(_, client)| is_late(client));
+        let late: Vec<(ClientId, Stage)> = late.map(|(id, c)| (*id, c.stage())).collect();
+        for (id, stage) in late {
+            let standing = match stage {
+                Stage::Asking => {
+                    self.answer(id, &Reply::failed(FailureKind::TimedOut, "no request came"))
+                }
+                Stage::Reading | Stage::Waiting => Standing::Over,
+            };
+            self.settle(at, id, standing);
+        }
     }
 
     /// What a connection may.
@@ -288,6 +314,17 @@ impl Clients {
 
     /// Gives everybody a last chance to take what waits for them, for at most `span` in all.
     pub(crate) fn finish(&mut self, span: std::time::Duration) {
+        let reason = "the app has ended";
+        // Those that came too late get an answer, not the end of their connection.
+        for client in self.connected.values_mut().filter(|client| !client.answered) {
+            if !client.subscribed || client.asked {
+                client.refuse(FailureKind::Failed, reason);
+            }
+        }
+        for _ in 0..2 * CLIENTS {
+            let Ok((stream, _)) = self.listener.accept() else { break };
+            refuse(stream, FailureKind::Failed, reason);
+        }
         for client in self.connected.values_mut() {
             // A client that does not read is not waited for beyond the span.
             if client.stream.set_nonblocking(false).is_ok()
@@ -301,10 +338,16 @@ impl Clients {
 }
 
 impl Client {
-    pub(super) fn new(stream: UnixStream, rights: Rights) -> Self {
+    pub(super) fn new(stream: UnixStream, access: &Access) -> Self {
+        let peer = peer::peer(stream.as_fd());
+        let rights = peer.as_ref().map_or(Rights::None, |peer| access.rights(peer));
+        // No user has the number of an unknown one.
+        let uid = peer.map_or(u32::MAX, |peer| peer.uid);
         Self {
             stream,
             rights,
+            guest: Guest { uid, is_own: rights == Rights::Own },
+            since: clock::now(),
             reader: LineReader::default(),
             out: Vec::new(),
             subscribed: false,
@@ -313,6 +356,18 @@ impl Client {
             answered: false,
             waits_for_room: false,
         }
+    }
+
+    fn stage(&self) -> Stage {
+        match (self.answered, self.asked || self.subscribed) {
+            (true, _) => Stage::Reading,
+            (false, true) => Stage::Waiting,
+            (false, false) => Stage::Asking,
+        }
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        deadline(self.stage(), self.since)
     }
 
     fn read(&mut self) -> Result<Option<Request>, ()> {
@@ -354,6 +409,7 @@ impl Client {
         });
         self.out.extend(line.unwrap_or_default());
         self.answered = true;
+        self.since = clock::now();
     }
 
     fn flush(&mut self) -> Standing {

@@ -28,9 +28,9 @@ use self::listener::{HandOver, Kind, Listener};
 use self::refusal::refusal;
 use super::service_manager::activation::{Lent, can_be_joined};
 use crate::base::ids::{ListenerId, Place, SocketId};
-use crate::limits::BACKLOG;
+use crate::limits::{BACKLOG, DESCRIPTORS_PER_LISTENER, LISTENERS};
 use crate::primary::event::OpenedListener;
-use crate::sys::socket;
+use crate::sys::{daemon, socket};
 
 /// All listeners of the app.
 #[derive(Debug, Default)]
@@ -71,6 +71,7 @@ impl Listeners {
         balance: Balance,
         hand_over: bool,
     ) -> io::Result<&Listener> {
+        self.has_room()?;
         let key = Key::Tcp(address, v6only.unwrap_or(false));
         if let Some(fd) = self.lent.tcp(address)? {
             return self.adopt(key, address, None, balance, hand_over, fd);
@@ -102,6 +103,7 @@ impl Listeners {
         v6only: bool,
         reuse_address: bool,
     ) -> io::Result<&Listener> {
+        self.has_room()?;
         let fd = socket::udp(address, v6only, reuse_address)?;
         let address = socket::local_address(fd.as_fd())?;
         Ok(self.insert(Key::Udp(address, v6only), None, Kind::Shared, Balance::Shared, fd))
@@ -109,11 +111,21 @@ impl Listeners {
 
     /// Opens a unix socket that a worker asked for: one socket, which all accept from.
     pub(crate) fn open_unix(&mut self, path: PathBuf, mode: u32) -> io::Result<&Listener> {
+        self.has_room()?;
         let fd = match self.lent.unix(&path)?.or_else(|| self.lent.kept_unix(&path)) {
             Some(fd) => fd,
             None => socket::unix_listener(&path, mode)?,
         };
         Ok(self.insert(Key::Unix(path), None, Kind::Shared, Balance::Shared, fd))
+    }
+
+    /// An error: workers have asked for so many addresses that the descriptors run out.
+    fn has_room(&self) -> io::Result<()> {
+        let most = LISTENERS.min(daemon::nofile() / DESCRIPTORS_PER_LISTENER);
+        match self.open.len() < most {
+            true => Ok(()),
+            false => Err(io::Error::from_raw_os_error(libc::EMFILE)),
+        }
     }
 
     /// Opens a configured address. A shared one listens at once.

@@ -20,6 +20,9 @@ pub(in crate::runtime) fn refusal(address: SocketAddr, error: &io::Error) -> Str
                 format!(" (held by {}; stop it or choose another port)", holders.join(", "))
             }
         }
+        Some(libc::EMFILE) => {
+            " (the app has as many listeners as the limit of open files allows)".to_owned()
+        }
         Some(libc::EACCES) => " (run as root or grant CAP_NET_BIND_SERVICE)".to_owned(),
         Some(libc::EADDRNOTAVAIL) => " (no interface of this machine has that address)".to_owned(),
         _ => String::new(),

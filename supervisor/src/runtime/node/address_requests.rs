@@ -17,6 +17,7 @@ use crate::runtime::handover::HandOver;
 use crate::runtime::listeners::Key;
 use crate::runtime::listeners::listener::Listener;
 use crate::runtime::listeners::refusal::refusal;
+use crate::runtime::low_ports::{forbidden, may_open};
 use crate::runtime::workers::{Asking, Claim};
 use crate::sys::ebpf::RoundRobin;
 use crate::sys::socket;
@@ -75,6 +76,12 @@ impl Node {
             return Ok(*id);
         }
         let wanted = ask.wanted().map_err(|error| (libc::EINVAL, error.to_string()))?;
+        if let Wanted::Tcp { address, .. } | Wanted::Udp { address, .. } = &wanted
+            && let Some(child) = at.children.get(&worker)
+            && !may_open(at.listeners, child, *address)
+        {
+            return Err((libc::EACCES, forbidden(child, *address)));
+        }
         let id = match &wanted {
             Wanted::Tcp { address, v6only, .. } => {
                 let key = Key::Tcp(*address, *v6only && address.is_ipv6());

@@ -106,13 +106,19 @@ pub(in crate::runtime) fn prepare(
 
 /// Makes sure that the file is there and says what it should.
 fn provide(path: &Path, wanted: &str) -> io::Result<()> {
-    if fs::read(path).is_ok_and(|text| text == wanted.as_bytes()) {
+    // Reading a fifo would wait for a writer.
+    if path.is_file() && fs::read(path).is_ok_and(|text| text == wanted.as_bytes()) {
         return Ok(());
     }
     // A worker that starts just now finds the whole file or none.
     let beside = path.with_extension(std::process::id().to_string());
-    let mut file =
-        fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o644).open(&beside)?;
+    let mut file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o644)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(&beside)?;
     io::Write::write_all(&mut file, wanted.as_bytes())?;
     fs::rename(beside, path)
 }

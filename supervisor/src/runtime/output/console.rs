@@ -48,6 +48,9 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     slot: Option<u16>,
     stream: &'static str,
+    /// The message continues that of the line before, which was too long.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    continues: bool,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     about: Option<About<'a>>,
     message: &'a str,
@@ -91,17 +94,24 @@ impl Console {
 
     /// Something that the primary says.
     pub(in crate::runtime) fn notice(&mut self, notice: &Notice) {
+        let line = self.line(notice);
+        self.err.write(io::stderr().as_fd(), line.as_bytes());
+    }
+
+    /// A notice as a whole line.
+    pub(in crate::runtime) fn line(&self, notice: &Notice) -> String {
         let mut line = match self.format {
             Some(LogFormat::Json) => self.notice_as_json(notice),
             Some(LogFormat::Lines) | None => log_line(&self.app, notice),
         };
         line.push('\n');
-        self.err.write(io::stderr().as_fd(), line.as_bytes());
+        line
     }
 
-    /// Bytes that nobody took since the last call.
-    pub(in crate::runtime) fn take_dropped(&mut self) -> u64 {
-        std::mem::take(&mut self.out.dropped) + std::mem::take(&mut self.err.dropped)
+    /// Why lines were dropped since the last call, if any were.
+    pub(in crate::runtime) fn take_complaint(&mut self) -> Option<String> {
+        let (out, err) = (self.out.take_complaint(), self.err.take_complaint());
+        out.or(err)
     }
 
     fn as_json(&self, stream: Stream, lines: &[u8]) -> Vec<u8> {
@@ -112,9 +122,12 @@ impl Console {
         };
         let mut all = Vec::with_capacity(lines.len() * 2);
         for line in String::from_utf8_lossy(lines).lines() {
-            let (slot, message) = line.split_once(" | ").unwrap_or(("", line));
-            let (app, time) = (self.app.as_str(), time.clone());
-            let line = Line { time, app, slot: slot.parse().ok(), stream, about: None, message };
+            let at = line.find(" ").unwrap_or(0);
+            let (slot, rest) = line.split_at(at);
+            let continues = rest.starts_with(" > ");
+            let message = rest.strip_prefix(" | ").or(rest.strip_prefix(" > ")).unwrap_or(line);
+            let (app, time, slot) = (self.app.as_str(), time.clone(), slot.parse().ok());
+            let line = Line { time, app, slot, stream, continues, about: None, message };
             all.extend(serde_json::to_vec(&line).unwrap_or_default());
             all.push(b'\n');
         }
@@ -127,6 +140,7 @@ impl Console {
             app: &self.app,
             slot: notice.slot,
             stream: "supervisor",
+            continues: false,
             about: Some(About {
                 event: notice.event,
                 pid: notice.pid,
@@ -164,6 +178,8 @@ struct Outlet {
     /// A line was cut in its middle: what comes next begins a new one.
     torn: bool,
     dropped: u64,
+    /// Why the last write failed, if it was not for want of a reader.
+    failed: Option<rustix::io::Errno>,
 }
 
 impl Outlet {
@@ -180,14 +196,26 @@ impl Outlet {
             match rustix::io::write(to, &left[..left.len().min(CHUNK)]) {
                 Ok(count) if count > 0 => left = &left[count..],
                 Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) | Ok(_) => break,
                 // Closed, full or gone: whatever it is, waiting does not help.
-                Ok(_) | Err(_) => break,
+                Err(error) => {
+                    self.failed = Some(error);
+                    break;
+                }
             }
         }
         let whole = left.is_empty() || left.len() == lines.len();
         let ended = lines[..lines.len() - left.len()].ends_with(b"\n");
         self.torn |= !whole && !ended;
         self.dropped += left.len() as u64;
+    }
+
+    fn take_complaint(&mut self) -> Option<String> {
+        let (dropped, failed) = (std::mem::take(&mut self.dropped), self.failed.take());
+        (dropped > 0).then(|| match failed {
+            Some(error) => format!("lines were dropped: our output cannot be written: {error}"),
+            None => "lines were dropped: the reader of our output does not keep up".to_owned(),
+        })
     }
 
     fn has_room(&mut self, to: BorrowedFd<'_>) -> bool {
@@ -241,18 +269,23 @@ mod tests {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         outlet.write(full.as_fd(), b"line\n");
         assert_eq!(outlet.dropped, 10);
+        let complaint = outlet.take_complaint().unwrap();
+        assert!(complaint.contains("No space left"), "no reader is to blame: {complaint}");
+        assert_eq!(outlet.take_complaint(), None);
     }
 
     #[test]
     fn json_has_a_line_for_each() {
         let console = Console::new("web".into(), Some(LogFormat::Json));
-        let bytes = console.as_json(Stream::Err, b"3 | one | two\n0 | \xff\n");
+        let bytes = console.as_json(Stream::Err, b"3 | one | two\n0 | \xff\n0 > more\n");
         let lines: Vec<serde_json::Value> = bytes
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
             .map(|line| serde_json::from_slice(line).unwrap())
             .collect();
-        assert_eq!(lines.len(), 2);
+        assert_eq!(lines.len(), 3);
+        assert_eq!(lines[0].get("continues"), None);
+        assert_eq!((&lines[2]["continues"], &lines[2]["message"]), (&true.into(), &"more".into()));
         assert_eq!((&lines[0]["slot"], &lines[0]["message"]), (&3.into(), &"one | two".into()));
         assert_eq!((&lines[1]["app"], &lines[1]["stream"]), (&"web".into(), &"stderr".into()));
         assert_eq!(lines[1]["message"], "\u{fffd}");

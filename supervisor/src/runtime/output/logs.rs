@@ -1,53 +1,68 @@
 //! Worker output becomes log lines: split, prefixed with the slot, written to files that never
 //! grow without bound. A full disk or a slow terminal costs lines, which are counted, and never
-//! blocks a worker.
+//! blocks a worker. Nor does a log path that leads to a fifo or a device.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use ipc::control::Notice;
 
 use super::console::Console;
 use super::stream::Stream;
-use crate::limits::{LOG_FILE, LOG_FILES_KEPT, LOG_LINE, TAIL_LINE, TAIL_LINES};
+use crate::limits::{LOG_FILE, LOG_FILES_KEPT, TAIL_LINE, TAIL_LINES};
 
 /// Bytes of one pipe on their way to whole lines.
 #[derive(Debug, Default)]
 pub(crate) struct LineSplitter {
     partial: Vec<u8>,
+    /// What comes continues a line that was cut.
+    continues: bool,
 }
 
 impl LineSplitter {
-    /// Takes bytes in, in any split, and gives each whole line (without its newline).
-    pub(crate) fn push(&mut self, bytes: &[u8], mut line: impl FnMut(&[u8])) {
+    /// Takes bytes in, in any split, and gives each whole line (without its newline), one that is
+    /// longer than `longest` bytes in pieces. `true`: a piece that continues the line before it.
+    pub(crate) fn push(&mut self, bytes: &[u8], longest: usize, mut line: impl FnMut(&[u8], bool)) {
         self.partial.extend_from_slice(bytes);
         let mut start = 0;
-        while let Some(at) = self.partial[start..].iter().position(|b| *b == b'\n') {
-            for piece in pieces(&self.partial[start..start + at]) {
-                line(piece);
+        loop {
+            let rest = &self.partial[start..];
+            let end = rest.iter().take(longest + 1).position(|byte| *byte == b'\n');
+            if let Some(end) = end {
+                // What was cut exactly at its end has no further piece.
+                if end > 0 || !self.continues {
+                    line(&rest[..end], self.continues);
+                }
+                (start, self.continues) = (start + end + 1, false);
+            } else if rest.len() > longest {
+                let count = piece(rest, longest);
+                line(&rest[..count], self.continues);
+                (start, self.continues) = (start + count, true);
+            } else {
+                break;
             }
-            start += at + 1;
-        }
-        while self.partial.len() - start >= LOG_LINE {
-            line(&self.partial[start..start + LOG_LINE]);
-            start += LOG_LINE;
         }
         self.partial.drain(..start);
     }
 
     /// Gives what is left when the pipe has ended.
-    pub(crate) fn finish(&mut self, mut line: impl FnMut(&[u8])) {
+    pub(crate) fn finish(&mut self, mut line: impl FnMut(&[u8], bool)) {
         if !self.partial.is_empty() {
-            line(&self.partial);
-            self.partial = Vec::new();
+            line(&self.partial, self.continues);
+            *self = Self::default();
         }
     }
 }
 
-/// An empty line is one piece; a long one is several.
-fn pieces(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let empty = line.is_empty().then_some(line);
-    empty.into_iter().chain(line.chunks(LOG_LINE))
+/// How many bytes of this too long line are its next piece: at most `longest`, and whole characters
+/// where it is text.
+fn piece(line: &[u8], longest: usize) -> usize {
+    // A character of UTF-8 has at most four bytes; those after its first begin with the bits 10.
+    let begins = |at: &usize| line.get(*at).is_none_or(|byte| byte & 0xc0 != 0x80);
+    (longest.saturating_sub(3).max(1)..=longest).rev().find(begins).unwrap_or(longest)
 }
 
 /// The last lines of a worker's stderr.
@@ -84,6 +99,8 @@ impl Tail {
 pub(crate) struct Logs {
     out: LogFile,
     err: LogFile,
+    /// What the primary itself says, in the background. It is our stderr.
+    primary: Option<LogFile>,
     /// In the foreground the lines also go to our own stdout and stderr.
     pub(in crate::runtime) console: Console,
 }
@@ -91,17 +108,32 @@ pub(crate) struct Logs {
 impl Logs {
     /// Opens the files of an app. Failing to is no reason not to run: lines are then dropped and
     /// counted, and the caller is told once.
-    pub(crate) fn open(out: PathBuf, err: PathBuf, console: Console) -> (Self, io::Result<()>) {
-        let mut logs = Self { out: LogFile::new(out), err: LogFile::new(err), console };
+    pub(crate) fn open(
+        out: PathBuf,
+        err: PathBuf,
+        primary: Option<PathBuf>,
+        console: Console,
+    ) -> (Self, io::Result<()>) {
+        let primary = primary.map(|path| LogFile { is_stderr: true, ..LogFile::new(path) });
+        let mut logs = Self { out: LogFile::new(out), err: LogFile::new(err), primary, console };
         let result = logs.reopen();
         (logs, result)
     }
 
-    /// Closes and opens both files again.
+    /// Closes and opens the files again.
     pub(crate) fn reopen(&mut self) -> io::Result<()> {
         let out = self.out.open();
         let err = self.err.open();
-        out.and(err)
+        let primary = self.primary.as_mut().map_or(Ok(()), LogFile::open);
+        out.and(err).and(primary)
+    }
+
+    /// Writes what the primary says.
+    pub(in crate::runtime) fn notice(&mut self, notice: &Notice) {
+        match self.primary.as_mut().filter(|log| log.file.is_some()) {
+            Some(log) => log.write(self.console.line(notice).as_bytes()),
+            None => self.console.notice(notice),
+        }
     }
 
     /// Whether the folder of the files was removed.
@@ -127,24 +159,27 @@ impl Logs {
     /// What could not be written since the last call, for people.
     pub(crate) fn take_complaints(&mut self) -> Vec<String> {
         let files = self.take_dropped() > 0;
-        let console = self.console.take_dropped() > 0;
-        let complaints = [
-            (files, "log lines were dropped: the log files cannot be written"),
-            (console, "lines were dropped: the reader of our output does not keep up"),
-        ];
-        complaints.into_iter().filter(|(is, _)| *is).map(|(_, what)| what.to_owned()).collect()
+        let files =
+            files.then(|| "log lines were dropped: the log files cannot be written".to_owned());
+        let console = self.console.take_complaint();
+        let mut complaints: Vec<String> = files.into_iter().chain(console).collect();
+        let all = [Some(&mut self.out), Some(&mut self.err), self.primary.as_mut()];
+        complaints.extend(all.into_iter().flatten().filter_map(|file| file.remark.take()));
+        complaints
     }
 
     /// Bytes that could not be written since the last call.
     fn take_dropped(&mut self) -> u64 {
-        std::mem::take(&mut self.out.dropped) + std::mem::take(&mut self.err.dropped)
+        let all = [Some(&mut self.out), Some(&mut self.err), self.primary.as_mut()];
+        all.into_iter().flatten().map(|file| std::mem::take(&mut file.dropped)).sum()
     }
 }
 
-/// Adds `0 | ` before a line and a newline behind it.
-pub(crate) fn prefix(slot: u16, line: &[u8], to: &mut Vec<u8>) {
+/// Adds `0 | ` before a line and a newline behind it; `0 > ` before a piece that continues the line
+/// above it.
+pub(crate) fn prefix(slot: u16, (line, continues): (&[u8], bool), to: &mut Vec<u8>) {
     to.extend_from_slice(slot.to_string().as_bytes());
-    to.extend_from_slice(b" | ");
+    to.extend_from_slice(if continues { b" > " } else { b" | " });
     to.extend_from_slice(line);
     to.push(b'\n');
 }
@@ -155,32 +190,71 @@ struct LogFile {
     file: Option<File>,
     size: u64,
     dropped: u64,
+    /// It is rotated. A fifo or a device is not.
+    is_regular: bool,
+    /// It takes the place of our stderr, so that what is written there is in it as well.
+    is_stderr: bool,
+    /// What a person should know about it.
+    remark: Option<String>,
 }
 
 impl LogFile {
     fn new(path: PathBuf) -> Self {
-        Self { path, file: None, size: 0, dropped: 0 }
+        Self {
+            path,
+            file: None,
+            size: 0,
+            dropped: 0,
+            is_regular: true,
+            is_stderr: false,
+            remark: None,
+        }
     }
 
+    /// Opens the file, without waiting for a reader where it is a fifo.
     fn open(&mut self) -> io::Result<()> {
         self.file = None;
-        let file = OpenOptions::new().append(true).create(true).open(&self.path)?;
-        self.size = file.metadata()?.len();
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+        if self.is_stderr {
+            options.mode(0o640);
+        }
+        let file = options.open(&self.path).map_err(|error| match error.raw_os_error() {
+            Some(libc::ENXIO) => {
+                let path = self.path.display();
+                io::Error::other(format!("{path} is a fifo or a socket that nobody reads"))
+            }
+            _ => error,
+        })?;
+        let data = file.metadata()?;
+        (self.size, self.is_regular) = (data.len(), data.is_file());
+        if data.file_type().is_fifo() {
+            self.remark = Some(format!(
+                "{} is a fifo: lines that its reader does not take at once are dropped, and it is \
+                 not rotated",
+                self.path.display()
+            ));
+        }
+        if self.is_stderr {
+            nix::unistd::dup2_stderr(&file)?;
+        }
         self.file = Some(file);
         Ok(())
     }
 
     fn write(&mut self, lines: &[u8]) {
-        let written = match self.file.as_mut() {
-            Some(file) => file.write_all(lines).is_ok(),
-            None => false,
-        };
-        if !written {
-            self.dropped += lines.len() as u64;
-            return;
+        let mut left = lines;
+        while let Some(file) = self.file.as_mut().filter(|_| !left.is_empty()) {
+            match file.write(left) {
+                Ok(count) if count > 0 => left = &left[count..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The disk is full, or the reader of a fifo is behind: waiting would stop the loop.
+                Ok(_) | Err(_) => break,
+            }
         }
-        self.size += lines.len() as u64;
-        if self.size > LOG_FILE {
+        self.dropped += left.len() as u64;
+        self.size += (lines.len() - left.len()) as u64;
+        if self.size > LOG_FILE && self.is_regular {
             self.rotate();
         }
     }
@@ -214,16 +288,31 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_long_line_is_cut_between_characters(text in "[a-z\u{e4}\u{20ac}\u{1f600}]{0,60}") {
+            let mut splitter = LineSplitter::default();
+            let mut pieces: Vec<(String, bool)> = Vec::new();
+            let whole = format!("{text}\n");
+            splitter.push(whole.as_bytes(), 7, |line, continues| {
+                pieces.push((String::from_utf8(line.to_vec()).unwrap(), continues));
+            });
+            let (joined, marks): (Vec<String>, Vec<bool>) = pieces.into_iter().unzip();
+            prop_assert_eq!(joined.concat(), text);
+            prop_assert!(joined.iter().all(|piece| piece.len() <= 7));
+            prop_assert!(marks.iter().enumerate().all(|(at, continues)| *continues == (at > 0)));
+        }
+
+        #[test]
         fn any_split_gives_the_same_lines(text in "[a-c\n]{0,200}", cuts in prop::collection::vec(1usize..9, 0..40)) {
             let mut splitter = LineSplitter::default();
             let mut seen: Vec<String> = Vec::new();
             let mut rest = text.as_bytes();
             for cut in cuts.into_iter().chain([usize::MAX]) {
                 let (now, later) = rest.split_at(cut.min(rest.len()));
-                splitter.push(now, |line| seen.push(String::from_utf8_lossy(line).into_owned()));
+                let line = |line: &[u8], _| seen.push(String::from_utf8_lossy(line).into_owned());
+                splitter.push(now, 1000, line);
                 rest = later;
             }
-            splitter.finish(|line| seen.push(String::from_utf8_lossy(line).into_owned()));
+            splitter.finish(|line, _| seen.push(String::from_utf8_lossy(line).into_owned()));
             prop_assert_eq!(seen, text.lines().map(str::to_owned).collect::<Vec<_>>());
         }
     }
@@ -232,10 +321,13 @@ mod tests {
     fn a_line_without_end_is_cut() {
         let mut splitter = LineSplitter::default();
         let mut sizes = Vec::new();
-        splitter.push(&vec![b'x'; LOG_LINE * 2 + 5], |line| sizes.push(line.len()));
-        assert_eq!(sizes, [LOG_LINE, LOG_LINE]);
-        splitter.push(b"\n", |line| sizes.push(line.len()));
-        assert_eq!(sizes, [LOG_LINE, LOG_LINE, 5]);
+        splitter.push(&[b'x'; 25], 10, |line, continues| sizes.push((line.len(), continues)));
+        assert_eq!(sizes, [(10, false), (10, true)]);
+        splitter.push(b"\n", 10, |line, continues| sizes.push((line.len(), continues)));
+        assert_eq!(sizes, [(10, false), (10, true), (5, true)]);
+        // Bytes that are no text are cut all the same.
+        splitter.push(&[0x80; 21], 10, |line, continues| sizes.push((line.len(), continues)));
+        assert_eq!(sizes[3..], [(10, false), (10, true)]);
     }
 
     #[test]
@@ -252,7 +344,8 @@ mod tests {
     fn a_full_file_is_put_aside() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.log");
-        let (mut logs, opened) = Logs::open(path.clone(), folder.path().join("err.log"), silent());
+        let (mut logs, opened) =
+            Logs::open(path.clone(), folder.path().join("err.log"), None, silent());
         opened.unwrap();
         let chunk = vec![b'x'; 1 << 20];
         for _ in 0..51 {
@@ -264,9 +357,31 @@ mod tests {
     }
 
     #[test]
+    fn a_fifo_blocks_nobody() {
+        use std::io::Read;
+        let folder = tempfile::tempdir().unwrap();
+        let (path, err) = (folder.path().join("out.log"), folder.path().join("err.log"));
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+        let (mut logs, opened) = Logs::open(path.clone(), err, None, silent());
+        let why = opened.unwrap_err().to_string();
+        assert!(why.contains("out.log is a fifo") && why.contains("nobody reads"), "{why}");
+        let mut reader =
+            OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        logs.reopen().unwrap();
+        assert!(logs.take_complaints().iter().any(|what| what.contains("is a fifo")));
+        logs.write(Stream::Out, b"0 | one\n");
+        let mut taken = [0; 8];
+        assert_eq!(reader.read(&mut taken).unwrap(), 8);
+        let chunk = vec![b'x'; 1 << 20];
+        logs.write(Stream::Out, &chunk);
+        assert!(logs.take_dropped() > 0, "a fifo has no room for so much");
+        assert!(!aside(&path, 1).exists(), "a fifo is not rotated");
+    }
+
+    #[test]
     fn lines_that_cannot_be_written_are_counted() {
         let path = PathBuf::from("/nonexistent/out.log");
-        let (mut logs, opened) = Logs::open(path.clone(), path, silent());
+        let (mut logs, opened) = Logs::open(path.clone(), path, None, silent());
         assert!(opened.is_err());
         logs.write(Stream::Err, b"0 | lost\n");
         assert_eq!(logs.take_dropped(), 9);

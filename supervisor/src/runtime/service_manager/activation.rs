@@ -103,6 +103,11 @@ impl Lent {
         self.copy(&Place::Tcp(address))
     }
 
+    /// Whether the service manager passed a socket of this address.
+    pub(in crate::runtime) fn has_tcp(&self, address: SocketAddr) -> bool {
+        self.sockets.iter().any(|given| given.place == Place::Tcp(address))
+    }
+
     /// The same for a path.
     pub(in crate::runtime) fn unix(&mut self, path: &Path) -> io::Result<Option<OwnedFd>> {
         self.copy(&Place::Unix(path.to_owned()))

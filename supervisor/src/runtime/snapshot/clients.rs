@@ -42,7 +42,8 @@ impl ClientsSnapshot {
         let restored = |snapshot: ClientSnapshot| {
             let ClientSnapshot { id, stream, rights, subscribed, follows, asked } = snapshot;
             let stream = UnixStream::from(claims.claim(stream).ok()?);
-            Some((id, Client { subscribed, follows, asked, ..Client::new(stream, rights) }))
+            let client = Client::new(stream, &Access::default());
+            Some((id, Client { rights, subscribed, follows, asked, ..client }))
         };
         let connected = self.connected.into_iter().filter_map(restored).collect();
         Ok(Clients {

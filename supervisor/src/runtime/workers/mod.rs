@@ -153,8 +153,8 @@ impl Child {
         };
         let mut lines = Vec::with_capacity(count + 64);
         let (slot, tail) = (self.slot.0, &mut self.tail);
-        pipe.splitter.push(&bytes[..count], |line| {
-            prefix(slot, line, &mut lines);
+        pipe.splitter.push(&bytes[..count], self.spec.log_line_max, |line, continues| {
+            prefix(slot, (line, continues), &mut lines);
             if stream == Stream::Err {
                 tail.push(line);
             }
@@ -171,8 +171,8 @@ impl Child {
         let mut lines = Vec::new();
         let (slot, tail) = (self.slot.0, &mut self.tail);
         if let Some(mut pipe) = pipe {
-            pipe.splitter.finish(|line| {
-                prefix(slot, line, &mut lines);
+            pipe.splitter.finish(|line, continues| {
+                prefix(slot, (line, continues), &mut lines);
                 if stream == Stream::Err {
                     tail.push(line);
                 }

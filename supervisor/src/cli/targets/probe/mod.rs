@@ -77,10 +77,19 @@ pub(crate) fn statuses(home: &Home, names: &[String]) -> Vec<Result<Option<AppSt
     let mut results = Vec::with_capacity(names.len());
     for chunk in names.chunks(MAX_CONCURRENT) {
         thread::scope(|scope| {
-            let probes: Vec<_> =
-                chunk.iter().map(|name| scope.spawn(move || status(home, name))).collect();
-            results.extend(probes.into_iter().map(|probe| {
-                probe.join().unwrap_or_else(|_| Err(Failure::failed("the probe of an app failed")))
+            let mut probes = Vec::with_capacity(chunk.len());
+            for name in chunk {
+                let thread = thread::Builder::new();
+                probes.push((name, thread.spawn_scoped(scope, move || status(home, name))));
+            }
+            results.extend(probes.into_iter().map(|(name, probe)| {
+                match probe {
+                    Ok(probe) => probe
+                        .join()
+                        .unwrap_or_else(|_| Err(Failure::failed("the probe of an app failed"))),
+                    // There can be no further thread: one app after the other.
+                    Err(_) => status(home, name),
+                }
             }));
         });
     }
