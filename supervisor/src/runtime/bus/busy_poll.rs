@@ -1,8 +1,8 @@
 //! Whether the loop looks for what comes next for a moment, instead of sleeping at once. A question
 //! that was just handed on is often answered before a sleeping CPU would have woken.
 //!
-//! Only while messages flow on the bus; and ever more rarely where nothing came within the moment, or
-//! somebody else wanted the CPU meanwhile: the time belongs to the workers.
+//! Only while messages flow on the bus; and ever more rarely where nothing came within the moment,
+//! or somebody else wanted the CPU meanwhile: the time belongs to the workers.
 
 use std::time::Duration;
 

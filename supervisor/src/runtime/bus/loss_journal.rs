@@ -4,8 +4,8 @@
 //!
 //! Written after each write to a worker, if the number is another than before; so it costs nothing
 //! while all read what they get. Before a message that may not go whole it is written that half of
-//! it may have gone. What a primary has heard and not passed on in the very turn in which it dies is
-//! not in it.
+//! it may have gone. What a primary has heard and not passed on in the very turn in which it dies
+//! is not in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -21,7 +21,8 @@ use crate::relay::Waiting;
 use crate::sys::held::Held;
 
 /// One worker's place in the file: its id, how many messages wait for it, how many were dropped,
-/// and 1 if it may have been sent half of one. 0 is no worker. A place lies in one page, so a death cannot leave half of it.
+/// and 1 if it may have been sent half of one. 0 is no worker. A place lies in one page, so a death
+/// cannot leave half of it.
 const PLACE: usize = 32;
 /// More are not read; no app has so many workers.
 const PLACES: usize = 64 * 1024;

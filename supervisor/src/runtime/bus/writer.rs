@@ -1,5 +1,5 @@
-//! What the relay has for the workers, on its way out: several writes to one of them in a turn, each
-//! so short that it goes whole or not at all. What finds no room waits for it.
+//! What the relay has for the workers, on its way out: several writes to one of them in a turn,
+//! each so short that it goes whole or not at all. What finds no room waits for it.
 
 use std::io::IoSlice;
 use std::os::fd::AsFd;

@@ -39,7 +39,8 @@ pub(crate) struct ReclaimedConnections {
 }
 
 impl ReclaimedConnections {
-    /// Those that are in the table. `abandoned`: sockets that the predecessor accepted from as well.
+    /// Those that are in the table. `abandoned`: sockets that the predecessor accepted from as
+    /// well.
     pub(in crate::runtime) fn find(
         claims: &mut Claims,
         listeners: &Listeners,

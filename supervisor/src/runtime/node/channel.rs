@@ -134,8 +134,8 @@ pub(in crate::runtime) fn write(at: &mut Context<'_>, worker: WorkerId) {
     }
 }
 
-/// Has a Node worker end each kept connection with its next response, or no longer. Where the channel
-/// takes nothing more, its connections are waited for as those of every other program.
+/// Has a Node worker end each kept connection with its next response, or no longer. Where the
+/// channel takes nothing more, its connections are waited for as those of every other program.
 pub(in crate::runtime) fn end_kept(at: &mut Context<'_>, worker: WorkerId, ends: bool) {
     let child = at.children.get_mut(&worker).filter(|child| child.ends_kept);
     let Some(node) = child.and_then(Child::node_mut) else { return };

@@ -1,5 +1,5 @@
-//! `process.send` both ways: what Node programs say to those who follow the app's events, and to all
-//! (`{topic, data}`), where they are not on the bus; and what is said to them.
+//! `process.send` both ways: what Node programs say to those who follow the app's events, and to
+//! all (`{topic, data}`), where they are not on the bus; and what is said to them.
 //!
 //! Ignores what is no such message, and, with a note, what the bus would refuse.
 
@@ -34,8 +34,8 @@ pub(in crate::runtime) fn shown(message: &UserMessage) -> String {
     text
 }
 
-/// What a program that is not on the bus says to all (`{topic, data}`), and who says it. `None`: its
-/// message is another one, or too long for the bus.
+/// What a program that is not on the bus says to all (`{topic, data}`), and who says it. `None`:
+/// its message is another one, or too long for the bus.
 pub(in crate::runtime) fn for_all(
     at: &mut Context<'_>,
     worker: WorkerId,

@@ -5,8 +5,8 @@
 //! goes on to its exec, and a socket begins to listen, only when the state knows it.
 //!
 //! Not in it, because the world can be asked again or nobody misses it: connections that were
-//! accepted or are on their way to a worker (`handover/reclaimed_connections.rs` finds them), messages between
-//! workers, half a line of output, what a drain has seen so far.
+//! accepted or are on their way to a worker (`handover/reclaimed_connections.rs` finds them),
+//! messages between workers, half a line of output, what a drain has seen so far.
 
 pub(super) mod clients;
 pub(super) mod listeners;

@@ -40,8 +40,8 @@ use crate::sys::accounts::{self, Accounts};
 use crate::sys::held::Claims;
 use crate::sys::{clock, pidfd, signals};
 
-/// The runtime that a state describes, and what it has to do again. To be called before this process has opened anything. On an
-/// error all descriptors are as they were, for another build.
+/// The runtime that a state describes, and what it has to do again. To be called before this
+/// process has opened anything. On an error all descriptors are as they were, for another build.
 pub(in crate::runtime) fn restore(
     copy: Copy,
     home: &Home,

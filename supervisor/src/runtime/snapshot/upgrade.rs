@@ -74,8 +74,8 @@ impl Upgrade {
         asked.or_else(|| self.upgrading.as_ref().and_then(|upgrading| upgrading.client))
     }
 
-    /// Ends the check of a build that has thought too long. Gives the client that asked, and what to
-    /// say.
+    /// Ends the check of a build that has thought too long. Gives the client that asked, and what
+    /// to say.
     pub(in crate::runtime) fn give_up(
         &mut self,
         poller: &Poller,
