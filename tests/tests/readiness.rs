@@ -157,6 +157,35 @@ fn a_closed_address_is_not_asked_for() {
     http::get(port.v4(), SOON).expect("an answer");
 }
 
+/// It ends as it does by hand, and its end is a success.
+#[test]
+fn a_job_that_does_its_work_and_leaves_is_done() {
+    let home = tests::home!();
+    for restart in ["on-failure", "never"] {
+        let job = ["sh", "-c", "sleep 0.3; echo worked"];
+        let outcome = home.start("job", &["--restart", restart], &job).ok();
+        assert!(outcome.stdout.contains("done: 1 of 1 worker"), "{outcome:#?}");
+        assert_eq!(home.app("job").status, Status::Stopped);
+        // A server that was expected to listen is told so.
+        home.run(&["delete", "job"]).ok();
+        let options = ["--restart", restart, "--ready", "listen"];
+        home.start("job", &options, &job).code(1).says(&["ended by itself: exit code 0"]);
+        home.run(&["delete", "job"]).ok();
+    }
+}
+
+/// Each slot may have a file of its own, as pid files need.
+#[test]
+fn arguments_name_slot_and_generation() {
+    let home = tests::home!();
+    let file = home.path().join("${SUPERVISOR_SLOT}-${SUPERVISOR_GENERATION}.pid");
+    let job = ["touch", file.to_str().unwrap()];
+    home.start("job", &["-i", "2", "--restart", "never"], &job).ok();
+    for name in ["0-1.pid", "1-1.pid"] {
+        assert!(home.path().join(name).exists(), "{name}");
+    }
+}
+
 #[test]
 fn serve_names_the_addresses_of_every_worker() {
     let (home, port, other) = (tests::home!(), Port::new(), Port::new());

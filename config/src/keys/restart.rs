@@ -22,6 +22,7 @@ static KEYS: &[Key] = &[
     },
     Key {
         name: "start_retries",
+        flag: Some(Flag::value("COUNT")),
         unit: Some("failures"),
         help: "A worker that was never ready is given up after these in a row",
         doc: "Failures in a row after which a worker that was never ready is given up",
@@ -29,6 +30,7 @@ static KEYS: &[Key] = &[
     },
     Key {
         name: "max_restarts",
+        flag: Some(Flag::value("COUNT")),
         unit: Some("failures"),
         help: "A worker is given up after these within restart_window",
         doc: "Failures within `restart_window` after which a worker that has been ready is given up",
@@ -36,25 +38,29 @@ static KEYS: &[Key] = &[
     },
     Key {
         name: "restart_window",
+        flag: Some(Flag::value("DURATION")),
         help: "The window of max_restarts",
         doc: "The window of `max_restarts`",
         ..Key::of(&Field { place: at!(restart.window), form: &DURATION })
     },
     Key {
         name: "backoff_min",
+        flag: Some(Flag::value("DURATION")),
         help: "The first delay before a restart; it doubles with each failure",
         doc: "The first delay before a restart; it doubles with each failure. The first restart \
-              after `backoff_reset` of health is immediate",
+              after a worker was ready is immediate, unless this is longer than `\"100ms\"`",
         ..Key::of(&Field { place: at!(restart.backoff_min), form: &DURATION })
     },
     Key {
         name: "backoff_max",
+        flag: Some(Flag::value("DURATION")),
         help: "The longest delay before a restart",
         doc: "The longest delay before a restart",
         ..Key::of(&Field { place: at!(restart.backoff_max), form: &DURATION })
     },
     Key {
         name: "backoff_reset",
+        flag: Some(Flag::value("DURATION")),
         help: "The delay starts anew after a worker was ready for this long",
         doc: "How long a worker must be ready before the delay starts at `backoff_min` again",
         ..Key::of(&Field { place: at!(restart.backoff_reset), form: &DURATION })

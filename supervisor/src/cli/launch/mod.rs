@@ -53,7 +53,8 @@ fn wait_ready(
     match reply {
         Ok(Reply::Done { message, .. }) => {
             let status = probe::status(home, name)?;
-            let text = status.as_ref().map_or(message, |status| summary(status, instances));
+            let up = status.as_ref().filter(|status| status.status != Status::Stopped);
+            let text = up.map_or(message, |status| summary(status, instances));
             Ok(Outcome { status, ..Outcome::new(text) })
         }
         Ok(other) => Err(Failure::unexpected_reply(name, other)),

@@ -92,7 +92,7 @@ impl Primary {
     /// How far the wanted slots of this range are.
     pub(in crate::primary) fn outlook(&self, these: impl RangeBounds<Slot>) -> Outlook {
         let slots = || self.wanted().filter(|(slot, _)| these.contains(slot));
-        if slots().all(|(_, state)| self.is_ready(state)) {
+        if slots().all(|(_, state)| self.is_ready(state) || state.is_done()) {
             return Outlook::Ready;
         }
         if slots().any(|(_, state)| state.has_hope() && !self.is_ready(state)) {
@@ -100,8 +100,8 @@ impl Primary {
         }
         let mut failed = slots().filter_map(|(slot, state)| match &state.seat {
             Seat::Errored { reason, last_lines } => Some((slot, reason, last_lines.clone())),
-            Seat::Stopped { reason } => Some((slot, reason, Vec::new())),
-            Seat::Empty | Seat::Held(_) | Seat::Waiting { .. } => None,
+            Seat::Stopped { reason } if !state.is_done() => Some((slot, reason, Vec::new())),
+            Seat::Empty | Seat::Held(_) | Seat::Waiting { .. } | Seat::Stopped { .. } => None,
         });
         match failed.next() {
             Some((slot, reason, last_lines)) => Outlook::Failed {
@@ -135,7 +135,7 @@ impl Primary {
         match &self.phase {
             Phase::Opening | Phase::Over { .. } => None,
             Phase::Running => match self.outlook(..) {
-                Outlook::Ready => Some(Reply::done(messages::up(&self.serving, &self.sockets))),
+                Outlook::Ready => Some(Reply::done(self.is_up())),
                 Outlook::Open => None,
                 Outlook::Failed { reason, last_lines } => {
                     Some(messages::failed(FailureKind::Failed, reason, &last_lines))
@@ -146,6 +146,14 @@ impl Primary {
                 let reason = messages::is_stopped(&self.serving);
                 Some(messages::failed(FailureKind::Failed, reason, &[]))
             }
+        }
+    }
+
+    /// What a start says that has succeeded.
+    fn is_up(&self) -> String {
+        match self.wanted().filter(|(_, state)| state.is_done()).count() {
+            0 => messages::up(&self.serving, &self.sockets),
+            done => messages::jobs_done(&self.serving, done),
         }
     }
 

@@ -270,6 +270,12 @@ pub(super) fn up(plan: &Pools, sockets: &Sockets) -> String {
     }
 }
 
+/// `done`: how many workers ended by themselves with code 0 and served nothing.
+pub(super) fn jobs_done(plan: &Pools, done: usize) -> String {
+    let (name, total) = (name(plan), plan.total());
+    format!("{name}: done: {done} of {} ended with exit code 0", workers(total))
+}
+
 pub(super) fn restarted(plan: &Pools) -> String {
     let workers = workers(plan.total());
     format!("{}: {workers} restarted as generation {}", name(plan), plan.generation)

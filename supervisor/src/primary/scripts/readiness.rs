@@ -167,3 +167,26 @@ fn serve_says_where_a_worker_must_listen_from_the_first_on() {
     let client = sim.ask(Request::Reload { spec: good, pool: None });
     done(sim.answer(client));
 }
+
+#[test]
+fn a_job_that_has_done_its_work_is_no_failure() {
+    for restart in [RestartOn::Failure, RestartOn::Never] {
+        let spec = |command: &str| {
+            let mut spec = app(command, 2);
+            spec.restart.on = restart;
+            spec
+        };
+        let mut sim = Sim::begun(spec("serve ends=300"), 7);
+        let client = sim.ask(Request::WaitReady);
+        assert_eq!(done(sim.answer(client)), "web: done: 2 of 2 workers ended with exit code 0");
+        assert_eq!(sim.app_status(), Status::Stopped);
+
+        // A server that was expected to listen has failed.
+        let mut waits = spec("serve ends=300");
+        waits.ready = ReadyRule::Listen;
+        let mut sim = Sim::begun(waits, 7);
+        let client = sim.ask(Request::WaitReady);
+        let (_, reason, _) = failed(sim.answer(client));
+        assert!(reason.ends_with("ended by itself: exit code 0"), "{reason}");
+    }
+}

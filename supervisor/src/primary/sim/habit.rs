@@ -1,7 +1,7 @@
 //! How a fake program behaves, as the words of its command say:
 //!
-//! `port=N`, `crash`, `crash-after=MS`, `clean`, `hang`, `deaf`, `missing`, `no-memory`, `refused`,
-//! `ready=MS`, `extend=MS`, `hung=MS`, `refuses=MS`, `late-looks`, `no-looks`, `blind`,
+//! `port=N`, `crash`, `crash-after=MS`, `clean`, `ends=MS`, `hang`, `deaf`, `missing`, `no-memory`,
+//! `refused`, `ready=MS`, `extend=MS`, `hung=MS`, `refuses=MS`, `late-looks`, `no-looks`, `blind`,
 //! `dies-draining`, `stuck`, `closes=MS`, `leaves=MS`, `busy=MS`, `children=MS`, `kept`,
 //! `finishes`, `runtime-finishes`, `ends-kept`, `asks`; `wild` draws some of them for each worker.
 
@@ -109,6 +109,7 @@ impl Habit {
             "port" => self.ports.push(u16::try_from(number).expect("a port")),
             "crash" => self.dies = Some((Moment::Running, span, Exit::Code(1))),
             "crash-after" => self.dies = Some((Moment::Listening, span, Exit::Code(1))),
+            "ends" => self.dies = Some((Moment::Running, span, Exit::Code(0))),
             "clean" => self.dies = Some((Moment::Listening, span, Exit::Code(0))),
             "hang" => self.ports.clear(),
             "deaf" => self.deaf = true,

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::base::time::Time;
 use crate::primary::text;
 
+/// The longest `backoff_min` that the first restart after health does not wait for: the default.
+const SKIPPED_AT_MOST: Duration = Duration::from_millis(100);
+
 /// The failures of one slot.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(in crate::primary) struct History {
@@ -56,7 +59,8 @@ impl History {
         if let Some(too_many) = self.too_many(policy) {
             return Verdict::GiveUp(too_many);
         }
-        if self.in_a_row == 1 && ready_for.is_some() {
+        let is_first = self.in_a_row == 1 && ready_for.is_some();
+        if is_first && policy.backoff_min <= SKIPPED_AT_MOST {
             return Verdict::Again;
         }
         let delay = backoff(policy, self.delays);
@@ -139,6 +143,16 @@ mod tests {
         assert!((80..=120).contains(&again.since(at(10)).as_millis()));
         let healthy = Some(policy.backoff_reset);
         assert_eq!(history.failed(at(60), healthy, &policy, &mut dice), Verdict::Again);
+    }
+
+    #[test]
+    fn a_long_delay_holds_for_the_first_restart() {
+        let (mut history, mut dice) = (History::default(), Jitter::new(1));
+        let policy = RestartPolicy { backoff_min: 5 * SECOND, ..RestartPolicy::default() };
+        history.became_ready();
+        let first = history.failed(at(9), Some(SECOND), &policy, &mut dice);
+        let Verdict::AgainAt(again) = first else { panic!("{first:?}") };
+        assert!((4000..=6000).contains(&again.since(at(9)).as_millis()));
     }
 
     #[test]

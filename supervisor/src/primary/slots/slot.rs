@@ -31,6 +31,9 @@ pub(in crate::primary) struct SlotState {
     pub(in crate::primary) history: History,
     pub(in crate::primary) restarts: u64,
     pub(in crate::primary) last_exit: Option<String>,
+    /// Its last worker served nothing, and nobody expected it to: it did its work and left.
+    #[serde(default)]
+    pub(in crate::primary) done: bool,
     /// The slot is no longer wanted, and is forgotten when it has no worker left.
     pub(in crate::primary) leaving: bool,
     pub(in crate::primary) presence: Presence,
@@ -95,6 +98,7 @@ impl SlotState {
             history: History::default(),
             restarts: 0,
             last_exit: None,
+            done: false,
             leaving: false,
             presence: Presence::Away,
         }
@@ -106,6 +110,7 @@ impl SlotState {
         self.seat = Seat::Empty;
         self.served = None;
         self.late.clear();
+        self.done = false;
         self.served_before = None;
         self.history = History::default();
         self.leaving = false;
@@ -143,6 +148,11 @@ impl SlotState {
         };
         let retiring = self.retiring.iter().copied();
         seated.into_iter().chain(self.successor).chain(rescue).chain(retiring)
+    }
+
+    /// There is no worker any more, because its work is done.
+    pub(in crate::primary) fn is_done(&self) -> bool {
+        self.done && matches!(self.seat, Seat::Stopped { .. })
     }
 
     /// A worker serves the slot, or will do so without another request.

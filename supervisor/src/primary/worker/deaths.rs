@@ -189,7 +189,9 @@ impl Primary {
             }
             Seat::Held(_) | Seat::Stopped { .. } => {}
         }
-        self.slot(worker.slot).seat = seat;
+        let state = self.slot(worker.slot);
+        state.done = matches!(seat, Seat::Stopped { .. }) && !worker.is_server();
+        state.seat = seat;
     }
 
     fn after_failure(

@@ -160,6 +160,17 @@ impl Worker {
         }
     }
 
+    /// Whether it serves something, or was expected to: it is no job that ends when it is done.
+    pub(super) fn is_server(&self) -> bool {
+        let expected = match self.plan.spec.ready {
+            ReadyRule::Listen | ReadyRule::Notify => true,
+            ReadyRule::Auto | ReadyRule::Uptime => false,
+        };
+        let required = self.required.as_ref().is_some_and(|required| !required.is_empty());
+        let waits = required || !self.awaited.is_empty();
+        expected || waits || !self.bound.is_empty() || !self.lent.is_empty()
+    }
+
     pub(super) fn is_ready(&self) -> bool {
         matches!(self.state, State::Ready)
     }

@@ -312,7 +312,9 @@ impl Listener {
 
     /// How many connections a socket was given since it exists, where somebody counts.
     pub(crate) fn given(&self, id: SocketId) -> Option<u64> {
-        self.round_robin.as_ref()?.given(self.index(id)?)
+        let counts = self.round_robin.as_ref()?;
+        // A socket that has never listened was given none.
+        self.index(id).map_or(Some(0), |index| counts.given(index))
     }
 
     /// Drops new connections from now on; those it has stay. By a socket filter, or where that

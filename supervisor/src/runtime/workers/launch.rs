@@ -124,7 +124,7 @@ pub(in crate::runtime) fn launch(
         listeners,
         home,
         notes,
-        argv: spec.command.iter().map(OsString::from).collect(),
+        argv: spec.command.iter().map(|argument| placed(argument, &order).into()).collect(),
         parts: Parts::default(),
     };
     contracts.clone().try_for_each(|contract| contract.offer(&mut offer))?;
@@ -207,6 +207,13 @@ fn identity(spec: &AppSpec) -> Result<Option<users::Identity>, Refusal> {
 
 fn privileges(spec: &AppSpec) -> Result<Privileges, Refusal> {
     Privileges::of(&spec.privileges).map_err(Refusal::permanent)
+}
+
+/// An argument in which slot and generation are named: two workers of a program that writes a pid
+/// file need two files.
+fn placed(argument: &str, order: &Order) -> String {
+    let (slot, generation) = (order.slot.to_string(), order.generation.to_string());
+    argument.replace("${SUPERVISOR_SLOT}", &slot).replace("${SUPERVISOR_GENERATION}", &generation)
 }
 
 /// The worker's environment: ours without what describes us, then what every worker gets, then
