@@ -8,6 +8,7 @@
 //! Each room keeps its own state, and is lent what the rooms share (`context`) for each call.
 
 mod bus;
+mod closed_sockets;
 mod context;
 mod control;
 mod event_loop;
@@ -55,6 +56,7 @@ use self::workers::record::Recorder;
 use crate::base::ids::WorkerId;
 use crate::base::time::Time;
 use crate::keeper::Link;
+use crate::policy::closed_sockets::ClosedSockets;
 use crate::policy::leftovers::Leftovers;
 use crate::primary::Primary;
 use crate::primary::action::Action;
@@ -78,6 +80,8 @@ pub(crate) struct Runtime {
     listeners: Listeners,
     /// Intercepted calls.
     intercept: Intercept,
+    /// Sockets that workers have closed.
+    closed_sockets: ClosedSockets,
     /// Node's cluster protocol.
     node: Node,
     /// Connections that the primary accepts for workers.
@@ -147,6 +151,7 @@ impl Runtime {
         self.write_bus_to_all();
         self.look_for_groups();
         self.look_after_withdrawn(now);
+        self.look_for_closed_sockets(now);
         self.look_after_hand_overs(now);
         self.look_after_settling(now);
         self.look_after_upgrade(now);
@@ -197,6 +202,7 @@ impl Runtime {
             self.leftovers.deadline(now),
             self.handover.deadline(),
             self.intercept.withdrawn_due,
+            self.closed_sockets.deadline(),
             self.succession.settles,
             self.upgrade.deadline(),
             self.writer.due(),

@@ -175,7 +175,8 @@ impl Runtime {
 
     fn look(&mut self, worker: WorkerId) {
         let family = self.family(worker);
-        if let Some(look) = probe::look(context!(self), &mut self.table, worker, &family) {
+        let closed: Vec<_> = self.closed_sockets.of(worker).collect();
+        if let Some(look) = probe::look(context!(self), &mut self.table, worker, &family, &closed) {
             self.cue(worker, Cue::Looked(look));
         }
     }

@@ -320,6 +320,7 @@ impl Runtime {
             children: Children::default(),
             leftovers: Leftovers::default(),
             listeners: Listeners::default(),
+            closed_sockets: crate::policy::closed_sockets::ClosedSockets::default(),
             intercept: Intercept::default(),
             node: Node::new(BTreeMap::new()),
             handover: HandOver::default(),

@@ -22,7 +22,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::output;
 use crate::home::{HOME_VARIABLE, Home};
 use crate::sys::daemon;
-use crate::sys::strays::WORKER_VARIABLE;
+use crate::sys::strays::{APP_VARIABLE, PRIMARY, WORKER_VARIABLE};
 
 /// How long a primary may take until its control socket accepts.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -95,7 +95,7 @@ fn start_command(
         command.env(HOME_VARIABLE, folder);
     }
     // Called from inside a worker of another app: what is started here is not that worker's.
-    command.env_remove(WORKER_VARIABLE);
+    command.env(APP_VARIABLE, &spec.name).env(WORKER_VARIABLE, PRIMARY);
     command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
     // The app must not keep a lock or a pipe of the user's shell open.
     crate::sys::exec::close_at_exec()
