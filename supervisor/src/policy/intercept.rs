@@ -14,6 +14,8 @@ pub(crate) struct Facts {
     pub(crate) passthrough: bool,
     /// The primary may not open this address for this worker, see [`may_open`].
     pub(crate) forbidden: bool,
+    /// The caller lives in another network, or belongs to another app's worker.
+    pub(crate) foreign: bool,
     pub(crate) socket: Option<Socket>,
     pub(crate) listener: Option<Listener>,
     /// Whether the worker still has a socket of the listener open.
@@ -81,7 +83,7 @@ pub(crate) fn may_open(asker: Asker) -> bool {
 pub(crate) fn bind(facts: &Facts) -> Decision {
     let Some(port) = facts.port else { return Decision::LetThrough };
     // Port 0 is a socket of the program's own: nobody else can know its number.
-    if port == 0 || facts.passthrough {
+    if port == 0 || facts.passthrough || facts.foreign {
         return Decision::LetThrough;
     }
     let Some(socket) = facts.socket else { return Decision::SeeSocket };

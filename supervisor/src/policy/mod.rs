@@ -17,6 +17,7 @@
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
 pub(crate) mod admission;
+pub(crate) mod closed_sockets;
 pub(crate) mod engine;
 pub(crate) mod intercept;
 pub(crate) mod leak;

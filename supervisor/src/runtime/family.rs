@@ -8,14 +8,14 @@ use super::listeners::Listeners;
 use super::workers::Child;
 use crate::base::ids::WorkerId;
 use crate::policy::leftovers::{self, Origin};
-use crate::sys::strays::{self, Mark, Stray};
+use crate::sys::strays::{self, Stray};
 use crate::sys::target;
 
 impl Runtime {
     /// The processes of a worker, its main process first.
     pub(super) fn family(&self, worker: WorkerId) -> Vec<u32> {
         let Some(child) = self.children.get(&worker) else { return Vec::new() };
-        let mark = Mark { app: child.spec.name.clone(), worker: worker.0 };
+        let mark = child.mark();
         let mut family = strays::family(child.pid.0, &mark);
         if child.spec.keep_detached || self.keeper.is_lost() {
             return family;

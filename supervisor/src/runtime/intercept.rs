@@ -25,6 +25,7 @@ use crate::primary::event::{Cue, Event};
 use crate::snapshot::Memory;
 use crate::sys::seccomp::{self, Answer, Call, Notification};
 use crate::sys::socket::{self, SocketTraits};
+use crate::sys::strays::Mark;
 use crate::sys::target::{self, TargetAddress};
 use crate::sys::unseen::Theirs;
 
@@ -269,9 +270,10 @@ fn bind(
     };
     let Some(child) = at.children.get(&worker) else { return go_on };
     let passthrough = child.spec.passthrough.iter().any(|pattern| pattern.matches(address));
-    let port = Some(address.port());
+    let (port, mark) = (Some(address.port()), child.mark());
     let forbidden = !may_open(at.listeners, child, address);
-    let mut facts = Facts { port, passthrough, forbidden, ..Facts::default() };
+    let foreign = is_foreign(at, notification.tid, &mark, address);
+    let mut facts = Facts { port, passthrough, forbidden, foreign, ..Facts::default() };
     let mut seen = None;
     let mut found = None;
     loop {
@@ -336,6 +338,19 @@ fn forbid_bind(at: &mut Context<'_>, worker: WorkerId, address: SocketAddr) -> O
         at.cue(worker, Cue::BindRefused { address: address.to_string(), reason });
     }
     Outcome::Now(Answer::Errno(libc::EACCES))
+}
+
+/// Whether the calling process is none of the worker's: it is in another network namespace, where
+/// our sockets would not be reached, or it is a worker of another app that was started from here.
+fn is_foreign(at: &mut Context<'_>, tid: u32, mark: &Mark, address: SocketAddr) -> bool {
+    if target::in_own_network(tid) == Ok(false) {
+        at.note(format!(
+            "a worker listens on {address} in a network namespace of its own: the supervisor does \
+             not serve there, so only one worker can, and a reload is not without loss"
+        ));
+        return true;
+    }
+    Mark::of(tid).is_some_and(|other| other != *mark)
 }
 
 /// Finds the listener of an address, or makes it.

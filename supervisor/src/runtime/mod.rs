@@ -8,6 +8,7 @@
 //! Each room keeps its own state, and is lent what the rooms share (`context`) for each call.
 
 mod bus;
+mod closed_sockets;
 mod context;
 mod contracts;
 mod control;
@@ -66,6 +67,7 @@ use self::workers::record::Recorder;
 use crate::base::ids::WorkerId;
 use crate::base::time::Time;
 use crate::keeper::Link;
+use crate::policy::closed_sockets::ClosedSockets;
 use crate::primary::Primary;
 use crate::primary::action::Action;
 use crate::primary::event::{Cue, Event};
@@ -85,6 +87,8 @@ pub(crate) struct Runtime {
     listeners: Listeners,
     /// Intercepted calls.
     intercept: Intercept,
+    /// Sockets that workers have closed.
+    closed_sockets: ClosedSockets,
     /// Node's cluster protocol.
     node: Node,
     /// Connections that the primary accepts for workers.
@@ -151,6 +155,7 @@ impl Runtime {
         self.bus.write_to_all(context!(self));
         self.look_for_groups();
         self.look_after_withdrawn(now);
+        self.look_for_closed_sockets(now);
         self.look_after_hand_overs(now);
         self.look_after_settling(now);
         self.look_after_upgrade(now);
@@ -222,6 +227,7 @@ impl Runtime {
             self.children.leftovers.deadline(now),
             self.handover.deadline(),
             self.intercept.withdrawn_due,
+            self.closed_sockets.deadline(),
             self.succession.settles,
             self.succession.upgrade.deadline(),
             self.succession.writer.due(),

@@ -201,7 +201,8 @@ impl Runtime {
 
     fn look(&mut self, worker: WorkerId) {
         let family = self.family(worker);
-        if let Some(look) = self.probes.look(context!(self), worker, &family) {
+        let closed: Vec<_> = self.closed_sockets.of(worker).collect();
+        if let Some(look) = self.probes.look(context!(self), worker, &family, &closed) {
             self.cue(worker, Cue::Looked(look));
         }
     }

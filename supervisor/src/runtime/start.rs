@@ -326,6 +326,7 @@ impl Runtime {
             keeper,
             children: Children::default(),
             listeners: Listeners::default(),
+            closed_sockets: crate::policy::closed_sockets::ClosedSockets::default(),
             intercept: Intercept::default(),
             node: Node::new(BTreeMap::new()),
             handover: HandOver::default(),

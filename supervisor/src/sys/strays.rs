@@ -17,6 +17,9 @@ use super::{pidfd, procfs, target};
 pub(crate) const WORKER_VARIABLE: &str = "SUPERVISOR_WORKER";
 /// The variable that names its app.
 pub(crate) const APP_VARIABLE: &str = "SUPERVISOR_APP";
+/// What stands there for the processes of the supervisor itself. One that is started from inside a
+/// worker is not that worker's.
+pub(crate) const PRIMARY: &str = "primary";
 /// The most bytes of an environment that are read.
 const ENVIRONMENT: u64 = 1 << 20;
 /// The most processes that are found for one worker.
@@ -33,7 +36,8 @@ pub(crate) struct Stray {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) app: String,
-    pub(crate) worker: u64,
+    /// Its id, or [`PRIMARY`].
+    pub(crate) worker: String,
 }
 
 impl Mark {
@@ -54,7 +58,7 @@ impl Mark {
             };
             all.into_iter().find_map(of)
         };
-        Some(Self { app: value(APP_VARIABLE)?, worker: value(WORKER_VARIABLE)?.parse().ok()? })
+        Some(Self { app: value(APP_VARIABLE)?, worker: value(WORKER_VARIABLE)? })
     }
 }
 
@@ -126,10 +130,10 @@ mod tests {
 
     #[test]
     fn a_mark_needs_both_variables() {
-        let mark = Mark { app: "web".to_owned(), worker: 7 };
+        let mark = Mark { app: "web".to_owned(), worker: "7".to_owned() };
         let text = b"A=1\0SUPERVISOR_APP=web\0SUPERVISOR_WORKER=7\0";
         assert_eq!(Mark::parse(text), Some(mark));
-        for other in ["", "SUPERVISOR_APP=web\0", "SUPERVISOR_APP=web\0SUPERVISOR_WORKER=x\0"] {
+        for other in ["", "SUPERVISOR_APP=web\0", "SUPERVISOR_WORKER=7\0"] {
             assert_eq!(Mark::parse(other.as_bytes()), None, "{other:?}");
         }
     }
@@ -143,8 +147,8 @@ mod tests {
             .env(WORKER_VARIABLE, "7")
             .spawn()
             .unwrap();
-        let mark = Mark { app: "web".to_owned(), worker: 7 };
-        let foreign = Mark { worker: 8, ..mark.clone() };
+        let mark = Mark { app: "web".to_owned(), worker: "7".to_owned() };
+        let foreign = Mark { worker: "8".to_owned(), ..mark.clone() };
         let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
         let marks = |pids: &[u32]| pids.iter().filter_map(|pid| Mark::of(*pid)).collect::<Vec<_>>();
         let all = loop {

@@ -73,6 +73,13 @@ fn understand(address: &[u8]) -> TargetAddress {
     inet.map_or(TargetAddress::Other, TargetAddress::Inet)
 }
 
+/// Whether this thread is in the network namespace of this process. An error kind: it cannot be
+/// seen.
+pub(crate) fn in_own_network(tid: u32) -> Result<bool, io::ErrorKind> {
+    let of = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/net")).map_err(|e| e.kind());
+    Ok(of(&tid.to_string())? == of("self")?)
+}
+
 /// Copies this thread's fd; the copy is close-on-exec.
 pub(crate) fn steal_fd(tid: u32, fd: i32) -> io::Result<OwnedFd> {
     let process = raw_pid(thread_group(tid)?)?;

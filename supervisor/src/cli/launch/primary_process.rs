@@ -22,7 +22,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::output;
 use crate::home::{HOME_VARIABLE, Home};
 use crate::sys::daemon;
-use crate::sys::strays::WORKER_VARIABLE;
+use crate::sys::strays::{APP_VARIABLE, PRIMARY, WORKER_VARIABLE};
 
 /// How long a primary may take until its control socket accepts.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -97,7 +97,7 @@ fn start_command(
         command.env(HOME_VARIABLE, folder);
     }
     // Called from inside a worker of another app: what is started here is not that worker's.
-    command.env_remove(WORKER_VARIABLE);
+    command.env(APP_VARIABLE, &spec.name).env(WORKER_VARIABLE, PRIMARY);
     // A file has room for a long spec, which a pipe has not.
     let spec_file = spec_file(spec)
         .map_err(|error| Failure::io("cannot write the spec for the primary", &error))?;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use self::drain::{Drain, Known, Table};
 use self::growth::Growing;
 use self::hang::Progress;
-use super::context::Context;
+use super::context::{Context, Place};
 use crate::base::ids::WorkerId;
 use crate::base::time::Time;
 use crate::primary::event::{Gauge, Look};
@@ -39,16 +39,19 @@ impl Probes {
         self.table = None;
     }
 
-    /// Answers `Action::Look` about a worker with these processes.
+    /// Answers `Action::Look` about a worker with these processes, which has closed these sockets.
     pub(super) fn look(
         &mut self,
         at: &mut Context<'_>,
         worker: WorkerId,
         family: &[u32],
+        closed: &[Place],
     ) -> Option<Look> {
         let child = at.children.get(&worker)?;
-        // Connections on their way to it are its own as well.
-        let queued = at.listeners.queued_in(child.lent.keys()) + child.handed();
+        // Connections on their way to it are its own as well. What waits in a socket that it has
+        // closed waits for the slot's next worker.
+        let open = child.lent.keys().filter(|place| !closed.contains(place));
+        let queued = at.listeners.queued_in(open) + child.handed();
         let still = procfs::is_still(family, child.pid.0);
         // What was read before it stood still may lack a connection that it took since.
         let read = self.table.take().filter(|_| !still);

@@ -26,6 +26,7 @@ use crate::base::ids::{Generation, ListenerId, Slot, SocketId, Ticket, WorkerId}
 use crate::limits::PIPE_READ;
 use crate::sys::clock;
 use crate::sys::pidfd::{self, Pid};
+use crate::sys::strays::Mark;
 use crate::sys::unseen::Theirs;
 
 /// One worker, from fork until the core lets go of it.
@@ -197,6 +198,11 @@ impl Child {
     pub(crate) fn may_notify(&self, uid: u32) -> bool {
         let ours = rustix::process::geteuid().as_raw();
         uid == 0 || uid == ours || self.uid == Some(uid)
+    }
+
+    /// What the environment of its processes says.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { app: self.spec.name.clone(), worker: self.id.to_string() }
     }
 
     /// How many connections it was given, where every one of its listeners is counted.
