@@ -32,7 +32,7 @@ pub(crate) struct Findings {
 }
 
 /// Problems that are noted; finding the place of each takes time, and nobody reads so many.
-pub(crate) const MOST: usize = 1000;
+pub(crate) const MOST: usize = 100;
 
 impl Findings {
     /// Whether further problems are left out.
