@@ -5,9 +5,10 @@
 //! [`address`], [`units`], [`signal`], [`environment`], [`privileges`], [`words`] and [`command`],
 //! the same for a file and for arguments. [`file`] reads a file with them and shows what it refuses
 //! by line and column ([`diagnostic`]). [`validate`] refuses what is well written but cannot work,
-//! wherever it came from.
+//! wherever it came from. [`change`] merges a change with the spec of a running app.
 
 pub mod address;
+pub mod change;
 pub mod command;
 pub mod cpus;
 pub mod diagnostic;

@@ -5,6 +5,7 @@
 //! request. The primary answers with any number of [`Reply::Notice`] lines and then exactly one
 //! final line (everything that is not a notice). [`Request::Subscribe`] has no final line.
 
+use config::change::SpecChange;
 use config::spec::{AppSpec, Balance};
 use std::path::PathBuf;
 
@@ -38,7 +39,15 @@ pub enum Request {
         #[serde(default)]
         fast: bool,
     },
-    /// Replace all workers, as with `Reload`.
+    /// Make a new spec of the app's file, of the spec that stands and of a change, and bring it to
+    /// the workers. The primary reads the file. Requests at once take effect one after the other.
+    Configure {
+        /// What changes. An empty change reads the file again.
+        change: SpecChange,
+        /// How the workers get the new spec.
+        method: Method,
+    },
+    /// Replace all workers, as with `Reload`. Commands of this build send `Configure`.
     Restart {
         /// Stop all workers first, and start the new ones afterwards.
         #[serde(default)]
@@ -47,7 +56,8 @@ pub enum Request {
         #[serde(default)]
         spec: Option<Box<AppSpec>>,
     },
-    /// Replace all workers one by one without losing a connection; roll back on failure.
+    /// Replace all workers one by one without losing a connection; roll back on failure. Commands
+    /// of this build send `Configure`.
     Reload {
         /// The new spec. Absent: use the same command, environment and options again.
         #[serde(default)]
@@ -95,6 +105,23 @@ pub enum Request {
     ReopenLogs,
     /// Send every notice from now on, until the connection ends.
     Subscribe,
+}
+
+/// How the workers get a new spec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "method", rename_all = "kebab-case")]
+pub enum Method {
+    /// Replace the workers one by one without losing a connection; roll back on failure.
+    Rolling {
+        /// Replace only this pool's workers, and take only its settings from the new spec.
+        #[serde(default)]
+        pool: Option<String>,
+    },
+    /// Stop all workers first, and start the new ones afterwards.
+    Hard,
+    /// Replace no worker: give the workers the new shared values. Refused if anything else has
+    /// changed.
+    SharedValues,
 }
 
 /// What the primary answers.

@@ -130,6 +130,10 @@ pub enum Contract {
 }
 
 impl Contract {
+    /// All that this build knows.
+    pub const KNOWN: [Self; 5] =
+        [Self::Activation, Self::Intercept, Self::Native, Self::Node, Self::Notify];
+
     /// The word for it, as in JSON.
     pub fn word(self) -> &'static str {
         match self {
@@ -176,14 +180,7 @@ mod tests {
         ] {
             assert_eq!(serde_json::to_value(state).unwrap(), state.word());
         }
-        for contract in [
-            Contract::Activation,
-            Contract::Intercept,
-            Contract::Native,
-            Contract::Node,
-            Contract::Notify,
-            Contract::Unknown,
-        ] {
+        for contract in Contract::KNOWN.into_iter().chain([Contract::Unknown]) {
             assert_eq!(serde_json::to_value(contract).unwrap(), contract.word());
         }
     }

@@ -9,21 +9,19 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use config::spec::AppSpec;
 use etcetera::base_strategy::{BaseStrategy, Xdg};
 use rustix::fs::FlockOperation;
-use serde::{Deserialize, Serialize};
 
 mod places;
+mod record;
+
+pub(crate) use record::{Record, RecordedWorker};
 
 /// Bytes of the longest path of a unix socket: `sun_path` without its final zero.
 const MAX_SOCKET_PATH: usize = 107;
 
 /// The variable that puts everything under one folder.
 pub(crate) const HOME_VARIABLE: &str = "SUPERVISOR_HOME";
-
-/// Folders that every user can write to, even if the rest of the file system is read-only.
-const SHARED: [&str; 2] = ["/tmp", "/dev/shm"];
 
 /// The folders of one user.
 #[derive(Debug, Clone)]
@@ -47,26 +45,6 @@ pub(crate) enum HomeError {
     NotOurs { path: PathBuf, why: String },
     #[error("cannot {what} {}: {source}", path.display())]
     Io { what: &'static str, path: PathBuf, source: io::Error },
-}
-
-/// What a primary writes to disk, so that commands find its workers when it is dead.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Record {
-    pub(crate) primary_pid: u32,
-    #[serde(default)]
-    pub(crate) workers: Vec<RecordedWorker>,
-    pub(crate) spec: AppSpec,
-}
-
-/// One worker of a [`Record`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct RecordedWorker {
-    pub(crate) pid: u32,
-    /// Clock ticks from boot to the start of the process, field 22 of /proc/PID/stat. It tells the
-    /// worker from a later process with the same pid.
-    pub(crate) start_time: u64,
-    pub(crate) slot: u16,
-    pub(crate) generation: u32,
 }
 
 /// What the choice of folders depends on.
@@ -97,11 +75,14 @@ impl Home {
             runtime_dir: xdg.as_ref().and_then(Xdg::runtime_dir).filter(|dir| dir.is_dir()),
             state_dir: xdg.as_ref().and_then(Xdg::state_dir),
         };
-        let home = Self::choose(environment, places::usable);
+        let is_ours = |folder: &Path| verify_ours(folder).is_ok();
+        let home = Self::choose(environment, |folder| places::usable(folder, is_ours));
         // Any user may have created a folder of this name, and would then get the requests of this
         // one.
-        if SHARED.iter().any(|folder| home.run.starts_with(folder)) {
-            verify_ours(&home.run)?;
+        for folder in [&home.run, &home.state, &home.logs] {
+            if let Some(root) = places::in_shared(folder) {
+                verify_ours(&root)?;
+            }
         }
         Ok(home)
     }
@@ -137,7 +118,8 @@ impl Home {
             return Self::under(&folder);
         }
         let uid = environment.uid;
-        let shared = SHARED.map(|folder| Path::new(folder).join(format!("supervisor-{uid}")));
+        let shared =
+            places::SHARED.map(|folder| Path::new(folder).join(format!("supervisor-{uid}")));
         let base = environment.state_dir.map(|dir| dir.join("supervisor"));
         let usual = match uid {
             0 => Self::system(),
@@ -177,9 +159,21 @@ impl Home {
         make_folder(&self.log_dir(name), 0o750)
     }
 
+    /// The folder of the sockets, as this environment has it.
+    pub(crate) fn run(&self) -> &Path {
+        &self.run
+    }
+
+    /// The folder of the socket and the lock of the app. The primary may have been started in an
+    /// environment with another one (a login session, cron): then its record says which.
+    fn run_of(&self, name: &str) -> PathBuf {
+        let record = self.read_record(name).filter(Record::primary_lives);
+        record.and_then(|record| record.run).unwrap_or_else(|| self.run.clone())
+    }
+
     /// The path of the control socket. Fails if it is too long.
     pub(crate) fn socket(&self, name: &str) -> Result<PathBuf, HomeError> {
-        let path = self.run.join(format!("{name}.sock"));
+        let path = self.run_of(name).join(format!("{name}.sock"));
         if path.as_os_str().len() > MAX_SOCKET_PATH {
             return Err(HomeError::TooLong(path));
         }
@@ -188,7 +182,7 @@ impl Home {
 
     /// The file that a primary holds a lock on (flock) as long as it runs.
     pub(crate) fn lock(&self, name: &str) -> PathBuf {
-        self.run.join(format!("{name}.lock"))
+        self.run_of(name).join(format!("{name}.lock"))
     }
 
     /// The [`Record`] of the app, as JSON.
@@ -294,10 +288,19 @@ impl Home {
         }
     }
 
+    /// Whether the file with the name of the app's lock is this one.
+    pub(crate) fn is_lock(&self, name: &str, held: &File) -> bool {
+        match (fs::metadata(self.lock(name)), held.metadata()) {
+            (Ok(named), Ok(held)) => (named.dev(), named.ino()) == (held.dev(), held.ino()),
+            _ => false,
+        }
+    }
+
     /// Removes the files of a dead primary: socket, record and lock. `_held` is the lock, which the
     /// caller must hold.
     pub(crate) fn remove_leftovers(&self, name: &str, _held: &File) -> Result<(), HomeError> {
-        // The lock comes last: without it another process may create the others.
+        // The lock comes last: without it another process may create the others. Which folder they
+        // are in is looked up before the record that says so is removed.
         for path in [self.socket(name)?, self.record(name), self.lock(name)] {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -364,6 +367,7 @@ fn verify_ours(folder: &Path) -> Result<(), HomeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use config::spec::AppSpec;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -480,16 +484,43 @@ mod tests {
     }
 
     #[test]
+    fn the_record_of_a_living_primary_says_where_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::under(dir.path());
+        home.prepare().unwrap();
+        let pid = std::process::id();
+        let mut record = Record::new(pid, Vec::new(), AppSpec::new("web", vec![], "/".into()));
+        record.run = Some("/elsewhere".into());
+        home.write_record("web", &record).unwrap();
+        assert_eq!(home.lock("web"), home.run().join("web.lock"), "the primary is dead");
+        record.primary_start_time = crate::sys::procfs::alive_since(pid);
+        home.write_record("web", &record).unwrap();
+        assert_eq!(home.lock("web"), Path::new("/elsewhere/web.lock"));
+        assert_eq!(home.socket("web").unwrap(), Path::new("/elsewhere/web.sock"));
+        assert_eq!(home.lock("api"), home.run().join("api.lock"));
+    }
+
+    #[test]
+    fn a_lock_is_known_by_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::under(dir.path());
+        home.prepare().unwrap();
+        let held = home.take_lock("web").unwrap().expect("the lock is free");
+        assert!(home.is_lock("web", &held));
+        fs::remove_file(home.lock("web")).unwrap();
+        assert!(!home.is_lock("web", &held));
+        let another = home.take_lock("web").unwrap().expect("a new file");
+        assert!(!home.is_lock("web", &held) && home.is_lock("web", &another));
+    }
+
+    #[test]
     fn a_record_survives_the_disk() {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::under(dir.path());
         home.prepare().unwrap();
         assert_eq!(home.read_record("web"), None);
-        let record = Record {
-            primary_pid: 1,
-            workers: vec![RecordedWorker { pid: 2, start_time: 123, slot: 0, generation: 1 }],
-            spec: AppSpec::new("web", vec!["true".into()], "/".into()),
-        };
+        let workers = vec![RecordedWorker { pid: 2, start_time: 123, slot: 0, generation: 1 }];
+        let record = Record::new(1, workers, AppSpec::new("web", vec!["true".into()], "/".into()));
         home.write_record("web", &record).unwrap();
         assert_eq!(home.read_record("web"), Some(record));
         assert_eq!(fs::metadata(home.record("web")).unwrap().mode() & 0o777, 0o600);

@@ -35,7 +35,7 @@ const HEAD: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Memory {
     copies: [File; 2],
-    slip: File,
+    journal: File,
 }
 
 /// A copy that was read.
@@ -70,28 +70,28 @@ impl Memory {
     /// Creates empty copies.
     pub(crate) fn new() -> io::Result<Self> {
         let make = || memfd_create("supervisor-state", MemfdFlags::CLOEXEC).map(File::from);
-        Ok(Self { copies: [make()?, make()?], slip: make()? })
+        Ok(Self { copies: [make()?, make()?], journal: make()? })
     }
 
     /// Takes the copies that the previous build's keeper passed on.
-    pub(crate) fn from_fds([one, other, slip]: [OwnedFd; 3]) -> Self {
-        Self { copies: [one.into(), other.into()], slip: slip.into() }
+    pub(crate) fn from_fds([one, other, journal]: [OwnedFd; 3]) -> Self {
+        Self { copies: [one.into(), other.into()], journal: journal.into() }
     }
 
     /// The descriptors for `from_fds`.
     pub(crate) fn fds(&self) -> [BorrowedFd<'_>; 3] {
-        [self.copies[0].as_fd(), self.copies[1].as_fd(), self.slip.as_fd()]
+        [self.copies[0].as_fd(), self.copies[1].as_fd(), self.journal.as_fd()]
     }
 
     /// Writes the journal. A half-written entry counts as none.
     pub(crate) fn note(&self, content: &str) -> io::Result<()> {
         // The rest of a longer earlier entry lies behind the end that this one states.
-        self.slip.write_all_at((line(0, content) + content).as_bytes(), 0)
+        self.journal.write_all_at((line(0, content) + content).as_bytes(), 0)
     }
 
     /// Reads the journal.
     pub(crate) fn noted(&self) -> io::Result<Option<String>> {
-        Ok(decode(&all(&self.slip)?).ok().map(|copy| copy.content))
+        Ok(decode(&all(&self.journal)?).ok().map(|copy| copy.content))
     }
 
     /// Writes the copy with that number over the older one.
@@ -268,7 +268,7 @@ mod tests {
             memory.note(content).unwrap();
             assert_eq!(memory.noted().unwrap().as_deref(), Some(content));
         }
-        memory.slip.write_all_at(b"[5]", 0).unwrap();
+        memory.journal.write_all_at(b"[5]", 0).unwrap();
         assert_eq!(memory.noted().unwrap(), None);
     }
 

@@ -10,7 +10,8 @@ use std::path::Path;
 
 use config::cpus::{CpuLimit, Cpus};
 use ipc::bus::FromWorker as Said;
-use ipc::bus::decode::{Codec, Decoder as Bus};
+use ipc::bus::codec::Codec;
+use ipc::bus::decode::Decoder as Bus;
 use ipc::bus::event::Found;
 use ipc::control::{Reply, Request};
 use ipc::lines::{LineReader, to_line};

@@ -8,7 +8,7 @@
 //! - `primary_death`: kills primaries and waits for their successors;
 //! - `client`, `http`: the strict load client;
 //! - `slot_counts`: which slot answered;
-//! - `node`, `npm`: the installed versions of Node, and programs with packages;
+//! - `node`, `npm`, `pip`: the installed versions of Node, and programs with packages;
 //! - `bus`: apps whose workers use the bus;
 //! - `scripted_cluster`: workers that follow a test's orders, under Node's own primary or ours;
 //! - `machine`: a machine that runs systemd;
@@ -28,6 +28,7 @@ pub mod http;
 pub mod machine;
 pub mod node;
 pub mod npm;
+pub mod pip;
 pub mod port;
 pub mod primary_death;
 pub mod process;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use ipc::bus::decode::DecodeError;
+use ipc::bus::codec::DecodeError;
 use ipc::bus::event::Found;
 use ipc::bus::{FromWorker, Json, Peer, ToWorker};
 

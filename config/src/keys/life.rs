@@ -63,8 +63,17 @@ static KEYS: &[Key] = &[
         flag: Some(Flag::value("DURATION")),
         help: "How long a reload watches its first new worker",
         doc: "How long the first new worker of a reload must live after it is ready before it gets \
-              connections",
+              connections; longer if it took longer to become ready, up to 10 s",
         ..Key::of(&Field { place: at!(times.min_uptime), form: &DURATION })
+    },
+    Key {
+        name: "observe",
+        flag: Some(Flag::value("DURATION")),
+        help: "A reload is rolled back if a new worker dies within this time",
+        doc: "How long after its first new worker is ready a reload can be rolled back because a \
+              new worker dies. The reload ends no earlier. `\"0s\"`: it ends when the last slot is \
+              replaced",
+        ..Key::of(&Field { place: at!(times.observe), form: &DURATION })
     },
     Key {
         name: "kill_timeout",

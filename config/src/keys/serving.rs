@@ -117,6 +117,24 @@ static KEYS: &[Key] = &[
         ..Key::of(&Field { place: at!(node_metrics), form: &BOOLEAN })
     },
     Key {
+        name: "serve",
+        flag: Some(Flag {
+            repeats: true,
+            help: Some(
+                "A worker is ready when it listens there, not where its predecessor did: :PORT, \
+                 IP:* or IP:PORT. May be repeated",
+            ),
+            ..Flag::value("ADDR")
+        }),
+        help: "Addresses on which a worker must listen to be ready",
+        doc: "Addresses on which every worker must listen to be ready, from the first on: \
+              `\":8000\"` (that port of any address), `\"127.0.0.1:8000\"`. Without this key a \
+              worker must listen where its predecessor did ([contracts](contracts.md#when-is-a-\
+              worker-ready))",
+        example: Some("\":8000\""),
+        ..Key::of(&Field { place: at!(serve), form: &PATTERNS })
+    },
+    Key {
         name: "passthrough",
         flag: Some(Flag {
             repeats: true,

@@ -45,8 +45,11 @@ pub struct Times {
     /// How long a first worker may take to listen before it counts as one that never does.
     pub listen_wait: Duration,
     /// How long the first new worker of a reload (the canary) must live after it is ready before
-    /// it gets connections.
+    /// it gets connections, at least.
     pub min_uptime: Duration,
+    /// How long after the canary is ready a reload can still be rolled back because a new worker
+    /// dies. The reload ends no earlier.
+    pub observe: Duration,
     /// From the stop signal to SIGKILL.
     pub kill_timeout: Duration,
     /// How long a worker that gets no new connections may keep its old ones.
@@ -71,6 +74,7 @@ impl Default for Times {
             ready_timeout: Duration::from_secs(30),
             listen_wait: Duration::from_secs(5),
             min_uptime: Duration::from_secs(1),
+            observe: Duration::from_secs(3),
             kill_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
             drain_idle: Duration::from_secs(2),

@@ -65,6 +65,10 @@ pub struct AppSpec {
     /// change in them.
     #[serde(default = "yes")]
     pub node_drain: bool,
+    /// Where every worker must listen to be ready, whatever its predecessor did. Empty: where its
+    /// predecessor did.
+    #[serde(default)]
+    pub serve: Vec<AddressPattern>,
     /// Addresses that interception leaves alone.
     pub passthrough: Vec<AddressPattern>,
     /// Run workers as this user (name or number). Only root may.
@@ -157,6 +161,7 @@ impl AppSpec {
             node: true,
             node_metrics: true,
             node_drain: true,
+            serve: Vec::new(),
             passthrough: Vec::new(),
             user: None,
             group: None,

@@ -9,50 +9,11 @@ use bincode::{Decode, Encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::check::{Check, Unfit};
-use super::event::Found;
+use super::check::Check;
+use super::codec::{Codec, DecodeError};
+use super::event::{Event, Found};
 use super::frame::{self, HEADER, Known, MAGIC};
 use super::{MAX_FRAME, line};
-
-/// Why bytes are not a message. The caller must close the channel.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
-    /// Longer than [`MAX_FRAME`].
-    #[error("a message is longer than {MAX_FRAME} bytes")]
-    TooLong,
-    /// Neither the header of a frame nor a line.
-    #[error("the message is neither a frame of a known layout nor a line of JSON")]
-    Header,
-    /// Not a message.
-    #[error("malformed message: {0}")]
-    Malformed(String),
-    /// A frame holds more than one message.
-    #[error("malformed message: its frame has bytes after the message")]
-    Trailing,
-    /// A part of the message exceeds a limit.
-    #[error("refused message: {0}")]
-    Unfit(#[from] Unfit),
-}
-
-/// How many characters of a reason are kept, because serde quotes its input.
-const REASON: usize = 300;
-
-impl DecodeError {
-    pub(super) fn malformed(error: &dyn std::fmt::Display) -> Self {
-        let text = error.to_string();
-        let plain = text.chars().map(|c| if c.is_control() { '?' } else { c });
-        Self::Malformed(plain.take(REASON).collect())
-    }
-}
-
-/// The encodings of messages on a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Codec {
-    /// Binary frames, see [`frame`].
-    Frames,
-    /// JSON lines, see [`line`].
-    Lines,
-}
 
 impl Codec {
     /// Appends one message.
@@ -179,7 +140,8 @@ impl<T: Message> Decoder<T> {
             let body = self.start + HEADER;
             self.start = body + length;
             self.scanned = self.start;
-            let event = frame::event::<T>(&self.buffer[body..self.start])?;
+            let (topic, data, from) = frame::event::<T>(&self.buffer[body..self.start])?;
+            let event = Event { topic, data, from };
             event.check(T::BELIEVED)?;
             return Ok(Some(Found::Event(event)));
         }

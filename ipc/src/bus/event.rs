@@ -6,7 +6,7 @@
 //! data that the supervisor sends, because the supervisor has checked it already.
 
 use super::check::{self, Unfit};
-use super::decode::{Codec, DecodeError};
+use super::codec::{Codec, DecodeError};
 use super::{Json, Peer, frame, json, line};
 
 /// One event in a frame.

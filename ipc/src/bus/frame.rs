@@ -12,8 +12,7 @@ use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::error::EncodeError;
 use bincode::{Decode, Encode};
 
-use super::decode::DecodeError;
-use super::event::Event;
+use super::codec::DecodeError;
 use super::{MAX_FRAME, Peer};
 
 /// The first byte of every frame. No JSON text and no UTF-8 begins with it.
@@ -58,7 +57,7 @@ pub fn write<T: Encode>(message: &T, to: &mut Vec<u8>) -> Result<(), DecodeError
     append(to, |to| bincode::encode_into_std_write(message, to, CONFIG).map(|_| ()))
 }
 
-/// Appends an event message: its tag, the parts of [`Event`], and the sender.
+/// Appends an event message: its tag, topic and data, and the sender.
 pub(super) fn write_event<T: Known>(
     topic: &str,
     data: &str,
@@ -120,8 +119,8 @@ pub(super) fn read<T: Decode<()> + Known>(body: &[u8]) -> Result<Option<T>, Deco
     if used == body.len() { Ok(Some(message)) } else { Err(DecodeError::Trailing) }
 }
 
-/// The event in a body, after its tag.
-pub(super) fn event<T: Known>(body: &[u8]) -> Result<Event<'_>, DecodeError> {
+/// The topic, the data and the sender of the event in a body, after its tag.
+pub(super) fn event<T: Known>(body: &[u8]) -> Result<(&str, &str, &[u8]), DecodeError> {
     let parts = body.get(1..).unwrap_or_default();
     let ((topic, data), used) = bincode::borrow_decode_from_slice(parts, CONFIG)
         .map_err(|error| DecodeError::malformed(&error))?;
@@ -130,7 +129,7 @@ pub(super) fn event<T: Known>(body: &[u8]) -> Result<Event<'_>, DecodeError> {
     if !T::BELIEVED && !from.is_empty() {
         return Err(DecodeError::Trailing);
     }
-    Ok(Event { topic, data, from })
+    Ok((topic, data, from))
 }
 
 /// The encoding of a peer in a body.

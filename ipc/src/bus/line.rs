@@ -9,7 +9,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use super::MAX_FRAME;
-use super::decode::DecodeError;
+use super::codec::DecodeError;
 
 /// Appends one message as a line.
 pub fn write<T: Serialize>(message: &T, to: &mut Vec<u8>) -> Result<(), DecodeError> {

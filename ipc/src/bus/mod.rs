@@ -8,6 +8,7 @@
 //! [`check`] defines what is refused: names and data that are too long, data that is not JSON.
 
 pub mod check;
+pub mod codec;
 pub mod decode;
 pub mod event;
 pub mod frame;

@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::decode::{Codec, DecodeError, Decoder};
+use super::codec::{Codec, DecodeError};
+use super::decode::Decoder;
 use super::frame::{HEADER, Known, MAGIC};
 use super::*;
 

@@ -56,6 +56,13 @@ id!(
     Ticket(u64)
 );
 id!(
+    /// A change that is being merged with the spec that stands.
+    MergeId(u64)
+);
+id!(
     /// A connection that the primary hands over, while it is on its way to a worker.
     HandOffId(u64)
 );
+
+/// A socket of a listener.
+pub(crate) type Place = (ListenerId, SocketId);

@@ -2,7 +2,8 @@
 //!
 //! Everything that can be known to be wrong before an app is started is refused here.
 
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
 
 use config::cpus::Cpus;
 use config::name;
@@ -42,8 +43,7 @@ pub(crate) fn default_file(folder: &Path) -> Option<PathBuf> {
 /// Reads every app of a configuration file, with the profile of this name where an app has it.
 /// Fails with every mistake in the file.
 pub(crate) fn read_file(path: &Path, profile: Option<&str>) -> Result<Vec<AppSpec>, Failure> {
-    let path = std::path::absolute(path)
-        .map_err(|error| Failure::io(format_args!("cannot find {}", path.display()), &error))?;
+    let path = absolute(path)?;
     let reader = reader(profile);
     if ecosystem::is_program(&path) {
         return apps(reader.evaluated(&ecosystem::evaluate(&path)?, &path));
@@ -65,30 +65,35 @@ fn reader(profile: Option<&str>) -> Reader {
     Reader::new(&Cpus::read()).profile(profile)
 }
 
-/// Reads the file of an app that runs in `home`. If the app belongs to another user, its primary
-/// checks what its user may do, and reads the file itself; so that is not checked here.
-pub(crate) fn read_file_for(
-    home: &Home,
-    path: &Path,
-    profile: Option<&str>,
-) -> Result<Vec<AppSpec>, Failure> {
-    // Another user's program would run with the rights of this one.
-    if home.is_of_another_user() && ecosystem::is_program(path) {
+/// What the file at `path` of an app in `home` exports, if it is a program. Another user's program
+/// would run with the rights of this one, so it is refused.
+pub(crate) fn exports(home: &Home, path: &Path) -> Result<Option<String>, Failure> {
+    if !ecosystem::is_program(path) {
+        return Ok(None);
+    }
+    if home.is_of_another_user() {
         return Err(Failure::usage(format!(
             "{} is a program, which only the app's own user evaluates: reload the app as that user",
             path.display()
         )));
     }
-    if !is_checked_by_primary(home) {
+    ecosystem::evaluate(path).map(Some)
+}
+
+/// Reads the file of an app that runs in `home`, to find its faults early: the primary reads it
+/// again. If the app belongs to another user, what that user may do is not checked here.
+pub(crate) fn read_file_for(
+    home: &Home,
+    path: &Path,
+    profile: Option<&str>,
+) -> Result<Vec<AppSpec>, Failure> {
+    if let Some(exports) = exports(home, path)? {
+        return apps(reader(profile).evaluated(&exports, path));
+    }
+    if !home.is_of_another_user() || nix::unistd::geteuid().is_root() {
         return read_file(path, profile);
     }
     apps(reader(profile).written(path))
-}
-
-/// Whether the primaries of `home` check the specs: they run as another user, with other rights and
-/// other files.
-pub(crate) fn is_checked_by_primary(home: &Home) -> bool {
-    home.is_of_another_user() && !nix::unistd::geteuid().is_root()
 }
 
 /// The spec of an app that is defined by flags alone. Without `--name` the app is named after
@@ -141,7 +146,47 @@ pub(crate) fn check(spec: &AppSpec) -> Result<(), Failure> {
     }
 }
 
-/// The folder that the command was started in.
+/// The folder that the command was started in, as the person named it: a deploy that moves a
+/// symlink on that way is to have an effect.
 pub(crate) fn working_dir() -> Result<PathBuf, Failure> {
+    let named = std::env::var_os("PWD").map(PathBuf::from);
+    if let Some(named) = named.filter(|named| is_name_of(named, Path::new("."))) {
+        return Ok(named);
+    }
     std::env::current_dir().map_err(|error| Failure::io("cannot tell the working folder", &error))
+}
+
+/// The absolute path of what the person named, with its symlinks.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(working_dir()?.join(path))
+        .map_err(|error| Failure::io(format_args!("cannot find {}", path.display()), &error))
+}
+
+/// Whether `named` is a full path of the folder `here`. A stale PWD is not.
+fn is_name_of(named: &Path, here: &Path) -> bool {
+    let is_plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
+    let inode = |path: &Path| path.metadata().map(|data| (data.dev(), data.ino()));
+    let same = |(named, here)| named == here;
+    named.is_absolute()
+        && named.components().all(is_plain)
+        && inode(named).ok().zip(inode(here).ok()).is_some_and(same)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_full_path_of_the_folder_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (release, current) = (folder.path().join("release"), folder.path().join("current"));
+        std::fs::create_dir(&release).unwrap();
+        std::os::unix::fs::symlink(&release, &current).unwrap();
+        assert!(is_name_of(&current, &release));
+        assert!(is_name_of(&release, &release));
+        for wrong in ["release/../current", "gone", "."] {
+            assert!(!is_name_of(&folder.path().join(wrong), &release), "{wrong}");
+        }
+        assert!(!is_name_of(Path::new("release"), &release));
+    }
 }

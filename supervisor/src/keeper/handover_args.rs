@@ -39,9 +39,9 @@ mod tests {
     #[test]
     fn the_next_build_parses_the_arguments() {
         let (nofile, oom, previous) = (Some(1024), Some(-3), Some(9));
-        let estate = HandoverArgs { memory: [7, 8, 12], nofile, oom, previous, fell_back: true };
+        let handover = HandoverArgs { memory: [7, 8, 12], nofile, oom, previous, fell_back: true };
         let said = "primary web --memory=7,8,12 --nofile=1024 --oom=-3 --previous=9 --fell-back";
         let said: Vec<OsString> = said.split(' ').map(OsString::from).collect();
-        assert_eq!(estate.arguments("web"), said);
+        assert_eq!(handover.arguments("web"), said);
     }
 }

@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Link {
-    ground: &'static SharedFds,
+    shared: &'static SharedFds,
     /// The pidfd of the keeper: readable when the keeper has ended.
     keeper: OwnedFd,
     /// The keeper has ended. From then on, this process is the parent of the workers.
@@ -34,15 +34,15 @@ pub(crate) struct Link {
 
 impl Link {
     /// For a new primary. It discards answers to its predecessor.
-    pub(crate) fn new(ground: &'static SharedFds) -> io::Result<Self> {
-        let keeper = pidfd::open(ground.keeper)?;
+    pub(crate) fn new(shared: &'static SharedFds) -> io::Result<Self> {
+        let keeper = pidfd::open(shared.keeper)?;
         let mut bytes = [0u8; ANSWER];
-        while recv(&ground.vault, &mut bytes, RecvFlags::DONTWAIT).is_ok() {}
-        Ok(Self { ground, keeper, is_lost: false, number: Cell::new(0) })
+        while recv(&shared.primary_end, &mut bytes, RecvFlags::DONTWAIT).is_ok() {}
+        Ok(Self { shared, keeper, is_lost: false, number: Cell::new(0) })
     }
 
     pub(crate) fn keeper(&self) -> Pid {
-        self.ground.keeper
+        self.shared.keeper
     }
 
     /// Notes that the keeper has ended.
@@ -57,7 +57,7 @@ impl Link {
 
     /// The memory that keeps the snapshot for our successor.
     pub(crate) fn memory(&self) -> &Memory {
-        &self.ground.memory
+        &self.shared.memory
     }
 
     /// The descriptor for the poller.
@@ -139,7 +139,7 @@ impl Link {
         let bytes = ask.encode(self.number.get());
         let until = clock::now() + PATIENCE;
         loop {
-            match send(&self.ground.vault, &bytes, SendFlags::NOSIGNAL) {
+            match send(&self.shared.primary_end, &bytes, SendFlags::NOSIGNAL) {
                 Ok(_) => return Ok(()),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::AGAIN) => self.wait(PollFlags::OUT, until)?,
@@ -155,7 +155,7 @@ impl Link {
         let until = clock::now() + PATIENCE;
         let mut bytes = [0u8; ANSWER];
         loop {
-            match recv(&self.ground.vault, &mut bytes, RecvFlags::DONTWAIT) {
+            match recv(&self.shared.primary_end, &mut bytes, RecvFlags::DONTWAIT) {
                 Ok((count, _)) => match Answer::decode(&bytes[..count]) {
                     Some((answer, of)) if of == number => return Ok(answer),
                     // A late answer to an earlier request.
@@ -178,7 +178,7 @@ impl Link {
         }
         let timeout = Timespec::try_from(left).map_err(|_| io::ErrorKind::InvalidData)?;
         let mut sources = [
-            PollFd::from_borrowed_fd(self.ground.vault.as_fd(), ready),
+            PollFd::from_borrowed_fd(self.shared.primary_end.as_fd(), ready),
             PollFd::from_borrowed_fd(self.keeper.as_fd(), PollFlags::IN),
         ];
         match poll(&mut sources, Some(&timeout)) {
@@ -199,10 +199,10 @@ mod tests {
 
     #[test]
     fn a_late_answer_is_not_taken_for_the_next_one() {
-        let ground = Box::leak(Box::new(SharedFds::lay(Memory::new).unwrap()));
-        let link = Link::new(ground).unwrap();
+        let shared = Box::leak(Box::new(SharedFds::make(Memory::new).unwrap()));
+        let link = Link::new(shared).unwrap();
         let answer = |answer: Answer, number| {
-            send(&ground.asks, &answer.encode(number), SendFlags::NOSIGNAL).unwrap();
+            send(&shared.keeper_end, &answer.encode(number), SendFlags::NOSIGNAL).unwrap();
         };
         // First a late answer to an earlier request, then the answer to this one.
         answer(Answer::Refused, 0);

@@ -84,44 +84,44 @@ pub(crate) enum Role {
 pub(crate) fn keep(app: &str) -> io::Result<Role> {
     daemon::raise_nofile()?;
     daemon::go_last();
-    let ground = SharedFds::lay(Memory::new)?;
+    let shared = SharedFds::make(Memory::new)?;
     let birth = Birth { is_first: true, last: None, not_replaced: None, fell_back: false };
-    Keeper::new(app, ground)?.run(birth)
+    Keeper::new(app, shared)?.run(birth)
 }
 
 /// Like [`keep`], in the process of another build's keeper; its arguments name the descriptors.
-pub(crate) fn keep_on(app: &str, estate: &HandoverArgs) -> io::Result<Role> {
+pub(crate) fn keep_on(app: &str, handover: &HandoverArgs) -> io::Result<Role> {
     exec::close_at_exec()?;
-    if let Some(soft) = estate.nofile {
+    if let Some(soft) = handover.nofile {
         daemon::remember_nofile(soft);
     }
-    if let Some(before) = estate.oom {
+    if let Some(before) = handover.oom {
         daemon::remember_oom(before);
     }
     // If a step fails, what `fall_back` passes on stays open.
-    let previous = estate.previous.map(inherited::take_program).transpose()?;
+    let previous = handover.previous.map(inherited::take_program).transpose()?;
     let previous = ManuallyDrop::new(previous);
-    let memory = || inherited::take_memory(estate.memory).map(Memory::from_fds);
-    let ground = SharedFds::lay(memory)?.after(ManuallyDrop::into_inner(previous));
-    let fell_back = estate.fell_back;
+    let memory = || inherited::take_memory(handover.memory).map(Memory::from_fds);
+    let shared = SharedFds::make(memory)?.after(ManuallyDrop::into_inner(previous));
+    let fell_back = handover.fell_back;
     let birth = Birth { is_first: false, last: None, not_replaced: None, fell_back };
-    Keeper::new(app, ground)?.run(birth)
+    Keeper::new(app, shared)?.run(birth)
 }
 
 /// Becomes the previous build, because this one cannot even run as a keeper. Returns only if
 /// there is no previous build.
-pub(crate) fn fall_back(app: &str, estate: &HandoverArgs) {
-    if let Some(number) = estate.previous {
+pub(crate) fn fall_back(app: &str, handover: &HandoverArgs) {
+    if let Some(number) = handover.previous {
         let program = PathBuf::from(format!("/proc/self/fd/{number}"));
-        let estate = HandoverArgs { previous: None, fell_back: true, ..estate.clone() };
+        let handover = HandoverArgs { previous: None, fell_back: true, ..handover.clone() };
         // No process is left that could use the reason of the failure.
-        let _ = exec::become_program(&program, &estate.arguments(app));
+        let _ = exec::become_program(&program, &handover.arguments(app));
     }
 }
 
 struct Keeper {
-    ground: &'static SharedFds,
-    roster: WorkerPids,
+    shared: &'static SharedFds,
+    workers: WorkerPids,
     /// The primary has named all its workers.
     settled: bool,
     /// The primary is about to end for good.
@@ -140,11 +140,11 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(app: &str, ground: SharedFds) -> io::Result<Self> {
+    fn new(app: &str, shared: SharedFds) -> io::Result<Self> {
         nix::sys::prctl::set_child_subreaper(true)?;
         Ok(Self {
-            ground: Box::leak(Box::new(ground)),
-            roster: WorkerPids::default(),
+            shared: Box::leak(Box::new(shared)),
+            workers: WorkerPids::default(),
             settled: false,
             over: false,
             somebody_ended: false,
@@ -163,10 +163,10 @@ impl Keeper {
         let mut short_lives = 0;
         loop {
             // The new primary names all its workers again.
-            self.roster.clear();
+            self.workers.clear();
             (self.settled, self.heard_by) = (false, None);
             let primary = match fork::sharing_files() {
-                Ok(Forked::Child) => return Ok(Role::Primary(self.ground, birth)),
+                Ok(Forked::Child) => return Ok(Role::Primary(self.shared, birth)),
                 Ok(Forked::Parent(primary)) => primary,
                 // The very first fork must succeed; the keeper tries later ones again.
                 Err(error) if birth.is_first => return Err(error),
@@ -195,12 +195,12 @@ impl Keeper {
             }
             if clock::now().since(born) >= LIVED {
                 (pause, short_lives) = (PAUSES.0, 0);
-                self.ground.end_probation();
+                self.shared.end_probation();
                 continue;
             }
             short_lives += 1;
-            if short_lives >= SHORT_LIVES && self.ground.previous().is_some() {
-                fall_back(&self.app, &self.estate());
+            if short_lives >= SHORT_LIVES && self.shared.previous().is_some() {
+                fall_back(&self.app, &self.handover_args());
             }
             self.wait(None, Some(clock::now() + pause))?;
             pause = (pause * 2).min(PAUSES.1);
@@ -209,7 +209,7 @@ impl Keeper {
 
     /// Passes a message of the primary on, because the service manager listens to the keeper only.
     fn tell(&self, number: u32, text: &[u8]) -> bool {
-        let (Some(manager), Ok(text)) = (&self.ground.manager, std::str::from_utf8(text)) else {
+        let (Some(manager), Ok(text)) = (&self.shared.manager, std::str::from_utf8(text)) else {
             return false;
         };
         let fd = number.checked_sub(1).and_then(|number| i32::try_from(number).ok());
@@ -224,15 +224,15 @@ impl Keeper {
     fn make_way(&self, program: &Path) -> i32 {
         let own = exec::own_program();
         let previous = own.as_ref().ok().map(AsRawFd::as_raw_fd);
-        let estate = HandoverArgs { previous, ..self.estate() };
-        let error = exec::become_program(program, &estate.arguments(&self.app));
+        let handover = HandoverArgs { previous, ..self.handover_args() };
+        let error = exec::become_program(program, &handover.arguments(&self.app));
         error.raw_os_error().unwrap_or(libc::EIO)
     }
 
-    fn estate(&self) -> HandoverArgs {
-        let memory = self.ground.memory.fds().map(|fd| fd.as_raw_fd());
+    fn handover_args(&self) -> HandoverArgs {
+        let memory = self.shared.memory.fds().map(|fd| fd.as_raw_fd());
         HandoverArgs {
-            previous: self.ground.previous().map(|fd| fd.as_raw_fd()),
+            previous: self.shared.previous().map(|fd| fd.as_raw_fd()),
             fell_back: false,
             memory,
             nofile: daemon::original_nofile(),
@@ -253,7 +253,7 @@ impl Keeper {
             // successor.
             self.take_signals(primary);
             if self.settled && std::mem::take(&mut self.somebody_ended) {
-                self.roster.reap_others(primary);
+                self.workers.reap_others(primary);
             }
             if until.is_some_and(|until| until <= clock::now()) {
                 return Ok(None);
@@ -267,8 +267,8 @@ impl Keeper {
             let left = next.map(|next| next.since(clock::now()));
             let timeout = left.and_then(|left| Timespec::try_from(left).ok());
             let mut sources = [
-                PollFd::from_borrowed_fd(self.ground.signals.as_fd(), PollFlags::IN),
-                PollFd::from_borrowed_fd(self.ground.asks.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(self.shared.signals.as_fd(), PollFlags::IN),
+                PollFd::from_borrowed_fd(self.shared.keeper_end.as_fd(), PollFlags::IN),
             ];
             match poll(&mut sources, timeout.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -278,7 +278,7 @@ impl Keeper {
     }
 
     fn take_signals(&mut self, primary: Option<Pid>) {
-        while let Ok(Some(came)) = self.ground.signals.read_signal() {
+        while let Ok(Some(came)) = self.shared.signals.read_signal() {
             // The primary stays in the terminal's process group, because it writes to the terminal.
             // So it gets the signals of the terminal's keys itself.
             let is_key = self.on_terminal && primary.is_some() && came.ssi_code == SI_KERNEL;
@@ -305,14 +305,15 @@ impl Keeper {
     fn serve_asks(&mut self) {
         let mut bytes = [0u8; ASK];
         for _ in 0..ASKS_PER_TURN {
-            let Ok((count, _)) = recv(&self.ground.asks, &mut bytes, RecvFlags::DONTWAIT) else {
+            let Ok((count, _)) = recv(&self.shared.keeper_end, &mut bytes, RecvFlags::DONTWAIT)
+            else {
                 return;
             };
             let Some((ask, number)) = Ask::decode(&bytes[..count]) else { continue };
             let Some(answer) = self.serve(ask) else { continue };
             // A primary that is dead, or sends requests faster than it reads answers, gets none.
             let answer = answer.encode(number);
-            let _ = rustix::net::send(&self.ground.asks, &answer, SendFlags::NOSIGNAL);
+            let _ = rustix::net::send(&self.shared.keeper_end, &answer, SendFlags::NOSIGNAL);
         }
     }
 
@@ -324,7 +325,7 @@ impl Keeper {
         };
         Some(match ask {
             Ask::Own(pid) => {
-                if self.roster.add(pid) {
+                if self.workers.add(pid) {
                     Answer::Done
                 } else {
                     Answer::Refused
@@ -334,12 +335,12 @@ impl Keeper {
             Ask::Reap(pid) => {
                 let exit = pidfd::reap_child(pid);
                 if !matches!(exit, Ok(None)) {
-                    self.roster.remove(pid);
+                    self.workers.remove(pid);
                 }
                 ended(exit)
             }
             Ask::Settled => {
-                // The keeper has not looked at children that ended earlier.
+                // The keeper has not reaped the children that ended earlier.
                 (self.settled, self.somebody_ended) = (true, true);
                 return None;
             }

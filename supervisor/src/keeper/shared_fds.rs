@@ -18,9 +18,9 @@ use crate::sys::signals::WATCHED;
 pub(crate) struct SharedFds {
     pub(crate) keeper: Pid,
     /// The keeper's end of the channel.
-    pub(super) asks: OwnedFd,
+    pub(super) keeper_end: OwnedFd,
     /// The primary's end of the channel.
-    pub(super) vault: OwnedFd,
+    pub(super) primary_end: OwnedFd,
     pub(super) signals: SignalFd,
     /// The memory that the primary writes its snapshot to.
     pub(crate) memory: Memory,
@@ -32,12 +32,12 @@ pub(crate) struct SharedFds {
 
 impl SharedFds {
     /// Creates the shared descriptors. It calls `memory` last, so that no later step can fail.
-    pub(super) fn lay(memory: impl FnOnce() -> io::Result<Memory>) -> io::Result<Self> {
+    pub(super) fn make(memory: impl FnOnce() -> io::Result<Memory>) -> io::Result<Self> {
         let mut watched: SigSet = WATCHED.into_iter().collect();
         watched.add(Signal::SIGCHLD);
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&watched), None)?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        let (asks, vault) = socketpair(
+        let (keeper_end, primary_end) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
             SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
@@ -45,8 +45,8 @@ impl SharedFds {
         )?;
         Ok(Self {
             keeper: Pid(std::process::id()),
-            asks,
-            vault,
+            keeper_end,
+            primary_end,
             signals: SignalFd::with_flags(&watched, flags)?,
             // The primary reports a wrong address of the service manager.
             manager: Notifier::from_env().unwrap_or_default(),
@@ -75,7 +75,7 @@ impl SharedFds {
 
     /// The descriptors that a new primary must not close.
     pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
-        let mut all = vec![self.asks.as_fd(), self.vault.as_fd(), self.signals.as_fd()];
+        let mut all = vec![self.keeper_end.as_fd(), self.primary_end.as_fd(), self.signals.as_fd()];
         all.extend(self.memory.fds());
         all.extend(self.manager.as_ref().map(AsFd::as_fd));
         all.extend(self.previous());

@@ -89,14 +89,14 @@ mod tests {
 
     #[test]
     fn a_worker_has_one_entry() {
-        let mut roster = WorkerPids::default();
-        assert!(roster.add(Pid(7)) && roster.add(Pid(7)) && roster.add(Pid(8)));
-        roster.remove(Pid(7));
-        assert!(!roster.has(7) && roster.has(8) && !roster.has(0));
+        let mut workers = WorkerPids::default();
+        assert!(workers.add(Pid(7)) && workers.add(Pid(7)) && workers.add(Pid(8)));
+        workers.remove(Pid(7));
+        assert!(!workers.has(7) && workers.has(8) && !workers.has(0));
         for pid in 100..100 + 4095 {
-            assert!(roster.add(Pid(pid)));
+            assert!(workers.add(Pid(pid)));
         }
-        assert!(!roster.add(Pid(9)), "the list is full");
+        assert!(!workers.add(Pid(9)), "the list is full");
     }
 
     #[test]

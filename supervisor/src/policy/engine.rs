@@ -22,26 +22,11 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// Those of a program that takes connections from the primary.
-    pub(crate) fn of_taker(spec: &AppSpec, strict_turns_refused: bool) -> Self {
+    /// Those of a program that accepts for itself, on an address of the app's own balance.
+    pub(crate) fn of(spec: &AppSpec, strict_turns_refused: bool) -> Self {
         Self {
             asked: spec.engine,
             balance: spec.balance,
-            proxy_protocol: spec.proxy_protocol,
-            takes_connections: true,
-            strict_turns_refused,
-        }
-    }
-
-    /// Those of a program that accepts for itself, on an address of this balance.
-    pub(crate) fn of_accepter(
-        spec: &AppSpec,
-        balance: Balance,
-        strict_turns_refused: bool,
-    ) -> Self {
-        Self {
-            asked: spec.engine,
-            balance,
             proxy_protocol: spec.proxy_protocol,
             takes_connections: false,
             strict_turns_refused,

@@ -1,4 +1,4 @@
-//! What an intercepted `bind` or `listen` may do.
+//! What an intercepted `bind`, `listen` or `shutdown` may do.
 //!
 //! Facts about a call cost more and more to gather: the address is in the call, the socket is in
 //! the process, the listener may have to be opened, and which sockets the worker still has open
@@ -93,9 +93,58 @@ pub(crate) enum Listen {
 }
 
 /// Decides about a `listen`. `ours`: the socket is one that was lent. `waits`: the call still
-/// waits for its answer, so the thread that was looked at is the one that called.
+/// waits for its answer, so the thread that was read is the one that called.
 pub(crate) fn listen(ours: bool, waits: bool) -> Listen {
     if ours && waits { Listen::Join } else { Listen::LetThrough }
+}
+
+/// The lent socket that a program shuts down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lent {
+    /// One of a group, which only this worker borrows.
+    Alone,
+    /// Others accept from it, too, or the service manager keeps it.
+    Shared,
+}
+
+/// What to do about a `shutdown`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shutdown {
+    /// The kernel carries the call out, as if nobody had intercepted it.
+    LetThrough,
+    /// The program is told that it succeeded, and gets a socket that does not listen instead.
+    TakeAway,
+    /// The program is told that it succeeded. New connections go elsewhere, and when nobody waits
+    /// in the socket any more, it is shut down and another takes its place in the group.
+    Withdraw,
+}
+
+/// Decides about a `shutdown`. `lent`: how the socket was lent, if it was. `waits`: as for
+/// [`listen`].
+pub(crate) fn shutdown(lent: Option<Lent>, waits: bool) -> Shutdown {
+    match lent {
+        Some(Lent::Alone) if waits => Shutdown::Withdraw,
+        Some(Lent::Shared) if waits => Shutdown::TakeAway,
+        Some(_) | None => Shutdown::LetThrough,
+    }
+}
+
+/// What is known of a withdrawn socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Withdrawn {
+    /// New connections still go there, because nobody else serves.
+    pub(crate) is_target: bool,
+    /// Connections that wait in it.
+    pub(crate) queued: u32,
+    /// Handshakes under way at its address, which may end in it.
+    pub(crate) handshaking: u32,
+}
+
+/// Whether a withdrawn socket may be shut down: nobody is lost with it. Where new connections have
+/// no better place, some handshake is always under way; those would be lost without us, too.
+pub(crate) fn may_shut_down(withdrawn: Withdrawn) -> bool {
+    let Withdrawn { is_target, queued, handshaking } = withdrawn;
+    queued == 0 && (is_target || handshaking == 0)
 }
 
 #[cfg(test)]
@@ -166,5 +215,26 @@ mod tests {
         for (ours, waits) in [(true, false), (false, true), (false, false)] {
             assert_eq!(listen(ours, waits), Listen::LetThrough);
         }
+    }
+
+    #[test]
+    fn only_a_lent_socket_whose_call_still_waits_is_withdrawn() {
+        assert_eq!(shutdown(Some(Lent::Alone), true), Shutdown::Withdraw);
+        assert_eq!(shutdown(Some(Lent::Shared), true), Shutdown::TakeAway);
+        for (lent, waits) in [(Some(Lent::Alone), false), (Some(Lent::Shared), false), (None, true)]
+        {
+            assert_eq!(shutdown(lent, waits), Shutdown::LetThrough);
+        }
+    }
+
+    #[test]
+    fn a_withdrawn_socket_is_shut_down_when_nobody_waits_in_it() {
+        let idle = Withdrawn { is_target: false, queued: 0, handshaking: 0 };
+        assert!(may_shut_down(idle));
+        assert!(!may_shut_down(Withdrawn { queued: 1, ..idle }));
+        assert!(!may_shut_down(Withdrawn { handshaking: 1, ..idle }));
+        let last = Withdrawn { is_target: true, ..idle };
+        assert!(may_shut_down(Withdrawn { handshaking: 3, ..last }));
+        assert!(!may_shut_down(Withdrawn { queued: 1, ..last }));
     }
 }

@@ -1,4 +1,4 @@
-//! Watches the memory of the workers: when resident memory is read, and which worker is said to
+//! Watches the memory of the workers: when resident memory is read, and which worker is reported to
 //! leak. `leak` judges each series of sizes.
 //!
 //! The heap of Node workers comes by itself. Resident memory costs a look into /proc for each
@@ -17,7 +17,7 @@ use crate::base::time::Time;
 const EVERY: Duration = Duration::from_secs(30);
 /// How often it is read in each window at least: more often than the window has steps in `leak`.
 const TIMES_IN_A_WINDOW: u32 = 20;
-/// For how long it is read after somebody looked at the metrics.
+/// For how long it is read after somebody asked for the metrics.
 const AFTER_A_LOOK: Duration = Duration::from_secs(3600);
 
 /// What happened.
@@ -25,7 +25,7 @@ const AFTER_A_LOOK: Duration = Duration::from_secs(3600);
 pub(crate) enum Event {
     /// A worker's memory has this size. `window`: its `leak_window`.
     Size { worker: WorkerId, memory: Memory, bytes: u64, window: Duration },
-    /// Somebody looked at the metrics. `window`: the app's `leak_window`.
+    /// Somebody asked for the metrics. `window`: the app's `leak_window`.
     Looked { window: Duration },
     /// Time has passed. `window`: the app's `leak_window`.
     Turn { window: Duration },
@@ -63,7 +63,7 @@ pub(crate) struct Suspicion {
 #[derive(Debug, Default)]
 pub(crate) struct MemoryWatch {
     workers: BTreeMap<WorkerId, Watched>,
-    /// When somebody last looked at the metrics.
+    /// When somebody last asked for the metrics.
     looked: Option<Time>,
     /// When resident memory is read again.
     due: Option<Time>,

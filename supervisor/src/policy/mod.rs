@@ -6,7 +6,7 @@
 //! - `intercept`: what an intercepted `bind` or `listen` may do;
 //! - `leak`: whether a series of sizes only grows;
 //! - `leftovers`: when the rest of a process group is killed, and when its worker is reaped;
-//! - `memory_watch`: when the memory of workers is read, and which of them is said to leak;
+//! - `memory_watch`: when the memory of workers is read, and which of them the notes report;
 //! - `service_manager`: what the service manager is told, and when;
 //! - `shared_values`: which values a generation has, and what the workers said to them;
 //! - `throttle`: which worker is handed another connection, and when accepting is tried again;

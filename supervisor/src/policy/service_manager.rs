@@ -344,7 +344,7 @@ mod tests {
         for beat in 0..3 {
             let due = Time(0) + EXTEND_EVERY * beat;
             assert_eq!(manager.deadline(), Some(due));
-            // What is said again does not put the next one off.
+            // A repeated state does not delay the next one.
             assert_eq!(step(&mut manager, due, app(Status::Starting, 0, true)), []);
             assert_eq!(step(&mut manager, due, Event::Turn), std::slice::from_ref(&longer));
         }

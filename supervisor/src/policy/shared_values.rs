@@ -87,7 +87,7 @@ pub(crate) struct SharedValues {
     newest: u64,
     /// The last one of each worker.
     responses: BTreeMap<WorkerId, Response>,
-    /// Who waits for responses, and until when.
+    /// The clients that wait for responses, and until when.
     waiters: Vec<(ClientId, Time)>,
 }
 
@@ -201,10 +201,10 @@ impl SharedValues {
         if self.waiters.is_empty() {
             return;
         }
-        let survey = self.survey(self.versions.serving.number, workers);
-        let complete = survey.silent.is_empty();
-        let message = survey.to_string();
-        let reply = match complete && survey.refused.is_empty() {
+        let tally = self.tally(self.versions.serving.number, workers);
+        let complete = tally.silent.is_empty();
+        let message = tally.to_string();
+        let reply = match complete && tally.refused.is_empty() {
             true => Reply::done(message),
             false => Reply::failed(FailureKind::Failed, message),
         };
@@ -217,23 +217,23 @@ impl SharedValues {
     pub(crate) fn notes(&self, workers: &[Holder]) -> Vec<String> {
         let coming = self.versions.coming.as_ref().map(|(_, own)| own.number);
         let numbers = [Some(self.versions.serving.number), coming].into_iter().flatten();
-        numbers.filter(|n| *n > 0).map(|n| self.survey(n, workers).to_string()).collect()
+        numbers.filter(|n| *n > 0).map(|n| self.tally(n, workers).to_string()).collect()
     }
 
     /// What the workers that have a version make of it.
-    fn survey(&self, version: u64, workers: &[Holder]) -> Survey {
-        let mut survey = Survey { version, ..Survey::default() };
+    fn tally(&self, version: u64, workers: &[Holder]) -> Tally {
+        let mut tally = Tally { version, ..Tally::default() };
         let has_it = |holder: &&Holder| self.versions.of(holder.generation).number == version;
         for Holder { worker, slot, on_bus, .. } in workers.iter().filter(has_it) {
             let response = self.responses.get(worker).filter(|said| said.version == version);
             match response.map(|said| &said.error) {
-                Some(_) | None if !on_bus => survey.absent.push(*slot),
-                Some(None) => survey.applied.push(*slot),
-                Some(Some(why)) => survey.refused.push((*slot, why.clone())),
-                None => survey.silent.push(*slot),
+                Some(_) | None if !on_bus => tally.absent.push(*slot),
+                Some(None) => tally.applied.push(*slot),
+                Some(Some(why)) => tally.refused.push((*slot, why.clone())),
+                None => tally.silent.push(*slot),
             }
         }
-        survey
+        tally
     }
 
     pub(crate) fn snapshot(&self) -> SharedValuesSnapshot {
@@ -273,7 +273,7 @@ impl SharedValues {
 
 /// What the workers make of a version, by slot.
 #[derive(Debug, Default)]
-struct Survey {
+struct Tally {
     version: u64,
     applied: Vec<Slot>,
     refused: Vec<(Slot, String)>,
@@ -284,7 +284,7 @@ struct Survey {
 
 /// `shared values, version 2: applied by 1 of 3 workers; refused by slot 1: too high; no answer
 /// yet from slot 2; not on the bus: slot 3`
-impl std::fmt::Display for Survey {
+impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { version, applied, refused, silent, absent } = self;
         let (applied, of) = (applied.len(), applied.len() + refused.len() + silent.len());

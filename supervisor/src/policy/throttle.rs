@@ -15,7 +15,7 @@ use crate::base::ids::{HandOffId, WorkerId};
 use crate::base::time::Time;
 use crate::limits::{HAND_OFFS_PER_WORKER, WAITING_FOR_THEIR_SLOT};
 
-/// A worker with this many connections on their way gets no more once the oldest has waited for
+/// A worker with this many connections on their way gets no more once the oldest has waited
 /// this long. Few may wait a little longer, so that round-robin is exact on a busy machine too.
 const PASSED_OVER: [(usize, Duration); 2] =
     [(1, Duration::from_secs(1)), (8, Duration::from_millis(100))];

@@ -3,19 +3,25 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use config::change::SpecChange;
 use config::spec::AppSpec;
 use ipc::control::{Notice, Reply};
 use ipc::talk::BusRequest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::base::ids::{ClientId, Generation, ListenerId, Slot, SocketId, Ticket, WorkerId};
+use crate::base::ids::{
+    ClientId, Generation, ListenerId, MergeId, Slot, SocketId, Ticket, WorkerId,
+};
 
 /// Something to do.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Action {
     /// Open the addresses of `spec.listen` that are not open yet. Answer: `ListenersOpened`.
     OpenListeners { spec: Arc<AppSpec> },
+    /// Merge a change with the spec that stands, and with the app's file as it is now.
+    /// Answer: `Merged`.
+    Merge { merge: MergeId, running: Arc<AppSpec>, change: SpecChange },
     /// Start a worker. `lend`: the socket of each configured listener it is to inherit.
     /// Answer: `Spawned` or `SpawnFailed`.
     Spawn {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use ipc::control::Request;
+use config::spec::AppSpec;
+use ipc::control::{FailureKind, Request};
 use serde::{Deserialize, Serialize};
 
 use crate::base::exit::Exit;
-use crate::base::ids::{ClientId, ListenerId, SocketId, Ticket, WorkerId};
+use crate::base::ids::{ClientId, ListenerId, MergeId, SocketId, Ticket, WorkerId};
 
 /// An event of the core.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub(crate) enum Event {
     /// The answer to `Action::OpenListeners`: all of them are open, or none more than before.
     /// A fatal error text is a lower-case sentence.
     ListenersOpened { result: Result<Vec<OpenedListener>, String> },
+    /// The answer to `Action::Merge`. `None`: nothing changes.
+    Merged { merge: MergeId, result: Result<Option<Box<AppSpec>>, Refusal> },
     /// A worker's `bind` made a new address known. Comes before the `Cue::BindAsked` for it.
     ListenerFound(OpenedListener),
     /// An event about one worker. The core ignores cues for a worker that is gone.
@@ -41,6 +44,14 @@ pub(crate) struct OpenedListener {
     /// All workers share one socket (unix sockets, `balance = shared`). The core always lends them
     /// socket 0 and never steers.
     pub(crate) shared: bool,
+}
+
+/// Why a change has no new spec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Refusal {
+    pub(crate) kind: FailureKind,
+    /// A lower-case sentence, or the report of the faults in a file.
+    pub(crate) reason: String,
 }
 
 /// What a signal to the primary means.

@@ -8,7 +8,7 @@
 //! - `worker`: the states of one worker, what it holds, how it leaves;
 //! - `slots`: the worker of each slot, and what follows when a worker dies;
 //! - `sockets`: which socket is lent to which worker, and which sockets get new connections;
-//! - `jobs`: start, stop, scale, rollout, rollback, hard restart, new shared values;
+//! - `jobs`: start, stop, scale, merge, rollout, rollback, hard restart, new shared values;
 //! - `request`: what a client may ask, and what the primary refuses at once;
 //! - `snapshot`, `resume`: how the core outlives its process;
 //! - `status`, `messages`: what people read.
@@ -17,6 +17,7 @@
 
 pub(crate) mod action;
 pub(crate) mod event;
+mod given;
 mod jobs;
 mod messages;
 mod plan;
@@ -26,6 +27,7 @@ mod slots;
 mod snapshot;
 mod sockets;
 mod status;
+mod step;
 mod text;
 mod worker;
 
@@ -33,25 +35,21 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use config::spec::AppSpec;
-use ipc::control::{Notice, Reply, Status};
+use ipc::control::Status;
 
-use crate::base::ids::{ClientId, Generation, PoolIndex, Slot, WorkerId};
+use crate::base::ids::{Generation, PoolIndex, Slot, WorkerId};
 use crate::base::time::Time;
 use crate::primary::plan::Plan;
 use action::Action;
 use event::{Cue, Event, OpenedListener};
-use jobs::hard_restart::HardRestart;
-use jobs::queue::Pending;
-use jobs::rollout::Rollout;
-use jobs::scale::Scaling;
-use jobs::start::Waiter;
-use jobs::stop::Stopping;
-use resume::Given;
-use slots::SlotState;
+use given::Given;
+use jobs::state::{HardRestart, Merging, Pending, Rollout, Scaling, Stopping, Waiter};
 use slots::pools::Pools;
 use slots::restart_policy::Jitter;
+use slots::slot::SlotState;
 use sockets::Sockets;
 use sockets::steering::Crew;
+use step::Step;
 use worker::Worker;
 use worker::state::Change;
 
@@ -78,6 +76,12 @@ pub(crate) struct Primary {
     /// The change of the whole app that is under way; one at a time.
     job: Option<Job>,
     queue: VecDeque<Pending>,
+    /// The change whose new spec is being made; one at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    merging: Option<Merging>,
+    /// The last number of a merge.
+    #[serde(default)]
+    merges: u64,
     waiters: Vec<Waiter>,
     slots: BTreeMap<Slot, SlotState>,
     workers: BTreeMap<WorkerId, Worker>,
@@ -134,13 +138,6 @@ enum Job {
     Hard(HardRestart),
 }
 
-/// One call of [`Primary::step`]: the time, and the list that takes the actions.
-#[derive(Debug)]
-struct Step<'a> {
-    now: Time,
-    out: &'a mut Vec<Action>,
-}
-
 impl Primary {
     /// The core of an app that has not begun. `seed` only decides the jitter of delays.
     pub(crate) fn new(spec: Arc<AppSpec>, seed: u64) -> Self {
@@ -153,6 +150,8 @@ impl Primary {
             phase: Phase::Stopped,
             job: None,
             queue: VecDeque::new(),
+            merging: None,
+            merges: 0,
             waiters: Vec::new(),
             slots: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -206,6 +205,7 @@ impl Primary {
             Event::ClientGone { client } => self.forget(client),
             Event::Signal(signal) => self.signal(signal, step),
             Event::ListenersOpened { result } => self.listeners_opened(result, step),
+            Event::Merged { merge, result } => self.merged(merge, result, step),
             Event::ListenerFound(opened) => self.open(opened, None, step),
             Event::Worker { worker, cue } => self.cue(worker, cue, step),
         }
@@ -228,7 +228,10 @@ impl Primary {
         let slots = self.slots.values().flat_map(SlotState::deadlines);
         let waiters = self.waiters.iter().map(|waiter| waiter.until);
         let job = self.job.as_ref().and_then(|job| match job {
-            Job::Rollout(rollout) => self.commit_at(rollout),
+            Job::Rollout(rollout) => {
+                let observed = rollout.until().filter(|until| Some(*until) > self.stepped);
+                self.commit_at(rollout).or(observed)
+            }
             Job::Scale(scaling) => scaling.until(),
             Job::Hard(hard) => hard.until(),
         });
@@ -295,7 +298,7 @@ impl Primary {
                 self.lend(id, listener, ticket, another, step);
             }
             Change::Listens { listener, socket } => self.listens(id, listener, socket, step),
-            Change::Closes { listener, socket } => self.sockets.closed(listener, socket, id),
+            Change::Closes { listener, socket } => self.closes(id, listener, socket),
             Change::Ready => self.became_ready(id, step),
             Change::RefusesValues { reason } => self.values_refused(id, &reason, step),
             Change::Gone(end) => self.gone(id, end, step),
@@ -348,27 +351,6 @@ impl Primary {
         let address = opened.address.clone();
         if self.sockets.open(opened, by) {
             step.publish(messages::listener_opened(&address));
-        }
-    }
-}
-
-impl Step<'_> {
-    fn act(&mut self, action: Action) {
-        self.out.push(action);
-    }
-
-    fn publish(&mut self, notice: Notice) {
-        self.act(Action::Publish(notice));
-    }
-
-    fn answer(&mut self, client: ClientId, reply: Reply) {
-        self.act(Action::Answer { client, reply });
-    }
-
-    /// Gives the same answer to each client.
-    fn answer_all(&mut self, clients: &[ClientId], reply: &Reply) {
-        for client in clients {
-            self.answer(*client, reply.clone());
         }
     }
 }

@@ -6,9 +6,9 @@ use ipc::talk::BusRequest;
 
 use super::action::Action;
 use super::event::PrimarySignal;
-use super::jobs::queue::{Count, Wish};
+use super::jobs::state::{Count, Wish};
 use super::messages;
-use super::slots::Seat;
+use super::slots::slot::Seat;
 use super::worker::Worker;
 use super::worker::state::State;
 use super::{Phase, Primary, Step};
@@ -42,6 +42,10 @@ impl Primary {
             Request::Reload { spec, pool } => {
                 step.act(Action::Subscribe { client });
                 self.enqueue(Wish::Replace { hard: false, spec, pool }, Some(client), step);
+            }
+            Request::Configure { change, method } => {
+                step.act(Action::Subscribe { client });
+                self.enqueue(Wish::Configure { change, method }, Some(client), step);
             }
             Request::Scale { wanted: 0, .. } => {
                 refuse(client, messages::scale_to_none(&self.serving), step);

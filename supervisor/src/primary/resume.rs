@@ -10,14 +10,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use config::spec::ListenSpec;
-use ipc::control::Reply;
-use serde::{Deserialize, Serialize};
-
 use super::action::Action;
 use super::event::OpenedListener;
-use super::jobs::hard_restart::Stage;
-use super::jobs::rollout::Course;
+use super::given::Given;
+use super::jobs::state::Course;
+use super::jobs::state::Stage;
 use super::worker::Worker;
 use super::worker::leave::SIGCONT;
 use super::worker::state::State;
@@ -25,6 +22,7 @@ use super::{Job, Phase, Primary, Step};
 use crate::base::ids::{ClientId, WorkerId};
 use crate::base::time::Time;
 use crate::primary::worker::end::{Cause, End, EndKind};
+use config::spec::ListenSpec;
 
 /// The least time that a starting, draining or stopping worker has after a restore: meanwhile the
 /// primary did not answer it, look at it or signal it.
@@ -42,66 +40,6 @@ pub(crate) struct Facts {
     pub(crate) clients: BTreeSet<ClientId>,
     /// The actions of the last turn were all carried out. False: some may not have been.
     pub(crate) carried_out: bool,
-}
-
-/// A final answer that the core gave, or that it left to the runtime.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Given {
-    Answer { client: ClientId, reply: Reply },
-    Status { client: ClientId },
-    Spec { client: ClientId },
-}
-
-impl Given {
-    pub(super) fn of(action: &Action) -> Option<Self> {
-        match action {
-            Action::Answer { client, reply } => {
-                Some(Self::Answer { client: *client, reply: reply.clone() })
-            }
-            Action::AnswerStatus { client } => Some(Self::Status { client: *client }),
-            Action::AnswerSpec { client } => Some(Self::Spec { client: *client }),
-            // Carrying these out twice would be wrong. The runtime tells the client that the result
-            // is unknown.
-            Action::Send { .. } | Action::Bus { .. } | Action::Upgrade { .. } => None,
-            Action::OpenListeners { .. }
-            | Action::Spawn { .. }
-            | Action::Lend { .. }
-            | Action::Steer { .. }
-            | Action::Gate { .. }
-            | Action::CloseListener { .. }
-            | Action::Signal { .. }
-            | Action::Kill { .. }
-            | Action::EndKept { .. }
-            | Action::Look { .. }
-            | Action::Gauge { .. }
-            | Action::Release { .. }
-            | Action::BusDrain { .. }
-            | Action::ReloadEnded { .. }
-            | Action::Subscribe { .. }
-            | Action::Publish(_)
-            | Action::ReopenLogs
-            | Action::Exit { .. } => None,
-        }
-    }
-
-    fn client(&self) -> ClientId {
-        match self {
-            Self::Answer { client, .. } | Self::Status { client } | Self::Spec { client } => {
-                *client
-            }
-        }
-    }
-
-    fn again(&self) -> Action {
-        match self {
-            Self::Answer { client, reply } => {
-                Action::Answer { client: *client, reply: reply.clone() }
-            }
-            Self::Status { client } => Action::AnswerStatus { client: *client },
-            Self::Spec { client } => Action::AnswerSpec { client: *client },
-        }
-    }
 }
 
 impl Primary {
@@ -133,6 +71,7 @@ impl Primary {
             self.sweep_later(now);
         }
         self.open_again(step);
+        self.merge_again(step);
         self.steer_again(step);
         for worker in self.workers.values_mut() {
             worker.resume(doubtful, step);
@@ -143,6 +82,9 @@ impl Primary {
     pub(super) fn keep_clients(&mut self, stays: impl Fn(&ClientId) -> bool) {
         self.waiters.retain(|waiter| stays(&waiter.client));
         self.queue.iter_mut().for_each(|pending| pending.clients.retain(&stays));
+        if let Some(merging) = &mut self.merging {
+            merging.clients.retain(&stays);
+        }
         if let Some(clients) = self.job_clients_mut() {
             clients.retain(&stays);
         }
@@ -165,7 +107,8 @@ impl Primary {
         let given = self.given.iter().map(Given::client);
         let waiters = self.waiters.iter().map(|waiter| waiter.client).chain(given);
         let queued = self.queue.iter().flat_map(|pending| pending.clients.iter().copied());
-        let mut all: BTreeSet<ClientId> = waiters.chain(queued).collect();
+        let merging = self.merging.iter().flat_map(|merging| merging.clients.iter().copied());
+        let mut all: BTreeSet<ClientId> = waiters.chain(queued).chain(merging).collect();
         all.extend(self.job_clients_mut().into_iter().flat_map(|clients| clients.iter().copied()));
         all
     }

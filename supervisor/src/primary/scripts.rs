@@ -3,7 +3,9 @@
 mod care;
 mod closing;
 mod kept;
+mod merge;
 mod pools;
+mod readiness;
 mod snapshot;
 mod values;
 

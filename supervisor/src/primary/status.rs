@@ -4,9 +4,9 @@ use ipc::control::{
     AppStatus, ListenerStatus, Notice, NoticeKind, PoolStatus, Status, WorkerState, WorkerStatus,
 };
 
-use super::jobs::rollout::Course;
+use super::jobs::state::Course;
 use super::messages;
-use super::slots::{Seat, SlotState};
+use super::slots::slot::{Seat, SlotState};
 use super::sockets::Listener;
 use super::worker::Worker;
 use super::worker::state::State;

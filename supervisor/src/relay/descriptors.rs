@@ -5,7 +5,7 @@
 
 use std::os::fd::OwnedFd;
 
-use ipc::bus::decode::Codec;
+use ipc::bus::codec::Codec;
 use ipc::bus::{ErrorKind, Json, ToWorker};
 
 use super::limits::GIFTS;

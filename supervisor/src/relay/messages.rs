@@ -1,6 +1,6 @@
 //! The events of the relay, its actions, and what it reports about itself.
 
-use ipc::bus::decode::Codec;
+use ipc::bus::codec::Codec;
 use ipc::bus::{ErrorKind, FromWorker, Json};
 use serde::{Deserialize, Serialize};
 

@@ -27,7 +27,7 @@ mod sim;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use ipc::bus::decode::Codec;
+use ipc::bus::codec::Codec;
 use ipc::bus::event::Origin;
 use ipc::bus::{ErrorKind, FromWorker, Peer, ToWorker, WhenFull, agree};
 

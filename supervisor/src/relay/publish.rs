@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use ipc::bus::decode::Codec;
+use ipc::bus::codec::Codec;
 use ipc::bus::event::{self, Origin};
 use ipc::bus::{Json, Peer, ToWorker, WhenFull};
 

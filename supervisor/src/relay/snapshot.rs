@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use ipc::bus::decode::Codec;
+use ipc::bus::codec::Codec;
 use ipc::bus::{Peer, ToWorker, WhenFull};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
@@ -118,10 +118,10 @@ impl Relay {
             self.table = to_raw_value(&table).ok().map(|text| Text(text.into()));
         }
         let series: Vec<(&Key, &Series)> = self.metrics.all().take(SERIES_KEPT + 1).collect();
-        let few = !series.is_empty() && series.len() <= SERIES_KEPT;
+        let are_kept = !series.is_empty() && series.len() <= SERIES_KEPT;
         RelaySnapshot {
             table: self.table.clone(),
-            series: few.then(|| to_raw_value(&series).ok()).flatten(),
+            series: are_kept.then(|| to_raw_value(&series).ok()).flatten(),
             next_call: self.calls.next,
             counts: self.counts,
         }

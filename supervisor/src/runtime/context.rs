@@ -1,16 +1,15 @@
 //! What the rooms of the runtime share. Each room keeps its own state, and is lent this for the
 //! length of a call.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use config::spec::AppSpec;
-use ipc::control::{Notice, NoticeKind};
 
 use super::listeners::Listeners;
-use super::node::channel::NodeChannel;
-use super::snapshot::Children;
-use crate::base::ids::{ListenerId, SocketId, WorkerId};
-use crate::limits::NOTES;
+use super::notes::Notes;
+use super::snapshot::pieces::Children;
+pub(super) use crate::base::ids::Place;
+use crate::base::ids::{ListenerId, WorkerId};
 use crate::primary::event::{Cue, Event};
 use crate::sys::poller::Poller;
 
@@ -38,7 +37,7 @@ macro_rules! context {
             listeners: &mut $runtime.listeners,
             inbox: &mut $runtime.events.inbox,
             notes: &mut $runtime.notes,
-            stale: &mut $runtime.writer.stale,
+            stale: &mut $runtime.succession.writer.stale,
         }
     };
 }
@@ -60,81 +59,8 @@ impl Context<'_> {
         self.notes.note(message);
     }
 
-    /// The Node channel of a worker that has one, to be changed.
-    pub(super) fn node(&mut self, worker: WorkerId) -> Option<&mut NodeChannel> {
-        self.children.get_mut(&worker)?.node.as_mut()
-    }
-
     /// All listeners.
     pub(super) fn listener_ids(&self) -> Vec<ListenerId> {
         self.listeners.iter().map(|open| open.id).collect()
-    }
-}
-
-/// A socket of a listener.
-pub(super) type Place = (ListenerId, SocketId);
-
-/// What people are told beside what the core says.
-#[derive(Debug, Default)]
-pub(super) struct Notes {
-    /// Said once, then shown in the status.
-    lasting: BTreeSet<String>,
-    /// Not yet published.
-    news: Vec<Notice>,
-}
-
-impl Notes {
-    /// As a predecessor left them.
-    pub(super) fn of(lasting: BTreeSet<String>) -> Self {
-        Self { lasting, news: Vec::new() }
-    }
-
-    /// For the state.
-    pub(super) fn lasting(&self) -> &BTreeSet<String> {
-        &self.lasting
-    }
-
-    /// For the status.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &String> {
-        self.lasting.iter()
-    }
-
-    /// What is to be published now, in the order in which it was said.
-    pub(super) fn take_news(&mut self) -> Vec<Notice> {
-        std::mem::take(&mut self.news)
-    }
-
-    /// Something a person should know.
-    pub(super) fn warn(&mut self, message: String) {
-        self.news.push(Notice::of_app(NoticeKind::Warning, message));
-    }
-
-    /// As `warn`, but only the first time. Beyond the bound (a worker may say ever new nonsense)
-    /// nothing is kept, nor said.
-    pub(super) fn note(&mut self, message: String) {
-        if self.lasting.len() < NOTES && self.lasting.insert(message.clone()) {
-            self.warn(message);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_note_is_said_once_and_kept() {
-        let mut notes = Notes::default();
-        notes.note("one".to_owned());
-        notes.warn("two".to_owned());
-        notes.note("one".to_owned());
-        let news: Vec<String> = notes.take_news().into_iter().map(|news| news.message).collect();
-        assert_eq!(news, ["one", "two"]);
-        assert!(notes.take_news().is_empty());
-        assert!(notes.iter().eq(["one"]));
-        for number in 0..2 * NOTES {
-            notes.note(format!("nonsense {number}"));
-        }
-        assert_eq!((notes.lasting().len(), notes.take_news().len()), (NOTES, NOTES - 1));
     }
 }

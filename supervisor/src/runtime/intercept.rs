@@ -1,9 +1,10 @@
-//! The intercept contract: a worker's `bind` and `listen` wait here for their answer.
+//! The intercept contract: a worker's `bind`, `listen` and `shutdown` wait here for their answer.
 //!
 //! `policy::intercept` decides what a call may do. A `bind` of a TCP address: the listener of that
 //! address is found or made, the core says which of its sockets the worker gets, and that socket is
 //! put over the program's own (see `lend`). `listen` on such a socket makes it join the group and
-//! tells the core. Everything else goes on to the kernel untouched.
+//! tells the core. `shutdown` of such a socket: see `shutdown`. Everything else goes on to the
+//! kernel untouched.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,10 +14,11 @@ use ipc::control::Contract;
 
 use super::context::{Context, Place};
 use super::listeners::Key;
-use super::snapshot::Children;
-use super::workers::launch::plain;
-use super::workers::{self, Asking, Claim};
+use super::listeners::refusal::refusal;
+use super::snapshot::pieces::Children;
+use super::workers::{self, Asking, Child, Claim};
 use crate::base::ids::{ListenerId, WorkerId};
+use crate::base::time::Time;
 use crate::policy::intercept::{self as policy, Decision, Facts, Listen};
 use crate::primary::event::{Cue, Event};
 use crate::snapshot::Memory;
@@ -32,6 +34,8 @@ pub(super) struct Intercept {
     heard: Vec<(WorkerId, Notification)>,
     /// Answers that wait until their consequence is in the state.
     late_answers: Vec<(WorkerId, u64, Answer)>,
+    /// When the next look at withdrawn sockets is due (`shutdown`).
+    pub(super) withdrawn_due: Option<Time>,
 }
 
 /// A `listen` that may go on once the state knows the socket's place in its group.
@@ -59,8 +63,8 @@ impl Intercept {
         memory: &Memory,
         worker: WorkerId,
     ) -> Option<Notification> {
-        let calls = at.children.get(&worker).and_then(|child| child.calls.as_ref())?;
-        match seccomp::receive(calls.as_fd()) {
+        let calls = at.children.get(&worker).and_then(Child::calls)?;
+        match seccomp::receive(calls) {
             Ok(Some(notification)) => {
                 self.write_down(at, memory, worker, notification);
                 Some(notification)
@@ -103,7 +107,8 @@ impl Intercept {
                 bind(at, worker, notification, fd, (address_ptr, len))
             }
             Call::Listen { fd, backlog } => self.listen(at, worker, notification, fd, backlog),
-            Call::Other => Ok(Outcome::Now(Answer::Continue)),
+            // See `Runtime::take_shutdown`.
+            Call::Shutdown { .. } | Call::Other => Ok(Outcome::Now(Answer::Continue)),
         };
         let answer = match outcome {
             Ok(Outcome::Later) => return None,
@@ -133,6 +138,7 @@ impl Intercept {
         let go_on = Ok(Outcome::Now(Answer::Continue));
         let inode = Theirs::of(notification.tid, fd)?.inode()?;
         let place = at.listeners.by_inode(inode);
+        let place = place.or_else(|| put_back(at, worker, notification, fd, inode));
         let waits = place.is_some() && still_waits(at.children, worker, notification.id);
         let (Listen::Join, Some(place)) = (policy::listen(place.is_some(), waits), place) else {
             return go_on;
@@ -161,6 +167,7 @@ impl Intercept {
             at.cue(worker, Cue::BindRefused { address, reason });
             return answer_call(at, worker, call, Answer::Errno(errno));
         }
+        listens_again(at, worker, (id, socket));
         at.cue(worker, Cue::Listening { listener: id, socket });
         self.late_answers.push((worker, call, Answer::Success));
     }
@@ -168,6 +175,11 @@ impl Intercept {
     /// All calls of this turn are in the state, or answered.
     pub(super) fn settled(&mut self) {
         self.heard.clear();
+    }
+
+    /// The call gets its answer when the state knows what follows from it.
+    pub(super) fn answer_later(&mut self, worker: WorkerId, call: u64, answer: Answer) {
+        self.late_answers.push((worker, call, answer));
     }
 
     /// Calls whose consequence the state knows now go on.
@@ -194,21 +206,50 @@ pub(super) fn unanswered(children: &Children, memory: &Memory) -> Vec<(WorkerId,
 
 /// Whether another call waits; receiving without one would block.
 pub(super) fn calls_wait(children: &Children, worker: WorkerId) -> bool {
-    let calls = children.get(&worker).and_then(|child| child.calls.as_ref());
-    calls.is_some_and(|calls| seccomp::waiting(calls.as_fd()))
+    let calls = children.get(&worker).and_then(Child::calls);
+    calls.is_some_and(|calls| seccomp::waiting(calls))
 }
 
-fn still_waits(children: &Children, worker: WorkerId, call: u64) -> bool {
-    let calls = children.get(&worker).and_then(|child| child.calls.as_ref());
-    calls.is_some_and(|calls| seccomp::still_valid(calls.as_fd(), call))
+pub(super) fn still_waits(children: &Children, worker: WorkerId, call: u64) -> bool {
+    let calls = children.get(&worker).and_then(Child::calls);
+    calls.is_some_and(|calls| seccomp::still_valid(calls, call))
 }
 
-fn answer_call(at: &mut Context<'_>, worker: WorkerId, call: u64, answer: Answer) {
-    let Some(calls) = at.children.get(&worker).and_then(|child| child.calls.as_ref()) else {
+pub(super) fn answer_call(at: &mut Context<'_>, worker: WorkerId, call: u64, answer: Answer) {
+    let Some(calls) = at.children.get(&worker).and_then(Child::calls) else {
         return;
     };
-    if let Err(error) = seccomp::answer(calls.as_fd(), call, answer) {
+    if let Err(error) = seccomp::answer(calls, call, answer) {
         at.warn(format!("cannot answer an intercepted call: {error}"));
+    }
+}
+
+/// The program listens again on a socket that was shut down: it gets the one that took its place.
+fn put_back(
+    at: &mut Context<'_>,
+    worker: WorkerId,
+    notification: &Notification,
+    fd: i32,
+    inode: u64,
+) -> Option<Place> {
+    let child = at.children.get(&worker)?;
+    let place = *child.shut_down.get(&inode)?;
+    let ours = at.listeners.get(place.0)?.existing(place.1)?;
+    let nonblocking = Theirs::of(notification.tid, fd).ok()?.traits().ok()?.nonblocking;
+    let cloexec = target::is_cloexec(notification.tid, fd).ok()?;
+    socket::set_nonblocking(ours, nonblocking).ok()?;
+    let calls = child.calls()?;
+    seccomp::replace_fd(calls, notification.id, ours, fd, cloexec).ok()?;
+    Some(place)
+}
+
+/// A program listens on this socket: it is not withdrawn, or no longer.
+fn listens_again(at: &mut Context<'_>, worker: WorkerId, place: Place) {
+    let Some(child) = at.children.get(&worker) else { return };
+    if child.shut_down.values().any(|withdrawn| *withdrawn == place)
+        && let Some(child) = at.children.get_mut(&worker)
+    {
+        child.shut_down.retain(|_, withdrawn| *withdrawn != place);
     }
 }
 
@@ -380,32 +421,11 @@ fn put_over(
     let gone = || io::Error::from_raw_os_error(libc::EADDRNOTAVAIL);
     let listener = at.listeners.get_mut(listener).ok_or_else(gone)?;
     let child = at.children.get(&worker).ok_or_else(gone)?;
-    let calls = child.calls.as_ref().ok_or_else(gone)?;
+    let calls = child.calls().ok_or_else(gone)?;
     let ours = listener.socket(socket)?;
     if let Some(theirs) = asking.theirs.copy() {
         socket::copy_options(theirs.as_fd(), ours);
     }
     socket::set_nonblocking(ours, asking.nonblocking)?;
-    seccomp::replace_fd(calls.as_fd(), asking.call, ours, asking.fd, asking.cloexec)
-}
-
-/// Why an address cannot be had, and what to do.
-pub(super) fn refusal(address: SocketAddr, error: &io::Error) -> String {
-    let cure = match error.raw_os_error() {
-        Some(libc::EADDRINUSE) => {
-            let holders: Vec<String> = socket::holders(address)
-                .iter()
-                .map(|holder| format!("pid {} ({})", holder.pid, holder.command))
-                .collect();
-            if holders.is_empty() {
-                " (somebody else listens there; choose another port)".to_owned()
-            } else {
-                format!(" (held by {}; stop it or choose another port)", holders.join(", "))
-            }
-        }
-        Some(libc::EACCES) => " (run as root or grant CAP_NET_BIND_SERVICE)".to_owned(),
-        Some(libc::EADDRNOTAVAIL) => " (no interface of this machine has that address)".to_owned(),
-        _ => String::new(),
-    };
-    format!("cannot listen on {address}: {}{cure}", plain(error))
+    seccomp::replace_fd(calls, asking.call, ours, asking.fd, asking.cloexec)
 }

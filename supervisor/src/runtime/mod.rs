@@ -9,56 +9,65 @@
 
 mod bus;
 mod context;
+mod contracts;
 mod control;
+mod error_text;
 mod event_loop;
+mod files;
 mod handover;
+mod helper;
 mod intercept;
 mod listeners;
+mod merges;
 mod node;
+mod notes;
 mod notifications;
 mod output;
 mod perform;
 mod probe;
 mod service_manager;
+mod shutdown;
 mod snapshot;
 mod source;
 mod sources;
 mod start;
+mod upgrade;
 mod workers;
 
 use std::io;
 use std::time::Duration;
 
+pub(crate) use crate::primary::event::Refusal;
+pub(crate) use merges::{Answer, Question};
 pub(crate) use output::console::LogFormat;
 pub(crate) use snapshot::check_state;
 pub(crate) use snapshot::upgrade::CAN_GO_ON;
 pub(crate) use start::{LaunchError, Mode, run, run_on};
 
 use self::bus::Bus;
-use self::context::{Notes, context};
+use self::context::context;
 use self::control::Clients;
 use self::event_loop::EventLoop;
 use self::handover::HandOver;
 use self::intercept::Intercept;
 use self::listeners::Listeners;
+use self::merges::Merges;
 use self::node::Node;
+use self::notes::Notes;
 use self::output::logs::Logs;
-use self::probe::drain::Table;
+use self::probe::Probes;
 use self::service_manager::Manager;
-use self::service_manager::fdstore::FdStore;
-use self::snapshot::upgrade::Upgrade;
-use self::snapshot::{Children, Succession, Writer};
+use self::snapshot::pieces::Children;
+use self::snapshot::succession::Succession;
 use self::source::Source;
 use self::workers::record::Recorder;
 use crate::base::ids::WorkerId;
 use crate::base::time::Time;
 use crate::keeper::Link;
-use crate::policy::leftovers::Leftovers;
 use crate::primary::Primary;
 use crate::primary::action::Action;
 use crate::primary::event::{Cue, Event};
 use crate::sys::clock;
-use crate::sys::procfs::Sampler;
 
 /// How long clients may take to read their last answer when the primary ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -71,8 +80,6 @@ pub(crate) struct Runtime {
     /// Our parent, and that of the workers.
     keeper: Link,
     children: Children,
-    /// Workers whose main process has ended while others of its group live.
-    leftovers: Leftovers,
     listeners: Listeners,
     /// Intercepted calls.
     intercept: Intercept,
@@ -83,20 +90,16 @@ pub(crate) struct Runtime {
     /// What the workers say to each other.
     bus: Bus,
     clients: Clients,
+    /// Changes that wait for their new spec.
+    merges: Merges,
     logs: Logs,
     recorder: Recorder,
-    /// The state for a successor.
-    writer: Writer,
-    /// The primaries before this one.
+    /// The primaries before this one, and what the next one needs.
     succession: Succession,
-    upgrade: Upgrade,
-    sampler: Sampler,
-    /// This turn's view of the kernel's connections.
-    table: Option<Table>,
+    /// What is seen of the workers.
+    probes: Probes,
     /// The service manager that started us.
-    manager: Option<Manager>,
-    /// What it keeps of our sockets.
-    store: FdStore,
+    manager: Manager,
     notes: Notes,
 }
 
@@ -117,7 +120,7 @@ impl Runtime {
             self.turn_bus();
             // Connections that are handed over are none of the core's business.
             if self.events.is_calm() {
-                if self.writer.due().is_some_and(|due| due <= clock::now()) {
+                if self.succession.writer.due().is_some_and(|due| due <= clock::now()) {
                     self.write_snapshot();
                 }
                 if let Some(code) = self.events.exit {
@@ -128,12 +131,13 @@ impl Runtime {
             }
             let actions = self.step();
             self.events.core_due = self.core.deadline();
-            self.keep_access();
+            self.clients.keep_access(context!(self), self.recorder.home());
             self.carry_out(actions);
             self.turn_bus();
             self.keep_record();
-            self.keep_store();
-            self.tell_manager(true);
+            let is_ending = self.core.is_ending();
+            self.manager.keep_store(&self.keeper, context!(self), is_ending);
+            self.manager.tell(&self.keeper, &self.core, true);
             if let Some(code) = self.events.exit {
                 return Ok(code);
             }
@@ -142,15 +146,20 @@ impl Runtime {
 
     /// What the rooms have to do in each turn, or when their time has come.
     fn look_after(&mut self, now: Time) {
-        self.write_bus_to_all();
+        self.bus.write_to_all(context!(self));
         self.look_for_groups();
+        self.look_after_withdrawn(now);
         self.look_after_hand_overs(now);
         self.look_after_settling(now);
         self.look_after_upgrade(now);
+        if self.recorder.due() <= now {
+            self.keep_files();
+        }
+        self.events.inbox.extend(self.merges.give_up(now));
         self.logs.take_complaints().into_iter().for_each(|complaint| self.note(complaint));
-        self.table = None;
+        self.probes.new_turn();
         self.pass_on();
-        self.tell_manager(self.events.inbox.is_empty());
+        self.manager.tell(&self.keeper, &self.core, self.events.inbox.is_empty());
     }
 
     fn look_after_hand_overs(&mut self, now: Time) {
@@ -162,6 +171,22 @@ impl Runtime {
             self.handover.resume_all(at);
         }
         self.handover.look_after_slow(at, now);
+    }
+
+    /// The end of a turn for the bus and for what is measured.
+    fn turn_bus(&mut self) {
+        self.share_values();
+        self.probes.growing.watch(context!(self));
+        self.bus.turn(&mut self.clients, context!(self));
+        self.publish_news();
+    }
+
+    /// Finds out whether there is a service manager. `up`: a primary before told it that the app
+    /// is up.
+    fn find_manager(&mut self, up: bool) {
+        if let Err(why) = self.manager.find(self.succession.started, &self.keeper, up) {
+            self.note(why);
+        }
     }
 
     /// What the rooms have for others: notices are published, and what Node programs told is heard.
@@ -185,19 +210,23 @@ impl Runtime {
 
     /// How long the poller may wait.
     fn patience(&self) -> Option<Duration> {
-        if !self.events.inbox.is_empty() || self.bus_is_restless() {
+        if !self.events.inbox.is_empty() || self.bus.is_restless() {
             return Some(Duration::ZERO);
         }
         let now = clock::now();
         let all = [
             self.events.core_due,
-            self.leftovers.deadline(now),
+            self.children.leftovers.deadline(now),
             self.handover.deadline(),
+            self.intercept.withdrawn_due,
             self.succession.settles,
-            self.upgrade.deadline(),
-            self.writer.due(),
-            self.manager.as_ref().and_then(Manager::deadline),
+            self.succession.upgrade.deadline(),
+            self.succession.writer.due(),
+            self.manager.deadline(),
+            self.merges.deadline(),
             self.bus.deadline(),
+            Some(self.recorder.due()),
+            self.probes.growing.deadline(),
         ];
         all.into_iter().flatten().min().map(|deadline| deadline.since(now))
     }
@@ -205,21 +234,21 @@ impl Runtime {
     /// Does what the core wants. A successor goes on from either writing: from the first it does
     /// again what may not have been done.
     fn carry_out(&mut self, actions: Vec<Action>) {
-        self.writer.carried_out = actions.is_empty();
+        self.succession.writer.carried_out = actions.is_empty();
         self.write_snapshot();
         self.heard_all();
         self.intercept.answer_late(context!(self));
         if actions.is_empty() {
             // The state that was just written knows all workers, those of a predecessor too.
-            return self.writer.let_go(&self.children);
+            return self.succession.writer.let_go(&self.children);
         }
         for action in actions {
             self.perform(action);
             self.pass_on();
         }
-        self.writer.carried_out = true;
+        self.succession.writer.carried_out = true;
         self.write_snapshot();
-        self.writer.let_go(&self.children);
+        self.succession.writer.let_go(&self.children);
     }
 
     /// What came in this turn is in the state, or has no consequence: nobody need read it again.

@@ -7,13 +7,14 @@ use super::context::Context;
 use crate::base::ids::WorkerId;
 use crate::limits::CALLS_PER_TURN;
 use crate::primary::event::{Cue, Notification};
+use crate::sys::notify::NotifySocket;
 
 /// Takes what a worker said, a bounded number of notifications. Ignores, with a warning, what
 /// another user says and what is malformed.
 pub(super) fn take(at: &mut Context<'_>, worker: WorkerId) {
     for _ in 0..CALLS_PER_TURN {
         let Some(child) = at.children.get_mut(&worker) else { return };
-        let Some(socket) = child.notify.as_ref() else { return };
+        let Some(socket) = child.endpoints.get::<NotifySocket>() else { return };
         let (bytes, uid) = match socket.receive() {
             Ok(Some(datagram)) => datagram,
             Ok(None) => return,

@@ -1,16 +1,21 @@
 //! One match over `Action`: what the core says is done here, and nothing else.
 
+use std::time::Duration;
+
+use ipc::bus::Json;
 use ipc::control::{Notice, Reply};
+use ipc::talk::BusRequest;
 
 use super::context::context;
 use super::node::{address_requests, channel, raw_messages};
-use super::probe::{self, hang};
-use super::workers::launch::{Order, launch};
+use super::workers::launch::{Order, Surroundings, launch};
 use super::workers::{Asking, Claim};
-use super::{Runtime, handover, intercept};
+use super::{Runtime, contracts, handover, intercept};
 use crate::base::ids::{ClientId, ListenerId, Ticket, WorkerId};
+use crate::base::per_generation::PerGeneration;
 use crate::primary::action::{Action, Target};
 use crate::primary::event::{Cue, Event};
+use crate::relay::Trigger;
 use crate::sys::{clock, pidfd};
 
 impl Runtime {
@@ -19,6 +24,10 @@ impl Runtime {
             Action::OpenListeners { spec } => {
                 let result = self.listeners.open_all(&spec);
                 self.events.inbox.push_back(Event::ListenersOpened { result });
+            }
+            Action::Merge { merge, running, change } => {
+                let refused = self.merges.begin(&self.events.poller, merge, &running, change);
+                self.events.inbox.extend(refused);
             }
             Action::Spawn { worker, slot, generation, spec, workers, lend } => {
                 self.spawn(Order { worker, slot, generation, spec, workers, lend });
@@ -49,7 +58,7 @@ impl Runtime {
                 self.answer(client, &reply);
             }
             Action::Bus { client, request } => self.ask_bus(client, request),
-            Action::BusDrain { worker } => self.drain_on_bus(worker),
+            Action::BusDrain { worker } => self.bus.drain(context!(self), worker),
             Action::ReloadEnded { outcome } => self.bus.count_reload(outcome),
             Action::Subscribe { client } => self.clients.subscribe(client),
             Action::Publish(notice) => self.publish(notice),
@@ -65,13 +74,18 @@ impl Runtime {
 
     fn spawn(&mut self, order: Order) {
         let worker = order.worker;
+        self.mend_listeners();
         // Which sockets are about to listen is written down before they do.
         if self.listeners.announce(&order.lend) {
             self.write_snapshot();
         }
-        let preload = self.preload(&order.spec);
-        let sibling = !self.keeper.is_lost();
-        let child = match launch(order, &mut self.listeners, sibling, preload.as_deref()) {
+        let around = Surroundings {
+            listeners: &mut self.listeners,
+            home: self.recorder.home(),
+            notes: &mut self.notes,
+            sibling: !self.keeper.is_lost(),
+        };
+        let child = match launch(order, contracts::all(), around) {
             Ok(child) => child,
             Err(refusal) => {
                 let (reason, permanent) = (refusal.reason, refusal.permanent);
@@ -92,13 +106,21 @@ impl Runtime {
             let _ = pidfd::signal_group(child.pid, libc::SIGKILL);
             self.warn(format!("cannot keep a worker: {error}"));
         }
-        self.writer.holds(worker);
+        self.succession.writer.holds(worker);
         self.children.insert(worker, child);
-        self.join_bus(worker);
+        self.bus.join(&self.children, worker);
+    }
+
+    /// A socket that is lent again may have been shut down by its last borrower.
+    pub(super) fn mend_listeners(&mut self) {
+        if let Err(error) = self.listeners.mend() {
+            self.warn(format!("cannot steer connections: {error}"));
+        }
     }
 
     /// Has a worker get the socket that the core chose.
     fn lend(&mut self, ticket: Ticket, worker: WorkerId, claim: Claim) {
+        self.mend_listeners();
         let at = context!(self);
         match at.children.take_asking(worker, ticket) {
             Some(Asking::Call(call)) => intercept::lend(at, worker, &call, claim),
@@ -129,7 +151,7 @@ impl Runtime {
     fn steer(&mut self, listener: ListenerId, targets: Vec<Target>) {
         let at = context!(self);
         let Some(open) = at.listeners.get_mut(listener) else { return };
-        if let Err(error) = open.steer(targets) {
+        if let Err(error) = open.mend().and_then(|_| open.steer(targets)) {
             let address = open.address();
             at.warn(format!("cannot steer the connections of {address}: {error}"));
         }
@@ -158,24 +180,52 @@ impl Runtime {
     }
 
     fn look(&mut self, worker: WorkerId) {
-        if let Some(look) = probe::look(context!(self), &mut self.table, worker) {
+        if let Some(look) = self.probes.look(context!(self), worker) {
             self.cue(worker, Cue::Looked(look));
         }
     }
 
     fn gauge(&mut self, worker: WorkerId) {
         let Some(child) = self.children.get(&worker) else { return };
-        let most = self.bus.shared.policy.versions().of(child.generation).limits().connections;
+        let most = self.bus.most_connections(child.generation);
         let oldest = self.handover.throttle.oldest(worker);
-        let at = context!(self);
-        if let Some(gauge) = hang::gauge(at, &mut self.table, worker, oldest, most) {
+        if let Some(gauge) = self.probes.gauge(context!(self), worker, oldest, most) {
             self.cue(worker, Cue::Gauged(gauge));
         }
     }
 
     pub(super) fn answer(&mut self, client: ClientId, reply: &Reply) {
-        let standing = self.clients.answer(client, reply);
-        self.clients.settle(context!(self), client, standing);
+        self.clients.give(context!(self), client, reply);
+    }
+
+    /// What a person asks of the bus.
+    fn ask_bus(&mut self, client: ClientId, request: BusRequest) {
+        let reply = match request {
+            BusRequest::Emit { topic, data, slot } => {
+                Some(self.bus.emit(context!(self), topic, &data, slot))
+            }
+            BusRequest::Trigger { action, data, slot, timeout_ms } => {
+                let timeout = Duration::from_millis(timeout_ms.into());
+                let data = Json::of(&data).unwrap_or_default();
+                self.bus.trigger(client, Trigger { ticket: 0, action, slot, data, timeout })
+            }
+            BusRequest::Share { .. } => {
+                self.share_values();
+                self.bus.await_shared(&mut self.clients, context!(self), client);
+                None
+            }
+            BusRequest::Metrics => Some(self.metrics()),
+        };
+        if let Some(reply) = reply {
+            self.answer(client, &reply);
+        }
+    }
+
+    /// Gives the workers new values, if the specs have any.
+    pub(super) fn share_values(&mut self) {
+        let coming = self.core.coming().map(|(generation, spec)| (generation, spec.clone()));
+        let specs = PerGeneration { serving: self.core.spec().clone(), coming };
+        self.bus.share(&mut self.clients, context!(self), specs);
     }
 
     /// Publishes what the rooms said.
@@ -191,9 +241,7 @@ impl Runtime {
     }
 
     fn publish_one(&mut self, mut notice: Notice) {
-        if let Some(manager) = &mut self.manager {
-            manager.look_again();
-        }
+        self.manager.look_again();
         notice.unix_ms = clock::unix_ms();
         let worker = notice.worker.map(WorkerId);
         notice.pid = worker.and_then(|id| self.children.get(&id)).map(|child| child.pid.0);

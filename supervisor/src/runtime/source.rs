@@ -1,6 +1,8 @@
 //! What can wake the loop, and the number by which the kernel hands it back.
 
-use crate::base::ids::{ClientId, ListenerId, SocketId, WorkerId};
+use ipc::control::Contract;
+
+use crate::base::ids::{ClientId, ListenerId, MergeId, SocketId, WorkerId};
 
 /// One registered fd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,32 +17,30 @@ pub(crate) enum Source {
     Process(WorkerId),
     /// What happened between fork and exec.
     Report(WorkerId),
-    /// A worker's intercepted calls.
-    Calls(WorkerId),
     /// A worker's stdout.
     Out(WorkerId),
     /// A worker's stderr.
     Err(WorkerId),
-    /// A worker's NOTIFY_SOCKET.
-    Notify(WorkerId),
-    /// A Node worker's channel.
-    Channel(WorkerId),
     /// A hand-over listener.
     Accept(ListenerId),
     /// A connection that waits for its PROXY header.
     Header(u64),
     /// A slot socket whose worker has closed it and lives on.
-    Orphan(ListenerId, SocketId),
-    /// A worker's channel to the bus.
-    Bus(WorkerId),
+    Abandoned(ListenerId, SocketId),
+    /// Our end of a contract with a worker.
+    Endpoint(Contract, WorkerId),
     /// The keeper has ended.
     Keeper,
     /// Another build has said whether it can take over.
     UpgradeCheck,
+    /// The process that merges a change has ended.
+    Merge(MergeId),
 }
 
 /// The kind is in the low bits, the id above them; ids never come near 2^59.
 const KIND_BITS: u32 = 5;
+/// The kind of the first contract's endpoints; those of the others follow.
+const FIRST_ENDPOINT: u64 = 16;
 /// A listener never has near as many sockets.
 const SOCKET_BITS: u32 = 27;
 const SOCKET_MASK: u64 = (1 << SOCKET_BITS) - 1;
@@ -54,19 +54,17 @@ impl Source {
             Self::Client(id) => (2, id.0),
             Self::Process(id) => (3, id.0),
             Self::Report(id) => (4, id.0),
-            Self::Calls(id) => (5, id.0),
-            Self::Out(id) => (6, id.0),
-            Self::Err(id) => (7, id.0),
-            Self::Notify(id) => (8, id.0),
-            Self::Channel(id) => (9, id.0),
-            Self::Accept(id) => (10, id.0.into()),
-            Self::Header(id) => (11, id),
-            Self::Orphan(listener, socket) => {
-                (12, u64::from(listener.0) << SOCKET_BITS | u64::from(socket.0) & SOCKET_MASK)
+            Self::Out(id) => (5, id.0),
+            Self::Err(id) => (6, id.0),
+            Self::Accept(id) => (7, id.0.into()),
+            Self::Header(id) => (8, id),
+            Self::Abandoned(listener, socket) => {
+                (9, u64::from(listener.0) << SOCKET_BITS | u64::from(socket.0) & SOCKET_MASK)
             }
-            Self::Bus(id) => (13, id.0),
-            Self::Keeper => (14, 0),
-            Self::UpgradeCheck => (15, 0),
+            Self::Keeper => (10, 0),
+            Self::UpgradeCheck => (11, 0),
+            Self::Merge(id) => (12, id.0),
+            Self::Endpoint(contract, id) => (FIRST_ENDPOINT + contract as u64, id.0),
         };
         id << KIND_BITS | kind
     }
@@ -80,21 +78,21 @@ impl Source {
             2 => Self::Client(ClientId(id)),
             3 => Self::Process(WorkerId(id)),
             4 => Self::Report(WorkerId(id)),
-            5 => Self::Calls(WorkerId(id)),
-            6 => Self::Out(WorkerId(id)),
-            7 => Self::Err(WorkerId(id)),
-            8 => Self::Notify(WorkerId(id)),
-            9 => Self::Channel(WorkerId(id)),
-            10 => Self::Accept(ListenerId(u32::try_from(id).ok()?)),
-            11 => Self::Header(id),
-            12 => Self::Orphan(
+            5 => Self::Out(WorkerId(id)),
+            6 => Self::Err(WorkerId(id)),
+            7 => Self::Accept(ListenerId(u32::try_from(id).ok()?)),
+            8 => Self::Header(id),
+            9 => Self::Abandoned(
                 ListenerId(u32::try_from(id >> SOCKET_BITS).ok()?),
                 SocketId(u32::try_from(id & SOCKET_MASK).ok()?),
             ),
-            13 => Self::Bus(WorkerId(id)),
-            14 => Self::Keeper,
-            15 => Self::UpgradeCheck,
-            _ => return None,
+            10 => Self::Keeper,
+            11 => Self::UpgradeCheck,
+            12 => Self::Merge(MergeId(id)),
+            kind => {
+                let is_it = |known: &&Contract| FIRST_ENDPOINT + **known as u64 == kind;
+                Self::Endpoint(*Contract::KNOWN.iter().find(is_it)?, WorkerId(id))
+            }
         })
     }
 }
@@ -112,20 +110,21 @@ mod tests {
             Source::Client(ClientId(7)),
             Source::Process(worker),
             Source::Report(worker),
-            Source::Calls(worker),
             Source::Out(worker),
             Source::Err(worker),
-            Source::Notify(worker),
-            Source::Channel(worker),
             Source::Accept(ListenerId(3)),
             Source::Header(9),
-            Source::Orphan(ListenerId(u32::MAX), SocketId(5)),
-            Source::Bus(worker),
+            Source::Abandoned(ListenerId(u32::MAX), SocketId(5)),
             Source::Keeper,
             Source::UpgradeCheck,
+            Source::Merge(MergeId(3)),
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }
-        assert_eq!(Source::from_token(16), None);
+        for contract in Contract::KNOWN {
+            let source = Source::Endpoint(contract, worker);
+            assert_eq!(Source::from_token(source.token()), Some(source));
+        }
+        assert_eq!(Source::from_token(13), None);
     }
 }

@@ -2,18 +2,24 @@
 
 use std::os::fd::AsFd;
 
-use ipc::control::Request;
+use ipc::control::{Contract, Request};
+use ipc::node::UserMessage;
 
+use super::bus::channel::Greeting;
 use super::context::context;
+use super::contracts::intercept::Calls;
+use super::contracts::interface::{Endpoint, Readiness};
+use super::node::{Told, raw_messages};
 use super::output::stream::Stream;
+use super::probe::closed;
 use super::source::Source;
 use super::workers::launch::{explain, is_permanent};
-use super::{Runtime, intercept, notifications, output};
+use super::{Runtime, contracts, intercept, notifications, output};
 use crate::base::ids::{ClientId, WorkerId};
 use crate::limits::{CALLS_PER_TURN, LAST_READS};
 use crate::policy::leftovers;
 use crate::primary::event::{Cue, Event, PrimarySignal};
-use crate::sys::spawn::{Report, done_with_report, look_at_report};
+use crate::sys::spawn::report::{self, Report};
 use crate::sys::{pidfd, procfs, seccomp};
 
 impl Runtime {
@@ -36,26 +42,25 @@ impl Runtime {
             }
             Source::Process(worker) => self.take_end(worker),
             Source::Report(worker) => self.take_report(worker),
-            Source::Calls(worker) if hangup => self.drop_calls(worker),
-            Source::Calls(worker) => self.take_calls(worker),
             Source::Out(worker) => {
                 output::read(context!(self), &mut self.logs, worker, Stream::Out);
             }
             Source::Err(worker) => {
                 output::read(context!(self), &mut self.logs, worker, Stream::Err);
             }
-            Source::Notify(worker) => notifications::take(context!(self), worker),
-            Source::Channel(worker) => {
-                self.node.take_channel(&mut self.handover, context!(self), worker, readable);
-            }
             Source::Accept(listener) => self.handover.take_arrivals(context!(self), listener),
             Source::Header(id) => self.handover.take_header(context!(self), id),
-            Source::Orphan(listener, socket) => {
+            Source::Abandoned(listener, socket) => {
                 self.handover.take_abandoned(context!(self), (listener, socket));
             }
-            Source::Bus(worker) => self.take_bus(worker, readable, hangup),
+            Source::Endpoint(contract, worker) => {
+                contracts::take(self, contract, worker, Readiness { readable, hangup });
+            }
             Source::Keeper => self.take_keepers_end(),
             Source::UpgradeCheck => self.take_upgrade_check(),
+            Source::Merge(merge) => {
+                self.events.inbox.extend(self.merges.ended(&self.events.poller, merge));
+            }
         }
         self.pass_on();
     }
@@ -66,7 +71,8 @@ impl Runtime {
                 libc::SIGTERM | libc::SIGINT => PrimarySignal::Stop,
                 libc::SIGQUIT => PrimarySignal::StopFast,
                 libc::SIGHUP => {
-                    self.tell_manager_of_reload();
+                    self.manager.tell_of_reload(&self.keeper);
+                    self.look_for_closed();
                     PrimarySignal::Reload
                 }
                 libc::SIGUSR1 => PrimarySignal::ReopenLogs,
@@ -95,17 +101,82 @@ impl Runtime {
 
     fn take_request(&mut self, client: ClientId) {
         let (request, standing) = self.clients.read(client);
-        if let Some(request) = self.clients.vetted(context!(self), client, request) {
+        if let Some(request) = self.clients.permitted(context!(self), client, request) {
             if request == Request::Subscribe {
-                self.follow_bus(client);
+                self.bus.follow(&mut self.clients, client);
+            }
+            if matches!(request, Request::Reload { .. } | Request::Restart { hard: false, .. }) {
+                self.look_for_closed();
             }
             self.events.inbox.push_back(Event::Request { client, request });
         }
         self.clients.settle(context!(self), client, standing);
     }
 
+    /// What a worker said on NOTIFY_SOCKET.
+    pub(super) fn take_notifications(&mut self, worker: WorkerId, _: Readiness) {
+        notifications::take(context!(self), worker);
+    }
+
+    /// What a Node worker said on its channel, or room for more.
+    pub(super) fn take_node(&mut self, worker: WorkerId, ready: Readiness) {
+        self.node.take_channel(&mut self.handover, context!(self), worker, ready.readable);
+    }
+
+    /// What a worker said on its channel to the bus, or room for more, or its end.
+    pub(super) fn take_bus(&mut self, worker: WorkerId, ready: Readiness) {
+        let greeting = self.bus.take(&mut self.clients, context!(self), worker, ready);
+        self.greet(greeting);
+        self.bus.write(context!(self), worker);
+    }
+
+    /// A worker that joins the bus is in the state before its channel is read on.
+    fn greet(&mut self, mut greeting: Option<Greeting>) {
+        while let Some(heard) = greeting {
+            self.write_snapshot();
+            greeting = self.bus.go_on(&mut self.clients, context!(self), &heard);
+        }
+    }
+
+    /// A Node program told something that is not about sockets.
+    pub(super) fn take_told(&mut self, worker: WorkerId, told: Told) {
+        match told {
+            Told::Message(message) => {
+                let at = context!(self);
+                if let Some((peer, topic, data)) = raw_messages::for_all(at, worker, &message) {
+                    self.bus.emit_for(&peer, &topic, &data);
+                }
+                self.tell_message(worker, &message);
+            }
+            Told::Handle(kind, message) => {
+                self.tell_message(worker, &message);
+                self.note(format!(
+                    "a worker sent a socket ({kind:?}) to the primary, which has no use for it"
+                ));
+            }
+            Told::Measured(measured) => {
+                self.probes.growing.take_measured(context!(self), worker, measured);
+            }
+        }
+    }
+
+    fn tell_message(&mut self, worker: WorkerId, message: &UserMessage) {
+        let Some(child) = self.children.get(&worker) else { return };
+        let notice = child.says(raw_messages::shown(message));
+        self.tell(&notice);
+    }
+
+    /// The successors of a reload must listen where the workers do now.
+    fn look_for_closed(&mut self) {
+        let ours = [std::process::id(), self.keeper.keeper().0];
+        closed::tell_closed(context!(self), &ours);
+    }
+
     /// Takes the calls that wait for a worker, a bounded number of them.
-    fn take_calls(&mut self, worker: WorkerId) {
+    pub(super) fn take_calls(&mut self, worker: WorkerId, ready: Readiness) {
+        if ready.hangup {
+            return self.drop_calls(worker);
+        }
         for _ in 0..CALLS_PER_TURN {
             let memory = self.keeper.memory();
             let Some(call) = self.intercept.receive(context!(self), memory, worker) else { return };
@@ -118,6 +189,9 @@ impl Runtime {
 
     /// Does what follows from an intercepted call.
     pub(super) fn take_call(&mut self, worker: WorkerId, call: &seccomp::Notification) {
+        if let seccomp::Call::Shutdown { fd } = call.call {
+            return self.take_shutdown(worker, call, fd);
+        }
         if let Some(joining) = self.intercept.take(context!(self), worker, call) {
             self.write_snapshot();
             self.intercept.join(context!(self), joining);
@@ -128,11 +202,12 @@ impl Runtime {
         loop {
             let Some(child) = self.children.get_mut(&worker) else { return };
             let Some(report) = child.report.as_ref() else { return };
-            match look_at_report(report.as_fd()) {
+            match report::look_at(report.as_fd()) {
                 Ok(None) => return,
                 Ok(Some(Report::Intercepting(calls))) => {
-                    let registered = self.events.poller.add(calls.as_fd(), Source::Calls(worker).token());
-                    child.calls = Some(calls);
+                    let source = Source::Endpoint(Contract::Intercept, worker);
+                    let registered = self.events.poller.add(calls.as_fd(), source.token());
+                    child.endpoints.put(Calls(calls));
                     if let Err(error) = registered {
                         self.warn(format!("cannot watch the intercepted calls: {error}"));
                     }
@@ -157,7 +232,7 @@ impl Runtime {
             self.write_snapshot();
             let Some(child) = self.children.get(&worker) else { return };
             let Some(report) = child.report.as_ref() else { return };
-            done_with_report(report.as_fd());
+            report::done_with(report.as_fd());
             if child.failed.is_some() {
                 return self.drop_report(worker);
             }
@@ -165,7 +240,7 @@ impl Runtime {
     }
 
     fn drop_report(&mut self, worker: WorkerId) {
-        self.writer.stale = true;
+        self.succession.writer.stale = true;
         let report = self.children.get_mut(&worker).and_then(|child| child.report.take());
         if let Some(report) = report {
             self.events.poller.remove(report.as_fd());
@@ -173,10 +248,10 @@ impl Runtime {
     }
 
     fn drop_calls(&mut self, worker: WorkerId) {
-        self.writer.stale = true;
-        let calls = self.children.get_mut(&worker).and_then(|child| child.calls.take());
-        if let Some(calls) = calls {
-            self.events.poller.remove(calls.as_fd());
+        self.succession.writer.stale = true;
+        let Some(child) = self.children.get_mut(&worker) else { return };
+        if let Some(calls) = child.endpoints.take::<Calls>() {
+            self.events.poller.remove(calls.fd());
         }
     }
 
@@ -193,7 +268,7 @@ impl Runtime {
 
     /// Looks which process groups are gone.
     pub(super) fn look_for_groups(&mut self) {
-        for worker in self.leftovers.waiting() {
+        for worker in self.children.leftovers.waiting() {
             self.step_leftovers(match self.children.get(&worker) {
                 Some(child) => {
                     let empty = procfs::group_members(child.pid.0).is_empty();
@@ -205,7 +280,7 @@ impl Runtime {
     }
 
     fn step_leftovers(&mut self, event: leftovers::Event) {
-        match self.leftovers.step(event) {
+        match self.children.leftovers.step(event) {
             Some(leftovers::Action::Kill(worker)) => {
                 if let Some(child) = self.children.get(&worker) {
                     let _ = pidfd::signal_group(child.pid, libc::SIGKILL);
@@ -222,13 +297,18 @@ impl Runtime {
             output::read_rest(context!(self), &mut self.logs, worker, stream);
         }
         self.node.end(&mut self.handover, context!(self), worker, LAST_READS);
-        self.leave_bus(worker);
+        let greeting = self.bus.hear_last(&mut self.clients, context!(self), worker);
+        self.greet(greeting);
+        self.bus.leave(&mut self.clients, context!(self), worker);
+        self.probes.growing.forget(context!(self), worker);
         let Some(child) = self.children.get_mut(&worker) else { return };
         for (fd, _) in child.sources() {
             // Those that left the poller earlier are not there any more; that is no error.
             self.events.poller.remove(fd);
         }
         child.forget_fds();
+        self.mend_listeners();
+        let Some(child) = self.children.get(&worker) else { return };
         let (pid, ended) = (child.pid, child.ended);
         // How it ended is written down before nobody can be asked any more.
         self.write_snapshot();

@@ -11,31 +11,34 @@ use ipc::control::FailureKind;
 use serde::Serialize;
 
 use super::bus::Bus;
-use super::context::Notes;
+use super::context::context;
 use super::control::Clients;
 use super::event_loop::EventLoop;
 use super::handover::HandOver;
 use super::intercept::Intercept;
 use super::listeners::Listeners;
+use super::merges::Merges;
 use super::node::Node;
+use super::notes::Notes;
 use super::output::console::{Console, LogFormat};
 use super::output::logs::Logs;
+use super::probe::Probes;
+use super::service_manager::Manager;
 use super::service_manager::activation::Lent;
-use super::service_manager::fdstore::FdStore;
-use super::snapshot::upgrade::Upgrade;
-use super::snapshot::{self, Children, Succession, Writer};
+use super::snapshot;
+use super::snapshot::pieces::Children;
+use super::snapshot::succession::Succession;
 use super::source::Source;
 use super::workers::record::Recorder;
 use crate::home::Home;
 use crate::keeper::{self, Birth, HandoverArgs, Link, Role, SharedFds};
-use crate::policy::leftovers::Leftovers;
 use crate::primary::Primary;
 use crate::primary::action::Action;
 use crate::primary::event::Event;
 use crate::runtime::{LAST_WORDS, Runtime};
 use crate::snapshot::{Broken, Copy};
+use crate::sys::accounts::{self, Accounts};
 use crate::sys::held::{Claims, Held};
-use crate::sys::procfs::Sampler;
 use crate::sys::signals::{self, Signals};
 use crate::sys::{clock, daemon, fork, random};
 
@@ -102,32 +105,32 @@ pub(crate) fn run(spec: AppSpec, home: &Home, mode: Mode) -> Result<u8, LaunchEr
             std::mem::forget(mode);
             Ok(code)
         }
-        Role::Primary(ground, birth) => {
-            let mode = if birth.is_first { mode } else { again(mode, report, ground) };
-            ended(live(spec, home, mode, ground, birth), ground)
+        Role::Primary(shared, birth) => {
+            let mode = if birth.is_first { mode } else { again(mode, report, shared) };
+            ended(live(spec, home, mode, shared, birth), shared)
         }
     }
 }
 
 /// The same in the place of a keeper of another build.
-pub(crate) fn run_on(app: &str, home: &Home, estate: &HandoverArgs) -> Result<u8, LaunchError> {
+pub(crate) fn run_on(app: &str, home: &Home, handover: &HandoverArgs) -> Result<u8, LaunchError> {
     daemon::set_name(&format!("keep:{app}"));
-    let role = keeper::keep_on(app, estate).map_err(|error| {
-        keeper::fall_back(app, estate);
+    let role = keeper::keep_on(app, handover).map_err(|error| {
+        keeper::fall_back(app, handover);
         io_error("go on as keeper", error)
     })?;
     match role {
         Role::Over(code) => Ok(code),
-        Role::Primary(ground, birth) => {
+        Role::Primary(shared, birth) => {
             let nothing = || io_error("read the state", io::Error::other(Broken::Empty));
-            let restored = state(ground)
+            let restored = state(shared)
                 .and_then(|copy| copy.ok_or_else(nothing))
-                .and_then(|copy| snapshot::restore(copy, home, ground, birth));
+                .and_then(|copy| snapshot::restore(copy, home, shared, birth));
             match restored {
                 // The build before may do better: this end counts as a death.
-                Err(error) if ground.previous().is_some() => Err(error),
+                Err(error) if shared.previous().is_some() => Err(error),
                 restored => {
-                    ended(restored.and_then(|(runtime, first)| go_on(runtime, home, first)), ground)
+                    ended(restored.and_then(|(runtime, first)| go_on(runtime, home, first)), shared)
                 }
             }
         }
@@ -135,8 +138,8 @@ pub(crate) fn run_on(app: &str, home: &Home, estate: &HandoverArgs) -> Result<u8
 }
 
 /// What a predecessor wrote. `None`: nothing yet.
-fn state(ground: &SharedFds) -> Result<Option<Copy>, LaunchError> {
-    match ground.memory.read().map_err(|error| io_error("read the state", error))? {
+fn state(shared: &SharedFds) -> Result<Option<Copy>, LaunchError> {
+    match shared.memory.read().map_err(|error| io_error("read the state", error))? {
         Ok(copy) => Ok(Some(copy)),
         Err(Broken::Empty) => Ok(None),
         Err(broken) => Err(io_error("read the state", io::Error::other(broken))),
@@ -147,25 +150,25 @@ fn state(ground: &SharedFds) -> Result<Option<Copy>, LaunchError> {
 /// unless another build is to be one. A keeper that is gone need not be told.
 fn ended(
     result: Result<Option<u8>, LaunchError>,
-    ground: &'static SharedFds,
+    shared: &'static SharedFds,
 ) -> Result<u8, LaunchError> {
     if let Ok(None) = result {
         return Ok(0);
     }
-    let _ = Link::new(ground).and_then(|link| link.over());
+    let _ = Link::new(shared).and_then(|link| link.over());
     result.map(Option::unwrap_or_default)
 }
 
 /// How a later primary runs: whoever waits for the report may have got it, and then the descriptor
 /// is gone.
-fn again(mode: Mode, report: Option<Held>, ground: &SharedFds) -> Mode {
+fn again(mode: Mode, report: Option<Held>, shared: &SharedFds) -> Mode {
     let closed = match mode {
         Mode::Daemon { report } => report,
         Mode::Foreground { .. } => return mode,
     };
     // Its number may be somebody else's by now.
     std::mem::forget(closed);
-    let mut claims = Claims::new(ground.fds());
+    let mut claims = Claims::new(shared.fds());
     Mode::Daemon { report: report.and_then(|held| claims.claim(held).ok()).map(File::from) }
 }
 
@@ -174,13 +177,13 @@ fn live(
     spec: AppSpec,
     home: &Home,
     mode: Mode,
-    ground: &'static SharedFds,
+    shared: &'static SharedFds,
     birth: Birth,
 ) -> Result<Option<u8>, LaunchError> {
-    if let Some(copy) = state(ground)? {
+    if let Some(copy) = state(shared)? {
         // Its predecessor has reported long ago; what is left is closed with everything else.
         std::mem::forget(mode);
-        let (runtime, first) = snapshot::restore(copy, home, ground, birth)?;
+        let (runtime, first) = snapshot::restore(copy, home, shared, birth)?;
         return go_on(runtime, home, first);
     }
     // It is the first, or the first died before it had written anything.
@@ -188,8 +191,8 @@ fn live(
         Mode::Daemon { report } => (report, None),
         Mode::Foreground { format } => (None, Some(format)),
     };
-    let result = close_leftovers(birth, report.as_ref(), ground)
-        .and_then(|()| prepare(spec, home, console_format, ground));
+    let result = close_leftovers(birth, report.as_ref(), shared)
+        .and_then(|()| prepare(spec, home, console_format, shared));
     if let Some(mut report) = report {
         let line = LaunchReport {
             ok: result.is_ok(),
@@ -209,13 +212,13 @@ fn live(
 fn close_leftovers(
     birth: Birth,
     report: Option<&File>,
-    ground: &SharedFds,
+    shared: &SharedFds,
 ) -> Result<(), LaunchError> {
     if birth.is_first {
         return Ok(());
     }
-    let mut claims = Claims::new(ground.fds().into_iter().chain(report.map(File::as_fd)));
-    claims.leave(Lent::numbers(ground.keeper));
+    let mut claims = Claims::new(shared.fds().into_iter().chain(report.map(File::as_fd)));
+    claims.leave(Lent::numbers(shared.keeper));
     claims.close_others().map_err(|error| io_error("close what is left", error))
 }
 
@@ -223,7 +226,7 @@ fn close_leftovers(
 fn go_on(mut runtime: Runtime, home: &Home, first: Vec<Action>) -> Result<Option<u8>, LaunchError> {
     let code =
         runtime.turn_until_exit(first).map_err(|error| io_error("wait for events", error))?;
-    if runtime.upgrade.under_way().is_some() {
+    if runtime.succession.upgrade.under_way().is_some() {
         // Everything it has is its successor's.
         std::mem::forget(runtime);
         return Ok(None);
@@ -257,7 +260,7 @@ fn prepare(
     spec: AppSpec,
     home: &Home,
     console_format: Option<LogFormat>,
-    ground: &'static SharedFds,
+    shared: &'static SharedFds,
 ) -> Result<Runtime, LaunchError> {
     let name = spec.name.clone();
     let failed = |what: &str| {
@@ -268,20 +271,22 @@ fn prepare(
         .map_err(|error| io_error("prepare the folders", io::Error::other(error.to_string())))?;
     let lock = home.take_lock(&name).map_err(failed("take the lock"))?;
     let lock = lock.ok_or_else(|| LaunchError::Running(name.clone()))?;
-    let keeper = Link::new(ground).map_err(failed("watch the keeper"))?;
+    let keeper = Link::new(shared).map_err(failed("watch the keeper"))?;
     keeper.settled().map_err(failed("speak to the keeper"))?;
     let socket = home.socket(&name).map_err(|error| {
         io_error("make the control socket", io::Error::other(error.to_string()))
     })?;
     let clients = Clients::listen(&socket).map_err(failed("make the control socket"))?;
     let folder_made = home.prepare_logs(&name).map_err(|error| io::Error::other(error.to_string()));
+    accounts::remember(Accounts::of(&[&spec]));
     let core = Primary::new(Arc::new(spec), random::number());
     let core = if console_format.is_some() { core.ending_with_workers() } else { core };
     let parts = Parts { core, lock, keeper, clients, console_format };
     let (mut runtime, opened) = Runtime::new(parts, home)?;
     signals::unblock().map_err(failed("watch the signals"))?;
     if runtime.logs.console.format().is_some() {
-        runtime.meet_manager();
+        runtime.manager.take_sockets(&runtime.keeper, context!(runtime));
+        runtime.find_manager(false);
     }
     if let Err(error) = folder_made.and(opened) {
         runtime.note(format!("cannot write the log files: {error}"));
@@ -318,7 +323,6 @@ impl Runtime {
             events,
             keeper,
             children: Children::default(),
-            leftovers: Leftovers::default(),
             listeners: Listeners::default(),
             intercept: Intercept::default(),
             node: Node::new(BTreeMap::new()),
@@ -327,17 +331,15 @@ impl Runtime {
             clients,
             logs,
             recorder: Recorder::new(home.clone(), lock),
-            writer: Writer::new(0, now),
             succession: Succession::first(now),
-            upgrade: Upgrade::default(),
-            sampler: Sampler::new().map_err(failed("watch the processes"))?,
-            table: None,
-            manager: None,
-            store: FdStore::default(),
+            merges: Merges::default(),
+            probes: Probes::new().map_err(failed("watch the processes"))?,
+            manager: Manager::default(),
             notes: Notes::default(),
         };
-        runtime.clients.open_door();
-        runtime.keep_access();
+        runtime.clients.keep_spare();
+        runtime.clients.keep_access(context!(runtime), runtime.recorder.home());
+        runtime.publish_news();
         Ok((runtime, opened))
     }
 }

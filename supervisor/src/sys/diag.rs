@@ -92,7 +92,7 @@ pub(crate) fn connections(local_ports: &[u16]) -> io::Result<Vec<Connection>> {
     // Port 0 queries all ports.
     let ports = match local_ports {
         [] => return Ok(Vec::new()),
-        few if few.len() <= PORTS_ASKED_SINGLY => few,
+        ports if ports.len() <= PORTS_ASKED_SINGLY => ports,
         _ => &[0],
     };
     for port in ports {

@@ -35,8 +35,8 @@ pub(crate) fn take(number: RawFd) -> io::Result<OwnedFd> {
 ///
 /// Call this once, before anything else in this process opens or closes descriptors by number.
 pub(crate) fn take_memory(numbers: [RawFd; 3]) -> io::Result<[OwnedFd; 3]> {
-    let [one, other, slip] = numbers;
-    if one == other || other == slip || slip == one {
+    let [one, other, journal] = numbers;
+    if one == other || other == journal || journal == one {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     for number in numbers {

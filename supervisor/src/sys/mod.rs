@@ -7,6 +7,7 @@
 
 #![expect(unsafe_code, reason = "this is the room for it; each block argues its safety")]
 
+pub(crate) mod accounts;
 pub(crate) mod bpf;
 pub(crate) mod channel;
 pub(crate) mod clock;
@@ -31,7 +32,6 @@ pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod socket_options;
 pub(crate) mod spawn;
-pub(crate) mod spawn_child;
 pub(crate) mod steering_code;
 pub(crate) mod target;
 pub(crate) mod trap;

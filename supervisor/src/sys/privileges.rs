@@ -11,8 +11,8 @@ use nix::sys::resource::{Resource as Kernel, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, getgroups};
 
-use super::spawn::Stage;
-use super::{daemon, users};
+use super::spawn::report::Stage;
+use super::{accounts, daemon};
 
 /// [`Wanted`], with the names resolved.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ type Step = Result<(), (Stage, io::Error)>;
 
 impl Privileges {
     pub(crate) fn of(wanted: &Wanted) -> Result<Self, String> {
-        let groups = wanted.groups.iter().map(|name| users::group(name).map(Gid::from_raw));
+        let groups = wanted.groups.iter().map(|name| accounts::group(name).map(Gid::from_raw));
         Ok(Self { wanted: wanted.clone(), groups: groups.collect::<Result<_, _>>()? })
     }
 

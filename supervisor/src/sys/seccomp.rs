@@ -1,5 +1,5 @@
-//! Seccomp user notification: a program's `bind` and `listen` come to the primary and wait for an
-//! answer.
+//! Seccomp user notification: a program's `bind`, `listen` and `shutdown` come to the primary and
+//! wait for an answer.
 //!
 //! The program may die between the question and the answer. Then its id is no longer valid, and
 //! what was read of it in between is worthless. So: read, then `still_valid`, then act. This module
@@ -22,6 +22,11 @@ const ARCHITECTURE: u32 = 0xc000_00b7;
 /// The offsets of the call's number and the architecture in `struct seccomp_data`.
 const NUMBER_OFFSET: u32 = 0;
 const ARCHITECTURE_OFFSET: u32 = 4;
+/// The offset of the lower half of the second argument; both architectures are little-endian.
+const SECOND_ARGUMENT_OFFSET: u32 = 24;
+
+/// The second argument of a `shutdown` of the sending side.
+const SHUT_WR: u32 = libc::SHUT_WR as u32;
 
 /// The kernel's present structures have 80 bytes and may grow; the extra room must be zero.
 #[repr(C)]
@@ -50,8 +55,19 @@ pub(crate) struct Notification {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Call {
-    Bind { fd: i32, address_ptr: u64, len: u32 },
-    Listen { fd: i32, backlog: i32 },
+    Bind {
+        fd: i32,
+        address_ptr: u64,
+        len: u32,
+    },
+    Listen {
+        fd: i32,
+        backlog: i32,
+    },
+    /// Of the receiving side, alone or with the other.
+    Shutdown {
+        fd: i32,
+    },
     Other,
 }
 
@@ -66,16 +82,22 @@ pub(crate) enum Answer {
     Continue,
 }
 
-/// Notifies about `bind` and `listen`, and allows everything else. Calls of other architectures
-/// (32-bit programs, x32) have other numbers and are allowed.
+/// Notifies about `bind`, `listen` and `shutdown`, and allows everything else. Calls of other
+/// architectures (32-bit programs, x32) have other numbers and are allowed.
+///
+/// `shutdown(SHUT_WR)` does nothing to a listening socket, and servers end most connections with
+/// it: it is allowed without a notification.
 fn program() -> Vec<Instruction> {
     let number = |number: libc::c_long| u32::try_from(number).unwrap_or(u32::MAX);
     vec![
         plain(bpf::LOAD, ARCHITECTURE_OFFSET),
-        branch(bpf::IF_EQUAL, ARCHITECTURE, 0, 3),
+        branch(bpf::IF_EQUAL, ARCHITECTURE, 0, 6),
         plain(bpf::LOAD, NUMBER_OFFSET),
-        branch(bpf::IF_EQUAL, number(libc::SYS_bind), 2, 0),
-        branch(bpf::IF_EQUAL, number(libc::SYS_listen), 1, 0),
+        branch(bpf::IF_EQUAL, number(libc::SYS_bind), 5, 0),
+        branch(bpf::IF_EQUAL, number(libc::SYS_listen), 4, 0),
+        branch(bpf::IF_EQUAL, number(libc::SYS_shutdown), 0, 2),
+        plain(bpf::LOAD, SECOND_ARGUMENT_OFFSET),
+        branch(bpf::IF_EQUAL, SHUT_WR, 0, 1),
         plain(bpf::RETURN, libc::SECCOMP_RET_ALLOW),
         plain(bpf::RETURN, libc::SECCOMP_RET_USER_NOTIF),
     ]
@@ -154,6 +176,8 @@ fn understand(notification: &libc::seccomp_notif) -> Notification {
         Call::Bind { fd: first as i32, address_ptr: second, len: third as u32 }
     } else if number == libc::SYS_listen {
         Call::Listen { fd: first as i32, backlog: second as i32 }
+    } else if number == libc::SYS_shutdown {
+        Call::Shutdown { fd: first as i32 }
     } else {
         Call::Other
     };

@@ -110,6 +110,24 @@ pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
     Ok(())
 }
 
+/// Ends listening, as a program does that calls `shutdown` on its listening socket: each blocked
+/// `accept` fails, the kernel resets what waits in the queue, and the last socket of the group
+/// takes this one's place.
+pub(crate) fn stop_listening(fd: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::net::shutdown(fd, rustix::net::Shutdown::Both)?)
+}
+
+/// Whether the socket listens. An error: it is of a kind that never does.
+pub(crate) fn listens(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(sockopt::socket_acceptconn(fd)?)
+}
+
+/// An unbound TCP or unix socket, whose `accept` fails as that of a socket that was shut down.
+pub(crate) fn deaf(like: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let family = sockopt::socket_domain(like)?;
+    Ok(rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+}
+
 fn is_inet(fd: BorrowedFd<'_>) -> bool {
     let family = sockopt::socket_domain(fd);
     matches!(family, Ok(AddressFamily::INET | AddressFamily::INET6))

@@ -273,12 +273,12 @@ mod tests {
     #[test]
     fn neighbours_spread_evenly_and_the_seed_changes_who_is_with_whom() {
         let buckets: [u32; 256] = std::array::from_fn(|bucket| bucket as u32 % 4);
-        let deal = |seed| {
+        let assign = |seed| {
             let program = compile(Steering::BySource { seed, buckets: &buckets });
             let index = |host: u32| by(&program, &format!("10.0.{}.{}", host / 256, host % 256));
             (0..4096).map(index).collect::<Vec<_>>()
         };
-        let (first, second) = (deal(1), deal(2));
+        let (first, second) = (assign(1), assign(2));
         for index in 0..4 {
             let share = first.iter().filter(|chosen| **chosen == index).count();
             assert!((900..1150).contains(&share), "socket {index} has {share} of 4096");

@@ -2,16 +2,17 @@
 
 use std::ffi::CString;
 
-use nix::unistd::{Gid, Group, Uid, User};
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+use serde::{Deserialize, Serialize};
 
 /// The user to run as.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
-    /// The name in the user database, by which the supplementary groups are found. `None` for a
-    /// number that is not in the database: it gets no supplementary groups.
-    pub(crate) name: Option<CString>,
+    /// The supplementary groups of the user. Only the group itself for a number that is not in the
+    /// user database.
+    pub(crate) groups: Vec<u32>,
 }
 
 /// Looks up the user, and the group if it is not to be the user's own. Each is a name or a number.
@@ -32,8 +33,13 @@ pub(crate) fn resolve(user: &str, named: Option<&str>) -> Result<Identity, Strin
             return Err(format!("user {user} has no entry in the user database; name a group too"));
         }
     };
-    let name = name.and_then(|name| CString::new(name).ok());
-    Ok(Identity { uid, gid, name })
+    let groups = match name.and_then(|name| CString::new(name).ok()) {
+        Some(name) => getgrouplist(&name, Gid::from_raw(gid))
+            .map_err(|error| format!("cannot look up the groups of {user}: {}", error.desc()))?,
+        None => vec![Gid::from_raw(gid)],
+    };
+    let groups = groups.into_iter().map(Gid::as_raw).collect();
+    Ok(Identity { uid, gid, groups })
 }
 
 fn by_number(user: &str) -> Result<Option<User>, String> {
@@ -74,7 +80,7 @@ mod tests {
         assert_eq!(resolve("0", None).unwrap(), root);
         assert_eq!(resolve("root", Some("4321")).unwrap().gid, 4321);
         let unnamed = resolve("54321", Some("root")).unwrap();
-        assert_eq!(unnamed, Identity { uid: 54321, gid: 0, name: None });
+        assert_eq!(unnamed, Identity { uid: 54321, gid: 0, groups: vec![0] });
         assert_eq!(resolve("banana", None).unwrap_err(), "no such user: banana");
         assert_eq!(resolve("root", Some("banana")).unwrap_err(), "no such group: banana");
         assert!(resolve("54321", None).unwrap_err().contains("name a group"));

@@ -15,10 +15,10 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("base", &[]),
     ("limits", &[]),
     ("version", &[]),
-    ("home", &[]),
-    ("client", &["home"]),
     ("snapshot", &["version"]),
     ("sys", &["base"]),
+    ("home", &["sys"]),
+    ("client", &["home"]),
     ("relay", &["base", "snapshot"]),
     ("primary", &["base"]),
     ("policy", &["base", "limits"]),
@@ -36,7 +36,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
 
 /// Rooms in which files still use each other in circles, with the number of files involved. These
 /// numbers may only become smaller; a room that is not listed has no circles.
-const CIRCLES: [(&str, usize); 3] = [("primary", 11), ("runtime", 35), ("sys", 3)];
+const CIRCLES: [(&str, usize); 1] = [("runtime", 4)];
 
 /// The rooms that contain nothing but declarations.
 const ROOTS: [&str; 2] = ["lib", "main"];

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use ipc::bus::Peer;
-use ipc::bus::decode::DecodeError;
+use ipc::bus::codec::DecodeError;
 use ipc::bus::event;
 
 /// A batch of fewer bytes than this takes further single events.

@@ -4,7 +4,7 @@ use std::io;
 
 use ipc::bus::FromWorker;
 use ipc::bus::check::Unfit;
-use ipc::bus::decode::Codec;
+use ipc::bus::codec::Codec;
 
 /// Checks a message against the bounds of the bus, because the supervisor cuts off a worker that
 /// sends more.

@@ -5,7 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
-use ipc::bus::decode::{Codec, Decoder};
+use ipc::bus::codec::Codec;
+use ipc::bus::decode::Decoder;
 use ipc::bus::{FromWorker, Json, Peer, ToWorker};
 use worker::Worker;
 

@@ -8,7 +8,8 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use ipc::bus::decode::{Codec, Decoder};
+use ipc::bus::codec::Codec;
+use ipc::bus::decode::Decoder;
 use ipc::bus::{ErrorKind, FromWorker, Json, ToWorker, WhenFull};
 use worker::{Call, CallError, Worker};
 

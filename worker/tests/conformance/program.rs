@@ -10,7 +10,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use ipc::bus::decode::{Codec, Decoder};
+use ipc::bus::codec::Codec;
+use ipc::bus::decode::Decoder;
 use ipc::bus::{FromWorker, ToWorker};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;

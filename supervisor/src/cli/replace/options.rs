@@ -1,6 +1,8 @@
 //! The options of `reload` and `restart`.
 
 use clap::Args;
+use config::change::SpecChange;
+use config::pool::OWN;
 
 use crate::cli::args::WaitOptions;
 use crate::cli::exit::Failure;
@@ -9,8 +11,9 @@ use crate::cli::targets::PoolOption;
 /// Which workers to replace, and with what.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ReplaceOptions {
-    /// Which apps (NAME:POOL: one pool of it); or a configuration file (.toml .yaml .json), whose apps are
-    /// reloaded if they run and started if not. An app that came from a file is read from it again.
+    /// Which apps (NAME:POOL: one pool of it); or a configuration file (.toml .yaml .json), whose
+    /// apps are reloaded if they run and started if not. An app that came from a file is read from
+    /// it again.
     #[arg(value_name = "NAME", required = true)]
     pub(crate) names: Vec<String>,
     /// Set a variable in the environment of the new workers. May be repeated.
@@ -30,6 +33,23 @@ pub(crate) struct ReplaceOptions {
 }
 
 impl ReplaceOptions {
+    /// The pool that gets the variables of `--env`, if it is not the app's own.
+    pub(super) fn env_pool(&self) -> Option<&str> {
+        self.pool.pool.as_deref().filter(|pool| *pool != OWN)
+    }
+
+    /// The change that the options are, of an app that is named and not its file.
+    pub(super) fn change(&self) -> SpecChange {
+        SpecChange {
+            file: None,
+            profile: self.profile.clone(),
+            exports: None,
+            env: self.env.clone(),
+            pool: self.env_pool().map(str::to_owned),
+            as_written: self.as_written,
+        }
+    }
+
     /// The same options once for each pool, with the names that belong to it. Fails if a name is
     /// malformed.
     pub(crate) fn by_pool(&self) -> Result<Vec<Self>, Failure> {

@@ -32,7 +32,7 @@ pub(crate) fn spec(name: &str) -> AppSpec {
 /// The status of an app with one worker.
 pub(crate) fn status(name: &str, status: Status) -> AppStatus {
     let worker = RecordedWorker { pid: 5, start_time: 1, slot: 0, generation: 1 };
-    let record = Record { primary_pid: 4, workers: vec![worker], spec: spec(name) };
+    let record = Record::new(4, vec![worker], spec(name));
     let mut app = recorded::status(name, &record, status, "");
     app.reason = None;
     if status == Status::Stopped || status == Status::Errored {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use config::spec::AppSpec;
-use ipc::control::{Reply, Request};
+use ipc::control::{FailureKind, Reply, Request};
 
 use super::outcome::Outcome;
 use super::probe;
@@ -44,8 +44,19 @@ pub(crate) fn ask(
         Reply::Done { message, cut } => {
             Ok(Outcome { cut, ..Outcome::new(without_name(name, &message)) })
         }
+        Reply::Failed { kind: FailureKind::Usage, reason, .. } if is_unknown(&reason) => {
+            Err(Failure::failed(format!(
+                "the primary of {name} is of an older build, which does not know this request: run \
+                 \"supervisor upgrade {name}\" first"
+            )))
+        }
         other => Err(Failure::unexpected_reply(name, other)),
     }
+}
+
+/// Whether a primary refused a request whose name it does not know: serde says so.
+fn is_unknown(reason: &str) -> bool {
+    reason.contains("unknown variant")
 }
 
 /// The spec that the primary of `name` runs now.
@@ -67,6 +78,14 @@ fn without_name<'a>(name: &str, message: &'a str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_that_an_older_primary_does_not_know_is_recognized() {
+        let line = br#"{"request":"of-tomorrow"}"#;
+        let refusal = serde_json::from_slice::<Request>(line).unwrap_err();
+        assert!(is_unknown(&refusal.to_string()), "{refusal}");
+        assert!(!is_unknown("web has no pool hash"));
+    }
 
     #[test]
     fn the_name_is_not_repeated() {

@@ -129,7 +129,7 @@ mod tests {
     fn record(workers: Vec<RecordedWorker>) -> Record {
         let mut spec = AppSpec::new("web", vec!["sleep".into()], "/".into());
         spec.times.kill_timeout = Duration::from_millis(300);
-        Record { primary_pid: 99, workers, spec }
+        Record::new(99, workers, spec)
     }
 
     fn recorded(pid: u32) -> RecordedWorker {

@@ -213,7 +213,7 @@ mod tests {
         spec.env.insert("TOKEN".into(), "secret".into());
         spec.source = Some("/srv/supervisor.toml".into());
         let worker = RecordedWorker { pid: 12, start_time: 1, slot: 0, generation: 2 };
-        let record = Record { primary_pid: 9, workers: vec![worker], spec };
+        let record = Record::new(9, vec![worker], spec);
         let mut app = recorded::status("web", &record, Status::Errored, "it always exits");
         app.listeners.push(ListenerStatus {
             address: "[::]:8000".into(),

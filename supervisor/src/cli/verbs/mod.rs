@@ -95,6 +95,7 @@ verbs! {
     man         Man         definitions;
     primary     Primary     apps;
     thaw_check  ThawCheck   output;
+    merge_spec  MergeSpec   output;
     demo_server DemoServer  output;
 }
 

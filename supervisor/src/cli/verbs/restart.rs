@@ -1,6 +1,6 @@
 //! `restart`: replaces every worker like `reload`, or with `--hard` stops all of them first.
 
-use ipc::control::Request;
+use ipc::control::Method;
 
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::replace::{ReplaceOptions, replace};
@@ -22,9 +22,9 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     if hard && groups.iter().any(|group| group.pool.pool.is_some()) {
         return Err(Failure::usage("--hard stops the workers of all pools: name no pool"));
     }
-    replace(&groups, session, "restarting", |spec, pool| match pool {
-        Some(_) => Request::Reload { spec, pool },
-        None => Request::Restart { hard, spec },
+    replace(&groups, session, "restarting", |pool| match hard {
+        true => Method::Hard,
+        false => Method::Rolling { pool },
     })
 }
 

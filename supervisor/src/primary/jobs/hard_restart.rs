@@ -2,50 +2,15 @@
 //! so connections wait meanwhile.
 
 use ipc::control::{FailureKind, Reply};
-use serde::{Deserialize, Serialize};
 
-use super::start::Outlook;
+use super::state::Outlook;
+use super::state::{HardRestart, Stage};
 use crate::base::ids::ClientId;
-use crate::base::time::Time;
 use crate::primary::action::Action;
 use crate::primary::messages;
-use crate::primary::slots::Seat;
 use crate::primary::slots::pools::Pools;
+use crate::primary::slots::slot::Seat;
 use crate::primary::{Job, Primary, Step};
-
-/// A hard restart under way.
-#[derive(Debug, Serialize, Deserialize)]
-pub(in crate::primary) struct HardRestart {
-    pub(in crate::primary) clients: Vec<ClientId>,
-    pub(in crate::primary) to: Pools,
-    pub(in crate::primary) stage: Stage,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::primary) enum Stage {
-    /// `Action::OpenListeners` is under way. No worker is stopped before it succeeds.
-    Opening,
-    Stopping,
-    /// The job waits until this time for the workers to be ready.
-    Starting {
-        until: Time,
-    },
-}
-
-impl HardRestart {
-    pub(in crate::primary) fn until(&self) -> Option<Time> {
-        match self.stage {
-            Stage::Starting { until } => Some(until),
-            Stage::Opening | Stage::Stopping => None,
-        }
-    }
-
-    /// Whether empty seats stay empty for now.
-    pub(in crate::primary) fn empties(&self) -> bool {
-        matches!(self.stage, Stage::Stopping)
-    }
-}
 
 impl Job {
     /// Whether empty seats stay empty for now.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use config::spec::AppSpec;
 use ipc::control::FailureKind;
-use serde::{Deserialize, Serialize};
 
+use super::state::{Pending, Wish};
 use crate::base::ids::{ClientId, Generation};
 use crate::primary::messages;
 use crate::primary::plan::Plan;
@@ -13,43 +13,6 @@ use crate::primary::{Phase, Primary, Step};
 
 /// The most requests that may wait.
 const LIMIT: usize = 64;
-
-/// A change that begins when no other is under way.
-#[derive(Debug, Serialize, Deserialize)]
-pub(in crate::primary) struct Pending {
-    pub(in crate::primary) wish: Wish,
-    /// The clients that wait for the answer. Clients that hung up are not among them.
-    pub(in crate::primary) clients: Vec<ClientId>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::primary) enum Wish {
-    /// Replace all workers; `hard`: stop them first. `None`: use the spec that serves at that time.
-    Replace {
-        hard: bool,
-        spec: Option<Box<AppSpec>>,
-        /// Replace the workers of this pool only.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        pool: Option<String>,
-    },
-    Scale {
-        to: Count,
-        because: String,
-        /// The pool to scale; `None`: the app's own.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        pool: Option<String>,
-    },
-}
-
-/// The number of workers that a request wants.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::primary) enum Count {
-    Exactly(u16),
-    OneMore,
-    OneFewer,
-}
 
 impl Primary {
     pub(in crate::primary) fn enqueue(
@@ -78,6 +41,10 @@ impl Primary {
                     *spec = newer;
                 }
             }
+            (
+                Some(Pending { wish: Wish::Configure { change, method }, clients }),
+                Wish::Configure { change: newer, method: other },
+            ) if *change == newer && *method == other => clients.extend(client),
             (_, wish) => {
                 self.queue.push_back(Pending { wish, clients: client.into_iter().collect() });
             }
@@ -86,8 +53,12 @@ impl Primary {
 
     /// Begins the oldest request. Returns whether there was one.
     pub(in crate::primary) fn begin_next(&mut self, step: &mut Step<'_>) -> bool {
+        if self.merging.is_some() {
+            return false;
+        }
         let Some(Pending { wish, clients }) = self.queue.pop_front() else { return false };
         match wish {
+            Wish::Configure { change, method } => self.begin_merge(change, method, clients, step),
             Wish::Replace { hard: false, spec, pool: Some(pool) } => {
                 self.begin_replace_of(&pool, spec, clients, step);
             }

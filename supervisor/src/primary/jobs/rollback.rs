@@ -3,11 +3,11 @@
 
 use ipc::control::{FailureKind, Notice, NoticeKind};
 
-use super::rollout::{Course, Failure};
+use super::state::{Course, Failure};
 use crate::base::ids::{Slot, WorkerId};
 use crate::primary::action::{Action, ReloadOutcome};
 use crate::primary::messages;
-use crate::primary::slots::{Seat, SlotState};
+use crate::primary::slots::slot::{Seat, SlotState};
 use crate::primary::worker::Worker;
 use crate::primary::worker::end::{Cause, End};
 use crate::primary::{Job, Primary, Step};
@@ -126,6 +126,7 @@ impl Primary {
         };
         let returns = successor.or_else(|| state.retiring.iter().copied().find(|id| recall(id)));
         state.served = state.served_before.take();
+        state.late.clear();
         state.seat = match returns {
             Some(worker) => {
                 state.retiring.remove(&worker);
@@ -154,6 +155,7 @@ impl Primary {
         state.retiring.extend(held);
         state.plan = worker.plan.clone();
         state.served = state.served_before.take();
+        state.late.clear();
         self.seat_failed(worker, end, step);
         self.steer(step);
         if let Some(new) = held {

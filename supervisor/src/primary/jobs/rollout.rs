@@ -1,80 +1,34 @@
 //! A reload: each slot's worker is replaced by one of the next generation, or nothing changes.
 //!
 //! Slot by slot: a successor starts beside the worker that serves; it becomes ready (the first one
-//! is the canary and must also live on for a while); new connections go to it; the old one drains
-//! and goes. Only then comes the next slot, so there is never more than one worker too many. Slots
-//! that the new spec adds come last, slots that it drops go last.
+//! of each pool is the canary and must also live on for a while); new connections go to it; the old
+//! one drains and goes. Only then comes the next slot, so there is never more than one worker too
+//! many. Slots that the new spec adds come last, slots that it drops go last.
 //!
-//! Anything that goes wrong before all serve turns the rollout round: see `rollback`.
+//! Anything that goes wrong before all serve, and before every canary was observed for long enough,
+//! turns the rollout round: see `rollback`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
-use serde::{Deserialize, Serialize};
 
-use crate::base::ids::{ClientId, Generation, ListenerId, PoolIndex, Slot, WorkerId};
+use super::state::{Course, Rollout};
+use crate::base::ids::{ClientId, ListenerId, PoolIndex, Slot, WorkerId};
 use crate::base::time::Time;
 use crate::primary::action::{Action, ReloadOutcome};
 use crate::primary::messages;
 use crate::primary::plan::Plan;
-use crate::primary::slots::pools::{OWN, Pools};
+use crate::primary::slots::pools::Pools;
 use crate::primary::slots::restart_policy::History;
-use crate::primary::slots::{Seat, SlotState};
+use crate::primary::slots::slot::{Seat, SlotState};
 use crate::primary::text;
 use crate::primary::worker::Worker;
 use crate::primary::worker::end::End;
 use crate::primary::{Job, Primary, Step};
 
-/// A reload under way.
-#[derive(Debug, Serialize, Deserialize)]
-pub(in crate::primary) struct Rollout {
-    pub(in crate::primary) clients: Vec<ClientId>,
-    pub(in crate::primary) to: Pools,
-    /// It replaces one pool alone.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(in crate::primary) only: Option<PoolIndex>,
-    pub(in crate::primary) began: Time,
-    /// Slots that the new generation has taken over.
-    pub(in crate::primary) replaced: u32,
-    /// Connections with a request in flight that old workers took with them.
-    pub(in crate::primary) cut: u32,
-    pub(in crate::primary) course: Course,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(in crate::primary) enum Course {
-    /// `Action::OpenListeners` is under way.
-    Opening,
-    Forward,
-    /// All workers serve; slots that are no longer wanted are leaving.
-    Shrinking,
-    /// The rollout failed; `restored` slots have been given an old worker that is not ready yet.
-    Back {
-        failure: Failure,
-        restored: Vec<Slot>,
-    },
-}
-
-/// Why a reload failed.
-#[derive(Debug, Serialize, Deserialize)]
-pub(in crate::primary) struct Failure {
-    pub(in crate::primary) slot: Slot,
-    pub(in crate::primary) reason: String,
-    pub(in crate::primary) last_lines: Vec<String>,
-}
-
-impl Rollout {
-    /// The generation that it brings in.
-    pub(in crate::primary) fn generation(&self) -> Generation {
-        self.to.plan(self.only.unwrap_or(OWN)).map_or(self.to.generation, |plan| plan.generation)
-    }
-
-    /// The plan among `planned` that tells people what is being replaced.
-    pub(in crate::primary) fn leading<'a>(&self, planned: &'a Pools) -> &'a Plan {
-        planned.plan(self.only.unwrap_or(OWN)).unwrap_or(planned)
-    }
-}
+/// The longest time for which a canary is watched because it took so long to become ready.
+const WATCHED_AT_MOST: Duration = Duration::from_secs(10);
 
 impl Primary {
     pub(in crate::primary) fn begin_rollout(
@@ -90,7 +44,16 @@ impl Primary {
         } else {
             Course::Forward
         };
-        let rollout = Rollout { clients, to, only, began: step.now, replaced: 0, cut: 0, course };
+        let rollout = Rollout {
+            clients,
+            to,
+            only,
+            began: step.now,
+            replaced: 0,
+            observed_until: BTreeMap::new(),
+            cut: 0,
+            course,
+        };
         let (before, after) = (rollout.leading(&self.serving), rollout.leading(&rollout.to));
         step.publish(messages::reload_started(before, after));
         self.job = Some(Job::Rollout(rollout));
@@ -140,7 +103,12 @@ impl Primary {
         };
         let next = self.wanted().find(is_old).map(|(slot, _)| slot);
         if let Some((slot, plan)) = next.and_then(|slot| Some((slot, to.plan_of(slot)?.clone()))) {
-            let required = self.slot(slot).served.clone();
+            let (required, excused) = self.required(slot);
+            if let Some(worker) = self.slots.get(&slot).and_then(|state| self.seated(state))
+                && let Some(notice) = messages::excused(worker, &excused, &self.sockets)
+            {
+                step.publish(notice);
+            }
             self.start_successor(slot, plan, required, step);
             return false;
         }
@@ -151,6 +119,9 @@ impl Primary {
         let is_new = |state: &SlotState| state.plan.generation == generation;
         let comes = |state: &SlotState| state.has_hope() && !self.is_ready(state);
         if self.wanted().any(|(_, state)| is_new(state) && comes(state)) {
+            return false;
+        }
+        if rollout.observed_until().is_some_and(|until| until > step.now) {
             return false;
         }
         self.serving = to.clone();
@@ -177,6 +148,27 @@ impl Primary {
         true
     }
 
+    /// Where the successor of a slot must listen: wherever the worker does that it replaces. An
+    /// address that this one bound long after its start is required only if every other ready
+    /// worker of the pool serves it, too; those that are not come second.
+    fn required(&self, slot: Slot) -> (Option<BTreeSet<ListenerId>>, BTreeSet<ListenerId>) {
+        let Some(state) = self.slots.get(&slot) else { return (None, BTreeSet::new()) };
+        let Some(served) = &state.served else { return (None, BTreeSet::new()) };
+        let others: Vec<&BTreeSet<ListenerId>> = self
+            .wanted()
+            .filter(|(other, state)| {
+                *other != slot && other.pool_index() == slot.pool_index() && self.is_ready(state)
+            })
+            .filter_map(|(_, state)| state.served.as_ref())
+            .collect();
+        let by_all = |listener: &ListenerId| {
+            !others.is_empty() && others.iter().all(|served| served.contains(listener))
+        };
+        let excused = |listener: &ListenerId| state.late.contains(listener) && !by_all(listener);
+        let (excused, required) = served.iter().copied().partition(excused);
+        (Some(required), excused)
+    }
+
     pub(in crate::primary) fn start_successor(
         &mut self,
         slot: Slot,
@@ -198,12 +190,13 @@ impl Primary {
         let (slot, id) = self.successor()?;
         let worker = self.workers.get(&id).filter(|worker| worker.is_ready())?;
         let seat = &self.slots.get(&slot)?.seat;
-        let watched = match rollout.course {
-            Course::Forward => rollout.replaced == 0 && matches!(seat, Seat::Held(_)),
+        let first = !rollout.observed_until.contains_key(&slot.pool_index());
+        let is_canary = match rollout.course {
+            Course::Forward => first && matches!(seat, Seat::Held(_)),
             Course::Opening | Course::Shrinking | Course::Back { .. } => false,
         };
         let since = worker.ready_since?;
-        Some(if watched { since + worker.plan.spec.times.min_uptime } else { since })
+        Some(if is_canary { since + worker.probation(since) } else { since })
     }
 
     pub(in crate::primary) fn commit_if_due(&mut self, slot: Slot, step: &mut Step<'_>) -> bool {
@@ -219,15 +212,20 @@ impl Primary {
     pub(in crate::primary) fn commit(&mut self, slot: Slot, step: &mut Step<'_>) {
         let Some(id) = self.slot(slot).successor.take() else { return };
         let Some(worker) = self.workers.get(&id) else { return };
-        let (plan, bound) = (worker.plan.clone(), worker.bound.clone());
+        let (plan, late, bound) = (worker.plan.clone(), worker.late.clone(), worker.listens_now());
         step.publish(messages::slot_replaced(worker));
-        if let Some(Job::Rollout(Rollout { replaced, course: Course::Forward, .. })) = &mut self.job
+        let ready_since = worker.ready_since;
+        if let Some(Job::Rollout(rollout)) = &mut self.job
+            && matches!(rollout.course, Course::Forward)
         {
-            *replaced += 1;
+            rollout.replaced += 1;
+            let until = ready_since.unwrap_or(step.now) + plan.spec.times.observe;
+            rollout.observed_until.entry(slot.pool_index()).or_insert(until);
         }
         let state = self.slot(slot);
         state.plan = plan;
-        state.served_before = state.served.replace(bound);
+        state.served_before = state.served_early();
+        (state.served, state.late) = (Some(bound), late);
         state.history = History::default();
         state.history.became_ready();
         self.founding = false;
@@ -269,5 +267,14 @@ impl Primary {
 
     fn is_succeeded(&self, slot: Slot) -> bool {
         self.successor().is_some_and(|(of, _)| of == slot)
+    }
+}
+
+impl Worker {
+    /// How long it must live as a canary after it is ready: what took long to start takes long to
+    /// show what is wrong with it.
+    fn probation(&self, ready_since: Time) -> Duration {
+        let took = ready_since.since(self.started);
+        self.plan.spec.times.min_uptime.max(took.min(WATCHED_AT_MOST))
     }
 }

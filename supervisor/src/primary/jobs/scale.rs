@@ -5,55 +5,13 @@ use std::sync::Arc;
 use config::instances::MAX_WORKERS;
 use config::spec::{AppSpec, Instances};
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
-use serde::{Deserialize, Serialize};
 
-use super::queue::Count;
-use super::start::Outlook;
+use super::state::Count;
+use super::state::Outlook;
+use super::state::{Direction, Scaling};
 use crate::base::ids::{ClientId, PoolIndex};
-use crate::base::time::Time;
 use crate::primary::messages;
-use crate::primary::slots::pools::OWN;
 use crate::primary::{Job, Primary, Step};
-
-/// A scaling job under way.
-#[derive(Debug, Serialize, Deserialize)]
-pub(in crate::primary) struct Scaling {
-    pub(in crate::primary) clients: Vec<ClientId>,
-    /// The pool that is scaled.
-    #[serde(rename = "berth", default = "own", skip_serializing_if = "is_own")]
-    pool_index: PoolIndex,
-    /// The number of workers before.
-    from: u16,
-    direction: Direction,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Direction {
-    /// The job waits until this time for the new workers.
-    Up {
-        until: Time,
-    },
-    Down,
-}
-
-impl Scaling {
-    pub(in crate::primary) fn until(&self) -> Option<Time> {
-        match self.direction {
-            Direction::Up { until } => Some(until),
-            Direction::Down => None,
-        }
-    }
-}
-
-/// The default for snapshots of older builds, which know no pools.
-fn own() -> PoolIndex {
-    OWN
-}
-
-fn is_own(pool_index: &PoolIndex) -> bool {
-    *pool_index == OWN
-}
 
 impl Primary {
     pub(in crate::primary) fn begin_scale(

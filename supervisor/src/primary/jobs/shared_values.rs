@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use config::spec::AppSpec;
 
-use super::queue::Wish;
+use super::state::Wish;
 use crate::primary::plan::Plan;
 use crate::primary::{Job, Primary};
 
@@ -28,10 +28,13 @@ impl Primary {
                 coming.app = plan;
             }
         }
+        if let Some(merging) = &mut self.merging {
+            merging.share(shared);
+        }
         for pending in &mut self.queue {
             match &mut pending.wish {
                 Wish::Replace { spec: Some(spec), .. } => spec.shared = shared.map(str::to_owned),
-                Wish::Replace { spec: None, .. } | Wish::Scale { .. } => {}
+                Wish::Replace { spec: None, .. } | Wish::Configure { .. } | Wish::Scale { .. } => {}
             }
         }
     }
@@ -66,7 +69,7 @@ mod tests {
             Some(Job::Rollout(rollout)) => rollout.to.spec.shared.clone(),
             _ => match &primary.queue.front().unwrap().wish {
                 Wish::Replace { spec, .. } => spec.as_ref().unwrap().shared.clone(),
-                Wish::Scale { .. } => None,
+                Wish::Configure { .. } | Wish::Scale { .. } => None,
             },
         };
         assert_eq!(coming, shared);

@@ -1,43 +1,21 @@
 //! Starting: listeners first, then all workers at once; and the answers to the clients that wait.
 
 use std::ops::RangeBounds;
-use std::time::Duration;
 
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
-use serde::{Deserialize, Serialize};
 
+use super::state::{Outlook, Waiter};
 use crate::base::ids::{ClientId, ListenerId, Slot};
 use crate::base::time::Time;
 use crate::primary::action::Action;
 use crate::primary::event::OpenedListener;
 use crate::primary::messages;
 use crate::primary::plan::Plan;
-use crate::primary::slots::Seat;
 use crate::primary::slots::pools::Pools;
+use crate::primary::slots::slot::Seat;
+use crate::primary::worker::SOON;
 use crate::primary::worker::state::State;
 use crate::primary::{Job, Phase, Primary, Step};
-
-/// The least time that a program has to listen on its further addresses.
-const SOON: Duration = Duration::from_secs(1);
-
-/// A client that waits until the app is up.
-#[derive(Debug, Serialize, Deserialize)]
-pub(in crate::primary) struct Waiter {
-    pub(in crate::primary) client: ClientId,
-    /// The client waits until this time.
-    pub(in crate::primary) until: Time,
-}
-
-/// How far a start is.
-#[derive(Debug)]
-pub(in crate::primary) enum Outlook {
-    /// All workers are ready.
-    Ready,
-    /// Some workers may still become ready.
-    Open,
-    /// No further worker will become ready without help, and some are not ready.
-    Failed { reason: String, last_lines: Vec<String> },
-}
 
 impl Primary {
     /// Starts an app that has no live worker.
@@ -224,7 +202,7 @@ impl Primary {
     fn is_awaited(&self, listener: ListenerId) -> bool {
         self.wanted().any(|(_, state)| {
             let served = state.served.as_ref().is_some_and(|served| served.contains(&listener));
-            served && state.has_hope() && !self.is_ready(state)
+            served && !state.late.contains(&listener) && state.has_hope() && !self.is_ready(state)
         })
     }
 

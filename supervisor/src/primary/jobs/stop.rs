@@ -4,16 +4,14 @@
 use std::time::Duration;
 
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
-use serde::{Deserialize, Serialize};
 
-use super::hard_restart::Stage;
-use super::rollout::Course;
+use super::state::Course;
+use super::state::Stage;
+use super::state::{FailedStart, Stopping};
 use crate::base::ids::ClientId;
-use crate::base::time::Time;
 use crate::primary::action::Action;
 use crate::primary::messages;
-use crate::primary::plan::Plan;
-use crate::primary::slots::Seat;
+use crate::primary::slots::slot::Seat;
 use crate::primary::worker::end::Cause;
 use crate::primary::{Job, Phase, Primary, Step};
 
@@ -21,50 +19,6 @@ use crate::primary::{Job, Phase, Primary, Step};
 const FAST: Duration = Duration::from_secs(2);
 /// How long a primary whose first start failed stays, to report the reason to the client.
 const LINGER: Duration = Duration::from_secs(2);
-
-/// A stop under way.
-#[derive(Debug, Serialize, Deserialize)]
-pub(in crate::primary) struct Stopping {
-    pub(in crate::primary) clients: Vec<ClientId>,
-    /// The primary ends afterwards, with this code.
-    exit: Option<u8>,
-    /// `Action::OpenListeners` is under way.
-    pub(in crate::primary) opening: bool,
-    /// The listeners refuse new connections.
-    pub(in crate::primary) gated: bool,
-    /// The first start failed.
-    failed: Option<FailedStart>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct FailedStart {
-    reason: String,
-    last_lines: Vec<String>,
-    /// No client has heard the reason yet. Until this time the primary waits for one to ask.
-    until: Option<Time>,
-}
-
-impl Stopping {
-    /// When the primary leaves even if no client has asked for the reason.
-    pub(in crate::primary) fn linger(&self) -> Option<Time> {
-        self.failed.as_ref().and_then(|failed| failed.until)
-    }
-
-    /// The answer to clients that want the app up.
-    pub(in crate::primary) fn refusal(&self, plan: &Plan) -> Reply {
-        match &self.failed {
-            Some(failed) => {
-                messages::failed(FailureKind::Failed, failed.reason.clone(), &failed.last_lines)
-            }
-            None => messages::failed(FailureKind::Failed, messages::is_stopping(plan), &[]),
-        }
-    }
-
-    /// The reason that the status shows for the app.
-    pub(in crate::primary) fn reason(&self) -> Option<&str> {
-        self.failed.as_ref().map(|failed| failed.reason.as_str())
-    }
-}
 
 impl Primary {
     /// Whether the primary ends when the current job is done.
@@ -177,9 +131,11 @@ impl Primary {
             Some(Job::Scale(scaling)) => scaling.clients,
             None => Vec::new(),
         };
+        let merging = self.merging.take().map(|merging| merging.clients).unwrap_or_default();
         let queued = std::mem::take(&mut self.queue).into_iter().flat_map(|p| p.clients);
         let waiting = std::mem::take(&mut self.waiters).into_iter().map(|waiter| waiter.client);
-        let all: Vec<ClientId> = job.into_iter().chain(queued).chain(waiting).collect();
+        let all: Vec<ClientId> =
+            job.into_iter().chain(merging).chain(queued).chain(waiting).collect();
         let reason = messages::stopped_meanwhile(&self.serving);
         step.answer_all(&all, &messages::failed(FailureKind::Failed, reason, &[]));
         self.sweep_at = None;

@@ -1,5 +1,6 @@
 //! The sentences that people read: notices and reasons, in lower case.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply, Status};
@@ -66,6 +67,20 @@ pub(super) fn gone(worker: &Worker, end: &End) -> Notice {
     Notice { last_lines, ..about(worker, event, why(worker, end)) }
 }
 
+/// Addresses on which the successor of a worker need not listen.
+pub(super) fn excused(
+    worker: &Worker,
+    excused: &BTreeSet<ListenerId>,
+    sockets: &Sockets,
+) -> Option<Notice> {
+    let addresses = addresses(excused.iter().copied(), sockets)?;
+    let message = format!(
+        "its successor need not listen on {addresses}: this worker alone does, and only since long \
+         after its start (\"serve\" says what must be served)"
+    );
+    Some(about(worker, NoticeKind::Warning, message))
+}
+
 pub(super) fn slot_errored(worker: &Worker, reason: &str, last_lines: &[String]) -> Notice {
     let last_lines = last_lines.to_vec();
     Notice { last_lines, ..about(worker, NoticeKind::SlotErrored, reason.to_owned()) }
@@ -115,11 +130,19 @@ pub(super) fn why(worker: &Worker, end: &End) -> String {
 pub(super) fn not_ready(worker: &Worker, sockets: &Sockets) -> String {
     let within = span(worker.plan.spec.times.ready_timeout);
     let missing = addresses(worker.missing(), sockets);
+    let awaited_addresses: Vec<String> = worker.awaited.iter().map(ToString::to_string).collect();
     let bound = addresses(worker.bound.iter().copied(), sockets);
     let has = bound.map_or_else(
         || "it listens on nothing".to_owned(),
         |addresses| format!("it listens on {addresses}"),
     );
+    if !awaited_addresses.is_empty() {
+        let addresses = awaited_addresses.join(", ");
+        return format!(
+            "not ready within {within}: it does not listen on {addresses}, which \"serve\" names \
+             ({has})"
+        );
+    }
     match missing {
         Some(missing) => format!(
             "not ready within {within}: it does not listen on {missing}, which the previous \
@@ -333,6 +356,21 @@ pub(super) fn queue_full(plan: &Plan, limit: usize) -> String {
 
 pub(super) fn logs_reopened(plan: &Plan) -> String {
     format!("{}: log files opened again", name(plan))
+}
+
+pub(super) fn no_values_without_a_file(plan: &Plan) -> String {
+    format!(
+        "{} came from no file, so it has no values to share: start it from a configuration file",
+        name(plan)
+    )
+}
+
+pub(super) fn more_has_changed(plan: &Plan, file: &str, keys: &[&str]) -> String {
+    let (name, keys) = (name(plan), keys.join(", "));
+    format!(
+        "{name}: more than the shared values has changed in {file} ({keys}): use \"supervisor \
+         reload {name}\""
+    )
 }
 
 pub(super) fn no_such_signal(signal: i32) -> String {

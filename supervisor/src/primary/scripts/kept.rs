@@ -2,10 +2,13 @@
 
 use super::*;
 
-/// Reloads an app of two workers that serve such connections; the answer, and how long it took.
+/// Reloads an app of two workers that serve such connections; the answer, and how long it took,
+/// without the time for which the canary is observed.
 fn reloaded(sim: &mut Sim, command: &str) -> (String, Duration) {
     let began = sim.now;
-    let client = sim.ask(reload(command, 2));
+    let mut spec = app(command, 2);
+    spec.times.observe = Duration::ZERO;
+    let client = sim.ask(Request::Reload { spec: Some(Box::new(spec)), pool: None });
     let answer = done(sim.answer(client));
     (answer, sim.now.since(began))
 }

@@ -1,7 +1,9 @@
 //! Random lives: random apps, random requests, random misfortune; the laws hold.
 
+use config::change::SpecChange;
 use config::spec::PoolSpec;
 use config::spec::{Balance, ReadyRule, RestartOn};
+use ipc::control::Method;
 use ipc::talk::BusRequest;
 
 use super::*;
@@ -67,6 +69,7 @@ fn random_spec(dice: &mut Jitter) -> AppSpec {
     spec.times.ready_timeout = Duration::from_millis(500 + dice.roll() % 6000);
     spec.times.listen_wait = Duration::from_millis(dice.roll() % 2000);
     spec.times.min_uptime = Duration::from_millis(dice.roll() % 1200);
+    spec.times.observe = Duration::from_millis(dice.roll() % 4000);
     if dice.roll().is_multiple_of(4) {
         spec.balance = Balance::Sticky;
         spec.times.sticky_wait = Duration::from_millis((dice.roll() % 8) * 400);
@@ -109,6 +112,20 @@ fn random_pool(dice: &mut Jitter) -> Option<String> {
     dice.roll().is_multiple_of(2).then(|| chosen(dice, &among).to_owned())
 }
 
+/// Sets a variable, or names a file that cannot be read.
+fn random_change(dice: &mut Jitter) -> Request {
+    let roll = dice.roll();
+    let env = vec![(chosen(dice, &["A", "B"]).to_owned(), (roll % 4).to_string())];
+    let file = roll.is_multiple_of(5).then(|| "/broken.toml".into());
+    let change = SpecChange { file, env, ..SpecChange::default() };
+    let method = match roll / 8 % 4 {
+        0 => Method::Hard,
+        1 => Method::Rolling { pool: random_pool(dice) },
+        _ => Method::Rolling { pool: None },
+    };
+    Request::Configure { change, method }
+}
+
 impl Sim {
     fn random_request(&mut self) {
         let dice = &mut self.dice;
@@ -129,7 +146,8 @@ impl Sim {
                 Request::Bus(BusRequest::Share { shared })
             }
             23 => Request::Status,
-            24..27 => Request::WaitReady,
+            24 => random_change(dice),
+            25..27 => Request::WaitReady,
             27 if wanted == 0 => Request::Delete { fast: false },
             27 => Request::Subscribe,
             28 => return self.signal(PrimarySignal::More),

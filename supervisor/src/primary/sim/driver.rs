@@ -1,11 +1,16 @@
 //! The fake runtime: carries out actions and turns their effects into the events of later turns.
 
+use config::change::SpecChange;
+use config::cpus::Cpus;
+use ipc::control::FailureKind;
+
 use crate::primary::sim::*;
 
 impl Sim {
     pub(super) fn perform(&mut self, action: Action) {
         match action {
             Action::OpenListeners { spec } => self.open_listeners(&spec),
+            Action::Merge { merge, running, change } => self.merge(merge, &running, &change),
             Action::Spawn { worker, spec, lend, .. } => {
                 let habit = Habit::of(&spec.command, &mut self.dice);
                 self.fork(worker, habit, lend);
@@ -15,7 +20,12 @@ impl Sim {
                 let asked = fake.tickets.remove(&ticket);
                 assert_eq!(asked, Some(listener), "a socket that was not asked for");
                 self.hold(worker, listener, socket);
-                if self.fakes[&worker].life == Life::Runs {
+                if self.fakes[&worker].life != Life::Runs {
+                } else if self.fakes[&worker].habit.asks
+                    && self.listeners[&listener].listening.contains(&socket)
+                {
+                    self.serve(worker, listener, socket);
+                } else {
                     let after = self.soon(2);
                     self.deed(worker, after, Deed::Listen { listener, socket });
                 }
@@ -75,6 +85,19 @@ impl Sim {
         }
     }
 
+    /// Files called `broken` cannot be read, and no others exist.
+    fn merge(&mut self, merge: MergeId, running: &AppSpec, change: &SpecChange) {
+        let merged = match change.file.as_deref() {
+            Some(_) => Err("cannot read the file".to_owned()),
+            None => change.merge(None, running, &Cpus::read()),
+        };
+        let result = merged
+            .map(|spec| spec.map(Box::new))
+            .map_err(|reason| Refusal { kind: FailureKind::Usage, reason });
+        let after = self.soon(50);
+        self.cause(after, Due::Merged(merge, result));
+    }
+
     fn check_subscriber(&self, client: ClientId) {
         assert!(self.clients.contains_key(&client), "an unknown subscriber");
     }
@@ -122,13 +145,14 @@ impl Sim {
             shared,
             steered: Vec::new(),
             gated: false,
+            listening: BTreeSet::new(),
             queues: BTreeMap::new(),
         };
         self.listeners.insert(id, listener);
         OpenedListener { id, address, name, shared }
     }
 
-    pub(super) fn listener_at(&self, address: &str) -> Option<ListenerId> {
+    pub(in crate::primary) fn listener_at(&self, address: &str) -> Option<ListenerId> {
         self.listeners.iter().find(|(_, l)| l.address == address).map(|(id, _)| *id)
     }
 
@@ -183,6 +207,7 @@ impl Sim {
         for (listener, socket) in lend {
             self.hold(worker, listener, socket);
             self.known(worker).listens.push((listener, socket));
+            self.listeners.get_mut(&listener).expect("lent").listening.insert(socket);
         }
         let after = self.soon(4);
         self.deed(worker, after, outcome);
@@ -306,6 +331,7 @@ impl Sim {
 
     pub(super) fn happen(&mut self, due: Due) {
         match due {
+            Due::Merged(merge, result) => self.feed(Event::Merged { merge, result }),
             Due::Opened(result) => self.feed(Event::ListenersOpened { result }),
             Due::Deed(worker, deed) => {
                 let life = self.fakes.get(&worker).map(|fake| fake.life);

@@ -97,7 +97,7 @@ impl Sim {
         self.tell(worker, Cue::Spawned);
     }
 
-    fn bind(&mut self, worker: WorkerId, port: u16) {
+    pub(in super::super) fn bind(&mut self, worker: WorkerId, port: u16) {
         let address = format!("127.0.0.1:{port}");
         if self.fakes[&worker].habit.refused || self.taken.contains(&address) {
             let reason = "address in use".to_owned();
@@ -121,9 +121,21 @@ impl Sim {
     }
 
     fn listen(&mut self, worker: WorkerId, listener: ListenerId, socket: SocketId) {
+        if self.serve(worker, listener, socket) {
+            self.tell(worker, Cue::Listening { listener, socket });
+        }
+    }
+
+    /// The worker serves a socket that it was lent. Whether it has it still.
+    pub(super) fn serve(
+        &mut self,
+        worker: WorkerId,
+        listener: ListenerId,
+        socket: SocketId,
+    ) -> bool {
         let fake = self.known(worker);
         if !fake.holds.contains(&(listener, socket)) {
-            return;
+            return false;
         }
         if !fake.listens.contains(&(listener, socket)) {
             fake.listens.push((listener, socket));
@@ -139,7 +151,10 @@ impl Sim {
             self.deed(worker, after, Deed::Leave);
         }
         self.deed(worker, Duration::from_micros(50), Deed::Accept);
-        self.tell(worker, Cue::Listening { listener, socket });
+        if let Some(open) = self.listeners.get_mut(&listener) {
+            open.listening.insert(socket);
+        }
+        true
     }
 
     /// Closes a server. The runtime gives its waiting connections to other workers.

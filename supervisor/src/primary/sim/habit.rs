@@ -3,7 +3,7 @@
 //! `port=N`, `crash`, `crash-after=MS`, `clean`, `hang`, `deaf`, `missing`, `no-memory`, `refused`,
 //! `ready=MS`, `extend=MS`, `hung=MS`, `refuses=MS`, `late-looks`, `no-looks`, `blind`,
 //! `dies-draining`, `stuck`, `closes=MS`, `leaves=MS`, `busy=MS`, `children=MS`, `kept`,
-//! `finishes`, `runtime-finishes`, `ends-kept`; `wild` draws some of them for each worker.
+//! `finishes`, `runtime-finishes`, `ends-kept`, `asks`; `wild` draws some of them for each worker.
 
 use std::time::Duration;
 
@@ -31,6 +31,8 @@ pub(in super::super) struct Habit {
     /// This long after it listens, it closes that server, or leaves.
     pub(in super::super) closes: Option<Duration>,
     pub(in super::super) leaves: Option<Duration>,
+    /// It asks whether a socket listens before it calls `listen`.
+    pub(in super::super) asks: bool,
     /// It takes no connection.
     pub(in super::super) stuck: bool,
     /// Its connections are never quiet, unless it ends them when it drains.
@@ -81,6 +83,7 @@ impl Habit {
             refuses: None,
             closes: None,
             leaves: None,
+            asks: false,
             stuck: false,
             kept: false,
             on_stop: OnStop::Dies,
@@ -122,6 +125,7 @@ impl Habit {
             "dies-draining" => self.dies_draining = true,
             "closes" => self.closes = Some(span),
             "leaves" => self.leaves = Some(span),
+            "asks" => self.asks = true,
             "stuck" => self.stuck = true,
             "busy" => self.busy = span,
             "children" => self.children = span,
@@ -163,6 +167,7 @@ fn wild(dice: &mut Jitter) -> String {
         44 | 45 => "finishes".to_owned(),
         46 => "runtime-finishes".to_owned(),
         47 => "ends-kept".to_owned(),
+        48..50 => "asks".to_owned(),
         _ => "serve".to_owned(),
     }
 }

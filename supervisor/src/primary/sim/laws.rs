@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::super::slots::{Presence, Rescue, Seat};
+use super::super::slots::slot::{Presence, Rescue, Seat};
 use super::super::sockets::{Hold, Listener};
 use super::super::worker::Worker;
 use super::super::{Job, Phase};
 use super::*;
 use crate::base::ids::{PoolIndex, Slot};
-use crate::primary::jobs::rollout::Course;
+use crate::primary::jobs::state::Course;
 use crate::primary::worker::end::Cause;
 use crate::primary::worker::state::State;
 use config::spec::Balance;
@@ -44,6 +44,9 @@ impl Sim {
             && let Some((_, _, failures)) = &mut self.ledger.rollout
         {
             *failures += 1;
+        }
+        if notice.event == NoticeKind::WorkerReady {
+            self.check_readiness(WorkerId(notice.worker.expect("a notice about a worker")));
         }
         if notice.event == NoticeKind::Warning && notice.message.contains(" lost: ") {
             self.write_off();
@@ -92,6 +95,21 @@ impl Sim {
             let drains = matches!(worker.state, State::Draining(_));
             let known = self.fakes[&worker.id].bus_drains;
             assert!(known || !drains, "the bus does not know that worker {} drains", worker.id);
+        }
+    }
+
+    /// A worker that is ready listens wherever it must, as the kernel shows it.
+    fn check_readiness(&self, worker: WorkerId) {
+        let Some(known) = self.primary.workers.get(&worker) else { return };
+        let fake = &self.fakes[&worker];
+        for listener in known.required.iter().flatten() {
+            let open = &self.listeners[listener];
+            let listens = |(on, socket): &(ListenerId, SocketId)| {
+                on == listener && (open.shared || open.listening.contains(socket))
+            };
+            let serves = fake.holds.iter().any(listens);
+            let gone = fake.life != Life::Runs || self.mortal.is_some();
+            assert!(serves || gone, "worker {worker} is ready and does not serve {listener}");
         }
     }
 

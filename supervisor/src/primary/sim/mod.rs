@@ -10,7 +10,7 @@ pub(super) mod mortal;
 mod policies;
 pub(super) mod twins;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +20,12 @@ use ipc::control::{Notice, Reply, Request};
 
 use super::Primary;
 use super::action::{Action, ReloadOutcome, Target};
-use super::event::{Cue, Event, Gauge, Look, Notification, OnStop, OpenedListener, PrimarySignal};
+use super::event::{
+    Cue, Event, Gauge, Look, Notification, OnStop, OpenedListener, PrimarySignal, Refusal,
+};
 use super::slots::restart_policy::Jitter;
 use crate::base::exit::Exit;
-use crate::base::ids::{ClientId, Generation, ListenerId, SocketId, Ticket, WorkerId};
+use crate::base::ids::{ClientId, Generation, ListenerId, MergeId, SocketId, Ticket, WorkerId};
 use crate::base::time::Time;
 use crate::policy::leftovers::{self, Leftovers};
 use habit::{Habit, Looks, Moment, Spawns};
@@ -80,6 +82,7 @@ enum Past {
 enum Due {
     Deed(WorkerId, Deed),
     Opened(Result<Vec<OpenedListener>, String>),
+    Merged(MergeId, Result<Option<Box<AppSpec>>, Refusal>),
 }
 
 /// A deed of a fake worker, or a finding about it.
@@ -160,6 +163,8 @@ pub(super) struct FakeListener {
     pub(super) shared: bool,
     pub(super) steered: Vec<Target>,
     gated: bool,
+    /// The sockets that listen in the kernel.
+    pub(in crate::primary) listening: BTreeSet<SocketId>,
     /// Waiting connections, by socket.
     pub(super) queues: BTreeMap<SocketId, u32>,
 }

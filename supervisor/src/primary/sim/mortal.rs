@@ -110,7 +110,10 @@ impl Sim {
     /// Drops what only the dead process knew.
     fn lose(&mut self) {
         self.due.retain(|_, due| {
-            !matches!(due, Due::Opened(_) | Due::Deed(_, Deed::Looked | Deed::Gauged))
+            !matches!(
+                due,
+                Due::Opened(_) | Due::Merged(..) | Due::Deed(_, Deed::Looked | Deed::Gauged)
+            )
         });
     }
 
@@ -222,6 +225,7 @@ impl Sim {
             sim.exit.is_some()
                 || (sim.primary.job.is_none()
                     && sim.primary.queue.is_empty()
+                    && sim.primary.merging.is_none()
                     && !sim.primary.anyone_retires()
                     && !sim.primary.workers.values().any(spawning))
         });

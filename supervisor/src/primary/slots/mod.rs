@@ -5,14 +5,14 @@ pub(super) mod pools;
 pub(super) mod rescue;
 pub(super) mod restart_policy;
 pub(super) mod role;
+pub(super) mod slot;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use config::spec::{AddressPattern, Balance};
 
 use self::pools::{OWN, Pools};
-use self::restart_policy::History;
-use self::role::Role;
+use self::slot::{Presence, Seat, SlotState};
 use super::action::Action;
 use super::sockets::Borrower;
 use super::worker::Worker;
@@ -22,165 +22,32 @@ use crate::base::ids::{ListenerId, Slot, SocketId, WorkerId};
 use crate::base::time::Time;
 use crate::primary::plan::Plan;
 
-/// One slot.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct SlotState {
-    /// The plan of its next worker.
-    pub(super) plan: Plan,
-    pub(super) seat: Seat,
-    /// The worker that will take the seat when the rollout says so.
-    pub(super) successor: Option<WorkerId>,
-    /// Workers that had the seat and were told to go.
-    pub(super) retiring: BTreeSet<WorkerId>,
-    pub(super) rescue: Rescue,
-    /// Where the slot's last ready worker listened of its own accord. `None`: no worker was ready.
-    pub(super) served: Option<BTreeSet<ListenerId>>,
-    /// The same for the worker that the running rollout replaced.
-    pub(super) served_before: Option<BTreeSet<ListenerId>>,
-    pub(super) history: History,
-    pub(super) restarts: u64,
-    pub(super) last_exit: Option<String>,
-    /// The slot is no longer wanted, and is forgotten when it has no worker left.
-    pub(super) leaving: bool,
-    pub(super) presence: Presence,
-}
-
-/// Whether the clients of a slot are served, where each client has its own slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Presence {
-    Here,
-    /// No worker is ready. The clients wait until this time.
-    Missed {
-        until: Time,
-    },
-    /// No worker is ready, and the clients do not wait for one.
-    Away,
-}
-
-/// The seat of a slot: the worker that serves it, or why there is none.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Seat {
-    /// There is no worker; the primary starts one at once.
-    Empty,
-    Held(WorkerId),
-    /// There is no worker until this time: a backoff.
-    Waiting {
-        until: Time,
-        reason: String,
-    },
-    /// The primary gave the slot up.
-    Errored {
-        reason: String,
-        last_lines: Vec<String>,
-    },
-    /// There is no worker, as it should be.
-    Stopped {
-        reason: String,
-    },
-}
-
-/// The rescue of a slot: a worker that serves connections for which no other worker will come.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Rescue {
-    None,
-    Due { at: Time, tries: u32 },
-    Live { worker: WorkerId, tries: u32 },
-}
-
-impl SlotState {
-    pub(super) fn new(plan: Plan) -> Self {
-        Self {
-            plan,
-            seat: Seat::Empty,
-            successor: None,
-            retiring: BTreeSet::new(),
-            rescue: Rescue::None,
-            served: None,
-            served_before: None,
-            history: History::default(),
-            restarts: 0,
-            last_exit: None,
-            leaving: false,
-            presence: Presence::Away,
-        }
-    }
-
-    /// Begins anew with `plan`. Leaving workers go on leaving.
-    pub(super) fn begin_anew(&mut self, plan: Plan) {
-        self.plan = plan;
-        self.seat = Seat::Empty;
-        self.served = None;
-        self.served_before = None;
-        self.history = History::default();
-        self.leaving = false;
-    }
-
-    pub(super) fn role(&self, worker: WorkerId) -> Role {
-        if self.seat == Seat::Held(worker) {
-            Role::Seated
-        } else if self.successor == Some(worker) {
-            Role::Successor
-        } else if matches!(self.rescue, Rescue::Live { worker: rescue, .. } if rescue == worker) {
-            Role::Rescue
-        } else {
-            Role::Retiring
-        }
-    }
-
-    /// All workers of the slot.
-    pub(super) fn members(&self) -> impl Iterator<Item = WorkerId> {
-        let seated = match self.seat {
-            Seat::Held(worker) => Some(worker),
-            Seat::Empty | Seat::Waiting { .. } | Seat::Errored { .. } | Seat::Stopped { .. } => {
-                None
-            }
-        };
-        let rescue = match self.rescue {
-            Rescue::Live { worker, .. } => Some(worker),
-            Rescue::None | Rescue::Due { .. } => None,
-        };
-        let retiring = self.retiring.iter().copied();
-        seated.into_iter().chain(self.successor).chain(rescue).chain(retiring)
-    }
-
-    /// A worker serves the slot, or will do so without another request.
-    pub(super) fn has_hope(&self) -> bool {
-        match self.seat {
-            Seat::Empty | Seat::Held(_) | Seat::Waiting { .. } => !self.leaving,
-            Seat::Errored { .. } | Seat::Stopped { .. } => false,
-        }
-    }
-
-    /// When the primary must act on the slot.
-    pub(super) fn deadlines(&self) -> impl Iterator<Item = Time> + use<> {
-        let seat = match self.seat {
-            Seat::Waiting { until, .. } => Some(until),
-            Seat::Empty | Seat::Held(_) | Seat::Errored { .. } | Seat::Stopped { .. } => None,
-        };
-        let rescue = match self.rescue {
-            Rescue::Due { at, .. } => Some(at),
-            Rescue::None | Rescue::Live { .. } => None,
-        };
-        let missed = match self.presence {
-            Presence::Missed { until } => Some(until),
-            Presence::Here | Presence::Away => None,
-        };
-        seat.into_iter().chain(rescue).chain(missed)
-    }
-
-    /// The slot has no worker.
-    fn is_deserted(&self) -> bool {
-        self.successor.is_none()
-            && self.retiring.is_empty()
-            && self.rescue == Rescue::None
-            && !matches!(self.seat, Seat::Held(_))
-    }
-}
-
 impl Primary {
+    /// Notes which slots' clients are served, and which wait for a worker.
+    pub(super) fn note_presence(&mut self, now: Time) {
+        let Self { slots, workers, .. } = self;
+        for state in slots.values_mut() {
+            let ready = match state.seat {
+                Seat::Held(worker) => workers.get(&worker).is_some_and(Worker::is_ready),
+                Seat::Empty
+                | Seat::Waiting { .. }
+                | Seat::Errored { .. }
+                | Seat::Stopped { .. } => false,
+            };
+            let spec = &state.plan.spec;
+            state.presence = match state.presence {
+                _ if ready => Presence::Here,
+                _ if spec.balance != Balance::Sticky || !state.has_hope() => Presence::Away,
+                Presence::Here => Presence::Missed { until: now + spec.times.sticky_wait },
+                Presence::Missed { until } => Presence::Missed { until },
+                Presence::Away => Presence::Away,
+            };
+            if matches!(state.presence, Presence::Missed { until } if until <= now) {
+                state.presence = Presence::Away;
+            }
+        }
+    }
+
     /// The state of a slot that has a worker, or that was just listed. A slot outlives its workers.
     pub(super) fn slot(&mut self, slot: Slot) -> &mut SlotState {
         self.slots.get_mut(&slot).expect("a slot outlives its workers")
@@ -277,7 +144,7 @@ impl Primary {
             .collect();
         for slot in empty {
             let plan = self.slot(slot).plan.clone();
-            let required = self.slot(slot).served.clone();
+            let required = self.slot(slot).served_early();
             let worker = self.spawn(slot, plan, required, step);
             self.slot(slot).seat = Seat::Held(worker);
         }
@@ -305,8 +172,15 @@ impl Primary {
         self.next_worker += 1;
         // A configuration that drops an address does not want it served.
         let is_wanted = |listener: &ListenerId| !self.sockets.is_dropped_by(&plan, *listener);
-        let required = required.map(|all| all.into_iter().filter(is_wanted).collect());
+        let required = required
+            .filter(|_| plan.spec.serve.is_empty())
+            .map(|all| all.into_iter().filter(is_wanted).collect());
         let lend = self.lend_configured(id, slot, &plan);
+        let inherits = |awaited: &AddressPattern| {
+            lend.iter().any(|(listener, _)| self.sockets.is_at(*listener, *awaited))
+        };
+        let awaited = plan.spec.serve.iter().filter(|awaited| !inherits(awaited)).copied();
+        let awaited = awaited.collect();
         let worker = Worker {
             id,
             slot,
@@ -317,6 +191,10 @@ impl Primary {
             required,
             lent: lend.iter().map(|(listener, _)| *listener).collect(),
             bound: BTreeSet::new(),
+            closed: BTreeSet::new(),
+            late: BTreeSet::new(),
+            awaited,
+            already_open: BTreeMap::new(),
             shares: lend.iter().any(|(listener, _)| self.sockets.is_shared(*listener)),
             watch: None,
             cut: 0,

@@ -7,7 +7,7 @@ use ipc::control::NoticeKind;
 use super::restart_policy::backoff;
 use crate::base::ids::Slot;
 use crate::primary::messages;
-use crate::primary::slots::{Rescue, SlotState};
+use crate::primary::slots::slot::{Rescue, SlotState};
 use crate::primary::worker::Worker;
 use crate::primary::worker::end::End;
 use crate::primary::{Job, Phase, Primary, Step};

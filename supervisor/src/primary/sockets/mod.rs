@@ -10,6 +10,7 @@ pub(super) mod steering;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use config::spec::AddressPattern;
 use serde::{Deserialize, Serialize};
 
 use super::action::Target;
@@ -30,6 +31,9 @@ pub(super) struct Listener {
     pub(super) opened: OpenedListener,
     /// The generation for which the listener was first opened.
     first: Option<Generation>,
+    /// A worker has listened there.
+    #[serde(default)]
+    listens: bool,
     /// The sockets, by [`SocketId`].
     sockets: Vec<Socket>,
     /// The targets of new connections. Empty: the core has not steered it yet.
@@ -80,7 +84,8 @@ impl Sockets {
             known.opened = opened;
             return false;
         }
-        let listener = Listener { opened, first: by, sockets: Vec::new(), steered: Vec::new() };
+        let (sockets, steered) = (Vec::new(), Vec::new());
+        let listener = Listener { opened, first: by, listens: false, sockets, steered };
         self.listeners.insert(listener.opened.id, listener);
         true
     }
@@ -151,13 +156,22 @@ impl Sockets {
         Some(socket_id(index))
     }
 
+    /// Whether a lent socket listens in the kernel, though its borrower has not called `listen`.
+    pub(super) fn is_already_open(&self, listener: ListenerId, socket: SocketId) -> bool {
+        let Some(listener) = self.listeners.get(&listener) else { return false };
+        if listener.opened.shared {
+            return listener.listens;
+        }
+        listener.sockets.get(index(socket)).is_some_and(|lent| {
+            lent.open && matches!(lent.hold, Hold::Lent { listening: false, .. })
+        })
+    }
+
     /// A worker listens on the socket that it borrows.
     pub(super) fn listening(&mut self, listener: ListenerId, socket: SocketId, by: WorkerId) {
-        let lent = self
-            .listeners
-            .get_mut(&listener)
-            .and_then(|listener| listener.sockets.get_mut(index(socket)));
-        let Some(lent) = lent else { return };
+        let Some(listener) = self.listeners.get_mut(&listener) else { return };
+        listener.listens = true;
+        let Some(lent) = listener.sockets.get_mut(index(socket)) else { return };
         if let Hold::Lent { worker, listening, .. } = &mut lent.hold
             && *worker == by
         {
@@ -241,6 +255,11 @@ impl Sockets {
 
     pub(super) fn address(&self, listener: ListenerId) -> &str {
         self.listeners.get(&listener).map_or("a closed address", |l| l.opened.address.as_str())
+    }
+
+    /// Whether the listener is at this address.
+    pub(super) fn is_at(&self, listener: ListenerId, address: AddressPattern) -> bool {
+        self.address(listener).parse().is_ok_and(|at| address.matches(at))
     }
 
     pub(super) fn is_shared(&self, listener: ListenerId) -> bool {

@@ -4,42 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use config::spec::Balance;
-
 use crate::base::ids::{Slot, WorkerId};
-use crate::base::time::Time;
-use crate::primary::Primary;
 use crate::primary::action::Target;
-use crate::primary::slots::{Presence, Seat, SlotState};
+use crate::primary::slots::slot::{Presence, Seat, SlotState};
 use crate::primary::sockets::{Hold, Listener, Socket};
 use crate::primary::worker::Worker;
-
-impl Primary {
-    /// Notes which slots' clients are served, and which wait for a worker.
-    pub(in crate::primary) fn note_presence(&mut self, now: Time) {
-        let Self { slots, workers, .. } = self;
-        for state in slots.values_mut() {
-            let ready = match state.seat {
-                Seat::Held(worker) => workers.get(&worker).is_some_and(Worker::is_ready),
-                Seat::Empty
-                | Seat::Waiting { .. }
-                | Seat::Errored { .. }
-                | Seat::Stopped { .. } => false,
-            };
-            let spec = &state.plan.spec;
-            state.presence = match state.presence {
-                _ if ready => Presence::Here,
-                _ if spec.balance != Balance::Sticky || !state.has_hope() => Presence::Away,
-                Presence::Here => Presence::Missed { until: now + spec.times.sticky_wait },
-                Presence::Missed { until } => Presence::Missed { until },
-                Presence::Away => Presence::Away,
-            };
-            if matches!(state.presence, Presence::Missed { until } if until <= now) {
-                state.presence = Presence::Away;
-            }
-        }
-    }
-}
 
 /// The slots and workers that steering asks about.
 pub(in crate::primary) struct Crew<'a> {

@@ -5,11 +5,11 @@ use ipc::control::NoticeKind;
 
 use crate::base::ids::{ListenerId, Slot, SocketId, Ticket, WorkerId};
 use crate::primary::action::Action;
-use crate::primary::jobs::rollout::Failure;
+use crate::primary::jobs::state::Failure;
 use crate::primary::messages;
-use crate::primary::slots::Seat;
 use crate::primary::slots::restart_policy::Verdict;
 use crate::primary::slots::role::Role;
+use crate::primary::slots::slot::Seat;
 use crate::primary::sockets::Borrower;
 use crate::primary::worker::Worker;
 use crate::primary::worker::end::End;
@@ -34,6 +34,12 @@ impl Primary {
         let borrower = Borrower { worker: id, slot, inherits };
         // Without the listener there is no answer: the code that closed it has refused the `bind`.
         if let Some(socket) = self.sockets.lend(listener, borrower, another, by) {
+            if self.sockets.is_already_open(listener, socket)
+                && let Some(worker) = self.workers.get_mut(&id)
+                && !worker.bound.contains(&listener)
+            {
+                worker.already_open.insert(listener, (socket, step.now));
+            }
             step.act(Action::Lend { ticket, worker: id, listener, socket });
         }
     }
@@ -49,6 +55,7 @@ impl Primary {
         let shares = self.sockets.is_shared(listener);
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.shares |= shares;
+        worker.awaited.retain(|awaited| !self.sockets.is_at(listener, *awaited));
         let change = worker.judge(step.now);
         if worker.is_ready() {
             let slot = worker.slot;
@@ -78,10 +85,25 @@ impl Primary {
 
     /// Notes where the slot's ready worker listens: its next worker must listen there too.
     fn note_served(&mut self, id: WorkerId, slot: Slot) {
-        let bound = self.workers.get(&id).map(|worker| worker.bound.clone());
+        let Some(worker) = self.workers.get(&id) else { return };
+        let (served, late) = (worker.listens_now(), worker.late.clone());
         let state = self.slot(slot);
         if state.seat == Seat::Held(id) {
-            state.served = bound;
+            (state.served, state.late) = (Some(served), late);
+        }
+    }
+
+    /// A live worker has closed a socket. It may listen there again; until then its slot does not
+    /// serve that address.
+    pub(in crate::primary) fn closes(
+        &mut self,
+        id: WorkerId,
+        listener: ListenerId,
+        socket: SocketId,
+    ) {
+        self.sockets.closed(listener, socket, id);
+        if let Some(slot) = self.workers.get(&id).filter(|w| w.is_ready()).map(|w| w.slot) {
+            self.note_served(id, slot);
         }
     }
 

@@ -8,10 +8,10 @@ use super::drain::{Drain, Next};
 use super::early::Early;
 use super::hang::Watch;
 use super::state::State;
-use crate::primary::Step;
 use crate::primary::action::Action;
 use crate::primary::event::OnStop;
 use crate::primary::messages;
+use crate::primary::step::Step;
 use crate::primary::worker::Worker;
 use crate::primary::worker::end::Cause;
 

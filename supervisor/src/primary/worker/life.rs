@@ -1,9 +1,9 @@
 //! One worker: its states, and what each of them answers to each cue.
 //!
 //! ```text
-//! Spawning ──Spawned──► Starting ──ready──► Ready ──retired──► Draining ──drained──► Killing ──► gone
-//!     │                    │                  │                                         ▲
-//!     └─SpawnFailed─► gone └─ not ready ──────┴─── hung, or told to stop ───────────────┘
+//! Spawning ─Spawned─► Starting ─ready──► Ready ──retired──► Draining ──drained──► Killing ─► gone
+//!     │                  │                 │                                         ▲
+//!     └─SpawnFailed─►gone└─ not ready ─────┴─── hung, or told to stop ───────────────┘
 //! ```
 //!
 //! Gone is not a state: a worker that is gone is no longer in the primary's table, and later events
@@ -19,11 +19,11 @@ use super::hang::Watch;
 use super::state::{Change, State};
 use crate::base::exit::Exit;
 use crate::base::time::Time;
-use crate::primary::Step;
 use crate::primary::action::Action;
 use crate::primary::event::{Cue, Gauge, Notification};
 use crate::primary::messages;
 use crate::primary::sockets::Sockets;
+use crate::primary::step::Step;
 use crate::primary::worker::Worker;
 use crate::primary::worker::end::{Cause, End, EndKind};
 
@@ -65,8 +65,8 @@ impl Worker {
                 Change::Asks { listener, ticket, another }
             }
             Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
-            Cue::Listening { listener, socket } => self.listens(listener, socket),
-            Cue::Closed { listener, socket } => Change::Closes { listener, socket },
+            Cue::Listening { listener, socket } => self.listens(listener, socket, step.now),
+            Cue::Closed { listener, socket } => self.closes(listener, socket),
             Cue::Leaving => self.leaves(),
             Cue::RefusesValues { reason } => Change::RefusesValues { reason },
             Cue::Notified(notification) => self.notes(notification),
@@ -97,8 +97,8 @@ impl Worker {
                 Change::Asks { listener, ticket, another }
             }
             Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
-            Cue::Listening { listener, socket } => self.listens(listener, socket),
-            Cue::Closed { listener, socket } => Change::Closes { listener, socket },
+            Cue::Listening { listener, socket } => self.listens(listener, socket, step.now),
+            Cue::Closed { listener, socket } => self.closes(listener, socket),
             Cue::Leaving => self.leaves(),
             Cue::RefusesValues { reason } => Change::RefusesValues { reason },
             Cue::Notified(notification) => match notification {
@@ -129,8 +129,8 @@ impl Worker {
                 Change::Asks { listener, ticket, another }
             }
             Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
-            Cue::Listening { listener, socket } => self.listens(listener, socket),
-            Cue::Closed { listener, socket } => Change::Closes { listener, socket },
+            Cue::Listening { listener, socket } => self.listens(listener, socket, step.now),
+            Cue::Closed { listener, socket } => self.closes(listener, socket),
             Cue::Leaving => self.leaves(),
             Cue::RefusesValues { reason } => Change::RefusesValues { reason },
             Cue::Notified(notification) => match notification {
@@ -156,8 +156,8 @@ impl Worker {
                 Change::Asks { listener, ticket, another }
             }
             Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
-            Cue::Listening { listener, socket } => self.listens(listener, socket),
-            Cue::Closed { listener, socket } => Change::Closes { listener, socket },
+            Cue::Listening { listener, socket } => self.listens(listener, socket, step.now),
+            Cue::Closed { listener, socket } => self.closes(listener, socket),
             Cue::Leaving => self.leaves(),
             Cue::Notified(notification) => match notification {
                 Notification::WatchdogTrigger => {
@@ -197,8 +197,8 @@ impl Worker {
             Cue::BindAsked { listener, ticket, another } => {
                 Change::Asks { listener, ticket, another }
             }
-            Cue::Listening { listener, socket } => self.listens(listener, socket),
-            Cue::Closed { listener, socket } => Change::Closes { listener, socket },
+            Cue::Listening { listener, socket } => self.listens(listener, socket, now),
+            Cue::Closed { listener, socket } => self.closes(listener, socket),
             Cue::Leaving => self.leaves(),
             Cue::Notified(notification) => self.notes(notification),
             Cue::Exited { exit, last_lines, queued } => {
@@ -214,6 +214,11 @@ impl Worker {
 
     /// Looks at the deadlines.
     pub(in crate::primary) fn turn(&mut self, sockets: &Sockets, step: &mut Step<'_>) -> Change {
+        if self.may_serve()
+            && let Some((listener, socket)) = self.take_counted(step.now)
+        {
+            return self.listens(listener, socket, step.now);
+        }
         match &mut self.state {
             State::Spawning { .. } => Change::Nothing,
             State::Ready => {
@@ -261,7 +266,8 @@ impl Worker {
 
     /// When [`Worker::turn`] is to be called next.
     pub(in crate::primary) fn deadline(&self) -> Option<Time> {
-        match &self.state {
+        let counts_at = self.next_counts_at().filter(|_| self.may_serve());
+        let of_state = match &self.state {
             State::Spawning { .. } => None,
             State::Ready => self.watch.as_ref().and_then(Watch::deadline),
             State::Starting { since, ready_by } => {
@@ -269,6 +275,15 @@ impl Worker {
             }
             State::Draining(drain) => Some(drain.deadline()),
             State::Killing { deadline, .. } => *deadline,
+        };
+        of_state.into_iter().chain(counts_at).min()
+    }
+
+    /// Its program runs, and the primary has not told it to go.
+    fn may_serve(&self) -> bool {
+        match self.state {
+            State::Starting { .. } | State::Ready => true,
+            State::Spawning { .. } | State::Draining(_) | State::Killing { .. } => false,
         }
     }
 

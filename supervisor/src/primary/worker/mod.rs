@@ -9,9 +9,10 @@ pub(super) mod leave;
 mod life;
 pub(super) mod state;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use config::spec::ReadyRule;
+use config::spec::{AddressPattern, ReadyRule};
 use serde::{Deserialize, Serialize};
 
 use self::end::End;
@@ -21,6 +22,9 @@ use super::event::Notification;
 use super::plan::Plan;
 use crate::base::ids::{ListenerId, Slot, SocketId, WorkerId};
 use crate::base::time::Time;
+
+/// The least time that a program has to listen on its further addresses.
+pub(super) const SOON: Duration = Duration::from_secs(1);
 
 /// One live worker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,6 +44,19 @@ pub(super) struct Worker {
     pub(super) lent: BTreeSet<ListenerId>,
     /// The listeners on which it listens of its own accord.
     pub(super) bound: BTreeSet<ListenerId>,
+    /// The listeners among `bound` whose socket it closed and has not opened again.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) closed: BTreeSet<ListenerId>,
+    /// The listeners among `bound` that it bound long after it was ready.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) late: BTreeSet<ListenerId>,
+    /// The addresses of `serve` on which it does not listen yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) awaited: Vec<AddressPattern>,
+    /// Sockets that it got for a `bind`, that listened already, and on which it has not called
+    /// `listen`; and when it got each. A program that asks the kernel (SO_ACCEPTCONN) never calls.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) already_open: BTreeMap<ListenerId, (SocketId, Time)>,
     /// It has the socket of a shared listener, so new connections cannot be steered away from it.
     pub(super) shares: bool,
     /// The watch for hangs, while the worker is ready.
@@ -71,15 +88,19 @@ pub(super) struct Worker {
 
 impl Worker {
     /// When it counts as ready if nothing else happens; `since`: when its program began to run.
+    /// Every condition that applies must hold: no word of the program stands for an address.
     pub(super) fn ready_at(&self, since: Time) -> Option<Time> {
+        if self.missing().next().is_some() || !self.awaited.is_empty() {
+            return None;
+        }
         let times = &self.plan.spec.times;
         let lived = since + times.min_uptime;
         match self.plan.spec.ready {
             ReadyRule::Notify => self.said_ready.then_some(since),
             ReadyRule::Uptime => Some(lived),
-            ReadyRule::Auto if self.said_ready => Some(since),
-            ReadyRule::Auto | ReadyRule::Listen if self.missing().next().is_some() => None,
             ReadyRule::Auto | ReadyRule::Listen if !self.bound.is_empty() => Some(since),
+            ReadyRule::Auto | ReadyRule::Listen if !self.already_open.is_empty() => None,
+            ReadyRule::Auto if self.said_ready => Some(since),
             ReadyRule::Auto | ReadyRule::Listen if !self.lent.is_empty() => Some(lived),
             ReadyRule::Auto if self.required.is_some() => Some(lived),
             ReadyRule::Auto => Some(since + times.listen_wait),
@@ -87,9 +108,39 @@ impl Worker {
         }
     }
 
+    /// When a socket that listened already counts as one on which it listens: once it says that it
+    /// is ready, or has held the socket for `min_uptime`.
+    fn counts_at(&self, got: Time) -> Time {
+        if self.said_ready { got } else { got + self.plan.spec.times.min_uptime }
+    }
+
+    /// When the next of them counts.
+    pub(super) fn next_counts_at(&self) -> Option<Time> {
+        self.already_open.values().map(|(_, got)| self.counts_at(*got)).min()
+    }
+
+    /// Takes one of them that counts now.
+    pub(super) fn take_counted(&mut self, now: Time) -> Option<(ListenerId, SocketId)> {
+        let counts = |(_, (_, got)): &(&ListenerId, &(SocketId, Time))| self.counts_at(*got) <= now;
+        let (listener, _) = self.already_open.iter().find(counts)?;
+        let listener = *listener;
+        let (socket, _) = self.already_open.remove(&listener)?;
+        Some((listener, socket))
+    }
+
     /// The listeners that its predecessor served and it does not.
     pub(super) fn missing(&self) -> impl Iterator<Item = ListenerId> {
-        self.required.iter().flatten().copied().filter(|listener| !self.serves(*listener))
+        self.required.iter().flatten().copied().filter(|listener| !self.listens_on(*listener))
+    }
+
+    /// Whether it listens there now, or inherited the socket.
+    fn listens_on(&self, listener: ListenerId) -> bool {
+        self.serves(listener) && !self.closed.contains(&listener)
+    }
+
+    /// Where it listens of its own accord, now.
+    pub(super) fn listens_now(&self) -> BTreeSet<ListenerId> {
+        self.bound.difference(&self.closed).copied().collect()
     }
 
     /// Whether it listens there, or inherited the socket.
@@ -100,6 +151,9 @@ impl Worker {
     /// Forgets a listener that was closed.
     pub(super) fn forget(&mut self, listener: ListenerId) {
         self.bound.remove(&listener);
+        self.already_open.remove(&listener);
+        self.closed.remove(&listener);
+        self.late.remove(&listener);
         self.lent.remove(&listener);
         if let Some(required) = &mut self.required {
             required.remove(&listener);
@@ -120,9 +174,22 @@ impl Worker {
         matches!(self.state, State::Killing { .. })
     }
 
-    pub(super) fn listens(&mut self, listener: ListenerId, socket: SocketId) -> Change {
-        self.bound.insert(listener);
+    pub(super) fn listens(&mut self, listener: ListenerId, socket: SocketId, now: Time) -> Change {
+        let times = &self.plan.spec.times;
+        let settled = self.ready_since.map(|since| since + times.listen_wait.max(SOON));
+        if self.bound.insert(listener) && settled.is_some_and(|at| at <= now) {
+            self.late.insert(listener);
+        }
+        self.closed.remove(&listener);
+        self.already_open.remove(&listener);
         Change::Listens { listener, socket }
+    }
+
+    pub(super) fn closes(&mut self, listener: ListenerId, socket: SocketId) -> Change {
+        if self.bound.contains(&listener) {
+            self.closed.insert(listener);
+        }
+        Change::Closes { listener, socket }
     }
 
     pub(super) fn leaves(&mut self) -> Change {

@@ -1,17 +1,16 @@
 //! What people ask of the bus, and what they see of it.
 
-use std::time::Duration;
-
 use ipc::bus::check::Check;
-use ipc::bus::{FromWorker, Json};
+use ipc::bus::{FromWorker, Json, Peer};
 use ipc::control::{FailureKind, Reply};
-use ipc::talk::{Answered, BusRequest};
+use ipc::talk::Answered;
 use serde_json::Value;
 
+use super::{Bus, Waiting};
 use crate::base::ids::{ClientId, WorkerId};
 use crate::relay::{Failure, Trigger};
-use crate::runtime::Runtime;
-use crate::runtime::context::context;
+use crate::runtime::context::Context;
+use crate::runtime::control::Clients;
 use crate::runtime::node::raw_messages;
 use crate::sys::clock;
 
@@ -20,54 +19,40 @@ const DATA_SHOWN: usize = 4096;
 /// Triggers that people wait for at a time.
 const TRIGGERS: usize = 64;
 
-/// A person who waits for what workers say to a trigger.
-#[derive(Debug)]
-pub(in crate::runtime) struct Waiting {
-    client: ClientId,
-    missing: usize,
-    answers: Vec<Answered>,
-}
-
-impl Runtime {
+impl Bus {
     /// A person follows the events.
-    pub(in crate::runtime) fn follow_bus(&mut self, client: ClientId) {
-        self.clients.follow(client);
-        self.bus.relay.follow(true);
+    pub(in crate::runtime) fn follow(&mut self, clients: &mut Clients, client: ClientId) {
+        clients.follow(client);
+        self.relay.follow(true);
     }
 
-    pub(in crate::runtime) fn show_event(&mut self, from: WorkerId, topic: &str, data: &str) {
-        let Some(child) = self.children.get(&from) else { return };
+    pub(super) fn show_event(
+        &mut self,
+        clients: &mut Clients,
+        at: &mut Context<'_>,
+        from: WorkerId,
+        topic: &str,
+        data: &str,
+    ) {
+        let Some(child) = at.children.get(&from) else { return };
         let shown = data.char_indices().nth(DATA_SHOWN).map_or(data, |(cut, _)| &data[..cut]);
         let message = format!("{{\"topic\":{},\"data\":{shown}}}", Value::from(topic));
         let notice = child.says(message);
-        let (behind, changed) = self.clients.tell_followers(&notice);
-        self.bus.not_shown += behind;
+        let (behind, changed) = clients.tell_followers(&notice);
+        self.not_shown += behind;
         for (client, standing) in changed {
-            self.clients.settle(context!(self), client, standing);
+            clients.settle(at, client, standing);
         }
     }
 
-    /// What a person asks of the bus.
-    pub(in crate::runtime) fn ask_bus(&mut self, client: ClientId, request: BusRequest) {
-        match request {
-            BusRequest::Emit { topic, data, slot } => {
-                let reply = self.say_on_bus(topic, &data, slot);
-                self.answer(client, &reply);
-            }
-            BusRequest::Trigger { action, data, slot, timeout_ms } => {
-                let timeout = Duration::from_millis(timeout_ms.into());
-                let data = Json::of(&data).unwrap_or_default();
-                self.trigger(client, Trigger { ticket: 0, action, slot, data, timeout });
-            }
-            BusRequest::Share { .. } => self.await_shared(client),
-            BusRequest::Metrics => {
-                let reply = self.metrics();
-                self.answer(client, &reply);
-            }
-        }
-    }
-
-    fn say_on_bus(&mut self, topic: String, data: &Value, slot: Option<u16>) -> Reply {
+    /// A person says something to workers.
+    pub(in crate::runtime) fn emit(
+        &mut self,
+        at: &mut Context<'_>,
+        topic: String,
+        data: &Value,
+        slot: Option<u16>,
+    ) -> Reply {
         let message = serde_json::json!({ "topic": topic, "data": data });
         let said = FromWorker::Emit { topic, data: Json::of(data).unwrap_or_default() };
         if let Err(error) = said.check() {
@@ -77,9 +62,9 @@ impl Runtime {
             return Reply::failed(FailureKind::Usage, "nothing to say");
         };
         let mut actions = Vec::new();
-        let reached = self.bus.relay.say(clock::now(), slot, &topic, &data, &mut actions);
-        self.bus.actions.extend(actions);
-        let reached = reached + raw_messages::send_to_plain(context!(self), &message, slot);
+        let reached = self.relay.say(clock::now(), slot, &topic, &data, &mut actions);
+        self.actions.extend(actions);
+        let reached = reached + raw_messages::send_to_plain(at, &message, slot);
         if reached == 0 {
             let reason = "no worker listens to that topic (nor takes messages as Node programs do)";
             return Reply::failed(FailureKind::Failed, reason);
@@ -88,34 +73,49 @@ impl Runtime {
         Reply::done(format!("sent to {reached} {workers}"))
     }
 
-    fn trigger(&mut self, client: ClientId, wanted: Trigger) {
-        if self.bus.triggers.len() >= TRIGGERS {
-            let reason = format!("{TRIGGERS} triggers wait for their answers: try again later");
-            return self.answer(client, &Reply::failed(FailureKind::Failed, reason));
-        }
-        self.bus.tickets += 1;
-        let wanted = Trigger { ticket: self.bus.tickets, ..wanted };
+    /// A node program that is not on the bus says something to all.
+    pub(in crate::runtime) fn emit_for(&mut self, peer: &Peer, topic: &str, data: &Json) {
         let mut actions = Vec::new();
-        let missing = self.bus.relay.trigger(clock::now(), &wanted, &mut actions);
-        self.bus.actions.extend(actions);
+        self.relay.emit_for(clock::now(), peer, topic, data, &mut actions);
+        self.actions.extend(actions);
+    }
+
+    /// A person has workers run an action. An answer at once: none of them will.
+    pub(in crate::runtime) fn trigger(
+        &mut self,
+        client: ClientId,
+        wanted: Trigger,
+    ) -> Option<Reply> {
+        if self.triggers.len() >= TRIGGERS {
+            let reason = format!("{TRIGGERS} triggers wait for their answers: try again later");
+            return Some(Reply::failed(FailureKind::Failed, reason));
+        }
+        self.tickets += 1;
+        let wanted = Trigger { ticket: self.tickets, ..wanted };
+        let mut actions = Vec::new();
+        let missing = self.relay.trigger(clock::now(), &wanted, &mut actions);
+        self.actions.extend(actions);
         if missing == 0 {
-            let known: Vec<&str> = self.bus.relay.actions().into_iter().collect();
+            let known: Vec<&str> = self.relay.actions().into_iter().collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             let reason =
                 format!("no worker has registered the action {:?} (known: {known})", wanted.action);
-            return self.answer(client, &Reply::failed(FailureKind::Failed, reason));
+            return Some(Reply::failed(FailureKind::Failed, reason));
         }
         let waiting = Waiting { client, missing, answers: Vec::new() };
-        self.bus.triggers.insert(wanted.ticket, waiting);
+        self.triggers.insert(wanted.ticket, waiting);
+        None
     }
 
-    pub(in crate::runtime) fn take_answer(
+    pub(super) fn take_answer(
         &mut self,
+        clients: &mut Clients,
+        at: &mut Context<'_>,
         ticket: u64,
         slot: u16,
         answer: Result<Json, Failure>,
     ) {
-        let Some(waiting) = self.bus.triggers.get_mut(&ticket) else { return };
+        let Some(waiting) = self.triggers.get_mut(&ticket) else { return };
         waiting.answers.push(match answer {
             Ok(data) => {
                 // Deeper than we can hold: shown as its text.
@@ -128,8 +128,8 @@ impl Runtime {
         if waiting.missing > 0 {
             return;
         }
-        let Some(mut waiting) = self.bus.triggers.remove(&ticket) else { return };
+        let Some(mut waiting) = self.triggers.remove(&ticket) else { return };
         waiting.answers.sort_by_key(|answer| answer.slot);
-        self.answer(waiting.client, &Reply::Answers { answers: waiting.answers });
+        clients.give(at, waiting.client, &Reply::Answers { answers: waiting.answers });
     }
 }

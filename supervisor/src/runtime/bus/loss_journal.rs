@@ -14,10 +14,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::Errno;
 
 use crate::base::ids::WorkerId;
 use crate::relay::Waiting;
-use crate::runtime::Runtime;
 use crate::sys::held::Held;
 
 /// One worker's place in the file: its id, how many messages wait for it, how many were dropped,
@@ -25,23 +25,31 @@ use crate::sys::held::Held;
 const PLACE: usize = 32;
 /// More are not read; no app has so many workers.
 const PLACES: usize = 64 * 1024;
-/// So many workers are named to people.
-const SHOWN: usize = 8;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::runtime) struct LossJournal {
-    /// Made when something waits for the first time.
-    file: Option<File>,
+    /// Made at once, so that every state of this primary names it. An error: it could not be made.
+    file: Result<File, Errno>,
     places: BTreeMap<WorkerId, (u64, Waiting)>,
     free: BTreeSet<u64>,
     /// It could not be written: said once.
-    failed: bool,
+    pub(super) failed: bool,
     /// What was lost with the primary before, until it is told.
-    lost: Vec<(WorkerId, u64)>,
+    pub(super) lost: Vec<(WorkerId, u64)>,
 }
 
 impl LossJournal {
+    /// One in which nothing waits.
+    pub(in crate::runtime) fn new() -> Self {
+        Self::of(memfd_create("supervisor-ledger", MemfdFlags::CLOEXEC).map(File::from))
+    }
+
+    fn of(file: Result<File, Errno>) -> Self {
+        let (places, free) = (BTreeMap::new(), BTreeSet::new());
+        Self { file, places, free, failed: false, lost: Vec::new() }
+    }
+
     /// The one that a dead primary kept, and what waited there.
     pub(in crate::runtime) fn found(fd: OwnedFd) -> (Self, BTreeMap<WorkerId, Waiting>) {
         let file = File::from(fd);
@@ -62,37 +70,28 @@ impl LossJournal {
         }
         let waits = places.iter().map(|(worker, (_, waiting))| (*worker, *waiting)).collect();
         let taken: BTreeSet<u64> = places.values().map(|(at, _)| *at).collect();
-        let mut ledger =
-            Self { file: Some(file), places, failed: read.is_err(), ..Self::default() };
+        let mut ledger = Self { places, failed: read.is_err(), ..Self::of(Ok(file)) };
         ledger.free = (0..ledger.end()).filter(|at| !taken.contains(at)).collect();
         (ledger, waits)
     }
 
     /// For the state.
     pub(in crate::runtime) fn held(&self) -> Option<Held> {
-        self.file.as_ref().map(|file| Held::of(file.as_fd()))
+        self.file.as_ref().ok().map(|file| Held::of(file.as_fd()))
     }
 
-    /// So many wait for a worker now. The first one of all makes the file, of which a successor
-    /// must be told: `true`.
-    fn note(&mut self, worker: WorkerId, now: Waiting) -> io::Result<bool> {
+    /// So many wait for a worker now.
+    pub(super) fn note(&mut self, worker: WorkerId, now: Waiting) -> io::Result<()> {
         let known = self.places.get(&worker).copied();
         if known.map_or_else(Waiting::default, |(_, before)| before) == now {
-            return Ok(false);
+            return Ok(());
         }
-        let is_new = self.file.is_none();
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => memfd_create("supervisor-ledger", MemfdFlags::CLOEXEC)?.into(),
-        };
         let at = match known {
             Some((at, _)) => at,
             None => self.free.pop_first().unwrap_or_else(|| self.end()),
         };
         self.places.insert(worker, (at, now));
-        let written = put(&file, at, worker.0, now);
-        self.file = Some(file);
-        written.map(|()| is_new)
+        put(self.file.as_ref().map_err(|errno| *errno)?, at, worker.0, now)
     }
 
     /// Whether it may have been sent half of a message.
@@ -110,7 +109,7 @@ impl LossJournal {
         let Some((at, _)) = self.places.remove(&worker) else { return };
         let written = self.file.as_ref().map(|file| put(file, at, 0, Waiting::default()));
         // A place that could not be wiped is left alone while there are others behind it.
-        if written.is_some_and(|written| written.is_ok()) {
+        if matches!(written, Ok(Ok(()))) {
             self.free.insert(at);
         }
     }
@@ -132,72 +131,6 @@ fn read_all(file: &File, bytes: &mut Vec<u8>) -> io::Result<()> {
     file.read_exact_at(bytes, 0)
 }
 
-impl Runtime {
-    /// After a write to a worker: what waits for it still.
-    pub(in crate::runtime) fn note_waiting(&mut self, worker: WorkerId) {
-        self.write_down(worker, self.bus.relay.waiting(worker));
-    }
-
-    /// Before a write that may leave it with half a message.
-    pub(in crate::runtime) fn note_half_written(&mut self, worker: WorkerId) {
-        self.write_down(worker, Waiting { half_written: true, ..self.bus.relay.waiting(worker) });
-    }
-
-    fn write_down(&mut self, worker: WorkerId, waiting: Waiting) {
-        match self.bus.loss_journal.note(worker, waiting) {
-            // A successor must find it.
-            Ok(true) => drop(self.write_snapshot()),
-            Ok(false) => {}
-            Err(error) if !self.bus.loss_journal.failed => {
-                self.bus.loss_journal.failed = true;
-                self.warn(format!(
-                    "cannot write down which messages wait; if the primary dies, those that are lost will not be counted, and a worker may get a long one that is broken: {error}"
-                ));
-            }
-            Err(_) => {}
-        }
-    }
-
-    /// Goes on with what a predecessor wrote down: what waited there is lost, and counted.
-    pub(in crate::runtime) fn take_loss_journal(&mut self, fd: Option<OwnedFd>) {
-        let Some(fd) = fd else { return };
-        let (ledger, waited) = LossJournal::found(fd);
-        self.bus.loss_journal = ledger;
-        for (worker, waiting) in waited {
-            self.bus.relay.lost_with_primary(worker, waiting);
-            if waiting.waiting > 0 {
-                self.bus.loss_journal.lost.push((worker, waiting.waiting));
-            }
-            if self.bus.relay.codec(worker).is_some() {
-                let half_written = waiting.half_written;
-                self.write_down(worker, Waiting { half_written, ..self.bus.relay.waiting(worker) });
-            } else {
-                self.bus.loss_journal.forget(worker);
-            }
-        }
-    }
-
-    /// Tells people what was lost.
-    pub(in crate::runtime) fn say_what_was_lost(&mut self) {
-        let lost = std::mem::take(&mut self.bus.loss_journal.lost);
-        if lost.is_empty() {
-            return;
-        }
-        let all: u64 = lost.iter().map(|(_, count)| count).sum();
-        let name = |worker: &WorkerId| match self.children.get(worker) {
-            Some(child) => format!("slot {} (worker {worker})", child.slot),
-            None => format!("worker {worker}"),
-        };
-        let few: Vec<String> =
-            lost.iter().take(SHOWN).map(|(id, count)| format!("{}: {count}", name(id))).collect();
-        let more = if lost.len() > few.len() { ", and others" } else { "" };
-        self.warn(format!(
-            "lost with the primary before, as they waited there: {all} messages (for {}{more})",
-            few.join(", ")
-        ));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,11 +141,12 @@ mod tests {
 
     #[test]
     fn a_successor_reads_what_waited() {
-        let mut ledger = LossJournal::default();
-        assert!(!ledger.note(WorkerId(1), waiting(0, 0)).unwrap() && ledger.held().is_none());
-        assert!(ledger.note(WorkerId(7), waiting(3, 0)).unwrap());
+        let mut ledger = LossJournal::new();
+        ledger.note(WorkerId(1), waiting(0, 0)).unwrap();
+        assert_eq!(ledger.file.as_ref().unwrap().metadata().unwrap().len(), 0);
+        ledger.note(WorkerId(7), waiting(3, 0)).unwrap();
         for (worker, count) in [(8, 4), (9, 5), (7, 2), (7, 2)] {
-            assert!(!ledger.note(WorkerId(worker), waiting(count, 1)).unwrap());
+            ledger.note(WorkerId(worker), waiting(count, 1)).unwrap();
         }
         ledger.forget(WorkerId(8));
         ledger.forget(WorkerId(99));

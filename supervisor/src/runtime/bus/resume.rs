@@ -5,20 +5,29 @@
 //! Refuses to go on with a channel on which half a message to the worker may stand: what came
 //! behind it would be read as its other half.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use ipc::bus::FromWorker;
 use ipc::bus::decode::Decoder;
 use ipc::control::Contract;
 use serde::{Deserialize, Serialize};
 
+use super::Bus;
+use super::channel::Greeting;
+use super::loss_journal::LossJournal;
 use crate::base::ids::{Generation, WorkerId};
 use crate::policy::shared_values::{SharedValues, SharedValuesSnapshot, Version};
-use crate::relay::{Event, Relay, RelaySnapshot};
-use crate::runtime::Runtime;
+use crate::relay::{Event, Relay, RelaySnapshot, Waiting};
+use crate::runtime::context::Context;
+use crate::runtime::control::Clients;
+use crate::runtime::snapshot::pieces::Children;
+use crate::runtime::workers::Child;
 use crate::sys::channel;
 use crate::sys::clock;
 use crate::sys::held::Held;
+
+/// So many workers are named to people.
+const SHOWN: usize = 8;
 
 /// What a successor needs of the bus.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -55,37 +64,49 @@ impl BusSnapshot {
     }
 }
 
-impl Runtime {
-    /// The first message of a worker, which is left in its channel until its consequences are in
-    /// the state: its answer is awaited, and is given once. `false`: there is no whole one.
-    pub(in crate::runtime) fn hear_hello(&mut self, worker: WorkerId) -> bool {
-        let Some(channel) = self.children.get_mut(&worker).and_then(|c| c.bus.as_mut()) else {
-            return false;
-        };
-        let Some(count) = channel::peek(channel.fd(), &mut self.bus.bytes) else { return false };
+impl Bus {
+    /// Hears the first message of a worker; how long it is. `None`: there is no whole one.
+    pub(super) fn hear_hello(
+        &mut self,
+        clients: &mut Clients,
+        at: &mut Context<'_>,
+        worker: WorkerId,
+    ) -> Option<usize> {
+        let channel = at.children.get_mut(&worker).and_then(Child::bus_mut)?;
+        let count = channel::peek(channel.fd(), &mut self.bytes)?;
         let mut decoder = Decoder::<FromWorker>::default();
-        decoder.push(&self.bus.bytes[..count]);
+        decoder.push(&self.bytes[..count]);
         if !matches!(decoder.next_message(), Ok(Some(_))) {
-            return false;
+            return None;
         }
         let looked_at = count - decoder.held();
-        channel.decoder.push(&self.bus.bytes[..looked_at]);
-        self.hear_bus(worker);
-        self.write_snapshot();
-        let Some(child) = self.children.get_mut(&worker) else { return true };
-        let Some(channel) = child.bus.as_mut() else { return true };
-        channel::skip(channel.stream.as_fd(), looked_at, &mut self.bus.bytes);
-        true
+        channel.decoder.push(&self.bytes[..looked_at]);
+        self.hear(clients, at, worker);
+        Some(looked_at)
     }
 
-    pub(in crate::runtime) fn snapshot_bus(&mut self) -> BusSnapshot {
-        let shared = self.bus.shared.policy.snapshot();
+    /// The state knows the worker that joined: its channel is read on.
+    pub(in crate::runtime) fn go_on(
+        &mut self,
+        clients: &mut Clients,
+        at: &mut Context<'_>,
+        greeting: &Greeting,
+    ) -> Option<Greeting> {
+        let Greeting { worker, bytes, left } = *greeting;
+        let channel = at.children.get_mut(&worker).and_then(Child::bus_mut)?;
+        channel::skip(channel.stream.as_fd(), bytes, &mut self.bytes);
+        self.read(clients, at, worker, left)
+    }
+
+    /// For a successor.
+    pub(in crate::runtime) fn snapshot(&mut self) -> BusSnapshot {
+        let shared = self.shared.policy.snapshot();
         BusSnapshot {
-            relay: self.bus.relay.snapshot(),
-            tickets: self.bus.tickets,
-            reloads_done: self.bus.reloads_done,
-            reloads_rolled_back: self.bus.reloads_rolled_back,
-            ledger: self.bus.loss_journal.held(),
+            relay: self.relay.snapshot(),
+            tickets: self.tickets,
+            reloads_done: self.reloads_done,
+            reloads_rolled_back: self.reloads_rolled_back,
+            ledger: self.loss_journal.held(),
             given: shared.serving,
             version: shared.version,
             coming: shared.coming,
@@ -94,54 +115,103 @@ impl Runtime {
         }
     }
 
-    pub(in crate::runtime) fn restore_bus(&mut self, mut snapshot: BusSnapshot) {
-        let lives = |worker| self.children.contains_key(&worker);
-        self.bus.shared.policy = SharedValues::restore(snapshot.shared_values(), lives);
-        let values = self.bus.shared.for_relay();
-        let app = self.core.spec().name.clone();
-        self.bus.relay = Relay::restore(app, snapshot.relay, values, clock::now());
-        self.bus.tickets = snapshot.tickets;
-        self.bus.reloads_done = snapshot.reloads_done;
-        self.bus.reloads_rolled_back = snapshot.reloads_rolled_back;
+    /// What a predecessor left, of an app of this name.
+    pub(in crate::runtime) fn restore(
+        &mut self,
+        app: String,
+        mut snapshot: BusSnapshot,
+        children: &Children,
+    ) {
+        let lives = |worker| children.contains_key(&worker);
+        self.shared.policy = SharedValues::restore(snapshot.shared_values(), lives);
+        let values = self.shared.for_relay();
+        self.relay = Relay::restore(app, snapshot.relay, values, clock::now());
+        self.tickets = snapshot.tickets;
+        self.reloads_done = snapshot.reloads_done;
+        self.reloads_rolled_back = snapshot.reloads_rolled_back;
     }
 
     /// A worker of a predecessor: it goes on where it was on the bus, or its channel ends.
-    pub(in crate::runtime) fn rejoin_bus(&mut self, worker: WorkerId) {
-        let Some(child) = self.children.get_mut(&worker) else { return };
-        let codec = self.bus.relay.codec(worker);
+    pub(in crate::runtime) fn rejoin(&mut self, at: &mut Context<'_>, worker: WorkerId) {
+        let Some(child) = at.children.get_mut(&worker) else { return };
+        let codec = self.relay.codec(worker);
         let (joined, there) = (child.contracts.contains(&Contract::Native), codec.is_some());
-        let Some(channel) = child.bus.as_mut() else {
+        let Some(channel) = child.bus_mut() else {
             if there {
-                self.bus.step(Event::Left { worker });
+                self.step(Event::Left { worker });
             }
             return;
         };
         match codec {
-            Some(_) if self.bus.loss_journal.is_half_written(worker) => {
+            Some(_) if self.loss_journal.is_half_written(worker) => {
                 let why = "the primary died in the middle of a message to it, for which its channel had no room";
-                self.close_bus(worker, Some(why.to_owned()));
+                self.close(at, worker, Some(why.to_owned()));
             }
             Some(codec) => channel.decoder = Decoder::resuming(codec),
             None if joined => {
                 let why = "the primary before did not write down who is on the bus";
-                self.close_bus(worker, Some(why.to_owned()));
+                self.close(at, worker, Some(why.to_owned()));
             }
-            None => self.join_bus(worker),
+            None => self.join(at.children, worker),
         }
     }
 
     /// All workers that rejoined are told.
-    pub(in crate::runtime) fn resume_on_bus(&mut self) {
-        let known: Vec<WorkerId> = self.bus.relay.members().map(|member| member.worker).collect();
+    pub(in crate::runtime) fn resume(&mut self, children: &Children) {
+        let known: Vec<WorkerId> = self.relay.members().map(|member| member.worker).collect();
         for worker in known {
-            if !self.children.contains_key(&worker) {
-                self.bus.step(Event::Left { worker });
+            if !children.contains_key(&worker) {
+                self.step(Event::Left { worker });
             }
         }
         let mut actions = Vec::new();
-        let applied = |worker| self.bus.shared.policy.responded(worker);
-        self.bus.relay.resume(applied, &mut actions);
-        self.bus.actions.extend(actions);
+        let applied = |worker| self.shared.policy.responded(worker);
+        self.relay.resume(applied, &mut actions);
+        self.actions.extend(actions);
+    }
+
+    /// Goes on with what a predecessor wrote down: what waited there is lost, and counted.
+    pub(in crate::runtime) fn take_loss_journal(
+        &mut self,
+        at: &mut Context<'_>,
+        fd: Option<OwnedFd>,
+    ) {
+        let Some(fd) = fd else { return };
+        let (ledger, waited) = LossJournal::found(fd);
+        self.loss_journal = ledger;
+        for (worker, waiting) in waited {
+            self.relay.lost_with_primary(worker, waiting);
+            if waiting.waiting > 0 {
+                self.loss_journal.lost.push((worker, waiting.waiting));
+            }
+            if self.relay.codec(worker).is_some() {
+                let half_written = waiting.half_written;
+                let waiting = Waiting { half_written, ..self.relay.waiting(worker) };
+                self.write_down(at, worker, waiting);
+            } else {
+                self.loss_journal.forget(worker);
+            }
+        }
+    }
+
+    /// Tells people what was lost.
+    pub(in crate::runtime) fn say_what_was_lost(&mut self, at: &mut Context<'_>) {
+        let lost = std::mem::take(&mut self.loss_journal.lost);
+        if lost.is_empty() {
+            return;
+        }
+        let all: u64 = lost.iter().map(|(_, count)| count).sum();
+        let name = |worker: &WorkerId| match at.children.get(worker) {
+            Some(child) => format!("slot {} (worker {worker})", child.slot),
+            None => format!("worker {worker}"),
+        };
+        let few: Vec<String> =
+            lost.iter().take(SHOWN).map(|(id, count)| format!("{}: {count}", name(id))).collect();
+        let more = if lost.len() > few.len() { ", and others" } else { "" };
+        at.warn(format!(
+            "lost with the primary before, as they waited there: {all} messages (for {}{more})",
+            few.join(", ")
+        ));
     }
 }
 

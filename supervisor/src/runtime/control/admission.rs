@@ -1,7 +1,6 @@
-//! The door of the control socket: who may come in, and what is done when there is no room for
-//! anybody. A connection that cannot be taken must not keep the loop busy.
+//! Admission to the control socket: which users may connect, and what happens when there is no
+//! descriptor for a connection. A connection that cannot be taken must not keep the loop busy.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -10,23 +9,32 @@ use config::spec::AppSpec;
 use ipc::control::{FailureKind, Reply};
 use ipc::lines::to_line;
 
-use super::Clients;
+use super::file_id::FileId;
 use super::rights::{Access, Rights};
+use super::{Clients, spare};
+use crate::home::Home;
 use crate::policy::throttle::Throttle;
-use crate::runtime::Runtime;
 use crate::runtime::context::Context;
 use crate::runtime::source::Source;
+use crate::sys::poller::Poller;
 use crate::sys::{clock, peer};
 
-/// Connections of people who may nothing; further ones end at once.
-pub(super) const STRANGERS: usize = 8;
-
-/// A descriptor for bad times.
-pub(super) fn spare() -> Option<File> {
-    File::open("/dev/null").ok()
-}
-
 impl Clients {
+    /// Makes the control socket again if its path no longer leads to it. The caller holds the
+    /// app's lock. Whether it was made. Clients that are connected stay.
+    pub(in crate::runtime) fn keep_socket(&mut self, poller: &Poller) -> io::Result<bool> {
+        if self.file.is_some() && FileId::at(&self.path) == self.file {
+            return Ok(false);
+        }
+        let Self { listener, file, access, .. } = Self::listen(&self.path)?;
+        if !self.resting {
+            poller.add(listener.as_fd(), Source::Control.token())?;
+            poller.remove(self.listener());
+        }
+        (self.listener, self.file, self.access) = (listener, file, access);
+        Ok(true)
+    }
+
     /// From now on those may connect whom `spec` says.
     fn admit(&mut self, spec: &AppSpec, logs: &Path) -> Result<(), String> {
         // Remembered whatever comes of it, so that it is tried once for each change.
@@ -79,28 +87,24 @@ impl Clients {
         if !std::mem::take(&mut self.resting) {
             return;
         }
-        self.open_door();
+        self.keep_spare();
         if let Err(error) = at.poller.add(self.listener(), Source::Control.token()) {
             self.rest(at, throttle, &error);
         }
     }
 
-    /// From now on people can connect also when there is no descriptor left: one of them.
-    pub(in crate::runtime) fn open_door(&mut self) {
+    /// Keeps a descriptor in reserve: with it, one client can be told that there are none left.
+    pub(in crate::runtime) fn keep_spare(&mut self) {
         self.spare = self.spare.take().or_else(spare);
     }
-}
 
-impl Runtime {
     /// Who may connect is as the spec says now.
-    pub(in crate::runtime) fn keep_access(&mut self) {
-        let spec = self.core.spec();
-        if self.clients.access.is_of(spec) {
+    pub(in crate::runtime) fn keep_access(&mut self, at: &mut Context<'_>, home: &Home) {
+        if self.access.is_of(at.spec) {
             return;
         }
-        let logs = self.recorder.home().log_dir(&spec.name);
-        if let Err(error) = self.clients.admit(spec, &logs) {
-            self.note(format!("cannot let others command this app: {error}"));
+        if let Err(error) = self.admit(at.spec, &home.log_dir(&at.spec.name)) {
+            at.note(format!("cannot let others command this app: {error}"));
         }
     }
 }

@@ -1,12 +1,16 @@
 //! What was measured: what workers pushed, and what the primary knows by itself. Memory and CPU
 //! are read only when somebody asks.
 
+use std::collections::BTreeMap;
+
 use ipc::bus::MetricKind;
 use ipc::control::{AppStatus, PoolStatus, Reply};
+use ipc::node::Measured;
 use ipc::talk::Metric;
 
 use crate::relay::{BUCKETS, Counts, Key, MemberStatus, Series, Value};
 use crate::runtime::Runtime;
+use crate::runtime::context::context;
 
 /// What an answer may hold, in bytes of JSON, so that it fits into a line.
 const MOST: usize = 900 * 1024;
@@ -14,19 +18,20 @@ const MOST: usize = 900 * 1024;
 impl Runtime {
     pub(in crate::runtime) fn metrics(&mut self) -> Reply {
         let status = self.full_status();
-        self.looked_at(&status);
+        self.probes.growing.looked_at(context!(self), &status);
         let mut all = of_app(&status);
-        all.extend(self.node_metrics());
-        all.push(counter("supervisor_reloads", &[("outcome", "done")], self.bus.reloads_done));
-        let rolled_back = self.bus.reloads_rolled_back;
+        all.extend(of_node(self.probes.growing.measured(&self.children)));
+        let (done, rolled_back) = self.bus.reloads();
+        all.push(counter("supervisor_reloads", &[("outcome", "done")], done));
         all.push(counter("supervisor_reloads", &[("outcome", "rolled-back")], rolled_back));
-        for member in self.bus.relay.members() {
+        let relay = self.bus.relay();
+        for member in relay.members() {
             of_member(&member, &mut all);
         }
-        of_bus(&self.bus.relay.counts, self.bus.not_shown, &mut all);
-        let refused = self.bus.relay.metrics.refused;
+        of_bus(&relay.counts, self.bus.not_shown(), &mut all);
+        let refused = relay.metrics.refused;
         all.push(counter("supervisor_metrics_refused", &[], refused));
-        all.extend(self.bus.relay.metrics.all().map(|(key, series)| pushed(key, series)));
+        all.extend(relay.metrics.all().map(|(key, series)| pushed(key, series)));
         all.iter_mut().for_each(|metric| name_pool(metric, &status.pools));
         all.sort_by(|a, b| (&a.name, &a.labels).cmp(&(&b.name, &b.labels)));
         let (before, mut size) = (all.len(), 0);
@@ -36,6 +41,26 @@ impl Runtime {
         });
         Reply::Metrics { left_out: before - all.len(), metrics: all }
     }
+}
+
+/// What the preload measured in Node workers, by slot.
+fn of_node(by_slot: BTreeMap<u16, Measured>) -> Vec<Metric> {
+    let mut all = Vec::new();
+    for (slot, measured) in by_slot {
+        let slot = slot.to_string();
+        let mut add = |name, unit: &str, labels: &[(&str, &str)], value| {
+            let unit = unit.to_owned();
+            all.push(Metric { unit, ..metric(MetricKind::Gauge, name, labels, value) });
+        };
+        let delay = "supervisor_node_event_loop_delay_seconds";
+        for (quantile, value) in [("0.5", measured.p50), ("0.99", measured.p99)] {
+            add(delay, "seconds", &[("quantile", quantile), ("slot", &slot)], value);
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a heap is far below 2^53")]
+        let heap = measured.heap as f64;
+        add("supervisor_node_heap_used_bytes", "bytes", &[("slot", &slot)], heap);
+    }
+    all
 }
 
 /// What is of a slot is of a pool as well; a worker's own label of that name stands.
@@ -49,12 +74,7 @@ fn name_pool(metric: &mut Metric, pools: &[PoolStatus]) {
     }
 }
 
-pub(in crate::runtime) fn metric(
-    kind: MetricKind,
-    name: &str,
-    labels: &[(&str, &str)],
-    value: f64,
-) -> Metric {
+fn metric(kind: MetricKind, name: &str, labels: &[(&str, &str)], value: f64) -> Metric {
     let labels = labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     let unit = if name.ends_with("_bytes") { "bytes" } else { "" };
     Metric {

@@ -2,6 +2,7 @@
 //! checked by its peer's user and bounded in what it may send and leave unread.
 
 pub(super) mod admission;
+pub(super) mod file_id;
 pub(super) mod metrics;
 pub(super) mod placement;
 pub(super) mod rights;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use ipc::control::{FailureKind, Notice, Reply, Request};
 use ipc::lines::{LineReader, to_line};
 
-use self::admission::{STRANGERS, spare};
+use self::file_id::FileId;
 use self::rights::{Access, Rights};
 use super::context::Context;
 use super::source::Source;
@@ -26,11 +27,21 @@ use crate::limits::{CLIENT_OUT, CLIENT_READ, CLIENTS};
 use crate::primary::event::Event;
 use crate::sys::peer;
 
+/// Connections of people who may nothing; further ones end at once.
+const STRANGERS: usize = 8;
+
+/// A descriptor for bad times.
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
 /// The control socket and everybody connected to it.
 #[derive(Debug)]
 pub(crate) struct Clients {
     pub(super) listener: UnixListener,
     pub(super) path: PathBuf,
+    /// The socket's file, by which it is known whether the path still leads to it.
+    pub(super) file: Option<FileId>,
     pub(super) access: Access,
     /// A descriptor for bad times.
     pub(super) spare: Option<File>,
@@ -80,9 +91,10 @@ impl Clients {
         let listener = UnixListener::bind(path)?;
         access.admit(path)?;
         listener.set_nonblocking(true)?;
-        let path = path.to_owned();
+        let (path, file) = (path.to_owned(), FileId::at(path));
         let connected = BTreeMap::new();
-        Ok(Self { listener, path, access, spare: spare(), resting: false, connected, next: 0 })
+        let (spare, resting, next) = (spare(), false, 0);
+        Ok(Self { listener, path, file, access, spare, resting, connected, next })
     }
 
     /// The listening socket, for the poller.
@@ -164,22 +176,19 @@ impl Clients {
         }
     }
 
-    /// What is left of a request when it is held against the rights of whoever sent it.
-    pub(super) fn vetted(
+    /// The request, if the client may make it. Answers the client otherwise.
+    pub(super) fn permitted(
         &mut self,
         at: &mut Context<'_>,
         client: ClientId,
         request: Option<Request>,
     ) -> Option<Request> {
-        match self.rights(client).vet(request?, at.spec) {
-            Ok(request) => Some(request),
-            Err(reason) => {
-                let reply = Reply::failed(FailureKind::NotPermitted, reason);
-                let standing = self.answer(client, &reply);
-                self.settle(at, client, standing);
-                None
-            }
-        }
+        let request = request?;
+        let Some(reason) = self.rights(client).refuse_change(&request, at.spec) else {
+            return Some(request);
+        };
+        self.give(at, client, &Reply::failed(FailureKind::NotPermitted, reason));
+        None
     }
 
     /// What a connection may.
@@ -201,6 +210,12 @@ impl Clients {
         let Some(client) = self.connected.get_mut(&id) else { return Standing::Over };
         client.answer(reply);
         client.flush()
+    }
+
+    /// The final answer, and what follows from it.
+    pub(super) fn give(&mut self, at: &mut Context<'_>, id: ClientId, reply: &Reply) {
+        let standing = self.answer(id, reply);
+        self.settle(at, id, standing);
     }
 
     /// Writes on, when there is room again.

@@ -6,7 +6,7 @@ use config::spec::{AppSpec, Balance};
 use ipc::control::{ListenerStatus, ShareStatus};
 
 use crate::policy::engine::{self, By, Facts, Steering, Unmet, WhyPrimary};
-use crate::runtime::handover::rendezvous::{BUCKETS, deal};
+use crate::runtime::handover::rendezvous::{BUCKETS, assign};
 use crate::runtime::listeners::Listeners;
 use crate::runtime::listeners::listener::{Kind, Listener};
 
@@ -71,7 +71,7 @@ impl Listener {
 
     /// What the engine is chosen by, for an address that the kernel carries.
     fn facts(&self, spec: &AppSpec) -> Facts {
-        Facts::of_accepter(spec, self.balance, self.no_round_robin.is_some())
+        Facts { balance: self.balance, ..Facts::of(spec, self.no_round_robin.is_some()) }
     }
 
     fn why_handed_over(&self, spec: &AppSpec) -> String {
@@ -141,8 +141,8 @@ impl Listener {
         }
         let slots: Vec<u16> = by_slot.keys().copied().collect();
         let even = 100.0 / slots.len().max(1) as f32;
-        let table =
-            (self.balance == Balance::Sticky && !slots.is_empty()).then(|| deal(self.seed, &slots));
+        let table = (self.balance == Balance::Sticky && !slots.is_empty())
+            .then(|| assign(self.seed, &slots));
         for (slot, share) in &mut by_slot {
             share.percent = table.as_ref().map_or(even, |table| {
                 let dealt = table.iter().filter(|dealt| *dealt == slot).count();
@@ -165,7 +165,7 @@ pub(super) fn balance_note(listeners: &Listeners, spec: &AppSpec) -> Option<Stri
     let mut kernels = listeners.iter().filter(in_kernel).peekable();
     kernels.peek()?;
     let refusal = kernels.find_map(|open| open.no_round_robin.as_ref());
-    let facts = Facts::of_accepter(spec, spec.balance, refusal.is_some());
+    let facts = Facts::of(spec, refusal.is_some());
     Some(match engine::steering(facts).unmet? {
         Unmet::ProxyHeaders => {
             "PROXY headers are not read: this program accepts its connections itself, and the \

@@ -1,23 +1,22 @@
-//! Who may ask the primary what: root and the app's own user everything, members of `operators`
-//! may read and act, members of `observers` may read, everybody else nothing.
+//! The rights of a peer: root and the app's own user may do everything, members of `operators` may
+//! read and act, members of `observers` may read, and all others may do nothing.
 //!
-//! Whoever may act for the app is not thereby the app's user: what is run, as whom and with which
-//! environment is told and changed only by the app's own user and root.
+//! An operator is not the app's user. Only the app's own user and root see and change what is run,
+//! its user, and its environment.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use config::cpus::Cpus;
+use config::change::SpecChange;
 use config::spec::AppSpec;
-use config::{Format, Reader};
-use ipc::control::{Reply, Request};
+use ipc::control::{Method, Reply, Request};
 use ipc::talk::BusRequest;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sys::accounts;
 use crate::sys::peer::Peer;
-use crate::sys::users;
 
 /// What others see of a secret.
 const REDACTED: &str = "<redacted>";
@@ -64,7 +63,7 @@ impl Access {
         let mut known = Ok(());
         let mut group = |name: &Option<String>| {
             let name = name.clone()?;
-            let gid = users::group(&name).map_err(|error| known = Err(error)).ok();
+            let gid = accounts::group(&name).map_err(|error| known = Err(error)).ok();
             Some(Group { name, gid })
         };
         let access = Self { operators: group(&spec.operators), observers: group(&spec.observers) };
@@ -147,8 +146,10 @@ impl Rights {
             | Request::WaitReady
             | Request::Subscribe
             | Request::Bus(BusRequest::Metrics) => Self::Observe,
-            // Whose spec is believed, see `vet`.
-            Request::Reload { .. } | Request::Restart { .. } => Self::Operate,
+            // Which changes, see `refuse_change`.
+            Request::Configure { method: Method::Rolling { .. } | Method::Hard, .. }
+            | Request::Reload { .. }
+            | Request::Restart { .. } => Self::Operate,
             Request::Start
             | Request::Stop { .. }
             | Request::Delete { .. }
@@ -158,7 +159,9 @@ impl Rights {
             | Request::ReopenLogs
             | Request::Bus(BusRequest::Emit { .. } | BusRequest::Trigger { .. }) => Self::Operate,
             // Another program in our place, with all our secrets; and what the app is set to.
-            Request::Upgrade { .. } | Request::Bus(BusRequest::Share { .. }) => Self::Own,
+            Request::Upgrade { .. }
+            | Request::Bus(BusRequest::Share { .. })
+            | Request::Configure { method: Method::SharedValues, .. } => Self::Own,
         }
     }
 
@@ -191,64 +194,40 @@ impl Rights {
         Some(Reply::Spec(spec))
     }
 
-    /// The request as it is carried out. An operator's spec is not believed: it stands for the
-    /// app's own file as that is now, which we read ourselves.
-    pub(in crate::runtime) fn vet(
+    /// Why this change of the app is refused, if it is. An operator may have the app's own file read
+    /// again, and nothing else: what is run is the owner's to choose.
+    pub(in crate::runtime) fn refuse_change(
         self,
-        request: Request,
+        request: &Request,
         own: &AppSpec,
-    ) -> Result<Request, String> {
-        let (sent, hard, pool) = match request {
-            _ if self == Self::Own => return Ok(request),
-            Request::Reload { spec: Some(sent), pool } => (sent, None, pool),
-            Request::Restart { hard, spec: Some(sent) } => (sent, Some(hard), None),
-            other => return Ok(other),
+    ) -> Option<String> {
+        let what = match (self, request) {
+            (Self::Operate, Request::Configure { change, .. }) => what_it_changes(change, own)?,
+            (
+                Self::Operate,
+                Request::Reload { spec: Some(_), .. } | Request::Restart { spec: Some(_), .. },
+            ) => "this command is of an older build and brings a spec of its own",
+            _ => return None,
         };
-        let spec = Some(Box::new(as_written(&sent, own)?));
-        Ok(match hard {
-            None => Request::Reload { spec, pool },
-            Some(hard) => Request::Restart { hard, spec },
-        })
+        Some(format!("{what}: only the app's own user and root may change what is run"))
     }
 }
 
-/// The app's own file as it is now, if that is what was sent.
-fn as_written(sent: &AppSpec, own: &AppSpec) -> Result<AppSpec, String> {
-    let no =
-        |why: &str| Err(format!("{why}: only the app's own user and root may change what is run"));
-    let Some(source) = own.source.as_ref() else {
-        return no("this app did not come from a file");
-    };
-    let reader = Reader::new(&Cpus::read()).profile(own.profile.as_deref());
-    if Format::of(source).is_none() {
-        return no("the app's file is a program, which the primary does not run");
+/// What of the change goes beyond reading the app's own file again.
+fn what_it_changes(change: &SpecChange, own: &AppSpec) -> Option<&'static str> {
+    if change.file.is_some() && change.file != own.source {
+        Some("that is not the file that the app came from")
+    } else if change.profile.is_some() && change.profile != own.profile {
+        Some("that is not the profile that the app was started with")
+    } else if change.exports.is_some() {
+        Some("only the app's own user says what a program exports")
+    } else if !change.env.is_empty() {
+        Some("this sets variables of the workers")
+    } else if change.as_written && own.overrides.is_some() {
+        Some("this drops flags of the command line")
+    } else {
+        None
     }
-    let read = |path: &PathBuf| reader.load(path).map(|loaded| loaded.apps);
-    let found = read(source).map_err(|report| report.to_string().trim_end().to_owned())?;
-    let Some(mut spec) = found.into_iter().find(|spec| spec.name == own.name) else {
-        return no("the app is not in its file any more");
-    };
-    for pool in &mut spec.pools {
-        if let Some(sent) = sent.pools.iter().find(|sent| sent.name == pool.name) {
-            pool.wanted = sent.wanted;
-            pool.wanted_because.clone_from(&sent.wanted_because);
-        }
-    }
-    // The flags that were given beside the file stay. The sender saw them without their secrets.
-    let overrides = own.overrides.as_deref().cloned().unwrap_or_default();
-    let (mut shown, mut redacted) = (spec.clone(), overrides.clone());
-    redacted.redact(REDACTED);
-    redacted.attach(&mut shown, &Cpus::read());
-    overrides.attach(&mut spec, &Cpus::read());
-    for spec in [&mut shown, &mut spec] {
-        // The number of workers is an operator's to choose.
-        spec.wanted = sent.wanted;
-        spec.wanted_because.clone_from(&sent.wanted_because);
-    }
-    if shown != *sent {
-        return no("that is not what the app's file says");
-    }
-    Ok(spec)
 }
 
 #[cfg(test)]
@@ -302,24 +281,33 @@ mod tests {
 
     #[test]
     fn an_operator_cannot_change_what_is_run() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("web.toml");
-        std::fs::write(&file, "command = \"sh\"\nname = \"web\"\n").unwrap();
-        let read = || Reader::new(&Cpus::read()).load(&file).unwrap().apps.remove(0);
-        let own = read();
-        std::fs::write(&file, "command = \"cat\"\nname = \"web\"\n").unwrap();
-        let mut now = read();
-        now.wanted = 7;
-        let request = Request::Reload { spec: Some(Box::new(now.clone())), pool: None };
-        assert_eq!(Rights::Operate.vet(request.clone(), &own), Ok(request));
-        now.command = vec!["rm".into()];
-        let request = Request::Restart { hard: true, spec: Some(Box::new(now)) };
-        assert!(Rights::Operate.vet(request.clone(), &own).unwrap_err().contains("own user"));
-        assert_eq!(Rights::Own.vet(request.clone(), &own), Ok(request.clone()));
-        let mut typed = own;
-        typed.source = None;
-        assert!(Rights::Operate.vet(request, &typed).is_err());
-        let plain = Request::Reload { spec: None, pool: None };
-        assert_eq!(Rights::Operate.vet(plain.clone(), &typed), Ok(plain));
+        let mut own = AppSpec::new("web", vec!["true".into()], "/".into());
+        own.source = Some("/etc/web.toml".into());
+        own.overrides = Some(Box::default());
+        let configure = |change| Request::Configure { change, method: Method::Hard };
+        let nothing = SpecChange::default;
+        let again = SpecChange { file: own.source.clone(), ..nothing() };
+        for harmless in [
+            configure(nothing()),
+            configure(again),
+            Request::Reload { spec: None, pool: None },
+            Request::Status,
+        ] {
+            assert_eq!(Rights::Operate.refuse_change(&harmless, &own), None, "{harmless:?}");
+        }
+        for change in [
+            configure(SpecChange { file: Some("/tmp/mine.toml".into()), ..nothing() }),
+            configure(SpecChange { env: vec![("A".into(), "1".into())], ..nothing() }),
+            configure(SpecChange { as_written: true, ..nothing() }),
+            Request::Reload { spec: Some(Box::new(own.clone())), pool: None },
+            Request::Restart { hard: true, spec: Some(Box::new(own.clone())) },
+        ] {
+            let refusal = Rights::Operate.refuse_change(&change, &own);
+            assert!(refusal.unwrap().contains("own user"), "{change:?}");
+            assert_eq!(Rights::Own.refuse_change(&change, &own), None);
+        }
+        let method = Method::SharedValues;
+        let share = Request::Configure { change: SpecChange::default(), method };
+        assert!(Rights::Operate.refuse(&share).unwrap().contains("what is run"));
     }
 }

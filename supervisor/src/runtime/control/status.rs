@@ -27,9 +27,9 @@ impl Runtime {
         status.notes.extend(self.notes.iter().cloned());
         status.notes.extend(balance_note(&self.listeners, self.core.spec()));
         status.notes.extend(self.listeners.lent.note());
-        status.notes.extend(self.shared_notes());
-        status.notes.extend(self.limits_note());
-        let growth = self.growth_notes();
+        status.notes.extend(self.bus.shared_notes(&self.children));
+        status.notes.extend(self.bus.limits_note());
+        let growth = self.probes.growing.notes(&self.children);
         // A list has no room for notes, but for a reason where there is no other.
         status.reason = status.reason.or_else(|| growth.first().cloned());
         status.notes.extend(growth);
@@ -45,7 +45,7 @@ impl Runtime {
         let families: HashMap<WorkerId, Vec<u32>> =
             live.map(|child| (child.id, target::descendants(child.pid.0))).collect();
         let pids: Vec<u32> = families.values().flatten().copied().collect();
-        let usage = self.sampler.usage(&pids);
+        let usage = self.probes.growing.usage(&pids);
         let table = Table::read(&self.listeners);
         for entry in &mut status.workers {
             let Some(child) = entry.worker.and_then(|id| self.children.get(&WorkerId(id))) else {
@@ -59,7 +59,7 @@ impl Runtime {
             entry.rss_bytes = Some(used.iter().map(|usage| usage.rss_bytes).sum());
             entry.cpu_percent = Some(used.iter().map(|usage| usage.cpu_percent).sum());
             entry.connections = table.held_by(pid);
-            let handed = child.node.as_ref().map_or(0, |node| node.link.pending());
+            let handed = child.node().map_or(0, |node| node.link.pending());
             let handed = u32::try_from(handed).unwrap_or(u32::MAX);
             entry.backlog = Some(self.listeners.queued_in(child.lent.keys()) + handed);
             entry.accepted = child.accepted(&self.listeners);

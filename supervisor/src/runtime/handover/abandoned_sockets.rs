@@ -87,7 +87,7 @@ impl AbandonedSockets {
                     && !tried.contains(&child.id)
                     && child.lent.contains_key(&place)
             })?;
-            let node = child.node.as_ref()?;
+            let node = child.node()?;
             let key = node.key_of(place).filter(|key| node.link.serves(key))?;
             let pending = node.link.pending();
             (pending < HAND_OFFS_PER_WORKER).then_some((pending, child.id, key))
@@ -122,7 +122,7 @@ impl HandOver {
             }
             let fd = at.listeners.get(id).and_then(|open| open.existing(place.1));
             let Some(fd) = fd else { continue };
-            match at.poller.add(fd, Source::Orphan(id, place.1).token()) {
+            match at.poller.add(fd, Source::Abandoned(id, place.1).token()) {
                 Ok(()) => drop(self.abandoned.sockets.insert(place, true)),
                 Err(error) => at.warn(format!("cannot watch a listener: {error}")),
             }

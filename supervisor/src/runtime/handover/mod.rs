@@ -216,7 +216,7 @@ impl HandOver {
             let place = (id, target.socket);
             let lives = |child: &&Child| child.ended.is_none() && child.lent.contains_key(&place);
             let child = at.children.values().find(lives);
-            let (held, full) = match child.map(|child| (child, child.node.as_ref())) {
+            let (held, full) = match child.map(|child| (child, child.node())) {
                 Some((child, Some(node))) => {
                     let takes = node.key_of(place).is_some_and(|key| node.link.takes(key));
                     if !takes || tried.contains(&child.id) {
@@ -338,7 +338,7 @@ impl HandOver {
         for worker in self.throttle.slow(now) {
             let Some(child) = at.children.get_mut(&worker) else { continue };
             let (slot, pid) = (child.slot, child.pid.0);
-            let Some(node) = child.node.as_mut() else { continue };
+            let Some(node) = child.node_mut() else { continue };
             let (pending, unsent) = (node.link.pending(), node.link.take_back_unsent());
             at.warn(format!(
                 "slot {slot} (pid {pid}) has not taken connections for {}s: {pending} were handed to it, {} of them go to other workers",

@@ -39,14 +39,14 @@ pub(crate) struct ReclaimedConnections {
 }
 
 impl ReclaimedConnections {
-    /// Those that are in the table. `orphans`: sockets that the predecessor accepted from as well.
+    /// Those that are in the table. `abandoned`: sockets that the predecessor accepted from as well.
     pub(in crate::runtime) fn find(
         claims: &mut Claims,
         listeners: &Listeners,
-        orphans: &[(ListenerId, SocketId)],
+        abandoned: &[(ListenerId, SocketId)],
     ) -> std::io::Result<Self> {
         let accepts = |id: ListenerId, kind: &Kind| {
-            matches!(kind, Kind::HandOver(_)) || orphans.iter().any(|(of, _)| *of == id)
+            matches!(kind, Kind::HandOver(_)) || abandoned.iter().any(|(of, _)| *of == id)
         };
         let accepting: Vec<(ListenerId, SocketAddr)> = listeners
             .iter()

@@ -1,4 +1,4 @@
-//! Sticky's table: 256 buckets dealt to slots by rendezvous hashing. Pure.
+//! Sticky's table: 256 buckets assigned to slots by rendezvous hashing. Pure.
 //!
 //! Each bucket goes to the slot whose keyed hash with the bucket is highest, so a slot that comes
 //! takes about 1/n of every other slot's buckets, and a slot that goes gives its own away and
@@ -13,7 +13,7 @@ use siphasher::sip::SipHasher13;
 pub(crate) const BUCKETS: usize = 256;
 
 /// The slot of each bucket. `slots` must not be empty; its order does not matter.
-pub(crate) fn deal(seed: u64, slots: &[u16]) -> [u16; BUCKETS] {
+pub(crate) fn assign(seed: u64, slots: &[u16]) -> [u16; BUCKETS] {
     std::array::from_fn(|bucket| slot_of(seed, bucket, slots))
 }
 
@@ -41,7 +41,7 @@ mod tests {
             let gone = gone % count;
             let before: Vec<u16> = (0..count).collect();
             let after: Vec<u16> = before.iter().copied().filter(|slot| *slot != gone).collect();
-            let (was, is) = (deal(seed, &before), deal(seed, &after));
+            let (was, is) = (assign(seed, &before), assign(seed, &after));
             for bucket in 0..BUCKETS {
                 prop_assert!(was[bucket] == gone || was[bucket] == is[bucket]);
                 prop_assert!(is[bucket] != gone);
@@ -50,14 +50,14 @@ mod tests {
 
         #[test]
         fn order_does_not_matter(seed: u64) {
-            prop_assert_eq!(deal(seed, &[0, 1, 2]), deal(seed, &[2, 0, 1]));
+            prop_assert_eq!(assign(seed, &[0, 1, 2]), assign(seed, &[2, 0, 1]));
         }
     }
 
     #[test]
     fn shares_are_fair() {
         for seed in 0..50 {
-            let table = deal(seed, &[0, 1, 2, 3]);
+            let table = assign(seed, &[0, 1, 2, 3]);
             for slot in 0..4 {
                 let share = table.iter().filter(|s| **s == slot).count();
                 assert!((36..=96).contains(&share), "seed {seed}: slot {slot} has {share} of 256");

@@ -14,12 +14,13 @@ use std::path::Path;
 use config::spec::Balance;
 use serde_json::Value;
 
-use super::Key;
+use super::group::Group;
+use super::key::Key;
 use crate::base::ids::{ListenerId, SocketId};
 use crate::limits::LEAST_BACKLOG;
 use crate::primary::action::Target;
 use crate::primary::event::OpenedListener;
-use crate::runtime::handover::rendezvous::{BUCKETS, deal};
+use crate::runtime::handover::rendezvous::{BUCKETS, assign};
 use crate::sys::ebpf::RoundRobin;
 use crate::sys::trap::Trap;
 use crate::sys::{reuseport, socket, steering_code};
@@ -56,8 +57,7 @@ pub(crate) struct Listener {
     /// A socket that holds the address already: the first slot socket until somebody asks for it,
     /// or the only one of a hand-over listener.
     pub(in crate::runtime) prepared: Option<OwnedFd>,
-    /// Kernel index → socket.
-    pub(in crate::runtime) group: Vec<SocketId>,
+    pub(in crate::runtime) group: Group,
     pub(crate) seed: u64,
     pub(crate) targets: Vec<Target>,
     pub(crate) balance: Balance,
@@ -65,6 +65,8 @@ pub(crate) struct Listener {
     pub(in crate::runtime) round_robin: Option<RoundRobin>,
     /// Why it does not, where it was asked for.
     pub(crate) no_round_robin: Option<String>,
+    /// Its sockets drop new connections.
+    pub(in crate::runtime) gated: bool,
     /// Once gated, where filters are not allowed.
     pub(in crate::runtime) trap: Option<Trap>,
     /// What the first Node worker said of its server; Node gives it to all (TLS ticket keys).
@@ -76,9 +78,7 @@ pub(crate) struct Listener {
 pub(in crate::runtime) struct SlotSocket {
     pub(in crate::runtime) fd: OwnedFd,
     pub(in crate::runtime) inode: u64,
-    /// Its place in the group, once it listens.
-    pub(in crate::runtime) index: Option<u32>,
-    /// It does.
+    /// It does, and has its place in the group.
     pub(in crate::runtime) listens: bool,
 }
 
@@ -106,12 +106,13 @@ impl Listener {
             kind,
             sockets: BTreeMap::new(),
             prepared: Some(fd),
-            group: Vec::new(),
+            group: Group::default(),
             seed: crate::sys::random::number(),
             targets: Vec::new(),
             balance,
             round_robin,
             no_round_robin,
+            gated: false,
             trap: None,
             node_data: None,
         }
@@ -209,7 +210,7 @@ impl Listener {
                 }
             };
             let inode = socket::inode(fd.as_fd())?;
-            self.sockets.insert(id, SlotSocket { fd, inode, index: None, listens: false });
+            self.sockets.insert(id, SlotSocket { fd, inode, listens: false });
         }
         let socket = self.sockets.get(&id).map(|socket| socket.fd.as_fd());
         socket.ok_or_else(|| io::Error::other("the socket has just been made"))
@@ -234,14 +235,7 @@ impl Listener {
     /// `listen`, with nothing in between but writing that down. Whether it is news.
     pub(crate) fn announce(&mut self, id: SocketId) -> io::Result<bool> {
         self.socket(id)?;
-        let next_index = u32::try_from(self.group.len()).unwrap_or(u32::MAX);
-        let Some(socket) = self.sockets.get_mut(&id) else { return Ok(false) };
-        if socket.index.is_some() {
-            return Ok(false);
-        }
-        socket.index = Some(next_index);
-        self.group.push(id);
-        Ok(true)
+        Ok(self.group.join(id))
     }
 
     /// Makes a socket listen and join the group; one that listens already gets the new backlog.
@@ -251,12 +245,12 @@ impl Listener {
         let Some(socket) = self.sockets.get_mut(&id) else { return Ok(()) };
         if let Err(error) = socket::listen(socket.fd.as_fd(), backlog.max(LEAST_BACKLOG)) {
             if !socket.listens {
-                socket.index = None;
-                self.group.retain(|other| *other != id);
+                self.group.leave(id);
             }
             return Err(error);
         }
-        if std::mem::replace(&mut socket.listens, true) || socket.index != Some(0) || shared {
+        let is_first = self.group.index(id) == Some(0);
+        if std::mem::replace(&mut socket.listens, true) || !is_first || shared {
             return Ok(());
         }
         // While it is alone there is nothing to steer; but whatever joins later must get nothing
@@ -271,7 +265,7 @@ impl Listener {
         self.targets = targets;
         let indices: Vec<u32> =
             self.targets.iter().filter_map(|target| self.index(target.socket)).collect();
-        let Some(any) = self.group.first().and_then(|id| self.sockets.get(id)) else {
+        let Some(any) = self.group.order().first().and_then(|id| self.sockets.get(id)) else {
             return Ok(());
         };
         if indices.is_empty() {
@@ -305,7 +299,7 @@ impl Listener {
             }
         }
         let slots: Vec<u16> = by_slot.keys().copied().collect();
-        let table = deal(self.seed, &slots);
+        let table = assign(self.seed, &slots);
         std::array::from_fn(|bucket| {
             let indices = by_slot.get(&table[bucket]).map_or(&[][..], Vec::as_slice);
             indices.get(bucket % indices.len().max(1)).copied().unwrap_or_default()
@@ -313,7 +307,7 @@ impl Listener {
     }
 
     fn index(&self, id: SocketId) -> Option<u32> {
-        self.sockets.get(&id).and_then(|socket| socket.index)
+        self.group.index(id)
     }
 
     /// How many connections a socket was given since it exists, where somebody counts.
@@ -325,14 +319,14 @@ impl Listener {
     /// needs a privilege we lack, by one more member of the group that takes nobody in.
     pub(crate) fn gate(&mut self) -> io::Result<()> {
         let shared = self.is_shared();
-        let Some(first) = self.group.first().and_then(|id| self.sockets.get(id)) else {
+        let Some(first) = self.group.order().first().and_then(|id| self.sockets.get(id)) else {
             return Ok(());
         };
         let gated = self.listening().try_for_each(|socket| socket::gate(socket.fd.as_fd()));
+        self.gated = gated.is_ok();
         match gated {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !shared => {
-                let index = u32::try_from(self.group.len()).unwrap_or(u32::MAX);
-                self.trap = Some(Trap::set(first.fd.as_fd(), index)?);
+                self.trap = Some(Trap::set(first.fd.as_fd(), self.group.next_index())?);
                 Ok(())
             }
             result => result,
@@ -342,7 +336,7 @@ impl Listener {
     /// Connections that wait in one socket's accept queue.
     pub(crate) fn queued(&self, id: SocketId) -> u32 {
         let Some(socket) = self.sockets.get(&id) else { return 0 };
-        if socket.index.is_none() || self.port().is_none() {
+        if self.index(id).is_none() || self.port().is_none() {
             return 0;
         }
         socket::accept_queue(socket.fd.as_fd()).map_or(0, |queue| queue.waiting)
@@ -354,7 +348,7 @@ impl Listener {
             let accepted = u32::try_from(state.waiting.len()).unwrap_or(u32::MAX);
             return accepted + socket::accept_queue(fd).map_or(0, |queue| queue.waiting);
         }
-        self.group.iter().map(|id| self.queued(*id)).sum()
+        self.group.order().iter().map(|id| self.queued(*id)).sum()
     }
 
     /// Its listening sockets: place in the group, inode, descriptor. None of a UDP one.
@@ -363,17 +357,19 @@ impl Listener {
             return socket::inode(fd).ok().map(|inode| (0, inode, fd)).into_iter().collect();
         }
         let streams = matches!(self.key, Key::Tcp(..) | Key::Unix(_));
-        let all =
-            self.sockets.values().filter(|socket| streams && (socket.listens || self.is_shared()));
-        let place = |socket: &SlotSocket| socket.index.unwrap_or(0);
-        all.map(|socket| (place(socket), socket.inode, socket.fd.as_fd())).collect()
+        let all = self
+            .sockets
+            .iter()
+            .filter(|(_, socket)| streams && (socket.listens || self.is_shared()));
+        all.map(|(id, socket)| (self.index(*id).unwrap_or(0), socket.inode, socket.fd.as_fd()))
+            .collect()
     }
 
     /// The first of these is its first socket already; they all listen, in this order.
     pub(in crate::runtime) fn adopt_group(&mut self, others: Vec<OwnedFd>) -> io::Result<()> {
         for (id, fd) in (1..).map(SocketId).zip(others) {
             let inode = socket::inode(fd.as_fd())?;
-            self.sockets.insert(id, SlotSocket { fd, inode, index: None, listens: true });
+            self.sockets.insert(id, SlotSocket { fd, inode, listens: true });
             self.announce(id)?;
         }
         Ok(())

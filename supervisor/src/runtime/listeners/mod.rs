@@ -2,13 +2,18 @@
 //! a worker only borrows.
 //!
 //! A listener is an address. Each has a SO_REUSEPORT group of *slot sockets*; the kernel knows
-//! them by their index, which is the order in which they began to listen. Closing one would move
-//! the last into its place, so none is closed before all are. A steering program on the group
-//! says which indices get new connections (`sys::reuseport`).
+//! them by their index, which is the order in which they began to listen (`group`). Closing one
+//! would move the last into its place, so none is closed before all are; one that a program shuts
+//! down is replaced by a fresh one (`shut_down`). A steering program on the group says which
+//! indices get new connections (`sys::reuseport`).
 //!
 //! Other kinds of listeners stand in `listener`.
 
+pub(super) mod group;
+mod key;
 pub(super) mod listener;
+pub(super) mod refusal;
+mod shut_down;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -18,24 +23,14 @@ use std::path::{Path, PathBuf};
 
 use config::spec::{AppSpec, Balance, ListenAddress, ListenSpec};
 
+pub(crate) use self::key::Key;
 use self::listener::{HandOver, Kind, Listener};
-use super::context::Place;
-use super::intercept::refusal;
+use self::refusal::refusal;
 use super::service_manager::activation::{Lent, can_be_joined};
-use crate::base::ids::{ListenerId, SocketId};
+use crate::base::ids::{ListenerId, Place, SocketId};
 use crate::limits::BACKLOG;
 use crate::primary::event::OpenedListener;
 use crate::sys::socket;
-
-/// What a listener is found by.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Key {
-    /// An address, and for IPv6 whether it leaves IPv4 out.
-    Tcp(SocketAddr, bool),
-    /// The same for UDP.
-    Udp(SocketAddr, bool),
-    Unix(PathBuf),
-}
 
 /// All listeners of the app.
 #[derive(Debug, Default)]
@@ -194,6 +189,16 @@ impl Listeners {
             }
         }
         news
+    }
+
+    /// Finds out what the programs did to the sockets behind our back.
+    pub(crate) fn mend(&mut self) -> io::Result<()> {
+        self.open.values_mut().try_for_each(|listener| listener.mend().map(drop))
+    }
+
+    /// Whether the service manager has a copy of the socket with this inode.
+    pub(crate) fn is_managers(&self, inode: u64) -> bool {
+        self.lent.has(inode)
     }
 
     /// Connections that wait in these sockets' accept queues. What waits in a shared one is

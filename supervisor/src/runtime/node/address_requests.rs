@@ -14,9 +14,9 @@ use crate::policy::engine::{self, Engine, Facts};
 use crate::primary::event::{Cue, Event};
 use crate::runtime::context::{Context, Place};
 use crate::runtime::handover::HandOver;
-use crate::runtime::intercept::refusal;
 use crate::runtime::listeners::Key;
 use crate::runtime::listeners::listener::Listener;
+use crate::runtime::listeners::refusal::refusal;
 use crate::runtime::workers::{Asking, Claim};
 use crate::sys::ebpf::RoundRobin;
 use crate::sys::socket;
@@ -24,7 +24,8 @@ use crate::sys::socket;
 /// Whether the primary accepts for the Node workers of an app and hands connections over.
 fn hands_over(spec: &AppSpec) -> bool {
     let refused = spec.balance == Balance::RoundRobin && RoundRobin::new().is_err();
-    matches!(engine::choose(Facts::of_taker(spec, refused)), Engine::Primary(_))
+    let facts = Facts { takes_connections: true, ..Facts::of(spec, refused) };
+    matches!(engine::choose(facts), Engine::Primary(_))
 }
 
 impl Node {
@@ -118,7 +119,7 @@ impl Node {
         let hands_over = listener.hand_over().is_some();
         let fd = if hands_over { None } else { Some(socket_for_node(listener, place.1)) };
         let Some(child) = at.children.get_mut(&worker) else { return };
-        let Some(node) = child.node.as_mut() else { return };
+        let Some(node) = child.node_mut() else { return };
         let replied = match fd {
             None => node.link.reply_round_robin(seq, Some(&data), address),
             Some(Ok(fd)) => node.link.reply_shared(seq, Some(&data), fd),

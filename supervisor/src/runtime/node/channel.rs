@@ -5,10 +5,13 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use ipc::control::Contract;
+
 use crate::base::ids::WorkerId;
 use crate::protocol::node::NodeLink;
 use crate::runtime::context::{Context, Place};
 use crate::runtime::source::Source;
+use crate::runtime::workers::Child;
 use crate::sys::channel;
 
 /// A Node worker's channel and what it was answered on it.
@@ -86,6 +89,31 @@ impl NodeChannel {
     }
 }
 
+impl Child {
+    /// Its Node channel, if it has one.
+    pub(in crate::runtime) fn node(&self) -> Option<&NodeChannel> {
+        self.endpoints.get()
+    }
+
+    /// The same, to be changed.
+    pub(in crate::runtime) fn node_mut(&mut self) -> Option<&mut NodeChannel> {
+        self.endpoints.get_mut()
+    }
+
+    /// Connections that were handed to it and that it has not taken.
+    pub(in crate::runtime) fn handed(&self) -> u32 {
+        let pending = self.node().map_or(0, |node| node.link.pending());
+        u32::try_from(pending).unwrap_or(u32::MAX)
+    }
+}
+
+impl Context<'_> {
+    /// The Node channel of a worker that has one, to be changed.
+    pub(in crate::runtime) fn node(&mut self, worker: WorkerId) -> Option<&mut NodeChannel> {
+        self.children.get_mut(&worker)?.node_mut()
+    }
+}
+
 /// Writes what a worker's channel has room for.
 pub(in crate::runtime) fn write(at: &mut Context<'_>, worker: WorkerId) {
     loop {
@@ -110,7 +138,7 @@ pub(in crate::runtime) fn write(at: &mut Context<'_>, worker: WorkerId) {
 /// takes nothing more, its connections are waited for as those of every other program.
 pub(in crate::runtime) fn end_kept(at: &mut Context<'_>, worker: WorkerId, ends: bool) {
     let child = at.children.get_mut(&worker).filter(|child| child.ends_kept);
-    let Some(node) = child.and_then(|child| child.node.as_mut()) else { return };
+    let Some(node) = child.and_then(Child::node_mut) else { return };
     if node.link.end_kept(ends).is_ok() {
         write(at, worker);
     }
@@ -118,8 +146,8 @@ pub(in crate::runtime) fn end_kept(at: &mut Context<'_>, worker: WorkerId, ends:
 
 /// Has the poller wait for what the channel waits for.
 pub(in crate::runtime) fn watch(at: &mut Context<'_>, worker: WorkerId) {
-    let Some(node) = at.children.get(&worker).and_then(|c| c.node.as_ref()) else { return };
-    let (token, fd) = (Source::Channel(worker).token(), node.stream.as_fd());
+    let Some(node) = at.children.get(&worker).and_then(Child::node) else { return };
+    let (token, fd) = (Source::Endpoint(Contract::Node, worker).token(), node.stream.as_fd());
     let watched = at.poller.watch(fd, token, !node.read_later, node.waits_for_room);
     if let Err(error) = watched {
         at.warn(format!("cannot watch a worker's channel: {error}"));

@@ -15,9 +15,10 @@ use std::time::Duration;
 use config::spec::AppSpec;
 
 use super::is_node_program;
-use crate::runtime::Runtime;
+use crate::home::Home;
+use crate::runtime::notes::Notes;
 use crate::snapshot::checksum;
-use crate::sys::users;
+use crate::sys::{accounts, users};
 
 /// The preload.
 const TEXT: &str = include_str!("preload.js");
@@ -62,46 +63,45 @@ fn text(spec: &AppSpec) -> String {
     })
 }
 
-/// The command with the preload in front of the program.
-pub(in crate::runtime) fn put(mut argv: Vec<OsString>, preload: Option<&Path>) -> Vec<OsString> {
-    if let Some(path) = preload {
-        let mut option = OsString::from("--require=");
-        option.push(path);
-        argv.insert(1, option);
-    }
-    argv
+/// Puts the preload in front of the program.
+pub(in crate::runtime) fn put(argv: &mut Vec<OsString>, path: &Path) {
+    let mut option = OsString::from("--require=");
+    option.push(path);
+    argv.insert(1, option);
 }
 
-impl Runtime {
-    /// Where the preload is for a worker of this app; `None`: it starts without.
-    pub(in crate::runtime) fn preload(&mut self, spec: &AppSpec) -> Option<PathBuf> {
-        if !is_wanted(spec) {
-            return None;
-        }
-        let text = text(spec);
-        // Primaries of several builds may share a run folder, each with its own preload.
-        let path =
-            self.recorder.home().preload(&format!("{:016x}", checksum(b"", text.as_bytes())));
-        if let Err(error) = provide(&path, &text) {
-            self.note(format!(
-                "Node workers keep their connections when they drain, and are not measured: cannot write {}: {error}",
-                path.display()
-            ));
-            return None;
-        }
-        let ours = spec.user.as_deref().is_none_or(|user| {
-            users::resolve(user, spec.group.as_deref()).is_ok_and(|it| users::is_ourselves(&it))
-        });
-        if !ours && !anybody_reads(&path) {
-            self.note(format!(
-                "Node workers keep their connections when they drain, and are not measured: user {} cannot read {}",
-                spec.user.as_deref().unwrap_or_default(),
-                path.display()
-            ));
-            return None;
-        }
-        Some(path)
+/// Where the preload is for a worker of this app; `None`: it starts without.
+pub(in crate::runtime) fn prepare(
+    spec: &AppSpec,
+    home: &Home,
+    notes: &mut Notes,
+) -> Option<PathBuf> {
+    if !is_wanted(spec) {
+        return None;
     }
+    let text = text(spec);
+    // Primaries of several builds may share a run folder, each with its own preload.
+    let path = home.preload(&format!("{:016x}", checksum(b"", text.as_bytes())));
+    if let Err(error) = provide(&path, &text) {
+        notes.note(format!(
+            "Node workers keep their connections when they drain, and are not measured: cannot write {}: {error}",
+            path.display()
+        ));
+        return None;
+    }
+    let ours = spec.user.as_deref().is_none_or(|user| {
+        accounts::identity(user, spec.group.as_deref())
+            .is_ok_and(|identity| users::is_ourselves(&identity))
+    });
+    if !ours && !anybody_reads(&path) {
+        notes.note(format!(
+            "Node workers keep their connections when they drain, and are not measured: user {} cannot read {}",
+            spec.user.as_deref().unwrap_or_default(),
+            path.display()
+        ));
+        return None;
+    }
+    Some(path)
 }
 
 /// Makes sure that the file is there and says what it should.
@@ -184,8 +184,9 @@ mod tests {
             fs::set_permissions(folder.path(), mode).unwrap();
             assert_eq!(anybody_reads(&path), open);
         }
-        let argv = put(vec!["node".into(), "app.js".into()], Some(&path));
-        assert_eq!(argv[1], format!("--require={}", path.display()).as_str());
-        assert_eq!(put(vec!["ls".into()], None).len(), 1);
+        let mut argv = vec!["node".into(), "app.js".into()];
+        put(&mut argv, &path);
+        let option = OsString::from(format!("--require={}", path.display()));
+        assert_eq!(argv, ["node".into(), option, "app.js".into()]);
     }
 }

@@ -9,12 +9,10 @@ use ipc::node::UserMessage;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Told, channel};
+use super::channel;
 use crate::base::ids::WorkerId;
-use crate::runtime::Runtime;
 use crate::runtime::context::Context;
 use crate::runtime::workers::Child;
-use crate::sys::clock;
 
 /// Characters of a worker's message that are shown to those who follow the events.
 const MESSAGE_SHOWN: usize = 4096;
@@ -28,7 +26,7 @@ struct Plain<'a> {
 }
 
 /// A program's `process.send`, shortened, for those who follow the app's events.
-fn shown(message: &UserMessage) -> String {
+pub(in crate::runtime) fn shown(message: &UserMessage) -> String {
     let mut text = message.text().to_owned();
     if let Some((cut, _)) = text.char_indices().nth(MESSAGE_SHOWN) {
         text.truncate(cut);
@@ -36,50 +34,26 @@ fn shown(message: &UserMessage) -> String {
     text
 }
 
-impl Runtime {
-    /// A Node program told something that is not about sockets.
-    pub(in crate::runtime) fn take_told(&mut self, worker: WorkerId, told: Told) {
-        match told {
-            Told::Message(message) => {
-                self.emit_for_node(worker, &message);
-                self.tell_message(worker, &message);
-            }
-            Told::Handle(kind, message) => {
-                self.tell_message(worker, &message);
-                self.note(format!(
-                    "a worker sent a socket ({kind:?}) to the primary, which has no use for it"
-                ));
-            }
-            Told::Measured(measured) => self.take_measured(worker, measured),
-        }
+/// What a program that is not on the bus says to all (`{topic, data}`), and who says it. `None`: its
+/// message is another one, or too long for the bus.
+pub(in crate::runtime) fn for_all(
+    at: &mut Context<'_>,
+    worker: WorkerId,
+    message: &UserMessage,
+) -> Option<(Peer, String, Json)> {
+    let child = at.children.get(&worker)?;
+    let plain: Plain<'_> = serde_json::from_str(message.text()).ok()?;
+    let data = Json::parse(plain.data.map_or("null", |data| data.get())).ok()?;
+    let said = FromWorker::Emit { topic: plain.topic, data };
+    if ipc::bus::check::Check::check(&said).is_err() {
+        at.note(
+            "a Node worker sent a topic or data that is too long for the bus: ignored".to_owned(),
+        );
+        return None;
     }
-
-    fn tell_message(&mut self, worker: WorkerId, message: &UserMessage) {
-        let Some(child) = self.children.get(&worker) else { return };
-        let notice = child.says(shown(message));
-        self.tell(&notice);
-    }
-
-    /// A Node program that is not on the bus says something to all: `{topic, data}`.
-    fn emit_for_node(&mut self, worker: WorkerId, message: &UserMessage) {
-        let Some(child) = self.children.get(&worker) else { return };
-        let Ok(plain) = serde_json::from_str::<Plain<'_>>(message.text()) else { return };
-        let text = plain.data.map_or("null", |data| data.get());
-        let Ok(data) = Json::parse(text) else { return };
-        let said = FromWorker::Emit { topic: plain.topic, data };
-        if ipc::bus::check::Check::check(&said).is_err() {
-            return self.note(
-                "a Node worker sent a topic or data that is too long for the bus: ignored"
-                    .to_owned(),
-            );
-        }
-        let FromWorker::Emit { topic, data } = said else { return };
-        let peer =
-            Peer { worker: worker.0, slot: child.slot.0, pool: child.spec.pool().to_owned() };
-        let mut actions = Vec::new();
-        self.bus.relay.emit_for(clock::now(), &peer, &topic, &data, &mut actions);
-        self.bus.actions.extend(actions);
-    }
+    let FromWorker::Emit { topic, data } = said else { return None };
+    let (slot, pool) = (child.slot.0, child.spec.pool().to_owned());
+    Some((Peer { worker: worker.0, slot, pool }, topic, data))
 }
 
 /// Gives a message to Node workers that are not on the bus. How many.
@@ -113,7 +87,7 @@ pub(in crate::runtime) fn send(at: &mut Context<'_>, message: &Value, slot: Opti
     for worker in workers {
         let Some(child) = at.children.get_mut(&worker) else { continue };
         let wanted = slot.is_none_or(|slot| child.slot.0 == slot);
-        let Some(node) = child.node.as_mut().filter(|_| wanted) else { continue };
+        let Some(node) = child.node_mut().filter(|_| wanted) else { continue };
         match node.link.send(&message) {
             Ok(()) => sent += 1,
             Err(why) => {

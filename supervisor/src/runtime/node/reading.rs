@@ -4,12 +4,13 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::channel::NodeChannel;
 use super::{Node, channel as node_channel};
 use crate::base::ids::WorkerId;
 use crate::base::time::Time;
 use crate::runtime::context::Context;
 use crate::runtime::handover::HandOver;
-use crate::runtime::snapshot::Children;
+use crate::runtime::snapshot::pieces::Children;
 use crate::runtime::workers::Child;
 use crate::sys::channel::{self, Received};
 use crate::sys::usage;
@@ -68,7 +69,7 @@ impl Node {
         if !std::mem::take(&mut self.looked_at) {
             return;
         }
-        let looked_at = |child: &&Child| child.node.as_ref().is_some_and(|n| n.looked_at > 0);
+        let looked_at = |child: &&Child| child.node().is_some_and(|n| n.looked_at > 0);
         let all = children.values().filter(looked_at).map(|child| child.id);
         for worker in all.collect::<Vec<_>>() {
             self.done_with_channel(children, worker);
@@ -77,7 +78,7 @@ impl Node {
 
     /// The same for one that is to be read on now.
     fn done_with_channel(&mut self, children: &mut Children, worker: WorkerId) {
-        let Some(node) = children.get_mut(&worker).and_then(|c| c.node.as_mut()) else { return };
+        let Some(node) = children.get_mut(&worker).and_then(Child::node_mut) else { return };
         let looked_at = std::mem::take(&mut node.looked_at);
         channel::skip(node.fd(), looked_at, &mut self.bytes);
     }
@@ -154,7 +155,7 @@ impl Node {
         why: Option<String>,
     ) {
         let Some(child) = at.children.get_mut(&worker) else { return };
-        let Some(mut node) = child.node.take() else { return };
+        let Some(mut node) = child.endpoints.take::<NodeChannel>() else { return };
         *at.stale = true;
         at.poller.remove(node.fd().as_fd());
         if let Some(why) = why {
@@ -180,7 +181,7 @@ impl Node {
         if !hands.takes_answers(now) {
             return;
         }
-        let later = |child: &Child| child.node.as_ref().is_some_and(|node| node.read_later);
+        let later = |child: &Child| child.node().is_some_and(|node| node.read_later);
         let workers = at.children.values().filter(|child| later(child)).map(|child| child.id);
         for worker in workers.collect::<Vec<_>>() {
             let before = at.node(worker).map(|node| node.link.pending());

@@ -245,8 +245,8 @@ mod tests {
 
     #[test]
     fn json_has_a_line_for_each() {
-        let echo = Console::new("web".into(), Some(LogFormat::Json));
-        let bytes = echo.as_json(Stream::Err, b"3 | one | two\n0 | \xff\n");
+        let console = Console::new("web".into(), Some(LogFormat::Json));
+        let bytes = console.as_json(Stream::Err, b"3 | one | two\n0 | \xff\n");
         let lines: Vec<serde_json::Value> = bytes
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())

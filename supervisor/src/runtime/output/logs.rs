@@ -104,6 +104,11 @@ impl Logs {
         out.and(err)
     }
 
+    /// Whether the folder of the files was removed.
+    pub(crate) fn folder_is_gone(&self) -> bool {
+        self.out.path.parent().is_some_and(|folder| !folder.exists())
+    }
+
     /// Writes one chunk of whole lines, each already prefixed and ended.
     pub(crate) fn write(&mut self, stream: Stream, lines: &[u8]) {
         let file = match stream {

@@ -2,25 +2,27 @@
 //! worker is suspected; here it is read, and people are told. What Node workers measured of
 //! themselves (`preload`) is kept here for the metrics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
 
-use ipc::bus::MetricKind;
 use ipc::control::{AppStatus, Notice, NoticeKind};
 use ipc::node::Measured;
-use ipc::talk::Metric;
 
 use crate::base::ids::{Slot, WorkerId};
+use crate::base::time::Time;
 use crate::policy::memory_watch::{Action, Event, Memory, MemoryWatch, Suspicion};
-use crate::runtime::Runtime;
-use crate::runtime::control::metrics::metric;
+use crate::runtime::context::Context;
+use crate::runtime::snapshot::pieces::Children;
+use crate::sys::procfs::{Sampler, Usage};
 use crate::sys::{clock, target};
 
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// The workers' memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::runtime) struct Growing {
-    pub(in crate::runtime) policy: MemoryWatch,
+    sampler: Sampler,
+    policy: MemoryWatch,
     /// What each Node worker told last.
     measured: BTreeMap<WorkerId, Measured>,
 }
@@ -39,110 +41,113 @@ fn sentence(slot: Slot, suspicion: &Suspicion) -> String {
     )
 }
 
-impl Runtime {
+impl Growing {
+    /// Nothing was measured yet.
+    pub(in crate::runtime) fn new() -> io::Result<Self> {
+        let (policy, measured) = (MemoryWatch::default(), BTreeMap::new());
+        Ok(Self { sampler: Sampler::new()?, policy, measured })
+    }
+
     /// What a Node worker's preload told.
-    pub(in crate::runtime) fn take_measured(&mut self, worker: WorkerId, measured: Measured) {
-        if self.children.contains_key(&worker) {
-            self.bus.growing.measured.insert(worker, measured);
-            self.take_size(worker, Memory::Heap, measured.heap);
+    pub(in crate::runtime) fn take_measured(
+        &mut self,
+        at: &mut Context<'_>,
+        worker: WorkerId,
+        measured: Measured,
+    ) {
+        if at.children.contains_key(&worker) {
+            self.measured.insert(worker, measured);
+            self.take_size(at, worker, Memory::Heap, measured.heap);
         }
     }
 
-    fn take_size(&mut self, worker: WorkerId, memory: Memory, bytes: u64) {
-        let Some(child) = self.children.get(&worker) else { return };
+    fn take_size(&mut self, at: &mut Context<'_>, worker: WorkerId, memory: Memory, bytes: u64) {
+        let Some(child) = at.children.get(&worker) else { return };
         let window = child.spec.times.leak_window;
-        self.step_growth(Event::Size { worker, memory, bytes, window });
+        self.step(at, Event::Size { worker, memory, bytes, window });
     }
 
     /// Somebody looks at the metrics, for which resident memory was read.
-    pub(in crate::runtime) fn looked_at(&mut self, status: &AppStatus) {
-        let window = self.core.spec().times.leak_window;
-        self.step_growth(Event::Looked { window });
+    pub(in crate::runtime) fn looked_at(&mut self, at: &mut Context<'_>, status: &AppStatus) {
+        self.step(at, Event::Looked { window: at.spec.times.leak_window });
         for entry in &status.workers {
             if let (Some(worker), Some(bytes)) = (entry.worker, entry.rss_bytes) {
-                self.take_size(WorkerId(worker), Memory::Resident, bytes);
+                self.take_size(at, WorkerId(worker), Memory::Resident, bytes);
             }
         }
     }
 
     /// Reads resident memory if it is time to.
-    pub(in crate::runtime) fn watch_growth(&mut self) {
-        let window = self.core.spec().times.leak_window;
-        self.step_growth(Event::Turn { window });
+    pub(in crate::runtime) fn watch(&mut self, at: &mut Context<'_>) {
+        self.step(at, Event::Turn { window: at.spec.times.leak_window });
     }
 
-    fn step_growth(&mut self, event: Event) {
+    /// When resident memory is to be read.
+    pub(in crate::runtime) fn deadline(&self) -> Option<Time> {
+        self.policy.deadline()
+    }
+
+    fn step(&mut self, at: &mut Context<'_>, event: Event) {
         let mut actions = Vec::new();
-        self.bus.growing.policy.step(clock::now(), event, &mut actions);
+        self.policy.step(clock::now(), event, &mut actions);
         for action in actions {
             match action {
-                Action::ReadResident => self.read_resident(),
-                Action::Suspect(suspicion) => self.report_suspicion(&suspicion),
+                Action::ReadResident => self.read_resident(at),
+                Action::Suspect(suspicion) => report_suspicion(at, &suspicion),
             }
         }
     }
 
-    fn read_resident(&mut self) {
-        let live = self.children.values().filter(|child| child.ended.is_none());
+    fn read_resident(&mut self, at: &mut Context<'_>) {
+        let live = at.children.values().filter(|child| child.ended.is_none());
         let families: Vec<(WorkerId, Vec<u32>)> =
             live.map(|child| (child.id, target::descendants(child.pid.0))).collect();
         let pids: Vec<u32> = families.iter().flat_map(|(_, pids)| pids).copied().collect();
         let usage = self.sampler.usage(&pids);
         for (worker, pids) in families {
             let bytes = pids.iter().filter_map(|pid| usage.get(pid)).map(|u| u.rss_bytes).sum();
-            self.take_size(worker, Memory::Resident, bytes);
+            self.take_size(at, worker, Memory::Resident, bytes);
         }
-    }
-
-    fn report_suspicion(&mut self, suspicion: &Suspicion) {
-        let Some(child) = self.children.get(&suspicion.worker) else { return };
-        let message = sentence(child.slot, suspicion);
-        self.publish(Notice {
-            slot: Some(child.slot.0),
-            worker: Some(child.id.0),
-            generation: Some(child.generation.0),
-            ..Notice::of_app(NoticeKind::Warning, message)
-        });
     }
 
     /// A line for people on each worker that may leak.
-    pub(in crate::runtime) fn growth_notes(&self) -> Vec<String> {
+    pub(in crate::runtime) fn notes(&self, children: &Children) -> Vec<String> {
         let note = |suspicion: Suspicion| {
-            Some(sentence(self.children.get(&suspicion.worker)?.slot, &suspicion))
+            Some(sentence(children.get(&suspicion.worker)?.slot, &suspicion))
         };
-        self.bus.growing.policy.suspicions().filter_map(note).collect()
+        self.policy.suspicions().filter_map(note).collect()
+    }
+
+    /// Memory and CPU of these processes.
+    pub(in crate::runtime) fn usage(&mut self, pids: &[u32]) -> HashMap<u32, Usage> {
+        self.sampler.usage(pids)
     }
 
     /// A worker is gone.
-    pub(in crate::runtime) fn forget_growth(&mut self, worker: WorkerId) {
-        self.bus.growing.measured.remove(&worker);
-        self.step_growth(Event::Gone { worker });
+    pub(in crate::runtime) fn forget(&mut self, at: &mut Context<'_>, worker: WorkerId) {
+        self.measured.remove(&worker);
+        self.step(at, Event::Gone { worker });
     }
 
     /// What Node workers told last, by slot; while one is replaced, of its newest worker.
-    pub(in crate::runtime) fn node_metrics(&self) -> Vec<Metric> {
+    pub(in crate::runtime) fn measured(&self, children: &Children) -> BTreeMap<u16, Measured> {
         let of_slot = |(worker, measured): (&WorkerId, &Measured)| {
-            Some((self.children.get(worker)?.slot.0, *measured))
+            Some((children.get(worker)?.slot.0, *measured))
         };
-        let by_slot: BTreeMap<u16, Measured> =
-            self.bus.growing.measured.iter().filter_map(of_slot).collect();
-        let mut all = Vec::new();
-        for (slot, measured) in by_slot {
-            let slot = slot.to_string();
-            let mut add = |name, unit: &str, labels: &[(&str, &str)], value| {
-                let unit = unit.to_owned();
-                all.push(Metric { unit, ..metric(MetricKind::Gauge, name, labels, value) });
-            };
-            let delay = "supervisor_node_event_loop_delay_seconds";
-            for (quantile, value) in [("0.5", measured.p50), ("0.99", measured.p99)] {
-                add(delay, "seconds", &[("quantile", quantile), ("slot", &slot)], value);
-            }
-            #[expect(clippy::cast_precision_loss, reason = "a heap is far below 2^53")]
-            let heap = measured.heap as f64;
-            add("supervisor_node_heap_used_bytes", "bytes", &[("slot", &slot)], heap);
-        }
-        all
+        self.measured.iter().filter_map(of_slot).collect()
     }
+}
+
+fn report_suspicion(at: &mut Context<'_>, suspicion: &Suspicion) {
+    let Some(child) = at.children.get(&suspicion.worker) else { return };
+    let message = sentence(child.slot, suspicion);
+    let notice = Notice {
+        slot: Some(child.slot.0),
+        worker: Some(child.id.0),
+        generation: Some(child.generation.0),
+        ..Notice::of_app(NoticeKind::Warning, message)
+    };
+    at.notes.publish(notice);
 }
 
 #[cfg(test)]

@@ -12,13 +12,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::drain::Table;
-use crate::base::ids::WorkerId;
 use crate::base::time::Time;
 use crate::limits::WATCHED_CONNECTIONS;
 use crate::primary::event::Gauge;
-use crate::runtime::context::Context;
 use crate::sys::diag::{Connection, TcpState};
-use crate::sys::{clock, target};
+use crate::sys::target;
 
 /// What is remembered of a worker between two gauges.
 #[derive(Debug, Default)]
@@ -40,40 +38,9 @@ struct Mark {
     bytes: u64,
 }
 
-/// Answers `Action::Gauge`. `table`: what was read of the kernel's connections in this turn;
-/// `oldest_handed`: when the oldest connection that it has not taken was handed to it; `most`: how
-/// many connections it may have at a time.
-pub(in crate::runtime) fn gauge(
-    at: &mut Context<'_>,
-    table: &mut Option<Table>,
-    worker: WorkerId,
-    oldest_handed: Option<Time>,
-    most: Option<u32>,
-) -> Option<Gauge> {
-    let now = clock::now();
-    let child = at.children.get(&worker)?;
-    let queued = at.listeners.queued_in(child.lent.keys());
-    let waiting = queued.saturating_add(child.handed());
-    if waiting == 0 {
-        at.children.get_mut(&worker)?.progress = Progress::default();
-        return Some(Gauge { waiting, moved: false, oldest: Duration::ZERO });
-    }
-    let taken = child.accepted(at.listeners).map(|given| given.saturating_sub(queued.into()));
-    let oldest_handed = oldest_handed.map(|since| now.since(since));
-    let known = table.take().unwrap_or_else(|| Table::read(at.listeners));
-    let lent = child.lent.keys();
-    let ports: BTreeSet<u16> =
-        lent.filter_map(|(listener, _)| at.listeners.get(*listener)?.port()).collect();
-    let child = at.children.get_mut(&worker)?;
-    let mut gauge = child.progress.gauge(child.pid.0, (waiting, taken), &known, &ports, now);
-    // One that has as many as it may have takes no more, and is right.
-    gauge.moved |= most.is_some_and(|most| known.held_by(child.pid.0) >= Some(most));
-    *table = Some(known);
-    Some(Gauge { oldest: gauge.oldest.max(oldest_handed.unwrap_or_default()), ..gauge })
-}
-
 impl Progress {
-    fn gauge(
+    /// What is seen now, compared with the gauge before.
+    pub(super) fn gauge(
         &mut self,
         pid: u32,
         (waiting, taken): (u32, Option<u64>),

@@ -130,6 +130,12 @@ impl Lent {
         kept.filter_map(|given| socket::inode(given.fd.as_fd()).ok()).collect()
     }
 
+    /// Whether this is one that the manager opened.
+    pub(in crate::runtime) fn has(&self, inode: u64) -> bool {
+        let opened = self.sockets.iter().filter(|given| given.kept.is_none());
+        opened.map(|given| socket::inode(given.fd.as_fd())).any(|own| own.is_ok_and(|i| i == inode))
+    }
+
     /// Those that the manager kept and nobody will ask for.
     pub(in crate::runtime) fn drop_kept(&mut self) {
         self.sockets.retain(|given| given.kept.is_none());

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::base::ids::ClientId;
+use crate::runtime::control::file_id::FileId;
 use crate::runtime::control::rights::{Access, Rights};
 use crate::runtime::control::{Client, Clients};
 use crate::sys::channel;
@@ -46,6 +47,7 @@ impl ClientsSnapshot {
         let connected = self.connected.into_iter().filter_map(restored).collect();
         Ok(Clients {
             listener,
+            file: FileId::at(&path),
             path,
             // See `keep_access`.
             access: Access::default(),

@@ -1,18 +1,17 @@
 //! The listeners and their sockets, snapshot.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use config::spec::Balance;
-use rustix::net::sockopt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::ids::{ListenerId, SocketId};
 use crate::primary::action::Target;
+use crate::runtime::listeners::group::Group;
 use crate::runtime::listeners::listener::{HandOver, Kind, Listener, SlotSocket};
 use crate::runtime::listeners::{Key, Listeners};
 use crate::runtime::service_manager::activation::ActivationSnapshot;
@@ -42,6 +41,8 @@ struct ListenerSnapshot {
     balance: Balance,
     round_robin: Option<[Held; 2]>,
     no_round_robin: Option<String>,
+    #[serde(default)]
+    gated: bool,
     trap: Option<[Held; 2]>,
     node_data: Option<Value>,
 }
@@ -101,7 +102,7 @@ impl ListenerSnapshot {
             id: *id,
             fd: Held::of(socket.fd.as_fd()),
             inode: socket.inode,
-            index: socket.index,
+            index: listener.group.index(*id),
         };
         let pair = |fds: [std::os::fd::BorrowedFd<'_>; 2]| fds.map(Held::of);
         Self {
@@ -121,12 +122,13 @@ impl ListenerSnapshot {
             },
             sockets: listener.sockets.iter().map(socket).collect(),
             prepared: listener.prepared.as_ref().map(|fd| Held::of(fd.as_fd())),
-            group: listener.group.clone(),
+            group: listener.group.order().to_vec(),
             seed: listener.seed,
             targets: listener.targets.clone(),
             balance: listener.balance,
             round_robin: listener.round_robin.as_ref().map(|state| pair(state.fds())),
             no_round_robin: listener.no_round_robin.clone(),
+            gated: listener.gated,
             trap: listener.trap.as_ref().map(|trap| pair(trap.fds())),
             node_data: listener.node_data.clone(),
         }
@@ -142,10 +144,10 @@ impl ListenerSnapshot {
         let mut sockets = BTreeMap::new();
         for SocketSnapshot { id, fd, inode, index } in self.sockets {
             if let Ok(fd) = claims.claim(fd) {
-                sockets.insert(id, SlotSocket { fd, inode, index, listens: index.is_some() });
+                sockets.insert(id, SlotSocket { fd, inode, listens: index.is_some() });
             }
         }
-        let mut listener = Listener {
+        Listener {
             id: self.id,
             key: match self.key {
                 KeySnapshot::Tcp(address, v6only) => Key::Tcp(address, v6only),
@@ -162,34 +164,15 @@ impl ListenerSnapshot {
             },
             sockets,
             prepared: self.prepared.and_then(|held| claims.claim(held).ok()),
-            group: self.group,
+            group: Group::of(self.group),
             seed: self.seed,
             targets: self.targets,
             balance: self.balance,
             round_robin,
             no_round_robin: self.no_round_robin,
+            gated: self.gated,
             trap,
             node_data: self.node_data,
-        };
-        listener.forget_unheard();
-        listener
-    }
-}
-
-impl Listener {
-    /// A socket is written down as the group's next before it listens. The last one may not have
-    /// come to it.
-    fn forget_unheard(&mut self) {
-        let Some(last) = self.group.last().copied() else { return };
-        let listens = |socket: &SlotSocket| -> io::Result<bool> {
-            Ok(sockopt::socket_acceptconn(socket.fd.as_fd())?)
-        };
-        let Some(socket) = self.sockets.get_mut(&last) else { return };
-        // One that cannot be asked (UDP) is never in a group of several.
-        if matches!(listens(socket), Ok(false)) {
-            socket.index = None;
-            socket.listens = false;
-            self.group.pop();
         }
     }
 }

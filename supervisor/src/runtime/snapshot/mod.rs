@@ -12,14 +12,15 @@ pub(super) mod clients;
 pub(super) mod listeners;
 pub(super) mod pieces;
 pub(super) mod restore;
+mod specs;
+pub(super) mod succession;
 pub(super) mod upgrade;
 pub(super) mod worker;
+pub(super) mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::time::Duration;
 
 use config::spec::AppSpec;
 use serde::{Deserialize, Serialize};
@@ -27,25 +28,19 @@ use serde_json::value::RawValue;
 
 use self::clients::ClientsSnapshot;
 use self::listeners::ListenersSnapshot;
-pub(super) use self::pieces::Children;
-pub(super) use self::restore::{Succession, restore};
+pub(super) use self::restore::restore;
 use self::upgrade::Upgrading;
 use self::worker::ChildSnapshot;
 use super::Runtime;
 use super::bus::resume::BusSnapshot;
 use super::output::console::LogFormat;
 use super::service_manager::fdstore::FdStore;
-use crate::base::ids::{ListenerId, SocketId, WorkerId};
+use crate::base::ids::{ListenerId, SocketId};
 use crate::base::time::Time;
 use crate::primary::Primary;
-use crate::snapshot::Memory;
+use crate::sys::accounts::{self, Accounts};
+use crate::sys::clock;
 use crate::sys::held::Held;
-use crate::sys::{clock, spawn};
-
-/// After so many times what a writing took, the next may come.
-const RESTS: u32 = 10;
-/// But it need not wait longer.
-const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug, Serialize, Deserialize)]
@@ -61,7 +56,11 @@ pub(super) struct Snapshot<Core, Child> {
     next_hand_off: u64,
     node_places: BTreeMap<String, ListenerId>,
     notes: BTreeSet<String>,
-    orphans: Vec<(ListenerId, SocketId)>,
+    #[serde(rename = "orphans")]
+    abandoned: Vec<(ListenerId, SocketId)>,
+    /// The users and groups that were looked up.
+    #[serde(default)]
+    accounts: Option<Accounts>,
     /// Those of the workers, each once.
     specs: Vec<AppSpec>,
     children: Vec<Child>,
@@ -88,103 +87,16 @@ pub(crate) fn check_state(bytes: &[u8]) -> Result<(), String> {
     Primary::restore(snapshot.core.get()).map(drop).map_err(|error| error.to_string())
 }
 
-/// Specs by their place in a list.
-#[derive(Debug, Default)]
-struct Specs(Vec<Arc<AppSpec>>);
-
-impl Specs {
-    fn place(&mut self, spec: &Arc<AppSpec>) -> usize {
-        let known = self.0.iter().position(|known| Arc::ptr_eq(known, spec) || known == spec);
-        known.unwrap_or_else(|| {
-            self.0.push(Arc::clone(spec));
-            self.0.len() - 1
-        })
-    }
-}
-
-/// Writes the state, and knows what waits for that.
-#[derive(Debug)]
-pub(super) struct Writer {
-    /// The number of the last writing.
-    number: u64,
-    /// A checksum of the last content, which may be large.
-    sum: Option<u64>,
-    /// Before that, the state is only written for what the core did: writing a large one for each
-    /// of many small changes (a worker subscribes to ten thousand topics) would be all we do.
-    after: Time,
-    /// The state is no longer what was written, although the core had nothing to do.
-    pub(super) stale: bool,
-    /// Everything that the core wanted was done.
-    pub(super) carried_out: bool,
-    /// Workers that wait for the state to be written before they go on to their exec.
-    waiting_to_go: Vec<WorkerId>,
-}
-
-impl Writer {
-    /// `number`: that of the last writing of a predecessor.
-    pub(super) fn new(number: u64, now: Time) -> Self {
-        Self {
-            number,
-            sum: None,
-            after: now,
-            stale: false,
-            carried_out: true,
-            waiting_to_go: Vec::new(),
-        }
-    }
-
-    /// When the state is to be written for what is no business of the core's.
-    pub(super) fn due(&self) -> Option<Time> {
-        self.stale.then_some(self.after)
-    }
-
-    /// A worker waits for the state to know it.
-    pub(super) fn holds(&mut self, worker: WorkerId) {
-        self.waiting_to_go.push(worker);
-    }
-
-    /// Workers that the state knows now go on to their exec.
-    pub(super) fn let_go(&mut self, children: &Children) {
-        for worker in std::mem::take(&mut self.waiting_to_go) {
-            if let Some(report) = children.get(&worker).and_then(|c| c.report.as_ref()) {
-                spawn::go(report.as_fd());
-            }
-        }
-    }
-
-    /// Writes this content, if it is not what was written last.
-    fn write(&mut self, memory: &Memory, content: &str) -> io::Result<()> {
-        let sum = Some(crate::snapshot::checksum(b"", content.as_bytes()));
-        if sum == self.sum {
-            return Ok(());
-        }
-        memory.write(self.number + 1, content)?;
-        self.number += 1;
-        self.sum = sum;
-        Ok(())
-    }
-
-    /// Whether the state could be written, which took from `began` to `ended`; else why not.
-    fn wrote(&mut self, result: io::Result<()>, began: Time, ended: Time) -> Result<(), String> {
-        self.after = ended + (ended.since(began) * RESTS).min(LONGEST_REST);
-        result.map_err(|error| {
-            // Too large is not made smaller by another attempt; short of memory may be over then.
-            self.stale |= error.kind() != io::ErrorKind::FileTooLarge;
-            format!("cannot write the state for the case that this primary dies: {error}")
-        })
-    }
-}
-
 impl Runtime {
     /// Writes the state, if it is not what was written last. From then on a successor goes on from
     /// here. Whether that is so.
     pub(super) fn write_snapshot(&mut self) -> bool {
-        self.writer.stale = false;
+        self.succession.writer.stale = false;
         let began = clock::now();
         let content = self.snapshot_text().map_err(io::Error::from);
         let memory = self.keeper.memory();
-        let written = content.and_then(|content| self.writer.write(memory, &content));
-        let written = self.writer.wrote(written, began, clock::now());
+        let written = content.and_then(|content| self.succession.writer.write(memory, &content));
+        let written = self.succession.writer.wrote(written, began, clock::now());
         let is_written = written.is_ok();
         if let Err(why) = written {
             self.note(why);
@@ -193,7 +105,7 @@ impl Runtime {
     }
 
     fn snapshot_text(&mut self) -> serde_json::Result<String> {
-        let bus = self.snapshot_bus();
+        let bus = self.bus.snapshot();
         let core = self.core.snapshot()?;
         let tickets = self.children.tickets();
         let (children, specs) = self.children.snapshot()?;
@@ -202,19 +114,20 @@ impl Runtime {
             echo: self.logs.console.format(),
             lock: Held::of(self.recorder.lock().as_fd()),
             clients: self.clients.snapshot(),
-            carried_out: self.writer.carried_out,
+            carried_out: self.succession.writer.carried_out,
             started: self.succession.started,
             tickets,
             next_hand_off: self.handover.next(),
             node_places: self.node.places().clone(),
             notes: self.notes.lasting().clone(),
-            orphans: self.handover.abandoned.places().collect(),
+            abandoned: self.handover.abandoned.places().collect(),
+            accounts: Some(accounts::known()),
             specs: specs.0.iter().map(|spec| AppSpec::clone(spec)).collect(),
             children,
             listeners: ListenersSnapshot::of(&self.listeners),
-            store: self.store.clone(),
+            store: self.manager.store.clone(),
             deaths: self.succession.deaths,
-            upgrading: self.upgrade.under_way().cloned(),
+            upgrading: self.succession.upgrade.under_way().cloned(),
             bus,
         })
     }

@@ -8,9 +8,10 @@ use std::ops::Deref;
 
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::Specs;
+use super::specs::Specs;
 use super::worker::ChildSnapshot;
 use crate::base::ids::{ListenerId, Ticket, WorkerId};
+use crate::policy::leftovers::Leftovers;
 use crate::runtime::workers::{Asking, Child};
 
 /// See the module.
@@ -24,6 +25,8 @@ pub(in crate::runtime) struct Children {
     most_specs: usize,
     /// The number of the last request for an address.
     tickets: u64,
+    /// Workers whose main process has ended while others of its group live.
+    pub(in crate::runtime) leftovers: Leftovers,
 }
 
 /// Specs that are kept although no worker may have them.
@@ -100,13 +103,13 @@ impl Children {
         for (worker, child) in &self.all {
             if let Some(piece) = self.pieces.get(worker) {
                 debug_assert_eq!(
-                    to_raw_value(&ChildSnapshot::of(child, &mut self.specs))?.get(),
+                    to_raw_value(&ChildSnapshot::of(child, &mut self.specs)?)?.get(),
                     piece.get(),
                     "a worker changed and its piece did not"
                 );
                 continue;
             }
-            let piece = to_raw_value(&ChildSnapshot::of(child, &mut self.specs))?;
+            let piece = to_raw_value(&ChildSnapshot::of(child, &mut self.specs)?)?;
             self.pieces.insert(*worker, piece);
         }
         if anew {

@@ -20,18 +20,23 @@ use crate::primary::Primary;
 use crate::primary::action::Action;
 use crate::primary::event::{Cue, Event};
 use crate::primary::resume::Facts;
-use crate::runtime::context::{Notes, context};
+use crate::runtime::context::context;
+use crate::runtime::contracts;
 use crate::runtime::handover::HandOver;
 use crate::runtime::handover::abandoned_sockets::AbandonedSockets;
 use crate::runtime::handover::reclaimed_connections::ReclaimedConnections;
 use crate::runtime::intercept;
 use crate::runtime::node::{Node, channel};
-use crate::runtime::snapshot::{Children, Snapshot, Writer};
+use crate::runtime::notes::Notes;
+use crate::runtime::snapshot::Snapshot;
+use crate::runtime::snapshot::pieces::Children;
+use crate::runtime::snapshot::writer::Writer;
 use crate::runtime::source::Source;
 use crate::runtime::start::{Parts, undone};
 use crate::runtime::workers::{Asking, Child};
 use crate::runtime::{LaunchError, Runtime};
 use crate::snapshot::{Copy, NUMBERS_LEFT_OUT};
+use crate::sys::accounts::{self, Accounts};
 use crate::sys::held::Claims;
 use crate::sys::{clock, pidfd, signals};
 
@@ -40,7 +45,7 @@ use crate::sys::{clock, pidfd, signals};
 pub(in crate::runtime) fn restore(
     copy: Copy,
     home: &Home,
-    ground: &'static SharedFds,
+    shared: &'static SharedFds,
     birth: Birth,
 ) -> Result<(Runtime, Vec<Action>), LaunchError> {
     let unreadable = |why: String| undone("go on with the state", io::Error::other(why));
@@ -48,28 +53,34 @@ pub(in crate::runtime) fn restore(
         serde_json::from_str(&copy.content).map_err(|error| unreadable(error.to_string()))?;
     let core =
         Primary::restore(snapshot.core.get()).map_err(|error| unreadable(error.to_string()))?;
-    let mut claims = Claims::new(ground.fds());
+    let mut claims = Claims::new(shared.fds());
     let failed = |what: &'static str| move |error| undone(what, error);
     let lock = claims.claim(snapshot.lock).map(File::from).map_err(failed("find the lock"))?;
     let socket = home.socket(&core.spec().name).map_err(|error| unreadable(error.to_string()))?;
     let clients =
         snapshot.clients.restore(&mut claims, socket).map_err(failed("find the control socket"))?;
-    let (listeners, mut complaints) = snapshot.listeners.restore(&mut claims);
+    let (mut listeners, mut complaints) = snapshot.listeners.restore(&mut claims);
     let specs: Vec<Arc<AppSpec>> = snapshot.specs.into_iter().map(Arc::new).collect();
     let mut children = BTreeMap::new();
     for child in snapshot.children {
-        match child.restore(&specs, &mut claims) {
+        match child.restore(&specs, contracts::all(), &mut claims) {
             Ok(child) => drop(children.insert(child.id, child)),
             Err(error) => complaints.push(format!("a worker was lost: {error}")),
         }
     }
-    let foundlings = ReclaimedConnections::find(&mut claims, &listeners, &snapshot.orphans)
+    let reclaimed = ReclaimedConnections::find(&mut claims, &listeners, &snapshot.abandoned)
         .map_err(failed("look for connections"))?;
     // Without it nothing is known to be lost.
     let ledger = snapshot.bus.ledger.and_then(|held| claims.claim(held).ok());
     claims.close_others().map_err(failed("close what is left"))?;
+    // A socket is written down as the group's next before it listens, and the last one may not have
+    // come to it; or a program has shut one down meanwhile.
+    if let Err(error) = listeners.mend() {
+        complaints.push(format!("cannot steer connections: {error}"));
+    }
 
-    let keeper = Link::new(ground).map_err(failed("watch the keeper"))?;
+    accounts::remember(snapshot.accounts.unwrap_or_else(|| Accounts::of(&[core.spec()])));
+    let keeper = Link::new(shared).map_err(failed("watch the keeper"))?;
     let parts = Parts { core, lock, keeper, clients, console_format: snapshot.echo };
     let (mut runtime, opened) = Runtime::new(parts, home)?;
     if let Err(error) = opened {
@@ -77,23 +88,24 @@ pub(in crate::runtime) fn restore(
     }
     runtime.succession.deaths = snapshot.deaths + u32::from(snapshot.upgrading.is_none());
     runtime.succession.started = snapshot.started;
-    runtime.upgrade.take_up(snapshot.upgrading);
-    runtime.store = snapshot.store;
-    runtime.writer = Writer::new(copy.number, clock::now());
+    runtime.succession.upgrade.take_up(snapshot.upgrading);
+    runtime.manager.store = snapshot.store;
+    runtime.succession.writer = Writer::new(copy.number, clock::now());
     runtime.children = Children::of(children, snapshot.tickets);
     runtime.listeners = listeners;
     runtime.node = Node::new(snapshot.node_places);
     runtime.handover = HandOver::resumed(
         snapshot.next_hand_off.saturating_add(NUMBERS_LEFT_OUT),
-        AbandonedSockets::of(snapshot.orphans),
-        foundlings,
+        AbandonedSockets::of(snapshot.abandoned),
+        reclaimed,
     );
     runtime.notes = Notes::of(snapshot.notes);
-    runtime.restore_bus(snapshot.bus);
-    runtime.take_loss_journal(ledger);
+    let app = runtime.core.spec().name.clone();
+    runtime.bus.restore(app, snapshot.bus, &runtime.children);
+    runtime.bus.take_loss_journal(context!(runtime), ledger);
     let first = runtime.take_over(snapshot.carried_out);
     signals::unblock().map_err(failed("watch the signals"))?;
-    match runtime.upgrade.under_way() {
+    match runtime.succession.upgrade.under_way() {
         Some(_) => {
             runtime.report_upgrade(
                 birth.not_replaced.map(io::Error::from_raw_os_error),
@@ -105,29 +117,10 @@ pub(in crate::runtime) fn restore(
         ),
         None => runtime.say_what_happened(birth),
     }
-    runtime.say_what_was_lost();
+    runtime.bus.say_what_was_lost(context!(runtime));
+    runtime.publish_news();
     complaints.into_iter().for_each(|complaint| runtime.note(complaint));
     Ok((runtime, first))
-}
-
-/// What this primary knows of those before it.
-#[derive(Debug)]
-pub(in crate::runtime) struct Succession {
-    /// When the first of them began.
-    pub(in crate::runtime) started: Time,
-    /// How many of them died.
-    pub(in crate::runtime) deaths: u32,
-    /// When it is looked next whether workers have read what a predecessor sent.
-    pub(in crate::runtime) settles: Option<Time>,
-    /// How long after the look before that is.
-    pause: Option<Duration>,
-}
-
-impl Succession {
-    /// The first primary of an app.
-    pub(in crate::runtime) fn first(now: Time) -> Self {
-        Self { started: now, deaths: 0, settles: None, pause: None }
-    }
 }
 
 impl Runtime {
@@ -156,15 +149,16 @@ impl Runtime {
         }
         self.core.step(now, Event::Turn, &mut actions);
         self.events.core_due = self.core.deadline();
+        self.look_at_withdrawn_soon(now);
         self.succession.settles = Some(now);
-        self.resume_on_bus();
+        self.bus.resume(&self.children);
         actions
     }
 
     /// Whoever still waits for an answer is heard again.
     fn watch_clients(&mut self) {
         let mut awaited = self.core.awaited();
-        awaited.extend(self.upgrade.awaited_by());
+        awaited.extend(self.succession.upgrade.awaited_by());
         self.clients.keep(&awaited);
         for client in self.clients.ids() {
             self.clients.watch(context!(self), client);
@@ -181,10 +175,10 @@ impl Runtime {
                 let _ = pidfd::signal_group(pid, libc::SIGKILL);
                 self.warn(format!("cannot keep worker {pid}: {error}"));
             }
-            let Some(child) = self.children.get_mut(&worker) else { continue };
-            if child.ended.is_some() {
-                self.leftovers.step(leftovers::Event::Resumed { worker });
+            if self.children.get(&worker).is_some_and(|child| child.ended.is_some()) {
+                self.children.leftovers.step(leftovers::Event::Resumed { worker });
             }
+            let Some(child) = self.children.get(&worker) else { continue };
             let sources = child.sources().into_iter();
             let watched = sources
                 .filter(|(_, source)| child.ended.is_none() || *source != Source::Process(worker))
@@ -196,12 +190,12 @@ impl Runtime {
             }
             match self.children.get(&worker) {
                 Some(Child { ended: Some(_), .. }) | None => {}
-                Some(Child { report: Some(_), .. }) => self.writer.holds(worker),
+                Some(Child { report: Some(_), .. }) => self.succession.writer.holds(worker),
                 // What it reported is known; that its program runs may not be.
                 Some(Child { failed: None, .. }) => self.cue(worker, Cue::Spawned),
                 Some(_) => {}
             }
-            self.rejoin_bus(worker);
+            self.bus.rejoin(context!(self), worker);
             channel::write(context!(self), worker);
         }
         if let Err(error) = self.keeper.settled() {
@@ -238,7 +232,7 @@ impl Runtime {
         if self.succession.settles.is_none_or(|due| now < due) {
             return;
         }
-        let settling = |child: &Child| child.node.as_ref().is_some_and(|n| n.link.is_settling());
+        let settling = |child: &Child| child.node().is_some_and(|n| n.link.is_settling());
         let all: Vec<WorkerId> =
             self.children.values().filter(|child| settling(child)).map(|child| child.id).collect();
         let at = context!(self);

@@ -10,18 +10,16 @@ use config::spec::AppSpec;
 use ipc::control::Contract;
 use ipc::node::ServerAsk;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::Specs;
+use super::specs::Specs;
 use crate::base::exit::Exit;
 use crate::base::ids::{Generation, ListenerId, Slot, SocketId, Ticket, WorkerId};
-use crate::protocol::node::LinkSnapshot;
-use crate::runtime::bus::BusChannel;
-use crate::runtime::node::channel::NodeChannel;
+use crate::runtime::contracts::interface::{Endpoints, WorkerContract};
 use crate::runtime::output::logs::Tail;
 use crate::runtime::probe::hang::Progress;
 use crate::runtime::workers::{Asking, Call, Child, Pipe};
 use crate::sys::held::{Claims, Held};
-use crate::sys::notify::NotifySocket;
 use crate::sys::pidfd::{self, Pid};
 use crate::sys::unseen::Theirs;
 
@@ -36,30 +34,24 @@ pub(super) struct ChildSnapshot {
     uid: Option<u32>,
     pidfd: Held,
     report: Option<Held>,
-    calls: Option<Held>,
-    notify: Option<(Held, String)>,
     out: Option<Held>,
     err: Option<Held>,
     tail: Vec<String>,
     lent: Vec<(ListenerId, SocketId, u64)>,
     inherited: Vec<(i32, ListenerId, SocketId)>,
-    node: Option<NodeSnapshot>,
-    bus: Option<Held>,
     accepted: u64,
     asking: Vec<(Ticket, AskingSnapshot)>,
+    #[serde(default)]
+    shut_down: Vec<(u64, ListenerId, SocketId)>,
     contracts: Vec<Contract>,
     told_to_stop: bool,
     #[serde(default)]
     ends_kept: bool,
     ended: Option<Exit>,
     failed: Option<(String, bool)>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct NodeSnapshot {
-    stream: Held,
-    link: LinkSnapshot,
-    servers: Vec<(String, ListenerId, SocketId)>,
+    /// What each contract has of it, in a field of its own.
+    #[serde(flatten)]
+    endpoints: BTreeMap<String, Value>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -89,9 +81,9 @@ enum ReportSnapshot {
 }
 
 impl ChildSnapshot {
-    pub(super) fn of(child: &Child, specs: &mut Specs) -> Self {
+    pub(super) fn of(child: &Child, specs: &mut Specs) -> serde_json::Result<Self> {
         let pipe = |pipe: &Option<Pipe>| pipe.as_ref().map(|pipe| Held::of(pipe.fd()));
-        Self {
+        Ok(Self {
             id: child.id,
             slot: child.slot,
             generation: child.generation,
@@ -100,8 +92,6 @@ impl ChildSnapshot {
             uid: child.uid,
             pidfd: Held::of(child.pidfd.as_fd()),
             report: child.report.as_ref().map(|fd| Held::of(fd.as_fd())),
-            calls: child.calls.as_ref().map(|fd| Held::of(fd.as_fd())),
-            notify: child.notify.as_ref().map(|n| (Held::of(n.fd()), n.name().to_owned())),
             out: pipe(&child.out),
             err: pipe(&child.err),
             tail: child.tail.lines(),
@@ -111,36 +101,47 @@ impl ChildSnapshot {
                 .iter()
                 .map(|(fd, (of, socket))| (*fd, *of, *socket))
                 .collect(),
-            node: child.node.as_ref().map(NodeSnapshot::of),
-            bus: child.bus.as_ref().map(|bus| Held::of(bus.fd())),
             accepted: child.accepted,
             asking: child
                 .asking
                 .iter()
                 .map(|(ticket, a)| (*ticket, AskingSnapshot::of(a)))
                 .collect(),
+            shut_down: child
+                .shut_down
+                .iter()
+                .map(|(inode, (of, socket))| (*inode, *of, *socket))
+                .collect(),
             contracts: child.contracts.iter().copied().collect(),
             told_to_stop: child.told_to_stop,
             ends_kept: child.ends_kept,
             ended: child.ended,
             failed: child.failed.clone(),
-        }
+            endpoints: child.endpoints.state()?,
+        })
     }
 
     /// The worker again. Descriptors that are gone are those of things that had ended; only
     /// without its pidfd there is nothing to go on with.
-    pub(super) fn restore(self, specs: &[Arc<AppSpec>], claims: &mut Claims) -> io::Result<Child> {
+    pub(super) fn restore(
+        mut self,
+        specs: &[Arc<AppSpec>],
+        contracts: impl Iterator<Item = &'static dyn WorkerContract>,
+        claims: &mut Claims,
+    ) -> io::Result<Child> {
         let spec = specs.get(self.spec).ok_or_else(|| io::Error::other("its spec is missing"))?;
         let mut claim = |held: Option<Held>| held.and_then(|held| claims.claim(held).ok());
         let pid = Pid(self.pid);
         // Our keeper has not let go of its number, so the number is still its own.
         let pidfd = claim(Some(self.pidfd)).map_or_else(|| pidfd::open(pid), Ok)?;
-        let notify = self.notify.and_then(|(held, name)| Some((claim(Some(held))?, name)));
         // A contract of a later build means nothing here.
         let known = |contract: &Contract| *contract != Contract::Unknown;
-        let (report, calls) = (claim(self.report), claim(self.calls));
+        let report = claim(self.report);
         let (out, err) = (claim(self.out), claim(self.err));
-        let bus = claim(self.bus);
+        let endpoints = contracts.filter_map(|contract| {
+            let state = self.endpoints.remove(contract.state_field()?)?;
+            contract.restore(state, claims)
+        });
         Ok(Child {
             id: self.id,
             slot: self.slot,
@@ -149,18 +150,16 @@ impl ChildSnapshot {
             uid: self.uid,
             pidfd,
             report,
-            calls,
-            notify: notify.map(|(socket, name)| NotifySocket::from_parts(socket, name)),
+            endpoints: Endpoints::of(endpoints.collect()),
             out: out.map(|reader| Pipe::new(reader.into())),
             err: err.map(|reader| Pipe::new(reader.into())),
             tail: Tail::of(&self.tail),
             lent: self.lent.into_iter().map(|(of, socket, given)| ((of, socket), given)).collect(),
             inherited: self.inherited.into_iter().map(|(fd, of, s)| (fd, (of, s))).collect(),
-            node: self.node.and_then(|node| node.restore(claims)),
-            bus: bus.map(BusChannel::from_fd),
             accepted: self.accepted,
             held: 0,
             asking: restore_asking(self.asking, claims),
+            shut_down: self.shut_down.into_iter().map(|(i, of, s)| (i, (of, s))).collect(),
             contracts: self.contracts.into_iter().filter(known).collect(),
             told_to_stop: self.told_to_stop,
             ends_kept: self.ends_kept,
@@ -180,23 +179,6 @@ fn restore_asking(
     let restored =
         asking.into_iter().filter_map(|(ticket, asking)| Some((ticket, asking.restore(claims)?)));
     restored.collect()
-}
-
-impl NodeSnapshot {
-    fn of(node: &NodeChannel) -> Self {
-        let servers = node.servers.iter();
-        Self {
-            stream: Held::of(node.fd()),
-            link: node.link.snapshot(),
-            servers: servers.map(|(key, (of, socket))| (key.clone(), *of, *socket)).collect(),
-        }
-    }
-
-    fn restore(self, claims: &mut Claims) -> Option<NodeChannel> {
-        let stream = claims.claim(self.stream).ok()?;
-        let servers = self.servers.into_iter().map(|(key, of, socket)| (key, (of, socket)));
-        Some(NodeChannel::from_parts(stream, self.link.restore(claims), servers.collect()))
-    }
 }
 
 impl AskingSnapshot {

@@ -1,31 +1,30 @@
-//! A `Spawn` becomes a process: its environment, its inherited sockets, its pipes.
+//! A `Spawn` becomes a process: its environment, its inherited descriptors, its pipes. Each
+//! contract adds its part.
 //!
 //! Nothing of the primary's own goes into the environment: NOTIFY_SOCKET, LISTEN_* and the
-//! supervisor's own variables are removed before the worker's are set (DESIGN, "Env for workers").
+//! supervisor's own variables are removed before the worker's are set.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use config::spec::AppSpec;
-use ipc::control::Contract;
 
 use crate::base::ids::{Generation, ListenerId, Slot, SocketId, WorkerId};
-use crate::limits::BACKLOG;
-use crate::runtime::bus::BusChannel;
+use crate::home::Home;
+use crate::runtime::contracts::interface::{Offer, Parts, Refusal, WorkerContract};
+use crate::runtime::error_text::plain;
 use crate::runtime::listeners::Listeners;
-use crate::runtime::node::channel::NodeChannel;
-use crate::runtime::node::{is_node_program, preload};
+use crate::runtime::notes::Notes;
 use crate::runtime::output::logs::Tail;
 use crate::runtime::probe::hang::Progress;
 use crate::runtime::workers::{Child, Pipe};
-use crate::sys::notify::NotifySocket;
 use crate::sys::privileges::Privileges;
-use crate::sys::spawn::{Launch, Stage, spawn};
-use crate::sys::{socket, users};
+use crate::sys::spawn::report::Stage;
+use crate::sys::spawn::{Launch, spawn};
+use crate::sys::{accounts, socket, users};
 
 /// What `Action::Spawn` says.
 #[derive(Debug)]
@@ -36,14 +35,6 @@ pub(crate) struct Order {
     pub(crate) spec: Arc<AppSpec>,
     pub(crate) workers: u16,
     pub(crate) lend: Vec<(ListenerId, SocketId)>,
-}
-
-/// Why there is no process.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) reason: String,
-    /// Trying again cannot help.
-    pub(crate) permanent: bool,
 }
 
 /// What a start that failed between fork and exec says.
@@ -93,83 +84,70 @@ pub(crate) fn is_permanent(stage: Stage) -> bool {
     }
 }
 
-/// An error in the kernel's words, as part of a sentence: without the capital and without Rust's
-/// `(os error 98)`.
-pub(crate) fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    let mut characters = text.chars();
-    let first = characters.next();
-    first.map(|first| first.to_lowercase().chain(characters).collect()).unwrap_or_default()
-}
-
-/// The first inherited descriptor (sd_listen_fds(3), SD_LISTEN_FDS_START).
-const FIRST_FD: i32 = 3;
-
-/// Variables that describe the primary and must not describe its workers, beside what a service
-/// manager says to it.
-const NOT_INHERITED: [&str; 10] = [
+/// Variables that describe the primary and must not describe its workers, beside those of the
+/// contracts and what a service manager says to it.
+const NOT_INHERITED: [&str; 6] = [
     "SUPERVISOR_APP",
     "SUPERVISOR_POOL",
     "SUPERVISOR_SLOT",
     "SUPERVISOR_WORKERS",
     "SUPERVISOR_GENERATION",
-    "SUPERVISOR_CHANNEL_FD",
     "NODE_APP_INSTANCE",
-    "NODE_CHANNEL_FD",
-    "NODE_CHANNEL_SERIALIZATION_MODE",
-    "NODE_UNIQUE_ID",
 ];
 
-/// Starts one worker.
-///
-/// `sibling`: as a child of the keeper, not of ours.
-pub(crate) fn launch(
+/// What is the same for every worker.
+#[derive(Debug)]
+pub(in crate::runtime) struct Surroundings<'a> {
+    pub(in crate::runtime) listeners: &'a mut Listeners,
+    pub(in crate::runtime) home: &'a Home,
+    pub(in crate::runtime) notes: &'a mut Notes,
+    /// A worker starts as a child of the keeper, not of ours.
+    pub(in crate::runtime) sibling: bool,
+}
+
+/// Starts one worker, with what each of these contracts gives it.
+pub(in crate::runtime) fn launch(
     order: Order,
-    listeners: &mut Listeners,
-    sibling: bool,
-    preload: Option<&Path>,
+    contracts: impl Iterator<Item = &'static dyn WorkerContract> + Clone,
+    around: Surroundings<'_>,
 ) -> Result<Child, Refusal> {
+    let Surroundings { listeners, home, notes, sibling } = around;
     let spec = &order.spec;
     let user = identity(spec)?;
     let uid = user.as_ref().map(|user| user.uid);
-    let names = listen(&order, listeners).map_err(|error| temporary("lend its sockets", &error))?;
-    let notify = NotifySocket::new(&spec.name, order.worker.0)
-        .map_err(|error| temporary("make its NOTIFY_SOCKET", &error))?;
+    let mut offer = Offer {
+        worker: order.worker,
+        spec,
+        lend: &order.lend,
+        listeners,
+        home,
+        notes,
+        argv: spec.command.iter().map(OsString::from).collect(),
+        parts: Parts::default(),
+    };
+    contracts.clone().try_for_each(|contract| contract.offer(&mut offer))?;
+    let Offer { argv, parts, listeners, .. } = offer;
     let [(out_reader, out_writer), (err_reader, err_writer)] =
-        output_pipes().map_err(|error| temporary("make its output pipes", &error))?;
-    let inherited: BTreeMap<i32, (ListenerId, SocketId)> =
-        (FIRST_FD..).zip(order.lend.iter().copied()).collect();
-    let (node, node_end) = node_channel(spec)?.unzip();
-    let node_fd = inherited.last_key_value().map_or(FIRST_FD, |(last, _)| last + 1);
-    let mut inherit: Vec<(BorrowedFd<'_>, i32)> = inherited
-        .iter()
+        output_pipes().map_err(|error| Refusal::temporary("make its output pipes", &error))?;
+    let lent = parts.lent.iter();
+    let mut inherit: Vec<(BorrowedFd<'_>, i32)> = lent
         .filter_map(|(fd, (id, socket))| Some((listeners.get(*id)?.existing(*socket)?, *fd)))
         .collect();
-    inherit.extend(node_end.as_ref().map(|end| (end.as_fd(), node_fd)));
-    let (bus, bus_end) =
-        BusChannel::pair().map_err(|error| temporary("make its channel", &error))?;
-    let bus_fd = inherit.last().map_or(FIRST_FD, |(_, last)| last + 1);
-    inherit.push((bus_end.as_fd(), bus_fd));
-    let mut env = environment(&order, &names, &notify);
-    env.push(("SUPERVISOR_CHANNEL_FD".into(), bus_fd.to_string().into()));
-    if node_end.is_some() {
-        env.extend(node_environment(order.worker, node_fd));
-    }
+    inherit.extend(parts.given.iter().map(|(fd, number)| (fd.as_fd(), *number)));
     let spawned = spawn(&Launch {
-        argv: preload::put(arguments(&spec.command, &names)?, preload),
-        env,
-        listen_pid: !names.is_empty(),
+        argv,
+        env: environment(&order, contracts, &parts),
+        listen_pid: parts.listen_pid,
         cwd: &spec.cwd,
         user,
         privileges: privileges(spec)?,
         stdout: out_writer.as_fd(),
         stderr: err_writer.as_fd(),
         inherit,
-        intercept: spec.intercept,
+        intercept: parts.intercept,
         sibling,
     })
-    .map_err(|error| temporary("fork", &error))?;
+    .map_err(|error| Refusal::temporary("fork", &error))?;
     Ok(Child {
         id: order.worker,
         slot: order.slot,
@@ -178,21 +156,19 @@ pub(crate) fn launch(
         uid,
         pidfd: spawned.pidfd,
         report: Some(spawned.report),
-        calls: None,
-        notify: Some(notify),
+        endpoints: parts.endpoints,
         out: Some(Pipe::new(out_reader)),
         err: Some(Pipe::new(err_reader)),
         tail: Tail::default(),
         lent: order.lend.iter().map(|lent| (*lent, listeners.given(*lent))).collect(),
-        inherited,
-        node,
-        bus: Some(bus),
+        inherited: parts.lent,
         accepted: 0,
         held: 0,
         asking: BTreeMap::new(),
-        contracts: (!names.is_empty()).then_some(Contract::Activation).into_iter().collect(),
+        contracts: parts.used,
+        shut_down: BTreeMap::new(),
         told_to_stop: false,
-        ends_kept: preload.is_some() && spec.node_drain,
+        ends_kept: parts.ends_kept,
         ended: None,
         failed: None,
         drain: None,
@@ -210,100 +186,43 @@ fn output_pipes() -> io::Result<[(io::PipeReader, io::PipeWriter); 2]> {
     Ok(pipes)
 }
 
-/// The channel of a Node program, ours and its end.
-fn node_channel(spec: &AppSpec) -> Result<Option<(NodeChannel, OwnedFd)>, Refusal> {
-    if !spec.node || !is_node_program(&spec.command) {
-        return Ok(None);
-    }
-    NodeChannel::pair().map(Some).map_err(|error| temporary("make its channel", &error))
-}
-
-/// What makes a Node process a worker of a cluster (lib/internal/process/pre_execution.js).
-fn node_environment(worker: WorkerId, fd: i32) -> [(OsString, OsString); 3] {
-    [
-        ("NODE_CHANNEL_FD", fd.to_string()),
-        ("NODE_CHANNEL_SERIALIZATION_MODE", "json".to_owned()),
-        ("NODE_UNIQUE_ID", worker.to_string()),
-    ]
-    .map(|(name, value)| (name.into(), value.into()))
-}
-
-fn temporary(what: &str, error: &io::Error) -> Refusal {
-    Refusal { reason: format!("cannot start a worker: cannot {what}: {error}"), permanent: false }
-}
-
 fn identity(spec: &AppSpec) -> Result<Option<users::Identity>, Refusal> {
-    let permanent = |reason| Refusal { reason, permanent: true };
     let Some(user) = spec.user.as_deref() else {
         return match spec.group.as_deref() {
             None => Ok(None),
-            Some(_) => Err(permanent("a group is only set together with a user".to_owned())),
+            Some(_) => {
+                Err(Refusal::permanent("a group is only set together with a user".to_owned()))
+            }
         };
     };
     if !users::is_root() {
-        return Err(permanent(format!(
+        return Err(Refusal::permanent(format!(
             "cannot run workers as user {user}: only root may change users (run as root, or leave user out)"
         )));
     }
-    users::resolve(user, spec.group.as_deref()).map(Some).map_err(permanent)
+    accounts::identity(user, spec.group.as_deref()).map(Some).map_err(Refusal::permanent)
 }
 
 fn privileges(spec: &AppSpec) -> Result<Privileges, Refusal> {
-    Privileges::of(&spec.privileges).map_err(|reason| Refusal { reason, permanent: true })
+    Privileges::of(&spec.privileges).map_err(Refusal::permanent)
 }
 
-/// Makes every lent socket exist and listen; gives their names in order.
-fn listen(order: &Order, listeners: &mut Listeners) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for (id, socket) in &order.lend {
-        let Some(listener) = listeners.get_mut(*id) else { continue };
-        if !listener.is_shared() {
-            listener.listen(*socket, BACKLOG)?;
-        }
-        // A program that sets O_NONBLOCK does so on the open file description, which stays: the
-        // next borrower starts from the state systemd would give it.
-        socket::set_nonblocking(listener.socket(*socket)?, false)?;
-        names.push(listener.name.clone().unwrap_or_else(|| listener.address()));
-    }
-    Ok(names)
-}
-
-/// The command with `${fd:NAME}` replaced.
-fn arguments(command: &[String], names: &[String]) -> Result<Vec<OsString>, Refusal> {
-    command.iter().map(|argument| replace_fds(argument, names).map(OsString::from)).collect()
-}
-
-fn replace_fds(argument: &str, names: &[String]) -> Result<String, Refusal> {
-    let mut done = String::new();
-    let mut rest = argument;
-    while let Some((before, after)) = rest.split_once("${fd:") {
-        let Some((name, behind)) = after.split_once('}') else { break };
-        let Some(at) = names.iter().position(|known| known == name) else {
-            let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            return Err(Refusal {
-                reason: format!(
-                    "the argument {argument:?} names a socket {name:?} that is not configured (known: {known}; add it with --listen {name}=ADDRESS)"
-                ),
-                permanent: true,
-            });
-        };
-        done.push_str(before);
-        done.push_str(&(FIRST_FD as usize + at).to_string());
-        rest = behind;
-    }
-    done.push_str(rest);
-    Ok(done)
-}
-
-fn environment(
+/// The worker's environment: ours without what describes us, then what every worker gets, then
+/// what the contracts add, then the app's own variables, then those that stand behind them.
+fn environment<'a>(
     order: &Order,
-    names: &[String],
-    notify: &NotifySocket,
+    contracts: impl Iterator<Item = &'a dyn WorkerContract>,
+    parts: &Parts,
 ) -> Vec<(OsString, OsString)> {
-    let own = NOT_INHERITED.iter().chain(&systemd::VARIABLES);
-    let mut all: BTreeMap<OsString, OsString> = std::env::vars_os()
-        .filter(|(name, _)| !own.clone().any(|not| name == OsStr::new(not)))
+    let of_contracts = contracts.flat_map(WorkerContract::variables);
+    let own: BTreeSet<&OsStr> = NOT_INHERITED
+        .iter()
+        .chain(&systemd::VARIABLES)
+        .chain(of_contracts)
+        .map(|name| OsStr::new(*name))
         .collect();
+    let mut all: BTreeMap<OsString, OsString> =
+        std::env::vars_os().filter(|(name, _)| !own.contains(name.as_os_str())).collect();
     let mut set = |name: &str, value: String| all.insert(name.into(), value.into());
     set("SUPERVISOR_APP", order.spec.name.clone());
     set("SUPERVISOR_POOL", order.spec.pool().to_owned());
@@ -311,33 +230,9 @@ fn environment(
     set("SUPERVISOR_WORKERS", order.workers.to_string());
     set("SUPERVISOR_GENERATION", order.generation.to_string());
     set("NODE_APP_INSTANCE", order.slot.to_string());
-    set("NOTIFY_SOCKET", notify.address());
-    if !names.is_empty() {
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        for (name, value) in systemd::listen::environment(&names) {
-            set(&name, value);
-        }
-    }
-    for (name, value) in &order.spec.env {
+    for (name, value) in parts.variables.iter().chain(&order.spec.env) {
         set(name, value.clone());
     }
-    all.into_iter().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn fds_are_named_in_arguments() {
-        let names = ["web".to_owned(), "admin".to_owned()];
-        let replaced = |argument| replace_fds(argument, &names).map_err(|refusal| refusal.reason);
-        assert_eq!(replaced("--fd=${fd:admin}"), Ok("--fd=4".to_owned()));
-        assert_eq!(replaced("${fd:web},${fd:admin}"), Ok("3,4".to_owned()));
-        assert_eq!(replaced("${HOME} ${fd:"), Ok("${HOME} ${fd:".to_owned()));
-        assert_eq!(
-            replaced("${fd:nope}").unwrap_err(),
-            "the argument \"${fd:nope}\" names a socket \"nope\" that is not configured (known: web, admin; add it with --listen nope=ADDRESS)"
-        );
-    }
+    let fixed = parts.fixed_variables.iter();
+    all.into_iter().chain(fixed.map(|(name, value)| (name.into(), value.into()))).collect()
 }

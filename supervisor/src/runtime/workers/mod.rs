@@ -14,9 +14,8 @@ use config::spec::AppSpec;
 use ipc::control::{Contract, Notice, NoticeKind};
 use ipc::node::ServerAsk;
 
-use super::bus::BusChannel;
+use super::contracts::interface::Endpoints;
 use super::listeners::Listeners;
-use super::node::channel::NodeChannel;
 use super::output::logs::{LineSplitter, Tail, prefix};
 use super::output::stream::Stream;
 use super::probe::drain::Drain;
@@ -26,7 +25,6 @@ use crate::base::exit::Exit;
 use crate::base::ids::{Generation, ListenerId, Slot, SocketId, Ticket, WorkerId};
 use crate::limits::PIPE_READ;
 use crate::sys::clock;
-use crate::sys::notify::NotifySocket;
 use crate::sys::pidfd::{self, Pid};
 use crate::sys::unseen::Theirs;
 
@@ -43,9 +41,8 @@ pub(crate) struct Child {
     pub(crate) pidfd: OwnedFd,
     /// Until exec.
     pub(crate) report: Option<OwnedFd>,
-    /// Its intercepted calls.
-    pub(crate) calls: Option<OwnedFd>,
-    pub(crate) notify: Option<NotifySocket>,
+    /// Our ends of its contracts.
+    pub(crate) endpoints: Endpoints,
     pub(crate) out: Option<Pipe>,
     pub(crate) err: Option<Pipe>,
     pub(crate) tail: Tail,
@@ -53,16 +50,15 @@ pub(crate) struct Child {
     pub(crate) lent: BTreeMap<(ListenerId, SocketId), u64>,
     /// Those of them that it inherited, by their number in it.
     pub(crate) inherited: BTreeMap<i32, (ListenerId, SocketId)>,
-    /// Its Node channel.
-    pub(crate) node: Option<NodeChannel>,
-    /// Its channel to the bus.
-    pub(crate) bus: Option<BusChannel>,
     /// Connections handed over to it.
     pub(crate) accepted: u64,
     /// How many connections it held when the kernel was last asked, and was handed since.
     pub(crate) held: u32,
     /// Its requests for addresses that wait for the core.
     pub(crate) asking: BTreeMap<Ticket, Asking>,
+    /// The inodes of listening sockets that its program shut down, and what each was. Some still
+    /// listen.
+    pub(crate) shut_down: BTreeMap<u64, (ListenerId, SocketId)>,
     /// Which contracts it used.
     pub(crate) contracts: BTreeSet<Contract>,
     /// Told to stop: when its main process ends, the rest of its group may finish.
@@ -214,12 +210,6 @@ impl Child {
         self.lent.iter().map(since).sum()
     }
 
-    /// Connections that were handed to it and that it has not taken.
-    pub(crate) fn handed(&self) -> u32 {
-        let pending = self.node.as_ref().map_or(0, |node| node.link.pending());
-        u32::try_from(pending).unwrap_or(u32::MAX)
-    }
-
     /// Sends a signal. `group`: to its whole process group, else to its main process.
     pub(crate) fn signal(&mut self, signal: i32, group: bool) -> io::Result<()> {
         if !group {
@@ -233,10 +223,7 @@ impl Child {
     /// Closes everything but its pidfd.
     pub(crate) fn forget_fds(&mut self) {
         self.report = None;
-        self.calls = None;
-        self.notify = None;
-        self.node = None;
-        self.bus = None;
+        self.endpoints.clear();
         self.out = None;
         self.err = None;
         self.asking.clear();
@@ -246,10 +233,7 @@ impl Child {
     pub(crate) fn sources(&self) -> Vec<(BorrowedFd<'_>, Source)> {
         let mut all = vec![(self.pidfd.as_fd(), Source::Process(self.id))];
         all.extend(self.report.as_ref().map(|fd| (fd.as_fd(), Source::Report(self.id))));
-        all.extend(self.calls.as_ref().map(|fd| (fd.as_fd(), Source::Calls(self.id))));
-        all.extend(self.notify.as_ref().map(|socket| (socket.fd(), Source::Notify(self.id))));
-        all.extend(self.node.as_ref().map(|node| (node.fd(), Source::Channel(self.id))));
-        all.extend(self.bus.as_ref().map(|bus| (bus.fd(), Source::Bus(self.id))));
+        all.extend(self.endpoints.sources(self.id));
         all.extend(self.out.as_ref().map(|pipe| (pipe.fd(), Source::Out(self.id))));
         all.extend(self.err.as_ref().map(|pipe| (pipe.fd(), Source::Err(self.id))));
         all

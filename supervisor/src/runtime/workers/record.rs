@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::time::Duration;
 
 use config::spec::AppSpec;
 
 use super::Child;
 use crate::base::ids::WorkerId;
+use crate::base::time::Time;
 use crate::home::{Home, Record, RecordedWorker};
-use crate::sys::procfs;
+use crate::sys::{clock, procfs};
 
 /// The record as it was last written, and the lock that says that the app's name is ours.
 #[derive(Debug)]
@@ -18,12 +20,17 @@ pub(crate) struct Recorder {
     home: Home,
     lock: File,
     written: Option<Record>,
+    /// When it is looked next whether the files are there.
+    due: Time,
 }
+
+/// After how long it is looked again whether the files are there.
+const LOOK: Duration = Duration::from_secs(2);
 
 impl Recorder {
     /// For an app whose lock this is.
     pub(crate) fn new(home: Home, lock: File) -> Self {
-        Self { home, lock, written: None }
+        Self { home, lock, written: None, due: clock::now() + LOOK }
     }
 
     /// Where everything of the app is.
@@ -34,6 +41,34 @@ impl Recorder {
     /// Says that the name is ours.
     pub(crate) fn lock(&self) -> &File {
         &self.lock
+    }
+
+    /// When [`Recorder::keep_files`] is to be called.
+    pub(crate) fn due(&self) -> Time {
+        self.due
+    }
+
+    /// Makes the folders and the lock again if somebody removed them (logind does, at the last
+    /// logout), and has [`Recorder::update`] write the record again. Whether the lock is another
+    /// file now. An error: the app cannot be found by its name.
+    pub(crate) fn keep_files(&mut self, name: &str) -> Result<bool, String> {
+        self.due = clock::now() + LOOK;
+        self.home.prepare().map_err(|error| error.to_string())?;
+        if !self.home.record(name).exists() {
+            self.written = None;
+        }
+        if self.home.is_lock(name, &self.lock) {
+            return Ok(false);
+        }
+        let path = self.home.lock(name);
+        match self.home.take_lock(name) {
+            Ok(Some(lock)) => {
+                self.lock = lock;
+                Ok(true)
+            }
+            Ok(None) => Err(format!("another process holds the lock {}", path.display())),
+            Err(error) => Err(format!("cannot take the lock {}: {error}", path.display())),
+        }
     }
 
     /// Brings the file up to date, if anything changed.
@@ -61,7 +96,12 @@ impl Recorder {
         if self.written.as_ref().is_some_and(unchanged) {
             return Ok(());
         }
-        let record = Record { primary_pid: std::process::id(), workers, spec: spec.clone() };
+        let pid = std::process::id();
+        let record = Record {
+            primary_start_time: procfs::start_time(pid),
+            run: Some(self.home.run().to_owned()),
+            ..Record::new(pid, workers, spec.clone())
+        };
         let result = self.home.write_record(&spec.name, &record);
         // Remembered also where it failed: it is tried again when something changes, not in
         // every turn.

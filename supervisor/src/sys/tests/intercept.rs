@@ -10,7 +10,8 @@ use super::spawning::{launch, pipe};
 use super::*;
 use crate::sys::seccomp::{self, Answer, Call, Notification};
 use crate::sys::socket::{self, copy_options, first_tcp, further_tcp, set_nonblocking, traits_of};
-use crate::sys::spawn::{Launch, go, spawn};
+use crate::sys::spawn::report::go;
+use crate::sys::spawn::{Launch, spawn};
 use crate::sys::target::{self, TargetAddress};
 use crate::sys::users;
 
@@ -59,6 +60,8 @@ impl Primary {
                 self.bind(notify, question, fd, (address_ptr, len))
             }
             Call::Listen { fd, backlog } => self.listen(question, fd, backlog),
+            // Of a connection.
+            Call::Shutdown { .. } => Answer::Continue,
             Call::Other => panic!("{question:?}"),
         };
         self.passed += usize::from(answer == Answer::Continue);

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use super::pidfd;
 use super::poller::Poller;
-use super::spawn::{Report, Spawned, done_with_report, look_at_report};
+use super::spawn::Spawned;
+use super::spawn::report::{self, Report};
 use crate::base::exit::Exit;
 
 /// Longer than any step takes on a busy machine; only a failure reaches it.
@@ -29,9 +30,9 @@ fn wait_readable(fd: BorrowedFd<'_>) {
 
 fn next_report(spawned: &Spawned) -> Report {
     loop {
-        match look_at_report(spawned.report.as_fd()).unwrap() {
+        match report::look_at(spawned.report.as_fd()).unwrap() {
             Some(report) => {
-                done_with_report(spawned.report.as_fd());
+                report::done_with(spawned.report.as_fd());
                 return report;
             }
             None => wait_readable(spawned.report.as_fd()),

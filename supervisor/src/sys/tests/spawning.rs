@@ -10,7 +10,8 @@ use super::*;
 use crate::sys::pidfd::{peek_child, reap_child, signal, signal_group};
 use crate::sys::privileges::Privileges;
 use crate::sys::procfs;
-use crate::sys::spawn::{Launch, Stage, go, spawn};
+use crate::sys::spawn::report::{Stage, go};
+use crate::sys::spawn::{Launch, spawn};
 use crate::sys::users::{self, Identity};
 
 pub(super) fn launch<'a>(argv: &[&str], out: BorrowedFd<'a>) -> Launch<'a> {
@@ -78,7 +79,7 @@ fn every_failure_before_exec_is_told_with_its_stage() {
     write("no first line\n", 0o755);
     assert_eq!(failure(command), (Stage::Exec, libc::ENOEXEC));
     if !users::is_root() {
-        let root = Identity { uid: 0, gid: 0, name: None };
+        let root = Identity { uid: 0, gid: 0, groups: vec![0] };
         assert_eq!(failure(|l| l.user = Some(root)), (Stage::User, libc::EPERM));
     }
     let null = File::open("/dev/null").unwrap();

@@ -3,6 +3,7 @@
 //! A probe removes the files of a dead primary, unless workers of it still run.
 
 use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use crate::home::{Home, Record};
 
 /// How long a primary may take to send its status. After that it counts as silent.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a living primary may take to make its socket again.
+const RETURN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many primaries are probed at the same time.
 const MAX_CONCURRENT: usize = 32;
@@ -47,6 +51,9 @@ pub(crate) fn probe(home: &Home, name: &str) -> Result<AppState, Failure> {
             Ok(other) => Err(Failure::unexpected_reply(name, other)),
             Err(ClientError::Ended { .. }) => continue,
             Err(ClientError::NoSuchApp(_) | ClientError::NobodyListens { .. }) => {
+                if comes_back(home, name) {
+                    continue;
+                }
                 probe_files(home, name)
             }
             Err(error @ ClientError::TimedOut { .. }) => Ok(silent(home, name, &error.to_string())),
@@ -82,7 +89,13 @@ pub(crate) fn statuses(home: &Home, names: &[String]) -> Vec<Result<Option<AppSt
 
 /// Connects to the primary of `name`. Fails with the state of the app if nothing accepts.
 pub(crate) fn connect(home: &Home, name: &str) -> Result<Client, Failure> {
-    match Client::connect(home, name) {
+    let mut connected = Client::connect(home, name);
+    if let Err(ClientError::NoSuchApp(_) | ClientError::NobodyListens { .. }) = connected
+        && comes_back(home, name)
+    {
+        connected = Client::connect(home, name);
+    }
+    match connected {
         Ok(client) => Ok(client),
         Err(ClientError::NoSuchApp(_) | ClientError::NobodyListens { .. }) => {
             Err(match probe_files(home, name)? {
@@ -103,12 +116,41 @@ pub(crate) fn no_such_app(name: &str) -> Failure {
     ClientError::NoSuchApp(name.to_owned()).into()
 }
 
+/// Waits for a primary whose socket was removed to make it again. `false`: it does not, or no such
+/// primary runs.
+fn comes_back(home: &Home, name: &str) -> bool {
+    const INTERVAL: Duration = Duration::from_millis(50);
+    let lives = || home.read_record(name).is_some_and(|record| record.primary_lives());
+    let mut left = RETURN_TIMEOUT;
+    while lives() {
+        let socket = home.socket(name);
+        if socket.is_ok_and(|path| UnixStream::connect(path).is_ok()) {
+            return true;
+        }
+        if left.is_zero() {
+            return false;
+        }
+        output::pause(INTERVAL);
+        left = left.saturating_sub(INTERVAL);
+    }
+    false
+}
+
 /// Nothing accepts on the socket: tells from lock and record whether the primary is starting or
 /// dead.
 fn probe_files(home: &Home, name: &str) -> Result<AppState, Failure> {
     let files = [home.socket(name)?, home.lock(name), home.record(name)];
     if !files.iter().any(|path| path.exists()) {
         return Ok(AppState::Absent);
+    }
+    if let Some(record) = home.read_record(name).filter(Record::primary_lives) {
+        let (pid, run) = (record.primary_pid, record.run.unwrap_or_default());
+        let reason = format!(
+            "the primary (pid {pid}) runs, but its socket in {} was removed and it cannot make \
+             it again: see its log; \"kill {pid}\" stops the app",
+            run.display()
+        );
+        return Ok(silent(home, name, &reason));
     }
     // After a reboot the record exists and the run folder does not.
     home.prepare()?;
@@ -133,7 +175,7 @@ fn silent(home: &Home, name: &str, reason: &str) -> AppState {
         Some(record) => recorded::status(name, &record, Status::Degraded, reason),
         None => {
             let spec = AppSpec::new(name, Vec::new(), "/".into());
-            let record = Record { primary_pid: 0, workers: Vec::new(), spec };
+            let record = Record::new(0, Vec::new(), spec);
             recorded::status(name, &record, Status::Starting, reason)
         }
     };

@@ -37,7 +37,7 @@ fn files_of_a_dead_primary_are_removed() {
     drop(std::os::unix::net::UnixListener::bind(home.socket("web").unwrap()).unwrap());
     drop(home.take_lock("web").unwrap());
     let worker = RecordedWorker { pid: std::process::id(), start_time: 0, slot: 0, generation: 1 };
-    let record = Record { primary_pid: 1, workers: vec![worker], spec: fake::spec("web") };
+    let record = Record::new(1, vec![worker], fake::spec("web"));
     home.write_record("web", &record).unwrap();
     assert_eq!(home.apps().unwrap(), ["web"]);
     assert!(matches!(probe(&home, "web"), Ok(AppState::Absent)));
@@ -51,7 +51,7 @@ fn workers_without_a_primary_are_stranded() {
     let pid = std::process::id();
     let start_time = crate::sys::procfs::alive_since(pid).unwrap();
     let worker = RecordedWorker { pid, start_time, slot: 0, generation: 1 };
-    let record = Record { primary_pid: 1, workers: vec![worker], spec: fake::spec("web") };
+    let record = Record::new(1, vec![worker], fake::spec("web"));
     home.write_record("web", &record).unwrap();
     assert_eq!(status(&home, "web").unwrap().unwrap().status, Status::Lost);
     let failure = connect(&home, "web").unwrap_err();

@@ -2,7 +2,7 @@
 
 mod shared_values;
 
-use ipc::control::Request;
+use ipc::control::Method;
 
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::replace::{ReplaceOptions, replace};
@@ -25,5 +25,5 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
         return shared_values::send(&options.names, &options.wait, session);
     }
     let groups = options.by_pool()?;
-    replace(&groups, session, "reloading", |spec, pool| Request::Reload { spec, pool })
+    replace(&groups, session, "reloading", |pool| Method::Rolling { pool })
 }

@@ -17,10 +17,9 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{AccessFlags, Gid, Pid, Uid, access, execve, setgid, setgroups, setpgid, setuid};
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
-use super::spawn::{
-    Credentials, GO, Launch, Prepared, Stage, failed, intercepting, not_intercepting,
-};
-use super::{daemon, exec, seccomp};
+use super::prepared::{Credentials, Launch, Prepared};
+use super::report::{GO, Stage, failed, intercepting, not_intercepting};
+use crate::sys::{daemon, exec, seccomp};
 
 /// The highest signal number there is.
 const LAST_SIGNAL: i32 = 64;

@@ -1,0 +1,106 @@
+//! A question to another process that the loop does not wait for: the process reads the question on
+//! stdin, and the poller reports its end. Used for what may take long or hang: reading files,
+//! asking user databases, trying another build.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
+
+use rustix::fs::{MemfdFlags, memfd_create};
+
+use super::source::Source;
+use crate::base::time::Time;
+use crate::sys::clock;
+use crate::sys::pidfd::{self, Pid};
+use crate::sys::poller::Poller;
+
+/// A process that is being asked.
+#[derive(Debug)]
+pub(super) struct Helper {
+    child: Child,
+    pidfd: OwnedFd,
+    answer: File,
+    /// When it has had its time.
+    pub(super) until: Time,
+}
+
+/// What goes to stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stderr {
+    /// It is part of the answer.
+    Answer,
+    /// It goes where ours goes.
+    Inherit,
+}
+
+impl Helper {
+    /// Starts the program with the question on stdin. The poller reports its end as `source`.
+    pub(super) fn ask(
+        poller: &Poller,
+        source: Source,
+        mut command: Command,
+        question: &[u8],
+        stderr: Stderr,
+        time: Duration,
+    ) -> io::Result<Self> {
+        let mut input = memfd()?;
+        input.write_all(question)?;
+        input.rewind()?;
+        let answer = memfd()?;
+        command.stdin(input).stdout(answer.try_clone()?);
+        if stderr == Stderr::Answer {
+            command.stderr(answer.try_clone()?);
+        }
+        let mut child = command.spawn()?;
+        let watched = pidfd::open(Pid(child.id())).and_then(|pidfd| {
+            poller.add(pidfd.as_fd(), source.token())?;
+            Ok(pidfd)
+        });
+        match watched {
+            Ok(pidfd) => Ok(Self { child, pidfd, answer, until: clock::now() + time }),
+            Err(error) => {
+                end(&mut child);
+                Err(error)
+            }
+        }
+    }
+
+    /// How it ended, and at most `limit` bytes of its answer. For a process whose end the poller
+    /// has reported.
+    pub(super) fn ended(
+        mut self,
+        poller: &Poller,
+        limit: u64,
+    ) -> io::Result<(ExitStatus, Vec<u8>)> {
+        poller.remove(self.pidfd.as_fd());
+        let status = self.child.wait()?;
+        let mut answer = Vec::new();
+        self.answer.rewind()?;
+        self.answer.take(limit).read_to_end(&mut answer)?;
+        Ok((status, answer))
+    }
+
+    /// Tells it to end. The poller reports its end: the kernel may not be able to end it at once.
+    pub(super) fn kill(&mut self) {
+        // An error means that it is gone already.
+        let _ = self.child.kill();
+    }
+
+    /// Ends it.
+    pub(super) fn end(mut self, poller: &Poller) {
+        poller.remove(self.pidfd.as_fd());
+        end(&mut self.child);
+    }
+}
+
+fn memfd() -> io::Result<File> {
+    Ok(memfd_create("supervisor-helper", MemfdFlags::CLOEXEC)?.into())
+}
+
+fn end(child: &mut Child) {
+    // Errors mean that it is gone already.
+    let _ = child.kill();
+    let _ = child.wait();
+}
