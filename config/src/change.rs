@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::cpus::Cpus;
 use crate::keys;
 use crate::spec::AppSpec;
+use crate::{Format, Reader};
 
 /// A change of a running app.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,9 @@ pub struct SpecChange {
     /// The profile of the file. Absent: the one that the app was started with.
     #[serde(default)]
     pub profile: Option<String>,
+    /// What the file exports, as JSON, if it is a program: the command line has evaluated it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exports: Option<String>,
     /// Variables for the new workers.
     #[serde(default)]
     pub env: Vec<(String, String)>,
@@ -39,20 +43,27 @@ impl SpecChange {
     }
 
     /// Reads the file, and merges the app in it with `running` and this change. `None`: the change
-    /// is empty. `load` gives the apps of a file with a profile.
+    /// is empty. Reads the disk.
     ///
     /// # Errors
     ///
     /// What is wrong with the file or the change.
-    pub fn read(
-        &self,
-        running: &AppSpec,
-        cpus: &Cpus,
-        load: impl FnOnce(&Path, Option<&str>) -> Result<Vec<AppSpec>, String>,
-    ) -> Result<Option<AppSpec>, String> {
+    pub fn read(&self, running: &AppSpec, cpus: &Cpus) -> Result<Option<AppSpec>, String> {
         let Some(source) = self.source(running) else { return self.merge(None, running, cpus) };
         let profile = self.profile.as_deref().or(running.profile.as_deref());
-        let written = load(source, profile)?.into_iter().find(|spec| spec.name == running.name);
+        let reader = Reader::new(cpus).profile(profile);
+        let found = match &self.exports {
+            Some(exports) => reader.evaluated(exports, source),
+            None if Format::of(source).is_none() => {
+                return Err(format!(
+                    "{} is a program, which only a command of the app's own user evaluates",
+                    source.display()
+                ));
+            }
+            None => reader.load(source),
+        };
+        let found = found.map_err(|report| report.to_string().trim_end().to_owned())?;
+        let written = found.apps.into_iter().find(|spec| spec.name == running.name);
         let Some(written) = written else {
             return Err(format!(
                 "{name} is no longer in {}: put it back, or \"supervisor delete {name}\"",
@@ -143,16 +154,10 @@ pub fn keys_that_need_a_reload(running: &AppSpec, mut spec: AppSpec) -> Vec<&'st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Reader;
     use crate::spec::{Instances, Overrides, PoolSpec};
 
     fn spec() -> AppSpec {
         AppSpec::new("web", vec!["true".into()], "/".into())
-    }
-
-    fn load(path: &Path, profile: Option<&str>) -> Result<Vec<AppSpec>, String> {
-        let loaded = Reader::new(&Cpus::read()).profile(profile).load(path);
-        loaded.map(|loaded| loaded.apps).map_err(|report| report.to_string())
     }
 
     fn setting(name: &str) -> SpecChange {
@@ -188,9 +193,9 @@ mod tests {
     #[test]
     fn an_app_without_a_file_changes_only_by_variables() {
         let empty = SpecChange::default();
-        assert_eq!(empty.read(&spec(), &Cpus::read(), load), Ok(None));
+        assert_eq!(empty.read(&spec(), &Cpus::read()), Ok(None));
         let written = SpecChange { as_written: true, ..empty };
-        assert!(written.read(&spec(), &Cpus::read(), load).unwrap_err().contains("no file"));
+        assert!(written.read(&spec(), &Cpus::read()).unwrap_err().contains("no file"));
     }
 
     #[test]
@@ -199,7 +204,7 @@ mod tests {
         let file = folder.path().join("web.toml");
         let mut running = spec();
         running.source = Some(file.clone());
-        let read = |change: SpecChange| change.read(&running, &Cpus::read(), load);
+        let read = |change: SpecChange| change.read(&running, &Cpus::read());
         assert!(read(SpecChange::default()).unwrap_err().contains("web.toml"));
         std::fs::write(&file, "command = \"cat\"\nname = \"other\"\n").unwrap();
         assert!(read(SpecChange::default()).unwrap_err().contains("no longer in"));

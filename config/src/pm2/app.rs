@@ -11,8 +11,8 @@ use crate::tree::{Entry, Table, Value, Written, in_order};
 
 /// The signal that PM2 stops an app with.
 const STOP_SIGNAL: &str = "INT";
-/// The longest delay between two restarts where the file sets none, and the shortest window in which
-/// restarts are counted; in milliseconds.
+/// The longest delay between two restarts where the file sets none, and the shortest window in
+/// which restarts are counted; in milliseconds.
 const LONGEST_DELAY: u64 = 15_000;
 const SHORTEST_WINDOW: u64 = 60_000;
 /// Restarts where the file does not limit them.

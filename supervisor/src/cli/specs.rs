@@ -65,6 +65,21 @@ fn reader(profile: Option<&str>) -> Reader {
     Reader::new(&Cpus::read()).profile(profile)
 }
 
+/// What the file at `path` of an app in `home` exports, if it is a program. Another user's program
+/// would run with the rights of this one, so it is refused.
+pub(crate) fn exports(home: &Home, path: &Path) -> Result<Option<String>, Failure> {
+    if !ecosystem::is_program(path) {
+        return Ok(None);
+    }
+    if home.is_of_another_user() {
+        return Err(Failure::usage(format!(
+            "{} is a program, which only the app's own user evaluates: reload the app as that user",
+            path.display()
+        )));
+    }
+    ecosystem::evaluate(path).map(Some)
+}
+
 /// Reads the file of an app that runs in `home`, to find its faults early: the primary reads it
 /// again. If the app belongs to another user, what that user may do is not checked here.
 pub(crate) fn read_file_for(
@@ -72,12 +87,8 @@ pub(crate) fn read_file_for(
     path: &Path,
     profile: Option<&str>,
 ) -> Result<Vec<AppSpec>, Failure> {
-    // Another user's program would run with the rights of this one.
-    if home.is_of_another_user() && ecosystem::is_program(path) {
-        return Err(Failure::usage(format!(
-            "{} is a program, which only the app's own user evaluates: reload the app as that user",
-            path.display()
-        )));
+    if let Some(exports) = exports(home, path)? {
+        return apps(reader(profile).evaluated(&exports, path));
     }
     if !home.is_of_another_user() || nix::unistd::geteuid().is_root() {
         return read_file(path, profile);

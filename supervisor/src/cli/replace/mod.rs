@@ -15,7 +15,7 @@ pub(crate) use options::ReplaceOptions;
 use super::exit::{Exit, Failure};
 use super::launch::start_app;
 use super::session::Session;
-use super::specs::{is_config_path, read_file, read_file_for};
+use super::specs::{exports, is_config_path, read_file, read_file_for};
 use super::targets::probe::{self, AppState};
 use super::targets::{Outcome, Targets, ask, finish, print, running_spec};
 
@@ -59,7 +59,10 @@ pub(crate) fn replace(
     let mut results = Vec::new();
     for (options, (name, plan)) in all {
         let result = plan.and_then(|plan| match plan {
-            Plan::Change { change, .. } => {
+            Plan::Change { mut change, source, .. } => {
+                if let Some(file) = change.file.as_ref().or(source.as_ref()) {
+                    change.exports = exports(&session.home, file)?;
+                }
                 let method = method(options.pool.pool.clone());
                 let request = Request::Configure { change, method };
                 let outcome = ask(&session.home, &name, &request, activity, &options.wait)?;

@@ -43,6 +43,7 @@ impl ReplaceOptions {
         SpecChange {
             file: None,
             profile: self.profile.clone(),
+            exports: None,
             env: self.env.clone(),
             pool: self.env_pool().map(str::to_owned),
             as_written: self.as_written,

@@ -2,7 +2,6 @@
 //! runs this verb, because reading files and user databases may hang.
 
 use std::io::{self, Read};
-use std::path::Path;
 
 use config::cpus::Cpus;
 use config::spec::AppSpec;
@@ -44,11 +43,9 @@ fn read() -> io::Result<Question> {
 }
 
 fn merge(question: &Question) -> Result<Option<Box<AppSpec>>, Refusal> {
-    let load = |path: &Path, profile: Option<&str>| {
-        specs::read_file(path, profile).map_err(|failure| failure.reason)
-    };
-    let merged = question.change.read(&question.running, &Cpus::read(), load);
-    let merged = merged.map_err(|reason| Refusal { kind: FailureKind::Usage, reason })?;
+    let merged = question.change.read(&question.running, &Cpus::read());
+    let merged =
+        merged.map_err(|reason| Refusal { kind: FailureKind::Usage, reason })?;
     // The file was checked when it was read; what the overrides make of it was not.
     if let Some(spec) = merged.as_ref().filter(|spec| spec.overrides.is_some()) {
         specs::check(spec).map_err(refusal)?;

@@ -219,6 +219,8 @@ fn what_it_changes(change: &SpecChange, own: &AppSpec) -> Option<&'static str> {
         Some("that is not the file that the app came from")
     } else if change.profile.is_some() && change.profile != own.profile {
         Some("that is not the profile that the app was started with")
+    } else if change.exports.is_some() {
+        Some("only the app's own user says what a program exports")
     } else if !change.env.is_empty() {
         Some("this sets variables of the workers")
     } else if change.as_written && own.overrides.is_some() {
