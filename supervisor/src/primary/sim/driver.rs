@@ -16,19 +16,7 @@ impl Sim {
                 self.fork(worker, habit, lend);
             }
             Action::Lend { ticket, worker, listener, socket } => {
-                let fake = self.known(worker);
-                let asked = fake.tickets.remove(&ticket);
-                assert_eq!(asked, Some(listener), "a socket that was not asked for");
-                self.hold(worker, listener, socket);
-                if self.fakes[&worker].life != Life::Runs {
-                } else if self.fakes[&worker].habit.asks
-                    && self.listeners[&listener].listening.contains(&socket)
-                {
-                    self.serve(worker, listener, socket);
-                } else {
-                    let after = self.soon(2);
-                    self.deed(worker, after, Deed::Listen { listener, socket });
-                }
+                self.lend(ticket, worker, listener, socket);
             }
             Action::Steer { listener, targets } => {
                 let known = self.listeners.get_mut(&listener).expect("steering nothing");
@@ -85,6 +73,24 @@ impl Sim {
                 assert_eq!(self.exit, None, "a second exit");
                 self.exit = Some(code);
             }
+        }
+    }
+
+    fn lend(&mut self, ticket: Ticket, worker: WorkerId, listener: ListenerId, socket: SocketId) {
+        let fake = self.known(worker);
+        let asked = fake.tickets.remove(&ticket);
+        assert_eq!(asked, Some(listener), "a socket that was not asked for");
+        self.hold(worker, listener, socket);
+        let fake = &self.fakes[&worker];
+        if fake.life != Life::Runs {
+            return;
+        }
+        let is_listening = self.listeners[&listener].listening.contains(&socket);
+        if fake.habit.asks && is_listening {
+            self.serve(worker, listener, socket);
+        } else {
+            let after = self.soon(2);
+            self.deed(worker, after, Deed::Listen { listener, socket });
         }
     }
 

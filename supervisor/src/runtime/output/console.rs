@@ -125,7 +125,8 @@ impl Console {
             let at = line.find(" ").unwrap_or(0);
             let (slot, rest) = line.split_at(at);
             let continues = rest.starts_with(" > ");
-            let message = rest.strip_prefix(" | ").or(rest.strip_prefix(" > ")).unwrap_or(line);
+            let message =
+                rest.strip_prefix(" | ").or_else(|| rest.strip_prefix(" > ")).unwrap_or(line);
             let (app, time, slot) = (self.app.as_str(), time.clone(), slot.parse().ok());
             let line = Line { time, app, slot, stream, continues, about: None, message };
             all.extend(serde_json::to_vec(&line).unwrap_or_default());

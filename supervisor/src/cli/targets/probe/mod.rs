@@ -23,6 +23,9 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a living primary may take to make its socket again.
 const RETURN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a primary may take between its lock and its socket, when it begins or ends.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// How many primaries are probed at the same time.
 const MAX_CONCURRENT: usize = 32;
 
@@ -51,7 +54,7 @@ pub(crate) fn probe(home: &Home, name: &str) -> Result<AppState, Failure> {
             Ok(other) => Err(Failure::unexpected_reply(name, other)),
             Err(ClientError::Ended { .. }) => continue,
             Err(ClientError::NoSuchApp(_) | ClientError::NobodyListens { .. }) => {
-                if comes_back(home, name) {
+                if comes_back(home, name) || begins(home, name) {
                     continue;
                 }
                 probe_files(home, name)
@@ -138,6 +141,22 @@ fn comes_back(home: &Home, name: &str) -> bool {
         }
         if left.is_zero() {
             return false;
+        }
+        output::pause(INTERVAL);
+        left = left.saturating_sub(INTERVAL);
+    }
+    false
+}
+
+/// Waits for a primary that has its lock and no socket: one that begins makes its socket, and one
+/// that ends gives the lock back, both in a moment. Whether it begins.
+fn begins(home: &Home, name: &str) -> bool {
+    const INTERVAL: Duration = Duration::from_millis(10);
+    let is_held = || home.lock(name).exists() && matches!(home.take_lock(name), Ok(None));
+    let mut left = MOMENT;
+    while is_held() && !left.is_zero() {
+        if home.socket(name).is_ok_and(|path| UnixStream::connect(path).is_ok()) {
+            return true;
         }
         output::pause(INTERVAL);
         left = left.saturating_sub(INTERVAL);
