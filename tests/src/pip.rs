@@ -1,39 +1,44 @@
-//! Python servers that need packages. The packages are installed once, at test time and outside
-//! the checkout, into a virtual environment.
+//! Python servers that need packages. The packages are installed once, at test time and outside the
+//! checkout, into a virtual environment, in the versions that fixtures/servers/requirements.txt
+//! names.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use crate::{fixtures, run, staging};
 
 /// How long pip may take to install all packages.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(600);
 
-/// The path of gunicorn in the version of fixtures/gunicorn/requirements.txt. `None`, and a line on
-/// stderr, if it cannot be installed; on CI the test fails.
-pub fn gunicorn() -> Option<String> {
+/// The path of a program of the virtual environment, such as `python` or `gunicorn`. `None`, and a
+/// line on stderr, if the packages cannot be installed; on CI the test fails.
+pub fn program(name: &str) -> Option<String> {
+    Some(environment()?.join("bin").join(name).display().to_string())
+}
+
+fn environment() -> Option<PathBuf> {
     let python = fixtures::need("python3")?;
-    let source = fixtures::file("gunicorn/requirements.txt");
+    let list = fixtures::file("servers/requirements.txt");
+    let wanted = fs::read_to_string(&list).expect("read requirements.txt");
     let _lock = staging::lock();
     let folder = staging::root().join("pip");
-    let wanted = fs::read_to_string(&source).expect("read requirements.txt");
     let mark = folder.join("installed");
     if !fs::read_to_string(&mark).is_ok_and(|done| done == wanted) {
-        let pip = folder.join("bin/pip").display().to_string();
         let target = folder.display().to_string();
-        call(&[&python, "-m", "venv", &target])?;
-        call(&[&pip, "install", "--quiet", "-r", &source])?;
+        call(&[&python, "-m", "venv", "--clear", &target])?;
+        let pip = folder.join("bin/pip").display().to_string();
+        call(&[&pip, "install", "--quiet", "--requirement", &list])?;
         fs::write(mark, wanted).expect("remember what is installed");
     }
-    Some(folder.join("bin/gunicorn").display().to_string())
+    Some(folder)
 }
 
 fn call(command: &[&str]) -> Option<()> {
     let mut process = Command::new(command[0]);
     process.args(&command[1..]);
-    let outcome = run::spawn(&mut process, Path::new(staging::root())).end(LIMIT);
+    let outcome = run::spawn(&mut process, staging::root()).end(LIMIT);
     if outcome.code == Some(0) {
         return Some(());
     }

@@ -13,7 +13,7 @@ const SOON: Duration = Duration::from_secs(5);
 /// gunicorn with two processes of its own, as its configuration file says. It sends READY=1 unasked
 /// and binds where the file says.
 fn gunicorn(home: &Home, port: u16) -> Option<Vec<String>> {
-    let program = pip::gunicorn()?;
+    let program = pip::program("gunicorn")?;
     home.write("app.py", &std::fs::read_to_string(fixtures::file("gunicorn/app.py")).unwrap());
     bind(home, port);
     Some([program.as_str(), "-w", "2", "-c", "g.py", "app:app"].map(str::to_owned).into())
