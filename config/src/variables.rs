@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::env;
 
-/// What names a listening socket in an argument; it is no variable.
-const SOCKET: &str = "${fd:";
+/// What is only known when a worker starts, in an argument: the number of a listening socket, the
+/// slot and the generation. These are no variables of a file.
+const OF_A_WORKER: [&str; 3] = ["${fd:", "${SUPERVISOR_SLOT}", "${SUPERVISOR_GENERATION}"];
 /// Shorter values are no secrets, and would be found everywhere in a message.
 const SECRET: usize = 4;
 
@@ -62,7 +63,8 @@ impl Variables {
                 expanded.text.push('$');
                 changed = true;
                 2
-            } else if rest.starts_with("${") && !rest.starts_with(SOCKET) {
+            } else if rest.starts_with("${") && !OF_A_WORKER.iter().any(|own| rest.starts_with(own))
+            {
                 changed = true;
                 self.reference(rest, &mut expanded)?
             } else {
@@ -150,7 +152,7 @@ mod tests {
         for (text, expected) in [
             ("plain", "unchanged"),
             ("$A 5$ $", "unchanged"),
-            ("--fd ${fd:web}", "unchanged"),
+            ("--fd ${fd:web} --pid ${SUPERVISOR_SLOT}-${SUPERVISOR_GENERATION}", "unchanged"),
             ("${A}/${A}x", "one/onex"),
             ("${NO:-two words}", "two words"),
             ("${NO:-}", ""),

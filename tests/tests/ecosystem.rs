@@ -29,7 +29,7 @@ fn web(port: &Port) -> String {
 
 /// What a worker answers.
 fn body(port: &Port) -> String {
-    http::get(port.v4(), SOON).unwrap().body
+    http::get(port.v4(), SOON).expect("an answer").body
 }
 
 const API: &str = "{ name: 'api', script: 'sleep', args: [60] }";

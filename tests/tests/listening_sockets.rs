@@ -20,9 +20,9 @@ fn start(home: &Home, port: &Port, workers: &str) -> Option<()> {
 fn generations(port: &Port) -> Vec<u32> {
     let mut all: Vec<u32> = (0..200)
         .map(|_| {
-            let mut connection = Connection::open(port.v4(), PATIENCE).unwrap();
-            let answer = connection.get("/", true).unwrap();
-            answer.value("generation").and_then(|text| text.parse().ok()).unwrap()
+            let mut connection = Connection::open(port.v4(), PATIENCE).expect("an answer");
+            let answer = connection.get("/", true).expect("an answer");
+            answer.value("generation").and_then(|text| text.parse().ok()).expect("a generation")
         })
         .collect();
     all.sort_unstable();

@@ -14,7 +14,10 @@ const SOON: Duration = Duration::from_secs(5);
 /// and binds where the file says.
 fn gunicorn(home: &Home, port: u16) -> Option<Vec<String>> {
     let program = pip::program("gunicorn")?;
-    home.write("app.py", &std::fs::read_to_string(fixtures::file("gunicorn/app.py")).unwrap());
+    home.write(
+        "app.py",
+        &std::fs::read_to_string(fixtures::file("gunicorn/app.py")).expect("a fixture"),
+    );
     bind(home, port);
     Some([program.as_str(), "-w", "2", "-c", "g.py", "app:app"].map(str::to_owned).into())
 }
@@ -29,7 +32,9 @@ fn bind(home: &Home, port: u16) {
 fn ready_1_does_not_stand_for_an_address() {
     let (home, port, other) = (tests::home!(), Port::new(), Port::new());
     let Some(command) = gunicorn(&home, port.number()) else { return };
-    home.start("web", &["-i", "2", "--ready-timeout", "5s"], &command).ok();
+    // Python takes a compiled file for the same as its source that was written in the same second.
+    let fresh = "PYTHONDONTWRITEBYTECODE=1";
+    home.start("web", &["-i", "2", "--ready-timeout", "5s", "--env", fresh], &command).ok();
     let before = home.pids("web");
     bind(&home, other.number());
     let missing = format!("does not listen on 127.0.0.1:{port}");

@@ -1,6 +1,6 @@
 //! Real servers, unmodified, in pinned versions, under the default options: two processes answer on
-//! one port, three reloads under load lose nothing, a killed worker is replaced, and `delete` leaves
-//! nothing. docs/servers.md has a row for each of them. The versions stand in
+//! one port, three reloads under load lose nothing, a killed worker is replaced, and `delete`
+//! leaves nothing. docs/servers.md has a row for each of them. The versions stand in
 //! fixtures/servers/requirements.txt and fixtures/node/apps/package.json; the others are the
 //! distribution's.
 

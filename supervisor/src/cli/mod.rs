@@ -6,7 +6,8 @@
 //! The folders, each of which uses only those above it:
 //!
 //! - `exit`, `output`, `session`: how a command ends, what it prints, and what it works with;
-//! - `args`, `ecosystem`, `specs`: options that verbs share, and the specs of apps from files and flags;
+//! - `args`, `ecosystem`, `specs`: options that verbs share, and the specs of apps from files and
+//!   flags;
 //! - `targets`: which apps a command is for, their state, and requests to their primaries;
 //! - `files`: files that commands write and read;
 //! - `launch`, `replace`, `service`: starting apps, replacing workers, and systemd units;

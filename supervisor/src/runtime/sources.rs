@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use ipc::control::{Contract, Request};
+use ipc::control::{Contract, Method, Request};
 use ipc::node::UserMessage;
 
 use super::bus::channel::Greeting;
@@ -22,6 +22,16 @@ use crate::policy::leftovers;
 use crate::primary::event::{Cue, Event, PrimarySignal};
 use crate::sys::spawn::report::{self, Report};
 use crate::sys::{pidfd, procfs, seccomp};
+
+/// Whether this request replaces workers one after the other.
+fn is_rolling(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Reload { .. }
+            | Request::Restart { hard: false, .. }
+            | Request::Configure { method: Method::Rolling { .. }, .. }
+    )
+}
 
 impl Runtime {
     pub(super) fn take(&mut self, source: Source, readable: bool, writable: bool, hangup: bool) {
@@ -106,7 +116,7 @@ impl Runtime {
             if request == Request::Subscribe {
                 self.bus.follow(&mut self.clients, client);
             }
-            if matches!(request, Request::Reload { .. } | Request::Restart { hard: false, .. }) {
+            if is_rolling(&request) {
                 self.look_for_closed();
             }
             self.events.inbox.push_back(Event::Request { client, request });

@@ -27,7 +27,7 @@ impl WorkerContract for Activation {
 
     fn offer(&self, offer: &mut Offer<'_>) -> Result<(), Refusal> {
         let names = listen(offer).map_err(|e| Refusal::temporary("lend its sockets", &e))?;
-        offer.argv = arguments(&offer.spec.command, &names)?;
+        offer.argv = arguments(&offer.argv, &names)?;
         let parts = &mut offer.parts;
         offer.lend.iter().for_each(|place| parts.lend(*place));
         if !names.is_empty() {
@@ -64,9 +64,13 @@ fn listen(offer: &mut Offer<'_>) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// The command with `${fd:NAME}` replaced.
-fn arguments(command: &[String], names: &[String]) -> Result<Vec<OsString>, Refusal> {
-    command.iter().map(|argument| replace_fds(argument, names).map(OsString::from)).collect()
+/// The arguments with `${fd:NAME}` replaced. One that is no text names no socket.
+fn arguments(argv: &[OsString], names: &[String]) -> Result<Vec<OsString>, Refusal> {
+    let replaced = |argument: &OsString| match argument.to_str() {
+        Some(text) => replace_fds(text, names).map(OsString::from),
+        None => Ok(argument.clone()),
+    };
+    argv.iter().map(replaced).collect()
 }
 
 fn replace_fds(argument: &str, names: &[String]) -> Result<String, Refusal> {
@@ -91,6 +95,13 @@ fn replace_fds(argument: &str, names: &[String]) -> Result<String, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn arguments_keep_what_else_was_put_into_them() {
+        let argv = ["serve".into(), "${fd:web} of slot 3".into()];
+        let replaced = arguments(&argv, &["web".to_owned()]).map_err(|refusal| refusal.reason);
+        assert_eq!(replaced, Ok(vec!["serve".into(), "3 of slot 3".into()]));
+    }
 
     #[test]
     fn fds_are_named_in_arguments() {
