@@ -58,7 +58,7 @@ fn moved(before: &BTreeMap<u8, u16>, after: &BTreeMap<u8, u16>) -> usize {
 
 #[test]
 fn sticky_keeps_clients_through_reloads_and_mostly_through_scaling() {
-    let options = ["-i", "3", "--balance", "sticky", "--min-uptime", "300ms"];
+    let options = ["-i", "3", "--balance", "sticky", "--min-uptime", "300ms", "--observe", "300ms"];
     let Some((home, port)) = start(&options) else { return };
     let before = slots(&home, &port);
     for slot in 0..3 {
@@ -138,7 +138,7 @@ fn hash_spreads_connections_evenly() {
 #[test]
 fn heavy_shared_is_reloaded_without_loss() {
     let _exclusive = tests::exclusive();
-    let options = ["-i", "2", "--balance", "shared", "--min-uptime", "300ms"];
+    let options = ["-i", "2", "--balance", "shared", "--min-uptime", "300ms", "--observe", "300ms"];
     let Some((home, port)) = start(&options) else { return };
     let load = Load::new(port.v4()).start();
     load.warm(100);
@@ -168,7 +168,18 @@ fn heavy_a_unix_socket_is_reloaded_without_loss() {
     let path = home.path().join("app.sock");
     let listen = format!("unix:{}", path.display());
     // No signal handler, and most of the time something in flight.
-    let options = ["-i", "2", "--listen", &listen, "--env", "DELAY=0.01", "--min-uptime", "300ms"];
+    let options = [
+        "-i",
+        "2",
+        "--listen",
+        &listen,
+        "--env",
+        "DELAY=0.01",
+        "--min-uptime",
+        "300ms",
+        "--observe",
+        "300ms",
+    ];
     home.start("web", &options, &command).ok();
     let (stop, answers) = (AtomicBool::new(false), AtomicU64::new(0));
     let lost: Vec<io::Error> = thread::scope(|scope| {

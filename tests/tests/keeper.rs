@@ -43,7 +43,7 @@ impl Chance {
 fn start(home: &Home, kind: Kind, engine: &str) -> Option<Port> {
     let port = Port::new();
     let command = kind.command(home, port.number())?;
-    let options = ["-i", "2", "--min-uptime", "100ms", "--engine", engine];
+    let options = ["-i", "2", "--min-uptime", "100ms", "--observe", "100ms", "--engine", engine];
     home.start("web", &options, &command).ok();
     assert!(engine == "auto" || home.app("web").engine == engine);
     Some(port)

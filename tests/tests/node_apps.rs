@@ -15,7 +15,18 @@ const RELOADS: u32 = 3;
 fn start(home: &Home, port: &Port, program: &str, options: &[&str]) -> Option<()> {
     let file = npm::app(program)?;
     let port = format!("PORT={port}");
-    let fixed = ["start", &file, "--name", "web", "--env", &port, "--min-uptime", "300ms"];
+    let fixed = [
+        "start",
+        &file,
+        "--name",
+        "web",
+        "--env",
+        &port,
+        "--min-uptime",
+        "300ms",
+        "--observe",
+        "300ms",
+    ];
     home.run(&[&fixed, options].concat()).ok();
     Some(())
 }
@@ -120,7 +131,7 @@ fn heavy_typescript_by_a_loader() {
     let (home, port) = (tests::home!(), Port::new());
     let (Some(node), Some(file)) = (fixtures::need("node"), npm::app("typed.ts")) else { return };
     let env = format!("PORT={port}");
-    let options = ["-i", "2", "--env", &env, "--min-uptime", "300ms"];
+    let options = ["-i", "2", "--env", &env, "--min-uptime", "300ms", "--observe", "300ms"];
     let folder = file.trim_end_matches("/typed.ts");
     let options = [&options[..], &["--cwd", folder]].concat();
     let command = [node.as_str(), "--import", "tsx", "typed.ts"];
@@ -139,7 +150,7 @@ fn heavy_npm_start() {
     let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = Kind::Npm.command(&home, port.number()) else { return };
-    home.start("web", &["-i", "2", "--min-uptime", "300ms"], &command).ok();
+    home.start("web", &["-i", "2", "--min-uptime", "300ms", "--observe", "300ms"], &command).ok();
     serves_and_reloads("npm start", &home, &port, 2, "intercept");
 }
 

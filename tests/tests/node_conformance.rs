@@ -17,6 +17,8 @@ use tests::wait::uninterrupted;
 use tests::{Load, Port, fixtures, node, wait};
 
 const SOON: Duration = Duration::from_secs(30);
+/// Fifty restarts of a program on a busy machine.
+const LONG: Duration = Duration::from_secs(120);
 
 /// Runs a scenario everywhere. It must return the same value everywhere.
 #[track_caller]
@@ -346,7 +348,7 @@ fn heavy_workers_that_renew_themselves() {
             let options = ["-i", "3", "--min-uptime", "50ms", "--engine", engine];
             home.start("web", &options, &command).ok();
             let load = Load::new(port.v4()).start();
-            let app = home.wait_app("web", "many restarts", SOON, |app| app.restarts >= 50);
+            let app = home.wait_app("web", "many restarts", LONG, |app| app.restarts >= 50);
             let tally = load.stop().nothing_lost(&format!("Node {version}, engine {engine}"));
             assert!(tally.by_pid.len() >= 50, "{tally}");
             assert!(app.workers.iter().all(|w| w.state != WorkerState::Errored), "{app:#?}");

@@ -94,7 +94,7 @@ fn cell(kind: Kind, engine: &str, mode: Mode) {
     let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = kind.command(&home, port.number()) else { return };
-    let options = ["-i", "2", "--min-uptime", "300ms", "--engine", engine];
+    let options = ["-i", "2", "--min-uptime", "300ms", "--observe", "300ms", "--engine", engine];
     home.start("web", &options, &command).ok();
     assert!(engine == "auto" || home.app("web").engine == engine);
     nothing_is_lost(&format!("{kind:?}, engine {engine}"), &home, "web", port.v4(), mode);
@@ -140,7 +140,7 @@ matrix! {
 fn slow_requests_outlive_their_generation(what: &str, command: &[String], port: &Port) {
     let _exclusive = tests::exclusive();
     let home = tests::home!();
-    home.start("web", &["-i", "2", "--min-uptime", "300ms"], command).ok();
+    home.start("web", &["-i", "2", "--min-uptime", "300ms", "--observe", "300ms"], command).ok();
     let mut load = Load::new(port.v4());
     load.clients = 16;
     let load = load.start();
@@ -171,7 +171,8 @@ fn heavy_slow_requests_of_node_outlive_their_generation() {
 fn an_idle_connection_does_not_hold_a_reload_up() {
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = fixtures::pid_server(&port) else { return };
-    let options = ["-i", "1", "--min-uptime", "300ms", "--drain-idle", "500ms"];
+    let options =
+        ["-i", "1", "--min-uptime", "300ms", "--observe", "300ms", "--drain-idle", "500ms"];
     home.start("web", &options, &command).ok();
     let mut idle = tests::http::Connection::open(port.v4(), Duration::from_secs(5)).unwrap();
     idle.get("/", false).unwrap();
@@ -184,7 +185,7 @@ fn an_idle_connection_does_not_hold_a_reload_up() {
 fn reloads_at_the_same_time_coalesce() {
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = fixtures::pid_server(&port) else { return };
-    home.start("web", &["-i", "2", "--min-uptime", "300ms"], &command).ok();
+    home.start("web", &["-i", "2", "--min-uptime", "300ms", "--observe", "300ms"], &command).ok();
     let all: Vec<_> = (0..4).map(|_| home.spawn(&["reload", "web"])).collect();
     for one in all {
         one.end(Duration::from_secs(60)).ok();

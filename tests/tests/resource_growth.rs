@@ -32,7 +32,7 @@ fn heavy_over_many_reloads() {
     let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = tests::fixtures::Kind::Rust.command(&home, port.number()) else { return };
-    home.start("web", &["-i", "2", "--min-uptime", "10ms"], &command).ok();
+    home.start("web", &["-i", "2", "--min-uptime", "10ms", "--observe", "0s"], &command).ok();
     // The first reloads fill what is filled once, such as buffers and the tables of the allocator.
     for _ in 0..10 {
         home.run(&["reload", "web"]).ok();

@@ -22,8 +22,18 @@ fn start(kind: Kind, engine: &str, workers: u16) -> Option<(Home, Port)> {
     let (home, port) = (tests::home!(), Port::new());
     let command = kind.command(&home, port.number())?;
     let workers = workers.to_string();
-    let options =
-        ["-i", &workers, "--balance", "round-robin", "--engine", engine, "--min-uptime", "300ms"];
+    let options = [
+        "-i",
+        &workers,
+        "--balance",
+        "round-robin",
+        "--engine",
+        engine,
+        "--min-uptime",
+        "300ms",
+        "--observe",
+        "300ms",
+    ];
     home.start("web", &options, &command).ok();
     let app = home.app("web");
     assert_eq!((app.engine.as_str(), app.notes.len()), (engine, 0), "{app:#?}");

@@ -68,7 +68,18 @@ fn stays(what: &str, home: &Home, kind: Kind, engine: &str, clients: &[IpAddr], 
     let port = Port::new();
     let Some(command) = kind.command(home, port.number()) else { return };
     let server = if v6 { port.v6() } else { port.v4() };
-    let options = ["-i", "4", "--balance", "sticky", "--engine", engine, "--min-uptime", "100ms"];
+    let options = [
+        "-i",
+        "4",
+        "--balance",
+        "sticky",
+        "--engine",
+        engine,
+        "--min-uptime",
+        "100ms",
+        "--observe",
+        "100ms",
+    ];
     home.start("web", &options, &command).ok();
     let app = home.app("web");
     assert_eq!((app.engine.as_str(), app.notes.len()), (engine, 0), "{app:#?}");

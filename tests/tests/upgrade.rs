@@ -44,7 +44,7 @@ fn write_program(path: &Path, bytes: &[u8]) {
 fn start(home: &Home, kind: Kind, engine: &str) -> Option<Port> {
     let port = Port::new();
     let command = kind.command(home, port.number())?;
-    let options = ["-i", "2", "--min-uptime", "100ms", "--engine", engine];
+    let options = ["-i", "2", "--min-uptime", "100ms", "--observe", "100ms", "--engine", engine];
     home.start("web", &options, &command).ok();
     Some(port)
 }
