@@ -1,8 +1,7 @@
 //! Real servers, unmodified, in pinned versions, under the default options: two processes answer on
 //! one port, three reloads under load lose nothing, a killed worker is replaced, and `delete`
 //! leaves nothing. docs/servers.md has a row for each of them. The versions stand in
-//! fixtures/servers/requirements.txt and fixtures/node/apps/package.json; the others are the
-//! distribution's.
+//! fixtures/servers/requirements.txt.
 
 use std::fs;
 use std::path::Path;
@@ -10,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use ipc::control::{AppStatus, Status};
 use nix::sys::signal::Signal;
-use tests::fixtures::{self, Kind};
-use tests::{Home, Load, Mode, Port, npm, pip, process};
+use tests::{Home, Load, Mode, Port, fixtures, pip, process};
 
 const SOON: Duration = Duration::from_secs(60);
 const RELOADS: usize = 3;
@@ -21,10 +19,6 @@ struct Launch {
     /// Options, such as `--env A=B`.
     options: Vec<String>,
     command: Vec<String>,
-}
-
-fn command<S: ToString>(words: &[S]) -> Launch {
-    Launch { options: Vec::new(), command: words.iter().map(ToString::to_string).collect() }
 }
 
 /// `python WORDS` with the packages of requirements.txt and the apps of fixtures/servers.
@@ -39,20 +33,6 @@ fn python(words: &str) -> Option<Launch> {
         options: vec!["--env".into(), path],
         command: std::iter::once(python).chain(words).collect(),
     })
-}
-
-/// `node PROGRAM` with PORT in its environment.
-fn node(program: &str, port: &str) -> Option<Launch> {
-    let file = npm::app(program)?;
-    let node = fixtures::need("node")?;
-    Some(Launch {
-        options: vec!["--env".into(), format!("PORT={port}")],
-        command: vec![node, file],
-    })
-}
-
-fn of_kind(kind: Kind, home: &Home, port: &str) -> Option<Launch> {
-    Some(command(&kind.command(home, port.parse().expect("a port"))?))
 }
 
 /// The row of docs/servers.md about this server.
@@ -156,42 +136,11 @@ macro_rules! matrix {
 
 matrix! {
     heavy_aiohttp: "aiohttp", |home, port| python(&format!("aiohttp_app.py {port}"));
-    heavy_cheroot: "Cheroot", |home, port|
-        python(&format!("-m cheroot --bind 127.0.0.1:{port} app:wsgi"));
-    heavy_daphne: "Daphne", |home, port| python(&format!("-m daphne -b 127.0.0.1 -p {port} app:asgi"));
     heavy_django: "Django's runserver", |home, port|
         python(&format!("django_app.py runserver --noreload 127.0.0.1:{port}"));
-    heavy_express: "Express", |home, port| node("express.js", port);
-    heavy_fastify: "Fastify", |home, port| node("fastify.js", port);
     heavy_flask: "Flask's own server", |home, port|
         python(&format!("-m flask --app flask_app run --port {port}"));
     heavy_gevent: "gevent", |home, port| python(&format!("gevent_app.py {port}"));
-    heavy_go: "Go net/http", |home, port| of_kind(Kind::Go, home, port);
     heavy_granian: "Granian", |home, port|
         python(&format!("-m granian --interface asgi --port {port} app:asgi"));
-    heavy_gunicorn: "gunicorn (sync)", |home, port|
-        python(&format!("-m gunicorn -b 127.0.0.1:{port} app:wsgi"));
-    heavy_gunicorn_gevent: "gunicorn (gevent)", |home, port|
-        python(&format!("-m gunicorn -k gevent -b 127.0.0.1:{port} app:wsgi"));
-    heavy_gunicorn_threads: "gunicorn (gthread)", |home, port|
-        python(&format!("-m gunicorn --threads 4 -b 127.0.0.1:{port} app:wsgi"));
-    heavy_hapi: "hapi", |home, port| node("hapi.js", port);
-    heavy_hypercorn: "Hypercorn", |home, port|
-        python(&format!("-m hypercorn -b 127.0.0.1:{port} app:asgi"));
-    heavy_java: "Java's HttpServer", |home, port| of_kind(Kind::Java, home, port);
-    heavy_koa: "Koa", |home, port| node("koa.js", port);
-    heavy_nginx: "nginx", |home, port| of_kind(Kind::Nginx, home, port);
-    heavy_node: "Node http", |home, port| of_kind(Kind::Node, home, port);
-    heavy_npm: "Node by npm start", |home, port| of_kind(Kind::Npm, home, port);
-    heavy_php: "PHP's own server", |home, port| of_kind(Kind::Php, home, port);
-    heavy_polka: "Polka", |home, port| node("polka.js", port);
-    heavy_python: "Python http.server", |home, port| of_kind(Kind::Python, home, port);
-    heavy_ruby: "Ruby TCPServer", |home, port| of_kind(Kind::Ruby, home, port);
-    heavy_rust: "Rust std::net", |home, port| of_kind(Kind::Rust, home, port);
-    heavy_sanic: "Sanic", |home, port| python(&format!("sanic_app.py {port}"));
-    heavy_tornado: "Tornado", |home, port| python(&format!("tornado_app.py {port}"));
-    heavy_uvicorn: "uvicorn", |home, port|
-        python(&format!("-m uvicorn --port {port} app:asgi"));
-    heavy_waitress: "Waitress", |home, port|
-        python(&format!("-m waitress --listen=127.0.0.1:{port} app:wsgi"));
 }
