@@ -107,14 +107,20 @@ pub fn ticks(pid: u32) -> u64 {
 
 /// Resident memory in KiB.
 pub fn rss_kib(pid: u32) -> u64 {
+    memory(pid, "VmRSS:")
+}
+
+/// Resident memory in KiB without the pages of files: code counts as memory when it first runs.
+pub fn anonymous_kib(pid: u32) -> u64 {
+    memory(pid, "RssAnon:")
+}
+
+fn memory(pid: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))
         .unwrap_or_else(|e| panic!("read the memory of {pid}: {e}"));
-    status
-        .lines()
-        .find_map(|line| {
-            line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse().ok()
-        })
-        .unwrap_or_else(|| panic!("no VmRSS of {pid}"))
+    let value =
+        |line: &str| line.strip_prefix(name)?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok();
+    status.lines().find_map(value).unwrap_or_else(|| panic!("no {name} of {pid}"))
 }
 
 /// Its file descriptors: the number of each, and what it points to.

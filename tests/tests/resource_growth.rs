@@ -13,15 +13,15 @@ fn full() -> bool {
     std::env::var_os("RESOURCE_GROWTH_FULL").is_some_and(|value| value == "1")
 }
 
-/// What the primary holds now: the number of its file descriptors, and its memory in KiB.
+/// What the primary holds now: the number of its file descriptors, and its own memory in KiB.
 fn held(home: &Home, name: &str) -> (usize, u64) {
     let primary = home.app(name).primary_pid;
-    (process::fd_count(primary), process::rss_kib(primary))
+    (process::fd_count(primary), process::anonymous_kib(primary))
 }
 
 fn check(home: &Home, name: &str, what: &str, before: (usize, u64)) {
     let after = held(home, name);
-    println!("{what}: fds {} → {}, RSS {} → {} KiB", before.0, after.0, before.1, after.1);
+    println!("{what}: fds {} → {}, memory {} → {} KiB", before.0, after.0, before.1, after.1);
     let fds = process::fds(home.app(name).primary_pid);
     assert_eq!(before.0, after.0, "{what}: file descriptors leak: {fds:#?}");
     assert!(after.1 <= before.1 + GROWTH, "{what}: memory grows");
