@@ -101,6 +101,28 @@ impl Written {
     }
 }
 
+#[cfg(test)]
+impl Written {
+    /// The value without places, for tests.
+    pub(crate) fn shown(&self) -> String {
+        match &self.value {
+            Value::Text(text) => format!("{:?}", text.text),
+            Value::Integer(number) => number.decimal(),
+            Value::Float(number) => format!("float {number}"),
+            Value::Boolean(flag) => flag.to_string(),
+            Value::Date(_) | Value::Null => self.value.kind().to_owned(),
+            Value::List(items) => {
+                format!("[{}]", items.iter().map(Self::shown).collect::<Vec<_>>().join(", "))
+            }
+            Value::Table(table) => {
+                let pairs = table.entries.iter();
+                let pairs = pairs.map(|entry| format!("{}: {}", entry.key, entry.value.shown()));
+                format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+}
+
 impl Value {
     /// A string without variables.
     pub(crate) fn text(text: impl Into<String>) -> Self {

@@ -78,6 +78,19 @@ pub fn on_ci() -> bool {
     std::env::var_os("CI").is_some_and(|ci| ci == "true")
 }
 
+/// Runs a command that installs packages, in this folder. `None`, and a line on stderr, if they
+/// cannot be installed; on CI the test fails.
+pub(crate) fn installs(command: &mut Command, folder: &Path, limit: Duration) -> Option<()> {
+    let outcome = run::spawn(command, folder).end(limit);
+    if outcome.code == Some(0) {
+        return Some(());
+    }
+    let reason = outcome.stderr.trim();
+    assert!(!on_ci(), "{command:?} failed, and on CI it must not: {reason}");
+    eprintln!("SKIPPED: the packages cannot be installed here: {reason}");
+    None
+}
+
 /// The path of a fixture file.
 pub fn file(path: &str) -> String {
     let path = staging::fixtures().join(path);

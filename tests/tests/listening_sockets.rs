@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipc::control::Status;
 use nix::sys::signal::Signal;
+use tests::client::Running;
 use tests::http::Connection;
 use tests::{Home, Load, Port, fixtures, process};
 
@@ -30,6 +31,15 @@ fn generations(port: &Port) -> Vec<u32> {
     all
 }
 
+/// Eight clients that make new connections.
+fn load_of_eight(port: &Port) -> Running {
+    let mut load = Load::new(port.v4());
+    load.clients = 8;
+    let load = load.start();
+    load.warm(50);
+    load
+}
+
 /// Each worker shuts down a socket of the group when it is told to stop. The kernel would move the
 /// last socket into its place, and the new connections of one worker would reach another.
 #[test]
@@ -37,10 +47,7 @@ fn heavy_a_worker_that_shuts_its_socket_down_disturbs_no_other() {
     let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(()) = start(&home, &port, "3") else { return };
-    let mut load = Load::new(port.v4());
-    load.clients = 8;
-    let load = load.start();
-    load.warm(50);
+    let load = load_of_eight(&port);
     for generation in 2..=5 {
         let outcome = home.run(&["reload", "web"]).ok();
         // Its accept fails at once, as without us: nobody waits until it is killed.
@@ -58,10 +65,7 @@ fn heavy_a_worker_that_shuts_down_by_itself_loses_nothing() {
     let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     let Some(()) = start(&home, &port, "3") else { return };
-    let mut load = Load::new(port.v4());
-    load.clients = 8;
-    let load = load.start();
-    load.warm(50);
+    let load = load_of_eight(&port);
     for round in 1..=6 {
         let pid = home.pids("web")[0];
         process::kill(pid, Signal::SIGUSR1);

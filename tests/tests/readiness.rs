@@ -16,10 +16,10 @@ fn gunicorn(home: &Home, port: u16) -> Option<Vec<String>> {
     let program = pip::program("gunicorn")?;
     home.write(
         "app.py",
-        &std::fs::read_to_string(fixtures::file("gunicorn/app.py")).expect("a fixture"),
+        &std::fs::read_to_string(fixtures::file("servers/app.py")).expect("a fixture"),
     );
     bind(home, port);
-    Some([program.as_str(), "-w", "2", "-c", "g.py", "app:app"].map(str::to_owned).into())
+    Some([program.as_str(), "-w", "2", "-c", "g.py", "app:wsgi"].map(str::to_owned).into())
 }
 
 fn bind(home: &Home, port: u16) {

@@ -9,38 +9,30 @@ use std::time::{Duration, Instant};
 
 use ipc::control::{AppStatus, Status};
 use nix::sys::signal::Signal;
-use tests::{Home, Load, Mode, Port, fixtures, pip, process};
+use tests::{Load, Mode, Port, fixtures, pip, process};
 
 const SOON: Duration = Duration::from_secs(60);
 const RELOADS: usize = 3;
 
-/// What is typed after `start -i 2`.
-struct Launch {
-    /// Options, such as `--env A=B`.
-    options: Vec<String>,
-    command: Vec<String>,
-}
-
-/// `python WORDS` with the packages of requirements.txt and the apps of fixtures/servers.
-fn python(words: &str) -> Option<Launch> {
-    let python = pip::program("python")?;
-    let path = format!("PYTHONPATH={}", fixtures::file("servers"));
+/// `python WORDS` with the packages of requirements.txt. `PORT` stands for the port, and a word
+/// that ends with `_app.py` for a file of fixtures/servers.
+fn command(words: &str, port: &Port) -> Option<Vec<String>> {
     let words = words.split(' ').map(|word| match word.strip_suffix("_app.py") {
         Some(_) => fixtures::file(&format!("servers/{word}")),
-        None => word.to_owned(),
+        None => word.replace("PORT", &port.to_string()),
     });
-    Some(Launch {
-        options: vec!["--env".into(), path],
-        command: std::iter::once(python).chain(words).collect(),
-    })
+    Some([pip::program("python")?].into_iter().chain(words).collect())
+}
+
+fn page() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/servers.md");
+    fs::read_to_string(path).expect("read docs/servers.md")
 }
 
 /// The row of docs/servers.md about this server.
 fn row(server: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/servers.md");
-    let text = fs::read_to_string(&path).expect("read docs/servers.md");
-    let begin = format!("| {server} |");
-    let found = text.lines().find(|line| line.starts_with(&begin));
+    let (page, begin) = (page(), format!("| {server} |"));
+    let found = page.lines().find(|line| line.starts_with(&begin));
     found.unwrap_or_else(|| panic!("docs/servers.md has no row for {server}")).to_owned()
 }
 
@@ -58,14 +50,13 @@ fn load(port: &Port, mode: Mode, clients: usize) -> tests::client::Running {
     load.start()
 }
 
-fn check(server: &str, launch: impl Fn(&Home, &str) -> Option<Launch>) {
+fn check(server: &str, words: &str) {
     let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
-    let Some(Launch { options, command }) = launch(&home, &port.to_string()) else { return };
-    let options: Vec<_> =
-        ["-i", "2"].into_iter().chain(options.iter().map(String::as_str)).collect();
+    let Some(command) = command(words, &port) else { return };
+    let apps = format!("PYTHONPATH={}", fixtures::file("servers"));
     let began = Instant::now();
-    home.start("web", &options, &command).ok();
+    home.start("web", &["-i", "2", "--env", &apps], &command).ok();
     let started = began.elapsed();
 
     let app = home.app("web");
@@ -106,41 +97,34 @@ fn check(server: &str, launch: impl Fn(&Home, &str) -> Option<Launch>) {
     );
 }
 
-/// `name: "row of docs/servers.md", |home, port| launch;`
+/// `name: "row of docs/servers.md", "words after python";`
 macro_rules! matrix {
-    ($($name:ident: $row:literal, |$home:ident, $port:ident| $launch:expr;)*) => {
+    ($($name:ident: $row:literal, $words:literal;)*) => {
         $(#[test]
         fn $name() {
-            check($row, |$home: &Home, $port: &str| {
-                let _ = $home;
-                $launch
-            });
+            check($row, $words);
         })*
 
         /// Every row of the table is a test.
         #[test]
         fn the_page_lists_what_is_tested() {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/servers.md");
-            let text = fs::read_to_string(path).expect("read docs/servers.md");
-            let (_, table) = text.split_once("| server |").expect("the table of servers");
+            let page = page();
+            let (_, table) = page.split_once("| server |").expect("a table of servers");
             let rows = table.lines().skip(2).map_while(|line| line.strip_prefix("| "));
-            let listed: Vec<_> = rows.filter_map(|row| row.split_once(" |")).map(|(name, _)| name).collect();
-            let mut tested = vec![$($row),*];
-            tested.sort_by_key(|name| name.to_lowercase());
-            let mut sorted = listed.clone();
-            sorted.sort_by_key(|name| name.to_lowercase());
-            assert_eq!(sorted, tested);
+            let mut listed: Vec<_> =
+                rows.filter_map(|row| row.split_once(" |")).map(|(name, _)| name).collect();
+            let mut tested = [$($row),*];
+            listed.sort_unstable();
+            tested.sort_unstable();
+            assert_eq!(listed, tested);
         }
     };
 }
 
 matrix! {
-    heavy_aiohttp: "aiohttp", |home, port| python(&format!("aiohttp_app.py {port}"));
-    heavy_django: "Django's runserver", |home, port|
-        python(&format!("django_app.py runserver --noreload 127.0.0.1:{port}"));
-    heavy_flask: "Flask's own server", |home, port|
-        python(&format!("-m flask --app flask_app run --port {port}"));
-    heavy_gevent: "gevent", |home, port| python(&format!("gevent_app.py {port}"));
-    heavy_granian: "Granian", |home, port|
-        python(&format!("-m granian --interface asgi --port {port} app:asgi"));
+    heavy_aiohttp: "aiohttp", "aiohttp_app.py PORT";
+    heavy_django: "Django's runserver", "django_app.py runserver --noreload 127.0.0.1:PORT";
+    heavy_flask: "Flask's own server", "-m flask --app flask_app run --port PORT";
+    heavy_gevent: "gevent", "gevent_app.py PORT";
+    heavy_granian: "Granian", "-m granian --interface asgi --port PORT app:asgi";
 }

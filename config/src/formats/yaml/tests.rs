@@ -2,26 +2,8 @@
 
 use super::*;
 
-fn plain(tree: &Written) -> String {
-    match &tree.value {
-        Value::Text(text) => format!("{:?}", text.text),
-        Value::Integer(number) => number.decimal(),
-        Value::Float(number) => format!("float {number}"),
-        Value::Boolean(flag) => flag.to_string(),
-        Value::Date(_) | Value::Null => tree.value.kind().to_owned(),
-        Value::List(items) => {
-            format!("[{}]", items.iter().map(plain).collect::<Vec<_>>().join(", "))
-        }
-        Value::Table(table) => {
-            let pairs = table.entries.iter();
-            let pairs = pairs.map(|entry| format!("{}: {}", entry.key, plain(&entry.value)));
-            format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
-        }
-    }
-}
-
 fn read(text: &str) -> String {
-    parse(text).map_or_else(|(span, message)| format!("{span:?} {message}"), |tree| plain(&tree))
+    parse(text).map_or_else(|(span, message)| format!("{span:?} {message}"), |tree| tree.shown())
 }
 
 #[test]
@@ -88,7 +70,7 @@ fn refusals() {
         ("a: [1\n", " "),
         ("a: b: c\n", " "),
     ] {
-        let found = parse(text).map(|tree| plain(&tree));
+        let found = parse(text).map(|tree| tree.shown());
         let (_, message) = found.unwrap_err();
         assert!(message.contains(expected), "{text:?}: {message}");
     }
