@@ -31,7 +31,7 @@ pub(crate) struct Findings {
     pub(crate) used: BTreeMap<String, String>,
 }
 
-/// Problems that are noted; finding the place of each takes time, and nobody reads so many.
+/// The most problems of a file that are reported. Finding the place of each takes time.
 pub(crate) const MOST: usize = 100;
 
 impl Findings {

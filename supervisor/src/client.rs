@@ -23,7 +23,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long it is tried to reach a primary that has no room for another client, and how often.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(8);
 const BUSY_PAUSE: Duration = Duration::from_millis(250);
-/// How soon a primary refuses a request whose outcome nobody waits for.
+/// How soon a primary refuses a request whose outcome the client does not wait for.
 const REFUSAL_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A connection to one app's primary.

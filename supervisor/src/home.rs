@@ -17,6 +17,8 @@ mod record;
 
 pub(crate) use record::{Record, RecordedWorker};
 
+use crate::sys::file_id::FileId;
+
 /// Bytes of the longest path of a unix socket: `sun_path` without its final zero.
 const MAX_SOCKET_PATH: usize = 107;
 
@@ -295,7 +297,7 @@ impl Home {
     /// Whether the file with the name of the app's lock is this one.
     pub(crate) fn is_lock(&self, name: &str, held: &File) -> bool {
         match (fs::metadata(self.lock(name)), held.metadata()) {
-            (Ok(named), Ok(held)) => (named.dev(), named.ino()) == (held.dev(), held.ino()),
+            (Ok(named), Ok(held)) => FileId::of(&named) == FileId::of(&held),
             _ => false,
         }
     }

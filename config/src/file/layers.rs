@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::keys;
 use crate::keys::suggest;
 use crate::raw::Findings;
-use crate::tree::{Table, Text, Value, Written, in_order};
+use crate::tree::{Table, Value, Written, in_order};
 
 /// The table of what an app has where it says nothing itself.
 pub(super) const DEFAULTS: &str = "defaults";
@@ -118,8 +118,7 @@ fn expand_value(written: &mut Written, source: &str, findings: &mut Findings) {
     match &mut written.value {
         Value::Text(text) => {
             if let Some(expanded) = findings.expanded(&text.text, &within(source, &span)) {
-                let written = std::mem::replace(&mut text.text, expanded);
-                *text = Text { text: std::mem::take(&mut text.text), written: Some(written) };
+                text.written = Some(std::mem::replace(&mut text.text, expanded));
             }
         }
         Value::List(items) => {

@@ -2,7 +2,8 @@
 //!
 //! Everything that can be known to be wrong before an app is started is refused here.
 
-use std::os::unix::fs::MetadataExt;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Component, Path, PathBuf};
 
 use config::cpus::Cpus;
@@ -15,6 +16,7 @@ use super::ecosystem;
 use super::exit::{Exit, Failure};
 use super::output::note;
 use crate::home::Home;
+use crate::sys::file_id::FileId;
 
 /// The configuration file of a command that names none.
 pub(crate) const CONFIG_FILE: &str = "supervisor.toml";
@@ -65,35 +67,54 @@ fn reader(profile: Option<&str>) -> Reader {
     Reader::new(&Cpus::read()).profile(profile)
 }
 
-/// What the file at `path` of an app in `home` exports, if it is a program. Another user's program
-/// would run with the rights of this one, so it is refused.
-pub(crate) fn exports(home: &Home, path: &Path) -> Result<Option<String>, Failure> {
-    if !ecosystem::is_program(path) {
-        return Ok(None);
-    }
-    if home.is_of_another_user() {
-        return Err(Failure::usage(format!(
-            "{} is a program, which only the app's own user evaluates: reload the app as that user",
-            path.display()
-        )));
-    }
-    ecosystem::evaluate(path).map(Some)
+/// What files that are programs export. Each is evaluated once, however many apps it describes.
+#[derive(Debug)]
+pub(crate) struct Exports<'h> {
+    home: &'h Home,
+    evaluated: BTreeMap<PathBuf, String>,
 }
 
-/// Reads the file of an app that runs in `home`, to find its faults early: the primary reads it
-/// again. If the app belongs to another user, what that user may do is not checked here.
-pub(crate) fn read_file_for(
-    home: &Home,
-    path: &Path,
-    profile: Option<&str>,
-) -> Result<Vec<AppSpec>, Failure> {
-    if let Some(exports) = exports(home, path)? {
-        return apps(reader(profile).evaluated(&exports, path));
+impl<'h> Exports<'h> {
+    /// For the apps in `home`.
+    pub(crate) fn new(home: &'h Home) -> Self {
+        Self { home, evaluated: BTreeMap::new() }
     }
-    if !home.is_of_another_user() || nix::unistd::geteuid().is_root() {
-        return read_file(path, profile);
+
+    /// What the file at `path` exports, if it is a program. Another user's program would run with
+    /// the rights of this one, so it is refused.
+    pub(crate) fn of(&mut self, path: &Path) -> Result<Option<&str>, Failure> {
+        if !ecosystem::is_program(path) {
+            return Ok(None);
+        }
+        if self.home.is_of_another_user() {
+            return Err(Failure::usage(format!(
+                "{} is a program, which only the app's own user evaluates: reload the app as that \
+                 user",
+                path.display()
+            )));
+        }
+        let exports = match self.evaluated.entry(path.to_owned()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(ecosystem::evaluate(path)?),
+        };
+        Ok(Some(exports))
     }
-    apps(reader(profile).written(path))
+
+    /// Reads the file of an app, to find its faults early: the primary reads it again. If the app
+    /// belongs to another user, what that user may do is not checked here.
+    pub(crate) fn read_file(
+        &mut self,
+        path: &Path,
+        profile: Option<&str>,
+    ) -> Result<Vec<AppSpec>, Failure> {
+        if let Some(exports) = self.of(path)? {
+            return apps(reader(profile).evaluated(exports, path));
+        }
+        if !self.home.is_of_another_user() || nix::unistd::geteuid().is_root() {
+            return read_file(path, profile);
+        }
+        apps(reader(profile).written(path))
+    }
 }
 
 /// The spec of an app that is defined by flags alone. Without `--name` the app is named after
@@ -165,11 +186,11 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 /// Whether `named` is a full path of the folder `here`. A stale PWD is not.
 fn is_name_of(named: &Path, here: &Path) -> bool {
     let is_plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
-    let inode = |path: &Path| path.metadata().map(|data| (data.dev(), data.ino()));
-    let same = |(named, here)| named == here;
+    // Behind symlinks.
+    let folder = |path: &Path| path.metadata().ok().map(|data| FileId::of(&data));
     named.is_absolute()
         && named.components().all(is_plain)
-        && inode(named).ok().zip(inode(here).ok()).is_some_and(same)
+        && folder(named).is_some_and(|named| Some(named) == folder(here))
 }
 
 #[cfg(test)]

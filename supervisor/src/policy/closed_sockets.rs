@@ -3,14 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::base::ids::{ListenerId, SocketId, WorkerId};
+use crate::base::ids::{Place, WorkerId};
 use crate::base::time::Time;
 
 /// How often the primary looks.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
-
-/// A socket of a listener.
-type Place = (ListenerId, SocketId);
 
 /// What the last look into the workers showed.
 #[derive(Debug, Default)]
@@ -47,6 +44,7 @@ impl ClosedSockets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ids::{ListenerId, SocketId};
 
     #[test]
     fn each_close_is_news_once_and_again_after_the_socket_was_open() {

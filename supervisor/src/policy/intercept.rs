@@ -141,8 +141,8 @@ pub(crate) enum Shutdown {
     LetThrough,
     /// The program is told that it succeeded, and gets a socket that does not listen instead.
     TakeAway,
-    /// The program is told that it succeeded. New connections go elsewhere, and when nobody waits
-    /// in the socket any more, it is shut down and another takes its place in the group.
+    /// The program is told that it succeeded. New connections go elsewhere. When no connection
+    /// waits in the socket any more, it is shut down and another takes its place in the group.
     Withdraw,
 }
 

@@ -5,8 +5,6 @@
 //!
 //! What waits in such a socket waits for the next worker of the slot.
 
-use std::collections::BTreeSet;
-
 use super::Runtime;
 use super::context::Place;
 use super::workers::Child;
@@ -34,17 +32,16 @@ impl Runtime {
     fn closed_by(&self, worker: WorkerId) -> Vec<(WorkerId, Place)> {
         let Some(child) = self.children.get(&worker) else { return Vec::new() };
         let Ok(open) = target::sockets_of(&self.family(worker)) else { return Vec::new() };
-        let is_closed = |place: &&Place| {
-            let listener = self.listeners.get(place.0).filter(|listener| !listener.is_shared());
-            let inode = listener.and_then(|listener| listener.inode(place.1));
-            inode.is_some_and(|inode| !open.contains(&inode))
-        };
-        child.lent.keys().filter(is_closed).map(|place| (worker, *place)).collect()
+        let lent = child.lent_alone(&self.listeners);
+        let closed = lent.filter(|(_, inode)| !open.contains(inode));
+        closed.map(|(place, _)| (worker, place)).collect()
     }
 }
 
-/// Whether a worker was lent several sockets of one listener by `bind`.
+/// Whether a worker was lent several sockets of one listener by `bind`. Asked in each turn.
 fn has_several(child: &Child) -> bool {
-    let listeners: BTreeSet<_> = child.lent.keys().map(|(listener, _)| listener).collect();
-    child.ended.is_none() && child.node().is_none() && listeners.len() < child.lent.len()
+    // Those of one listener stand beside each other.
+    let (lent, next) = (child.lent.keys(), child.lent.keys().skip(1));
+    let several = || lent.zip(next).any(|((one, _), (other, _))| one == other);
+    child.ended.is_none() && several() && child.node().is_none()
 }

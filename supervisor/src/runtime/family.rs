@@ -58,8 +58,5 @@ impl Runtime {
 
 /// Whether one of these sockets is one that only this worker was lent.
 fn holds_lent(listeners: &Listeners, child: &Child, inodes: &HashSet<u64>) -> bool {
-    child.lent.keys().any(|(listener, socket)| {
-        let open = listeners.get(*listener).filter(|open| !open.is_shared());
-        open.and_then(|open| open.inode(*socket)).is_some_and(|inode| inodes.contains(&inode))
-    })
+    child.lent_alone(listeners).any(|(_, inode)| inodes.contains(&inode))
 }

@@ -15,6 +15,7 @@ pub(crate) mod daemon;
 pub(crate) mod diag;
 pub(crate) mod ebpf;
 pub(crate) mod exec;
+pub(crate) mod file_id;
 pub(crate) mod fork;
 pub(crate) mod held;
 pub(crate) mod holders;

@@ -3,8 +3,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+
+use crate::sys::file_id::FileId;
 
 /// Bytes of a line. A longer line is passed on in pieces.
 const MAX_LINE: usize = 64 * 1024;
@@ -56,7 +57,7 @@ impl Follower {
         let is_same = match &self.open {
             Some(open) => {
                 let held = open.file.metadata()?;
-                (held.ino(), held.dev()) == (now.ino(), now.dev()) && now.len() >= open.at
+                FileId::of(&held) == FileId::of(&now) && now.len() >= open.at
             }
             None => false,
         };

@@ -15,7 +15,7 @@ pub(crate) use options::ReplaceOptions;
 use super::exit::{Exit, Failure};
 use super::launch::start_app;
 use super::session::Session;
-use super::specs::{exports, is_config_path, read_file, read_file_for};
+use super::specs::{Exports, is_config_path, read_file};
 use super::targets::probe::{self, AppState};
 use super::targets::{Outcome, Targets, ask, finish, print, running_spec};
 
@@ -50,9 +50,11 @@ pub(crate) fn replace(
     // A primary finds the faults of a file before it changes anything. With several apps, the
     // faults of the last one are to be found before the first one changes; and nobody would hear
     // of them with --no-wait.
+    let home = session.home.clone();
+    let mut exports = Exports::new(&home);
     if all.len() > 1 || groups.iter().any(|options| options.wait.no_wait) {
         for (_, (name, plan)) in &all {
-            plan.as_ref().map_or(Ok(()), |plan| check_file(session, name, plan))?;
+            plan.as_ref().map_or(Ok(()), |plan| check_file(&mut exports, name, plan))?;
         }
     }
     let json = groups.iter().any(|options| options.wait.json);
@@ -61,7 +63,7 @@ pub(crate) fn replace(
         let result = plan.and_then(|plan| match plan {
             Plan::Change { mut change, source, .. } => {
                 if let Some(file) = change.file.as_ref().or(source.as_ref()) {
-                    change.exports = exports(&session.home, file)?;
+                    change.exports = exports.of(file)?.map(str::to_owned);
                 }
                 let method = method(options.pool.pool.clone());
                 let request = Request::Configure { change, method };
@@ -163,13 +165,13 @@ fn from_running(options: &ReplaceOptions, session: &Session, name: &str) -> Resu
 
 /// Reads the file of an app, so that its faults are found now. A file that the user named has been
 /// read already.
-fn check_file(session: &Session, name: &str, plan: &Plan) -> Result<(), Failure> {
+fn check_file(exports: &mut Exports<'_>, name: &str, plan: &Plan) -> Result<(), Failure> {
     let Plan::Change { change, source: Some(source), profile } = plan else { return Ok(()) };
     if change.file.is_some() {
         return Ok(());
     }
     let profile = change.profile.as_deref().or(profile.as_deref());
-    let found = read_file_for(&session.home, source, profile)?;
+    let found = exports.read_file(source, profile)?;
     match found.iter().any(|spec| spec.name == name) {
         true => Ok(()),
         false => Err(Failure::usage(format!("{name} is no longer in {}", source.display()))),

@@ -22,7 +22,7 @@ pub(crate) struct Args {}
 
 /// Runs the verb. Changes nothing.
 pub(crate) fn run(_: &Args, out: &mut Stdout) -> Result<Exit, Failure> {
-    // Nobody reads the answer when the primary has died.
+    // Once the primary has died, no process reads the answer.
     let _ = set_pdeathsig(Signal::SIGKILL);
     let question = read().map_err(|error| Failure::io("cannot read the question", &error))?;
     let merged = merge(&question);

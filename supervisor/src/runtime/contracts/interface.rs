@@ -15,7 +15,7 @@ use config::spec::AppSpec;
 use ipc::control::Contract;
 use serde_json::Value;
 
-use crate::base::ids::{ListenerId, SocketId, WorkerId};
+use crate::base::ids::{Place, WorkerId};
 use crate::home::Home;
 use crate::runtime::listeners::Listeners;
 use crate::runtime::notes::Notes;
@@ -126,7 +126,7 @@ pub(in crate::runtime) struct Offer<'a> {
     pub(in crate::runtime) worker: WorkerId,
     pub(in crate::runtime) spec: &'a AppSpec,
     /// The sockets that the core lends it from the beginning.
-    pub(in crate::runtime) lend: &'a [(ListenerId, SocketId)],
+    pub(in crate::runtime) lend: &'a [Place],
     pub(in crate::runtime) listeners: &'a mut Listeners,
     pub(in crate::runtime) home: &'a Home,
     pub(in crate::runtime) notes: &'a mut Notes,
@@ -149,7 +149,7 @@ pub(in crate::runtime) struct Parts {
     /// Its program ends its kept connections when it is told to.
     pub(in crate::runtime) ends_kept: bool,
     /// Lent sockets, by their number in the worker.
-    pub(in crate::runtime) lent: BTreeMap<i32, (ListenerId, SocketId)>,
+    pub(in crate::runtime) lent: BTreeMap<i32, Place>,
     /// Other descriptors for the worker, with their number there.
     pub(in crate::runtime) given: Vec<(OwnedFd, i32)>,
     /// Our ends.
@@ -160,7 +160,7 @@ pub(in crate::runtime) struct Parts {
 
 impl Parts {
     /// Lends a socket of a listener, under the next number.
-    pub(in crate::runtime) fn lend(&mut self, place: (ListenerId, SocketId)) {
+    pub(in crate::runtime) fn lend(&mut self, place: Place) {
         let number = self.next_fd();
         self.lent.insert(number, place);
     }
@@ -204,6 +204,7 @@ mod tests {
     use std::os::fd::AsFd;
 
     use super::*;
+    use crate::base::ids::{ListenerId, SocketId};
 
     #[derive(Debug)]
     struct One(OwnedFd);

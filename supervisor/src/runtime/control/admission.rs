@@ -8,13 +8,13 @@ use std::path::Path;
 use config::spec::AppSpec;
 use ipc::control::FailureKind;
 
-use super::file_id::FileId;
 use super::rights::{Access, Rights};
 use super::{Clients, refuse, spare};
 use crate::home::Home;
 use crate::policy::throttle::Throttle;
 use crate::runtime::context::Context;
 use crate::runtime::source::Source;
+use crate::sys::file_id::FileId;
 use crate::sys::poller::Poller;
 use crate::sys::{clock, peer};
 

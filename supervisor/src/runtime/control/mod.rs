@@ -2,7 +2,6 @@
 //! checked by its peer's user and bounded in what it may send and leave unread.
 
 pub(super) mod admission;
-pub(super) mod file_id;
 pub(super) mod metrics;
 pub(super) mod placement;
 pub(super) mod rights;
@@ -18,7 +17,6 @@ use std::path::{Path, PathBuf};
 use ipc::control::{FailureKind, Notice, Reply, Request};
 use ipc::lines::{LineReader, to_line};
 
-use self::file_id::FileId;
 use self::rights::{Access, Rights};
 use super::context::Context;
 use super::source::Source;
@@ -27,6 +25,7 @@ use crate::base::time::Time;
 use crate::limits::{CLIENT_OUT, CLIENT_READ, CLIENTS};
 use crate::policy::admission::{Guest, Stage, deadline, has_room};
 use crate::primary::event::Event;
+use crate::sys::file_id::FileId;
 use crate::sys::{clock, peer};
 
 /// A descriptor for bad times.

@@ -223,6 +223,14 @@ impl Listeners {
         sockets.map(one).sum()
     }
 
+    /// Those of these sockets that exist, with their inodes.
+    pub(crate) fn with_inodes<'a>(
+        &self,
+        sockets: impl Iterator<Item = &'a Place>,
+    ) -> impl Iterator<Item = (Place, u64)> {
+        sockets.filter_map(|place| Some((*place, self.get(place.0)?.inode(place.1)?)))
+    }
+
     /// Takes a socket over that listens already.
     fn adopt(
         &mut self,

@@ -12,9 +12,7 @@ pub(in crate::runtime) fn tell_closed(at: &mut Context<'_>, ours: &[u32]) {
     for (worker, child) in at.children.iter().filter(|(_, child)| child.ended.is_none()) {
         let inherited: Vec<&Place> = child.inherited.values().collect();
         let asked_for = child.lent.keys().filter(|place| !inherited.contains(place));
-        let inode = |place: &Place| at.listeners.get(place.0)?.inode(place.1);
-        let lent: Vec<(Place, u64)> =
-            asked_for.filter_map(|place| Some((*place, inode(place)?))).collect();
+        let lent: Vec<(Place, u64)> = at.listeners.with_inodes(asked_for).collect();
         if lent.is_empty() {
             continue;
         }

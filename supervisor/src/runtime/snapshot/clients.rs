@@ -10,10 +10,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::base::ids::ClientId;
-use crate::runtime::control::file_id::FileId;
 use crate::runtime::control::rights::{Access, Rights};
 use crate::runtime::control::{Client, Clients};
 use crate::sys::channel;
+use crate::sys::file_id::FileId;
 use crate::sys::held::{Claims, Held};
 
 /// See [`Clients::snapshot`].

@@ -22,7 +22,7 @@ use super::probe::drain::Drain;
 use super::probe::hang::Progress;
 use super::source::Source;
 use crate::base::exit::Exit;
-use crate::base::ids::{Generation, ListenerId, Slot, SocketId, Ticket, WorkerId};
+use crate::base::ids::{Generation, ListenerId, Place, Slot, SocketId, Ticket, WorkerId};
 use crate::limits::PIPE_READ;
 use crate::sys::clock;
 use crate::sys::pidfd::{self, Pid};
@@ -48,9 +48,9 @@ pub(crate) struct Child {
     pub(crate) err: Option<Pipe>,
     pub(crate) tail: Tail,
     /// The sockets it was lent, with how many connections each had been given before.
-    pub(crate) lent: BTreeMap<(ListenerId, SocketId), u64>,
+    pub(crate) lent: BTreeMap<Place, u64>,
     /// Those of them that it inherited, by their number in it.
-    pub(crate) inherited: BTreeMap<i32, (ListenerId, SocketId)>,
+    pub(crate) inherited: BTreeMap<i32, Place>,
     /// Connections handed over to it.
     pub(crate) accepted: u64,
     /// How many connections it held when the kernel was last asked, and was handed since.
@@ -59,7 +59,7 @@ pub(crate) struct Child {
     pub(crate) asking: BTreeMap<Ticket, Asking>,
     /// The inodes of listening sockets that its program shut down, and what each was. Some still
     /// listen.
-    pub(crate) shut_down: BTreeMap<u64, (ListenerId, SocketId)>,
+    pub(crate) shut_down: BTreeMap<u64, Place>,
     /// Which contracts it used.
     pub(crate) contracts: BTreeSet<Contract>,
     /// Told to stop: when its main process ends, the rest of its group may finish.
@@ -205,12 +205,20 @@ impl Child {
         Mark { app: self.spec.name.clone(), worker: self.id.to_string() }
     }
 
+    /// The sockets that only this worker was lent, with their inodes.
+    pub(crate) fn lent_alone(&self, listeners: &Listeners) -> impl Iterator<Item = (Place, u64)> {
+        let alone = |(listener, _): &&Place| {
+            listeners.get(*listener).is_some_and(|listener| !listener.is_shared())
+        };
+        listeners.with_inodes(self.lent.keys().filter(alone))
+    }
+
     /// How many connections it was given, where every one of its listeners is counted.
     pub(crate) fn accepted(&self, listeners: &Listeners) -> Option<u64> {
         if self.accepted > 0 {
             return Some(self.accepted);
         }
-        let since = |((listener, socket), before): (&(ListenerId, SocketId), &u64)| {
+        let since = |((listener, socket), before): (&Place, &u64)| {
             Some(listeners.get(*listener)?.given(*socket)?.saturating_sub(*before))
         };
         self.lent.iter().map(since).sum()

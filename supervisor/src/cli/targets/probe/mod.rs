@@ -131,32 +131,27 @@ pub(crate) fn no_such_app(name: &str) -> Failure {
 /// Waits for a primary whose socket was removed to make it again. `false`: it does not, or no such
 /// primary runs.
 fn comes_back(home: &Home, name: &str) -> bool {
-    const INTERVAL: Duration = Duration::from_millis(50);
     let lives = || home.read_record(name).is_some_and(|record| record.primary_lives());
-    let mut left = RETURN_TIMEOUT;
-    while lives() {
-        let socket = home.socket(name);
-        if socket.is_ok_and(|path| UnixStream::connect(path).is_ok()) {
-            return true;
-        }
-        if left.is_zero() {
-            return false;
-        }
-        output::pause(INTERVAL);
-        left = left.saturating_sub(INTERVAL);
-    }
-    false
+    accepts_soon(home, name, RETURN_TIMEOUT, lives)
 }
 
 /// Waits for a primary that has its lock and no socket: one that begins makes its socket, and one
 /// that ends gives the lock back, both in a moment. Whether it begins.
 fn begins(home: &Home, name: &str) -> bool {
-    const INTERVAL: Duration = Duration::from_millis(10);
     let is_held = || home.lock(name).exists() && matches!(home.take_lock(name), Ok(None));
-    let mut left = MOMENT;
-    while is_held() && !left.is_zero() {
+    accepts_soon(home, name, MOMENT, is_held)
+}
+
+/// Waits, at most for `left`, until a primary accepts on the socket of this app. `false`: it does
+/// not, or `runs` says that there is no primary any more.
+fn accepts_soon(home: &Home, name: &str, mut left: Duration, runs: impl Fn() -> bool) -> bool {
+    const INTERVAL: Duration = Duration::from_millis(20);
+    while runs() {
         if home.socket(name).is_ok_and(|path| UnixStream::connect(path).is_ok()) {
             return true;
+        }
+        if left.is_zero() {
+            return false;
         }
         output::pause(INTERVAL);
         left = left.saturating_sub(INTERVAL);
