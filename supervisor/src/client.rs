@@ -8,14 +8,14 @@ use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ipc::control::{FailureKind, Notice, Reply, Request};
 use ipc::lines::{LineError, LineReader, to_line};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::home::{Home, HomeError};
+use crate::home::{AppFiles, Home, HomeError};
 
 /// How long the primary may take to accept a connection, and to read a request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -74,8 +74,9 @@ enum Next {
 impl Client {
     /// Connects to the primary of `name`. Fails if no primary accepts within two seconds.
     pub(crate) fn connect(home: &Home, name: &str) -> Result<Self, ClientError> {
-        let path = home.socket(name)?;
-        let stream = open(home, &path, name)?;
+        let files = home.files(name);
+        let stream = open(&files, name)?;
+        let path = files.socket()?.to_owned();
         Ok(Self { path, ..Self::from_stream(stream, name, home.primary_log(name)) })
     }
 
@@ -274,8 +275,9 @@ impl Client {
     }
 }
 
-/// Connects to the control socket at `path`, that of the app `name`.
-fn open(home: &Home, path: &Path, name: &str) -> Result<UnixStream, ClientError> {
+/// Connects to the control socket of the app `name`.
+fn open(files: &AppFiles, name: &str) -> Result<UnixStream, ClientError> {
+    let path = files.socket()?;
     let failed = |source| ClientError::Io { name: name.to_owned(), source };
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
     // The send timeout is also how long the kernel waits for room in a full accept queue.
@@ -283,7 +285,7 @@ fn open(home: &Home, path: &Path, name: &str) -> Result<UnixStream, ClientError>
     if let Err(source) = SockAddr::unix(path).and_then(|address| socket.connect(&address)) {
         let name = name.to_owned();
         return Err(match source.kind() {
-            io::ErrorKind::NotFound if !home.lock(&name).exists() => ClientError::NoSuchApp(name),
+            io::ErrorKind::NotFound if !files.lock().exists() => ClientError::NoSuchApp(name),
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                 ClientError::NobodyListens { path: path.to_owned(), source }
             }
@@ -405,13 +407,13 @@ mod tests {
         let error = Client::connect(&home, "web").unwrap_err();
         assert!(matches!(error, ClientError::NoSuchApp(_)), "{error}");
 
-        drop(std::os::unix::net::UnixListener::bind(home.socket("web").unwrap()).unwrap());
+        drop(std::os::unix::net::UnixListener::bind(home.files("web").socket().unwrap()).unwrap());
         let error = Client::connect(&home, "web").unwrap_err();
         assert!(matches!(error, ClientError::NobodyListens { .. }), "{error}");
 
         // A primary that accepts nothing; its queue holds one connection.
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
-        socket.bind(&SockAddr::unix(home.socket("full").unwrap()).unwrap()).unwrap();
+        socket.bind(&SockAddr::unix(home.files("full").socket().unwrap()).unwrap()).unwrap();
         socket.listen(0).unwrap();
         let _first = Client::connect(&home, "full").unwrap();
         let error = Client::connect(&home, "full").unwrap_err();

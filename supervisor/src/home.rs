@@ -4,29 +4,22 @@
 //! prepared is refused, and so is a socket path that is too long for the kernel.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use etcetera::base_strategy::{BaseStrategy, Xdg};
-use rustix::fs::FlockOperation;
 
+mod app_files;
+mod error;
 mod places;
 mod record;
 
+pub(crate) use app_files::AppFiles;
+use app_files::NOT_WAITING;
+pub(crate) use error::{HOME_VARIABLE, HomeError};
 pub(crate) use record::{Record, RecordedWorker};
-
-use crate::sys::file_id::FileId;
-
-/// Bytes of the longest path of a unix socket: `sun_path` without its final zero.
-const MAX_SOCKET_PATH: usize = 107;
-
-/// What a fifo in the place of one of our files does not do: stop who opens it.
-const NOT_WAITING: i32 = libc::O_NONBLOCK;
-
-/// The variable that puts everything under one folder.
-pub(crate) const HOME_VARIABLE: &str = "SUPERVISOR_HOME";
 
 /// The folders of one user.
 #[derive(Debug, Clone)]
@@ -36,20 +29,6 @@ pub(crate) struct Home {
     state: PathBuf,
     /// The folder of `SUPERVISOR_HOME`, made absolute.
     home_override: Option<PathBuf>,
-}
-
-/// Why the folders cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum HomeError {
-    #[error(
-        "the socket path {} is {} bytes long, and the kernel takes {MAX_SOCKET_PATH}: use a \
-         shorter app name, or a shorter folder in {HOME_VARIABLE}", .0.display(), .0.as_os_str().len()
-    )]
-    TooLong(PathBuf),
-    #[error("{} cannot be trusted: {why}; remove it, or set {HOME_VARIABLE}", path.display())]
-    NotOurs { path: PathBuf, why: String },
-    #[error("cannot {what} {}: {source}", path.display())]
-    Io { what: &'static str, path: PathBuf, source: io::Error },
 }
 
 /// What the choice of folders depends on.
@@ -169,25 +148,14 @@ impl Home {
         &self.run
     }
 
-    /// The folder of the socket and the lock of the app. The primary may have been started in an
-    /// environment with another one (a login session, cron): then its record says which.
-    fn run_of(&self, name: &str) -> PathBuf {
+    /// The files of the app's primary, where they are now. The primary may have been started in an
+    /// environment with another run folder (a login session, cron): then its record says which.
+    ///
+    /// The record goes when the primary ends. A caller with several steps uses one value for all.
+    pub(crate) fn files(&self, name: &str) -> AppFiles {
         let record = self.read_record(name).filter(Record::primary_lives);
-        record.and_then(|record| record.run).unwrap_or_else(|| self.run.clone())
-    }
-
-    /// The path of the control socket. Fails if it is too long.
-    pub(crate) fn socket(&self, name: &str) -> Result<PathBuf, HomeError> {
-        let path = self.run_of(name).join(format!("{name}.sock"));
-        if path.as_os_str().len() > MAX_SOCKET_PATH {
-            return Err(HomeError::TooLong(path));
-        }
-        Ok(path)
-    }
-
-    /// The file that a primary holds a lock on (flock) as long as it runs.
-    pub(crate) fn lock(&self, name: &str) -> PathBuf {
-        self.run_of(name).join(format!("{name}.lock"))
+        let run = record.and_then(|record| record.run).unwrap_or_else(|| self.run.clone());
+        AppFiles::new(&run, name, self.record(name))
     }
 
     /// The [`Record`] of the app, as JSON.
@@ -264,60 +232,6 @@ impl Home {
         names.into_iter().collect()
     }
 
-    /// Takes the lock of the app, and holds it until the file is dropped. `None` if another process
-    /// holds it.
-    ///
-    /// A cleanup removes the lock file. So a lock only counts if it is on the file that has the
-    /// name now.
-    pub(crate) fn take_lock(&self, name: &str) -> io::Result<Option<File>> {
-        let path = self.lock(name);
-        loop {
-            let file = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .mode(0o600)
-                .custom_flags(NOT_WAITING)
-                .open(&path)?;
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {}
-                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-                Err(error) => return Err(error.into()),
-            }
-            // This ends, because another process must remove the file for each further turn.
-            match fs::metadata(&path) {
-                Ok(now) if now.ino() == file.metadata()?.ino() => return Ok(Some(file)),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Whether the file with the name of the app's lock is this one.
-    pub(crate) fn is_lock(&self, name: &str, held: &File) -> bool {
-        match (fs::metadata(self.lock(name)), held.metadata()) {
-            (Ok(named), Ok(held)) => FileId::of(&named) == FileId::of(&held),
-            _ => false,
-        }
-    }
-
-    /// Removes the files of a dead primary: socket, record and lock. `_held` is the lock, which the
-    /// caller must hold.
-    pub(crate) fn remove_leftovers(&self, name: &str, _held: &File) -> Result<(), HomeError> {
-        // The lock comes last: without it another process may create the others. Which folder they
-        // are in is looked up before the record that says so is removed.
-        for path in [self.socket(name)?, self.record(name), self.lock(name)] {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(HomeError::Io { what: "remove", path, source: error });
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
     /// The record; `None` if there is none, or none that can be read.
     pub(crate) fn read_record(&self, name: &str) -> Option<Record> {
         let mut file =
@@ -381,6 +295,7 @@ fn verify_ours(folder: &Path) -> Result<(), HomeError> {
 
 #[cfg(test)]
 mod tests {
+    use super::error::MAX_SOCKET_PATH;
     use super::*;
     use config::spec::AppSpec;
     use std::os::unix::fs::PermissionsExt;
@@ -390,14 +305,14 @@ mod tests {
         let choose = |environment| Home::choose(environment, |_| true);
         let moved =
             choose(Environment { home_override: Some("/srv/x".into()), ..Default::default() });
-        assert_eq!(moved.socket("web").unwrap(), Path::new("/srv/x/run/web.sock"));
-        assert_eq!(moved.lock("web"), Path::new("/srv/x/run/web.lock"));
+        assert_eq!(moved.files("web").socket().unwrap(), Path::new("/srv/x/run/web.sock"));
+        assert_eq!(moved.files("web").lock(), Path::new("/srv/x/run/web.lock"));
         assert_eq!(moved.record("web"), Path::new("/srv/x/state/web.json"));
         assert_eq!(moved.err_log("web"), Path::new("/srv/x/logs/web/err.log"));
         assert_eq!(moved.home_override(), Some(Path::new("/srv/x")));
 
         let root = choose(Environment::default());
-        assert_eq!(root.socket("web").unwrap(), Path::new("/run/supervisor/web.sock"));
+        assert_eq!(root.files("web").socket().unwrap(), Path::new("/run/supervisor/web.sock"));
         assert_eq!(root.out_log("web"), Path::new("/var/log/supervisor/web/out.log"));
         assert_eq!(root.record("web"), Path::new("/var/lib/supervisor/web.json"));
 
@@ -407,7 +322,10 @@ mod tests {
             state_dir: Some("/home/u/.local/state".into()),
             ..Default::default()
         });
-        assert_eq!(user.socket("web").unwrap(), Path::new("/run/user/7/supervisor/web.sock"));
+        assert_eq!(
+            user.files("web").socket().unwrap(),
+            Path::new("/run/user/7/supervisor/web.sock")
+        );
         let log = "/home/u/.local/state/supervisor/logs/web/primary.log";
         assert_eq!(user.primary_log("web"), Path::new(log));
         let record = "/home/u/.local/state/supervisor/state/web.json";
@@ -415,7 +333,7 @@ mod tests {
 
         let bare =
             choose(Environment { uid: 7, state_dir: Some("/s".into()), ..Default::default() });
-        assert_eq!(bare.socket("web").unwrap(), Path::new("/tmp/supervisor-7/web.sock"));
+        assert_eq!(bare.files("web").socket().unwrap(), Path::new("/tmp/supervisor-7/web.sock"));
         let homeless = choose(Environment { uid: 7, ..Default::default() });
         assert_eq!(homeless.record("web"), Path::new("/tmp/supervisor-7/state/web.json"));
         assert_eq!(homeless.out_log("web"), Path::new("/tmp/supervisor-7/logs/web/out.log"));
@@ -429,22 +347,25 @@ mod tests {
             Home::choose(environment, move |path| path.starts_with(writable))
         };
         let memory = only("/dev/shm", 0);
-        assert_eq!(memory.socket("web").unwrap(), Path::new("/dev/shm/supervisor-0/web.sock"));
+        assert_eq!(
+            memory.files("web").socket().unwrap(),
+            Path::new("/dev/shm/supervisor-0/web.sock")
+        );
         assert_eq!(memory.record("web"), Path::new("/dev/shm/supervisor-0/state/web.json"));
         assert_eq!(memory.out_log("web"), Path::new("/var/log/supervisor/web/out.log"));
         let tmp = only("/tmp", 7);
-        assert_eq!(tmp.socket("web").unwrap(), Path::new("/tmp/supervisor-7/web.sock"));
+        assert_eq!(tmp.files("web").socket().unwrap(), Path::new("/tmp/supervisor-7/web.sock"));
         assert_eq!(tmp.record("web"), Path::new("/tmp/supervisor-7/state/web.json"));
         // If none can be used, the first stands, so that the refusal names the usual folder.
-        assert_eq!(only("/none", 0).lock("web"), Path::new("/run/supervisor/web.lock"));
+        assert_eq!(only("/none", 0).files("web").lock(), Path::new("/run/supervisor/web.lock"));
     }
 
     #[test]
     fn a_socket_path_has_a_limit() {
         let home = Home::under(Path::new("/srv"));
         let fits = "n".repeat(MAX_SOCKET_PATH - "/srv/run/.sock".len());
-        assert_eq!(home.socket(&fits).unwrap().as_os_str().len(), MAX_SOCKET_PATH);
-        let error = home.socket(&format!("{fits}n")).unwrap_err().to_string();
+        assert_eq!(home.files(&fits).socket().unwrap().as_os_str().len(), MAX_SOCKET_PATH);
+        let error = home.files(&format!("{fits}n")).socket().unwrap_err().to_string();
         assert!(error.contains("108 bytes") && error.contains("107"), "{error}");
     }
 
@@ -476,7 +397,12 @@ mod tests {
         let home = Home::under(dir.path());
         assert!(home.apps().unwrap().is_empty());
         home.prepare().unwrap();
-        for path in [home.socket("b").unwrap(), home.lock("a"), home.lock("b"), home.record("c")] {
+        for path in [
+            home.files("b").socket().unwrap(),
+            home.files("a").lock(),
+            home.files("b").lock(),
+            &home.record("c"),
+        ] {
             fs::write(path, "").unwrap();
         }
         fs::write(dir.path().join("run/other"), "").unwrap();
@@ -489,13 +415,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::under(dir.path());
         home.prepare().unwrap();
-        let held = home.take_lock("web").unwrap().expect("the lock is free");
-        assert!(home.take_lock("web").unwrap().is_none());
-        home.remove_leftovers("web", &held).unwrap();
-        let again = home.take_lock("web").unwrap().expect("a new file");
-        assert!(home.take_lock("web").unwrap().is_none());
+        let held = home.files("web").take_lock().unwrap().expect("the lock is free");
+        assert!(home.files("web").take_lock().unwrap().is_none());
+        home.files("web").remove(&held).unwrap();
+        let again = home.files("web").take_lock().unwrap().expect("a new file");
+        assert!(home.files("web").take_lock().unwrap().is_none());
         drop(again);
-        assert!(home.take_lock("web").unwrap().is_some());
+        assert!(home.files("web").take_lock().unwrap().is_some());
     }
 
     #[test]
@@ -507,12 +433,12 @@ mod tests {
         let mut record = Record::new(pid, Vec::new(), AppSpec::new("web", vec![], "/".into()));
         record.run = Some("/elsewhere".into());
         home.write_record("web", &record).unwrap();
-        assert_eq!(home.lock("web"), home.run().join("web.lock"), "the primary is dead");
+        assert_eq!(home.files("web").lock(), home.run().join("web.lock"), "the primary is dead");
         record.primary_start_time = crate::sys::procfs::alive_since(pid);
         home.write_record("web", &record).unwrap();
-        assert_eq!(home.lock("web"), Path::new("/elsewhere/web.lock"));
-        assert_eq!(home.socket("web").unwrap(), Path::new("/elsewhere/web.sock"));
-        assert_eq!(home.lock("api"), home.run().join("api.lock"));
+        assert_eq!(home.files("web").lock(), Path::new("/elsewhere/web.lock"));
+        assert_eq!(home.files("web").socket().unwrap(), Path::new("/elsewhere/web.sock"));
+        assert_eq!(home.files("api").lock(), home.run().join("api.lock"));
     }
 
     #[test]
@@ -520,12 +446,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::under(dir.path());
         home.prepare().unwrap();
-        let held = home.take_lock("web").unwrap().expect("the lock is free");
-        assert!(home.is_lock("web", &held));
-        fs::remove_file(home.lock("web")).unwrap();
-        assert!(!home.is_lock("web", &held));
-        let another = home.take_lock("web").unwrap().expect("a new file");
-        assert!(!home.is_lock("web", &held) && home.is_lock("web", &another));
+        let held = home.files("web").take_lock().unwrap().expect("the lock is free");
+        assert!(home.files("web").is_lock(&held));
+        fs::remove_file(home.files("web").lock()).unwrap();
+        assert!(!home.files("web").is_lock(&held));
+        let another = home.files("web").take_lock().unwrap().expect("a new file");
+        assert!(!home.files("web").is_lock(&held) && home.files("web").is_lock(&another));
     }
 
     #[test]

@@ -99,7 +99,23 @@ pub(crate) fn run(spec: AppSpec, home: &Home, mode: Mode) -> Result<u8, LaunchEr
         Mode::Daemon { report } => report.as_ref().map(|file| Held::of(file.as_fd())),
         Mode::Foreground { .. } => None,
     };
-    match keeper::keep(&spec.name).map_err(|error| io_error("start the primary", error))? {
+    let role = keeper::keep(&spec.name).map_err(|error| {
+        let error = io_error("start the primary", error);
+        // The first primary reports for itself. If none could be started, the keeper does.
+        if let Some(report) = report.and_then(|held| Claims::new([]).claim(held).ok()) {
+            tell(File::from(report), Err(&error));
+        }
+        error
+    });
+    let role = match role {
+        Ok(role) => role,
+        Err(error) => {
+            // As at the end of a keeper: the number may be somebody else's.
+            std::mem::forget(mode);
+            return Err(error);
+        }
+    };
+    match role {
         Role::Over(code) => {
             // Its descriptors were the primary's as well, who closed what was to be closed.
             std::mem::forget(mode);
@@ -193,19 +209,24 @@ fn live(
     };
     let result = close_leftovers(birth, report.as_ref(), shared)
         .and_then(|()| prepare(spec, home, console_format, shared));
-    if let Some(mut report) = report {
-        let line = LaunchReport {
-            ok: result.is_ok(),
-            kind: result.as_ref().err().map(LaunchError::failure_kind),
-            reason: result.as_ref().err().map(LaunchError::to_string),
-        };
-        let line = serde_json::to_string(&line).unwrap_or_default();
-        // Whoever started us may be gone; the app runs all the same.
-        let _ = writeln!(report, "{line}");
+    if let Some(report) = report {
+        tell(report, result.as_ref().map(|_| ()));
     }
     let mut runtime = result?;
     runtime.events.inbox.push_back(Event::Begin);
     go_on(runtime, home, Vec::new())
+}
+
+/// Tells the command that started the app what came of it.
+fn tell(mut report: File, result: Result<(), &LaunchError>) {
+    let line = LaunchReport {
+        ok: result.is_ok(),
+        kind: result.err().map(LaunchError::failure_kind),
+        reason: result.err().map(LaunchError::to_string),
+    };
+    let line = serde_json::to_string(&line).unwrap_or_default();
+    // The command may be gone; the app runs all the same.
+    let _ = writeln!(report, "{line}");
 }
 
 /// What a predecessor opened that had not written anything yet: its lock, above all.
@@ -232,7 +253,7 @@ fn go_on(mut runtime: Runtime, home: &Home, first: Vec<Action>) -> Result<Option
         return Ok(None);
     }
     // The name is free before the last answers are given: whoever waits for one may use it again.
-    if let Err(error) = home.remove_leftovers(&runtime.core.spec().name, runtime.recorder.lock()) {
+    if let Err(error) = home.files(&runtime.core.spec().name).remove(runtime.recorder.lock()) {
         runtime.warn(error.to_string());
     }
     runtime.clients.finish(LAST_WORDS);
@@ -269,14 +290,15 @@ fn prepare(
     };
     home.prepare()
         .map_err(|error| io_error("prepare the folders", io::Error::other(error.to_string())))?;
-    let lock = home.take_lock(&name).map_err(failed("take the lock"))?;
+    let files = home.files(&name);
+    let lock = files.take_lock().map_err(failed("take the lock"))?;
     let lock = lock.ok_or_else(|| LaunchError::Running(name.clone()))?;
     let keeper = Link::new(shared).map_err(failed("watch the keeper"))?;
     keeper.settled().map_err(failed("speak to the keeper"))?;
-    let socket = home.socket(&name).map_err(|error| {
+    let socket = files.socket().map_err(|error| {
         io_error("make the control socket", io::Error::other(error.to_string()))
     })?;
-    let clients = Clients::listen(&socket).map_err(failed("make the control socket"))?;
+    let clients = Clients::listen(socket).map_err(failed("make the control socket"))?;
     let folder_made = home.prepare_logs(&name).map_err(|error| io::Error::other(error.to_string()));
     accounts::remember(Accounts::of(&[&spec]));
     let core = Primary::new(Arc::new(spec), random::number());

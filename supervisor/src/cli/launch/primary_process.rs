@@ -83,7 +83,7 @@ fn start_command(
     home.prepare()?;
     home.prepare_logs(&spec.name)?;
     // Refuses a path that is too long before a process is started.
-    home.socket(&spec.name)?;
+    home.files(&spec.name).socket()?;
     let log_path = home.primary_log(&spec.name);
     let mut log = OpenOptions::new();
     log.create(true).append(true).read(true).mode(0o640).custom_flags(libc::O_NONBLOCK);

@@ -78,9 +78,9 @@ fn a_stopped_app_is_started_and_waited_for() {
 fn a_timeout_is_exit_code_five() {
     let dir = tempfile::tempdir().unwrap();
     let home = fake::session(dir.path()).home;
-    let _lock = home.take_lock("web").unwrap();
-    let socket = home.socket("web").unwrap();
-    let _listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
+    let _lock = home.files("web").take_lock().unwrap();
+    let files = home.files("web");
+    let _listener = std::os::unix::net::UnixListener::bind(files.socket().unwrap()).unwrap();
     let wait = WaitOptions { timeout: Some(Duration::from_millis(20)), ..WaitOptions::default() };
     let failure = wait_ready(&home, "web", &wait, Instances::Max).unwrap_err();
     assert_eq!(failure.exit, Exit::TimedOut);

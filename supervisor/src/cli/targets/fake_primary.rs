@@ -59,10 +59,11 @@ impl FakePrimary {
         is_last: impl Fn(&Request) -> bool + Send + 'static,
         mut answer: impl FnMut(&Request) -> Vec<Reply> + Send + 'static,
     ) -> Self {
-        let lock = home.take_lock(name).unwrap().expect("the name is free");
-        let socket = home.socket(name).unwrap();
+        let files = home.files(name);
+        let lock = files.take_lock().unwrap().expect("the name is free");
+        let socket = files.socket().unwrap().to_owned();
         let listener = UnixListener::bind(&socket).unwrap();
-        let lock_path = home.lock(name);
+        let lock_path = files.lock().to_owned();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&requests);
         let thread = thread::spawn(move || {

@@ -61,7 +61,8 @@ impl StrandedWorkers {
     /// a message. Fails if the app was started again, or if a worker survives SIGKILL.
     pub(crate) fn stop(&self, home: &Home, name: &str) -> Result<String, Failure> {
         let failed = |error| Failure::io(format_args!("cannot take the lock of {name}"), &error);
-        let Some(held) = home.take_lock(name).map_err(failed)? else {
+        let files = home.files(name);
+        let Some(held) = files.take_lock().map_err(failed)? else {
             return Err(Failure::failed(format!(
                 "{name} was started again in the meantime; try again"
             )));
@@ -90,7 +91,7 @@ impl StrandedWorkers {
                 )));
             }
         }
-        home.remove_leftovers(name, &held)?;
+        files.remove(&held)?;
         let count = workers.len();
         let stopped = if count == 1 { "1 worker".to_owned() } else { format!("{count} workers") };
         let killed = if killed == 0 { String::new() } else { format!(", {killed} of them killed") };

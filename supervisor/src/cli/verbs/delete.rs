@@ -63,7 +63,7 @@ mod tests {
         );
         let args: Args = parse(&["web", "--timeout", "1m"]).unwrap();
         assert_eq!(run(&args, &mut session).unwrap(), Exit::Done);
-        assert!(!session.home.lock("web").exists());
+        assert!(!session.home.files("web").lock().exists());
         primary.end();
         assert_eq!(run(&args, &mut session).unwrap(), Exit::NoSuchApp);
     }

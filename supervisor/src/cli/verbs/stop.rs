@@ -34,8 +34,8 @@ mod tests {
     fn a_timeout_is_exit_code_five() {
         let dir = tempfile::tempdir().unwrap();
         let mut session = fake_primary::session(dir.path());
-        let _lock = session.home.take_lock("web").unwrap();
-        let _listener = UnixListener::bind(session.home.socket("web").unwrap()).unwrap();
+        let _lock = session.home.files("web").take_lock().unwrap();
+        let _listener = UnixListener::bind(session.home.files("web").socket().unwrap()).unwrap();
         let args: Args = parse(&["web", "--timeout", "20ms"]).unwrap();
         assert_eq!(run(&args, &mut session).unwrap(), Exit::TimedOut);
     }

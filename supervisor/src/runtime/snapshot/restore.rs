@@ -55,10 +55,11 @@ pub(in crate::runtime) fn restore(
         Primary::restore(snapshot.core.get()).map_err(|error| unreadable(error.to_string()))?;
     let mut claims = Claims::new(shared.fds());
     let failed = |what: &'static str| move |error| undone(what, error);
+    let not_found = failed("find the control socket");
     let lock = claims.claim(snapshot.lock).map(File::from).map_err(failed("find the lock"))?;
-    let socket = home.socket(&core.spec().name).map_err(|error| unreadable(error.to_string()))?;
-    let clients =
-        snapshot.clients.restore(&mut claims, socket).map_err(failed("find the control socket"))?;
+    let files = home.files(&core.spec().name);
+    let path = files.socket().map_err(|error| unreadable(error.to_string()))?.to_owned();
+    let clients = snapshot.clients.restore(&mut claims, path).map_err(not_found)?;
     let (mut listeners, mut complaints) = snapshot.listeners.restore(&mut claims);
     let specs: Vec<Arc<AppSpec>> = snapshot.specs.into_iter().map(Arc::new).collect();
     let mut children = BTreeMap::new();

@@ -57,11 +57,12 @@ impl Recorder {
         if !self.home.record(name).exists() {
             self.written = None;
         }
-        if self.home.is_lock(name, &self.lock) {
+        let files = self.home.files(name);
+        if files.is_lock(&self.lock) {
             return Ok(false);
         }
-        let path = self.home.lock(name);
-        match self.home.take_lock(name) {
+        let path = files.lock();
+        match files.take_lock() {
             Ok(Some(lock)) => {
                 self.lock = lock;
                 Ok(true)

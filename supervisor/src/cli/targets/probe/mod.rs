@@ -138,7 +138,10 @@ fn comes_back(home: &Home, name: &str) -> bool {
 /// Waits for a primary that has its lock and no socket: one that begins makes its socket, and one
 /// that ends gives the lock back, both in a moment. Whether it begins.
 fn begins(home: &Home, name: &str) -> bool {
-    let is_held = || home.lock(name).exists() && matches!(home.take_lock(name), Ok(None));
+    let is_held = || {
+        let files = home.files(name);
+        files.lock().exists() && matches!(files.take_lock(), Ok(None))
+    };
     accepts_soon(home, name, MOMENT, is_held)
 }
 
@@ -147,7 +150,7 @@ fn begins(home: &Home, name: &str) -> bool {
 fn accepts_soon(home: &Home, name: &str, mut left: Duration, runs: impl Fn() -> bool) -> bool {
     const INTERVAL: Duration = Duration::from_millis(20);
     while runs() {
-        if home.socket(name).is_ok_and(|path| UnixStream::connect(path).is_ok()) {
+        if home.files(name).socket().is_ok_and(|path| UnixStream::connect(path).is_ok()) {
             return true;
         }
         if left.is_zero() {
@@ -162,8 +165,9 @@ fn accepts_soon(home: &Home, name: &str, mut left: Duration, runs: impl Fn() -> 
 /// Nothing accepts on the socket: tells from lock and record whether the primary is starting or
 /// dead.
 fn probe_files(home: &Home, name: &str) -> Result<AppState, Failure> {
-    let files = [home.socket(name)?, home.lock(name), home.record(name)];
-    if !files.iter().any(|path| path.exists()) {
+    let files = home.files(name);
+    files.socket()?;
+    if !files.exist() {
         return Ok(AppState::Absent);
     }
     if let Some(record) = home.read_record(name).filter(Record::primary_lives) {
@@ -177,8 +181,8 @@ fn probe_files(home: &Home, name: &str) -> Result<AppState, Failure> {
     }
     // After a reboot the record exists and the run folder does not.
     home.prepare()?;
-    let taken = home.take_lock(name).map_err(|error| {
-        Failure::io(format_args!("cannot take the lock {}", home.lock(name).display()), &error)
+    let taken = files.take_lock().map_err(|error| {
+        Failure::io(format_args!("cannot take the lock {}", files.lock().display()), &error)
     })?;
     let Some(held) = taken else {
         return Ok(silent(home, name, "the primary holds its lock but has no socket yet"));
@@ -186,7 +190,7 @@ fn probe_files(home: &Home, name: &str) -> Result<AppState, Failure> {
     match home.read_record(name).and_then(StrandedWorkers::of) {
         Some(workers) => Ok(AppState::Stranded(Box::new(workers))),
         None => {
-            home.remove_leftovers(name, &held)?;
+            files.remove(&held)?;
             Ok(AppState::Absent)
         }
     }
@@ -209,20 +213,23 @@ fn silent(home: &Home, name: &str, reason: &str) -> AppState {
 pub(crate) fn wait_for_end(home: &Home, name: &str, timeout: Duration) -> Result<(), Failure> {
     const INTERVAL: Duration = Duration::from_millis(10);
     let mut left = timeout;
-    while home.lock(name).exists() {
-        let taken = match home.take_lock(name) {
+    let files = home.files(name);
+    while files.lock().exists() {
+        let taken = match files.take_lock() {
             // An operator cannot open the lock, and sees when its file is removed.
             Err(error)
                 if error.kind() == ErrorKind::PermissionDenied && home.is_of_another_user() =>
             {
                 None
             }
+            // Somebody removed the whole folder.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             taken => taken.map_err(|error| {
                 Failure::io(format_args!("cannot take the lock of {name}"), &error)
             })?,
         };
         if let Some(held) = taken {
-            return Ok(home.remove_leftovers(name, &held)?);
+            return Ok(files.remove(&held)?);
         }
         if left.is_zero() {
             return Err(Failure::new(

@@ -34,8 +34,8 @@ fn an_app_that_answers_one_that_ends_and_none() {
 fn files_of_a_dead_primary_are_removed() {
     let dir = tempfile::tempdir().unwrap();
     let home = fake::session(dir.path()).home;
-    drop(std::os::unix::net::UnixListener::bind(home.socket("web").unwrap()).unwrap());
-    drop(home.take_lock("web").unwrap());
+    drop(std::os::unix::net::UnixListener::bind(home.files("web").socket().unwrap()).unwrap());
+    drop(home.files("web").take_lock().unwrap());
     let worker = RecordedWorker { pid: std::process::id(), start_time: 0, slot: 0, generation: 1 };
     let record = Record::new(1, vec![worker], fake::spec("web"));
     home.write_record("web", &record).unwrap();
@@ -64,10 +64,11 @@ fn a_primary_that_hangs_does_not_delay_others() {
     let dir = tempfile::tempdir().unwrap();
     let home = fake::session(dir.path()).home;
     // It has its lock and accepts nothing.
-    let _lock = home.take_lock("deaf").unwrap();
-    let _socket = std::os::unix::net::UnixListener::bind(home.socket("deaf").unwrap()).unwrap();
+    let _lock = home.files("deaf").take_lock().unwrap();
+    let _socket =
+        std::os::unix::net::UnixListener::bind(home.files("deaf").socket().unwrap()).unwrap();
     // This one is not that far yet.
-    let _other = home.take_lock("young").unwrap();
+    let _other = home.files("young").take_lock().unwrap();
     let seen: Vec<AppStatus> = statuses(&home, &home.apps().unwrap())
         .into_iter()
         .map(|status| status.unwrap().unwrap())

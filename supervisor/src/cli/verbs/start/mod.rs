@@ -64,7 +64,7 @@ fn launch_all(
 fn in_foreground(spec: AppSpec, format: LogFormat, session: &Session) -> Result<Exit, Failure> {
     free_name(&session.home, &spec.name)?;
     session.home.prepare()?;
-    session.home.socket(&spec.name)?;
+    session.home.files(&spec.name).socket()?;
     let name = spec.name.clone();
     crate::runtime::run(spec, &session.home, Mode::Foreground { format })
         .map(Exit::Primary)
