@@ -21,6 +21,10 @@ use app_files::NOT_WAITING;
 pub(crate) use error::{HOME_VARIABLE, HomeError};
 pub(crate) use record::{Record, RecordedWorker};
 
+/// The folder of what workers of every user may read. Only root starts workers of other users, and
+/// only root may write to its parent.
+const PUBLIC: &str = "/run/supervisor-public";
+
 /// The folders of one user.
 #[derive(Debug, Clone)]
 pub(crate) struct Home {
@@ -168,9 +172,18 @@ impl Home {
         self.state.join("saved.dump")
     }
 
-    /// The script that Node programs load first. `mark` names the build that it belongs to.
-    pub(crate) fn preload(&self, mark: &str) -> PathBuf {
-        self.run.join(format!("supervisor-node-{mark}.js"))
+    /// Where the script that Node programs load first may be: in our own folder, or in one that
+    /// workers of every user may enter. `mark` names the build that it belongs to.
+    pub(crate) fn preloads(&self, mark: &str) -> [PathBuf; 2] {
+        [&self.run, Path::new(PUBLIC)]
+            .map(|folder| folder.join(format!("supervisor-node-{mark}.js")))
+    }
+
+    /// Makes the folder of a file for workers of every user.
+    pub(crate) fn prepare_public(&self) -> Result<(), HomeError> {
+        let folder = Path::new(PUBLIC);
+        make_folder(folder, 0o755)?;
+        verify_ours(folder)
     }
 
     /// The folder of the app's logs.

@@ -41,7 +41,7 @@ use crate::snapshot::Memory;
 use crate::sys::fork::{self, Forked};
 use crate::sys::pidfd::{self, Pid};
 use crate::sys::signals::WATCHED;
-use crate::sys::{clock, daemon, exec, held, inherited};
+use crate::sys::{clock, daemon, exec, held, inherited, terminal};
 
 /// After a primary that lived this long, the keeper starts the next one at once. After a shorter
 /// life it pauses first; the pause doubles from the first to the second value of `PAUSES`.
@@ -84,6 +84,7 @@ pub(crate) enum Role {
 pub(crate) fn keep(app: &str) -> io::Result<Role> {
     daemon::raise_nofile()?;
     daemon::go_last();
+    terminal::remember();
     let shared = SharedFds::make(Memory::new)?;
     let birth = Birth { is_first: true, last: None, not_replaced: None, fell_back: false };
     Keeper::new(app, shared)?.run(birth)
@@ -92,6 +93,7 @@ pub(crate) fn keep(app: &str) -> io::Result<Role> {
 /// Like [`keep`], in the process of another build's keeper; its arguments name the descriptors.
 pub(crate) fn keep_on(app: &str, handover: &HandoverArgs) -> io::Result<Role> {
     exec::close_at_exec()?;
+    terminal::remember();
     if let Some(soft) = handover.nofile {
         daemon::remember_nofile(soft);
     }
@@ -281,7 +283,12 @@ impl Keeper {
         while let Ok(Some(came)) = self.shared.signals.read_signal() {
             // The primary stays in the terminal's process group, because it writes to the terminal.
             // So it gets the signals of the terminal's keys itself.
-            let is_key = self.on_terminal && primary.is_some() && came.ssi_code == SI_KERNEL;
+            // When the terminal ends, the kernel sends SIGHUP to the leader of the session only. The
+            // keeper may be that leader, and then the primary gets it from the keeper.
+            let is_key = self.on_terminal
+                && primary.is_some()
+                && came.ssi_code == SI_KERNEL
+                && came.ssi_signo != Signal::SIGHUP as u32;
             if came.ssi_signo == Signal::SIGCHLD as u32 {
                 self.somebody_ended = true;
             } else if !is_key {

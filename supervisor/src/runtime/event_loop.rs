@@ -8,16 +8,19 @@ use std::time::Duration;
 use super::bus::busy_poll::{BusyPoll, MOMENT};
 use super::source::Source;
 use crate::base::time::Time;
+use crate::policy::hangup::Terminal;
 use crate::primary::event::Event;
-use crate::sys::clock;
 use crate::sys::poller::{Poller, Ready};
 use crate::sys::signals::Signals;
+use crate::sys::{clock, terminal};
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct EventLoop {
     pub(super) poller: Poller,
     pub(super) signals: Signals,
+    /// The terminal that the app was started on.
+    pub(super) terminal: Terminal,
     /// What the core hears in the next step.
     pub(super) inbox: VecDeque<Event>,
     /// When the core is to be asked again, if nothing happens before.
@@ -32,7 +35,10 @@ impl EventLoop {
         let poller = Poller::new()?;
         poller.add(signals.fd(), Source::Signals.token())?;
         others.into_iter().try_for_each(|(fd, source)| poller.add(fd, source.token()))?;
-        Ok(Self { poller, signals, inbox: VecDeque::new(), core_due: None, exit: None })
+        let terminal =
+            Terminal { had: terminal::had(), hangup_ignored: terminal::hangup_was_ignored() };
+        let inbox = VecDeque::new();
+        Ok(Self { poller, signals, terminal, inbox, core_due: None, exit: None })
     }
 
     /// Whether the core need not be asked now.

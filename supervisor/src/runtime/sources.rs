@@ -18,10 +18,11 @@ use super::{Runtime, contracts, intercept, notifications, output};
 use crate::base::exit::Exit;
 use crate::base::ids::{ClientId, WorkerId};
 use crate::limits::{CALLS_PER_TURN, LAST_READS};
+use crate::policy::hangup::Hangup;
 use crate::policy::leftovers;
 use crate::primary::event::{Cue, Event, PrimarySignal};
 use crate::sys::spawn::report::{self, Report};
-use crate::sys::{pidfd, procfs, seccomp};
+use crate::sys::{pidfd, procfs, seccomp, terminal};
 
 /// Whether this request replaces workers one after the other.
 fn is_rolling(request: &Request) -> bool {
@@ -81,11 +82,18 @@ impl Runtime {
             let meaning = match signal {
                 libc::SIGTERM | libc::SIGINT => PrimarySignal::Stop,
                 libc::SIGQUIT => PrimarySignal::StopFast,
-                libc::SIGHUP => {
-                    self.manager.tell_of_reload(&self.keeper);
-                    self.look_for_closed();
-                    PrimarySignal::Reload
-                }
+                libc::SIGHUP => match self.events.terminal.hangup(terminal::lives()) {
+                    Hangup::Stop => {
+                        self.note("the terminal is gone, so the app stops".to_owned());
+                        PrimarySignal::Stop
+                    }
+                    Hangup::Ignore => continue,
+                    Hangup::Reload => {
+                        self.manager.tell_of_reload(&self.keeper);
+                        self.look_for_closed();
+                        PrimarySignal::Reload
+                    }
+                },
                 libc::SIGUSR1 => PrimarySignal::ReopenLogs,
                 libc::SIGUSR2 => {
                     self.check_upgrade(None, None);

@@ -36,6 +36,7 @@ pub(crate) mod spawn;
 pub(crate) mod steering_code;
 pub(crate) mod strays;
 pub(crate) mod target;
+pub(crate) mod terminal;
 pub(crate) mod trap;
 pub(crate) mod unseen;
 pub(crate) mod usage;

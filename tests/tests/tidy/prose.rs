@@ -25,7 +25,7 @@ const PHRASES: [&str; 9] = [
 
 /// How many of these faults each room still has. The numbers may only become smaller; a room that
 /// is not listed has none.
-const OPEN: [(&str, usize); 1] = [("supervisor/runtime", 46)];
+const OPEN: [(&str, usize); 1] = [("supervisor/runtime", 45)];
 
 #[test]
 fn documents_and_comments_are_plain_english() {

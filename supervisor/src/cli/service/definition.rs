@@ -7,7 +7,8 @@ use config::cpus::Cpus;
 use config::spec::AppSpec;
 use systemd::unit::Unit;
 
-use super::places::{spec_file, unit_folder, write_file};
+use super::installation::Installation;
+use super::places::{spec_file, unit_folder};
 use crate::cli::exit::Failure;
 use crate::cli::launch::own_program;
 use crate::cli::session::Session;
@@ -87,18 +88,29 @@ impl Service {
         .text())
     }
 
-    /// Writes the unit, and the spec file if the unit needs one.
-    pub(crate) fn install(&self, session: &Session) -> Result<(), Failure> {
+    /// Writes the unit, and the spec file if the unit needs one. Leaves nothing behind if it fails.
+    pub(crate) fn install(&self, session: &Session) -> Result<Installation, Failure> {
+        let mut files = Installation::default();
+        match self.write(session, &mut files) {
+            Ok(()) => Ok(files),
+            Err(failure) => {
+                files.undo()?;
+                Err(failure)
+            }
+        }
+    }
+
+    fn write(&self, session: &Session, files: &mut Installation) -> Result<(), Failure> {
         let text = self.text(session)?;
         if self.spec.source.is_none() || self.spec.overrides.is_some() {
             let json = serde_json::to_string_pretty(&self.spec).map_err(|error| {
                 Failure::failed(format!("cannot write the spec as JSON: {error}"))
             })?;
             // Only its owner can read it: it holds values of environment variables.
-            write_file(&spec_file(&self.spec.name, self.of_user)?, json.as_bytes(), 0o600)?;
+            files.write(&spec_file(&self.spec.name, self.of_user)?, json.as_bytes(), 0o600)?;
         }
         let path = unit_folder(self.of_user)?.join(Unit::file_name(&self.spec.name));
-        write_file(&path, text.as_bytes(), 0o644)
+        files.write(&path, text.as_bytes(), 0o644)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Apps as systemd services: where their files are, what is in them, and `systemctl`.
 
 mod definition;
+mod installation;
 mod options;
 mod places;
 mod systemctl;

@@ -5,6 +5,7 @@ use systemd::unit::Unit;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::service::{Service, StartupOptions, systemctl};
 use crate::cli::session::Session;
+use crate::cli::targets::{Outcome, finish, print};
 use crate::cli::targets::probe::{AppState, probe};
 
 /// Make apps systemd services that start with the machine.
@@ -14,7 +15,8 @@ pub(crate) struct Args {
     pub(crate) options: StartupOptions,
 }
 
-/// Runs the verb. Refuses `--now` for an app that runs outside systemd.
+/// Runs the verb. Refuses `--now` for an app that runs outside systemd. If one app cannot be made a
+/// service, the others become services all the same.
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let args = &args.options;
     let of_user = args.of_user();
@@ -33,15 +35,39 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
             )));
         }
     }
+    let mut results = Vec::new();
     for service in &services {
-        service.install(session)?;
+        let name = &service.spec.name;
+        let result = enable(service, args, session).map_err(|failure| Failure {
+            reason: format!("{name}: not made a service: {}", failure.reason),
+            ..failure
+        });
+        print(session, name, &result);
+        results.push((name.clone(), result));
     }
-    systemctl(of_user, &["daemon-reload"])?;
-    for service in &services {
-        let unit = Unit::file_name(&service.spec.name);
-        let verb: &[&str] = if args.now { &["enable", "--now"] } else { &["enable"] };
-        systemctl(of_user, &[verb, &[unit.as_str()]].concat())?;
-        session.out.line(format_args!("{}: enabled as {unit}", service.spec.name));
+    finish(session, false, &results)
+}
+
+/// Makes one app a service. If a step fails, systemd has the unit that it had before, or none.
+fn enable(
+    service: &Service,
+    args: &StartupOptions,
+    session: &Session,
+) -> Result<Outcome, Failure> {
+    let of_user = args.of_user();
+    let unit = Unit::file_name(&service.spec.name);
+    let verb: &[&str] = if args.now { &["enable", "--now"] } else { &["enable"] };
+    let files = service.install(session)?;
+    let enabled = systemctl(of_user, &["daemon-reload"])
+        .and_then(|()| systemctl(of_user, &[verb, &[unit.as_str()]].concat()));
+    let Err(failure) = enabled else {
+        return Ok(Outcome::new(format!("enabled as {unit}")));
+    };
+    if !files.replaced() {
+        // The first failure is the one to report. A unit that is not enabled is the purpose.
+        let _ = systemctl(of_user, &["disable", "--now", &unit]);
     }
-    Ok(Exit::Done)
+    files.undo()?;
+    let _ = systemctl(of_user, &["daemon-reload"]);
+    Err(failure)
 }

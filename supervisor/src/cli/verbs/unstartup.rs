@@ -1,5 +1,7 @@
 //! `unstartup`: disables and removes the systemd units that `startup` wrote.
 
+use std::path::Path;
+
 use systemd::unit::Unit;
 
 use crate::cli::exit::{Exit, Failure};
@@ -8,6 +10,7 @@ use crate::cli::service::{
     StartupOptions, installed, remove_file, spec_file, systemctl, unit_folder,
 };
 use crate::cli::session::Session;
+use crate::cli::targets::{Outcome, finish, print};
 
 /// Undo "startup": disable and remove the systemd services of apps.
 #[derive(Debug, clap::Args)]
@@ -16,7 +19,7 @@ pub(crate) struct Args {
     pub(crate) options: StartupOptions,
 }
 
-/// Runs the verb. Fails at the first app that has no unit.
+/// Runs the verb. An app that fails does not keep the others from it.
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let args = &args.options;
     let of_user = args.of_user();
@@ -25,25 +28,36 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     if apps.is_empty() {
         output::note(format_args!("no app has a unit in {}", folder.display()));
     }
-    for app in apps {
-        config::name::check(&app).map_err(Failure::usage)?;
-        let unit = Unit::file_name(&app);
-        let path = folder.join(&unit);
-        if !path.exists() {
-            return Err(Failure::new(
-                Exit::NoSuchApp,
-                format!("{app} has no unit: there is no {}", path.display()),
-            ));
-        }
-        let verb: &[&str] = if args.now { &["disable", "--now"] } else { &["disable"] };
-        systemctl(of_user, &[verb, &[unit.as_str()]].concat())?;
-        remove_file(&path)?;
-        let spec = spec_file(&app, of_user)?;
-        if spec.exists() {
-            remove_file(&spec)?;
-        }
-        systemctl(of_user, &["daemon-reload"])?;
-        session.out.line(format_args!("{app}: {unit} is removed"));
+    for app in &apps {
+        config::name::check(app).map_err(Failure::usage)?;
     }
-    Ok(Exit::Done)
+    let mut results = Vec::new();
+    for app in apps {
+        let result = disable(&app, &folder, args);
+        print(session, &app, &result);
+        results.push((app, result));
+    }
+    finish(session, false, &results)
+}
+
+/// Removes the unit of one app, and its spec file.
+fn disable(app: &str, folder: &Path, args: &StartupOptions) -> Result<Outcome, Failure> {
+    let of_user = args.of_user();
+    let unit = Unit::file_name(app);
+    let path = folder.join(&unit);
+    if !path.exists() {
+        return Err(Failure::new(
+            Exit::NoSuchApp,
+            format!("{app} has no unit: there is no {}", path.display()),
+        ));
+    }
+    let verb: &[&str] = if args.now { &["disable", "--now"] } else { &["disable"] };
+    systemctl(of_user, &[verb, &[unit.as_str()]].concat())?;
+    remove_file(&path)?;
+    let spec = spec_file(app, of_user)?;
+    if spec.exists() {
+        remove_file(&spec)?;
+    }
+    systemctl(of_user, &["daemon-reload"])?;
+    Ok(Outcome::new(format!("{unit} is removed")))
 }

@@ -6,6 +6,7 @@
 //! without it.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -80,28 +81,39 @@ pub(in crate::runtime) fn prepare(
         return None;
     }
     let text = text(spec);
-    // Primaries of several builds may share a run folder, each with its own preload.
-    let path = home.preload(&format!("{:016x}", checksum(b"", text.as_bytes())));
-    if let Err(error) = provide(&path, &text) {
-        notes.note(format!(
-            "Node workers keep their connections when they drain, and are not measured: cannot write {}: {error}",
-            path.display()
-        ));
-        return None;
-    }
+    // Primaries of several builds may share a folder, each with its own preload.
+    let paths = home.preloads(&format!("{:016x}", checksum(b"", text.as_bytes())));
     let ours = spec.user.as_deref().is_none_or(|user| {
         accounts::identity(user, spec.group.as_deref())
             .is_ok_and(|identity| users::is_ourselves(&identity))
     });
-    if !ours && !anybody_reads(&path) {
-        notes.note(format!(
-            "Node workers keep their connections when they drain, and are not measured: user {} cannot read {}",
-            spec.user.as_deref().unwrap_or_default(),
-            path.display()
-        ));
-        return None;
+    match place(home, paths, &text, ours) {
+        Ok(path) => Some(path),
+        Err(why) => {
+            notes.note(format!(
+                "Node workers keep their connections when they drain, and are not measured: {why}"
+            ));
+            None
+        }
     }
-    Some(path)
+}
+
+/// Puts the preload where the workers can read it: our own folder, or the one for every user.
+/// `ours`: the workers are of our own user.
+fn place(
+    home: &Home,
+    [own, public]: [PathBuf; 2],
+    text: &str,
+    ours: bool,
+) -> Result<PathBuf, String> {
+    let cannot = |path: &Path, error: &dyn Display| {
+        format!("cannot write {} for them: {error}", path.display())
+    };
+    if ours || anybody_reads(&own) {
+        return provide(&own, text).map_err(|error| cannot(&own, &error)).map(|()| own);
+    }
+    home.prepare_public().map_err(|error| cannot(&public, &error))?;
+    provide(&public, text).map_err(|error| cannot(&public, &error)).map(|()| public)
 }
 
 /// Makes sure that the file is there and says what it should.

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use config::spec::AppSpec;
-use ipc::control::{AppStatus, Reply, Request, Status};
+use ipc::control::{AppStatus, FailureKind, Reply, Request, Status};
 
 use super::recorded;
 use super::stranded::StrandedWorkers;
@@ -51,6 +51,8 @@ pub(crate) fn probe(home: &Home, name: &str) -> Result<AppState, Failure> {
             .and_then(|mut client| client.ask(&Request::Status, Some(STATUS_TIMEOUT), |_| {}));
         return match asked {
             Ok(Reply::Status(status)) => Ok(AppState::Answers(status)),
+            // The one failure of this request: the app has just ended.
+            Ok(Reply::Failed { kind: FailureKind::Failed, .. }) => continue,
             Ok(other) => Err(Failure::unexpected_reply(name, other)),
             Err(ClientError::Ended { .. }) => continue,
             Err(ClientError::NoSuchApp(_) | ClientError::NobodyListens { .. }) => {

@@ -31,6 +31,21 @@ fn an_app_that_answers_one_that_ends_and_none() {
 }
 
 #[test]
+fn an_app_that_ends_while_it_is_asked_is_absent() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = fake::session(dir.path()).home;
+    let refused = Reply::Failed {
+        kind: FailureKind::Failed,
+        reason: "the app has ended".into(),
+        last_lines: Vec::new(),
+    };
+    let is_last = |request: &Request| *request == Request::Status;
+    let primary = FakePrimary::start(&home, "web", is_last, move |_| vec![refused.clone()]);
+    assert_eq!(status(&home, "web"), Ok(None));
+    assert_eq!(primary.end().len(), 1);
+}
+
+#[test]
 fn files_of_a_dead_primary_are_removed() {
     let dir = tempfile::tempdir().unwrap();
     let home = fake::session(dir.path()).home;

@@ -1,0 +1,95 @@
+//! Apps in the foreground of a terminal that is closed.
+
+use std::time::Duration;
+
+use ipc::control::Status;
+use nix::sys::signal::Signal;
+use tests::run::{self, Running};
+use tests::{Home, Port, fixtures, http, process, wait_until};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// Is a terminal: runs a program on it, types a line if there is one, and reads what is shown. The
+/// terminal is closed when this process ends.
+const TERMINAL: &str = r#"
+import os, pty, sys
+line, program = sys.argv[1], sys.argv[2:]
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp(program[0], program)
+if line:
+    os.write(terminal, line.encode() + b"\n")
+while True:
+    os.read(terminal, 4096)
+"#;
+
+/// Runs `program` on a terminal and types `line`.
+fn on_terminal(home: &Home, line: &str, program: &[&str]) -> Option<Running> {
+    let python = fixtures::need("python3")?;
+    let mut command = home.command_of(python);
+    command.args(["-c", TERMINAL, line]).args(program);
+    Some(run::spawn(&mut command, home.path()))
+}
+
+/// The words that start the app in the foreground.
+fn words(home: &Home, port: &Port) -> Option<Vec<String>> {
+    let program = home.binary().to_string_lossy().into_owned();
+    let start = ["start", "--foreground", "-n", "web", "-i", "2", "--"].map(str::to_owned);
+    Some([vec![program], start.into(), fixtures::pid_server(port)?].concat())
+}
+
+fn ready(home: &Home) -> u32 {
+    wait_until("the app to be ready", SOON, || {
+        let listed = home.list();
+        let app = listed.first().filter(|app| app.status == Status::Ready)?;
+        Some(app.primary_pid)
+    })
+}
+
+#[test]
+fn the_app_stops_when_the_terminal_of_its_session_is_closed() {
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(words) = words(&home, &port) else { return };
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let Some(terminal) = on_terminal(&home, "", &words) else { return };
+    let primary = ready(&home);
+    // As long as there is a terminal, SIGHUP is the reload that it is for every server.
+    process::kill(primary, Signal::SIGHUP);
+    wait_until("the reload", SOON, || (home.app("web").generation == 2).then_some(()));
+    ready(&home);
+    process::kill(terminal.pid(), Signal::SIGKILL);
+    wait_until("the app to end", SOON, || (!process::is_alive(primary)).then_some(()));
+    assert!(http::get(port.v4(), Duration::from_secs(1)).is_err(), "nobody serves");
+    home.nothing_left();
+}
+
+#[test]
+fn the_app_stops_when_the_terminal_of_its_shell_is_closed() {
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(words) = words(&home, &port) else { return };
+    let line = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+    let Some(shell) = fixtures::need("bash") else { return };
+    let Some(terminal) = on_terminal(&home, &line, &[&shell, "--norc", "-i"]) else { return };
+    let primary = ready(&home);
+    process::kill(terminal.pid(), Signal::SIGKILL);
+    wait_until("the app to end", SOON, || (!process::is_alive(primary)).then_some(()));
+    home.nothing_left();
+}
+
+#[test]
+fn an_app_under_nohup_outlives_its_terminal() {
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(words) = words(&home, &port) else { return };
+    let line = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+    let Some(shell) = fixtures::need("bash") else { return };
+    let line = format!("nohup {line} > nohup.out 2>&1");
+    let Some(terminal) = on_terminal(&home, &line, &[&shell, "--norc", "-i"]) else { return };
+    let primary = ready(&home);
+    process::kill(terminal.pid(), Signal::SIGKILL);
+    wait_until("the terminal to end", SOON, || (!process::is_alive(terminal.pid())).then_some(()));
+    // A command of its own is answered after the signal that came before it.
+    home.run(&["reload", "web"]).ok();
+    http::get(port.v4(), SOON).expect("an answer");
+    assert_eq!((home.app("web").generation, home.app("web").primary_pid), (2, primary));
+    home.run(&["delete", "web"]).ok();
+}
