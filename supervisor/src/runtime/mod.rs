@@ -174,8 +174,8 @@ impl Runtime {
         let at = context!(self);
         self.handover.end_header_waits(at, now);
         self.node.read_answers(&mut self.handover, at, now);
-        if self.handover.throttle.is_again(now) {
-            self.clients.hear_again(at, &mut self.handover.throttle);
+        if self.handover.throttle().is_again(now) {
+            self.clients.hear_again(at, self.handover.throttle());
             self.handover.resume_all(at);
         }
         self.handover.look_after_slow(at, now);

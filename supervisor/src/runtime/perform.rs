@@ -210,7 +210,7 @@ impl Runtime {
     fn gauge(&mut self, worker: WorkerId) {
         let Some(child) = self.children.get(&worker) else { return };
         let most = self.bus.most_connections(child.generation);
-        let oldest = self.handover.throttle.oldest(worker);
+        let oldest = self.handover.throttle().oldest(worker);
         if let Some(gauge) = self.probes.gauge(context!(self), worker, oldest, most) {
             self.cue(worker, Cue::Gauged(gauge));
         }

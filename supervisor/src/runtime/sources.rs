@@ -40,7 +40,7 @@ impl Runtime {
             Source::Signals => self.take_signals(),
             Source::Control => {
                 if let Err(error) = self.clients.take_connection(context!(self)) {
-                    self.clients.rest(context!(self), &mut self.handover.throttle, &error);
+                    self.clients.rest(context!(self), self.handover.throttle(), &error);
                 }
             }
             Source::Client(client) => {

@@ -1,15 +1,15 @@
-//! Slot sockets that nobody accepts from although their worker lives: a Node program has closed
-//! its server (`server.close`, `cluster.worker.disconnect`) and goes on. New connections are
-//! steered elsewhere; those that came before wait in the socket's queue. The primary takes them
-//! out and hands them to workers that serve the same address, as the primary engine does.
+//! Slot sockets from which no process accepts although their worker lives: a Node program has
+//! closed its server (`server.close`, `cluster.worker.disconnect`) and goes on. The kernel gives
+//! them no new connections, but earlier ones still wait in their queues. The primary accepts those
+//! and hands them to workers that serve the same address, as the primary engine does.
 //!
-//! Where there is no such worker they stay where they are, for the next one in that slot, or for
-//! this one when it listens again.
+//! If no worker serves the address, the connections stay in the queue for the next worker of the
+//! slot, or for this one when it listens again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Arrival, HandOver};
-use crate::base::ids::{HandOffId, ListenerId, WorkerId};
+use super::in_flight::{Arrival, InFlight};
+use crate::base::ids::{ListenerId, WorkerId};
 use crate::limits::{ACCEPTS_PER_TURN, HAND_OFFS_PER_WORKER};
 use crate::runtime::context::{Context, Place};
 use crate::runtime::listeners::Listeners;
@@ -21,25 +21,26 @@ use crate::sys::{clock, socket};
 /// See the head of this file.
 #[derive(Debug, Default)]
 pub(crate) struct AbandonedSockets {
-    /// And whether the poller watches each.
+    /// The sockets, and whether the poller watches each.
     sockets: BTreeMap<Place, bool>,
-    /// Taken out, and nobody took them. No more of them than were on their way at once.
+    /// Connections that were accepted and that no worker took. Each was in flight before, so
+    /// there are never more of them than were in flight at once.
     homeless: Vec<(ListenerId, Arrival)>,
 }
 
 impl AbandonedSockets {
-    /// All of them.
+    /// The places of all of them.
     pub(in crate::runtime) fn places(&self) -> impl Iterator<Item = Place> {
         self.sockets.keys().copied()
     }
 
-    /// With these.
+    /// The sockets at these places, as a predecessor left them.
     pub(in crate::runtime) fn of(places: Vec<Place>) -> Self {
         let sockets = places.into_iter().map(|place| (place, false)).collect();
         Self { sockets, homeless: Vec::new() }
     }
 
-    /// Somebody is lent this socket.
+    /// A worker is about to be lent this socket.
     pub(in crate::runtime) fn forget(
         &mut self,
         poller: &Poller,
@@ -62,7 +63,7 @@ impl AbandonedSockets {
         self.homeless.retain(|(of, _)| *of != id);
     }
 
-    /// A connection that was given to a worker of its listener came back.
+    /// A connection was sent to a worker of its listener and came back.
     pub(super) fn take_homeless(&mut self, id: ListenerId, arrival: Arrival) {
         self.homeless.push((id, arrival));
     }
@@ -72,7 +73,8 @@ impl AbandonedSockets {
         self.sockets.insert(place, false);
     }
 
-    /// The worker that serves this listener and has the least on its way to it, and its server.
+    /// The worker that serves this listener and has the fewest connections in flight, and the key
+    /// of its server.
     fn adopter(
         &self,
         at: &Context<'_>,
@@ -95,74 +97,82 @@ impl AbandonedSockets {
         let (_, worker, key) = candidates.min_by_key(|(pending, ..)| *pending)?;
         Some((worker, key.to_owned()))
     }
-}
 
-impl HandOver {
     /// A worker has closed this socket.
-    pub(in crate::runtime) fn abandon(&mut self, at: &mut Context<'_>, place: Place) {
+    pub(super) fn abandon(&mut self, at: &mut Context<'_>, in_flight: &mut InFlight, place: Place) {
         if at.listeners.get(place.0).is_some_and(|open| matches!(open.kind, Kind::Slots)) {
-            self.abandoned.sockets.entry(place).or_insert(false);
-            self.resume_abandoned(at, place.0);
+            self.sockets.entry(place).or_insert(false);
+            self.resume(at, in_flight, place.0);
         }
     }
 
-    /// Somebody may be able to take the connections of a listener's abandoned sockets.
-    pub(super) fn resume_abandoned(&mut self, at: &mut Context<'_>, id: ListenerId) {
+    /// A worker may now be able to take the connections of this listener's abandoned sockets.
+    pub(super) fn resume(
+        &mut self,
+        at: &mut Context<'_>,
+        in_flight: &mut InFlight,
+        id: ListenerId,
+    ) {
         let its = |(of, _): &mut (ListenerId, Arrival)| *of == id;
-        let homeless: Vec<_> = self.abandoned.homeless.extract_if(.., its).collect();
+        let homeless: Vec<_> = self.homeless.extract_if(.., its).collect();
         for (_, arrival) in homeless {
-            self.rehome(at, id, arrival);
+            self.rehome(at, in_flight, id, arrival);
         }
         let unwatched =
             |(place, watched): (&Place, &bool)| (place.0 == id && !watched).then_some(*place);
-        let unwatched: Vec<_> = self.abandoned.sockets.iter().filter_map(unwatched).collect();
+        let unwatched: Vec<_> = self.sockets.iter().filter_map(unwatched).collect();
         for place in unwatched {
-            if self.abandoned.adopter(at, id, &BTreeSet::new()).is_none() {
+            if self.adopter(at, id, &BTreeSet::new()).is_none() {
                 return;
             }
             let fd = at.listeners.get(id).and_then(|open| open.existing(place.1));
             let Some(fd) = fd else { continue };
             match at.poller.add(fd, Source::Abandoned(id, place.1).token()) {
-                Ok(()) => drop(self.abandoned.sockets.insert(place, true)),
+                Ok(()) => drop(self.sockets.insert(place, true)),
                 Err(error) => at.warn(format!("cannot watch a listener: {error}")),
             }
         }
     }
 
-    /// Connections wait in one of them.
-    pub(in crate::runtime) fn take_abandoned(&mut self, at: &mut Context<'_>, place: Place) {
+    /// Connections wait in the queue of this socket.
+    pub(super) fn take(&mut self, at: &mut Context<'_>, in_flight: &mut InFlight, place: Place) {
         for _ in 0..ACCEPTS_PER_TURN {
             let fd = at.listeners.get(place.0).and_then(|open| open.existing(place.1));
             let Some(fd) = fd else { return };
-            if self.abandoned.adopter(at, place.0, &BTreeSet::new()).is_none() {
-                return self.abandoned.let_wait(at, place);
+            if self.adopter(at, place.0, &BTreeSet::new()).is_none() {
+                return self.let_wait(at, place);
             }
             match socket::accept(fd) {
-                Ok(Some((fd, peer))) => self.rehome(at, place.0, Arrival { fd, peer }),
+                Ok(Some((fd, peer))) => {
+                    self.rehome(at, in_flight, place.0, Arrival { fd, peer });
+                }
                 Ok(None) => return,
                 Err(error) => {
                     at.note(format!("cannot accept connections: {error}; trying again"));
-                    self.abandoned.let_wait(at, place);
-                    return self.throttle.again_soon(clock::now());
+                    self.let_wait(at, place);
+                    return in_flight.throttle.again_soon(clock::now());
                 }
             }
         }
     }
 
-    fn rehome(&mut self, at: &mut Context<'_>, id: ListenerId, arrival: Arrival) {
-        let Arrival { mut fd, peer } = arrival;
+    fn rehome(
+        &mut self,
+        at: &mut Context<'_>,
+        in_flight: &mut InFlight,
+        id: ListenerId,
+        mut arrival: Arrival,
+    ) {
         let mut tried = BTreeSet::new();
-        while let Some((worker, key)) = self.abandoned.adopter(at, id, &tried) {
-            let hand_off = HandOffId(self.next);
-            let Some(node) = at.node(worker) else { break };
-            match node.link.newconn(hand_off, &key, fd) {
-                Ok(()) => return self.handed_over(at, id, peer, worker),
-                Err(refused) => {
+        while let Some((worker, key)) = self.adopter(at, id, &tried) {
+            match in_flight.send(at, (worker, &key), id, arrival) {
+                Ok(()) => return,
+                Err((_, refused)) => {
                     tried.insert(worker);
-                    fd = refused.fd;
+                    arrival = refused;
                 }
             }
         }
-        self.abandoned.take_homeless(id, Arrival { fd, peer });
+        self.take_homeless(id, arrival);
     }
 }

@@ -1,20 +1,22 @@
 //! The primary engine: the primary accepts, picks a worker, and hands the connection over.
 //!
-//! Our copy of a connection is kept by the link until the worker has said that it took it. One
-//! that a worker refused, or had not taken when it died, goes to another, if nobody has touched it.
-//! What nobody can take now waits here, a bounded number of them, and meanwhile nothing more is
-//! accepted: the rest waits in the kernel's queue. Clients of one slot (`sticky`) do not keep those
-//! of another waiting.
+//! The worker's link keeps our copy of a connection until the worker has acknowledged it. A
+//! connection that a worker refused, or had not taken when it died, goes to another worker unless
+//! it was used already. Connections that no worker can take now wait here. Their number is bounded:
+//! meanwhile the primary accepts no more, and the rest wait in the kernel's queue. Clients of one
+//! slot (`sticky`) do not delay those of another.
 //!
-//! `policy::throttle` says which workers get none now, and when accepting is tried again.
+//! `policy::throttle` says which workers get no connections now, and when the primary tries again
+//! to accept.
 
 pub(super) mod abandoned_sockets;
+mod in_flight;
 pub(super) mod pick;
 pub(super) mod proxy_header;
 pub(super) mod reclaimed_connections;
 pub(super) mod rendezvous;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -22,10 +24,11 @@ use std::time::Duration;
 use config::spec::Balance;
 
 use self::abandoned_sockets::AbandonedSockets;
+use self::in_flight::{Arrival, InFlight};
 use self::pick::{Candidate, pick};
 use self::proxy_header::ProxyHeaders;
 use self::reclaimed_connections::ReclaimedConnections;
-use super::context::Context;
+use super::context::{Context, Place};
 use super::listeners::listener::Listener;
 use super::node::channel;
 use super::probe::drain::Table;
@@ -36,57 +39,54 @@ use crate::base::time::Time;
 use crate::limits::ACCEPTS_PER_TURN;
 use crate::policy::throttle::{SLOW_TO_TAKE, Throttle, has_room};
 use crate::protocol::node::{Refusal, TakenBack};
+use crate::sys::pidfd::Pid;
 use crate::sys::{clock, socket};
 
-/// How often the kernel is asked how many connections each worker holds.
+/// How often the primary asks the kernel how many connections each worker holds.
 const COUNT_HELD: Duration = Duration::from_millis(100);
 /// How long acknowledgements may wait until they are read.
 const ANSWERS: Duration = Duration::from_millis(1);
-/// A worker with this many connections that have no answer yet is looked at once.
+/// The primary reads the channel of a worker at once if the worker has not acknowledged this many
+/// connections.
 const ANSWERS_AT_ONCE: usize = 24;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct HandOver {
-    /// Who gets none now, and when accepting is tried again.
-    pub(super) throttle: Throttle,
-    /// Connections on their way: from which listener, and from which client.
-    on_their_way: BTreeMap<HandOffId, (ListenerId, SocketAddr)>,
-    next: u64,
+    /// Connections that workers have not acknowledged yet.
+    in_flight: InFlight,
     /// Connections that wait for their PROXY header.
     proxied: ProxyHeaders,
-    /// Slot sockets that nobody listens on although their worker lives.
+    /// Slot sockets from which no process accepts although their worker lives.
     pub(super) abandoned: AbandonedSockets,
     /// Connections that a predecessor had accepted.
     reclaimed: ReclaimedConnections,
-    /// When the kernel was last asked how many connections each worker holds.
+    /// When the primary last asked the kernel how many connections each worker holds.
     held_counted: Option<Time>,
-    /// When the channels of workers that acknowledge many connections are read.
+    /// When the primary reads the channels of workers that acknowledge many connections.
     answers_due: Option<Time>,
 }
 
-/// A connection that looks for a worker.
-#[derive(Debug)]
-pub(super) struct Arrival {
-    pub(super) fd: OwnedFd,
-    /// Its client.
-    pub(super) peer: SocketAddr,
-}
-
 impl HandOver {
-    /// That of a primary which goes on where another ended. `next`: the first number that the
-    /// predecessor has not given to a connection.
+    /// The state of a primary that continues where another ended. `next`: the first number that
+    /// no predecessor has given to a connection.
     pub(super) fn resumed(
         next: u64,
         abandoned: AbandonedSockets,
         reclaimed: ReclaimedConnections,
     ) -> Self {
-        Self { next, abandoned, reclaimed, ..Self::default() }
+        let in_flight = InFlight::numbered_from(next);
+        Self { in_flight, abandoned, reclaimed, ..Self::default() }
     }
 
-    /// For the state: the number of the next connection.
+    /// The number of the next connection, which the snapshot keeps.
     pub(super) fn next(&self) -> u64 {
-        self.next
+        self.in_flight.next()
+    }
+
+    /// Which workers get no connections now, and when the primary tries again to accept.
+    pub(super) fn throttle(&mut self) -> &mut Throttle {
+        &mut self.in_flight.throttle
     }
 
     /// Connections wait at a hand-over listener.
@@ -113,73 +113,51 @@ impl HandOver {
                 Err(error) => {
                     at.note(format!("cannot accept connections: {error}; trying again"));
                     pause(at, id);
-                    return self.throttle.out_of_descriptors(clock::now());
+                    return self.in_flight.throttle.out_of_descriptors(clock::now());
                 }
             }
         }
     }
 
-    /// Gives a connection to a worker; false: nobody can take it now, and it waits.
-    pub(super) fn hand_over(
-        &mut self,
-        at: &mut Context<'_>,
-        id: ListenerId,
-        arrival: Arrival,
-    ) -> bool {
+    /// Sends a connection to a worker. Returns false if no worker can take it now; it then waits.
+    fn hand_over(&mut self, at: &mut Context<'_>, id: ListenerId, arrival: Arrival) -> bool {
         if at.listeners.get(id).is_some_and(|open| open.hand_over().is_none()) {
             // The kernel placed it once, and its worker closed the server.
             self.abandoned.take_homeless(id, arrival);
-            self.throttle.again_soon(clock::now());
+            self.in_flight.throttle.again_soon(clock::now());
             return false;
         }
         self.count_held(at, id);
         let mut tried = BTreeSet::new();
-        let mut fd = arrival.fd;
+        let mut arrival = arrival;
         while let Some((worker, socket)) = self.choose(at, id, arrival.peer, &tried) {
-            let hand_off = HandOffId(self.next);
             let Some(node) = at.node(worker) else { break };
             let Some(key) = node.key_of((id, socket)).map(str::to_owned) else { break };
-            match node.link.newconn(hand_off, &key, fd) {
+            match self.in_flight.send(at, (worker, &key), id, arrival) {
                 Ok(()) => {
-                    self.handed_over(at, id, arrival.peer, worker);
                     if at.node(worker).is_some_and(|node| node.link.pending() >= 2) {
                         self.read_answers_later(at, worker, clock::now());
                     }
                     return true;
                 }
-                Err(refused) => {
-                    if refused.why == Refusal::Full {
+                Err((why, refused)) => {
+                    if why == Refusal::Full {
                         at.note("a worker takes connections more slowly than they come".into());
                     }
                     tried.insert(worker);
-                    fd = refused.fd;
+                    arrival = refused;
                 }
             }
         }
         if let Some(state) = at.listeners.get_mut(id).and_then(|open| open.hand_over_mut()) {
-            state.waiting.push_back((fd, arrival.peer));
+            state.waiting.push_back((arrival.fd, arrival.peer));
         }
-        self.throttle.nobody_takes(clock::now());
+        self.in_flight.throttle.nobody_takes(clock::now());
         false
     }
 
-    /// A connection is on its way.
-    fn handed_over(
-        &mut self,
-        at: &mut Context<'_>,
-        id: ListenerId,
-        peer: SocketAddr,
-        worker: WorkerId,
-    ) {
-        let hand_off = HandOffId(self.next);
-        self.next += 1;
-        self.on_their_way.insert(hand_off, (id, peer));
-        self.throttle.gave(clock::now(), hand_off, worker);
-        channel::write(at, worker);
-    }
-
-    /// Asks the kernel how many connections each worker holds, where that decides, and not for
-    /// every connection: in between, those handed over are counted.
+    /// Asks the kernel how many connections each worker holds, if the balance depends on that. It
+    /// does not ask for every connection: in between, it counts those that it hands over.
     fn count_held(&mut self, at: &mut Context<'_>, id: ListenerId) {
         let now = clock::now();
         let decides = |open: &Listener| open.balance == Balance::LeastConnections;
@@ -223,7 +201,7 @@ impl HandOver {
                         continue;
                     }
                     let pending = node.link.pending();
-                    let full = self.throttle.is_full(now, child.id, pending);
+                    let full = self.in_flight.throttle.is_full(now, child.id, pending);
                     (child.held + u32::try_from(pending).unwrap_or(u32::MAX), full)
                 }
                 // Its clients wait for the next worker of this slot.
@@ -239,17 +217,17 @@ impl HandOver {
         Some((worker?, socket))
     }
 
-    /// Somebody may be able to take connections again: first those that wait here.
+    /// A worker may be able to take connections again. Those that wait here go first.
     pub(super) fn resume(&mut self, at: &mut Context<'_>, id: ListenerId) {
-        self.resume_abandoned(at, id);
+        self.abandoned.resume(at, &mut self.in_flight, id);
         let Some(open) = at.listeners.get(id) else { return };
         let sticky = open.balance == Balance::Sticky;
         for _ in 0..open.hand_over().map_or(0, |state| state.waiting.len()) {
             let state = at.listeners.get_mut(id).and_then(|open| open.hand_over_mut());
             let next = state.and_then(|state| state.waiting.pop_front());
             let Some((fd, peer)) = next else { return };
-            // It goes to the back of those that wait, where it is the newest of them no more than
-            // by one turn; none is lost.
+            // If no worker takes it, it goes to the back of the queue: it loses its turn once, and
+            // none is lost.
             if !self.hand_over(at, id, Arrival { fd, peer }) && !sticky {
                 return;
             }
@@ -257,17 +235,16 @@ impl HandOver {
         watch(at, id);
     }
 
-    /// The same for every listener.
+    /// Does the same for every listener.
     pub(super) fn resume_all(&mut self, at: &mut Context<'_>) {
         at.listener_ids().into_iter().for_each(|id| self.resume(at, id));
     }
 
     /// A worker took a connection.
     pub(super) fn done(&mut self, at: &mut Context<'_>, worker: WorkerId, id: HandOffId) {
-        self.throttle.settled(id);
-        let Some((listener, _)) = self.on_their_way.remove(&id) else { return };
+        let Some((listener, _)) = self.in_flight.settle(id) else { return };
         let open = at.listeners.get_mut(listener);
-        // What the kernel placed before is counted there.
+        // A connection that the kernel had placed first is counted with its slot socket.
         if let Some(state) = open.and_then(Listener::hand_over_mut)
             && let Some(child) = at.children.get_mut(&worker)
         {
@@ -278,7 +255,7 @@ impl HandOver {
         self.resume(at, listener);
     }
 
-    /// A worker did not take a connection, nor read from it.
+    /// A worker gave a connection back, and has not read from it.
     pub(super) fn refused(
         &mut self,
         at: &mut Context<'_>,
@@ -286,26 +263,25 @@ impl HandOver {
         id: HandOffId,
         fd: OwnedFd,
     ) {
-        self.throttle.settled(id);
-        let Some((listener, peer)) = self.on_their_way.remove(&id) else { return };
-        self.throttle.refused(clock::now(), worker);
+        let Some((listener, peer)) = self.in_flight.settle(id) else { return };
+        self.in_flight.throttle.refused(clock::now(), worker);
         self.hand_over(at, listener, Arrival { fd, peer });
     }
 
     /// Connections that a worker had not taken when it, or its channel, ended.
     pub(super) fn take_back(&mut self, at: &mut Context<'_>, back: Vec<TakenBack>) {
         for TakenBack { id, fd, arrived } in back {
-            self.throttle.settled(id);
-            let Some((listener, peer)) = self.on_their_way.remove(&id) else { continue };
-            // One that it had in its hands may have been read from, although it never said so.
+            let Some((listener, peer)) = self.in_flight.settle(id) else { continue };
+            // A worker that received it may have read from it without an acknowledgement.
             if !arrived || socket::is_untouched(fd.as_fd()) {
                 self.hand_over(at, listener, Arrival { fd, peer });
             }
         }
     }
 
-    /// A worker that gets connections in quick succession acknowledges each by two lines. They are
-    /// read some at a time, for each one that woke us would cost more than it says.
+    /// A worker that gets connections in quick succession acknowledges each by two lines. The
+    /// primary reads them in batches, because a wake-up for each line would cost more than the line
+    /// is worth.
     fn read_answers_later(&mut self, at: &mut Context<'_>, worker: WorkerId, now: Time) {
         let Some(node) = at.node(worker) else { return };
         let many = node.link.pending() >= ANSWERS_AT_ONCE;
@@ -316,26 +292,26 @@ impl HandOver {
         self.answers_due = Some(self.answers_due.map_or(due, |other| other.min(due)));
     }
 
-    /// Whether the acknowledgements that were left for later are to be read now.
+    /// Whether it is time to read the acknowledgements that were left for later.
     pub(super) fn takes_answers(&mut self, now: Time) -> bool {
         self.answers_due.take_if(|due| *due <= now).is_some()
     }
 
-    /// Some acknowledgements are still awaited.
+    /// Some workers still have connections to acknowledge.
     pub(super) fn awaits_answers(&mut self, now: Time) {
         self.answers_due = Some(now + ANSWERS);
     }
 
-    /// When one of the `look_after` calls has something to do.
+    /// When a connection, a worker or an acknowledgement is due.
     pub(super) fn deadline(&self) -> Option<Time> {
-        let all = [self.throttle.deadline(), self.answers_due, self.proxied.deadline()];
+        let all = [self.in_flight.throttle.deadline(), self.answers_due, self.proxied.deadline()];
         all.into_iter().flatten().min()
     }
 
-    /// Says which workers have stopped taking connections; what they were not sent yet goes to
-    /// others.
+    /// Warns about workers that have stopped taking connections. Connections that were not yet
+    /// written to their channels go to other workers.
     pub(super) fn look_after_slow(&mut self, at: &mut Context<'_>, now: Time) {
-        for worker in self.throttle.slow(now) {
+        for worker in self.in_flight.throttle.slow(now) {
             let Some(child) = at.children.get_mut(&worker) else { continue };
             let (slot, pid) = (child.slot, child.pid.0);
             let Some(node) = child.node_mut() else { continue };
@@ -349,21 +325,83 @@ impl HandOver {
         }
     }
 
-    /// A listener is about to be closed, and with it what waits there.
+    /// A worker has closed this slot socket.
+    pub(super) fn abandon(&mut self, at: &mut Context<'_>, place: Place) {
+        self.abandoned.abandon(at, &mut self.in_flight, place);
+    }
+
+    /// Connections wait in an abandoned slot socket.
+    pub(super) fn take_abandoned(&mut self, at: &mut Context<'_>, place: Place) {
+        self.abandoned.take(at, &mut self.in_flight, place);
+    }
+
+    /// More of a connection's PROXY header came, or the connection ended.
+    pub(super) fn take_header(&mut self, at: &mut Context<'_>, id: u64) {
+        if self.proxied.advance(id) {
+            self.end_header_wait(at, id);
+        }
+    }
+
+    /// Hands over the connections that have waited long enough for their PROXY headers.
+    pub(super) fn end_header_waits(&mut self, at: &mut Context<'_>, now: Time) {
+        for id in self.proxied.overdue(now) {
+            self.end_header_wait(at, id);
+        }
+    }
+
+    fn end_header_wait(&mut self, at: &mut Context<'_>, id: u64) {
+        let was_full = self.proxied.is_full();
+        let Some((listener, arrival)) = self.proxied.take(at, id) else { return };
+        if !self.hand_over(at, listener, arrival) && !may_accept(at, listener) {
+            pause(at, listener);
+        } else if was_full {
+            self.resume(at, listener);
+        }
+    }
+
+    /// Hands over the connections of a dead predecessor that no worker has, as soon as that can be
+    /// told. `unread`: some worker has not read all that the predecessor sent. Returns whether
+    /// there are connections about which it is too early to tell.
+    pub(super) fn look_after_reclaimed(
+        &mut self,
+        at: &mut Context<'_>,
+        keeper: Pid,
+        now: Time,
+        unread: bool,
+    ) -> bool {
+        let Some(unclaimed) = self.reclaimed.unclaimed(at, keeper, now, unread) else {
+            return true;
+        };
+        for (id, arrival) in unclaimed {
+            // The predecessor may have raised this while the PROXY header was incomplete.
+            let _ = socket::wake_at(arrival.fd.as_fd(), 1);
+            let arrival = match at.spec.proxy_protocol {
+                true => self.proxied.see_client(at, id, arrival),
+                false => Some(arrival),
+            };
+            if let Some(arrival) = arrival {
+                self.hand_over(at, id, arrival);
+            }
+        }
+        false
+    }
+
+    /// A listener is about to be closed. Its connections that wait for a header or a worker are
+    /// closed.
     pub(super) fn close(&mut self, at: &mut Context<'_>, id: ListenerId) {
         self.proxied.forget(at.poller, id);
         self.abandoned.close(at, id);
     }
 }
 
-/// Whether more may be accepted although some wait already.
+/// Whether the primary may accept more although some connections wait already.
 fn may_accept(at: &Context<'_>, id: ListenerId) -> bool {
     at.listeners.get(id).is_some_and(|open| {
         has_room(open.balance, open.hand_over().map_or(0, |state| state.waiting.len()))
     })
 }
 
-/// Stops accepting until somebody can take connections again.
+/// Stops accepting until a worker can take connections again.
 pub(super) fn pause(at: &mut Context<'_>, id: ListenerId) {
     let Some(listener) = at.listeners.get_mut(id) else { return };
     if let Some(fd) = listener.accepting() {
@@ -374,7 +412,7 @@ pub(super) fn pause(at: &mut Context<'_>, id: ListenerId) {
     }
 }
 
-/// Accepts again, if somebody is there to be handed connections.
+/// Accepts again, if the listener has a worker.
 fn watch(at: &mut Context<'_>, id: ListenerId) {
     if !may_accept(at, id) {
         return;

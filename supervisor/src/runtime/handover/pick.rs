@@ -1,4 +1,4 @@
-//! Who gets the next connection, where the primary hands them over. Pure.
+//! Which worker gets the next connection in the primary engine. Pure.
 
 use std::hash::Hasher;
 use std::net::{IpAddr, SocketAddr};
@@ -14,12 +14,12 @@ pub(crate) struct Candidate {
     pub(crate) slot: u16,
     /// Connections it holds or is about to get.
     pub(crate) held: u32,
-    /// It gets nothing now: it has as much waiting for it as it may have, or has stopped taking.
+    /// It gets no connection now: too many are in flight to it, or it has stopped taking them.
     pub(crate) full: bool,
 }
 
-/// Picks among the candidates, which are in the order of their slots; `turn` is round-robin's
-/// memory. `None`: nobody can take it now.
+/// Picks one of the candidates, which are in the order of their slots, and returns its index.
+/// `turn` is round-robin's memory. `None`: no worker can take the connection now.
 pub(crate) fn pick(
     balance: Balance,
     candidates: &[Candidate],
@@ -35,7 +35,7 @@ pub(crate) fn pick(
             let slots: Vec<u16> = candidates.iter().map(|candidate| candidate.slot).collect();
             let slot = slot_of(seed, bucket(seed, peer.ip()), &slots);
             let at = candidates.iter().position(|candidate| candidate.slot == slot)?;
-            // Another slot would be somebody else's place: it waits for its own.
+            // The client belongs to this slot and waits for it.
             (!candidates[at].full).then_some(at)
         }
         Balance::LeastConnections => {

@@ -1,10 +1,11 @@
 //! Clients behind a proxy: the client's address is read from the PROXY header (version 1 or 2)
 //! with which the proxy begins each connection, so that `sticky` knows clients and not proxies.
 //!
-//! The header is looked at, not taken out: the program reads it itself, as it would without us.
-//! What has not come completely is waited for, a bounded number of connections for a bounded time;
-//! a connection that begins with something else, or too late, goes by its own address. The format
-//! is that of the "PROXY protocol" specification of HAProxy, section 2; `ppp` parses it.
+//! The primary peeks at the header and leaves it in the connection, so that the program reads it
+//! as it would without us. A bounded number of connections may wait, for a bounded time, until
+//! their header is complete. A connection that begins with anything else, or whose header comes too
+//! late, is known by its own address. The format is that of the "PROXY protocol" specification of
+//! HAProxy, section 2; `ppp` parses it.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use ppp::{HeaderResult, PartialResult, v1, v2};
 
-use super::{Arrival, HandOver, may_accept, pause};
+use super::in_flight::Arrival;
 use crate::base::ids::ListenerId;
 use crate::base::time::Time;
 use crate::limits::{HEADER_BYTES, HEADERS_AWAITED};
@@ -22,7 +23,7 @@ use crate::runtime::source::Source;
 use crate::sys::poller::Poller;
 use crate::sys::{clock, socket};
 
-/// How long a connection's header is waited for. A proxy sends it at once.
+/// How long a connection may wait for its header. A proxy sends it at once.
 const HEADER_WITHIN: Duration = Duration::from_secs(3);
 
 /// How a header of version 1 begins; it is one line.
@@ -47,25 +48,27 @@ struct Waiting {
 /// What the first bytes of a connection say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Header {
-    /// The client is there.
+    /// The header names this client.
     Client(IpAddr),
-    /// There is no header, or it names nobody: the other end of the connection is the client.
+    /// There is no header, or it names no client: the other end of the connection is the client.
     Nobody,
+    /// More bytes are needed.
     Incomplete,
 }
 
 impl ProxyHeaders {
-    /// No more connections are accepted that may have to wait.
+    /// Whether so many connections wait that the primary must not accept another.
     pub(super) fn is_full(&self) -> bool {
         self.waiting.len() >= HEADERS_AWAITED
     }
 
-    /// When the first of them has waited long enough.
+    /// When the wait of the oldest connection ends.
     pub(super) fn deadline(&self) -> Option<Time> {
         self.waiting.values().map(|waiting| waiting.until).min()
     }
 
-    /// Sees who the client of a new connection is. `None`: that is not known yet, it waits.
+    /// Puts the address of the client into a new connection. `None`: the header is incomplete, and
+    /// the connection waits here.
     pub(super) fn see_client(
         &mut self,
         at: &Context<'_>,
@@ -98,47 +101,36 @@ impl ProxyHeaders {
             stays
         });
     }
-}
 
-impl HandOver {
-    /// More of a header came, or the connection ended.
-    pub(in crate::runtime) fn take_header(&mut self, at: &mut Context<'_>, id: u64) {
-        let Some(waiting) = self.proxied.waiting.get_mut(&id) else { return };
-        if let Err(have) = settle(&mut waiting.arrival)
-            && socket::wake_at(waiting.arrival.fd.as_fd(), have + 1).is_ok()
-        {
-            return;
-        }
-        self.hand_over_as_seen(at, id);
-    }
-
-    /// Hands over what has waited long enough.
-    pub(in crate::runtime) fn end_header_waits(&mut self, at: &mut Context<'_>, now: Time) {
-        let due = self.proxied.waiting.iter().filter(|(_, waiting)| waiting.until <= now);
-        for id in due.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.hand_over_as_seen(at, id);
+    /// More of a header came, or the connection ended. Returns whether its wait is over.
+    pub(super) fn advance(&mut self, id: u64) -> bool {
+        let Some(waiting) = self.waiting.get_mut(&id) else { return false };
+        match settle(&mut waiting.arrival) {
+            Ok(()) => true,
+            Err(have) => socket::wake_at(waiting.arrival.fd.as_fd(), have + 1).is_err(),
         }
     }
 
-    fn hand_over_as_seen(&mut self, at: &mut Context<'_>, id: u64) {
-        let was_full = self.proxied.is_full();
-        let Some(waiting) = self.proxied.waiting.remove(&id) else { return };
-        let fd = waiting.arrival.fd.as_fd();
+    /// The connections whose wait ends now, although their headers are incomplete.
+    pub(super) fn overdue(&self, now: Time) -> Vec<u64> {
+        let due = self.waiting.iter().filter(|(_, waiting)| waiting.until <= now);
+        due.map(|(id, _)| *id).collect()
+    }
+
+    /// Takes a connection out, with its listener, as its worker needs it.
+    pub(super) fn take(&mut self, at: &mut Context<'_>, id: u64) -> Option<(ListenerId, Arrival)> {
+        let Waiting { listener, arrival, .. } = self.waiting.remove(&id)?;
+        let fd = arrival.fd.as_fd();
         at.poller.remove(fd);
         // The program's own polling must wake at the first byte again.
         if let Err(error) = socket::wake_at(fd, 1) {
             at.warn(format!("cannot prepare a connection for its worker: {error}"));
         }
-        let listener = waiting.listener;
-        if !self.hand_over(at, listener, waiting.arrival) && !may_accept(at, listener) {
-            pause(at, listener);
-        } else if was_full {
-            self.resume(at, listener);
-        }
+        Some((listener, arrival))
     }
 }
 
-/// Puts the client's address into the arrival. `Err`: so many bytes are not enough to know it.
+/// Puts the client's address into the arrival. `Err`: how many bytes have come, if more are needed.
 fn settle(arrival: &mut Arrival) -> Result<(), usize> {
     let mut bytes = [0; HEADER_BYTES];
     match socket::peek(arrival.fd.as_fd(), &mut bytes) {
@@ -167,7 +159,7 @@ fn header(bytes: &[u8]) -> Header {
         (false, _) => bytes,
     };
     let result = HeaderResult::parse(bytes);
-    // Of a whole line the parser may say so too, where a part is missing.
+    // The parser also calls a complete line incomplete if a part of it is missing.
     if !is_text && result.is_incomplete() {
         return Header::Incomplete;
     }

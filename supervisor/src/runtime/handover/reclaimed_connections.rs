@@ -1,18 +1,19 @@
 //! Connections that a dead predecessor had accepted, found in the table of descriptors that it
-//! shared with the keeper. No state names them: they come and go between two writings of it.
+//! shared with the keeper. No snapshot names them, because they come and go between two snapshots.
 //!
-//! Some of them are a worker's by now, or on the way to one in its channel. So nothing is done with
-//! them until every worker has read all that the predecessor sent. Then whoever was given one holds
-//! it, and our copy is closed; one that nobody holds, and that nobody has read from or written to,
-//! is handed over as if it had come just now. What nobody holds and somebody has touched was served
-//! to its end.
+//! Some of them belong to a worker by now, or are on the way to one in its channel. So the primary
+//! leaves them alone until every worker has read all that the predecessor sent. From then on, a
+//! worker that was given a connection holds it, and the primary closes its own copy. A connection
+//! that no other process holds, and from which none has read or to which none has written, is
+//! handed over as if it were new. One that no process holds any more but that was used has been
+//! served to its end.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use super::{Arrival, HandOver};
+use super::in_flight::Arrival;
 use crate::base::ids::{ListenerId, SocketId};
 use crate::base::time::Time;
 use crate::runtime::context::Context;
@@ -22,25 +23,26 @@ use crate::sys::held::Claims;
 use crate::sys::pidfd::Pid;
 use crate::sys::{holders, socket};
 
-/// How long the workers must have read everything: a descriptor that one has just read is then
-/// among those that it is seen to have.
+/// How long ago the workers must have read everything. By then, a descriptor that a worker received
+/// last is visible among its open files.
 const CALM: Duration = Duration::from_millis(20);
-/// A worker that reads nothing may have been sent any of them. After so long they are closed.
+/// When the primary closes the connections because a worker still has unread messages, any of which
+/// may carry one of them.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// See the head of this file.
 #[derive(Debug, Default)]
 pub(crate) struct ReclaimedConnections {
     all: Vec<(ListenerId, OwnedFd, SocketAddr)>,
-    /// When they were first looked after.
+    /// When the primary first checked them.
     since: Option<Time>,
-    /// Since when nothing that the predecessor sent is unread.
+    /// Since when the workers have read all that the predecessor sent.
     calm: Option<Time>,
 }
 
 impl ReclaimedConnections {
-    /// Those that are in the table. `abandoned`: sockets that the predecessor accepted from as
-    /// well.
+    /// Finds them in the table of descriptors. `abandoned`: slot sockets from which the predecessor
+    /// accepted too.
     pub(in crate::runtime) fn find(
         claims: &mut Claims,
         listeners: &Listeners,
@@ -61,6 +63,46 @@ impl ReclaimedConnections {
         let all = found.into_iter().map(|(fd, (id, peer))| (id, fd, peer)).collect();
         Ok(Self { all, ..Self::default() })
     }
+
+    /// Decides about them, if that is possible by now. `unread`: some worker has not read all that
+    /// the predecessor sent. Returns those that need a worker; `None`: it is too early to tell.
+    pub(super) fn unclaimed(
+        &mut self,
+        at: &mut Context<'_>,
+        keeper: Pid,
+        now: Time,
+        unread: bool,
+    ) -> Option<Vec<(ListenerId, Arrival)>> {
+        if self.all.is_empty() {
+            return Some(Vec::new());
+        }
+        let since = *self.since.get_or_insert(now);
+        // Until its exec a child has everything that we have.
+        let unread = unread || at.children.values().any(|child| child.report.is_some());
+        if unread && now.since(since) < PATIENCE {
+            self.calm = None;
+            return None;
+        }
+        if !unread && now.since(*self.calm.get_or_insert(now)) < CALM {
+            return None;
+        }
+        let all = std::mem::take(&mut self.all);
+        let held = if unread { None } else { held_by_others(at, keeper) };
+        let Some(held) = held else {
+            at.note(format!(
+                "{} connections that the previous primary had accepted were closed: the supervisor \
+                 cannot tell whether a worker has them",
+                all.len()
+            ));
+            return Some(Vec::new());
+        };
+        let unclaimed = |(_, fd, _): &(ListenerId, OwnedFd, SocketAddr)| {
+            socket::inode(fd.as_fd()).is_ok_and(|inode| !held.contains(&inode))
+                && socket::is_untouched(fd.as_fd())
+        };
+        let all = all.into_iter().filter(unclaimed);
+        Some(all.map(|(id, fd, peer)| (id, Arrival { fd, peer })).collect())
+    }
 }
 
 /// The listener that this was accepted from, and its client.
@@ -79,62 +121,8 @@ fn whose(
     Some((*id, peer))
 }
 
-impl HandOver {
-    /// Looks whether it can be told by now whose they are. `unread`: some worker has not read all
-    /// that the predecessor sent. Whether some are left.
-    pub(in crate::runtime) fn look_after_reclaimed(
-        &mut self,
-        at: &mut Context<'_>,
-        keeper: Pid,
-        now: Time,
-        unread: bool,
-    ) -> bool {
-        if self.reclaimed.all.is_empty() {
-            return false;
-        }
-        let since = *self.reclaimed.since.get_or_insert(now);
-        // Until its exec a child has everything that we have.
-        let unread = unread || at.children.values().any(|child| child.report.is_some());
-        if unread && now.since(since) < PATIENCE {
-            self.reclaimed.calm = None;
-            return true;
-        }
-        if !unread && now.since(*self.reclaimed.calm.get_or_insert(now)) < CALM {
-            return true;
-        }
-        let all = std::mem::take(&mut self.reclaimed.all);
-        let held = if unread { None } else { held_by_others(at, keeper) };
-        let Some(held) = held else {
-            at.note(format!(
-                "{} connections that the primary before had accepted were closed: it cannot be told whether a worker has them",
-                all.len()
-            ));
-            return false;
-        };
-        for (id, fd, peer) in all {
-            let nobodys = socket::inode(fd.as_fd()).is_ok_and(|inode| !held.contains(&inode));
-            if nobodys && socket::is_untouched(fd.as_fd()) {
-                self.hand_over_reclaimed(at, id, Arrival { fd, peer });
-            }
-        }
-        false
-    }
-
-    fn hand_over_reclaimed(&mut self, at: &mut Context<'_>, id: ListenerId, arrival: Arrival) {
-        // It may have waited for its PROXY header.
-        let _ = socket::wake_at(arrival.fd.as_fd(), 1);
-        let arrival = match at.spec.proxy_protocol {
-            true => self.proxied.see_client(at, id, arrival),
-            false => Some(arrival),
-        };
-        if let Some(arrival) = arrival {
-            self.hand_over(at, id, arrival);
-        }
-    }
-}
-
-/// The sockets that any process but us and the keeper has open; `None`: that of a worker cannot be
-/// seen.
+/// The inodes of the sockets that any process but us and the keeper has open. `None`: the open
+/// files of some worker cannot be read.
 fn held_by_others(at: &Context<'_>, keeper: Pid) -> Option<HashSet<u64>> {
     let workers = at.children.values().filter(|child| child.ended.is_none());
     let workers: Vec<u32> = workers.map(|child| child.pid.0).collect();

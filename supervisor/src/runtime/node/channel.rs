@@ -1,4 +1,4 @@
-//! A worker's Node channel: its socket, what was answered on it, and when the poller looks at it.
+//! A worker's Node channel: its socket, the servers that it serves, and what the poller waits for.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,7 +14,7 @@ use crate::runtime::source::Source;
 use crate::runtime::workers::Child;
 use crate::sys::channel;
 
-/// A Node worker's channel and what it was answered on it.
+/// A Node worker's channel and the servers that it was given by it.
 #[derive(Debug)]
 pub(crate) struct NodeChannel {
     stream: UnixStream,
@@ -23,11 +23,11 @@ pub(crate) struct NodeChannel {
     pub(crate) servers: BTreeMap<String, Place>,
     /// The poller waits for room to write.
     waits_for_room: bool,
-    /// The poller does not wait for bytes: they are looked for now and then.
+    /// The poller does not wait for bytes: the primary reads the channel now and then.
     pub(in crate::runtime) read_later: bool,
-    /// Bytes that were looked at and are still in the channel.
-    pub(super) looked_at: usize,
-    /// Everything sent by whoever had the channel before us was seen read once.
+    /// How many bytes the primary has peeked at; they are still in the channel.
+    pub(super) peeked: usize,
+    /// The last call of [`Self::settle`] found that the worker had read everything.
     was_quiet: bool,
 }
 
@@ -43,12 +43,12 @@ impl NodeChannel {
             waits_for_room: false,
             read_later: false,
             was_quiet: false,
-            looked_at: 0,
+            peeked: 0,
         };
         Ok((channel, theirs.into()))
     }
 
-    /// One that somebody else had.
+    /// The channel of a predecessor.
     pub(crate) fn from_parts(
         stream: OwnedFd,
         link: NodeLink,
@@ -62,7 +62,7 @@ impl NodeChannel {
             waits_for_room: false,
             read_later: false,
             was_quiet: false,
-            looked_at: 0,
+            peeked: 0,
         }
     }
 
@@ -71,8 +71,9 @@ impl NodeChannel {
         self.stream.as_fd()
     }
 
-    /// Lets connections follow if the worker has read everything from before, seen twice: what it
-    /// read last is answered in between. Whether it is so.
+    /// Allows new connections once the worker has read everything that a predecessor sent. Two
+    /// calls must find that, because the worker answers the last message in between. Returns
+    /// whether connections are allowed now.
     pub(crate) fn settle(&mut self) -> bool {
         let quiet = channel::unread(self.stream.as_fd()).is_ok_and(|bytes| bytes == 0);
         if quiet && self.was_quiet {
@@ -134,8 +135,8 @@ pub(in crate::runtime) fn write(at: &mut Context<'_>, worker: WorkerId) {
     }
 }
 
-/// Has a Node worker end each kept connection with its next response, or no longer. Where the
-/// channel takes nothing more, its connections are waited for as those of every other program.
+/// Tells a Node worker whether to end each kept connection with its next response. If the channel
+/// is full, the worker's connections drain like those of any other program.
 pub(in crate::runtime) fn end_kept(at: &mut Context<'_>, worker: WorkerId, ends: bool) {
     let child = at.children.get_mut(&worker).filter(|child| child.ends_kept);
     let Some(node) = child.and_then(Child::node_mut) else { return };

@@ -1,5 +1,5 @@
-//! The node contract: a worker's channel is read here, its words become events, and the core's
-//! answers become Node's (`protocol::node` speaks the protocol itself).
+//! The Node contract. It reads the workers' channels, turns their messages into events for the
+//! core, and turns the core's answers into Node's (`protocol::node` speaks the protocol itself).
 
 pub(super) mod address_requests;
 pub(super) mod channel;
@@ -26,11 +26,11 @@ use crate::protocol::node::Word;
 pub(super) struct Node {
     /// Which listener answers which ask.
     places: BTreeMap<String, ListenerId>,
-    /// Some channel has bytes that were looked at.
-    looked_at: bool,
-    /// For what a channel holds.
+    /// The primary has peeked at bytes of some channel.
+    peeked: bool,
+    /// The buffer into which channels are read.
     bytes: Vec<u8>,
-    /// What workers told that is not about sockets, until somebody takes it.
+    /// Messages of workers that are not about sockets, until [`Self::take_told`].
     told: Vec<(WorkerId, Told)>,
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn is_node_program(command: &[String]) -> bool {
 impl Node {
     /// `places`: which listener answers which ask, as a predecessor found them.
     pub(super) fn new(places: BTreeMap<String, ListenerId>) -> Self {
-        Self { places, looked_at: false, bytes: vec![0; CHANNEL_READ], told: Vec::new() }
+        Self { places, peeked: false, bytes: vec![0; CHANNEL_READ], told: Vec::new() }
     }
 
     /// For the state.

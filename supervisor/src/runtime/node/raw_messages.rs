@@ -1,7 +1,8 @@
-//! `process.send` both ways: what Node programs say to those who follow the app's events, and to
-//! all (`{topic, data}`), where they are not on the bus; and what is said to them.
+//! `process.send` and `process.on('message')` for Node programs that are not on the bus. Their
+//! messages go to the clients that follow the app's events, and `{topic, data}` goes to all
+//! workers. In the other direction, `supervisor send` and the bus reach such a program.
 //!
-//! Ignores what is no such message, and, with a note, what the bus would refuse.
+//! A message that the bus would refuse is dropped with a note.
 
 use ipc::bus::{FromWorker, Json, Peer};
 use ipc::control::{Contract, FailureKind, Reply};
@@ -14,7 +15,7 @@ use crate::base::ids::WorkerId;
 use crate::runtime::context::Context;
 use crate::runtime::workers::Child;
 
-/// Characters of a worker's message that are shown to those who follow the events.
+/// How many characters of a worker's message the app's events show.
 const MESSAGE_SHOWN: usize = 4096;
 
 /// What a Node program sends to all: `process.send({topic, data})`.
@@ -25,7 +26,7 @@ struct Plain<'a> {
     data: Option<&'a serde_json::value::RawValue>,
 }
 
-/// A program's `process.send`, shortened, for those who follow the app's events.
+/// A program's `process.send`, shortened, for the app's events.
 pub(in crate::runtime) fn shown(message: &UserMessage) -> String {
     let mut text = message.text().to_owned();
     if let Some((cut, _)) = text.char_indices().nth(MESSAGE_SHOWN) {

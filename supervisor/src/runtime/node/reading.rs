@@ -1,6 +1,6 @@
-//! When a worker's Node channel is read. What begins something is only looked at until its
-//! consequences are in the state; acknowledgements, which come in great numbers, are read late and
-//! many at a time.
+//! When the primary reads a worker's Node channel. It only peeks at a message that begins
+//! something, until the consequences are in the snapshot. Acknowledgements come in great numbers,
+//! so it reads those late and many at a time.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -37,9 +37,9 @@ impl Node {
         node_channel::write(at, worker);
     }
 
-    /// Looks at what waits, and leaves the whole lines there until their consequences are in the
-    /// state: a successor reads them again. That costs a call more, which only matters where a
-    /// worker acknowledges connections; and those answers nobody needs twice.
+    /// Peeks at what waits, and leaves the whole lines in the channel until their consequences are
+    /// in the snapshot, so that a successor reads them again. That costs one more system call,
+    /// which only matters for acknowledgements, and these no successor needs.
     fn read_first(
         &mut self,
         hands: &mut HandOver,
@@ -48,7 +48,7 @@ impl Node {
         bytes: &mut [u8],
     ) {
         let Some(node) = at.node(worker) else { return };
-        if node.looked_at > 0 {
+        if node.peeked > 0 {
             return;
         }
         let whole = match node.link.pending() {
@@ -59,28 +59,28 @@ impl Node {
             self.read_once(hands, at, worker, bytes);
             return;
         };
-        node.looked_at = count;
-        self.looked_at = true;
+        node.peeked = count;
+        self.peeked = true;
         self.hear(hands, at, worker, (&bytes[..count], Vec::new()));
     }
 
-    /// What was looked at is in the state now.
+    /// The consequences of the bytes that the primary peeked at are in the snapshot now.
     pub(in crate::runtime) fn done_with_channels(&mut self, children: &mut Children) {
-        if !std::mem::take(&mut self.looked_at) {
+        if !std::mem::take(&mut self.peeked) {
             return;
         }
-        let looked_at = |child: &&Child| child.node().is_some_and(|n| n.looked_at > 0);
-        let all = children.values().filter(looked_at).map(|child| child.id);
+        let peeked = |child: &&Child| child.node().is_some_and(|n| n.peeked > 0);
+        let all = children.values().filter(peeked).map(|child| child.id);
         for worker in all.collect::<Vec<_>>() {
             self.done_with_channel(children, worker);
         }
     }
 
-    /// The same for one that is to be read on now.
+    /// Does the same for a channel that is about to be read on.
     fn done_with_channel(&mut self, children: &mut Children, worker: WorkerId) {
         let Some(node) = children.get_mut(&worker).and_then(Child::node_mut) else { return };
-        let looked_at = std::mem::take(&mut node.looked_at);
-        channel::skip(node.fd(), looked_at, &mut self.bytes);
+        let peeked = std::mem::take(&mut node.peeked);
+        channel::skip(node.fd(), peeked, &mut self.bytes);
     }
 
     /// Reads at most this many times.
@@ -91,7 +91,7 @@ impl Node {
         worker: WorkerId,
         times: usize,
     ) {
-        // What was looked at is not to be read a second time.
+        // Bytes that the primary has peeked at must not be interpreted twice.
         self.done_with_channel(at.children, worker);
         let mut bytes = std::mem::take(&mut self.bytes);
         for _ in 0..times {
@@ -162,7 +162,7 @@ impl Node {
             let (slot, pid) = (child.slot, child.pid.0);
             at.notes.warn(format!("the channel of slot {slot} (pid {pid}) was closed: {why}"));
         }
-        hands.throttle.forget(worker);
+        hands.throttle().forget(worker);
         let is_large = node.link.queued() > LARGE_QUEUE;
         hands.take_back(at, node.link.take_back());
         drop(node);
@@ -207,7 +207,7 @@ impl Node {
     ) {
         self.read(hands, at, worker, times);
         let back = at.node(worker).map(|node| node.link.take_back());
-        hands.throttle.forget(worker);
+        hands.throttle().forget(worker);
         hands.take_back(at, back.unwrap_or_default());
     }
 }
