@@ -45,8 +45,8 @@ use crate::sys::{clock, daemon, fork, random};
 /// How the primary runs.
 #[derive(Debug)]
 pub(crate) enum Mode {
-    /// Detached from whoever started it. One line of JSON goes to `report` once the control
-    /// socket accepts, or instead of it.
+    /// Detached from the process that started it. `report` gets one line of JSON when the control
+    /// socket accepts connections, or when the start fails.
     Daemon { report: Option<File> },
     /// In front of a person or a service manager: worker output also goes to stdout and stderr.
     Foreground { format: LogFormat },
@@ -175,14 +175,14 @@ fn ended(
     result.map(Option::unwrap_or_default)
 }
 
-/// How a later primary runs: whoever waits for the report may have got it, and then the descriptor
-/// is gone.
+/// How a later primary runs. The report may have been delivered already, and then its descriptor is
+/// gone.
 fn again(mode: Mode, report: Option<Held>, shared: &SharedFds) -> Mode {
     let closed = match mode {
         Mode::Daemon { report } => report,
         Mode::Foreground { .. } => return mode,
     };
-    // Its number may be somebody else's by now.
+    // Another file may have its number by now.
     std::mem::forget(closed);
     let mut claims = Claims::new(shared.fds());
     Mode::Daemon { report: report.and_then(|held| claims.claim(held).ok()).map(File::from) }
@@ -252,7 +252,8 @@ fn go_on(mut runtime: Runtime, home: &Home, first: Vec<Action>) -> Result<Option
         std::mem::forget(runtime);
         return Ok(None);
     }
-    // The name is free before the last answers are given: whoever waits for one may use it again.
+    // The name is free before the last answers are given, so that a client can use it again as soon
+    // as it has its answer.
     if let Err(error) = home.files(&runtime.core.spec().name).remove(runtime.recorder.lock()) {
         runtime.warn(error.to_string());
     }

@@ -1,37 +1,38 @@
-//! Whether the loop looks for what comes next for a moment, instead of sleeping at once. A question
-//! that was just handed on is often answered before a sleeping CPU would have woken.
+//! Whether the loop polls for the next event for a moment instead of sleeping at once. A request
+//! that was just passed on is often answered before a sleeping CPU would have woken.
 //!
-//! Only while messages flow on the bus; and ever more rarely where nothing came within the moment,
-//! or somebody else wanted the CPU meanwhile: the time belongs to the workers.
+//! The loop polls only while messages flow on the bus. It polls less and less often if nothing came
+//! within the moment, or if another process wanted the CPU: that time belongs to the workers.
 
 use std::time::Duration;
 
 use crate::sys::usage;
 
-/// How long it looks.
+/// How long the loop polls.
 pub(in crate::runtime) const MOMENT: Duration = Duration::from_micros(30);
-/// So many turns without a look follow a look in vain, at most.
+/// The most turns that the loop sleeps at once after a poll that found nothing.
 const MOST: u32 = 128;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct BusyPoll {
-    /// Something was handed on in this turn.
+    /// The loop passed a message on in this turn.
     flowed: bool,
-    /// Turns without a look that are left, and how many there were the last time.
+    /// How many turns are left without a poll.
     skip: u32,
+    /// How many turns without a poll followed the last one.
     skipped: u32,
-    /// How often the CPU had been taken from us.
+    /// How often the kernel had preempted this process.
     taken: i64,
 }
 
 impl BusyPoll {
-    /// Something was handed on.
+    /// The loop passed a message on.
     pub(in crate::runtime) fn flowed(&mut self) {
         self.flowed = true;
     }
 
-    /// Whether to look, at the end of a turn.
+    /// Whether to poll at the end of this turn.
     pub(in crate::runtime) fn looks(&mut self) -> bool {
         if !std::mem::take(&mut self.flowed) {
             return false;
@@ -41,7 +42,7 @@ impl BusyPoll {
         !rests
     }
 
-    /// Whether something came while it looked.
+    /// The loop has polled. `something`: an event came in the moment.
     pub(in crate::runtime) fn saw(&mut self, something: bool) {
         let taken = usage::times_preempted();
         let free = std::mem::replace(&mut self.taken, taken) == taken;
@@ -75,8 +76,8 @@ mod tests {
         let mut poll = BusyPoll::default();
         assert!(!poll.looks(), "nothing flows");
         assert_eq!(looks(&mut poll, 1000, true), 1000);
-        let in_vain = looks(&mut poll, 10_000, false);
-        assert!((80..100).contains(&in_vain), "{in_vain}");
+        let without_success = looks(&mut poll, 10_000, false);
+        assert!((80..100).contains(&without_success), "{without_success}");
         // It pays again: soon it looks in each turn.
         looks(&mut poll, 2000, true);
         assert_eq!(looks(&mut poll, 100, true), 100);

@@ -105,7 +105,7 @@ impl LossJournal {
         self.places.values().map(|(at, _)| at + 1).max().unwrap_or(0)
     }
 
-    /// A worker is gone; what waited for it is counted elsewhere.
+    /// Frees the place of a worker that is gone. The caller counts the messages that it lost.
     pub(in crate::runtime) fn forget(&mut self, worker: WorkerId) {
         let Some((at, _)) = self.places.remove(&worker) else { return };
         let written = self.file.as_ref().map(|file| put(file, at, 0, Waiting::default()));

@@ -116,7 +116,7 @@ impl Bus {
         [self.relay.deadline(), self.shared.policy.deadline()].into_iter().flatten().min()
     }
 
-    /// Readers, calls and metrics, to be looked at.
+    /// The readers, calls and metrics, for the status.
     pub(super) fn relay(&self) -> &Relay {
         &self.relay
     }

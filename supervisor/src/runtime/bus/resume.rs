@@ -1,9 +1,9 @@
-//! The bus over the death of a primary. Who joins is in the state before it is told so; a
-//! successor finds the beginning of the next message on each channel, and tells the workers what
-//! is lost.
+//! How the bus survives the death of a primary. The snapshot names a worker before the worker hears
+//! that it has joined. A successor finds the beginning of the next message on each channel, and
+//! tells the workers what was lost.
 //!
-//! Refuses to go on with a channel on which half a message to the worker may stand: what came
-//! behind it would be read as its other half.
+//! A successor closes a channel that may contain half a message to the worker, because the worker
+//! would read the next message as the other half.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -26,7 +26,7 @@ use crate::sys::channel;
 use crate::sys::clock;
 use crate::sys::held::Held;
 
-/// So many workers are named to people.
+/// The most workers that a warning names.
 const SHOWN: usize = 8;
 
 /// What a successor needs of the bus.

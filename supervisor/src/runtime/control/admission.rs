@@ -19,8 +19,8 @@ use crate::sys::poller::Poller;
 use crate::sys::{clock, peer};
 
 impl Clients {
-    /// Makes the control socket again if its path no longer leads to it. The caller holds the
-    /// app's lock. Whether it was made. Clients that are connected stay.
+    /// Makes the control socket again if its path no longer leads to it, and returns whether it
+    /// did. The caller holds the app's lock. Connected clients stay connected.
     pub(in crate::runtime) fn keep_socket(&mut self, poller: &Poller) -> io::Result<bool> {
         if self.file.is_some() && FileId::at(&self.path) == self.file {
             return Ok(false);
@@ -34,7 +34,7 @@ impl Clients {
         Ok(true)
     }
 
-    /// From now on those may connect whom `spec` says.
+    /// From now on the users and groups that `spec` names may connect.
     fn admit(&mut self, spec: &AppSpec, logs: &Path) -> Result<(), String> {
         // Remembered whatever comes of it, so that it is tried once for each change.
         let known;
@@ -48,8 +48,8 @@ impl Clients {
         admitted.and_then(|()| self.access.open_logs(logs)).map_err(|error| error.to_string())
     }
 
-    /// Takes a connection that there is no descriptor for, by the one that is kept for this, and
-    /// says so.
+    /// Accepts a connection with the descriptor that is kept in reserve, and tells the client that
+    /// there are no others.
     pub(super) fn turn_away(&mut self, error: io::Error) -> io::Result<()> {
         self.spare.take().ok_or(error).map(drop)?;
         let (stream, _) = self.listener.accept()?;
@@ -59,8 +59,8 @@ impl Clients {
         Ok(())
     }
 
-    /// Leaves the control socket alone for a while: a connection that cannot be taken would wake
-    /// the loop for ever.
+    /// Stops watching the control socket for a while: a connection that cannot be accepted would
+    /// wake the loop again and again.
     pub(in crate::runtime) fn rest(
         &mut self,
         at: &mut Context<'_>,
@@ -89,7 +89,7 @@ impl Clients {
         self.spare = self.spare.take().or_else(spare);
     }
 
-    /// Who may connect is as the spec says now.
+    /// Applies the spec's rules about who may connect, if they have changed.
     pub(in crate::runtime) fn keep_access(&mut self, at: &mut Context<'_>, home: &Home) {
         if self.access.is_of(at.spec) {
             return;

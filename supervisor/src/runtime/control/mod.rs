@@ -1,5 +1,6 @@
-//! The control socket: connections, their requests, what waits to be written to them. Each is
-//! checked by its peer's user and bounded in what it may send and leave unread.
+//! The control socket: its connections, their requests, and the bytes that wait to be written to
+//! them. Each connection has the rights of its peer's user, and bounds on what it may send and
+//! leave unread.
 
 pub(super) mod admission;
 pub(super) mod metrics;
@@ -33,8 +34,7 @@ fn spare() -> Option<File> {
     File::open("/dev/null").ok()
 }
 
-/// Ends a connection with a final answer. A new connection has room for a line; a client that does
-/// not read it cannot be helped.
+/// Ends a connection with a final answer. The buffer of a new connection has room for a line.
 fn refuse(mut stream: UnixStream, kind: FailureKind, reason: &str) {
     let reply = Reply::failed(kind, reason);
     let _ = stream.write_all(&to_line(&reply).unwrap_or_default());
@@ -66,7 +66,7 @@ pub(super) struct Client {
     pub(super) reader: LineReader,
     pub(super) out: Vec<u8>,
     pub(super) subscribed: bool,
-    /// It also gets what is said on the bus.
+    /// It also gets the messages of the bus.
     pub(super) follows: bool,
     /// One request a connection; a second one is not read.
     pub(super) asked: bool,
@@ -88,8 +88,8 @@ pub(crate) enum Standing {
 }
 
 impl Clients {
-    /// Listens on `path`, for the present for nobody else. The caller holds the app's lock, so a socket file that is
-    /// there already is a leftover.
+    /// Listens on `path`, at first for this user alone. The caller holds the app's lock, so a
+    /// socket file that is there already is a leftover.
     pub(crate) fn listen(path: &Path) -> io::Result<Self> {
         let access = Access::default();
         match std::fs::remove_file(path) {
@@ -200,7 +200,7 @@ impl Clients {
         self.connected.values().filter_map(Client::deadline).min()
     }
 
-    /// Sends away who has not sent a request, or not read the answer, for too long.
+    /// Closes connections that have sent no request, or not read their answer, for too long.
     pub(super) fn end_idle(&mut self, at: &mut Context<'_>, now: Time) {
         let is_late = |client: &Client| client.deadline().is_some_and(|due| due <= now);
         let late = self.connected.iter().filter(|(_, client)| is_late(client));
@@ -255,21 +255,21 @@ impl Clients {
         }
     }
 
-    /// From now on it also gets what is said on the bus.
+    /// From now on this client also gets the messages of the bus.
     pub(crate) fn follow(&mut self, id: ClientId) {
         if let Some(client) = self.connected.get_mut(&id) {
             client.follows = true;
         }
     }
 
-    /// Whether anybody gets what is said on the bus.
+    /// Whether any client gets the messages of the bus.
     pub(crate) fn has_followers(&self) -> bool {
         self.connected.values().any(|client| client.follows)
     }
 
-    /// Tells those who follow the bus, unless they are behind: nobody is cut off because the
-    /// workers talk faster than a person reads. How many did not get it, and whose standing
-    /// changed.
+    /// Gives a message to the clients that follow the bus. A client that is behind misses it: no
+    /// client is cut off because the workers talk faster than a person reads. Returns how many
+    /// missed it, and which clients' standing changed.
     pub(crate) fn tell_followers(&mut self, notice: &Notice) -> (u64, Vec<(ClientId, Standing)>) {
         let Ok(line) = to_line(&Reply::Notice(notice.clone())) else { return (0, Vec::new()) };
         let (mut behind, mut changed) = (0, Vec::new());
@@ -290,7 +290,7 @@ impl Clients {
         (behind, changed)
     }
 
-    /// Tells every subscriber; gives those whose standing changed.
+    /// Gives a notice to every subscriber, and returns the clients whose standing changed.
     pub(crate) fn publish(&mut self, notice: &Notice) -> Vec<(ClientId, Standing)> {
         let Ok(line) = to_line(&Reply::Notice(notice.clone())) else { return Vec::new() };
         let mut changed = Vec::new();
@@ -311,10 +311,10 @@ impl Clients {
         self.connected.remove(&id);
     }
 
-    /// Gives everybody a last chance to take what waits for them, for at most `span` in all.
+    /// Gives every client a last chance to read what waits for it, for at most `span` in all.
     pub(crate) fn finish(&mut self, span: std::time::Duration) {
         let reason = "the app has ended";
-        // Those that came too late get an answer, not the end of their connection.
+        // Clients that connected too late get an answer, not just the end of their connection.
         for client in self.connected.values_mut().filter(|client| !client.answered) {
             if !client.subscribed || client.asked {
                 client.refuse(FailureKind::Failed, reason);
@@ -325,7 +325,7 @@ impl Clients {
             refuse(stream, FailureKind::Failed, reason);
         }
         for client in self.connected.values_mut() {
-            // A client that does not read is not waited for beyond the span.
+            // A client that does not read delays the exit by no more than the span.
             if client.stream.set_nonblocking(false).is_ok()
                 && client.stream.set_write_timeout(Some(span)).is_ok()
             {

@@ -194,8 +194,8 @@ impl Rights {
         Some(Reply::Spec(spec))
     }
 
-    /// Why this change of the app is refused, if it is. An operator may have the app's own file read
-    /// again, and nothing else: what is run is the owner's to choose.
+    /// Why this change of the app is refused, if it is. An operator may have the app's own file
+    /// read again and may change nothing else: the owner alone chooses what runs.
     pub(in crate::runtime) fn refuse_change(
         self,
         request: &Request,

@@ -196,7 +196,7 @@ impl Listeners {
         for (id, socket) in lend {
             let Some(listener) = self.get_mut(*id) else { continue };
             if !listener.is_shared() {
-                // What is wrong with it is said when it is to listen.
+                // If it cannot listen, the call that makes it listen reports why.
                 news |= listener.announce(*socket).unwrap_or(false);
             }
         }

@@ -1,8 +1,8 @@
-//! What the primary says on its own stdout and stderr: its notices, and in the foreground also what
-//! the workers write, as lines or as JSON.
+//! What the primary writes to its own stdout and stderr: its notices, and in the foreground also
+//! the output of the workers, as lines or as JSON.
 //!
-//! Whoever reads there (a terminal, a container's log driver) may stop reading, or the disk behind
-//! it may be full. That costs lines, which are counted; it neither ends nor stops the primary.
+//! The reader (a terminal, a container's log driver) may stop reading, or the disk may be full. The
+//! primary then drops lines and counts them; it neither ends nor waits.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -25,9 +25,9 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// So much is written at once: a pipe that has room at all has room for it.
+/// How many bytes are written at once: a writable pipe has room for that many.
 const CHUNK: usize = 4096;
-/// How long a reader that is behind is waited for, once, before lines are dropped.
+/// How long the primary waits, once, for a reader that is behind, before it drops lines.
 const GRACE: Duration = Duration::from_millis(50);
 
 /// Our stdout and stderr.
@@ -220,11 +220,11 @@ impl Outlet {
     }
 
     fn has_room(&mut self, to: BorrowedFd<'_>) -> bool {
-        // One that did not read for a while is not waited for again until it does.
+        // A reader that is behind has had its grace. It gets another once it has read something.
         let wait = if self.behind { Duration::ZERO } else { GRACE };
         let wait = Timespec::try_from(wait).unwrap_or_default();
         let mut fds = [PollFd::new(&to, PollFlags::OUT)];
-        // What cannot be asked (a signal came) is taken for full, this once.
+        // If a signal interrupts the call, the output counts as full this once.
         let ready = matches!(poll(&mut fds, Some(&wait)), Ok(count) if count > 0);
         self.behind = !ready;
         ready

@@ -1,14 +1,14 @@
-//! Drain is observed, not believed: what a worker still holds, as the kernel sees it.
+//! What a draining worker still holds, as the kernel sees it; the worker's own word does not count.
 //!
-//! Its connections are the kernel's table of TCP connections (sock_diag) that belong to a socket
-//! open in one of its processes. Of each the kernel tells the queues and when bytes last went
+//! Its connections are those in the kernel's table of TCP connections (sock_diag) whose socket is
+//! open in one of its processes. The kernel tells the queues of each, and when bytes last went
 //! either way. A connection is *idle* when both queues are empty, the worker spoke last, and it
 //! has been quiet for `drain_idle`; every other one is *busy*. The kernel's times have the grain of
 //! its tick, so a request that arrived within the same tick as the answer before it looks like
 //! one that was answered; such a tie must be quiet twice as long. Between looks the byte counts
 //! tell the order exactly.
 //!
-//! Of a connection to a unix socket the kernel tells only that it is there: it is busy until it
+//! The kernel tells only that a connection to a unix socket exists, so it counts as busy until it
 //! is closed.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -23,22 +23,22 @@ use crate::runtime::listeners::Listeners;
 use crate::sys::diag::{Connection, TcpState};
 use crate::sys::{diag, procfs, target};
 
-/// What is remembered of a draining worker between two looks.
+/// What the probe remembers of a draining worker between two looks.
 #[derive(Debug, Default)]
 pub(crate) struct Drain {
     /// Handshakes that were under way at the first look, by the client's and our address: they
     /// may still end up in the old socket's queue.
     handshakes: Option<BTreeSet<(SocketAddr, SocketAddr)>>,
     seen: BTreeMap<u64, Seen>,
-    /// What the stop signal means to those of its processes that hold connections.
+    /// How those of its processes that hold connections handle the stop signal.
     on_stop: Option<OnStop>,
 }
 
-/// What is known about a worker before its connections are looked at.
+/// What the caller knows about a worker before a look at its connections.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Known {
-    /// What waits in its accept queues, read before, so that a connection which left a queue is
-    /// found in the process.
+    /// How many connections wait in its accept queues. The caller reads this first, so that a
+    /// connection which leaves a queue meanwhile is found in the process.
     pub(crate) queued: u32,
     /// It was told to end its kept connections, and knows how to.
     pub(crate) ends_kept: bool,
@@ -53,7 +53,7 @@ struct Seen {
     last_word: LastWord,
 }
 
-/// Who spoke last, as far as looks have shown.
+/// Which side spoke last, as far as the looks have shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LastWord {
     /// Nothing moved since the first look, or both sides spoke between two: the kernel's times

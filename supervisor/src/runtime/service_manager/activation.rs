@@ -20,7 +20,7 @@ use crate::sys::held::{Claims, Held};
 use crate::sys::pidfd::Pid;
 use crate::sys::{inherited, socket};
 
-/// All that were given.
+/// All sockets that the service manager passed.
 #[derive(Debug, Default)]
 pub(crate) struct Lent {
     sockets: Vec<Given>,
@@ -30,7 +30,7 @@ pub(crate) struct Lent {
 struct Given {
     place: Place,
     fd: OwnedFd,
-    /// Somebody has asked for it.
+    /// A worker, or the configuration, has asked for it.
     used: bool,
     /// It is one of ours, which the manager kept: its place in its group.
     kept: Option<u32>,
@@ -57,8 +57,9 @@ enum Place {
 }
 
 impl Lent {
-    /// Takes those of this process's environment, which were passed to its keeper; and what could
-    /// not be taken, in words. `store` is told of what the manager kept for us.
+    /// Takes the sockets that this process's environment lists, which were passed to its keeper.
+    /// Those that the manager kept for us are noted in `store`. Also returns messages about what it
+    /// could not take.
     pub(in crate::runtime) fn take(keeper: Pid, store: &mut FdStore) -> (Self, Vec<String>) {
         let vars = |key: &str| std::env::var(key).ok();
         let listed = match systemd::listen::taken_from_env(vars, keeper.0) {
@@ -185,7 +186,7 @@ impl Lent {
 /// Whether more sockets can listen at its address, each for one worker.
 pub(in crate::runtime) fn can_be_joined(fd: &OwnedFd, address: SocketAddr) -> bool {
     let v6only = address.is_ipv6().then(|| sockopt::ipv6_v6only(fd).unwrap_or(false));
-    // Another user's group cannot be joined either: that only trying tells.
+    // Another user's group cannot be joined either, but only an attempt shows that.
     sockopt::socket_reuseport(fd.as_fd()).unwrap_or(false)
         && socket::further_tcp(address, v6only).is_ok()
 }

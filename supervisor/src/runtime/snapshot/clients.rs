@@ -1,5 +1,5 @@
-//! Those who are connected to the control socket, snapshot: whoever waits for an answer gets it from
-//! the successor.
+//! The clients of the control socket in the snapshot: a client that waits for an answer gets it
+//! from the successor.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -35,8 +35,8 @@ struct ClientSnapshot {
 }
 
 impl ClientsSnapshot {
-    /// Those whose connections are still there; an error is that of the listening socket.
-    /// `path`: where it is.
+    /// The clients whose connections are still open. Fails if the listening socket, at `path`,
+    /// cannot be restored.
     pub(crate) fn restore(self, claims: &mut Claims, path: PathBuf) -> io::Result<Clients> {
         let listener = claims.claim(self.listener)?.into();
         let restored = |snapshot: ClientSnapshot| {
@@ -79,13 +79,14 @@ impl Clients {
         }
     }
 
-    /// Everybody who is connected.
+    /// All connected clients.
     pub(crate) fn ids(&self) -> BTreeSet<ClientId> {
         self.connected.keys().copied().collect()
     }
 
-    /// Ends the connections of those whom nobody will answer: they asked a predecessor, who may or
-    /// may not have heard it. Who follows the events asked for nothing else.
+    /// Ends the connections of clients that asked a predecessor and get no answer, because the core
+    /// does not know their request. A client that follows the events stays, since it asked for
+    /// nothing else.
     pub(crate) fn keep(&mut self, awaited: &BTreeSet<ClientId>) {
         self.connected.retain(|id, client| {
             let unheard = !client.asked && channel::readable(client.stream.as_fd());

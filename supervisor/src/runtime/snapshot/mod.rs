@@ -71,10 +71,10 @@ pub(super) struct Snapshot<Core, Child> {
     /// How many primaries died before.
     #[serde(default)]
     deaths: u32,
-    /// Another build is about to go on.
+    /// Another build is about to take over.
     #[serde(default)]
     upgrading: Option<Upgrading>,
-    /// Who is on the bus.
+    /// The workers on the bus.
     #[serde(default)]
     bus: BusSnapshot,
 }

@@ -1,7 +1,7 @@
-//! The workers, and of each the piece of the state that is about it. A piece is made anew only when
-//! its worker may have changed, so that with hundreds of workers a writing costs what has changed.
+//! The workers, and for each one its piece of the snapshot. A piece is made anew only when its
+//! worker may have changed, so a snapshot of hundreds of workers costs only what has changed.
 //!
-//! Nobody can forget to say so: whoever gets hold of a worker to change it takes its piece away.
+//! No caller can forget to say that a worker has changed: mutable access to it drops its piece.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;

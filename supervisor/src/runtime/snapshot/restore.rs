@@ -1,5 +1,5 @@
-//! A primary goes on where its predecessor died: it claims what the state names, closes the rest,
-//! and looks what became of the world meanwhile.
+//! How a primary continues where its predecessor died: it claims the descriptors that the snapshot
+//! names, closes the others, and finds out what has changed meanwhile.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -156,7 +156,7 @@ impl Runtime {
         actions
     }
 
-    /// Whoever still waits for an answer is heard again.
+    /// Watches the clients that still wait for an answer.
     fn watch_clients(&mut self) {
         let mut awaited = self.core.awaited();
         awaited.extend(self.succession.upgrade.awaited_by());
@@ -166,13 +166,13 @@ impl Runtime {
         }
     }
 
-    /// The keeper is told of every worker, and the poller of every descriptor.
+    /// Tells the keeper about every worker, and the poller about every descriptor.
     fn watch_children(&mut self) {
         for worker in self.children.keys().copied().collect::<Vec<_>>() {
             let Some(child) = self.children.get_mut(&worker) else { continue };
             if let Err(error) = self.keeper.own(child.pid) {
                 let pid = child.pid;
-                // Nobody could tell how it ended.
+                // Without the keeper, no process learns how it ends.
                 let _ = pidfd::signal_group(pid, libc::SIGKILL);
                 self.warn(format!("cannot keep worker {pid}: {error}"));
             }
@@ -204,7 +204,7 @@ impl Runtime {
         }
     }
 
-    /// What workers had asked for, and may not have been answered, is asked for again.
+    /// Repeats the workers' requests that may not have been answered.
     fn ask_again(&mut self) {
         let asking = |child: &Child| {
             let worker = child.id;
@@ -248,8 +248,8 @@ impl Runtime {
             }
         }
         let found = self.handover.look_after_reclaimed(at, self.keeper.keeper(), now, left);
-        // Most have read it at once; one that is stopped is no reason to be restless, but while
-        // somebody's connection hangs on it.
+        // Most workers have read it at once. A stopped worker gets fewer and fewer looks, except
+        // while a client's connection depends on it.
         let pause = match self.succession.pause {
             Some(last) if !found => (last * 2).min(SETTLE_LOOKS.1),
             _ => SETTLE_LOOKS.0,
@@ -262,5 +262,5 @@ impl Runtime {
     }
 }
 
-/// After how long it is looked again whether a worker has read its channel: first, and at last.
+/// The first and the longest delay until the next look at whether a worker has read its channel.
 const SETTLE_LOOKS: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));

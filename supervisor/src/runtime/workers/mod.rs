@@ -37,7 +37,7 @@ pub(crate) struct Child {
     pub(crate) generation: Generation,
     pub(crate) spec: Arc<AppSpec>,
     pub(crate) pid: Pid,
-    /// The user it runs as, where that is not ours.
+    /// The user it runs as, if that is not ours.
     pub(crate) uid: Option<u32>,
     pub(crate) pidfd: OwnedFd,
     /// Until exec.
@@ -53,7 +53,7 @@ pub(crate) struct Child {
     pub(crate) inherited: BTreeMap<i32, Place>,
     /// Connections handed over to it.
     pub(crate) accepted: u64,
-    /// How many connections it held when the kernel was last asked, and was handed since.
+    /// How many connections it held at the last look into the kernel, with those handed over since.
     pub(crate) held: u32,
     /// Its requests for addresses that wait for the core.
     pub(crate) asking: BTreeMap<Ticket, Asking>,
@@ -182,7 +182,7 @@ impl Child {
         lines
     }
 
-    /// What its program said, for whoever follows the app's events.
+    /// A message of its program, for the app's events.
     pub(crate) fn says(&self, message: String) -> Notice {
         Notice {
             unix_ms: clock::unix_ms(),
@@ -213,7 +213,7 @@ impl Child {
         listeners.with_inodes(self.lent.keys().filter(alone))
     }
 
-    /// How many connections it was given, where every one of its listeners is counted.
+    /// How many connections it was given, if all its listeners count them.
     pub(crate) fn accepted(&self, listeners: &Listeners) -> Option<u64> {
         if self.accepted > 0 {
             return Some(self.accepted);
@@ -229,7 +229,7 @@ impl Child {
         if !group {
             return pidfd::signal(self.pidfd.as_fd(), signal);
         }
-        // Stopped to be looked at, or continued, it goes on.
+        // SIGSTOP and SIGCONT only frame a look; the worker goes on.
         self.told_to_stop |= !matches!(signal, libc::SIGSTOP | libc::SIGCONT);
         pidfd::signal_group(self.pid, signal)
     }
