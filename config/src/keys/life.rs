@@ -54,7 +54,7 @@ static KEYS: &[Key] = &[
     Key {
         name: "listen_wait",
         flag: Some(Flag::value("DURATION")),
-        help: "A first worker that has not listened by then never will",
+        help: "How long to wait for the first worker to listen",
         doc: "How long a first worker may take to listen before it counts as one that never does",
         ..Key::of(&Field { place: at!(times.listen_wait), form: &DURATION })
     },
@@ -111,7 +111,7 @@ static KEYS: &[Key] = &[
     Key {
         name: "drain_patience",
         flag: Some(Flag::value("DURATION")),
-        help: "Busy for this long, a program that finishes is told to stop",
+        help: "How long a drain stays busy before an early stop signal",
         doc: "How long the connections of a draining worker must stay busy before a program that \
               finishes its requests gets its stop signal",
         ..Key::of(&Field { place: at!(times.drain_patience), form: &DURATION })
@@ -119,7 +119,7 @@ static KEYS: &[Key] = &[
     Key {
         name: "graceful",
         flag: Some(Flag::value("WHEN")),
-        help: "Whether it finishes its requests after the stop signal",
+        help: "Whether the program finishes requests after the stop signal",
         doc: "Whether the program finishes its requests after its stop signal \
               ([reload](reload.md#kept-connections)): `\"auto\"` (where it is seen to handle the \
               signal), `true`, `false`",

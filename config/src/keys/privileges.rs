@@ -57,7 +57,7 @@ static KEYS: &[Key] = &[
         name: "oom_score_adj",
         absent: AS_STARTED,
         flag: Some(Flag { signed: true, ..Flag::value("N") }),
-        help: "Who dies when memory runs out: -1000 (never) to 1000 (first)",
+        help: "Killed when memory runs out: -1000 (never) to 1000 (first)",
         doc: "How readily the kernel kills a worker when memory runs out: -1000 (never) to 1000 \
               (first). Only root may go below the present one",
         example: Some("300"),

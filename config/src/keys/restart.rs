@@ -14,8 +14,8 @@ static KEYS: &[Key] = &[
     Key {
         name: "restart",
         flag: Some(Flag::value("WHEN")),
-        help: "After which deaths a new worker is started",
-        doc: "After which deaths a new worker is started: `\"always\"`, `\"on-failure\"` (an exit \
+        help: "Which exits of a worker are followed by a restart",
+        doc: "Which exits of a worker are followed by a restart: `\"always\"`, `\"on-failure\"` (an exit \
               code other than 0, or a signal) or `\"never\"`",
         elsewhere: &["autorestart"],
         ..Key::of(&Field { place: at!(restart.on), form: &RESTART })
@@ -24,7 +24,7 @@ static KEYS: &[Key] = &[
         name: "start_retries",
         flag: Some(Flag::value("COUNT")),
         unit: Some("failures"),
-        help: "A worker that was never ready is given up after these in a row",
+        help: "Failures before giving up a worker that was never ready",
         doc: "Failures in a row after which a worker that was never ready is given up",
         ..Key::of(&Field { place: at!(restart.start_retries), form: &COUNT })
     },
@@ -32,7 +32,7 @@ static KEYS: &[Key] = &[
         name: "max_restarts",
         flag: Some(Flag::value("COUNT")),
         unit: Some("failures"),
-        help: "A worker is given up after these within restart_window",
+        help: "Failures within restart_window before giving up a worker",
         doc: "Failures within `restart_window` after which a worker that has been ready is given up",
         ..Key::of(&Field { place: at!(restart.max_restarts), form: &COUNT })
     },

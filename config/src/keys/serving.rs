@@ -53,8 +53,8 @@ static KEYS: &[Key] = &[
     Key {
         name: "engine",
         flag: Some(Flag::value("ENGINE")),
-        help: "What carries the balance out",
-        doc: "What carries the balance out: `\"kernel\"` (no connection passes through the \
+        help: "What distributes connections to the workers",
+        doc: "What distributes connections to the workers: `\"kernel\"` (no connection passes through the \
               supervisor), `\"primary\"` (it accepts each connection and hands it over) or \
               `\"auto\"` (kernel where it can)",
         ..Key::of(&Field { place: at!(engine), form: &ENGINE })

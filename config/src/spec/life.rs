@@ -91,7 +91,7 @@ impl Default for Times {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RestartPolicy {
-    /// After which deaths a new worker is started.
+    /// Which exits of a worker are followed by a restart.
     pub on: RestartOn,
     /// Failures in a row after which a slot that was never ready is given up.
     pub start_retries: u16,
@@ -108,7 +108,7 @@ pub struct RestartPolicy {
     pub backoff_reset: Duration,
 }
 
-/// After which deaths a new worker is started.
+/// Which exits of a worker are followed by a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartOn {

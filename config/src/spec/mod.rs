@@ -43,7 +43,7 @@ pub struct AppSpec {
     pub listen: Vec<ListenSpec>,
     /// Which worker gets a connection.
     pub balance: Balance,
-    /// What carries the balance out.
+    /// What distributes connections to the workers.
     pub engine: Engine,
     /// Proxies begin each connection with a PROXY header, and `sticky` goes by the client that it
     /// names. False.

@@ -51,7 +51,7 @@ pub enum Balance {
     Shared,
 }
 
-/// What carries the balance out.
+/// What distributes connections to the workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Engine {
