@@ -17,7 +17,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{MemfdFlags, memfd_create};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use siphasher::sip::SipHasher13;
 
 /// The format that this program writes, and the newest that it reads.
@@ -69,7 +69,7 @@ pub(crate) enum Broken {
 impl Memory {
     /// Creates empty copies.
     pub(crate) fn new() -> io::Result<Self> {
-        let make = || memfd_create("supervisor-state", MemfdFlags::CLOEXEC).map(File::from);
+        let make = || memfd_create("supervisor-state", MFdFlags::MFD_CLOEXEC).map(File::from);
         Ok(Self { copies: [make()?, make()?], journal: make()? })
     }
 

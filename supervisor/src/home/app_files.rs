@@ -1,11 +1,9 @@
 //! The files of one primary: its socket, its lock and its record.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-
-use rustix::fs::FlockOperation;
 
 use super::error::{HomeError, MAX_SOCKET_PATH};
 use crate::sys::file_id::FileId;
@@ -59,10 +57,10 @@ impl AppFiles {
                 .mode(0o600)
                 .custom_flags(NOT_WAITING)
                 .open(&self.lock)?;
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            match file.try_lock() {
                 Ok(()) => {}
-                Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
-                Err(error) => return Err(error.into()),
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
             }
             // This ends, because another process must remove the file for each further turn.
             match fs::metadata(&self.lock) {

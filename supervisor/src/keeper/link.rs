@@ -1,20 +1,20 @@
 //! The primary's end of the channel to its keeper.
 
 use std::cell::Cell;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use nix::poll::{PollFd, PollFlags};
 
 use super::SharedFds;
 use super::messages::{ANSWER, Answer, Ask};
 use crate::base::exit::Exit;
 use crate::snapshot::Memory;
-use crate::sys::clock;
 use crate::sys::pidfd::{self, Pid};
+use crate::sys::poll::poll;
+use crate::sys::{clock, packets};
 
 /// The longest wait for an answer. An answer takes microseconds, or as long as the service manager
 /// takes to read; a stopped keeper gives none.
@@ -37,7 +37,7 @@ impl Link {
     pub(crate) fn new(shared: &'static SharedFds) -> io::Result<Self> {
         let keeper = pidfd::open(shared.keeper)?;
         let mut bytes = [0u8; ANSWER];
-        while recv(&shared.primary_end, &mut bytes, RecvFlags::DONTWAIT).is_ok() {}
+        while packets::receive(shared.primary_end.as_fd(), &mut bytes).is_ok() {}
         Ok(Self { shared, keeper, is_lost: false, number: Cell::new(0) })
     }
 
@@ -134,16 +134,17 @@ impl Link {
 
     fn say(&self, ask: Ask<'_>) -> io::Result<()> {
         if self.is_lost {
-            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the keeper is gone"));
+            return Err(io::Error::new(ErrorKind::BrokenPipe, "the keeper is gone"));
         }
         let bytes = ask.encode(self.number.get());
         let until = clock::now() + PATIENCE;
         loop {
-            match send(&self.shared.primary_end, &bytes, SendFlags::NOSIGNAL) {
-                Ok(_) => return Ok(()),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => self.wait(PollFlags::OUT, until)?,
-                Err(error) => return Err(error.into()),
+            match packets::send(self.shared.primary_end.as_fd(), &bytes) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.wait(PollFlags::POLLOUT, until)?;
+                }
+                sent => return sent,
             }
         }
     }
@@ -155,16 +156,18 @@ impl Link {
         let until = clock::now() + PATIENCE;
         let mut bytes = [0u8; ANSWER];
         loop {
-            match recv(&self.shared.primary_end, &mut bytes, RecvFlags::DONTWAIT) {
-                Ok((count, _)) => match Answer::decode(&bytes[..count]) {
+            match packets::receive(self.shared.primary_end.as_fd(), &mut bytes) {
+                Ok(count) => match Answer::decode(&bytes[..count]) {
                     Some((answer, of)) if of == number => return Ok(answer),
                     // A late answer to an earlier request.
                     Some(_) => {}
-                    None => return Err(io::ErrorKind::InvalidData.into()),
+                    None => return Err(ErrorKind::InvalidData.into()),
                 },
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => self.wait(PollFlags::IN, until)?,
-                Err(error) => return Err(error.into()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.wait(PollFlags::POLLIN, until)?;
+                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -174,20 +177,17 @@ impl Link {
     fn wait(&self, ready: PollFlags, until: crate::base::time::Time) -> io::Result<()> {
         let left = until.since(clock::now());
         if left.is_zero() {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "the keeper does not answer"));
+            return Err(io::Error::new(ErrorKind::TimedOut, "the keeper does not answer"));
         }
-        let timeout = Timespec::try_from(left).map_err(|_| io::ErrorKind::InvalidData)?;
         let mut sources = [
-            PollFd::from_borrowed_fd(self.shared.primary_end.as_fd(), ready),
-            PollFd::from_borrowed_fd(self.keeper.as_fd(), PollFlags::IN),
+            PollFd::new(self.shared.primary_end.as_fd(), ready),
+            PollFd::new(self.keeper.as_fd(), PollFlags::POLLIN),
         ];
-        match poll(&mut sources, Some(&timeout)) {
-            // A signal came, which the loop will take. The wait for the answer goes on.
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        if sources[0].revents().is_empty() && !sources[1].revents().is_empty() {
-            return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the keeper is gone"));
+        // A signal ends the wait early. The loop takes it later; the wait for the answer goes on.
+        poll(&mut sources, Some(left))?;
+        let [channel, keeper] = sources.map(|source| source.any().unwrap_or(true));
+        if keeper && !channel {
+            return Err(io::Error::new(ErrorKind::BrokenPipe, "the keeper is gone"));
         }
         Ok(())
     }
@@ -202,7 +202,7 @@ mod tests {
         let shared = Box::leak(Box::new(SharedFds::make(Memory::new).unwrap()));
         let link = Link::new(shared).unwrap();
         let answer = |answer: Answer, number| {
-            send(&shared.keeper_end, &answer.encode(number), SendFlags::NOSIGNAL).unwrap();
+            packets::send(shared.keeper_end.as_fd(), &answer.encode(number)).unwrap();
         };
         // First a late answer to an earlier request, then the answer to this one.
         answer(Answer::Refused, 0);

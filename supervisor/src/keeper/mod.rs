@@ -25,9 +25,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{Signal, kill};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{RecvFlags, SendFlags, recv};
 
 pub(crate) use handover_args::HandoverArgs;
 pub(crate) use link::Link;
@@ -40,8 +39,9 @@ use crate::base::time::Time;
 use crate::snapshot::Memory;
 use crate::sys::fork::{self, Forked};
 use crate::sys::pidfd::{self, Pid};
+use crate::sys::poll::poll;
 use crate::sys::signals::WATCHED;
-use crate::sys::{clock, daemon, exec, held, inherited, terminal};
+use crate::sys::{clock, daemon, exec, held, inherited, packets, terminal};
 
 /// After a primary that lived this long, the keeper starts the next one at once. After a shorter
 /// life it pauses first; the pause doubles from the first to the second value of `PAUSES`.
@@ -267,15 +267,11 @@ impl Keeper {
             }
             let next = until.into_iter().chain(self.heard_by).min();
             let left = next.map(|next| next.since(clock::now()));
-            let timeout = left.and_then(|left| Timespec::try_from(left).ok());
             let mut sources = [
-                PollFd::from_borrowed_fd(self.shared.signals.as_fd(), PollFlags::IN),
-                PollFd::from_borrowed_fd(self.shared.keeper_end.as_fd(), PollFlags::IN),
+                PollFd::new(self.shared.signals.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.shared.keeper_end.as_fd(), PollFlags::POLLIN),
             ];
-            match poll(&mut sources, timeout.as_ref()) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
+            poll(&mut sources, left)?;
         }
     }
 
@@ -312,15 +308,13 @@ impl Keeper {
     fn serve_asks(&mut self) {
         let mut bytes = [0u8; ASK];
         for _ in 0..ASKS_PER_TURN {
-            let Ok((count, _)) = recv(&self.shared.keeper_end, &mut bytes, RecvFlags::DONTWAIT)
-            else {
-                return;
-            };
+            let received = packets::receive(self.shared.keeper_end.as_fd(), &mut bytes);
+            let Ok(count) = received else { return };
             let Some((ask, number)) = Ask::decode(&bytes[..count]) else { continue };
             let Some(answer) = self.serve(ask) else { continue };
             // A primary that is dead, or sends requests faster than it reads answers, gets none.
             let answer = answer.encode(number);
-            let _ = rustix::net::send(&self.shared.keeper_end, &answer, SendFlags::NOSIGNAL);
+            let _ = packets::send(self.shared.keeper_end.as_fd(), &answer);
         }
     }
 

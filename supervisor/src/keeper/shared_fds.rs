@@ -6,10 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use systemd::notify::Notifier;
 
 use crate::snapshot::Memory;
+use crate::sys::packets;
 use crate::sys::pidfd::Pid;
 use crate::sys::signals::WATCHED;
 
@@ -37,12 +37,7 @@ impl SharedFds {
         watched.add(Signal::SIGCHLD);
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&watched), None)?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-        let (keeper_end, primary_end) = socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-            None,
-        )?;
+        let (keeper_end, primary_end) = packets::pair()?;
         Ok(Self {
             keeper: Pid(std::process::id()),
             keeper_end,

@@ -1,9 +1,8 @@
 //! The pids of the workers among the keeper's children. Other children are adopted orphans, and the
 //! keeper reaps them.
 
-use std::os::fd::OwnedFd;
-
-use rustix::fs::{Mode, OFlags, open};
+use std::fs::File;
+use std::io::Read;
 
 use crate::sys::pidfd::{self, Pid};
 
@@ -49,10 +48,8 @@ impl WorkerPids {
 
     /// Reaps every child that has ended and is neither a worker nor the primary.
     pub(super) fn reap_others(&self, primary: Option<Pid>) {
-        let Ok(list) = open(CHILDREN, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) else {
-            return;
-        };
-        for_each_number(&list, |pid| {
+        let Ok(list) = File::open(CHILDREN) else { return };
+        for_each_number(list, |pid| {
             if !self.has(pid) && primary != Some(Pid(pid)) {
                 // The child is running, or gone already; both are fine.
                 let _ = pidfd::reap_child(Pid(pid));
@@ -62,10 +59,10 @@ impl WorkerPids {
 }
 
 /// Calls `take` for each number of a list with spaces, as the kernel writes children.
-fn for_each_number(list: &OwnedFd, mut take: impl FnMut(u32)) {
+fn for_each_number(mut list: impl Read, mut take: impl FnMut(u32)) {
     let mut bytes = [0u8; PIECE];
     let mut number = 0u32;
-    while let Ok(count) = rustix::io::read(list, &mut bytes) {
+    while let Ok(count) = list.read(&mut bytes) {
         if count == 0 {
             break;
         }
@@ -107,7 +104,7 @@ mod tests {
         std::io::Write::write_all(&mut writer, text.as_bytes()).unwrap();
         drop(writer);
         let mut seen = Vec::new();
-        for_each_number(&reader.into(), |number| seen.push(number));
+        for_each_number(reader, |number| seen.push(number));
         assert_eq!(seen, expected);
     }
 }

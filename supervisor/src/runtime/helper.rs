@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
-use rustix::fs::{MemfdFlags, memfd_create};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::source::Source;
 use crate::base::time::Time;
@@ -96,7 +96,7 @@ impl Helper {
 }
 
 fn memfd() -> io::Result<File> {
-    Ok(memfd_create("supervisor-helper", MemfdFlags::CLOEXEC)?.into())
+    Ok(memfd_create("supervisor-helper", MFdFlags::MFD_CLOEXEC)?.into())
 }
 
 fn end(child: &mut Child) {

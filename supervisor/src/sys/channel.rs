@@ -3,13 +3,16 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use nix::poll::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
+
+use super::poll::poll;
 
 /// The most descriptors that one read may bring. Node sends one at a time; more than fit are an
 /// error.
@@ -121,9 +124,8 @@ pub(crate) fn skip(channel: BorrowedFd<'_>, mut looked_at: usize, space: &mut [u
 
 /// Whether a read would return now, also because the other end closed the channel.
 pub(crate) fn readable(channel: BorrowedFd<'_>) -> bool {
-    let mut sources = [PollFd::from_borrowed_fd(channel, PollFlags::IN)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut sources, Some(&now)).is_ok_and(|count| count > 0)
+    let mut sources = [PollFd::new(channel, PollFlags::POLLIN)];
+    poll(&mut sources, Some(Duration::ZERO)).is_ok_and(|count| count > 0)
 }
 
 /// How many written bytes the other end has not read, by the kernel's count, which includes its

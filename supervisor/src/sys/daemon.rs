@@ -21,7 +21,7 @@ pub(crate) fn detach() -> io::Result<()> {
 pub(crate) fn set_name(name: &str) {
     if let Ok(name) = std::ffi::CString::new(name) {
         // The kernel can refuse no string here.
-        let _ = rustix::thread::set_name(&name);
+        let _ = nix::sys::prctl::set_name(&name);
     }
 }
 

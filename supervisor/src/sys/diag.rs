@@ -9,10 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::net::sockopt::{self, Timeout};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with,
-};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use socket2::{Domain, Protocol, Socket, Type};
 
 /// Bytes of the receive buffer. The kernel's largest message of a dump is 32 KiB.
 const BUFFER: usize = 64 * 1024;
@@ -96,7 +94,7 @@ pub(crate) fn connections(local_ports: &[u16]) -> io::Result<Vec<Connection>> {
         _ => &[0],
     };
     for port in ports {
-        for family in [AddressFamily::INET, AddressFamily::INET6] {
+        for family in [libc::AF_INET, libc::AF_INET6] {
             dump(family, *port, states, &mut take)?;
         }
     }
@@ -106,7 +104,7 @@ pub(crate) fn connections(local_ports: &[u16]) -> io::Result<Vec<Connection>> {
 /// The sockets that listen on this port: address and inode.
 pub(crate) fn listening(port: u16) -> io::Result<Vec<(SocketAddr, u64)>> {
     let mut found = Vec::new();
-    for family in [AddressFamily::INET, AddressFamily::INET6] {
+    for family in [libc::AF_INET, libc::AF_INET6] {
         dump(family, port, 1 << LISTEN, &mut |message| {
             if message.local_port() == port {
                 found.extend(message.addresses().map(|(local, _)| (local, message.inode())));
@@ -116,12 +114,7 @@ pub(crate) fn listening(port: u16) -> io::Result<Vec<(SocketAddr, u64)>> {
     Ok(found)
 }
 
-fn dump(
-    family: AddressFamily,
-    port: u16,
-    states: u32,
-    take: &mut dyn FnMut(&Message<'_>),
-) -> io::Result<()> {
+fn dump(family: i32, port: u16, states: u32, take: &mut dyn FnMut(&Message<'_>)) -> io::Result<()> {
     let socket = netlink_socket()?;
     let request = request(family, port, states);
     if send(&socket, &request, SendFlags::empty())? != request.len() {
@@ -143,22 +136,21 @@ fn dump(
 }
 
 fn netlink_socket() -> io::Result<OwnedFd> {
-    let protocol = Some(netlink::SOCK_DIAG);
-    let family = AddressFamily::NETLINK;
-    let socket = socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
-    sockopt::set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
-    Ok(socket)
+    let protocol = Some(Protocol::from(libc::NETLINK_SOCK_DIAG));
+    let socket = Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, protocol)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    Ok(socket.into())
 }
 
 /// `struct nlmsghdr` and `struct inet_diag_req_v2`.
-fn request(family: AddressFamily, port: u16, states: u32) -> Vec<u8> {
+fn request(family: i32, port: u16, states: u32) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER + REQUEST);
     bytes.extend(((HEADER + REQUEST) as u32).to_ne_bytes());
     bytes.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     bytes.extend(NLM_F_REQUEST_DUMP.to_ne_bytes());
     bytes.extend([0; 8]);
     let extensions = 1 << (INET_DIAG_INFO - 1);
-    bytes.extend([family.as_raw() as u8, libc::IPPROTO_TCP as u8, extensions, 0]);
+    bytes.extend([family as u8, libc::IPPROTO_TCP as u8, extensions, 0]);
     bytes.extend(states.to_ne_bytes());
     bytes.extend(port.to_be_bytes());
     bytes.resize(HEADER + REQUEST, 0);

@@ -6,8 +6,9 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use rustix::fs::{Mode, OFlags, RawDir, open};
+use nix::dir::Dir;
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
+use nix::sys::stat::Mode;
 
 /// Becomes the program. Returns only if that fails, with everything as before.
 pub(crate) fn become_program(program: &Path, arguments: &[OsString]) -> io::Error {
@@ -40,7 +41,7 @@ fn prepared(program: &Path, arguments: &[OsString]) -> io::Result<(CString, Vec<
 
 /// The program of this process, even if its file is replaced; run it as `/proc/self/fd/N`.
 pub(crate) fn own_program() -> io::Result<OwnedFd> {
-    Ok(open("/proc/self/exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
+    Ok(open("/proc/self/exe", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
 /// Marks every descriptor but the standard three close-on-exec, so that no program run from now on
@@ -67,15 +68,13 @@ pub(crate) fn close_at_exec() -> io::Result<()> {
 /// All open descriptors from 3 on.
 pub(crate) fn open_numbers() -> io::Result<Vec<RawFd>> {
     use std::os::fd::AsRawFd;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = open("/proc/self/fd", flags, Mode::empty())?;
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mut folder = Dir::open("/proc/self/fd", flags, Mode::empty())?;
+    let own = folder.as_raw_fd();
     let mut numbers = Vec::new();
-    let mut space = Vec::with_capacity(8192);
-    let mut entries = RawDir::new(&folder, space.spare_capacity_mut());
-    while let Some(entry) = entries.next() {
+    for entry in folder.iter() {
         let number = entry?.file_name().to_str().ok().and_then(|name| name.parse().ok());
-        numbers
-            .extend(number.filter(|number: &RawFd| *number > 2 && *number != folder.as_raw_fd()));
+        numbers.extend(number.filter(|number: &RawFd| *number > 2 && *number != own));
     }
     Ok(numbers)
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use rustix::fs::fstat;
+use nix::sys::stat::fstat;
 use serde::{Deserialize, Serialize};
 
 /// A descriptor as the snapshot names it.

@@ -5,28 +5,28 @@
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
-use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::net::{SocketType, sockopt};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::socket::{SockType, getsockopt, sockopt};
 
 /// Takes one over: from now on it closes with its owner, and at exec.
 ///
 /// Call this once for each number, before anything else in this process opens or closes descriptors
 /// by number.
 pub(crate) fn take(number: RawFd) -> io::Result<OwnedFd> {
-    if rustix::fs::stat(format!("/proc/self/fd/{number}")).is_err() {
+    if std::fs::metadata(format!("/proc/self/fd/{number}")).is_err() {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
     }
     // SAFETY: it is open, as was just checked, and LISTEN_PID and LISTEN_FDS say that this process
     // owns it. The caller takes each number once.
     let fd = unsafe { OwnedFd::from_raw_fd(number) };
-    let listens = sockopt::socket_acceptconn(&fd).unwrap_or(false);
-    let streams = sockopt::socket_type(&fd).is_ok_and(|kind| kind == SocketType::STREAM);
+    let listens = getsockopt(&fd, sockopt::AcceptConn).unwrap_or(false);
+    let streams = getsockopt(&fd, sockopt::SockType) == Ok(SockType::Stream);
     if !listens || !streams {
         // This process does not own it.
         std::mem::forget(fd);
         return Err(io::Error::other("it is not a listening stream socket"));
     }
-    fcntl_setfd(&fd, FdFlags::CLOEXEC)?;
+    fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     Ok(fd)
 }
 

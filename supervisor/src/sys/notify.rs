@@ -7,7 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg, sockopt};
+use nix::sys::socket::{setsockopt, sockopt};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 /// The longest datagram that is read, in bytes; systemd's own limit is of the same order.
 const MAX_DATAGRAM: usize = 16 * 1024;
@@ -26,7 +27,7 @@ impl NotifySocket {
         let name = format!("supervisor/{app}/{worker}-{nonce:016x}");
         let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
         socket.set_nonblocking(true)?;
-        sockopt::set_socket_passcred(&socket, true)?;
+        setsockopt(&socket, sockopt::PassCred, &true)?;
         Ok(Self { socket, name })
     }
 

@@ -5,12 +5,11 @@
 //! for ever.
 
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
-use rustix::time::Timespec;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 /// The most fds that one wait reports.
 const BATCH: usize = 256;
@@ -18,7 +17,9 @@ const BATCH: usize = 256;
 /// A set of fds to wait for.
 #[derive(Debug)]
 pub(crate) struct Poller {
-    epoll: OwnedFd,
+    epoll: Epoll,
+    /// The kernel writes here what happened.
+    events: Box<[EpollEvent]>,
 }
 
 /// One ready fd.
@@ -33,13 +34,13 @@ pub(crate) struct Ready {
 
 impl Poller {
     pub(crate) fn new() -> io::Result<Self> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        Ok(Self { epoll })
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        Ok(Self { epoll, events: vec![EpollEvent::empty(); BATCH].into() })
     }
 
     /// Waits for this fd to become readable.
     pub(crate) fn add(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
-        Ok(epoll::add(&self.epoll, fd, EventData::new_u64(token), EventFlags::IN)?)
+        Ok(self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))?)
     }
 
     /// Waits for this fd to become readable, and with `writable` also writable.
@@ -56,46 +57,43 @@ impl Poller {
         readable: bool,
         writable: bool,
     ) -> io::Result<()> {
-        let mut flags = EventFlags::empty();
-        flags.set(EventFlags::IN, readable);
-        flags.set(EventFlags::OUT, writable);
-        Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(token), flags)?)
+        let mut flags = EpollFlags::empty();
+        flags.set(EpollFlags::EPOLLIN, readable);
+        flags.set(EpollFlags::EPOLLOUT, writable);
+        Ok(self.epoll.modify(fd, &mut EpollEvent::new(flags, token))?)
     }
 
     /// Stops waiting for this fd. An fd that is not in the set is no error.
     pub(crate) fn remove(&self, fd: BorrowedFd<'_>) {
         // The only possible errors mean that the fd is not in the set.
-        let _ = epoll::delete(&self.epoll, fd);
+        let _ = self.epoll.delete(fd);
     }
 
     /// Sleeps until an fd is ready or the timeout has passed. A signal ends the wait early.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<Vec<Ready>> {
-        let timeout = timeout.map(whole_milliseconds);
-        let mut events = [MaybeUninit::uninit(); BATCH];
-        match epoll::wait(&self.epoll, &mut events[..], timeout.as_ref()) {
-            Ok((happened, _)) => Ok(happened.iter().map(ready).collect()),
-            Err(rustix::io::Errno::INTR) => Ok(Vec::new()),
+        let timeout = timeout.map_or(EpollTimeout::NONE, whole_milliseconds);
+        match self.epoll.wait(&mut self.events, timeout) {
+            Ok(count) => Ok(self.events[..count].iter().map(ready).collect()),
+            Err(Errno::EINTR) => Ok(Vec::new()),
             Err(error) => Err(error.into()),
         }
     }
 }
 
 /// Rounded up, so that a deadline has passed when the wait for it ends, and the loop does not spin
-/// through its last millisecond.
-fn whole_milliseconds(span: Duration) -> Timespec {
-    /// The longest timeout where the kernel has no finer one: 24 days.
-    const LONGEST: i64 = i32::MAX as i64;
-    let ms = i64::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(LONGEST).min(LONGEST);
-    Timespec { tv_sec: ms / 1000, tv_nsec: (ms % 1000) * 1_000_000 }
+/// through its last millisecond. At most 24 days, the longest timeout of the kernel.
+fn whole_milliseconds(span: Duration) -> EpollTimeout {
+    let milliseconds = i32::try_from(span.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
+    EpollTimeout::try_from(milliseconds).unwrap_or(EpollTimeout::MAX)
 }
 
-fn ready(event: &Event) -> Ready {
-    let flags = event.flags;
-    let gone = EventFlags::HUP | EventFlags::RDHUP | EventFlags::ERR;
+fn ready(event: &EpollEvent) -> Ready {
+    let flags = event.events();
+    let gone = EpollFlags::EPOLLHUP | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLERR;
     Ready {
-        token: event.data.u64(),
-        readable: flags.contains(EventFlags::IN),
-        writable: flags.contains(EventFlags::OUT),
+        token: event.data(),
+        readable: flags.contains(EpollFlags::EPOLLIN),
+        writable: flags.contains(EpollFlags::EPOLLOUT),
         hangup: flags.intersects(gone),
     }
 }

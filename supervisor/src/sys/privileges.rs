@@ -69,7 +69,7 @@ impl Privileges {
     /// Runs in the child after it has become the worker's user.
     pub(super) fn after_user(&self) -> Step {
         if self.wanted.no_new_privs {
-            rustix::thread::set_no_new_privs(true)
+            nix::sys::prctl::set_no_new_privs()
                 .map_err(|error| (Stage::NoNewPrivileges, error.into()))?;
         }
         Ok(())

@@ -11,14 +11,14 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 
 use super::bpf::{self, Instruction};
 
 /// From now on this program chooses the socket for each new connection of the listening socket's
 /// group.
 pub(crate) fn attach(fd: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()> {
-    if !rustix::net::sockopt::socket_acceptconn(fd)? {
+    if !getsockopt(&fd, sockopt::AcceptConn)? {
         let why = "a socket that does not listen cannot be steered";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     }

@@ -7,12 +7,14 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::time::Timespec;
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::prctl::set_no_new_privs;
 use serde::{Deserialize, Serialize};
 
 use super::bpf::{self, Instruction, branch, plain};
+use super::poll::poll;
 
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: u32 = 0xc000_003e;
@@ -110,7 +112,7 @@ pub(super) fn install() -> io::Result<OwnedFd> {
     let code = program();
     match install_by_flags(&code) {
         Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
-            rustix::thread::set_no_new_privs(true)?;
+            set_no_new_privs()?;
             install_by_flags(&code)
         }
         result => result,
@@ -161,9 +163,9 @@ pub(crate) fn receive(notify: BorrowedFd<'_>) -> io::Result<Option<Notification>
 
 /// Whether a question waits; `receive` would block otherwise.
 pub(crate) fn waiting(notify: BorrowedFd<'_>) -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(notify, PollFlags::IN)];
-    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut fds, Some(&at_once)).is_ok() && fds[0].revents().contains(PollFlags::IN)
+    let mut fds = [PollFd::new(notify, PollFlags::POLLIN)];
+    poll(&mut fds, Some(Duration::ZERO)).is_ok()
+        && fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLIN))
 }
 
 fn understand(notification: &libc::seccomp_notif) -> Notification {

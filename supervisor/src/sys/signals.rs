@@ -67,7 +67,7 @@ impl Signals {
         let mut bytes = [0u8; 256];
         // First the wake-ups, then the flags: a signal in between is seen now and causes one
         // needless wake-up. In the other order it would be missed.
-        while matches!(rustix::io::read(&self.pipe, &mut bytes), Ok(read) if read > 0) {}
+        while matches!(nix::unistd::read(&self.pipe, &mut bytes), Ok(read) if read > 0) {}
         let mut kinds = Vec::new();
         for (kind, flag) in &self.came {
             if flag.swap(false, Ordering::SeqCst) {

@@ -5,16 +5,18 @@
 //! sockets can join. Until it listens, it also keeps other processes from binding in the same way:
 //! see `hold_alone`.
 
+use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::{SockType, getsockopt, setsockopt, sockopt};
+use nix::sys::stat::{Mode, fchmod, fstat};
 use rustix::io::Errno;
-use rustix::net::sockopt;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{SocketAddrUnix, SocketFlags};
 use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 
 pub(crate) use super::holders::holders;
@@ -37,9 +39,9 @@ pub(crate) struct Queue {
 /// system's default.
 pub(crate) fn first_tcp(address: SocketAddr, v6only: Option<bool>) -> io::Result<OwnedFd> {
     let fd = tcp(address, v6only)?;
-    sockopt::set_socket_reuseaddr(&fd, true)?;
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     rustix::net::bind(&fd, &address)?;
-    sockopt::set_socket_reuseport(&fd, true)?;
+    setsockopt(&fd, sockopt::ReusePort, &true)?;
     hold_alone(&fd, v6only)?;
     Ok(fd)
 }
@@ -54,11 +56,11 @@ pub(crate) fn first_tcp(address: SocketAddr, v6only: Option<bool>) -> io::Result
 fn hold_alone(fd: &OwnedFd, v6only: Option<bool>) -> io::Result<()> {
     let Ok(bound) = SocketAddr::try_from(rustix::net::getsockname(fd)?) else { return Ok(()) };
     let witness = tcp(bound, v6only)?;
-    sockopt::set_socket_reuseport(&witness, true)?;
+    setsockopt(&witness, sockopt::ReusePort, &true)?;
     // Old connections that still linger on the port can make this fail. The address is then a
     // little less protected until it listens, which is no reason to refuse it.
     if rustix::net::bind(&witness, &bound).is_ok() {
-        sockopt::set_socket_reuseaddr(fd, false)?;
+        setsockopt(fd, sockopt::ReuseAddr, &false)?;
     }
     Ok(())
 }
@@ -66,8 +68,8 @@ fn hold_alone(fd: &OwnedFd, v6only: Option<bool>) -> io::Result<()> {
 /// A further socket for an address that the first one has: bound, not listening.
 pub(crate) fn further_tcp(address: SocketAddr, v6only: Option<bool>) -> io::Result<OwnedFd> {
     let fd = tcp(address, v6only)?;
-    sockopt::set_socket_reuseaddr(&fd, true)?;
-    sockopt::set_socket_reuseport(&fd, true)?;
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    setsockopt(&fd, sockopt::ReusePort, &true)?;
     rustix::net::bind(&fd, &address)?;
     Ok(fd)
 }
@@ -75,19 +77,18 @@ pub(crate) fn further_tcp(address: SocketAddr, v6only: Option<bool>) -> io::Resu
 /// One listening socket for all workers, which no other socket can join.
 pub(crate) fn shared_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     let fd = tcp(address, None)?;
-    sockopt::set_socket_reuseaddr(&fd, true)?;
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     rustix::net::bind(&fd, &address)?;
     rustix::net::listen(&fd, LONGEST_BACKLOG)?;
     Ok(fd)
 }
 
 fn tcp(address: SocketAddr, v6only: Option<bool>) -> io::Result<OwnedFd> {
-    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let fd = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if let (true, Some(v6only)) = (address.is_ipv6(), v6only) {
-        sockopt::set_ipv6_v6only(&fd, v6only)?;
+        socket.set_only_v6(v6only)?;
     }
-    Ok(fd)
+    Ok(socket.into())
 }
 
 /// Listens, or changes the backlog of a socket that listens already.
@@ -95,17 +96,17 @@ pub(crate) fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
     // `hold_alone` switched the option off. Accepted connections inherit it, and without it those
     // that linger after the app ends would keep the next process from binding the address. A socket
     // that the supervisor did not bind keeps its setting.
-    let held_alone = is_inet(fd) && !sockopt::socket_reuseaddr(fd)?;
+    let held_alone = is_inet(fd) && !getsockopt(&fd, sockopt::ReuseAddr)?;
     match rustix::net::listen(fd, backlog) {
         Err(Errno::ADDRINUSE) if held_alone => {
             // Such lingering connections may be in the way.
-            sockopt::set_socket_reuseaddr(fd, true)?;
+            setsockopt(&fd, sockopt::ReuseAddr, &true)?;
             rustix::net::listen(fd, backlog)?;
         }
         result => result?,
     }
     if held_alone {
-        sockopt::set_socket_reuseaddr(fd, true)?;
+        setsockopt(&fd, sockopt::ReuseAddr, &true)?;
     }
     Ok(())
 }
@@ -119,35 +120,34 @@ pub(crate) fn stop_listening(fd: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Whether the socket listens. An error: it is of a kind that never does.
 pub(crate) fn listens(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    Ok(sockopt::socket_acceptconn(fd)?)
+    Ok(getsockopt(&fd, sockopt::AcceptConn)?)
 }
 
 /// An unbound TCP or unix socket, whose `accept` fails as that of a socket that was shut down.
 pub(crate) fn deaf(like: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let family = sockopt::socket_domain(like)?;
-    Ok(rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+    let family = SockRef::from(&like).domain()?;
+    Ok(Socket::new(family, Type::STREAM, None)?.into())
 }
 
 fn is_inet(fd: BorrowedFd<'_>) -> bool {
-    let family = sockopt::socket_domain(fd);
-    matches!(family, Ok(AddressFamily::INET | AddressFamily::INET6))
+    matches!(SockRef::from(&fd).domain(), Ok(Domain::IPV4 | Domain::IPV6))
 }
 
 /// Sets or clears O_NONBLOCK, which all copies of this descriptor share.
 pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<()> {
-    let mut flags = rustix::fs::fcntl_getfl(fd)?;
-    flags.set(OFlags::NONBLOCK, nonblocking);
-    Ok(rustix::fs::fcntl_setfl(fd, flags)?)
+    let mut flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    flags.set(OFlag::O_NONBLOCK, nonblocking);
+    fcntl(fd, FcntlArg::F_SETFL(flags))?;
+    Ok(())
 }
 
 /// A listening unix socket that has these permissions from its first moment. Replaces a socket file
 /// that no process listens on; fails with `AddrInUse` if a process does.
 pub(crate) fn unix_listener(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     let address = SocketAddrUnix::new(path)?;
-    let fd = unix_stream(SocketFlags::CLOEXEC)?;
+    let fd = unix_stream(Type::STREAM)?;
     // Before the bind: the kernel creates the file with this mode, less the umask.
-    let mode = Mode::from_raw_mode(mode);
-    rustix::fs::fchmod(&fd, mode)?;
+    fchmod(&fd, Mode::from_bits_truncate(mode))?;
     match rustix::net::bind(&fd, &address) {
         Err(Errno::ADDRINUSE) if is_stale(path, &address)? => {
             std::fs::remove_file(path)?;
@@ -155,13 +155,13 @@ pub(crate) fn unix_listener(path: &Path, mode: u32) -> io::Result<OwnedFd> {
         }
         result => result?,
     }
-    rustix::fs::chmod(path, mode)?;
+    std::fs::set_permissions(path, Permissions::from_mode(mode))?;
     rustix::net::listen(&fd, LONGEST_BACKLOG)?;
     Ok(fd)
 }
 
-fn unix_stream(flags: SocketFlags) -> io::Result<OwnedFd> {
-    Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
+fn unix_stream(kind: Type) -> io::Result<OwnedFd> {
+    Ok(Socket::new(Domain::UNIX, kind, None)?.into())
 }
 
 /// Whether this is a socket file that no process listens on.
@@ -169,7 +169,7 @@ fn is_stale(path: &Path, address: &SocketAddrUnix) -> io::Result<bool> {
     if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
         return Ok(false);
     }
-    let probe = unix_stream(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    let probe = unix_stream(Type::STREAM.nonblocking())?;
     // A full queue gives EAGAIN: a process listens.
     Ok(rustix::net::connect(&probe, address) == Err(Errno::CONNREFUSED))
 }
@@ -291,12 +291,12 @@ pub(crate) fn release(fd: BorrowedFd<'_>) {
 
 /// Both addresses of an established TCP connection: local and remote.
 pub(crate) fn connection(fd: BorrowedFd<'_>) -> Option<(SocketAddr, SocketAddr)> {
-    let stream = sockopt::socket_type(fd).ok()? == SocketType::STREAM && is_inet(fd);
+    let stream = getsockopt(&fd, sockopt::SockType).ok()? == SockType::Stream && is_inet(fd);
     let other = rustix::net::getpeername(fd).ok().filter(|_| stream)??;
     Some((local_address(fd).ok()?, SocketAddr::try_from(other).ok()?))
 }
 
 /// The inode by which /proc and sock_diag name this socket.
 pub(crate) fn inode(fd: BorrowedFd<'_>) -> io::Result<u64> {
-    Ok(rustix::fs::fstat(fd)?.st_ino)
+    Ok(fstat(fd)?.st_ino)
 }

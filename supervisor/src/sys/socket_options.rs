@@ -3,9 +3,9 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::OFlags;
-use rustix::net::sockopt;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::{SockType, getsockopt, sockopt};
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// Multipath TCP: Go's `net.Listen` asks for it where the kernel has it.
 const MPTCP: i32 = 262;
@@ -26,18 +26,19 @@ pub(crate) struct SocketTraits {
 
 /// Inspects a socket. A descriptor that is not a socket is an error.
 pub(crate) fn traits_of(fd: BorrowedFd<'_>) -> io::Result<SocketTraits> {
-    let family = sockopt::socket_domain(fd)?;
-    let is_v6 = family == AddressFamily::INET6;
-    let is_inet = is_v6 || family == AddressFamily::INET;
+    let family = SockRef::from(&fd).domain()?;
+    let is_v6 = family == Domain::IPV6;
+    let is_inet = is_v6 || family == Domain::IPV4;
     let protocol = get::<4>(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL)?.word(0);
     let protocol = protocol.and_then(|number| i32::try_from(number).ok());
-    let is_stream = sockopt::socket_type(fd)? == SocketType::STREAM;
+    let is_stream = getsockopt(&fd, sockopt::SockType)? == SockType::Stream;
     Ok(SocketTraits {
         is_tcp: is_inet && is_stream && matches!(protocol, Some(0 | libc::IPPROTO_TCP | MPTCP)),
         is_v6,
-        v6only: is_v6 && sockopt::ipv6_v6only(fd)?,
-        nonblocking: rustix::fs::fcntl_getfl(fd)?.contains(OFlags::NONBLOCK),
-        reuseport: is_inet && sockopt::socket_reuseport(fd)?,
+        v6only: is_v6 && getsockopt(&fd, sockopt::Ipv6V6Only)?,
+        nonblocking: OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?)
+            .contains(OFlag::O_NONBLOCK),
+        reuseport: is_inet && getsockopt(&fd, sockopt::ReusePort)?,
     })
 }
 
@@ -102,8 +103,8 @@ pub(crate) fn copy_options(from: BorrowedFd<'_>, to: BorrowedFd<'_>) {
 }
 
 fn fresh_like(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let family = sockopt::socket_domain(fd)?;
-    Ok(rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+    let family = SockRef::from(&fd).domain()?;
+    Ok(Socket::new(family, Type::STREAM, None)?.into())
 }
 
 /// The value of an option: a number, a structure or a text.

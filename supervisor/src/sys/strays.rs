@@ -9,9 +9,8 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
-
-use super::{pidfd, procfs, target};
+use super::pidfd::{self, Pid};
+use super::{procfs, target};
 
 /// The variable that names a worker in the environment of its processes.
 pub(crate) const WORKER_VARIABLE: &str = "SUPERVISOR_WORKER";
@@ -112,8 +111,7 @@ impl Stray {
 
     /// Sends it a signal. A process that has ended is no error.
     pub(crate) fn signal(self, number: i32) {
-        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return };
-        let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else { return };
+        let Ok(pidfd) = pidfd::open(Pid(self.pid)) else { return };
         // From here on the number is known to be that of the process behind the descriptor.
         if procfs::alive_since(self.pid) == Some(self.since) {
             // It may have ended, or become another user's.

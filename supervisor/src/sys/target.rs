@@ -7,8 +7,9 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::OwnedFd;
 
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 
+use super::pidfd::{self, Pid};
 use super::procfs;
 
 /// `sizeof(struct sockaddr_storage)`: the longest address.
@@ -82,9 +83,7 @@ pub(crate) fn in_own_network(tid: u32) -> Result<bool, io::ErrorKind> {
 
 /// Copies this thread's fd; the copy is close-on-exec.
 pub(crate) fn steal_fd(tid: u32, fd: i32) -> io::Result<OwnedFd> {
-    let process = raw_pid(thread_group(tid)?)?;
-    let process = Pid::from_raw(process).ok_or(io::ErrorKind::InvalidInput)?;
-    let pidfd = pidfd_open(process, PidfdFlags::empty())?;
+    let pidfd = pidfd::open(Pid(thread_group(tid)?))?;
     Ok(pidfd_getfd(&pidfd, fd, PidfdGetfdFlags::empty())?)
 }
 

@@ -1,9 +1,12 @@
-//! The terminal that the app was started on.
+//! The terminal of this process: its width, and whether it still exists.
 
 use std::fs::OpenOptions;
 use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::OnceLock;
+
+use rustix::termios::tcgetwinsize;
 
 /// Whether this process was started on a terminal, and whether it ignored SIGHUP then.
 static AT_START: OnceLock<(bool, bool)> = OnceLock::new();
@@ -37,4 +40,9 @@ fn hangup_is_ignored() -> bool {
     let result = unsafe { libc::sigaction(libc::SIGHUP, std::ptr::null(), now.as_mut_ptr()) };
     // SAFETY: the call that returned 0 has filled it.
     result == 0 && unsafe { now.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
+
+/// The width in columns; `None` if this is no terminal, or one that does not tell.
+pub(crate) fn width(terminal: BorrowedFd<'_>) -> Option<u16> {
+    tcgetwinsize(terminal).ok().map(|size| size.ws_col).filter(|columns| *columns > 0)
 }

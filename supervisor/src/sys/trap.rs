@@ -13,11 +13,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::net::sockopt;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use nix::sys::socket::{getsockopt, sockopt};
+use socket2::{Domain, Socket, Type};
 
 use super::reuseport::attach;
-use super::socket::{accept_queue, further_tcp, listen};
+use super::socket::{accept_queue, further_tcp, listen, local_address};
 use super::steering_code::{Steering, compile};
 
 /// The full socket. When it is dropped it leaves the group; the indices of the others do not change
@@ -33,8 +33,9 @@ impl Trap {
     /// Steers the group of this listening socket into a new trap. `index`: how many sockets of the
     /// group listen already, which becomes the trap's index.
     pub(crate) fn set(member: BorrowedFd<'_>, index: u32) -> io::Result<Self> {
-        let address = SocketAddr::try_from(rustix::net::getsockname(member)?)?;
-        let v6only = address.is_ipv6().then(|| sockopt::ipv6_v6only(member)).transpose()?;
+        let address = local_address(member)?;
+        let v6only =
+            address.is_ipv6().then(|| getsockopt(&member, sockopt::Ipv6V6Only)).transpose()?;
         let socket = further_tcp(address, v6only)?;
         // A backlog of 0 holds one connection.
         listen(socket.as_fd(), 0)?;
@@ -76,11 +77,9 @@ fn near(mut address: SocketAddr) -> SocketAddr {
 
 /// A connection within this machine is established when `connect` returns, even without waiting.
 fn connect(address: SocketAddr) -> io::Result<OwnedFd> {
-    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    match rustix::net::connect(&socket, &address) {
-        Err(rustix::io::Errno::INPROGRESS) => Ok(socket),
-        result => result.map(|()| socket).map_err(io::Error::from),
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Ok(socket.into()),
     }
 }

@@ -96,6 +96,22 @@ fn unsafe_has_one_room() {
 }
 
 #[test]
+fn each_place_uses_one_crate_for_system_calls() {
+    const FORBIDDEN: [(&str, &str); 3] =
+        [("supervisor/", "rustix"), ("systemd/", "nix"), ("worker/", "nix")];
+    let mut broken = Vec::new();
+    for file in files(".rs") {
+        let folder = FORBIDDEN.iter().find(|(folder, _)| file.path.starts_with(folder));
+        let Some((_, name)) = folder else { continue };
+        let in_sys = file.path.starts_with("supervisor/src/sys/");
+        if !in_sys && file.text.lines().any(|line| has_word(code(line), name)) {
+            broken.push(format!("{}: {name}", file.path));
+        }
+    }
+    none("nix and rustix in the same place: see Dependencies in ARCHITECTURE.md", &broken);
+}
+
+#[test]
 fn decisions_are_pure() {
     let mut forbidden: Vec<String> = ["fs", "net", "os", "process", "env", "io", "thread"]
         .iter()

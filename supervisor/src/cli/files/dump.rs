@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::hash::Hasher;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -14,8 +14,6 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use config::spec::AppSpec;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
@@ -173,9 +171,9 @@ pub(crate) fn previous(path: &Path) -> PathBuf {
 pub(crate) fn write(path: &Path, time: &str, apps: &[SavedApp]) -> io::Result<()> {
     let bytes = encode(time, apps)?;
     let folder = File::open(path.parent().unwrap_or_else(|| Path::new("/")))?;
-    flock(&folder, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
-        Errno::WOULDBLOCK => io::Error::other("another \"save\" is under way: try again"),
-        other => other.into(),
+    folder.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => io::Error::other("another \"save\" is under way: try again"),
+        TryLockError::Error(error) => error,
     })?;
     replace(path, &bytes, 0o600, || {
         // A damaged file must not replace a valid predecessor.
@@ -260,7 +258,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("saved.dump");
         let folder = File::open(dir.path()).unwrap();
-        flock(&folder, FlockOperation::LockExclusive).unwrap();
+        folder.lock().unwrap();
         assert!(write(&path, "one", &[]).unwrap_err().to_string().contains("under way"));
         drop(folder);
         write(&path, "two", &[]).unwrap();

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use config::spec::AppSpec;
 use ipc::control::FailureKind;
 use ipc::lines::{LineReader, to_line};
-use rustix::fs::{MemfdFlags, memfd_create};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::Deserialize;
 
 use crate::cli::exit::{Exit, Failure};
@@ -150,7 +150,7 @@ fn start_command(
 /// A file in memory with the spec as a line of JSON.
 fn spec_file(spec: &AppSpec) -> io::Result<File> {
     let line = to_line(spec).map_err(io::Error::other)?;
-    let mut file = File::from(memfd_create("supervisor-spec", MemfdFlags::CLOEXEC)?);
+    let mut file = File::from(memfd_create("supervisor-spec", MFdFlags::MFD_CLOEXEC)?);
     file.write_all(&line)?;
     file.rewind()?;
     Ok(file)

@@ -1,12 +1,15 @@
 //! stdout. A reader that has closed its end is not an error, and writing to it does not panic.
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use nix::poll::{PollFd, PollFlags};
 
 use crate::cli::exit::Failure;
+use crate::sys::poll::poll;
+use crate::sys::terminal;
 
 /// stdout. After the first error nothing more is written.
 #[derive(Debug)]
@@ -49,10 +52,7 @@ impl Stdout {
 
     /// The width of the terminal in columns; `None` if stdout is no terminal.
     pub(crate) fn width(&self) -> Option<u16> {
-        if !self.stream.is_terminal() {
-            return None;
-        }
-        rustix::termios::tcgetwinsize(&self.stream).ok().map(|size| size.ws_col).filter(|w| *w > 0)
+        terminal::width(self.stream.as_fd())
     }
 
     /// Fails if something could not be written to a reader that still wanted it.
@@ -68,8 +68,8 @@ impl Stdout {
 
 /// Whether the reading end of a pipe or socket is closed.
 fn reader_has_left(fd: BorrowedFd<'_>) -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    matches!(poll(&mut fds, Some(&now)), Ok(count) if count > 0)
-        && fds[0].revents().intersects(PollFlags::ERR | PollFlags::NVAL)
+    let mut fds = [PollFd::new(fd, PollFlags::empty())];
+    let gone = PollFlags::POLLERR | PollFlags::POLLNVAL;
+    poll(&mut fds, Some(Duration::ZERO)).is_ok_and(|count| count > 0)
+        && fds[0].revents().is_some_and(|events| events.intersects(gone))
 }

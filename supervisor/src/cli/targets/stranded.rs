@@ -3,18 +3,17 @@
 //!
 //! A signal only goes to a process that is certainly the recorded one.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use ipc::control::{AppStatus, Status};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, getpgid, kill_process, kill_process_group, pidfd_open,
-};
+use nix::unistd::getpgid;
 
 use super::recorded;
 use crate::cli::exit::Failure;
 use crate::cli::output;
 use crate::home::{Home, Record, RecordedWorker};
+use crate::sys::pidfd::{self, Pid};
 use crate::sys::procfs;
 
 /// How long the kernel may take to end a process after SIGKILL.
@@ -68,27 +67,23 @@ impl StrandedWorkers {
             )));
         };
         let spec = &self.record.spec;
-        let stop_signal = Signal::from_named_raw(spec.stop_signal).unwrap_or(Signal::TERM);
         let workers: Vec<(Pid, OwnedFd)> = self.record.workers.iter().filter_map(open).collect();
-        for (pid, _) in &workers {
-            signal_group(*pid, stop_signal);
+        for worker in &workers {
+            signal_group(worker, spec.stop_signal);
         }
         let until = Instant::now() + spec.times.kill_timeout;
         let mut killed = 0;
-        for (pid, pidfd) in &workers {
+        for worker in &workers {
             let left = until.saturating_duration_since(Instant::now());
-            if !output::wait_readable(pidfd, left).unwrap_or(false) {
+            if !output::wait_readable(&worker.1, left).unwrap_or(false) {
                 killed += 1;
             }
             // Even if the worker itself has ended: its children may not have.
-            signal_group(*pid, Signal::KILL);
+            signal_group(worker, libc::SIGKILL);
         }
         for (pid, pidfd) in &workers {
             if !output::wait_readable(pidfd, KILL_TIMEOUT).unwrap_or(false) {
-                return Err(Failure::failed(format!(
-                    "{name}: the process {} cannot be killed",
-                    pid.as_raw_nonzero()
-                )));
+                return Err(Failure::failed(format!("{name}: the process {pid} cannot be killed")));
             }
         }
         files.remove(&held)?;
@@ -101,18 +96,19 @@ impl StrandedWorkers {
 
 /// A pidfd of a recorded worker; `None` if the worker has ended.
 fn open(worker: &RecordedWorker) -> Option<(Pid, OwnedFd)> {
-    let pid = Pid::from_raw(i32::try_from(worker.pid).ok()?)?;
-    let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    let pid = Pid(worker.pid);
+    let pidfd = pidfd::open(pid).ok()?;
     // Read after the pidfd was opened, so that both belong to the same process.
     (procfs::alive_since(worker.pid)? == worker.start_time).then_some((pid, pidfd))
 }
 
 /// Signals the process group of a worker, or only the worker if it does not lead a group.
-fn signal_group(pid: Pid, signal: Signal) {
+fn signal_group((pid, pidfd): &(Pid, OwnedFd), signal: i32) {
+    let process = (*pid).into();
     // An error means that it has ended, which is the purpose.
-    let _ = match getpgid(Some(pid)) {
-        Ok(group) if group != pid => kill_process(pid, signal),
-        _ => kill_process_group(pid, signal),
+    let _ = match getpgid(Some(process)) {
+        Ok(group) if group != process => pidfd::signal(pidfd.as_fd(), signal),
+        _ => pidfd::signal_group(*pid, signal),
     };
 }
 

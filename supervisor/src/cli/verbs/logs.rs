@@ -2,13 +2,11 @@
 //! app may be deleted, as long as its logs are there.
 
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipc::control::Request;
-use rustix::fs::inotify;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use crate::cli::args::WaitOptions;
 use crate::cli::exit::{Exit, Failure};
@@ -139,25 +137,21 @@ fn follow(session: &mut Session, names: &[String], files: &mut [LogFile]) -> Res
 
 /// An inotify descriptor for the log folders of the apps; `None` if there can be none, so that the
 /// files are read at intervals only.
-fn watch(session: &Session, names: &[String]) -> Option<OwnedFd> {
-    use inotify::{CreateFlags, WatchFlags};
-    let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
+fn watch(session: &Session, names: &[String]) -> Option<Inotify> {
+    let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
     for name in names {
         // A folder that does not exist yet is found when the interval is over.
-        let _ = inotify::add_watch(
-            &watch,
-            session.home.log_dir(name),
-            WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO,
+        let _ = watch.add_watch(
+            &session.home.log_dir(name),
+            AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO,
         );
     }
     Some(watch)
 }
 
 /// Discards all events: every file is read, whichever has changed.
-fn discard_events(watch: &OwnedFd) {
-    let mut buffer = [MaybeUninit::uninit(); 4096];
-    let mut reader = inotify::Reader::new(watch, &mut buffer);
-    while reader.next().is_ok() {}
+fn discard_events(watch: &Inotify) {
+    while watch.read_events().is_ok() {}
 }
 
 fn print(session: &mut Session, prefix: &str, line: &[u8]) {

@@ -13,8 +13,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::io::Errno;
+use nix::errno::Errno;
+use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::base::ids::WorkerId;
 use crate::relay::Waiting;
@@ -43,7 +43,7 @@ pub(in crate::runtime) struct LossJournal {
 impl LossJournal {
     /// One in which nothing waits.
     pub(in crate::runtime) fn new() -> Self {
-        Self::of(memfd_create("supervisor-ledger", MemfdFlags::CLOEXEC).map(File::from))
+        Self::of(memfd_create("supervisor-ledger", MFdFlags::MFD_CLOEXEC).map(File::from))
     }
 
     fn of(file: Result<File, Errno>) -> Self {

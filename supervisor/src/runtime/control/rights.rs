@@ -108,7 +108,7 @@ impl Access {
             let gid = group.as_ref().and_then(|group| group.gid);
             gid.is_some_and(|gid| peer.groups.contains(&gid))
         };
-        if peer.uid == 0 || peer.uid == rustix::process::geteuid().as_raw() {
+        if peer.uid == 0 || peer.uid == nix::unistd::geteuid().as_raw() {
             Rights::Own
         } else if member(&self.operators) {
             Rights::Operate
@@ -245,7 +245,7 @@ mod tests {
         let peer = |uid, groups: &[u32]| Peer { uid, groups: groups.to_vec() };
         let access = access(Some(70_001), Some(70_002));
         assert_eq!(access.rights(&peer(0, &[])), Rights::Own);
-        assert_eq!(access.rights(&peer(rustix::process::geteuid().as_raw(), &[])), Rights::Own);
+        assert_eq!(access.rights(&peer(nix::unistd::geteuid().as_raw(), &[])), Rights::Own);
         assert_eq!(access.rights(&peer(70_000, &[70_002, 70_001])), Rights::Operate);
         assert_eq!(access.rights(&peer(70_000, &[70_002])), Rights::Observe);
         assert_eq!(access.rights(&peer(70_000, &[70_000])), Rights::None);

@@ -172,7 +172,9 @@ mod tests {
 
     /// Whether the other side's end has come.
     fn ended(stream: &std::net::TcpStream) -> bool {
-        let mut fd = [rustix::event::PollFd::new(stream, rustix::event::PollFlags::RDHUP)];
-        rustix::event::poll(&mut fd, None).unwrap() > 0
+        use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+        epoll.add(stream, EpollEvent::new(EpollFlags::EPOLLRDHUP, 0)).unwrap();
+        epoll.wait(&mut [EpollEvent::empty()], EpollTimeout::NONE).unwrap() > 0
     }
 }

@@ -54,7 +54,7 @@ mod tests {
     use std::os::fd::{AsFd, OwnedFd};
     use std::time::Duration;
 
-    use rustix::net::sockopt::{Timeout, set_socket_timeout};
+    use socket2::SockRef;
 
     use super::*;
     use crate::sys::reuseport::attach;
@@ -101,7 +101,7 @@ mod tests {
         fn compare(&self) {
             for (index, id) in (0..).zip(self.model.order()) {
                 let fd = self.sockets[id].as_fd();
-                set_socket_timeout(fd, Timeout::Recv, Some(PATIENCE)).unwrap();
+                SockRef::from(&fd).set_read_timeout(Some(PATIENCE)).unwrap();
                 attach(fd, &compile(Steering::Even(&[index]))).unwrap();
                 drop(TcpStream::connect(self.address).unwrap());
                 assert!(socket::accept(fd).unwrap().is_some(), "index {index} is not {id}");

@@ -9,11 +9,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use ipc::control::Notice;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
+use nix::unistd::write;
 use serde::{Deserialize, Serialize};
 
 use super::stream::Stream;
 use crate::sys::clock;
+use crate::sys::poll::poll;
 
 /// The form of what the foreground prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,7 +183,7 @@ struct Outlet {
     torn: bool,
     dropped: u64,
     /// Why the last write failed, if it was not for want of a reader.
-    failed: Option<rustix::io::Errno>,
+    failed: Option<io::Error>,
 }
 
 impl Outlet {
@@ -191,16 +194,16 @@ impl Outlet {
             if !self.has_room(to) {
                 break;
             }
-            if std::mem::take(&mut self.torn) && !matches!(rustix::io::write(to, b"\n"), Ok(1)) {
+            if std::mem::take(&mut self.torn) && !matches!(write(to, b"\n"), Ok(1)) {
                 break;
             }
-            match rustix::io::write(to, &left[..left.len().min(CHUNK)]) {
+            match write(to, &left[..left.len().min(CHUNK)]) {
                 Ok(count) if count > 0 => left = &left[count..],
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) | Ok(_) => break,
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) | Ok(_) => break,
                 // Closed, full or gone: whatever it is, waiting does not help.
                 Err(error) => {
-                    self.failed = Some(error);
+                    self.failed = Some(error.into());
                     break;
                 }
             }
@@ -222,10 +225,9 @@ impl Outlet {
     fn has_room(&mut self, to: BorrowedFd<'_>) -> bool {
         // A reader that is behind has had its grace. It gets another once it has read something.
         let wait = if self.behind { Duration::ZERO } else { GRACE };
-        let wait = Timespec::try_from(wait).unwrap_or_default();
-        let mut fds = [PollFd::new(&to, PollFlags::OUT)];
+        let mut fds = [PollFd::new(to, PollFlags::POLLOUT)];
         // If a signal interrupts the call, the output counts as full this once.
-        let ready = matches!(poll(&mut fds, Some(&wait)), Ok(count) if count > 0);
+        let ready = poll(&mut fds, Some(wait)).is_ok_and(|count| count > 0);
         self.behind = !ready;
         ready
     }

@@ -12,8 +12,9 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::net::{SocketAddrAny, getsockname, sockopt};
+use nix::sys::socket::{getsockopt, sockopt};
 use serde::{Deserialize, Serialize};
+use socket2::SockRef;
 
 use super::fdstore::{FdStore, index_of};
 use crate::sys::held::{Claims, Held};
@@ -185,25 +186,18 @@ impl Lent {
 
 /// Whether more sockets can listen at its address, each for one worker.
 pub(in crate::runtime) fn can_be_joined(fd: &OwnedFd, address: SocketAddr) -> bool {
-    let v6only = address.is_ipv6().then(|| sockopt::ipv6_v6only(fd).unwrap_or(false));
+    let v6only = address.is_ipv6().then(|| getsockopt(fd, sockopt::Ipv6V6Only).unwrap_or(false));
     // Another user's group cannot be joined either, but only an attempt shows that.
-    sockopt::socket_reuseport(fd.as_fd()).unwrap_or(false)
+    getsockopt(fd, sockopt::ReusePort).unwrap_or(false)
         && socket::further_tcp(address, v6only).is_ok()
 }
 
 fn place(fd: &OwnedFd) -> io::Result<Place> {
-    let name = getsockname(fd)?;
-    if let Ok(address) = SocketAddr::try_from(name.clone()) {
+    let name = SockRef::from(fd).local_addr()?;
+    if let Some(address) = name.as_socket() {
         return Ok(Place::Tcp(address));
     }
-    unix_path(name)
-        .map(Place::Unix)
+    name.as_pathname()
+        .map(|path| Place::Unix(path.to_owned()))
         .ok_or_else(|| io::Error::other("it is neither a TCP socket nor one with a path"))
-}
-
-fn unix_path(name: SocketAddrAny) -> Option<PathBuf> {
-    use std::os::unix::ffi::OsStringExt;
-    let unix = rustix::net::SocketAddrUnix::try_from(name).ok()?;
-    let path = unix.path()?.into_owned().into_bytes();
-    Some(std::ffi::OsString::from_vec(path).into())
 }

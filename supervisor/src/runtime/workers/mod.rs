@@ -196,7 +196,7 @@ impl Child {
 
     /// Whether a notification from this user counts: its own user, ours, or root.
     pub(crate) fn may_notify(&self, uid: u32) -> bool {
-        let ours = rustix::process::geteuid().as_raw();
+        let ours = nix::unistd::geteuid().as_raw();
         uid == 0 || uid == ours || self.uid == Some(uid)
     }
 

@@ -15,13 +15,13 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{ForkResult, fork, setpgid};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{Pid as RawPid, PidfdFlags, pidfd_open};
 
 use self::prepared::Prepared;
 use super::fork::Forked;
-use super::{pidfd::Pid, socket};
+use super::pidfd::{self, Pid};
+use super::socket;
 
 pub(crate) use self::prepared::Launch;
 
@@ -37,8 +37,8 @@ pub(crate) struct Spawned {
 /// Starts a child. It may still fail before exec: see `report::look_at`.
 pub(crate) fn spawn(launch: &Launch<'_>) -> io::Result<Spawned> {
     let prepared = Prepared::new(launch)?;
-    let kind = SocketType::SEQPACKET;
-    let (report, childs) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+    let (kind, flags) = (SockType::SeqPacket, SockFlag::SOCK_CLOEXEC);
+    let (report, childs) = socketpair(AddressFamily::Unix, kind, None, flags)?;
     socket::set_nonblocking(report.as_fd(), true)?;
 
     // A signal to the child, before it has reset its handlers, would run the parent's handlers with
@@ -67,14 +67,14 @@ fn fork_child() -> io::Result<Forked<(Pid, OwnedFd)>> {
     // SAFETY: there is one thread, so no other thread holds a lock that the child would miss; the
     // child never returns from `child::run`.
     let ForkResult::Parent { child } = unsafe { fork() }? else { return Ok(Forked::Child) };
-    let raw = RawPid::from_raw(child.as_raw()).ok_or(io::ErrorKind::InvalidData)?;
-    match pidfd_open(raw, PidfdFlags::empty()) {
-        Ok(pidfd) => Ok(Forked::Parent((Pid(child.as_raw().unsigned_abs()), pidfd))),
+    let pid = Pid(child.as_raw().unsigned_abs());
+    match pidfd::open(pid) {
+        Ok(pidfd) => Ok(Forked::Parent((pid, pidfd))),
         Err(error) => {
             // Out of descriptors: without a pidfd this child cannot be watched, so it must end.
             let _ = nix::sys::signal::kill(child, Signal::SIGKILL);
             let _ = nix::sys::wait::waitpid(child, None);
-            Err(error.into())
+            Err(error)
         }
     }
 }

@@ -10,7 +10,9 @@ use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
+use crate::sys::packets;
 
 /// A report from the child.
 #[derive(Debug)]
@@ -86,7 +88,7 @@ impl fmt::Display for Stage {
 
 /// Lets a child go on to its exec. If the child is gone already, its pidfd shows that.
 pub(crate) fn go(report: BorrowedFd<'_>) {
-    let _ = rustix::net::send(report, GO, SendFlags::NOSIGNAL);
+    let _ = packets::send(report, GO);
 }
 
 /// The message that the child waits for.

@@ -49,7 +49,7 @@ fn wait_exit(spawned: &Spawned) -> Exit {
 }
 
 fn local(fd: &OwnedFd) -> SocketAddr {
-    rustix::net::getsockname(fd).unwrap().try_into().unwrap()
+    crate::sys::socket::local_address(fd.as_fd()).unwrap()
 }
 
 fn read_all(address: SocketAddr) -> String {

@@ -1,8 +1,7 @@
 //! A small runtime for the tests: a Node process at the other end of a socketpair, and clients.
 
 use std::fs::File;
-use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
-use std::mem::MaybeUninit;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -10,13 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
-};
+use nix::poll::{PollFd, PollFlags};
 
 use crate::protocol::node::*;
+use crate::sys::channel::{self, Received};
+use crate::sys::poll::poll;
 
 /// The longest time that any single step may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -68,15 +65,10 @@ impl Worker {
     pub(super) fn flush(&mut self) {
         let Some(channel) = &self.channel else { return };
         while let Some(Packet { bytes, fd }) = self.link.next_packet() {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-            let mut control = SendAncillaryBuffer::new(&mut space);
-            let fds: Vec<_> = fd.into_iter().collect();
-            if !fds.is_empty() {
-                assert!(control.push(SendAncillaryMessage::ScmRights(&fds)));
-            }
-            match sendmsg(channel, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL) {
-                Ok(count) => self.link.wrote(count),
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::PIPE) => return,
+            match channel::send(channel.as_fd(), bytes, fd) {
+                Ok(Some(count)) => self.link.wrote(count),
+                Ok(None) => return,
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => return,
                 Err(error) => panic!("sendmsg: {error}"),
             }
         }
@@ -86,34 +78,21 @@ impl Worker {
     fn turn(&mut self, patience: Duration) -> bool {
         self.flush();
         let Some(channel) = &self.channel else { return false };
-        let mut events = PollFlags::IN;
+        let mut events = PollFlags::POLLIN;
         if self.link.next_packet().is_some() {
-            events |= PollFlags::OUT;
+            events |= PollFlags::POLLOUT;
         }
-        let time = Timespec { tv_sec: 0, tv_nsec: patience.as_nanos().min(999_999_999) as i64 };
-        let mut polled = [PollFd::new(channel, events)];
-        poll(&mut polled, Some(&time)).unwrap();
-        if !polled[0].revents().intersects(PollFlags::IN | PollFlags::HUP) {
+        let mut polled = [PollFd::new(channel.as_fd(), events)];
+        poll(&mut polled, Some(patience)).unwrap();
+        let came = polled[0].revents().unwrap();
+        if !came.intersects(PollFlags::POLLIN | PollFlags::POLLHUP) {
             return true;
         }
         let mut bytes = vec![0; 65536];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut into = [IoSliceMut::new(&mut bytes)];
-        let count = match recvmsg(channel, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC) {
-            Ok(message) => message.bytes,
-            Err(_) => 0,
-        };
-        let mut fds = Vec::new();
-        for message in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(received) = message {
-                fds.extend(received);
-            }
-        }
-        if count == 0 {
+        let Ok(Received::Some(count, fds)) = channel::receive(channel.as_fd(), &mut bytes) else {
             self.channel = None;
             return false;
-        }
+        };
         let mut words = Vec::new();
         self.link.take(&bytes[..count], fds, &mut words).unwrap();
         self.words.extend(words);
@@ -207,7 +186,7 @@ pub(super) fn listener() -> (TcpListener, SocketAddr) {
 pub(super) fn connection(listener: &TcpListener) -> (TcpStream, OwnedFd) {
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut polled = [PollFd::new(listener, PollFlags::IN)];
+    let mut polled = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
     poll(&mut polled, None).unwrap();
     let (accepted, _) = listener.accept().unwrap();
     accepted.set_nonblocking(true).unwrap();
