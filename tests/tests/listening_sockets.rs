@@ -1,6 +1,8 @@
 //! Programs that treat their listening socket in their own way: they shut it down, and listen
 //! again. It is lent; what they do to it must not reach the sockets of other workers.
 
+use std::io::Read;
+use std::net::TcpListener;
 use std::time::Duration;
 
 use ipc::control::Status;
@@ -113,6 +115,97 @@ fn a_closed_socket_gets_no_new_connections() {
     assert!(tally.by_pid.contains_key(&pid), "its second socket serves: {tally}");
     let outcome = home.run(&["reload", "web"]).ok();
     assert!(outcome.took < PATIENCE, "{outcome:#?}");
+}
+
+/// What a program binds and connects from is its own: the peer sees the end of each connection, and
+/// the port is nothing that the app serves.
+#[test]
+fn a_program_connects_from_a_fixed_source_port() {
+    let (home, port, source) = (tests::home!(), Port::new(), Port::new());
+    let peers = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    let ports = peers.each_ref().map(|peer| peer.local_addr().expect("its address").port());
+    let arguments = [port.number(), source.number(), ports[0], ports[1]];
+    let Some(command) = fixtures::python("source_port.py", &arguments) else { return };
+    home.start("web", &["-i", "1", "--min-uptime", "300ms"], &command).ok();
+    for peer in &peers {
+        let (mut connection, from) = peer.accept().expect("a connection");
+        assert_eq!(from.port(), source.number());
+        connection.set_read_timeout(Some(PATIENCE)).expect("a time limit");
+        let mut heard = String::new();
+        connection.read_to_string(&mut heard).expect("the end of the connection");
+        assert_eq!(heard, "hello");
+    }
+    let app = home.app("web");
+    let addresses: Vec<&str> = app.listeners.iter().map(|l| l.address.as_str()).collect();
+    assert_eq!(addresses, [port.v4().to_string()], "{app:#?}");
+}
+
+/// After `bind` no socket listens, also where the last worker of the slot listened.
+#[test]
+fn a_bound_socket_does_not_listen_yet() {
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(command) = fixtures::python("listens_once.py", &[port.to_string()]) else { return };
+    home.start("web", &["-i", "2", "--min-uptime", "300ms"], &command).ok();
+    for _ in 0..3 {
+        home.run(&["reload", "web"]).ok();
+    }
+    process::kill(home.pids("web")[0], Signal::SIGKILL);
+    let expected = format!("listens=0 at={port}");
+    tests::wait_until("the ninth worker", PATIENCE, || {
+        (home.log("web", "out.log").matches(&expected).count() == 9).then_some(())
+    });
+    home.wait_app("web", "its successor", PATIENCE, |app| app.ready == 2);
+    assert!(!home.log("web", "out.log").contains("listens=1"));
+    assert_eq!(workers_that_answer(&home, &port), 2, "both workers answer");
+}
+
+/// How many workers answer 100 new connections.
+fn workers_that_answer(home: &Home, port: &Port) -> usize {
+    let mut load = Load::new(port.v4());
+    load.requests = 100;
+    let tally = load.run().nothing_lost("the workers");
+    let pids = home.pids("web");
+    tally.by_pid.keys().filter(|pid| pids.contains(pid)).count()
+}
+
+/// HAProxy asks the kernel whether its socket listens.
+#[test]
+fn haproxy_is_reloaded() {
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(haproxy) = fixtures::need("haproxy") else { return };
+    let text = format!(
+        "defaults\n mode http\n timeout client 5s\n timeout connect 5s\n timeout server 5s\n\
+         frontend web\n bind 127.0.0.1:{port}\n http-request return status 200 content-type \
+         text/plain lf-string \"generation=%[env(SUPERVISOR_GENERATION)]\\n\"\n"
+    );
+    let file = home.write("haproxy.cfg", &text).display().to_string();
+    home.start("web", &["-i", "2"], &[haproxy, "-f".to_owned(), file]).ok();
+    for generation in 2..=3 {
+        let outcome = home.run(&["reload", "web"]).ok();
+        assert!(outcome.took < Duration::from_secs(20), "{outcome:#?}");
+        assert_eq!(generations(&port), [generation]);
+    }
+}
+
+/// Sockets that are shared before anybody listens: by children that listen or accept, or by a copy.
+#[test]
+fn a_socket_that_is_shared_before_it_listens_serves() {
+    for how in ["children", "parent", "copy"] {
+        let (home, port) = (tests::home!(), Port::new());
+        let arguments = [port.to_string(), how.to_owned()];
+        let Some(command) = fixtures::python("binds_then_shares.py", &arguments) else { return };
+        home.start("web", &["-i", "2", "--min-uptime", "300ms"], &command).ok();
+        for _ in 0..3 {
+            home.run(&["reload", "web"]).ok();
+            let mut load = Load::new(port.v4());
+            load.requests = 100;
+            let tally = load.run().nothing_lost(how);
+            assert!(tally.by_pid.len() >= 2, "{how}: both workers answer: {tally}");
+        }
+        let log = home.log("web", "out.log");
+        let each = if how == "copy" { 1 } else { 2 };
+        assert_eq!(log.matches("timeout=7").count(), 8 * each, "{how}: {log}");
+    }
 }
 
 /// A port of another network namespace is not ours to serve: in ours it would be exposed.

@@ -18,8 +18,17 @@ pub(crate) struct Facts {
     pub(crate) foreign: bool,
     pub(crate) socket: Option<Socket>,
     pub(crate) listener: Option<Listener>,
-    /// Whether the worker still has a socket of the listener open.
-    pub(crate) open: Option<bool>,
+    pub(crate) open: Option<Open>,
+}
+
+/// What the worker still has open of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Open {
+    Nothing,
+    /// Sockets that it bound and does not listen on: it may have connected from them.
+    BoundOnly,
+    /// A slot socket.
+    SlotSocket,
 }
 
 /// The program's own socket.
@@ -28,6 +37,8 @@ pub(crate) struct Socket {
     pub(crate) is_tcp: bool,
     /// The program set SO_REUSEPORT.
     pub(crate) reuseport: bool,
+    /// The program set SO_REUSEADDR.
+    pub(crate) reuseaddr: bool,
 }
 
 /// The listener of the address, and what the worker has of it.
@@ -104,10 +115,36 @@ pub(crate) fn bind(facts: &Facts) -> Decision {
     }
     match facts.open {
         None => Decision::SeeOpen,
-        Some(false) => Decision::Lend { another: false },
-        Some(true) if socket.reuseport => Decision::Lend { another: true },
-        Some(true) => Decision::Refuse,
+        Some(Open::Nothing) => Decision::Lend { another: false },
+        Some(Open::BoundOnly | Open::SlotSocket) if socket.reuseport => {
+            Decision::Lend { another: true }
+        }
+        // The kernel allows that, too.
+        Some(Open::BoundOnly) if socket.reuseaddr => Decision::Lend { another: false },
+        Some(Open::BoundOnly | Open::SlotSocket) => Decision::Refuse,
     }
+}
+
+/// The socket on which a program listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listening {
+    /// A slot socket, or a shared one.
+    Lent,
+    /// One that it got for its `bind`. `copied`: the primary has a copy of it.
+    BoundOnly { copied: bool, slot: SlotState },
+    /// A slot socket that was shut down, and replaced.
+    ShutDown,
+}
+
+/// The slot socket whose place a program's socket is to take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SlotState {
+    /// It does not listen, or does not exist yet.
+    Silent,
+    /// It listens, and nobody needs it.
+    Idle,
+    /// Connections may wait in it, or somebody has it open.
+    Busy,
 }
 
 /// What to do about a `listen`.
@@ -117,12 +154,26 @@ pub(crate) enum Listen {
     LetThrough,
     /// The socket joins the group of its listener.
     Join,
+    /// The program's socket becomes the slot socket, and joins the group in its place.
+    TakePlace,
+    /// The slot socket is put over the program's, and joins the group.
+    PutOver,
 }
 
-/// Decides about a `listen`. `ours`: the socket is one that was lent. `waits`: the call still
-/// waits for its answer, so the thread that was read is the one that called.
-pub(crate) fn listen(ours: bool, waits: bool) -> Listen {
-    if ours && waits { Listen::Join } else { Listen::LetThrough }
+/// Decides about a `listen`. `socket`: the program's, if it was given to it. `waits`: the call
+/// still waits for its answer, so the thread that was read is the one that called.
+///
+/// The program keeps its own socket where that is possible: other processes may have inherited it,
+/// and something may watch it.
+pub(crate) fn listen(socket: Option<Listening>, waits: bool) -> Listen {
+    match socket.filter(|_| waits) {
+        None => Listen::LetThrough,
+        Some(Listening::Lent) => Listen::Join,
+        Some(Listening::BoundOnly { copied: true, slot: SlotState::Silent | SlotState::Idle }) => {
+            Listen::TakePlace
+        }
+        Some(Listening::BoundOnly { .. } | Listening::ShutDown) => Listen::PutOver,
+    }
 }
 
 /// The lent socket that a program shuts down.
@@ -178,7 +229,7 @@ pub(crate) fn may_shut_down(withdrawn: Withdrawn) -> bool {
 mod tests {
     use super::*;
 
-    const TCP: Socket = Socket { is_tcp: true, reuseport: false };
+    const TCP: Socket = Socket { is_tcp: true, reuseport: false, reuseaddr: false };
     const NEW: Listener = Listener { hands_over: false, lent: false, inherited_only: false };
     const LENT: Listener = Listener { lent: true, ..NEW };
 
@@ -218,18 +269,23 @@ mod tests {
         assert_eq!(bind(&facts), Decision::FindListener);
         facts.listener = Some(LENT);
         assert_eq!(bind(&facts), Decision::SeeOpen);
-        facts.open = Some(false);
+        facts.open = Some(Open::Nothing);
         assert_eq!(bind(&facts), Decision::Lend { another: false });
     }
 
     #[test]
     fn a_second_socket_takes_so_reuseport() {
         let reuseport = Socket { reuseport: true, ..TCP };
+        let reuseaddr = Socket { reuseaddr: true, ..TCP };
         for (socket, open, expected) in [
-            (TCP, true, Decision::Refuse),
-            (TCP, false, Decision::Lend { another: false }),
-            (reuseport, true, Decision::Lend { another: true }),
-            (reuseport, false, Decision::Lend { another: false }),
+            (TCP, Open::SlotSocket, Decision::Refuse),
+            (TCP, Open::BoundOnly, Decision::Refuse),
+            (TCP, Open::Nothing, Decision::Lend { another: false }),
+            (reuseport, Open::SlotSocket, Decision::Lend { another: true }),
+            (reuseport, Open::BoundOnly, Decision::Lend { another: true }),
+            (reuseport, Open::Nothing, Decision::Lend { another: false }),
+            (reuseaddr, Open::SlotSocket, Decision::Refuse),
+            (reuseaddr, Open::BoundOnly, Decision::Lend { another: false }),
         ] {
             let facts =
                 Facts { socket: Some(socket), listener: Some(LENT), open: Some(open), ..at(80) };
@@ -253,9 +309,23 @@ mod tests {
 
     #[test]
     fn only_a_lent_socket_whose_call_still_waits_joins_a_group() {
-        assert_eq!(listen(true, true), Listen::Join);
-        for (ours, waits) in [(true, false), (false, true), (false, false)] {
-            assert_eq!(listen(ours, waits), Listen::LetThrough);
+        let lent = Some(Listening::Lent);
+        assert_eq!(listen(lent, true), Listen::Join);
+        assert_eq!(listen(Some(Listening::ShutDown), true), Listen::PutOver);
+        for (socket, waits) in [(lent, false), (None, true), (None, false)] {
+            assert_eq!(listen(socket, waits), Listen::LetThrough);
+        }
+    }
+
+    #[test]
+    fn a_program_keeps_its_socket_unless_somebody_needs_the_one_of_the_slot() {
+        let bound = |copied, slot| Some(Listening::BoundOnly { copied, slot });
+        for slot in [SlotState::Silent, SlotState::Idle, SlotState::Busy] {
+            let expected =
+                if slot == SlotState::Busy { Listen::PutOver } else { Listen::TakePlace };
+            assert_eq!(listen(bound(true, slot), true), expected);
+            assert_eq!(listen(bound(false, slot), true), Listen::PutOver, "no copy to be had");
+            assert_eq!(listen(bound(true, slot), false), Listen::LetThrough);
         }
     }
 

@@ -33,7 +33,8 @@ impl Runtime {
         let Some(child) = self.children.get(&worker) else { return Vec::new() };
         let Ok(open) = target::sockets_of(&self.family(worker)) else { return Vec::new() };
         let lent = child.lent_alone(&self.listeners);
-        let closed = lent.filter(|(_, inode)| !open.contains(inode));
+        let closed = lent
+            .filter(|(place, inode)| !open.contains(inode) && !child.has_only_bound(*place, &open));
         closed.map(|(place, _)| (worker, place)).collect()
     }
 }

@@ -1,10 +1,12 @@
 //! The intercept contract: a worker's `bind`, `listen` and `shutdown` wait here for their answer.
 //!
 //! `policy::intercept` decides what a call may do. A `bind` of a TCP address: the listener of that
-//! address is found or made, the core says which of its sockets the worker gets, and that socket is
-//! put over the program's own (see `lend`). `listen` on such a socket makes it join the group and
-//! tells the core. `shutdown` of such a socket: see `shutdown`. Everything else goes on to the
-//! kernel untouched.
+//! address is found or made, the core says which of its sockets the worker borrows, and a socket
+//! that is bound and does not listen is put over the program's own (see `lend`). With `listen` it
+//! takes the place of the slot socket, joins the group, and the core is told (see `listening`).
+//! `shutdown` of such a socket: see `shutdown`. Everything else goes on to the kernel untouched.
+
+mod listening;
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,7 +22,7 @@ use super::snapshot::pieces::Children;
 use super::workers::{self, Asking, Child, Claim};
 use crate::base::ids::{ListenerId, WorkerId};
 use crate::base::time::Time;
-use crate::policy::intercept::{self as policy, Decision, Facts, Listen};
+use crate::policy::intercept::{self as policy, Decision, Facts, Open};
 use crate::primary::event::{Cue, Event};
 use crate::snapshot::Memory;
 use crate::sys::seccomp::{self, Answer, Call, Notification};
@@ -129,51 +131,6 @@ impl Intercept {
         None
     }
 
-    fn listen(
-        &mut self,
-        at: &mut Context<'_>,
-        worker: WorkerId,
-        notification: &Notification,
-        fd: i32,
-        backlog: i32,
-    ) -> io::Result<Outcome> {
-        let go_on = Ok(Outcome::Now(Answer::Continue));
-        let inode = Theirs::of(notification.tid, fd)?.inode()?;
-        let place = at.listeners.by_inode(inode);
-        let place = place.or_else(|| put_back(at, worker, notification, fd, inode));
-        let waits = place.is_some() && still_waits(at.children, worker, notification.id);
-        let (Listen::Join, Some(place)) = (policy::listen(place.is_some(), waits), place) else {
-            return go_on;
-        };
-        let Some(listener) = at.listeners.get_mut(place.0) else { return go_on };
-        let joining = Joining { worker, call: notification.id, place, backlog };
-        // Its place in the group is written down before it has it: from then on nobody can ask.
-        if matches!(listener.announce(place.1), Ok(true)) {
-            return Ok(Outcome::Joins(joining));
-        }
-        self.join(at, joining);
-        Ok(Outcome::Later)
-    }
-
-    /// The state knows the socket's place: it listens. The program is told once the state knows
-    /// that, too.
-    pub(super) fn join(&mut self, at: &mut Context<'_>, joining: Joining) {
-        let Joining { worker, call, place: (id, socket), backlog } = joining;
-        let Some(listener) = at.listeners.get_mut(id) else {
-            return answer_call(at, worker, call, Answer::Continue);
-        };
-        if let Err(error) = listener.listen(socket, backlog) {
-            let address = listener.address();
-            let reason = format!("cannot listen on {address}: {error}");
-            let errno = error.raw_os_error().unwrap_or(libc::EADDRINUSE);
-            at.cue(worker, Cue::BindRefused { address, reason });
-            return answer_call(at, worker, call, Answer::Errno(errno));
-        }
-        listens_again(at, worker, (id, socket));
-        at.cue(worker, Cue::Listening { listener: id, socket });
-        self.late_answers.push((worker, call, Answer::Success));
-    }
-
     /// All calls of this turn are in the state, or answered.
     pub(super) fn settled(&mut self) {
         self.heard.clear();
@@ -226,35 +183,6 @@ pub(super) fn answer_call(at: &mut Context<'_>, worker: WorkerId, call: u64, ans
     }
 }
 
-/// The program listens again on a socket that was shut down: it gets the one that took its place.
-fn put_back(
-    at: &mut Context<'_>,
-    worker: WorkerId,
-    notification: &Notification,
-    fd: i32,
-    inode: u64,
-) -> Option<Place> {
-    let child = at.children.get(&worker)?;
-    let place = *child.shut_down.get(&inode)?;
-    let ours = at.listeners.get(place.0)?.existing(place.1)?;
-    let nonblocking = Theirs::of(notification.tid, fd).ok()?.traits().ok()?.nonblocking;
-    let cloexec = target::is_cloexec(notification.tid, fd).ok()?;
-    socket::set_nonblocking(ours, nonblocking).ok()?;
-    let calls = child.calls()?;
-    seccomp::replace_fd(calls, notification.id, ours, fd, cloexec).ok()?;
-    Some(place)
-}
-
-/// A program listens on this socket: it is not withdrawn, or no longer.
-fn listens_again(at: &mut Context<'_>, worker: WorkerId, place: Place) {
-    let Some(child) = at.children.get(&worker) else { return };
-    if child.shut_down.values().any(|withdrawn| *withdrawn == place)
-        && let Some(child) = at.children.get_mut(&worker)
-    {
-        child.shut_down.retain(|_, withdrawn| *withdrawn != place);
-    }
-}
-
 /// Gathers what [`policy::bind`] wants to know, and does what it decides.
 fn bind(
     at: &mut Context<'_>,
@@ -282,8 +210,8 @@ fn bind(
             Decision::SeeSocket => {
                 let theirs = Theirs::of(notification.tid, fd)?;
                 let traits = theirs.traits()?;
-                let SocketTraits { is_tcp, reuseport, .. } = traits;
-                facts.socket = Some(policy::Socket { is_tcp, reuseport });
+                let SocketTraits { is_tcp, reuseport, reuseaddr, .. } = traits;
+                facts.socket = Some(policy::Socket { is_tcp, reuseport, reuseaddr });
                 seen = Some((theirs, traits));
             }
             Decision::FindListener => {
@@ -312,8 +240,7 @@ fn bind(
                 });
             }
             Decision::SeeOpen => {
-                facts.open =
-                    Some(found.as_ref().is_some_and(|c| holds_open(at, worker, c.listener)));
+                facts.open = found.as_ref().map(|call| what_is_open(at, worker, call.listener));
             }
             Decision::Refuse => {
                 let error = io::Error::from_raw_os_error(libc::EADDRINUSE);
@@ -380,12 +307,12 @@ fn what_it_has(at: &Context<'_>, worker: WorkerId, listener: ListenerId) -> poli
     let used = |name| contracts.is_some_and(|contracts| contracts.contains(&name));
     policy::Listener {
         hands_over,
-        lent: !lent_inodes(at, worker, listener).is_empty(),
+        lent: child.is_some_and(|child| child.lent.keys().any(|(of, _)| *of == listener)),
         inherited_only: used(Contract::Activation) && !used(Contract::Intercept),
     }
 }
 
-/// The sockets of a listener that a worker was lent.
+/// The slot sockets of a listener that a worker was lent.
 fn lent_inodes(at: &Context<'_>, worker: WorkerId, listener: ListenerId) -> Vec<u64> {
     let Some(child) = at.children.get(&worker) else { return Vec::new() };
     let Some(open) = at.listeners.get(listener) else { return Vec::new() };
@@ -393,12 +320,22 @@ fn lent_inodes(at: &Context<'_>, worker: WorkerId, listener: ListenerId) -> Vec<
     its.filter_map(|(_, socket)| open.inode(*socket)).collect()
 }
 
-/// Whether one of the sockets that a worker was lent of a listener is still open in it.
-fn holds_open(at: &Context<'_>, worker: WorkerId, listener: ListenerId) -> bool {
-    let Some(child) = at.children.get(&worker) else { return false };
+/// What a worker still has open of a listener. Forgets the sockets that it bound and has closed.
+fn what_is_open(at: &mut Context<'_>, worker: WorkerId, listener: ListenerId) -> Open {
     let lent = lent_inodes(at, worker, listener);
-    target::sockets_of(&target::descendants(child.pid.0))
-        .is_ok_and(|inodes| lent.iter().any(|inode| inodes.contains(inode)))
+    let Some(child) = at.children.get_mut(&worker) else { return Open::Nothing };
+    let Ok(inodes) = target::sockets_of(&target::descendants(child.pid.0)) else {
+        return Open::Nothing;
+    };
+    child.bound_only.retain(|inode, (of, _)| *of != listener || inodes.contains(inode));
+    let bound = child.bound_only.values().any(|(of, _)| *of == listener);
+    if lent.iter().any(|inode| inodes.contains(inode)) {
+        Open::SlotSocket
+    } else if bound {
+        Open::BoundOnly
+    } else {
+        Open::Nothing
+    }
 }
 
 fn refuse_bind(
@@ -418,41 +355,58 @@ pub(super) fn refuse(at: &mut Context<'_>, worker: WorkerId, call: u64) {
     answer_call(at, worker, call, Answer::Errno(libc::EADDRINUSE));
 }
 
-/// The core has said which socket answers a `bind`.
-pub(super) fn lend(at: &mut Context<'_>, worker: WorkerId, asking: &workers::Call, claim: Claim) {
-    let place = (claim.listener, claim.socket);
-    let answer = match put_over(at, worker, asking, place) {
-        Ok(()) => {
-            let given = at.listeners.given(place);
-            if let Some(child) = at.children.get_mut(&worker) {
-                child.lent.entry(place).or_insert(given);
-                child.contracts.insert(Contract::Intercept);
+impl Intercept {
+    /// The core has said which socket a worker borrows that waits in `bind`.
+    pub(super) fn lend(
+        &mut self,
+        at: &mut Context<'_>,
+        worker: WorkerId,
+        asking: &workers::Call,
+        claim: Claim,
+    ) {
+        let place = (claim.listener, claim.socket);
+        match put_over(at, worker, asking, place) {
+            Ok(bound_only) => {
+                let given = at.listeners.given(place);
+                if let Some(child) = at.children.get_mut(&worker) {
+                    child.bound_only.extend(bound_only.map(|inode| (inode, place)));
+                    child.lent.entry(place).or_insert(given);
+                    child.contracts.insert(Contract::Intercept);
+                }
+                self.late_answers.push((worker, asking.call, Answer::Success));
             }
-            Answer::Success
+            Err(error) => {
+                let reason = refusal(asking.address, &error);
+                let address = asking.address.to_string();
+                at.cue(worker, Cue::BindRefused { address, reason });
+                let errno = error.raw_os_error().unwrap_or(libc::EADDRINUSE);
+                answer_call(at, worker, asking.call, Answer::Errno(errno));
+            }
         }
-        Err(error) => {
-            let reason = refusal(asking.address, &error);
-            at.cue(worker, Cue::BindRefused { address: asking.address.to_string(), reason });
-            Answer::Errno(error.raw_os_error().unwrap_or(libc::EADDRINUSE))
-        }
-    };
-    answer_call(at, worker, asking.call, answer);
+    }
 }
 
+/// Puts what a `bind` gives over the program's socket. The inode of a socket that is the program's
+/// alone until it listens.
 fn put_over(
     at: &mut Context<'_>,
     worker: WorkerId,
     asking: &workers::Call,
     (listener, socket): Place,
-) -> io::Result<()> {
+) -> io::Result<Option<u64>> {
     let gone = || io::Error::from_raw_os_error(libc::EADDRNOTAVAIL);
     let listener = at.listeners.get_mut(listener).ok_or_else(gone)?;
     let child = at.children.get(&worker).ok_or_else(gone)?;
     let calls = child.calls().ok_or_else(gone)?;
-    let ours = listener.socket(socket)?;
+    let bound_only = listener.bound_only(socket)?;
+    let given = match &bound_only {
+        Some(fd) => fd.as_fd(),
+        None => listener.socket(socket)?,
+    };
     if let Some(theirs) = asking.theirs.copy() {
-        socket::copy_options(theirs.as_fd(), ours);
+        socket::copy_options(theirs.as_fd(), given);
     }
-    socket::set_nonblocking(ours, asking.nonblocking)?;
-    seccomp::replace_fd(calls, asking.call, ours, asking.fd, asking.cloexec)
+    socket::set_nonblocking(given, asking.nonblocking)?;
+    seccomp::replace_fd(calls, asking.call, given, asking.fd, asking.cloexec)?;
+    bound_only.map(|fd| socket::inode(fd.as_fd())).transpose()
 }

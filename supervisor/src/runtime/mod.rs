@@ -258,6 +258,7 @@ impl Runtime {
         }
         self.succession.writer.carried_out = true;
         self.write_snapshot();
+        self.intercept.answer_late(context!(self));
         self.succession.writer.let_go(&self.children);
     }
 

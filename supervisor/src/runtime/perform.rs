@@ -140,7 +140,7 @@ impl Runtime {
         self.mend_listeners();
         let at = context!(self);
         match at.children.take_asking(worker, ticket) {
-            Some(Asking::Call(call)) => intercept::lend(at, worker, &call, claim),
+            Some(Asking::Call(call)) => self.intercept.lend(at, worker, &call, claim),
             Some(Asking::Node { seq, ask, .. }) => {
                 self.node.lend(&mut self.handover, at, worker, claim, (seq, &ask));
             }

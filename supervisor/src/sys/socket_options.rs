@@ -22,6 +22,8 @@ pub(crate) struct SocketTraits {
     pub(crate) nonblocking: bool,
     /// Whether the program set SO_REUSEPORT itself.
     pub(crate) reuseport: bool,
+    /// Whether the program set SO_REUSEADDR.
+    pub(crate) reuseaddr: bool,
 }
 
 /// Inspects a socket. A descriptor that is not a socket is an error.
@@ -39,6 +41,7 @@ pub(crate) fn traits_of(fd: BorrowedFd<'_>) -> io::Result<SocketTraits> {
         nonblocking: OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?)
             .contains(OFlag::O_NONBLOCK),
         reuseport: is_inet && getsockopt(&fd, sockopt::ReusePort)?,
+        reuseaddr: is_inet && getsockopt(&fd, sockopt::ReuseAddr)?,
     })
 }
 

@@ -122,6 +122,19 @@ fn add_sockets_of(pid: u32, inodes: &mut HashSet<u64>) -> io::Result<()> {
     Ok(())
 }
 
+/// The numbers under which this thread's process has the socket of this inode.
+pub(crate) fn numbers_of(tid: u32, inode: u64) -> io::Result<Vec<i32>> {
+    let wanted = format!("socket:[{inode}]");
+    let mut numbers = Vec::new();
+    for entry in std::fs::read_dir(format!("/proc/{tid}/fd"))? {
+        let entry = entry?;
+        if std::fs::read_link(entry.path()).is_ok_and(|link| link.as_os_str() == wanted.as_str()) {
+            numbers.extend(entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+        }
+    }
+    Ok(numbers)
+}
+
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
@@ -208,6 +221,11 @@ mod tests {
         let inode = socket::inode(copy.as_fd()).unwrap();
         assert_eq!(inode, socket::inode(listener.as_fd()).unwrap());
         assert!(sockets_of(&[me, u32::MAX / 2]).unwrap().contains(&inode));
+        let mut numbers = numbers_of(tid, inode).unwrap();
+        numbers.sort_unstable();
+        let mut expected = [fd, copy.as_raw_fd()];
+        expected.sort_unstable();
+        assert_eq!(numbers, expected);
         assert_eq!(descendants(me).first(), Some(&me));
     }
 

@@ -79,6 +79,7 @@ fn traits_at(tid: u32, fd: i32) -> io::Result<SocketTraits> {
         v6only: is_v6 && v6only_by_default(),
         nonblocking: flags & NONBLOCK != 0,
         reuseport: false,
+        reuseaddr: false,
     })
 }
 

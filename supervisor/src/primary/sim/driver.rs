@@ -85,8 +85,9 @@ impl Sim {
         if fake.life != Life::Runs {
             return;
         }
-        let is_listening = self.listeners[&listener].listening.contains(&socket);
-        if fake.habit.asks && is_listening {
+        // A slot socket is put into its place by `listen`, and the program has another until then.
+        let open = &self.listeners[&listener];
+        if fake.habit.asks && open.shared && open.listening.contains(&socket) {
             self.serve(worker, listener, socket);
         } else {
             let after = self.soon(2);

@@ -156,15 +156,10 @@ impl Sockets {
         Some(socket_id(index))
     }
 
-    /// Whether a lent socket listens in the kernel, though its borrower has not called `listen`.
-    pub(super) fn is_already_open(&self, listener: ListenerId, socket: SocketId) -> bool {
-        let Some(listener) = self.listeners.get(&listener) else { return false };
-        if listener.opened.shared {
-            return listener.listens;
-        }
-        listener.sockets.get(index(socket)).is_some_and(|lent| {
-            lent.open && matches!(lent.hold, Hold::Lent { listening: false, .. })
-        })
+    /// Whether a socket listens that a worker gets for its `bind`. A slot socket is put in place
+    /// when the worker listens; a shared one is, too, but may listen since its first borrower did.
+    pub(super) fn is_already_open(&self, listener: ListenerId) -> bool {
+        self.listeners.get(&listener).is_some_and(|l| l.opened.shared && l.listens)
     }
 
     /// A worker listens on the socket that it borrows.

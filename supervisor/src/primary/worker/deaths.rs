@@ -34,7 +34,7 @@ impl Primary {
         let borrower = Borrower { worker: id, slot, inherits };
         // Without the listener there is no answer: the code that closed it has refused the `bind`.
         if let Some(socket) = self.sockets.lend(listener, borrower, another, by) {
-            if self.sockets.is_already_open(listener, socket)
+            if self.sockets.is_already_open(listener)
                 && let Some(worker) = self.workers.get_mut(&id)
                 && !worker.bound.contains(&listener)
             {

@@ -34,7 +34,10 @@ impl Runtime {
         status.reason = status.reason.or_else(|| growth.first().cloned());
         status.notes.extend(growth);
         let spec = self.core.spec();
-        status.listeners = self.listeners.iter().map(|open| open.status(spec)).collect();
+        status.listeners = {
+            let listed = self.listeners.iter().filter(|open| !open.is_only_bound());
+            listed.map(|open| open.status(spec)).collect()
+        };
         self.complete_workers(&mut status);
         status
     }

@@ -80,6 +80,18 @@ pub(in crate::runtime) struct SlotSocket {
     pub(in crate::runtime) inode: u64,
     /// It does, and has its place in the group.
     pub(in crate::runtime) listens: bool,
+    /// It has been a target since it was lent last: handshakes that began then may end in it.
+    pub(in crate::runtime) was_target: bool,
+    /// The socket whose place it takes, and which listens until it does itself.
+    pub(in crate::runtime) replaces: Option<OwnedFd>,
+}
+
+impl SlotSocket {
+    /// One that does not listen yet.
+    pub(in crate::runtime) fn new(fd: OwnedFd) -> io::Result<Self> {
+        let inode = socket::inode(fd.as_fd())?;
+        Ok(Self { fd, inode, listens: false, was_target: false, replaces: None })
+    }
 }
 
 impl Listener {
@@ -171,6 +183,11 @@ impl Listener {
         self.prepared.is_some()
     }
 
+    /// Whether a worker bound its address, and none has listened there.
+    pub(crate) fn is_only_bound(&self) -> bool {
+        self.is_held() && self.name.is_none() && matches!(self.kind, Kind::Slots)
+    }
+
     /// How many sockets it has.
     pub(crate) fn socket_count(&self) -> usize {
         self.sockets.len().max(usize::from(self.hand_over().is_some()))
@@ -209,8 +226,7 @@ impl Listener {
                     return Err(io::Error::other(format!("{} has one socket", self.address())));
                 }
             };
-            let inode = socket::inode(fd.as_fd())?;
-            self.sockets.insert(id, SlotSocket { fd, inode, listens: false });
+            self.sockets.insert(id, SlotSocket::new(fd)?);
         }
         let socket = self.sockets.get(&id).map(|socket| socket.fd.as_fd());
         socket.ok_or_else(|| io::Error::other("the socket has just been made"))
@@ -244,10 +260,20 @@ impl Listener {
         let shared = self.is_shared();
         let Some(socket) = self.sockets.get_mut(&id) else { return Ok(()) };
         if let Err(error) = socket::listen(socket.fd.as_fd(), backlog.max(LEAST_BACKLOG)) {
-            if !socket.listens {
+            if let Some(replaced) = socket.replaces.take() {
+                *socket = SlotSocket { listens: true, ..SlotSocket::new(replaced)? };
+            } else if !socket.listens {
                 self.group.leave(id);
             }
             return Err(error);
+        }
+        if let Some(replaced) = socket.replaces.take() {
+            socket.listens = true;
+            return socket::stop_listening(replaced.as_fd());
+        }
+        if matches!(self.kind, Kind::Slots) {
+            // Its address is held by a socket that listens from now on.
+            self.prepared = None;
         }
         let is_first = self.group.index(id) == Some(0);
         if std::mem::replace(&mut socket.listens, true) || !is_first || shared {
@@ -263,6 +289,11 @@ impl Listener {
     /// From now on new connections go to these sockets only.
     pub(crate) fn steer(&mut self, targets: Vec<Target>) -> io::Result<()> {
         self.targets = targets;
+        for target in &self.targets {
+            if let Some(socket) = self.sockets.get_mut(&target.socket) {
+                socket.was_target = true;
+            }
+        }
         let indices: Vec<u32> =
             self.targets.iter().filter_map(|target| self.index(target.socket)).collect();
         let Some(any) = self.group.order().first().and_then(|id| self.sockets.get(id)) else {
@@ -370,8 +401,7 @@ impl Listener {
     /// The first of these is its first socket already; they all listen, in this order.
     pub(in crate::runtime) fn adopt_group(&mut self, others: Vec<OwnedFd>) -> io::Result<()> {
         for (id, fd) in (1..).map(SocketId).zip(others) {
-            let inode = socket::inode(fd.as_fd())?;
-            self.sockets.insert(id, SlotSocket { fd, inode, listens: true });
+            self.sockets.insert(id, SlotSocket { listens: true, ..SlotSocket::new(fd)? });
             self.announce(id)?;
         }
         Ok(())

@@ -4,7 +4,8 @@
 //! A listener is an address. Each has a SO_REUSEPORT group of *slot sockets*; the kernel knows
 //! them by their index, which is the order in which they began to listen (`group`). Closing one
 //! would move the last into its place, so none is closed before all are; one that a program shuts
-//! down is replaced by a fresh one (`shut_down`). A steering program on the group says which
+//! down is replaced by a fresh one (`shut_down`), and a drained one by that of its next borrower
+//! (`take_place`). A steering program on the group says which
 //! indices get new connections (`sys::reuseport`).
 //!
 //! Other kinds of listeners stand in `listener`.
@@ -14,6 +15,7 @@ mod key;
 pub(super) mod listener;
 pub(super) mod refusal;
 mod shut_down;
+mod take_place;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -20,7 +20,6 @@ impl Listener {
             return Ok(());
         };
         let fresh = socket::further_tcp(address, address.is_ipv6().then_some(v6only))?;
-        let inode = socket::inode(fresh.as_fd())?;
         if self.gated {
             socket::gate(fresh.as_fd())?;
         }
@@ -28,7 +27,8 @@ impl Listener {
         let backlog = i32::try_from(limit).unwrap_or(i32::MAX).max(LEAST_BACKLOG);
         socket::listen(fresh.as_fd(), backlog)?;
         socket::stop_listening(old.fd.as_fd())?;
-        *old = SlotSocket { fd: fresh, inode, listens: true };
+        let was_target = old.was_target;
+        *old = SlotSocket { listens: true, was_target, ..SlotSocket::new(fresh)? };
         Ok(())
     }
 

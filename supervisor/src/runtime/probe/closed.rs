@@ -17,7 +17,9 @@ pub(in crate::runtime) fn tell_closed(at: &mut Context<'_>, ours: &[u32]) {
             continue;
         }
         let Ok(open) = target::sockets_of(&target::descendants(child.pid.0)) else { continue };
-        let closed = lent.into_iter().filter(|(_, inode)| !open.contains(inode));
+        let closed = lent
+            .into_iter()
+            .filter(|(place, inode)| !open.contains(inode) && !child.has_only_bound(*place, &open));
         suspects.extend(closed.map(|(place, inode)| (*worker, place, inode)));
     }
     if suspects.is_empty() {

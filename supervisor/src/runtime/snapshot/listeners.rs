@@ -53,6 +53,8 @@ struct SocketSnapshot {
     fd: Held,
     inode: u64,
     index: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replaces: Option<Held>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -103,6 +105,7 @@ impl ListenerSnapshot {
             fd: Held::of(socket.fd.as_fd()),
             inode: socket.inode,
             index: listener.group.index(*id),
+            replaces: socket.replaces.as_ref().map(|fd| Held::of(fd.as_fd())),
         };
         let pair = |fds: [std::os::fd::BorrowedFd<'_>; 2]| fds.map(Held::of);
         Self {
@@ -142,9 +145,13 @@ impl ListenerSnapshot {
         let round_robin = pair(self.round_robin).map(RoundRobin::from_fds);
         let trap = pair(self.trap).map(Trap::from_fds);
         let mut sockets = BTreeMap::new();
-        for SocketSnapshot { id, fd, inode, index } in self.sockets {
-            if let Ok(fd) = claims.claim(fd) {
-                sockets.insert(id, SlotSocket { fd, inode, listens: index.is_some() });
+        for SocketSnapshot { id, fd, inode, index, replaces } in self.sockets {
+            let replaces = replaces.and_then(|held| claims.claim(held).ok());
+            let Ok(fd) = claims.claim(fd) else { continue };
+            let (listens, was_target) = (index.is_some(), true);
+            let socket = SlotSocket { fd, inode, listens, was_target, replaces };
+            if let Ok(socket) = socket.settle() {
+                sockets.insert(id, socket);
             }
         }
         Listener {

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::specs::Specs;
 use crate::base::exit::Exit;
-use crate::base::ids::{Generation, ListenerId, Slot, SocketId, Ticket, WorkerId};
+use crate::base::ids::{Generation, ListenerId, Place, Slot, SocketId, Ticket, WorkerId};
 use crate::runtime::contracts::interface::{Endpoints, WorkerContract};
 use crate::runtime::output::logs::Tail;
 use crate::runtime::probe::hang::Progress;
@@ -43,6 +43,8 @@ pub(super) struct ChildSnapshot {
     asking: Vec<(Ticket, AskingSnapshot)>,
     #[serde(default)]
     shut_down: Vec<(u64, ListenerId, SocketId)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    bound_only: Vec<(u64, ListenerId, SocketId)>,
     contracts: Vec<Contract>,
     told_to_stop: bool,
     #[serde(default)]
@@ -107,11 +109,8 @@ impl ChildSnapshot {
                 .iter()
                 .map(|(ticket, a)| (*ticket, AskingSnapshot::of(a)))
                 .collect(),
-            shut_down: child
-                .shut_down
-                .iter()
-                .map(|(inode, (of, socket))| (*inode, *of, *socket))
-                .collect(),
+            shut_down: inodes_of(&child.shut_down),
+            bound_only: inodes_of(&child.bound_only),
             contracts: child.contracts.iter().copied().collect(),
             told_to_stop: child.told_to_stop,
             ends_kept: child.ends_kept,
@@ -160,6 +159,7 @@ impl ChildSnapshot {
             held: 0,
             asking: restore_asking(self.asking, claims),
             shut_down: self.shut_down.into_iter().map(|(i, of, s)| (i, (of, s))).collect(),
+            bound_only: self.bound_only.into_iter().map(|(i, of, s)| (i, (of, s))).collect(),
             contracts: self.contracts.into_iter().filter(known).collect(),
             told_to_stop: self.told_to_stop,
             ends_kept: self.ends_kept,
@@ -170,6 +170,10 @@ impl ChildSnapshot {
             spec: Arc::clone(spec),
         })
     }
+}
+
+fn inodes_of(sockets: &BTreeMap<u64, Place>) -> Vec<(u64, ListenerId, SocketId)> {
+    sockets.iter().map(|(inode, (of, socket))| (*inode, *of, *socket)).collect()
 }
 
 fn restore_asking(

@@ -169,6 +169,7 @@ pub(in crate::runtime) fn launch(
         asking: BTreeMap::new(),
         contracts: parts.used,
         shut_down: BTreeMap::new(),
+        bound_only: BTreeMap::new(),
         told_to_stop: false,
         ends_kept: parts.ends_kept,
         ended: None,

@@ -4,7 +4,7 @@
 pub(super) mod launch;
 pub(super) mod record;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -60,6 +60,9 @@ pub(crate) struct Child {
     /// The inodes of listening sockets that its program shut down, and what each was. Some still
     /// listen.
     pub(crate) shut_down: BTreeMap<u64, Place>,
+    /// The inodes of sockets that it got for a `bind` and has not listened on, and whose place each
+    /// takes when it does.
+    pub(crate) bound_only: BTreeMap<u64, Place>,
     /// Which contracts it used.
     pub(crate) contracts: BTreeSet<Contract>,
     /// Told to stop: when its main process ends, the rest of its group may finish.
@@ -211,6 +214,12 @@ impl Child {
             listeners.get(*listener).is_some_and(|listener| !listener.is_shared())
         };
         listeners.with_inodes(self.lent.keys().filter(alone))
+    }
+
+    /// Whether the only socket that it has open of a slot socket's place is one that it bound and
+    /// does not listen on. `open`: the inodes that its processes have open.
+    pub(crate) fn has_only_bound(&self, place: Place, open: &HashSet<u64>) -> bool {
+        self.bound_only.iter().any(|(inode, of)| *of == place && open.contains(inode))
     }
 
     /// How many connections it was given, if all its listeners count them.
