@@ -1,5 +1,5 @@
-//! Messages within the shared table of descriptors: a pair of unix sockets that keeps the boundaries
-//! between messages (SOCK_SEQPACKET).
+//! Messages within the shared table of descriptors: a pair of unix sockets that keeps the
+//! boundaries between messages (SOCK_SEQPACKET).
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
