@@ -5,7 +5,8 @@
 //!
 //! The folders, each of which uses only those above it:
 //!
-//! - `exit`, `output`, `session`: how a command ends, what it prints, and what it works with;
+//! - `exit`, `output`, `session`, `side_by_side`: how a command ends, what it prints, what it works
+//!   with, and how it works on several apps at once;
 //! - `args`, `ecosystem`, `specs`: options that verbs share, and the specs of apps from files and
 //!   flags;
 //! - `targets`: which apps a command is for, their state, and requests to their primaries;
@@ -22,6 +23,7 @@ mod output;
 mod replace;
 mod service;
 mod session;
+mod side_by_side;
 mod specs;
 mod targets;
 mod verbs;

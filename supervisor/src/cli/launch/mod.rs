@@ -47,7 +47,7 @@ fn wait_ready(
     instances: Instances,
 ) -> Result<Outcome, Failure> {
     let mut client = probe::connect(home, name)?;
-    let progress = Progress::start(format_args!("{name}: waiting for the workers to be ready"));
+    let progress = Progress::start(name, "waiting for the workers to be ready");
     let reply = client.ask(&Request::WaitReady, wait.timeout, |notice| progress.notice(notice));
     drop(progress);
     match reply {

@@ -7,6 +7,6 @@ mod stdout;
 pub(crate) mod table;
 
 pub(crate) use poll::{pause, wait_readable};
-pub(crate) use progress::{Progress, one_line};
+pub(crate) use progress::{Progress, above_progress, one_line};
 pub(crate) use stderr::{note, report, stderr_is_terminal};
 pub(crate) use stdout::Stdout;

@@ -15,9 +15,11 @@ pub(crate) use options::ReplaceOptions;
 use super::exit::{Exit, Failure};
 use super::launch::start_app;
 use super::session::Session;
+use super::side_by_side::{Work, side_by_side};
 use super::specs::{Exports, is_config_path, read_file};
 use super::targets::probe::{self, AppState};
 use super::targets::{Outcome, Targets, ask, finish, print, running_spec};
+use crate::home::Home;
 
 /// What happens to one app.
 #[derive(Debug)]
@@ -34,14 +36,14 @@ enum Plan {
     Start(Box<AppSpec>),
 }
 
-/// Sends, for each app of `groups`, its change and the method that `method` makes of the pool.
-/// Prints each result, and returns the worst exit code. `activity` names what happens meanwhile
-/// ("reloading").
+/// Sends, for each app of `groups`, its change and the method that `method` makes of the pool;
+/// several at once. Prints each result in the order of the apps, and returns the worst exit code.
+/// `activity` names what happens meanwhile ("reloading").
 pub(crate) fn replace(
     groups: &[ReplaceOptions],
     session: &mut Session,
     activity: &str,
-    method: impl Fn(Option<String>) -> Method,
+    method: impl Fn(Option<String>) -> Method + Sync,
 ) -> Result<Exit, Failure> {
     let mut all = Vec::new();
     for options in groups {
@@ -58,30 +60,61 @@ pub(crate) fn replace(
         }
     }
     let json = groups.iter().any(|options| options.wait.json);
-    let mut results = Vec::new();
+    let mut jobs = Vec::new();
     for (options, (name, plan)) in all {
-        let result = plan.and_then(|plan| match plan {
-            Plan::Change { mut change, source, .. } => {
-                if let Some(file) = change.file.as_ref().or(source.as_ref()) {
-                    change.exports = exports.of(file)?.map(str::to_owned);
-                }
-                let method = method(options.pool.pool.clone());
+        let plan = plan.and_then(|plan| with_exports(plan, &mut exports));
+        jobs.push(Job { options, name, plan });
+    }
+    let mut results = Vec::new();
+    let take = |job: &Job<'_>, result| {
+        if !json {
+            print(session, &job.name, &result);
+        }
+        results.push((job.name.clone(), result));
+    };
+    side_by_side(Work::Replaces, &jobs, |job| job.run(&home, activity, &method), take);
+    finish(session, json, &results)
+}
+
+/// What is done for one app.
+struct Job<'o> {
+    options: &'o ReplaceOptions,
+    name: String,
+    plan: Result<Plan, Failure>,
+}
+
+impl Job<'_> {
+    fn run(
+        &self,
+        home: &Home,
+        activity: &str,
+        method: impl Fn(Option<String>) -> Method,
+    ) -> Result<Outcome, Failure> {
+        let Self { options, name, plan } = self;
+        match plan.as_ref().map_err(Clone::clone)? {
+            Plan::Change { change, .. } => {
+                let (change, method) = (change.clone(), method(options.pool.pool.clone()));
                 let request = Request::Configure { change, method };
-                let outcome = ask(&session.home, &name, &request, activity, &options.wait)?;
+                let outcome = ask(home, name, &request, activity, &options.wait)?;
                 let kept = match options.wait.no_wait {
                     true => String::new(),
-                    false => overrides::note(session, &name),
+                    false => overrides::note(home, name),
                 };
                 Ok(Outcome { message: outcome.message + &kept, ..outcome })
             }
-            Plan::Start(spec) => start_app(&session.home, &spec, None, &options.wait),
-        });
-        if !json {
-            print(session, &name, &result);
+            Plan::Start(spec) => start_app(home, spec, None, &options.wait),
         }
-        results.push((name, result));
     }
-    finish(session, json, &results)
+}
+
+/// The plan with what the file of the app exports, if that file is a program.
+fn with_exports(mut plan: Plan, exports: &mut Exports<'_>) -> Result<Plan, Failure> {
+    if let Plan::Change { change, source, .. } = &mut plan
+        && let Some(file) = change.file.as_ref().or(source.as_ref())
+    {
+        change.exports = exports.of(file)?.map(str::to_owned);
+    }
+    Ok(plan)
 }
 
 /// Separates configuration files from names of apps: the specs of the files, and the names.
@@ -114,32 +147,27 @@ fn plans(options: &ReplaceOptions, session: &Session) -> Result<Vec<PlannedChang
     let mut plans = Vec::new();
     let known = session.home.apps()?;
     let is_meant = |spec: &AppSpec| spec.autostart || known.contains(&spec.name);
-    for spec in files.into_iter().filter(is_meant) {
-        let (name, plan) = (spec.name.clone(), from_file(options, session, spec));
-        plans.push((name, plan));
-    }
+    let home = &session.home;
+    let files: Vec<AppSpec> = files.into_iter().filter(is_meant).collect();
+    let plan = |spec: &AppSpec| from_file(options, home, spec.clone());
+    side_by_side(Work::Waits, &files, plan, |spec, plan| plans.push((spec.name.clone(), plan)));
     if names.is_empty() {
         return Ok(plans);
     }
     let targets = Targets::resolve(session, &names)?;
-    for name in targets.names {
-        let plan = from_running(options, session, &name);
-        match &plan {
-            Err(failure) if failure.exit == Exit::Usage => return Err(failure.clone()),
-            Err(failure) if targets.all && failure.exit == Exit::NoSuchApp => continue,
-            _ => plans.push((name, plan)),
-        }
-    }
-    Ok(plans)
+    let mut wrong = None;
+    let plan = |name: &String| from_running(options, home, name);
+    side_by_side(Work::Waits, &targets.names, plan, |name, plan| match plan {
+        Err(failure) if failure.exit == Exit::Usage => _ = wrong.get_or_insert(failure),
+        Err(failure) if targets.all && failure.exit == Exit::NoSuchApp => {}
+        plan => plans.push((name.clone(), plan)),
+    });
+    wrong.map_or(Ok(plans), Err)
 }
 
 /// The plan for an app in a file that the user named: the app is started if it does not exist.
-fn from_file(
-    options: &ReplaceOptions,
-    session: &Session,
-    mut spec: AppSpec,
-) -> Result<Plan, Failure> {
-    match probe::probe(&session.home, &spec.name)? {
+fn from_file(options: &ReplaceOptions, home: &Home, mut spec: AppSpec) -> Result<Plan, Failure> {
+    match probe::probe(home, &spec.name)? {
         AppState::Absent if options.pool.pool.is_some() => Err(probe::no_such_app(&spec.name)),
         AppState::Absent => {
             overrides::put(options, &mut spec)?;
@@ -147,8 +175,8 @@ fn from_file(
         }
         AppState::Stranded(workers) => Err(workers.failure(&spec.name)),
         AppState::Answers(_) | AppState::Silent(_) => {
-            options.pool.find(session, &spec.name)?;
-            let running = running_spec(&session.home, &spec.name)?;
+            options.pool.find(home, &spec.name)?;
+            let running = running_spec(home, &spec.name)?;
             let change = SpecChange { file: spec.source, ..options.change() };
             Ok(Plan::Change { change, source: running.source, profile: running.profile })
         }
@@ -156,9 +184,9 @@ fn from_file(
 }
 
 /// The plan for an app that the user named: it gets its file as it is now, if it came from one.
-fn from_running(options: &ReplaceOptions, session: &Session, name: &str) -> Result<Plan, Failure> {
-    options.pool.find(session, name)?;
-    let running = running_spec(&session.home, name)?;
+fn from_running(options: &ReplaceOptions, home: &Home, name: &str) -> Result<Plan, Failure> {
+    options.pool.find(home, name)?;
+    let running = running_spec(home, name)?;
     let change = options.change();
     Ok(Plan::Change { change, source: running.source, profile: running.profile })
 }

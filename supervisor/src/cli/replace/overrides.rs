@@ -6,8 +6,8 @@ use config::spec::AppSpec;
 
 use super::options::ReplaceOptions;
 use crate::cli::exit::Failure;
-use crate::cli::session::Session;
 use crate::cli::{specs, targets};
+use crate::home::Home;
 
 /// Puts the variables of `--env` over the spec of an app that does not run yet.
 pub(super) fn put(options: &ReplaceOptions, spec: &mut AppSpec) -> Result<(), Failure> {
@@ -21,14 +21,14 @@ pub(super) fn put(options: &ReplaceOptions, spec: &mut AppSpec) -> Result<(), Fa
 }
 
 /// The flags that go before the keys of its file, as the primary of `name` holds them.
-pub(crate) fn flags(session: &Session, name: &str) -> Vec<String> {
-    let spec = targets::running_spec(&session.home, name).ok();
+pub(crate) fn flags(home: &Home, name: &str) -> Vec<String> {
+    let spec = targets::running_spec(home, name).ok();
     spec.and_then(|spec| spec.overrides).map(|overrides| overrides.flags()).unwrap_or_default()
 }
 
 /// For people: what a reload kept of the command line.
-pub(super) fn note(session: &Session, name: &str) -> String {
-    match flags(session, name) {
+pub(super) fn note(home: &Home, name: &str) -> String {
+    match flags(home, name) {
         flags if flags.is_empty() => String::new(),
         flags => format!("; kept from the command line: {}", flags.join(", ")),
     }

@@ -18,6 +18,8 @@ pub(crate) use request::{ask, running_spec};
 use super::exit::{Exit, Failure};
 use super::output;
 use super::session::Session;
+use super::side_by_side::{Work, side_by_side};
+use crate::home::Home;
 
 /// The word for every app.
 const ALL: &str = "all";
@@ -70,32 +72,36 @@ impl Targets {
         Ok(Self { names, all: false })
     }
 
-    /// Runs `action` for each app, prints each result, and returns the worst exit code.
+    /// Runs `action` for each app, several at once as `work` says, prints each result in the order
+    /// of the names, and returns the worst exit code. Every app is tried, whatever becomes of the
+    /// others.
     pub(crate) fn each(
         &self,
         session: &mut Session,
         json: bool,
-        mut action: impl FnMut(&mut Session, &str) -> Result<Outcome, Failure>,
+        work: Work,
+        action: impl Fn(&Home, &str) -> Result<Outcome, Failure> + Sync,
     ) -> Result<Exit, Failure> {
         let mut results = Vec::new();
-        for name in &self.names {
-            let result = action(session, name);
+        let home = session.home.clone();
+        let take = |name: &String, result: Result<Outcome, Failure>| {
             // The files of a dead primary have the name of an app until a probe removes them.
             if self.all && matches!(&result, Err(failure) if failure.exit == Exit::NoSuchApp) {
-                continue;
+                return;
             }
             // "all" means the apps of another user that this user is allowed to command.
             if self.all
                 && matches!(&result, Err(failure) if failure.exit == Exit::NotPermitted)
-                && session.home.is_of_another_user()
+                && home.is_of_another_user()
             {
-                continue;
+                return;
             }
             results.push((name.clone(), result));
             if let Some((name, result)) = results.last().filter(|_| !json) {
                 print(session, name, result);
             }
-        }
+        };
+        side_by_side(work, &self.names, |name| action(&home, name), take);
         finish(session, json, &results)
     }
 }
@@ -126,7 +132,7 @@ mod tests {
         let mut session = session(dir.path());
         let mut targets = Targets { names: vec!["a".into(), "b".into(), "c".into()], all: false };
         let mut run = |targets: &Targets| {
-            targets.each(&mut session, true, |_, name| match name {
+            targets.each(&mut session, true, Work::Waits, |_, name| match name {
                 "a" => Err(Failure::failed("no")),
                 "b" => Err(Failure::new(Exit::NoSuchApp, "no such app")),
                 _ => Ok(Outcome::new("fine")),

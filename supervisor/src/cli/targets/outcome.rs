@@ -51,10 +51,10 @@ fn is_zero(number: &u32) -> bool {
 
 /// Prints one result as text: an outcome on stdout, a failure on stderr.
 pub(crate) fn print(session: &mut Session, name: &str, result: &Result<Outcome, Failure>) {
-    match result {
+    output::above_progress(|| match result {
         Ok(outcome) => session.out.line(format_args!("{name}: {}", outcome.message)),
         Err(failure) => output::report(failure),
-    }
+    });
 }
 
 /// Prints all results as JSON if `json` is set, and returns the worst exit code.

@@ -7,8 +7,8 @@ use ipc::control::PoolStatus;
 
 use super::probe;
 use crate::cli::exit::Failure;
-use crate::cli::session::Session;
 use crate::cli::specs::is_config_path;
+use crate::home::Home;
 
 /// The pool that a command is limited to, if any.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
@@ -38,9 +38,9 @@ impl PoolOption {
 
     /// The status of the pool. Fails if the app has no such pool, or if its primary is too old to
     /// know pools: it would apply the request to all workers.
-    pub(crate) fn find(&self, session: &Session, app: &str) -> Result<Option<PoolStatus>, Failure> {
+    pub(crate) fn find(&self, home: &Home, app: &str) -> Result<Option<PoolStatus>, Failure> {
         let Some(name) = &self.pool else { return Ok(None) };
-        let status = probe::status(&session.home, app)?;
+        let status = probe::status(home, app)?;
         let pools = status.ok_or_else(|| probe::no_such_app(app))?.pools;
         let known: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
         let known = known.join(", ");

@@ -32,7 +32,7 @@ pub(crate) fn ask(
         }
         return Ok(Outcome::new(format!("{activity} goes on in the background")));
     }
-    let progress = Progress::start(format_args!("{name}: {activity}"));
+    let progress = Progress::start(name, activity);
     let reply = client.ask(request, wait.timeout, |notice| progress.notice(notice));
     drop(progress);
     let reply = reply.map_err(|error| {

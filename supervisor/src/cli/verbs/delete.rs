@@ -7,6 +7,7 @@ use crate::cli::args::StopOptions;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::launch::EXIT_TIMEOUT;
 use crate::cli::session::Session;
+use crate::cli::side_by_side::Work;
 use crate::cli::targets::probe::{self, AppState};
 use crate::cli::targets::{Outcome, Targets, ask};
 use crate::home::Home;
@@ -22,7 +23,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let options = &args.options;
     Targets::resolve(session, &options.names)?
-        .each(session, options.wait.json, |session, name| delete(options, &session.home, name))
+        .each(session, options.wait.json, Work::Waits, |home, name| delete(options, home, name))
 }
 
 fn delete(options: &StopOptions, home: &Home, name: &str) -> Result<Outcome, Failure> {

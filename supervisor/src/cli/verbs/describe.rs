@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
             session.out.line("");
         }
         let flags = match &app.source {
-            Some(_) => overrides::flags(session, &app.name),
+            Some(_) => overrides::flags(&session.home, &app.name),
             None => Vec::new(),
         };
         let text = text(app, &flags, session.out.width());

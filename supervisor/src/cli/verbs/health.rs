@@ -1,10 +1,13 @@
 //! `health`: tells by its exit code whether apps serve, for the probes of containers and load
 //! balancers. A primary that does not answer within two seconds is not healthy.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use ipc::control::{AppStatus, Status};
 
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::session::Session;
+use crate::cli::side_by_side::Work;
 use crate::cli::targets::{Outcome, Targets, probe};
 
 /// Tell by the exit code whether apps serve: for the probes of containers and balancers.
@@ -24,14 +27,14 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
         true => Targets::all(session)?,
         false => Targets::resolve(session, &args.names)?,
     };
-    let mut count = 0;
-    let exit = targets.each(session, false, |session, name| {
-        let status = probe::status(&session.home, name)?;
+    let count = AtomicUsize::new(0);
+    let exit = targets.each(session, false, Work::Waits, |home, name| {
+        let status = probe::status(home, name)?;
         let status = status.ok_or_else(|| probe::no_such_app(name))?;
-        count += 1;
+        count.fetch_add(1, Ordering::Relaxed);
         judge(&status, args.ready)
     })?;
-    match (exit, count) {
+    match (exit, count.into_inner()) {
         (Exit::Done, 0) => Err(Failure::new(Exit::NoSuchApp, "there is no app to be healthy")),
         _ => Ok(exit),
     }

@@ -13,6 +13,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::files::follow::Follower;
 use crate::cli::output;
 use crate::cli::session::Session;
+use crate::cli::side_by_side::Work;
 use crate::cli::targets::{Targets, ask, probe};
 
 /// How often the files are read even if inotify reports nothing.
@@ -54,8 +55,8 @@ struct LogFile {
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     if args.reopen {
         let targets = Targets::named_or_all(session, &args.names)?;
-        return targets.each(session, false, |session, name| {
-            ask(&session.home, name, &Request::ReopenLogs, "reopening", &WaitOptions::default())
+        return targets.each(session, false, Work::Waits, |home, name| {
+            ask(home, name, &Request::ReopenLogs, "reopening", &WaitOptions::default())
         });
     }
     let (names, exit) = apps_with_logs(session, &args.names)?;

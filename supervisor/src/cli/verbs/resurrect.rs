@@ -10,6 +10,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::files::dump::{self, Dump, SavedApp};
 use crate::cli::launch::start_app;
 use crate::cli::session::Session;
+use crate::cli::side_by_side::{Work, side_by_side};
 use crate::cli::targets::probe::{AppState, probe};
 use crate::cli::targets::{Outcome, finish, print};
 use crate::home::Home;
@@ -44,17 +45,17 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
         ));
     }
     let mut results = Vec::new();
-    for app in apps {
+    let is_meant = |name: &String| args.names.is_empty() || args.names.contains(name);
+    let apps: Vec<SavedApp> = apps.into_iter().filter(|app| is_meant(&app.spec.name)).collect();
+    let home = session.home.clone();
+    let take = |app: &SavedApp, result| {
         let name = app.spec.name.clone();
-        if !args.names.is_empty() && !args.names.contains(&name) {
-            continue;
-        }
-        let result = start_saved(&session.home, app, &args.wait);
         if !args.wait.json {
             print(session, &name, &result);
         }
         results.push((name, result));
-    }
+    };
+    side_by_side(Work::Waits, &apps, |app| start_saved(&home, app, &args.wait), take);
     finish(session, args.wait.json, &results)
 }
 
@@ -75,9 +76,9 @@ fn unusable(path: &Path, why: &str, latest: &Path, is_previous: bool) -> Failure
 }
 
 /// Starts one app, unless it runs.
-fn start_saved(home: &Home, app: SavedApp, wait: &WaitOptions) -> Result<Outcome, Failure> {
+fn start_saved(home: &Home, app: &SavedApp, wait: &WaitOptions) -> Result<Outcome, Failure> {
     let environment = app.variables();
-    let SavedApp { mut spec, scaled, .. } = app;
+    let (mut spec, scaled) = (app.spec.clone(), app.scaled);
     config::name::check(&spec.name).map_err(Failure::failed)?;
     if let AppState::Answers(status) = probe(home, &spec.name)?
         && !matches!(status.status, Status::Stopped | Status::Errored | Status::Stopping)

@@ -13,10 +13,11 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::files::dump::{self, SavedApp};
 use crate::cli::launch::LOCATION_VARIABLES;
 use crate::cli::session::Session;
+use crate::cli::side_by_side::{Work, side_by_side};
 use crate::cli::targets::probe::{self, AppState};
 use crate::cli::targets::running_spec;
 use crate::cli::{output, service};
-use crate::home::HOME_VARIABLE;
+use crate::home::{HOME_VARIABLE, Home};
 
 /// Variables that systemd sets for one start of a service, beside those of its protocols.
 const VARIABLES_OF_ONE_START: [&str; 2] = ["INVOCATION_ID", "JOURNAL_STREAM"];
@@ -32,8 +33,16 @@ pub(crate) struct Args {
 /// Runs the verb. Fails if no app runs, unless `--empty` is set.
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let mut apps = Vec::new();
-    for name in session.home.apps()? {
-        apps.extend(saved_app(session, &name)?);
+    let (names, home) = (session.home.apps()?, &session.home);
+    let mut wrong = None;
+    side_by_side(Work::Waits, &names, |name| saved_app(home, name), |name, found| match found {
+        Ok(Found::App(app)) => apps.push(*app),
+        Ok(Found::LeftOut(why)) => output::note(format_args!("{name}: not saved, since {why}")),
+        Ok(Found::Nothing) => {}
+        Err(failure) => _ = wrong.get_or_insert(failure),
+    });
+    if let Some(failure) = wrong {
+        return Err(failure);
     }
     let path = session.home.saved();
     if apps.is_empty() && !args.empty {
@@ -60,27 +69,34 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// One app; `None` if it is stopped, or if systemd starts it.
-fn saved_app(session: &Session, name: &str) -> Result<Option<SavedApp>, Failure> {
+/// What there is to save of one app.
+enum Found {
+    App(Box<SavedApp>),
+    /// It is not for `resurrect`, and why.
+    LeftOut(&'static str),
+    /// There is no such app.
+    Nothing,
+}
+
+/// One app, unless it is stopped, or systemd starts it.
+fn saved_app(home: &Home, name: &str) -> Result<Found, Failure> {
     let unsaved =
         |why: &str| Failure::failed(format!("{name} {why}, so nothing was saved: try again"));
-    let status = match probe::probe(&session.home, name)? {
+    let status = match probe::probe(home, name)? {
         AppState::Answers(status) => status,
-        AppState::Absent => return Ok(None),
+        AppState::Absent => return Ok(Found::Nothing),
         AppState::Stranded(workers) => {
             return Err(unsaved(&format!("is lost ({})", workers.reason(name))));
         }
         AppState::Silent(_) => return Err(unsaved("did not answer")),
     };
     if matches!(status.status, Status::Stopped | Status::Stopping) {
-        output::note(format_args!("{name}: not saved, since it is stopped"));
-        return Ok(None);
+        return Ok(Found::LeftOut("it is stopped"));
     }
     if service::is_installed(name) {
-        output::note(format_args!("{name}: not saved, since systemd starts it"));
-        return Ok(None);
+        return Ok(Found::LeftOut("systemd starts it"));
     }
-    let spec = running_spec(&session.home, name)?;
+    let spec = running_spec(home, name)?;
     let scaled = spec.is_scaled(&Cpus::read());
     let environment = environment(status.primary_pid).map_err(|error| {
         Failure::io(
@@ -89,7 +105,7 @@ fn saved_app(session: &Session, name: &str) -> Result<Option<SavedApp>, Failure>
         )
     })?;
     let (environment, raw_environment) = environment;
-    Ok(Some(SavedApp { spec, scaled, environment, raw_environment }))
+    Ok(Found::App(Box::new(SavedApp { spec, scaled, environment, raw_environment })))
 }
 
 /// Variables that are text, and the bytes of those that are not.

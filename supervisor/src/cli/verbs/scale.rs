@@ -5,7 +5,9 @@ use ipc::control::Request;
 use crate::cli::args::{WaitOptions, values};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::session::Session;
+use crate::cli::side_by_side::Work;
 use crate::cli::targets::{Outcome, PoolOption, Targets, ask, probe};
+use crate::home::Home;
 
 /// Change the number of workers.
 #[derive(Debug, clap::Args)]
@@ -35,7 +37,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let (name, pool) = args.pool.split(&args.name)?;
     let targets = Targets::resolve(session, &[name])?;
     targets
-        .each(session, args.wait.json, |session, name| scale(args, session, name, &pool, &change))
+        .each(session, args.wait.json, Work::Replaces, |home, name| scale(args, home, name, &pool, &change))
 }
 
 /// Reads the number.
@@ -57,19 +59,19 @@ fn read_change(text: &str) -> Result<Change, Failure> {
 
 fn scale(
     args: &Args,
-    session: &Session,
+    home: &Home,
     name: &str,
     pool: &PoolOption,
     change: &Change,
 ) -> Result<Outcome, Failure> {
-    let found = pool.find(session, name)?;
+    let found = pool.find(home, name)?;
     let pool = pool.pool.clone();
     let request = match change {
         Change::To { wanted, because } => {
             Request::Scale { wanted: *wanted, because: because.clone(), pool }
         }
         Change::By(by) => {
-            let status = probe::status(&session.home, name)?;
+            let status = probe::status(home, name)?;
             let status = status.ok_or_else(|| probe::no_such_app(name))?;
             let now =
                 found.as_ref().or_else(|| status.pools.first()).map_or(status.wanted, |p| p.wanted);
@@ -83,7 +85,7 @@ fn scale(
             Request::Scale { wanted, because: format!("{wanted} asked for"), pool }
         }
     };
-    ask(&session.home, name, &request, "scaling", &args.wait)
+    ask(home, name, &request, "scaling", &args.wait)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use ipc::talk::BusRequest;
 use crate::cli::args::{WaitOptions, values};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::session::Session;
+use crate::cli::side_by_side::Work;
 use crate::cli::targets::{Targets, ask};
 
 /// Send a message to an app's workers, on a topic of the bus or as Node programs receive one.
@@ -41,7 +42,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
         _ => return Err(Failure::usage("send NAME [TOPIC] JSON")),
     };
     let targets = Targets::resolve(session, std::slice::from_ref(&args.name))?;
-    targets.each(session, args.json, |session, name| {
-        ask(&session.home, name, &request, "sending", &WaitOptions::default())
+    targets.each(session, args.json, Work::Waits, |home, name| {
+        ask(home, name, &request, "sending", &WaitOptions::default())
     })
 }

@@ -5,6 +5,7 @@ use ipc::control::Request;
 use crate::cli::args::WaitOptions;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::session::Session;
+use crate::cli::side_by_side::Work;
 use crate::cli::targets::{Targets, ask};
 
 /// Send a signal to the main process of each worker, or of one.
@@ -28,8 +29,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let request = Request::Signal { signal: args.signal, slot: args.slot };
     let targets = Targets::resolve(session, std::slice::from_ref(&args.name))?;
-    targets.each(session, args.json, |session, name| {
-        ask(&session.home, name, &request, "signalling", &WaitOptions::default())
+    targets.each(session, args.json, Work::Waits, |home, name| {
+        ask(home, name, &request, "signalling", &WaitOptions::default())
     })
 }
 

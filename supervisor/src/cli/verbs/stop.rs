@@ -5,6 +5,7 @@ use ipc::control::Request;
 use crate::cli::args::StopOptions;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::session::Session;
+use crate::cli::side_by_side::Work;
 use crate::cli::targets::{Targets, ask};
 
 /// Stop the workers of an app; "start NAME" starts them again.
@@ -18,8 +19,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let StopOptions { names, fast, wait } = &args.options;
     let request = Request::Stop { fast: *fast };
-    Targets::resolve(session, names)?.each(session, wait.json, |session, name| {
-        ask(&session.home, name, &request, "stopping", wait)
+    Targets::resolve(session, names)?.each(session, wait.json, Work::Waits, |home, name| {
+        ask(home, name, &request, "stopping", wait)
     })
 }
 

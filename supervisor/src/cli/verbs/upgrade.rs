@@ -8,6 +8,7 @@ use crate::cli::args::WaitOptions;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::launch::own_program;
 use crate::cli::session::Session;
+use crate::cli::side_by_side::Work;
 use crate::cli::targets::{Targets, ask};
 
 /// Replace the supervisor of an app by another build, while its workers keep serving.
@@ -30,9 +31,9 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
         None => own_program()?,
     };
     let targets = Targets::resolve(session, &args.names)?;
-    targets.each(session, args.wait.json, |session, name| {
+    targets.each(session, args.wait.json, Work::Replaces, |home, name| {
         let request = Request::Upgrade { binary: Some(binary.clone()) };
-        ask(&session.home, name, &request, "upgrading", &args.wait)
+        ask(home, name, &request, "upgrading", &args.wait)
     })
 }
 

@@ -4,7 +4,6 @@
 
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
-use std::thread;
 use std::time::Duration;
 
 use config::spec::AppSpec;
@@ -14,6 +13,7 @@ use super::recorded;
 use super::stranded::StrandedWorkers;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output;
+use crate::cli::side_by_side::{Work, side_by_side};
 use crate::client::{Client, ClientError};
 use crate::home::{Home, Record};
 
@@ -25,9 +25,6 @@ const RETURN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a primary may take between its lock and its socket, when it begins or ends.
 const MOMENT: Duration = Duration::from_secs(1);
-
-/// How many primaries are probed at the same time.
-const MAX_CONCURRENT: usize = 32;
 
 /// What a probe found.
 #[derive(Debug)]
@@ -80,24 +77,7 @@ pub(crate) fn status(home: &Home, name: &str) -> Result<Option<AppStatus>, Failu
 /// The status of each app, in the order of `names`. An app that hangs does not delay the others.
 pub(crate) fn statuses(home: &Home, names: &[String]) -> Vec<Result<Option<AppStatus>, Failure>> {
     let mut results = Vec::with_capacity(names.len());
-    for chunk in names.chunks(MAX_CONCURRENT) {
-        thread::scope(|scope| {
-            let mut probes = Vec::with_capacity(chunk.len());
-            for name in chunk {
-                let thread = thread::Builder::new();
-                probes.push((name, thread.spawn_scoped(scope, move || status(home, name))));
-            }
-            results.extend(probes.into_iter().map(|(name, probe)| {
-                match probe {
-                    Ok(probe) => probe
-                        .join()
-                        .unwrap_or_else(|_| Err(Failure::failed("the probe of an app failed"))),
-                    // There can be no further thread: one app after the other.
-                    Err(_) => status(home, name),
-                }
-            }));
-        });
-    }
+    side_by_side(Work::Waits, names, |name| status(home, name), |_, found| results.push(found));
     results
 }
 

@@ -10,6 +10,7 @@ use crate::cli::args::WaitOptions;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::replace::split_files_and_names;
 use crate::cli::session::Session;
+use crate::cli::side_by_side::Work;
 use crate::cli::targets::{Targets, ask};
 
 /// Sends the values to the workers of the apps, or of the apps in the files, that `given` names.
@@ -21,11 +22,11 @@ pub(super) fn send(
     let (specs, mut names) = split_files_and_names(given, None, session)?;
     names.extend(specs.iter().map(|spec| spec.name.clone()));
     let targets = Targets::resolve(session, &names)?;
-    targets.each(session, wait.json, |session, name| {
+    targets.each(session, wait.json, Work::Waits, |home, name| {
         let named = specs.iter().find(|spec| spec.name == name);
         let file = named.and_then(|spec| spec.source.clone());
         let change = SpecChange { file, ..SpecChange::default() };
         let request = Request::Configure { change, method: Method::SharedValues };
-        ask(&session.home, name, &request, "giving the workers new values", wait)
+        ask(home, name, &request, "giving the workers new values", wait)
     })
 }

@@ -11,6 +11,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::launch::{free_name, start_app, start_stopped};
 use crate::cli::session::Session;
 use crate::cli::specs::working_dir;
+use crate::cli::side_by_side::{Work, side_by_side};
 use crate::cli::targets::probe::{AppState, probe};
 use crate::cli::targets::{Targets, finish, print};
 use crate::cli::{output, service};
@@ -28,8 +29,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     match plan(args, &working_dir()?, &known)? {
         Plan::StartStopped(names) => {
             let targets = Targets::resolve(session, &names)?;
-            targets.each(session, args.wait.json, |session, name| {
-                start_stopped(&session.home, name, &args.wait)
+            targets.each(session, args.wait.json, Work::Waits, |home, name| {
+                start_stopped(home, name, &args.wait)
             })
         }
         Plan::Launch(mut specs) if args.foreground => match specs.pop() {
@@ -40,23 +41,24 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     }
 }
 
-/// Starts each app and prints each result.
+/// Starts the apps side by side, and prints each result in their order.
 fn launch_all(
     specs: &[AppSpec],
     wait: &WaitOptions,
     session: &mut Session,
 ) -> Result<Exit, Failure> {
     let mut results = Vec::new();
-    for spec in specs {
-        let result = start_app(&session.home, spec, None, wait);
+    let home = session.home.clone();
+    let take = |spec: &AppSpec, result| {
         if !wait.json {
             print(session, &spec.name, &result);
-            if output::stderr_is_terminal() {
-                suggest_next(&session.home, &spec.name, result.is_ok());
+            if specs.len() == 1 && output::stderr_is_terminal() {
+                suggest_next(&home, &spec.name, result.is_ok());
             }
         }
         results.push((spec.name.clone(), result));
-    }
+    };
+    side_by_side(Work::Waits, specs, |spec| start_app(&home, spec, None, wait), take);
     finish(session, wait.json, &results)
 }
 

@@ -1,0 +1,70 @@
+//! Commands for many apps at once: they work on them side by side, in order, and on every one.
+
+use std::time::{Duration, Instant};
+
+use tests::{Home, exclusive};
+
+/// How long a command for many apps may take on a machine that is busy.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A file of `count` apps which run `command`, with more lines of TOML for each.
+fn file(home: &Home, count: usize, command: &str, more: &str) -> String {
+    let app = |number| format!("[app.a{number:03}]\ncommand = {command}\n{more}\n");
+    let text: String = (0..count).map(app).collect();
+    home.write("many.toml", &text).display().to_string()
+}
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("a{number:03}")).collect()
+}
+
+/// The names at the beginning of the lines of a command.
+fn order(stdout: &str) -> Vec<&str> {
+    stdout.lines().filter_map(|line| line.split_once(": ")).map(|(name, _)| name).collect()
+}
+
+#[test]
+fn apps_wait_side_by_side_and_results_come_in_order() {
+    let home = tests::home!();
+    let file =
+        file(&home, 6, r#"["sleep", "1000"]"#, "listen_wait = \"2s\"\nkill_timeout = \"1s\"");
+    let began = Instant::now();
+    let started = home.run(&["start", &file]).ok();
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(9), "one wait after the other takes 12 s: {took:?}");
+    assert_eq!(order(&started.stdout), names(6));
+    let deleted = home.run(&["delete", "all"]).ok();
+    assert_eq!(order(&deleted.stdout), names(6));
+    home.nothing_left();
+}
+
+#[test]
+fn one_app_that_fails_stops_no_other() {
+    let home = tests::home!();
+    let text = "[app.bad]\ncommand = [\"false\"]\n[app.good]\ncommand = [\"sleep\", \"1000\"]\n\
+                [app.last]\ncommand = [\"sleep\", \"1000\"]\n[defaults]\nlisten_wait = \"100ms\"\n";
+    let file = home.write("some.toml", text).display().to_string();
+    let outcome = home.run(&["start", &file]).code(1).says(&["bad"]);
+    assert_eq!(order(&outcome.stdout), ["good", "last"]);
+    let outcome = home.run(&["stop", "good", "none", "last"]).code(3);
+    assert_eq!(order(&outcome.stdout), ["good", "last"]);
+}
+
+#[test]
+fn heavy_a_hundred_apps() {
+    let _exclusive = exclusive();
+    let home = tests::home!();
+    let quick = "ready = \"uptime\"\nmin_uptime = \"100ms\"";
+    let file = file(&home, 100, r#"["sleep", "1000"]"#, quick);
+    let started = home.run_for(LIMIT, &["start", &file]).ok();
+    assert_eq!(order(&started.stdout), names(100));
+    let apps = home.list();
+    assert_eq!(apps.len(), 100);
+    assert!(apps.iter().all(|app| app.ready == 1), "{apps:#?}");
+    let reloaded = home.run_for(LIMIT, &["reload", "all"]).ok();
+    assert_eq!(order(&reloaded.stdout), names(100));
+    assert!(home.list().iter().all(|app| app.generation == 2 && app.ready == 1));
+    let deleted = home.run_for(LIMIT, &["delete", "all"]).ok();
+    assert_eq!(order(&deleted.stdout), names(100));
+    home.nothing_left();
+}
