@@ -14,6 +14,7 @@ use etcetera::base_strategy::{BaseStrategy, Xdg};
 mod app_files;
 mod error;
 mod places;
+mod quiet;
 mod record;
 
 pub(crate) use app_files::AppFiles;

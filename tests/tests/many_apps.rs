@@ -50,6 +50,28 @@ fn one_app_that_fails_stops_no_other() {
     assert_eq!(order(&outcome.stdout), ["good", "last"]);
 }
 
+/// The first start waits for the time that a server may need, and later ones do not.
+#[test]
+fn a_command_that_served_nothing_is_not_waited_for_again() {
+    let home = tests::home!();
+    let timed = |args: &[&str]| {
+        let began = Instant::now();
+        home.run(args).ok();
+        began.elapsed()
+    };
+    let start = ["start", "-n", "quiet", "--min-uptime", "10ms", "--", "sleep", "1000"];
+    let first = timed(&start);
+    assert!(first >= Duration::from_secs(5), "{first:?}");
+    let hard = timed(&["restart", "--hard", "quiet"]);
+    assert!(hard < Duration::from_secs(5), "{hard:?}");
+    home.run(&["delete", "quiet"]).ok();
+    let second = timed(&start);
+    assert!(second < Duration::from_secs(5), "{second:?}");
+    let other = ["start", "-n", "other", "--min-uptime", "10ms", "--", "sleep", "1001"];
+    let other = timed(&other);
+    assert!(other >= Duration::from_secs(5), "another command: {other:?}");
+}
+
 #[test]
 fn heavy_a_hundred_apps() {
     let _exclusive = exclusive();

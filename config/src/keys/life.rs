@@ -20,7 +20,8 @@ static KEYS: &[Key] = &[
         flag: Some(Flag::value("RULE")),
         help: "When a worker counts as ready",
         doc: "When a worker counts as ready. `\"auto\"`: it listens on every address that its \
-              predecessor served, or has not listened within `listen_wait`. `\"listen\"`: the \
+              predecessor served, or has not listened within `listen_wait` (`min_uptime`, if its \
+              command served nothing the last time). `\"listen\"`: the \
               same, but a worker that never listens has failed. `\"notify\"`: it sends READY=1 to \
               NOTIFY_SOCKET. `\"uptime\"`: it has lived for `min_uptime`",
         pool: Some(InPool {

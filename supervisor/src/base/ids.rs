@@ -26,6 +26,10 @@ id!(
     WorkerId(u64)
 );
 id!(
+    /// What tells one command from another, also in later lives of a primary.
+    CommandKey(u64)
+);
+id!(
     /// A stable number from 0. A replacement takes the slot of its predecessor.
     Slot(u16)
 );

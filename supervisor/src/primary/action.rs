@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::ids::{
-    ClientId, Generation, ListenerId, MergeId, Slot, SocketId, Ticket, WorkerId,
+    ClientId, CommandKey, Generation, ListenerId, MergeId, Slot, SocketId, Ticket, WorkerId,
 };
 
 /// Something to do.
@@ -70,6 +70,8 @@ pub(crate) enum Action {
     Bus { client: ClientId, request: BusRequest },
     /// Tell the bus that this worker drains: it gets no more calls. No harm if done twice.
     BusDrain { worker: WorkerId },
+    /// Note for later primaries whether this command listened on nothing. No harm if done twice.
+    NoteQuiet { command: CommandKey, quiet: bool },
     /// Count a reload that has ended.
     ReloadEnded { outcome: ReloadOutcome },
     /// From now on this client gets every notice.

@@ -43,6 +43,7 @@ impl Given {
             | Action::Gauge { .. }
             | Action::Release { .. }
             | Action::BusDrain { .. }
+            | Action::NoteQuiet { .. }
             | Action::ReloadEnded { .. }
             | Action::Subscribe { .. }
             | Action::Publish(_)

@@ -21,6 +21,7 @@ mod given;
 mod jobs;
 mod messages;
 mod plan;
+mod quiet;
 mod request;
 pub(crate) mod resume;
 mod slots;
@@ -37,13 +38,14 @@ use std::sync::Arc;
 use config::spec::AppSpec;
 use ipc::control::Status;
 
-use crate::base::ids::{Generation, PoolIndex, Slot, WorkerId};
+use crate::base::ids::{CommandKey, Generation, PoolIndex, Slot, WorkerId};
 use crate::base::time::Time;
 use crate::primary::plan::Plan;
 use action::Action;
 use event::{Cue, Event, OpenedListener};
 use given::Given;
 use jobs::state::{HardRestart, Merging, Pending, Rollout, Scaling, Stopping, Waiter};
+use quiet::QuietCommands;
 use slots::pools::Pools;
 use slots::restart_policy::Jitter;
 use slots::slot::SlotState;
@@ -107,6 +109,9 @@ pub(crate) struct Primary {
     /// By pool: whether the last worker that was told to stop while it was busy finished first.
     #[serde(default)]
     finishes: BTreeMap<PoolIndex, bool>,
+    /// The commands that listened on nothing when they ran last.
+    #[serde(default)]
+    quiet: QuietCommands,
     /// The status that the subscribers know.
     announced: Option<Status>,
     /// The primary ends when no worker runs any more and none will start: its only audience is a
@@ -168,6 +173,7 @@ impl Primary {
             restarts: 0,
             last_reload: None,
             finishes: BTreeMap::new(),
+            quiet: QuietCommands::default(),
             announced: None,
             ends_with_workers: false,
         };
@@ -181,6 +187,14 @@ impl Primary {
     /// The same core, which ends when its workers have ended.
     pub(crate) fn ending_with_workers(self) -> Self {
         Self { ends_with_workers: true, ..self }
+    }
+
+    /// The same core, which remembers those of its commands that an earlier one noted as quiet.
+    pub(crate) fn knowing_quiet(mut self, knows: impl Fn(CommandKey) -> bool) -> Self {
+        for plan in std::iter::once(&self.serving.app).chain(self.serving.pools.values()) {
+            self.quiet.recall(plan, &knows);
+        }
+        self
     }
 
     /// Takes one event and returns the actions that follow from it.

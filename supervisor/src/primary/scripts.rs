@@ -5,6 +5,7 @@ mod closing;
 mod kept;
 mod merge;
 mod pools;
+mod quiet;
 mod readiness;
 mod snapshot;
 mod values;

@@ -63,6 +63,10 @@ impl Runtime {
             }
             Action::Bus { client, request } => self.ask_bus(client, request),
             Action::BusDrain { worker } => self.bus.drain(context!(self), worker),
+            // Without the note, the next start waits longer.
+            Action::NoteQuiet { command, quiet } => {
+                let _ = self.recorder.home().note_quiet(command.0, quiet);
+            }
             Action::ReloadEnded { outcome } => self.bus.count_reload(outcome),
             Action::Subscribe { client } => self.clients.subscribe(client),
             Action::Publish(notice) => self.publish(notice),

@@ -303,6 +303,7 @@ fn prepare(
     let folder_made = home.prepare_logs(&name).map_err(|error| io::Error::other(error.to_string()));
     accounts::remember(Accounts::of(&[&spec]));
     let core = Primary::new(Arc::new(spec), random::number());
+    let core = core.knowing_quiet(|command| home.is_quiet(command.0));
     let core = if console_format.is_some() { core.ending_with_workers() } else { core };
     let parts = Parts { core, lock, keeper, clients, console_format };
     let (mut runtime, opened) = Runtime::new(parts, home)?;

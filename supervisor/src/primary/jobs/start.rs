@@ -13,8 +13,8 @@ use crate::primary::messages;
 use crate::primary::plan::Plan;
 use crate::primary::slots::pools::Pools;
 use crate::primary::slots::slot::Seat;
-use crate::primary::worker::SOON;
 use crate::primary::worker::state::State;
+use crate::primary::worker::{SOON, Worker};
 use crate::primary::{Job, Phase, Primary, Step};
 
 impl Primary {
@@ -214,9 +214,13 @@ impl Primary {
         })
     }
 
-    /// Whether any worker listens there, or inherited the listener.
+    /// Whether any worker listens there, inherited the listener, or got a socket of it that listens
+    /// already.
     pub(in crate::primary) fn is_served(&self, listener: ListenerId) -> bool {
-        self.workers.values().any(|worker| worker.serves(listener))
+        let serves = |worker: &Worker| {
+            worker.serves(listener) || worker.already_open.contains_key(&listener)
+        };
+        self.workers.values().any(serves)
     }
 
     pub(in crate::primary) fn close(&mut self, listener: ListenerId, step: &mut Step<'_>) {

@@ -62,6 +62,7 @@ impl Sim {
                 self.take_answer(client, Reply::done("sent".to_owned()));
             }
             Action::BusDrain { worker } => self.known(worker).bus_drains = true,
+            Action::NoteQuiet { command, quiet } => _ = self.quiet.insert(command, quiet),
             Action::ReloadEnded { outcome } => self.count_reload(outcome),
             Action::Subscribe { client } => self.check_subscriber(client),
             Action::Publish(notice) => self.hear(notice),

@@ -73,7 +73,7 @@ impl Sim {
         fake.life = Life::Runs;
         let habit = fake.habit.clone();
         for port in habit.ports {
-            let after = self.soon(200);
+            let after = habit.late + self.soon(200);
             self.deed(worker, after, Deed::Bind(port));
         }
         if let Some((Moment::Running, after, exit)) = habit.dies {

@@ -3,7 +3,8 @@
 //! `port=N`, `crash`, `crash-after=MS`, `clean`, `ends=MS`, `hang`, `deaf`, `missing`, `no-memory`,
 //! `refused`, `ready=MS`, `extend=MS`, `hung=MS`, `refuses=MS`, `late-looks`, `no-looks`, `blind`,
 //! `dies-draining`, `stuck`, `closes=MS`, `leaves=MS`, `busy=MS`, `children=MS`, `kept`,
-//! `finishes`, `runtime-finishes`, `ends-kept`, `asks`; `wild` draws some of them for each worker.
+//! `finishes`, `runtime-finishes`, `ends-kept`, `asks`, `late=MS`; `wild` draws some of them for
+//! each worker.
 
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(in super::super) struct Habit {
     pub(in super::super) leaves: Option<Duration>,
     /// It asks whether a socket listens before it calls `listen`.
     pub(in super::super) asks: bool,
+    /// So long after it runs it asks for its ports.
+    pub(in super::super) late: Duration,
     /// It takes no connection.
     pub(in super::super) stuck: bool,
     /// Its connections are never quiet, unless it ends them when it drains.
@@ -84,6 +87,7 @@ impl Habit {
             closes: None,
             leaves: None,
             asks: false,
+            late: Duration::ZERO,
             stuck: false,
             kept: false,
             on_stop: OnStop::Dies,
@@ -127,6 +131,7 @@ impl Habit {
             "closes" => self.closes = Some(span),
             "leaves" => self.leaves = Some(span),
             "asks" => self.asks = true,
+            "late" => self.late = span,
             "stuck" => self.stuck = true,
             "busy" => self.busy = span,
             "children" => self.children = span,
@@ -169,6 +174,7 @@ fn wild(dice: &mut Jitter) -> String {
         46 => "runtime-finishes".to_owned(),
         47 => "ends-kept".to_owned(),
         48..50 => "asks".to_owned(),
+        50 => format!("late={}", 2 * span),
         _ => "serve".to_owned(),
     }
 }

@@ -25,7 +25,9 @@ use super::event::{
 };
 use super::slots::restart_policy::Jitter;
 use crate::base::exit::Exit;
-use crate::base::ids::{ClientId, Generation, ListenerId, MergeId, SocketId, Ticket, WorkerId};
+use crate::base::ids::{
+    ClientId, CommandKey, Generation, ListenerId, MergeId, SocketId, Ticket, WorkerId,
+};
 use crate::base::time::Time;
 use crate::policy::leftovers::{self, Leftovers};
 use habit::{Habit, Looks, Moment, Spawns};
@@ -60,6 +62,8 @@ pub(super) struct Sim {
     pub(super) cut: u32,
     /// Addresses that cannot be opened.
     pub(super) taken: Vec<String>,
+    /// Which commands were noted as quiet, and which of them no longer are.
+    pub(super) quiet: BTreeMap<CommandKey, bool>,
     ledger: Ledger,
     policies: Policies,
     twin: Option<Twin>,
@@ -199,6 +203,7 @@ impl Sim {
             exit: None,
             cut: 0,
             taken: Vec::new(),
+            quiet: BTreeMap::new(),
             ledger: Ledger::default(),
             policies: Policies::new(),
             twin: None,

@@ -201,6 +201,7 @@ impl Primary {
             recalled: None,
             finishes: None,
             finished: None,
+            is_quiet: self.quiet.has(&plan),
             leaves: false,
             said_ready: false,
             notifies: false,

@@ -55,6 +55,7 @@ impl Primary {
         let shares = self.sockets.is_shared(listener);
         let Some(worker) = self.workers.get_mut(&id) else { return };
         worker.shares |= shares;
+        self.quiet.listens(worker, step);
         worker.awaited.retain(|awaited| !self.sockets.is_at(listener, *awaited));
         let change = worker.judge(step.now);
         if worker.is_ready() {
@@ -66,6 +67,7 @@ impl Primary {
 
     pub(in crate::primary) fn became_ready(&mut self, id: WorkerId, step: &mut Step<'_>) {
         let Some(worker) = self.workers.get(&id) else { return };
+        self.quiet.became_ready(worker, step);
         let slot = worker.slot;
         step.publish(messages::about(
             worker,

@@ -72,6 +72,9 @@ pub(super) struct Worker {
     /// Whether it did so itself, once that is known.
     #[serde(default)]
     pub(super) finished: Option<bool>,
+    /// Its command listened on nothing when it ran last.
+    #[serde(default)]
+    pub(super) is_quiet: bool,
     /// It announced that it leaves of its own accord.
     pub(super) leaves: bool,
     /// It sent READY=1.
@@ -102,7 +105,7 @@ impl Worker {
             ReadyRule::Auto | ReadyRule::Listen if !self.already_open.is_empty() => None,
             ReadyRule::Auto if self.said_ready => Some(since),
             ReadyRule::Auto | ReadyRule::Listen if !self.lent.is_empty() => Some(lived),
-            ReadyRule::Auto if self.required.is_some() => Some(lived),
+            ReadyRule::Auto if self.required.is_some() || self.is_quiet => Some(lived),
             ReadyRule::Auto => Some(since + times.listen_wait),
             ReadyRule::Listen => None,
         }
