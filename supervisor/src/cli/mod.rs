@@ -38,11 +38,14 @@ use verbs::Cli;
 
 /// Runs the command that the arguments of this process name.
 pub(crate) fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return not_parsed(&error).into(),
+    let result = match verbs::primary_alone(std::env::args_os().skip(1)) {
+        Some(result) => result,
+        None => match Cli::try_parse() {
+            Ok(cli) => cli.run(),
+            Err(error) => return not_parsed(&error).into(),
+        },
     };
-    match cli.run() {
+    match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
             output::report(&failure);

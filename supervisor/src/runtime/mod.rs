@@ -71,7 +71,7 @@ use crate::policy::closed_sockets::ClosedSockets;
 use crate::primary::Primary;
 use crate::primary::action::Action;
 use crate::primary::event::{Cue, Event};
-use crate::sys::clock;
+use crate::sys::{clock, daemon};
 
 /// How long clients may take to read their last answer when the primary ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -114,6 +114,7 @@ impl Runtime {
     /// `first`: what a predecessor may not have done.
     fn turn_until_exit(&mut self, first: Vec<Action>) -> io::Result<u8> {
         self.carry_out(first);
+        let mut has_started = false;
         loop {
             let patience = self.patience();
             let ready = self.events.wait(patience, &mut self.bus.busy_poll)?;
@@ -133,6 +134,10 @@ impl Runtime {
                     return Ok(code);
                 }
                 self.heard_all();
+                if !has_started && self.core.has_started() {
+                    has_started = true;
+                    daemon::give_memory_back();
+                }
                 continue;
             }
             let actions = self.step();

@@ -82,6 +82,16 @@ pub(crate) fn remember_nofile(soft: u64) {
     let _ = NOFILE_BEFORE.set(soft);
 }
 
+/// Gives the kernel the memory back that was needed for a moment, as for a start, and that the
+/// allocator would keep.
+pub(crate) fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: this frees whole pages that the allocator does not use, and changes no allocation.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// The program that now has the path from which this one was started: a later build, if the file
 /// was replaced.
 pub(crate) fn own_program() -> io::Result<PathBuf> {

@@ -6,7 +6,9 @@
 //!   of the struct hide it or give it aliases;
 //! - `run(&Args, ...)`, whose further arguments depend on the last column of the table.
 
-use clap::{Command, CommandFactory, Parser, Subcommand};
+use std::ffi::OsString;
+
+use clap::{Args as _, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::exit::{Exit, Failure};
 use super::output::Stdout;
@@ -97,6 +99,21 @@ verbs! {
     thaw_check  ThawCheck   output;
     merge_spec  MergeSpec   output;
     demo_server DemoServer  output;
+}
+
+/// Runs the verb `primary` without the definitions of the other verbs: a keeper and a primary would
+/// keep the memory that these take. `None`: the arguments name another verb, or make no sense.
+pub(crate) fn primary_alone(
+    mut arguments: impl Iterator<Item = OsString>,
+) -> Option<Result<Exit, Failure>> {
+    if arguments.next()? != "primary" {
+        return None;
+    }
+    let definition = primary::Args::augment_args(Command::new("primary")).no_binary_name(true);
+    let matches = definition.try_get_matches_from(arguments).ok()?;
+    let args = primary::Args::from_arg_matches(&matches).ok()?;
+    drop(matches);
+    Some(with_apps(false, |session| primary::run(&args, session)))
 }
 
 /// The definitions of all verbs.
