@@ -107,16 +107,21 @@ pub fn ticks(pid: u32) -> u64 {
 
 /// Resident memory in KiB.
 pub fn rss_kib(pid: u32) -> u64 {
-    memory(pid, "VmRSS:")
+    memory(pid, "status", "VmRSS:")
 }
 
 /// Resident memory in KiB without the pages of files: code counts as memory when it first runs.
 pub fn anonymous_kib(pid: u32) -> u64 {
-    memory(pid, "RssAnon:")
+    memory(pid, "status", "RssAnon:")
 }
 
-fn memory(pid: u32, name: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))
+/// Its share of memory in KiB: what several processes hold is divided among them.
+pub fn pss_kib(pid: u32) -> u64 {
+    memory(pid, "smaps_rollup", "Pss:")
+}
+
+fn memory(pid: u32, file: &str, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/{file}"))
         .unwrap_or_else(|e| panic!("read the memory of {pid}: {e}"));
     let value =
         |line: &str| line.strip_prefix(name)?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok();

@@ -7,6 +7,7 @@
 //! both.
 
 mod aims;
+mod many;
 mod reload;
 mod setup;
 mod stats;
@@ -22,6 +23,9 @@ use stats::Samples;
 use tests::{exclusive, process, staging};
 use wrk::{Kind, Measured};
 
+/// How often `bench many` measures each number of apps.
+const MANY_ROUNDS: usize = 3;
+
 /// How much to measure.
 struct Options {
     rounds: usize,
@@ -33,10 +37,22 @@ fn main() -> ExitCode {
     if me.file_name().is_some_and(|name| name == "supervisor") {
         return supervisor::main();
     }
-    let Some(options) = options() else {
-        eprintln!("usage: bench [ROUNDS [SECONDS]]   (default: 5 rounds of 4 s)");
-        return ExitCode::from(2);
-    };
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(("many", counts)) =
+        arguments.split_first().map(|(mode, rest)| (mode.as_str(), rest))
+    {
+        let Ok(mut counts) = counts.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>()
+        else {
+            return usage();
+        };
+        if counts.is_empty() {
+            counts = vec![1, 25, 100];
+        }
+        let _exclusive = exclusive();
+        many::apps(&supervisor_copy(&me), &counts, MANY_ROUNDS);
+        return ExitCode::SUCCESS;
+    }
+    let Some(options) = options(&arguments) else { return usage() };
     let _exclusive = exclusive();
     let binary = supervisor_copy(&me);
     println!(
@@ -59,9 +75,17 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn options() -> Option<Options> {
+fn usage() -> ExitCode {
+    eprintln!(
+        "usage: bench [ROUNDS [SECONDS]]   (default: 5 rounds of 4 s)\n       \
+         bench many [COUNT...]      (default: 1, 25 and 100 apps)"
+    );
+    ExitCode::from(2)
+}
+
+fn options(arguments: &[String]) -> Option<Options> {
     let mut numbers = Vec::new();
-    for text in std::env::args().skip(1) {
+    for text in arguments {
         numbers.push(text.parse::<u32>().ok().filter(|n| *n > 0)?);
     }
     let rounds = usize::try_from(*numbers.first().unwrap_or(&5)).ok()?;

@@ -217,7 +217,7 @@ impl Running {
 }
 
 /// The path of PM2, which npm installs once.
-fn pm2() -> Option<PathBuf> {
+pub(crate) fn pm2() -> Option<PathBuf> {
     let folder = staging::root().join("pm2");
     let program = folder.join("node_modules/pm2/bin/pm2");
     if !program.exists() {
