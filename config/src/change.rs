@@ -4,12 +4,14 @@
 //! The primary merges a change onto the spec that stands when the change's turn comes, so that two
 //! commands at once cannot undo each other.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::cpus::Cpus;
 use crate::keys;
+use crate::pool::OWN;
 use crate::spec::AppSpec;
 use crate::{Format, Reader};
 
@@ -25,6 +27,9 @@ pub struct SpecChange {
     /// What the file exports, as JSON, if it is a program: the command line has evaluated it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exports: Option<String>,
+    /// The app as the command line has read it from the file. Then the file is not read again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<Written>,
     /// Variables for the new workers.
     #[serde(default)]
     pub env: Vec<(String, String)>,
@@ -34,6 +39,17 @@ pub struct SpecChange {
     /// Drop the overrides: from now on only the file counts.
     #[serde(default)]
     pub as_written: bool,
+}
+
+/// An app as its file describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// What the file says, with every default.
+    pub spec: Box<AppSpec>,
+    /// The pools whose `instances` the file names, the app's own as `default`. The others keep the
+    /// number of workers that they have.
+    #[serde(default)]
+    pub counted: BTreeSet<String>,
 }
 
 impl SpecChange {
@@ -49,6 +65,9 @@ impl SpecChange {
     ///
     /// What is wrong with the file or the change.
     pub fn read(&self, running: &AppSpec, cpus: &Cpus) -> Result<Option<AppSpec>, String> {
+        if self.written.is_some() {
+            return self.merge(None, running, cpus);
+        }
         let Some(source) = self.source(running) else { return self.merge(None, running, cpus) };
         let profile = self.profile.as_deref().or(running.profile.as_deref());
         let reader = Reader::new(cpus).profile(profile);
@@ -74,7 +93,8 @@ impl SpecChange {
         self.merge(Some(written), running, cpus)
     }
 
-    /// Merges what the file says now, if there is a file, with `running` and this change. `None`:
+    /// Merges what the file says now (`written`, or what the command line has read), if there is a
+    /// file, with `running` and this change. `None`:
     /// there is nothing to change.
     ///
     /// # Errors
@@ -86,12 +106,20 @@ impl SpecChange {
         running: &AppSpec,
         cpus: &Cpus,
     ) -> Result<Option<AppSpec>, String> {
+        let brought = self.written.as_ref();
+        let written = written.or_else(|| brought.map(|written| AppSpec::clone(&written.spec)));
         let Some(mut spec) = written else { return self.without_file(running) };
+        if let Some(written) = brought {
+            keep_counts(&mut spec, running, &written.counted);
+        }
         let before = running.overrides.as_deref().filter(|_| !self.as_written);
         let mut overrides = before.cloned().unwrap_or_default();
         overrides.add_env(self.pool.as_deref(), &self.env);
         overrides.attach(&mut spec, cpus);
-        keep_scale(&mut spec, running);
+        if brought.is_none() {
+            keep_scale(&mut spec, running);
+        }
+        spec.applied = running.applied;
         Ok(Some(spec))
     }
 
@@ -126,6 +154,20 @@ fn keep_scale(spec: &mut AppSpec, running: &AppSpec) {
         let before = running.pools.iter().find(|running| running.name == pool.name);
         if let Some(running) = before.filter(|running| running.instances == pool.instances) {
             pool.wanted = running.wanted;
+            pool.wanted_because.clone_from(&running.wanted_because);
+        }
+    }
+}
+
+/// Keeps the number of workers of every pool whose number the file does not say.
+fn keep_counts(spec: &mut AppSpec, running: &AppSpec, counted: &BTreeSet<String>) {
+    if !counted.contains(OWN) {
+        (spec.instances, spec.wanted) = (running.instances, running.wanted);
+        spec.wanted_because.clone_from(&running.wanted_because);
+    }
+    for pool in spec.pools.iter_mut().filter(|pool| !counted.contains(&pool.name)) {
+        if let Some(running) = running.pools.iter().find(|running| running.name == pool.name) {
+            (pool.instances, pool.wanted) = (running.instances, running.wanted);
             pool.wanted_because.clone_from(&running.wanted_because);
         }
     }
@@ -227,6 +269,25 @@ mod tests {
         (changed.instances, changed.wanted) = (Instances::Count(3), 3);
         keep_scale(&mut changed, &running);
         assert_eq!(changed.wanted, 3);
+    }
+
+    #[test]
+    fn what_the_command_line_read_is_taken() {
+        let mut running = spec();
+        (running.instances, running.wanted) = (Instances::Count(2), 5);
+        running.source = Some("/gone.toml".into());
+        running.applied = true;
+        let read = |counted: &[&str]| {
+            let counted = counted.iter().map(|&pool| pool.to_owned()).collect();
+            let spec = AppSpec { command: vec!["cat".into()], ..spec() };
+            let written = Some(Written { spec: Box::new(spec), counted });
+            let change = SpecChange { written, ..SpecChange::default() };
+            change.read(&running, &Cpus::read()).unwrap().unwrap()
+        };
+        let kept = read(&[]);
+        assert_eq!((kept.command.join(" "), kept.wanted, kept.applied), ("cat".into(), 5, true));
+        assert_eq!(kept.instances, Instances::Count(2));
+        assert_eq!(read(&[OWN]).wanted, 1);
     }
 
     #[test]

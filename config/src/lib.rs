@@ -5,13 +5,15 @@
 //! [`address`], [`units`], [`signal`], [`environment`], [`privileges`], [`words`] and [`command`],
 //! the same for a file and for arguments. [`file`] reads a file with them and shows what it refuses
 //! by line and column ([`diagnostic`]). [`validate`] refuses what is well written but cannot work,
-//! wherever it came from. [`change`] merges a change with the spec of a running app.
+//! wherever it came from. [`change`] merges a change with the spec of a running app, and
+//! [`difference`] says key by key in what two specs differ.
 
 pub mod address;
 pub mod change;
 pub mod command;
 pub mod cpus;
 pub mod diagnostic;
+pub mod difference;
 mod env_file;
 pub mod environment;
 pub mod file;
@@ -33,5 +35,5 @@ mod variables;
 pub mod words;
 
 pub use diagnostic::{Problem, Report};
-pub use file::{Loaded, Reader, parse};
+pub use file::{Definition, Loaded, Reader, parse};
 pub use formats::Format;

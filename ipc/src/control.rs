@@ -122,6 +122,9 @@ pub enum Method {
     /// Replace no worker: give the workers the new shared values. Refused if anything else has
     /// changed.
     SharedValues,
+    /// Replace no worker and start none: take over what no worker depends on, such as the number of
+    /// workers as the file asks for it. Refused if the change needs a rolling replacement.
+    Adopt,
 }
 
 /// What the primary answers.

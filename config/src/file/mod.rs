@@ -20,6 +20,7 @@ use crate::cpus::Cpus;
 use crate::diagnostic::{Place, Problem, Report};
 use crate::formats::{self, Format, Mistake};
 use crate::pm2::{self, Ecosystem};
+use crate::pool::OWN;
 use crate::raw::{Findings, Written, in_order};
 use crate::spec::{AppSpec, ListenAddress, PoolSpec};
 use crate::tree::Table;
@@ -105,9 +106,11 @@ impl Reader {
             text,
             findings,
             specs: Vec::new(),
+            definitions: Vec::new(),
             notes: Vec::new(),
             labels: Vec::new(),
             source,
+            named: path.to_owned(),
             machine,
             origin,
         };
@@ -124,7 +127,7 @@ impl Reader {
             (std::mem::take(&mut file.notes), std::mem::take(&mut file.findings.list));
         let notes = file.problems(notes, path);
         if list.is_empty() {
-            return Ok(Loaded { apps: file.specs, notes });
+            return Ok(Loaded { apps: file.specs, definitions: file.definitions, notes });
         }
         Err(Report { problems: file.problems(list, path) })
     }
@@ -135,8 +138,21 @@ impl Reader {
 pub struct Loaded {
     /// Its apps, in the order of the file.
     pub apps: Vec<AppSpec>,
+    /// For each of the apps, how the file defines it.
+    pub definitions: Vec<Definition>,
     /// What of it does nothing, and why. Only PM2's files have such parts.
     pub notes: Vec<Problem>,
+}
+
+/// How a file defines an app: what its spec, in which every default is filled in, cannot say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definition {
+    /// The file, as it was named by the caller.
+    pub path: PathBuf,
+    /// The place of the app. `None`: a program wrote it.
+    pub place: Option<Place>,
+    /// The pools whose `instances` the file names, the app's own as `default`.
+    pub counted: BTreeSet<String>,
 }
 
 fn text_of(path: &Path) -> Result<String, Report> {
@@ -176,10 +192,13 @@ struct Reading<'c> {
     text: &'c str,
     findings: Findings,
     specs: Vec<AppSpec>,
+    definitions: Vec<Definition>,
     notes: Vec<Mistake>,
     /// Where each app of PM2 is, and its name.
     labels: Vec<(Range<usize>, String)>,
     source: PathBuf,
+    /// The file as the caller named it.
+    named: PathBuf,
     machine: Machine,
     origin: Origin,
 }
@@ -330,6 +349,7 @@ impl Reading<'_> {
         name: Option<&str>,
         complete: bool,
     ) {
+        let place = self.place(&header);
         let mut app = AppTable::new(&self.findings.base, header, name);
         app.read(table, &mut self.findings);
         app.places.complete &= complete;
@@ -353,7 +373,21 @@ impl Reading<'_> {
                 self.findings.add(places.of(fault.key), fault.message);
             }
         }
+        let counted =
+            |name: &str, key: &str| places.values.contains_key(key).then(|| name.to_owned());
+        let mut pools: BTreeSet<String> = counted(OWN, "instances").into_iter().collect();
+        pools.extend(
+            spec.pools
+                .iter()
+                .filter_map(|pool| counted(&pool.name, &format!("pool.{}.instances", pool.name))),
+        );
+        self.definitions.push(Definition { path: self.named.clone(), place, counted: pools });
         self.specs.push(spec);
+    }
+
+    /// A place in the file; `None`: people see another file.
+    fn place(&self, span: &Range<usize>) -> Option<Place> {
+        (self.origin == Origin::Text).then(|| Place::new(self.text, span))
     }
 }
 

@@ -58,6 +58,9 @@ impl AppTable<'_> {
         }
         table_of_pool.what_to_run(findings);
         self.places.values.insert(format!("pool.{name}"), header);
+        if let Some(span) = table_of_pool.places.values.get("instances") {
+            self.places.values.insert(format!("pool.{name}.instances"), span.clone());
+        }
         let has_cwd = table_of_pool.places.values.contains_key("cwd");
         let spec = table_of_pool.spec;
         PoolSpec {

@@ -36,6 +36,12 @@ pub(super) fn told<T>(result: Result<T, impl Display>) -> Result<T, String> {
     result.map_err(|error| error.to_string())
 }
 
+/// The items of an array; an empty one is nothing.
+pub(super) fn items<T>(items: &[T], shown: impl Fn(&T) -> Value) -> Option<Value> {
+    (!items.is_empty()).then(|| items.iter().map(shown).collect())
+}
+
+/// For a key that is another way to write a key with a value.
 pub(super) fn nothing<T>(_: &T) -> Option<Value> {
     None
 }

@@ -48,14 +48,18 @@ pub struct Key {
 }
 
 /// What it takes for a change of a key to have an effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
-    /// The app must be deleted and started anew.
-    Start,
-    /// A reload replaces the workers one by one.
-    Reload,
+    /// Nothing: the running app does not depend on it.
+    Nothing,
     /// No worker is replaced: `reload --config` tells the workers.
     Config,
+    /// No worker is replaced: workers are started or stopped.
+    Scale,
+    /// A reload replaces the workers one by one.
+    Reload,
+    /// The app must be deleted and started anew.
+    Start,
 }
 
 /// How a pool has a key of its own.

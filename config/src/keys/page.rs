@@ -51,7 +51,9 @@ fn of_section(keys: &[Key]) -> String {
             let change = match key.change {
                 Change::Start => "`delete`, `start`",
                 Change::Reload => "`reload`",
+                Change::Scale => "`apply`, `reload`",
                 Change::Config => "`reload --config`",
+                Change::Nothing => "nothing",
             };
             let unit = key.unit.map(|unit| format!(" ({unit})")).unwrap_or_default();
             let type_name = format!("{}{unit}", key.kind.type_name());

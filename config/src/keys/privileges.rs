@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::forms::{ACCOUNT, BOOLEAN, extend, form, nothing, one_or_several, string_or_integer};
+use super::forms::{ACCOUNT, BOOLEAN, extend, form, items, one_or_several, string_or_integer};
 use super::key::{Flag, Key, Section};
 use super::kind::{Field, Form, at};
 use crate::privileges::{limit, resource, umask, within};
@@ -143,7 +143,7 @@ static ACCOUNTS: Form<Vec<String>> = Form {
             Some(findings.items(key, value).into_iter().map(|(_, group)| group).collect())
         },
         |text| Ok(vec![text.to_owned()]),
-        nothing,
+        |groups| items(groups, |group| json!(group)),
     )
 };
 
@@ -164,7 +164,7 @@ static PORTS: Form<Vec<u16>> = Form {
             Some(ports)
         },
         |text| within(text, 1, u16::MAX).map(|port| vec![port]),
-        nothing,
+        |ports| items(ports, |port| json!(port)),
     )
 };
 
@@ -185,7 +185,7 @@ static MASK: Form<Option<u16>> = form(
         findings.keep(key, value, umask(&text)).map(Some)
     },
     |text| umask(text).map(Some),
-    nothing,
+    |mask| mask.map(|mask| json!(format!("{mask:03o}"))),
 );
 
 /// A CPU priority.
@@ -197,7 +197,7 @@ static NICE: Form<Option<i8>> = form(
         findings.keep(key, value, nice(&text)).map(Some)
     },
     |text| nice(text).map(Some),
-    nothing,
+    |nice| nice.map(|nice| json!(nice)),
 );
 
 fn nice(text: &str) -> Result<i8, String> {
@@ -213,7 +213,7 @@ static OOM_SCORE: Form<Option<i16>> = form(
         findings.keep(key, value, oom_score(&text)).map(Some)
     },
     |text| oom_score(text).map(Some),
-    nothing,
+    |score| score.map(|score| json!(score)),
 );
 
 fn oom_score(text: &str) -> Result<i16, String> {
@@ -233,7 +233,10 @@ static LIMITS: Form<BTreeMap<Resource, Limit>> = Form {
         },
         read_limits,
         |text| limit(text).map(|limit| [limit].into()),
-        nothing,
+        |limits| {
+            let written = limits.iter().map(|(name, limit)| (name.to_string(), limit.to_string()));
+            (!limits.is_empty()).then(|| json!(written.collect::<BTreeMap<_, _>>()))
+        },
     )
 };
 

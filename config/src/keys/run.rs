@@ -115,6 +115,7 @@ static KEYS: &[Key] = &[
         doc: "How many workers, see [below](#how-many); at most 1024. `scale` changes it without a \
               reload",
         example: Some("2"),
+        change: Change::Scale,
         elsewhere: &["count", "processes", "replicas", "scale", "workers"],
         pool: Some(InPool { absent: "`1`", doc: AS_OF_AN_APP }),
         ..Key::of(&Field { place: at!(instances), form: &INSTANCES })
@@ -124,7 +125,7 @@ static KEYS: &[Key] = &[
         help: "false: start FILE leaves the app out unless --only names it",
         doc: "`false`: `start FILE` and `reload FILE` do not start the app, unless `--only` names it",
         example: Some("false"),
-        change: Change::Start,
+        change: Change::Nothing,
         ..Key::of(&Field { place: at!(autostart), form: &BOOLEAN })
     },
     Key {
@@ -194,7 +195,7 @@ static NAME: Form<String> = form(
     },
     // The plan of `start` checks it: it knows where the name came from.
     |text| Ok(text.to_owned()),
-    nothing,
+    |name| (!name.is_empty()).then(|| json!(name)),
 );
 
 /// A path that starts at the folder of the file.
@@ -203,7 +204,7 @@ static FOLDER: Form<PathBuf> = form(
     string,
     |findings, key, value| findings.path(key, value),
     |text| Ok(PathBuf::from(text)),
-    nothing,
+    |path| (!path.as_os_str().is_empty()).then(|| json!(path.to_string_lossy())),
 );
 
 /// A program and its arguments.
@@ -212,7 +213,7 @@ static COMMAND: Form<Vec<String>> = form(
     || json!({ "anyOf": [string(), { "type": "array", "items": string(), "minItems": 1 }] }),
     read_command,
     |text| told(command::split(text)),
-    nothing,
+    |words| (!words.is_empty()).then(|| json!(words)),
 );
 
 fn read_command(findings: &mut Findings, key: &str, value: &Written) -> Option<Vec<String>> {
@@ -277,7 +278,7 @@ static ENVIRONMENT: Form<BTreeMap<String, String>> = Form {
             Some(env)
         },
         |text| environment::pair(text).map(|pair| [pair].into()),
-        nothing,
+        |env| (!env.is_empty()).then(|| json!(env)),
     )
 };
 

@@ -131,7 +131,9 @@ fn property(key: &Key) -> Value {
     property["x-change"] = match key.change {
         Change::Start => "start",
         Change::Reload => "reload",
+        Change::Scale => "scale",
         Change::Config => "config",
+        Change::Nothing => "nothing",
     }
     .into();
     if let Some(default) = key.default() {

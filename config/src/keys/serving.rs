@@ -2,9 +2,7 @@
 
 use serde_json::json;
 
-use super::forms::{
-    BOOLEAN, choice, extend, form, nothing, one_or_several, string_or_integer, told,
-};
+use super::forms::{BOOLEAN, choice, extend, form, items, one_or_several, string_or_integer, told};
 use super::key::{Change, Flag, Key, Section};
 use super::kind::{Field, Form, at};
 use super::shared;
@@ -178,7 +176,10 @@ static LISTEN: Form<Vec<ListenSpec>> = Form {
         },
         |findings, key, value| Some(read_listen(findings, key, value)),
         |text| told(address::listen(text)).map(|listen| vec![listen]),
-        nothing,
+        |listen| {
+            let named = |listen: &ListenSpec| format!("{}={}", listen.name, listen.address);
+            items(listen, |listen| json!(named(listen)))
+        },
     )
 };
 
@@ -228,7 +229,7 @@ static PATTERNS: Form<Vec<AddressPattern>> = Form {
             Some(patterns)
         },
         |text| told(text.parse()).map(|pattern| vec![pattern]),
-        nothing,
+        |patterns| items(patterns, |pattern| json!(pattern.to_string())),
     )
 };
 
@@ -238,5 +239,5 @@ static SHARED: Form<Option<String>> = form(
     || json!({ "type": "object", "properties": { "limits": { "$ref": "#/$defs/limits" } } }),
     |findings, key, value| shared::read(key, value, findings).map(Some),
     |text| Ok(Some(text.to_owned())),
-    nothing,
+    |shared| serde_json::from_str(shared.as_deref()?).ok(),
 );

@@ -106,6 +106,9 @@ pub struct AppSpec {
     /// Whether `start` starts the app when its file is named, and not the app itself.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub autostart: bool,
+    /// Whether `apply` started the app: `apply --prune` may then delete it. False.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub applied: bool,
     /// The profile that was chosen when that file was read; it is read again with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
@@ -140,6 +143,11 @@ fn yes() -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_yes(flag: &bool) -> bool {
     *flag
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_no(flag: &bool) -> bool {
+    !*flag
 }
 
 /// 16 KiB.
@@ -188,6 +196,7 @@ impl AppSpec {
             log_line_max: log_line_max(),
             source: None,
             autostart: true,
+            applied: false,
             profile: None,
             overrides: None,
             pools: Vec::new(),

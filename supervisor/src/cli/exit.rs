@@ -24,6 +24,8 @@ pub(crate) enum Exit {
     TimedOut,
     /// 6: this user lacks the permission.
     NotPermitted,
+    /// 10: `plan` found something to do.
+    Changes,
     /// The exit code of a primary that ran in the foreground.
     Primary(u8),
 }
@@ -49,6 +51,7 @@ impl Exit {
             Self::RolledBack => 4,
             Self::TimedOut => 5,
             Self::NotPermitted => 6,
+            Self::Changes => 10,
             Self::Primary(code) => code,
         }
     }
@@ -68,6 +71,7 @@ impl Exit {
             Self::RolledBack => "rolled-back",
             Self::TimedOut => "timed-out",
             Self::NotPermitted => "not-permitted",
+            Self::Changes => "changes",
         }
     }
 }
@@ -202,6 +206,7 @@ mod tests {
             (Exit::RolledBack, 4),
             (Exit::TimedOut, 5),
             (Exit::NotPermitted, 6),
+            (Exit::Changes, 10),
             (Exit::Primary(7), 7),
         ];
         for (exit, number) in all {

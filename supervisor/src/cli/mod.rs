@@ -14,9 +14,12 @@
 //! - `launch`, `replace`, `service`: starting apps, replacing workers, and systemd units;
 //! - `verbs`: one file for each verb, and the table of all verbs.
 
+mod apply;
 mod args;
+mod deletion;
 mod ecosystem;
 mod exit;
+mod file_set;
 mod files;
 mod launch;
 mod output;

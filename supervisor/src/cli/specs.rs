@@ -45,22 +45,31 @@ pub(crate) fn default_file(folder: &Path) -> Option<PathBuf> {
 /// Reads every app of a configuration file, with the profile of this name where an app has it.
 /// Fails with every mistake in the file.
 pub(crate) fn read_file(path: &Path, profile: Option<&str>) -> Result<Vec<AppSpec>, Failure> {
+    load_file(path, profile).map(|loaded| loaded.apps)
+}
+
+/// Like [`read_file`], with how the file defines each app.
+pub(crate) fn load_file(path: &Path, profile: Option<&str>) -> Result<Loaded, Failure> {
     let path = absolute(path)?;
     let reader = reader(profile);
     if ecosystem::is_program(&path) {
-        return apps(reader.evaluated(&ecosystem::evaluate(&path)?, &path));
+        return noted(reader.evaluated(&ecosystem::evaluate(&path)?, &path));
     }
-    apps(reader.load(&path))
+    noted(reader.load(&path))
 }
 
-/// The apps, after the notes on what does nothing.
 fn apps(loaded: Result<Loaded, Report>) -> Result<Vec<AppSpec>, Failure> {
-    let loaded = loaded.map_err(|report| Failure::usage(report.to_string().trim_end()))?;
-    for Problem { path, place, message } in loaded.notes {
+    noted(loaded).map(|loaded| loaded.apps)
+}
+
+/// What was read, after the notes on what does nothing.
+fn noted(loaded: Result<Loaded, Report>) -> Result<Loaded, Failure> {
+    let mut loaded = loaded.map_err(|report| Failure::usage(report.to_string().trim_end()))?;
+    for Problem { path, place, message } in loaded.notes.drain(..) {
         let line = place.map(|place| format!(":{}", place.line)).unwrap_or_default();
         note(format_args!("{}{line}: {message}", path.display()));
     }
-    Ok(loaded.apps)
+    Ok(loaded)
 }
 
 fn reader(profile: Option<&str>) -> Reader {

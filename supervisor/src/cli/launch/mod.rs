@@ -112,7 +112,7 @@ pub(crate) fn free_name(home: &Home, name: &str) -> Result<(), Failure> {
 }
 
 /// Whether an app has no workers and will start none by itself.
-fn is_idle(status: &AppStatus) -> bool {
+pub(crate) fn is_idle(status: &AppStatus) -> bool {
     matches!(status.status, Status::Stopped | Status::Errored)
         && status.workers.iter().all(|worker| worker.pid.is_none())
 }

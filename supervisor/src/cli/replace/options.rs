@@ -44,6 +44,7 @@ impl ReplaceOptions {
             file: None,
             profile: self.profile.clone(),
             exports: None,
+            written: None,
             env: self.env.clone(),
             pool: self.env_pool().map(str::to_owned),
             as_written: self.as_written,

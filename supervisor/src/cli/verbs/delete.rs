@@ -1,16 +1,12 @@
 //! `delete`: stops the workers and the primary of an app, and removes its files. It also stops the
 //! workers of a primary that is dead.
 
-use ipc::control::Request;
-
 use crate::cli::args::StopOptions;
+use crate::cli::deletion::delete;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::launch::EXIT_TIMEOUT;
 use crate::cli::session::Session;
 use crate::cli::side_by_side::Work;
-use crate::cli::targets::probe::{self, AppState};
-use crate::cli::targets::{Outcome, Targets, ask};
-use crate::home::Home;
+use crate::cli::targets::Targets;
 
 /// Stop an app and forget it. Its logs stay.
 #[derive(Debug, clap::Args)]
@@ -23,21 +19,9 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let options = &args.options;
     Targets::resolve(session, &options.names)?
-        .each(session, options.wait.json, Work::Waits, |home, name| delete(options, home, name))
-}
-
-fn delete(options: &StopOptions, home: &Home, name: &str) -> Result<Outcome, Failure> {
-    match probe::probe(home, name)? {
-        AppState::Absent => return Err(probe::no_such_app(name)),
-        AppState::Stranded(workers) => return workers.stop(home, name).map(Outcome::new),
-        AppState::Answers(_) | AppState::Silent(_) => {}
-    }
-    let request = Request::Delete { fast: options.fast };
-    let outcome = ask(home, name, &request, "deleting", &options.wait)?;
-    if !options.wait.no_wait {
-        probe::wait_for_end(home, name, EXIT_TIMEOUT)?;
-    }
-    Ok(outcome)
+        .each(session, options.wait.json, Work::Waits, |home, name| {
+            delete(home, name, options.fast, &options.wait)
+        })
 }
 
 #[cfg(test)]
@@ -45,7 +29,7 @@ mod tests {
     use super::*;
     use crate::cli::args::parse;
     use crate::cli::targets::fake_primary::{self as fake, FakePrimary, done};
-    use ipc::control::{Reply, Status};
+    use ipc::control::{Reply, Request, Status};
 
     #[test]
     fn it_waits_until_the_name_is_free() {

@@ -58,7 +58,7 @@ fn refusal(failure: Failure) -> Refusal {
         Exit::Usage => FailureKind::Usage,
         Exit::NotPermitted => FailureKind::NotPermitted,
         Exit::TimedOut => FailureKind::TimedOut,
-        Exit::Done | Exit::Failed | Exit::NoSuchApp | Exit::RolledBack | Exit::Primary(_) => {
+        Exit::Done | Exit::Failed | Exit::NoSuchApp | Exit::RolledBack | Exit::Changes | Exit::Primary(_) => {
             FailureKind::Failed
         }
     };

@@ -16,7 +16,7 @@ use super::session::Session;
 use crate::home::Home;
 
 const AFTER_HELP: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration wrong, 3 no such app, \
-    4 rolled back, 5 timed out, 6 not permitted.\n\
+    4 rolled back, 5 timed out, 6 not permitted, 10 plan found changes.\n\
     Where a verb takes a NAME, it also takes several names, or \"all\".\n\
     First steps: supervisor demo, or supervisor start -i max -- YOUR-SERVER";
 
@@ -83,6 +83,8 @@ verbs! {
     metrics     Metrics     apps;
     logs        Logs        apps;
     events      Events      apps;
+    plan        Plan        apps;
+    apply       Apply       apps;
     check       Check       output;
     init        Init        output;
     schema      Schema      output;

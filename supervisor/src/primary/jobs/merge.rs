@@ -5,8 +5,10 @@
 use std::sync::Arc;
 
 use config::change::{SpecChange, keys_that_need_a_reload};
+use config::difference::{self, adopt, takes};
+use config::keys::Change;
 use config::spec::AppSpec;
-use ipc::control::{FailureKind, Method};
+use ipc::control::{FailureKind, Method, Reply};
 use ipc::talk::BusRequest;
 
 use super::state::{Merging, Values};
@@ -57,12 +59,42 @@ impl Primary {
             spec.shared = json;
         }
         let (hard, pool) = match method {
+            Method::Adopt => return self.adopt_merged(spec, &clients, step),
             Method::SharedValues => return self.share_merged(spec, &clients, step),
             Method::Hard => (true, None),
             Method::Rolling { pool } => (false, pool),
         };
         let wish = Wish::Replace { hard, spec, pool };
         self.queue.push_front(Pending { wish, clients });
+    }
+
+    /// Takes over from the merged spec what no worker depends on, if nothing needs a rollout.
+    fn adopt_merged(
+        &mut self,
+        merged: Option<Box<AppSpec>>,
+        clients: &[ClientId],
+        step: &mut Step<'_>,
+    ) {
+        let Some(merged) = merged else {
+            let reason = messages::nothing_to_adopt(&self.serving);
+            return step.answer_all(clients, &messages::failed(FailureKind::Usage, reason, &[]));
+        };
+        let changes = difference::between(self.spec(), &merged);
+        if takes(&changes) > Some(Change::Scale) {
+            let reason = messages::needs_a_reload(&self.serving, &changes);
+            return step.answer_all(clients, &messages::failed(FailureKind::Usage, reason, &[]));
+        }
+        let mut app = AppSpec::clone(self.spec());
+        adopt(&mut app, &merged);
+        self.serving.app = self.edited(self.serving.app.clone(), Arc::new(app));
+        for (pool_index, plan) in self.serving.pools.clone() {
+            let mut spec = AppSpec::clone(&plan.spec);
+            let pool = merged.pools.iter().find(|pool| pool.name == spec.pool());
+            spec.instances = pool.map_or(spec.instances, |pool| pool.instances);
+            let plan = self.edited(plan, Arc::new(spec));
+            self.serving.pools.insert(pool_index, plan);
+        }
+        step.answer_all(clients, &Reply::done(messages::adopted(&self.serving)));
     }
 
     /// Gives the workers the shared values of the merged spec, if nothing else has changed.

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use config::difference::KeyChange;
+use config::keys::Change;
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply, Status};
 
 use super::slots::pools::Pools;
@@ -373,6 +375,28 @@ pub(super) fn more_has_changed(plan: &Plan, file: &str, keys: &[&str]) -> String
         "{name}: more than the shared values has changed in {file} ({keys}): use \"supervisor \
          reload {name}\""
     )
+}
+
+pub(super) fn needs_a_reload(plan: &Plan, changes: &[KeyChange]) -> String {
+    let keys: Vec<&str> = changes
+        .iter()
+        .filter(|change| change.takes > Change::Scale)
+        .map(|change| change.key.as_str())
+        .collect();
+    format!(
+        "{}: cannot change {} while its workers run: use \"supervisor reload {}\"",
+        name(plan),
+        keys.join(", "),
+        name(plan)
+    )
+}
+
+pub(super) fn nothing_to_adopt(plan: &Plan) -> String {
+    format!("{} came from no file, so there is nothing to take over", name(plan))
+}
+
+pub(super) fn adopted(plan: &Plan) -> String {
+    format!("{}: no worker depends on what has changed", name(plan))
 }
 
 pub(super) fn no_such_signal(signal: i32) -> String {

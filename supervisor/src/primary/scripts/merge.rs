@@ -1,6 +1,7 @@
 //! Changes that the primary merges with the spec that stands.
 
-use config::change::SpecChange;
+use config::change::{SpecChange, Written};
+use config::spec::{AppSpec, Instances};
 use ipc::control::Method;
 use ipc::talk::BusRequest;
 
@@ -86,6 +87,29 @@ fn values_that_come_during_a_merge_stay() {
     sim.ask(Request::Bus(BusRequest::Share { shared: shared.clone() }));
     done(sim.answer(client));
     assert_eq!(sim.primary.spec().shared, shared);
+}
+
+#[test]
+fn what_no_worker_depends_on_is_adopted() {
+    let mut sim = up(app(GOOD, 2));
+    let adopt = |sim: &mut Sim, spec: AppSpec| {
+        let written =
+            Some(Written { spec: Box::new(spec), counted: ["default".to_owned()].into() });
+        let change = SpecChange { written, ..SpecChange::default() };
+        sim.ask(Request::Configure { change, method: Method::Adopt })
+    };
+    let spec = AppSpec::clone(sim.primary.spec());
+    let asked = AppSpec { instances: Instances::Count(3), wanted: 3, autostart: false, ..spec };
+    let client = adopt(&mut sim, asked.clone());
+    done(sim.answer(client));
+    let now = sim.primary.spec();
+    assert_eq!((now.instances, now.wanted, now.autostart), (Instances::Count(3), 2, false));
+    assert_eq!(sim.generations(), [1, 1]);
+    let client = adopt(&mut sim, AppSpec { stop_signal: 2, ..asked });
+    let (kind, reason, _) = failed(sim.answer(client));
+    assert_eq!(kind, FailureKind::Usage);
+    assert!(reason.contains("cannot change stop_signal"), "{reason}");
+    assert_eq!(sim.primary.spec().stop_signal, 15);
 }
 
 #[test]

@@ -147,7 +147,10 @@ impl Rights {
             | Request::Subscribe
             | Request::Bus(BusRequest::Metrics) => Self::Observe,
             // Which changes, see `refuse_change`.
-            Request::Configure { method: Method::Rolling { .. } | Method::Hard, .. }
+            Request::Configure {
+                method: Method::Rolling { .. } | Method::Hard | Method::Adopt,
+                ..
+            }
             | Request::Reload { .. }
             | Request::Restart { .. } => Self::Operate,
             Request::Start
@@ -219,6 +222,8 @@ fn what_it_changes(change: &SpecChange, own: &AppSpec) -> Option<&'static str> {
         Some("that is not the file that the app came from")
     } else if change.profile.is_some() && change.profile != own.profile {
         Some("that is not the profile that the app was started with")
+    } else if change.written.is_some() {
+        Some("this says what is run instead of the app's file")
     } else if change.exports.is_some() {
         Some("only the app's own user says what a program exports")
     } else if !change.env.is_empty() {
@@ -233,6 +238,7 @@ fn what_it_changes(change: &SpecChange, own: &AppSpec) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use config::change::Written;
 
     fn access(operators: Option<u32>, observers: Option<u32>) -> Access {
         let named =
@@ -299,6 +305,10 @@ mod tests {
             configure(SpecChange { file: Some("/tmp/mine.toml".into()), ..nothing() }),
             configure(SpecChange { env: vec![("A".into(), "1".into())], ..nothing() }),
             configure(SpecChange { as_written: true, ..nothing() }),
+            configure(SpecChange {
+                written: Some(Written { spec: Box::new(own.clone()), counted: [].into() }),
+                ..nothing()
+            }),
             Request::Reload { spec: Some(Box::new(own.clone())), pool: None },
             Request::Restart { hard: true, spec: Some(Box::new(own.clone())) },
         ] {
