@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::keys::{self, Change, Key};
-use crate::spec::{AppSpec, PoolSpec};
+use crate::spec::{AppSpec, Instances, PoolSpec};
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -110,7 +110,11 @@ fn of_keys(
     wanted: &AppSpec,
     changes: &mut Vec<KeyChange>,
 ) {
-    for key in keys.filter(|key| key.kind.differs(running, wanted)) {
+    let differs = |key: &&Key| {
+        key.kind.differs(running, wanted)
+            && !(key.change == Change::Scale && runs_as_counted(running, wanted))
+    };
+    for key in keys.filter(differs) {
         let (from, to) = (key.kind.shown(running), key.kind.shown(wanted));
         let name = format!("{prefix}{}", key.name);
         if key.redact.is_some() {
@@ -142,6 +146,12 @@ fn entries(
     }
 }
 
+/// Whether just the number of workers runs that is wanted as a plain number: it does not matter how
+/// it came to be.
+fn runs_as_counted(running: &AppSpec, wanted: &AppSpec) -> bool {
+    matches!(wanted.instances, Instances::Count(_)) && running.wanted == wanted.wanted
+}
+
 /// The number of workers can differ where the key does not: `scale` sets it by hand, and the usable
 /// CPUs decide what `max` is.
 fn counts(prefix: &str, running: &AppSpec, wanted: &AppSpec, changes: &mut Vec<KeyChange>) {
@@ -157,7 +167,7 @@ fn counts(prefix: &str, running: &AppSpec, wanted: &AppSpec, changes: &mut Vec<K
 }
 
 /// The keys of a pool, in a spec in which nothing else is set.
-fn alone(pool: &PoolSpec) -> AppSpec {
+pub(crate) fn alone(pool: &PoolSpec) -> AppSpec {
     AppSpec {
         command: pool.command.clone(),
         cwd: pool.cwd.clone().unwrap_or_default(),
@@ -174,7 +184,6 @@ fn alone(pool: &PoolSpec) -> AppSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Instances;
 
     fn spec() -> AppSpec {
         AppSpec::new("web", vec!["serve".into()], "/srv".into())
@@ -223,6 +232,10 @@ mod tests {
     fn a_number_that_scale_set_is_a_difference() {
         let running = AppSpec { wanted: 5, ..spec() };
         assert_eq!(shown(&running, &spec()), ["instances Changed 5 1 Scale"]);
+        let counted = AppSpec { instances: Instances::Count(5), ..running.clone() };
+        assert_eq!(between(&running, &counted), []);
+        let max = AppSpec { instances: Instances::Max, ..running.clone() };
+        assert_eq!(shown(&running, &max), ["instances Changed 1 \"max\" Scale"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! the same for a file and for arguments. [`file`] reads a file with them and shows what it refuses
 //! by line and column ([`diagnostic`]). [`validate`] refuses what is well written but cannot work,
 //! wherever it came from. [`change`] merges a change with the spec of a running app, and
-//! [`difference`] says key by key in what two specs differ.
+//! [`difference`] says key by key in what two specs differ; [`export`] writes the file of a spec.
 
 pub mod address;
 pub mod change;
@@ -16,6 +16,7 @@ pub mod diagnostic;
 pub mod difference;
 mod env_file;
 pub mod environment;
+pub mod export;
 pub mod file;
 mod formats;
 pub mod instances;

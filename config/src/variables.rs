@@ -115,9 +115,23 @@ impl Variables {
     }
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether a file can refer to the variable of this name.
+pub(crate) fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// The text as a file has it, so that expanding it gives `text` again.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for (at, character) in text.char_indices() {
+        let of_a_worker = OF_A_WORKER.iter().any(|own| text[at..].starts_with(own));
+        if character == '$' && !of_a_worker {
+            escaped.push('$');
+        }
+        escaped.push(character);
+    }
+    escaped
 }
 
 /// A message without the values of variables that the file uses: their names stand for them.

@@ -2,7 +2,8 @@
 //!
 //! A file, the command line, the documentation and the messages read the same tables.
 
-use crate::spec::{Balance, Engine, Graceful, ReadyRule, Resource, RestartOn};
+use crate::formats::Format;
+use crate::spec::{Balance, Dependency, Engine, Graceful, ReadyRule, Resource, RestartOn};
 
 /// A value that people write as one of a few words.
 pub trait Word: Copy + PartialEq + Send + Sync + 'static {
@@ -18,6 +19,18 @@ pub fn value<T: Word>(word: &str) -> Option<T> {
 /// The word for `value`; empty if its table lacks it.
 pub fn word<T: Word>(value: T) -> &'static str {
     T::WORDS.iter().find(|(_, known, _)| *known == value).map_or("", |(word, ..)| word)
+}
+
+impl Word for Format {
+    const WORDS: &'static [(&'static str, Self, &'static str)] =
+        &[("toml", Self::Toml, "TOML"), ("yaml", Self::Yaml, "YAML"), ("json", Self::Json, "JSON")];
+}
+
+impl Word for Dependency {
+    const WORDS: &'static [(&'static str, Self, &'static str)] = &[
+        ("started", Self::Started, "its start was tried"),
+        ("ready", Self::Ready, "its workers are ready"),
+    ];
 }
 
 impl Word for Balance {

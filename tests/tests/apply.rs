@@ -2,6 +2,7 @@
 //! does nothing; no output shows a value of a variable.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use tests::run::Outcome;
@@ -213,4 +214,73 @@ fn a_mistake_in_any_file_changes_nothing() {
     assert!(home.list().is_empty());
     fs::remove_file(&twice).expect("remove it");
     home.run(&["plan", &good, &twice]).code(2).says(&["twice.toml"]);
+}
+
+#[test]
+fn an_exported_app_has_nothing_to_do() {
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(server) = fixtures::pid_server(&port) else { return };
+    let set = format!("TOKEN={SECRET}");
+    let options = ["-i", "3", "-e", &set, "--stop-signal", "INT", "--namespace", "shop"];
+    home.start("web", &options, &server).ok();
+    home.run(&["scale", "web", "2"]).ok();
+    let printed = home.run(&["export", "web"]).ok();
+    shows_no_secret(&printed);
+    assert!(printed.stdout.contains("TOKEN = \"${TOKEN}\""), "{printed:#?}");
+    home.run(&["export", "web", "--with-env"]).code(2);
+    for name in ["web.toml", "web.yaml", "web.json"] {
+        let file = home.path().join(name).display().to_string();
+        shows_no_secret(&home.run(&["export", "web", "--with-env", "-o", &file]).ok());
+        let mode = fs::metadata(&file).expect("the file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(steps(&home, &[&file], 0), [step("web", "nothing")]);
+        home.run(&["export", "web", "-o", &file]).code(1).says(&["is there already"]);
+    }
+    let references = home.write("references.toml", &printed.stdout).display().to_string();
+    let mut command = home.command();
+    command.env("TOKEN", SECRET).args(["plan", &references]);
+    tests::run::spawn(&mut command, home.path()).end(SOON).ok();
+    home.run(&["plan", &references]).code(2).says(&["\"TOKEN\" is not set"]);
+
+    // All apps of the namespace.
+    home.start("hand", &["--ready", "uptime"], &["sleep", "1000"]).ok();
+    home.run(&["delete", "shop:"]).ok();
+    let names: Vec<String> = home.list().into_iter().map(|app| app.name).collect();
+    assert_eq!(names, ["hand"]);
+    home.run(&["stop", "shop:"]).code(3).says(&["no app is in the namespace \"shop\""]);
+}
+
+#[test]
+fn apps_start_after_those_that_they_depend_on() {
+    let home = tests::home!();
+    let db = home.write("conf.d/db.toml", &sleeper("db", "")).display().to_string();
+    let web = home.write("conf.d/web.toml", &sleeper("a-web", "depends_on = [\"db\"]"));
+    let web = web.display().to_string();
+    home.run(&["check", &web]).code(2).says(&["web.toml:6:14", "a-web depends on \"db\""]);
+    home.run(&["check", &web, &db]).ok();
+    let pattern = home.path().join("conf.d/*.toml").display().to_string();
+    let started = home.run(&["start", &pattern]).ok();
+    let at = |name: &str| started.stdout.find(&format!("{name}: ")).expect("a line of the app");
+    assert!(at("db") < at("a-web"), "{started:#?}");
+    home.run(&["save"]).ok();
+    home.go_down();
+    let again = home.run(&["resurrect"]).ok().stdout;
+    assert!(again.find("db: ") < again.find("a-web: "), "{again}");
+    home.run(&["delete", "all"]).ok();
+
+    // The one that must be ready fails; the other one need only have been tried.
+    let broken = "[app.db]\ncommand = [\"false\"]\nstart_retries = 1\n";
+    home.write("conf.d/db.toml", broken);
+    let started = sleeper("z-job", "depends_on = { db = \"started\" }");
+    home.write("conf.d/job.toml", &started);
+    let outcome = home.run(&["apply", &pattern]).code(1);
+    outcome.says(&["a-web: not started, because db, which it depends on, failed"]);
+    assert_eq!(home.pids("z-job").len(), 1);
+
+    // A file of the pattern that is gone takes its apps with it.
+    fs::remove_file(home.path().join("conf.d/job.toml")).expect("remove it");
+    home.write("conf.d/db.toml", &sleeper("db", ""));
+    home.run(&["apply", "--prune", &pattern]).ok();
+    let names: Vec<String> = home.list().into_iter().map(|app| app.name).collect();
+    assert_eq!(names, ["a-web", "db"]);
 }

@@ -151,6 +151,8 @@ pub struct Definition {
     pub path: PathBuf,
     /// The place of the app. `None`: a program wrote it.
     pub place: Option<Place>,
+    /// The place of its `depends_on`; that of the app where it has none.
+    pub depends_on: Option<Place>,
     /// The pools whose `instances` the file names, the app's own as `default`.
     pub counted: BTreeSet<String>,
 }
@@ -381,7 +383,9 @@ impl Reading<'_> {
                 .iter()
                 .filter_map(|pool| counted(&pool.name, &format!("pool.{}.instances", pool.name))),
         );
-        self.definitions.push(Definition { path: self.named.clone(), place, counted: pools });
+        let depends_on = self.place(&places.of("depends_on"));
+        let path = self.named.clone();
+        self.definitions.push(Definition { path, place, depends_on, counted: pools });
         self.specs.push(spec);
     }
 

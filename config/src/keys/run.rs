@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::forms::{ACCOUNT, BOOLEAN, extend, form, nothing, string, told};
+use super::forms::{ACCOUNT, BOOLEAN, extend, form, items, nothing, string, told};
 use super::key::{Change, Flag, InPool, Key, Section};
 use super::kind::{Field, Form, at};
 use crate::privileges::within;
 use crate::raw::{Findings, Written, in_order};
-use crate::spec::Instances;
+use crate::spec::{Dependency, Instances};
 use crate::tree::Value;
+use crate::words::{self, Word};
 use crate::{command, env_file, environment, instances, name};
 
 pub(super) const SECTION: Section = Section { name: "what runs", title: "What runs", keys: KEYS };
@@ -129,6 +130,28 @@ static KEYS: &[Key] = &[
         ..Key::of(&Field { place: at!(autostart), form: &BOOLEAN })
     },
     Key {
+        name: "depends_on",
+        help: "Apps that are started before this one",
+        doc: "Apps of the same files that `start`, `apply` and `resurrect` start before this one: a \
+              name, an array of names, or a table with what to wait for: `\"ready\"` (the default: \
+              if the other app does not become ready, this one is not started) or `\"started\"` \
+              (its start was tried) ([dependencies](apply.md#dependencies))",
+        example: Some("[\"db\"]"),
+        elsewhere: &["after", "requires", "depends"],
+        change: Change::Nothing,
+        ..Key::of(&Field { place: at!(depends_on), form: &DEPENDENCIES })
+    },
+    Key {
+        name: "namespace",
+        flag: Some(Flag::value("NAME")),
+        help: "A group of apps, which commands call NAME:",
+        doc: "A group that the app is in. Where a command takes a name, `NAMESPACE:` stands for \
+              all apps of that group",
+        example: Some("\"shop\""),
+        change: Change::Nothing,
+        ..Key::of(&Field { place: at!(namespace), form: &NAMESPACE })
+    },
+    Key {
         name: "log_line_max",
         unit: Some("bytes"),
         flag: Some(Flag {
@@ -196,6 +219,55 @@ static NAME: Form<String> = form(
     // The plan of `start` checks it: it knows where the name came from.
     |text| Ok(text.to_owned()),
     |name| (!name.is_empty()).then(|| json!(name)),
+);
+
+/// The name of a group of apps.
+static NAMESPACE: Form<Option<String>> = form(
+    "string",
+    string,
+    |findings, key, value| {
+        let text = findings.text(key, value)?;
+        findings.keep(key, value, name::part(&text))?;
+        Some(Some(text))
+    },
+    |text| name::part(text).map(|()| Some(text.to_owned())),
+    |namespace| namespace.as_ref().map(|namespace| json!(namespace)),
+);
+
+/// Other apps, and what to wait for.
+static DEPENDENCIES: Form<BTreeMap<String, Dependency>> = form(
+    "string, array or table",
+    || {
+        let words: Vec<&str> = Dependency::WORDS.iter().map(|(word, ..)| *word).collect();
+        json!({ "anyOf": [
+            string(),
+            { "type": "array", "items": string() },
+            { "type": "object", "additionalProperties": { "enum": words } },
+        ] })
+    },
+    |findings, key, value| {
+        if let Value::Table(table) = &value.value {
+            let each = in_order(table).filter_map(|(name, _, value)| {
+                let word = findings.word(&format!("{key}.{name}"), value)?;
+                Some((name.to_owned(), word))
+            });
+            return Some(each.collect());
+        }
+        let names = match &value.value {
+            Value::Text(text) => vec![text.text.clone()],
+            _ => findings.texts(key, value)?,
+        };
+        Some(names.into_iter().map(|name| (name, Dependency::Ready)).collect())
+    },
+    |text| Ok([(text.to_owned(), Dependency::Ready)].into()),
+    |apps| {
+        if apps.values().all(|wait| *wait == Dependency::Ready) {
+            let names: Vec<&String> = apps.keys().collect();
+            return items(&names, |name| json!(name));
+        }
+        let words = apps.iter().map(|(name, wait)| (name.clone(), words::word(*wait)));
+        Some(json!(words.collect::<BTreeMap<_, _>>()))
+    },
 );
 
 /// A path that starts at the folder of the file.

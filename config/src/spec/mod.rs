@@ -5,6 +5,7 @@
 //! reader of an [`AppSpec`] may trust it. The types are here; what is computed from them is in the
 //! modules that are called after them.
 
+mod dependency;
 mod life;
 mod pool;
 mod privileges;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use dependency::Dependency;
 pub use life::{Graceful, ReadyRule, RestartOn, RestartPolicy, Times};
 pub use pool::{Instances, PoolSpec};
 pub use privileges::{Limit, Privileges, Resource};
@@ -106,6 +108,12 @@ pub struct AppSpec {
     /// Whether `start` starts the app when its file is named, and not the app itself.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub autostart: bool,
+    /// The apps that are started before this one, and what this one waits for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub depends_on: BTreeMap<String, Dependency>,
+    /// The group of apps that `NAMESPACE:` stands for, if the app is in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
     /// Whether `apply` started the app: `apply --prune` may then delete it. False.
     #[serde(default, skip_serializing_if = "is_no")]
     pub applied: bool,
@@ -196,6 +204,8 @@ impl AppSpec {
             log_line_max: log_line_max(),
             source: None,
             autostart: true,
+            depends_on: BTreeMap::new(),
+            namespace: None,
             applied: false,
             profile: None,
             overrides: None,

@@ -17,6 +17,7 @@
 mod apply;
 mod args;
 mod deletion;
+mod dependencies;
 mod ecosystem;
 mod exit;
 mod file_set;

@@ -1,5 +1,7 @@
 //! Does what a plan says, app by app.
 
+use std::collections::BTreeSet;
+
 use config::difference;
 use config::spec::AppSpec;
 use ipc::control::{Method, Request};
@@ -7,26 +9,45 @@ use ipc::control::{Method, Request};
 use super::decide::{Planned, Step};
 use crate::cli::args::WaitOptions;
 use crate::cli::deletion::delete;
+use crate::cli::dependencies::{self, blocked};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::launch::start_app;
 use crate::cli::session::Session;
+use crate::cli::side_by_side::{Work, side_by_side};
 use crate::cli::targets::{Outcome, ask, finish, print, running_spec};
 use crate::home::Home;
 
-/// Does every step of the plan, prints each result, and returns the worst exit code. An app that
+/// Does every step of the plan, side by side as far as no app depends on another, prints each result, and returns the worst exit code. An app that
 /// fails leaves the others as planned.
 pub(crate) fn carry_out(
     plan: &[Planned],
     session: &mut Session,
     wait: &WaitOptions,
 ) -> Result<Exit, Failure> {
-    let mut results = Vec::new();
-    for planned in plan.iter().filter(|planned| planned.step != Step::Nothing) {
-        let result = one(planned, &session.home, wait);
-        if !wait.json {
-            print(session, &planned.name, &result);
-        }
-        results.push((planned.name.clone(), result));
+    let (mut results, mut failed) = (Vec::new(), BTreeSet::new());
+    let home = session.home.clone();
+    let due: Vec<&Planned> = plan.iter().filter(|planned| planned.step != Step::Nothing).collect();
+    let depends = |one: &&Planned, other: &&Planned| {
+        one.to.as_ref().is_some_and(|to| to.depends_on.contains_key(&other.name))
+    };
+    for stage in dependencies::stages(&due, depends) {
+        let begun = results.len();
+        let act = |planned: &&Planned| match planned.to.as_ref().and_then(|to| blocked(to, &failed))
+        {
+            Some(other) if planned.step == Step::Start => {
+                Err(dependencies::not_started(&planned.name, other))
+            }
+            Some(_) | None => one(planned, &home, wait),
+        };
+        let take = |planned: &&Planned, result| {
+            if !wait.json {
+                print(session, &planned.name, &result);
+            }
+            results.push((planned.name.clone(), result));
+        };
+        side_by_side(Work::Replaces, stage, act, take);
+        let failures = results[begun..].iter().filter(|(_, result)| result.is_err());
+        failed.extend(failures.map(|(name, _)| name.clone()));
     }
     if results.is_empty() && !wait.json {
         session.out.line("nothing to do");

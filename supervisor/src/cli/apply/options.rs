@@ -7,7 +7,8 @@ use clap::Args;
 /// Which files, and which of their apps.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct PlanOptions {
-    /// The configuration files. Together they name each app once.
+    /// The configuration files, or patterns such as 'conf.d/*.toml'. Together they name each app
+    /// once.
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// Only this app. May be repeated, or several after commas.

@@ -15,6 +15,8 @@ pub(crate) use outcome::{Outcome, finish, print};
 pub(crate) use pool::PoolOption;
 pub(crate) use request::{ask, running_spec};
 
+use std::collections::BTreeSet;
+
 use super::exit::{Exit, Failure};
 use super::output;
 use super::session::Session;
@@ -58,6 +60,11 @@ impl Targets {
         }
         let mut names: Vec<String> = Vec::new();
         for given in given {
+            if let Some(namespace) = given.strip_suffix(':') {
+                let members = Self::of_namespace(session, namespace)?;
+                names.extend(members);
+                continue;
+            }
             if let Some((app, pool)) = given.split_once(':') {
                 return Err(Failure::usage(format!(
                     "\"{given}\": this is for whole apps; one pool ({pool} of {app}) can be scaled, \
@@ -65,11 +72,27 @@ impl Targets {
                 )));
             }
             config::name::check(given).map_err(Failure::usage)?;
-            if !names.contains(given) {
-                names.push(given.clone());
-            }
+            names.push(given.clone());
         }
+        let mut known = BTreeSet::new();
+        names.retain(|name| known.insert(name.clone()));
         Ok(Self { names, all: false })
+    }
+
+    /// The apps of a namespace, as their records say. Fails if there are none.
+    fn of_namespace(session: &Session, namespace: &str) -> Result<Vec<String>, Failure> {
+        let is_member = |name: &String| {
+            let record = session.home.read_record(name);
+            record.is_some_and(|record| record.spec.namespace.as_deref() == Some(namespace))
+        };
+        let names: Vec<String> = session.home.apps()?.into_iter().filter(is_member).collect();
+        match names.is_empty() {
+            true => Err(Failure::new(
+                Exit::NoSuchApp,
+                format!("no app is in the namespace \"{namespace}\""),
+            )),
+            false => Ok(names),
+        }
     }
 
     /// Runs `action` for each app, several at once as `work` says, prints each result in the order
@@ -120,6 +143,14 @@ mod tests {
             Targets::resolve(&session, &names)
         };
         assert_eq!(resolve(&["b", "a", "b"]).unwrap().names, ["b", "a"]);
+        assert_eq!(resolve(&["shop:"]).unwrap_err().exit, Exit::NoSuchApp);
+        let mut spec = config::spec::AppSpec::new("y", vec!["true".into()], "/".into());
+        spec.namespace = Some("shop".to_owned());
+        session.home.prepare().unwrap();
+        let record = crate::home::Record::new(1, Vec::new(), spec);
+        session.home.write_record("y", &record).unwrap();
+        assert_eq!(resolve(&["b", "shop:", "y"]).unwrap().names, ["b", "y"]);
+        std::fs::remove_file(session.home.record("y")).unwrap();
         assert_eq!(resolve(&["a/b"]).unwrap_err().exit, Exit::Usage);
         std::fs::write(session.home.record("x"), "").unwrap();
         let all = Targets { names: vec!["x".into()], all: true };

@@ -26,7 +26,11 @@ impl PoolOption {
         let Some((name, pool)) = given.rsplit_once(':').filter(|_| !is_file) else {
             return Ok((given.to_owned(), self.clone()));
         };
-        if name.is_empty() || pool.is_empty() {
+        if pool.is_empty() && !name.is_empty() {
+            // All apps of a namespace.
+            return Ok((given.to_owned(), self.clone()));
+        }
+        if name.is_empty() {
             return Err(Failure::usage(format!("\"{given}\" lacks a name: write NAME:POOL")));
         }
         if self.pool.is_some() {
@@ -69,13 +73,14 @@ mod tests {
             ("shop", "shop", &none),
             ("shop:hash", "shop", &hash),
             ("all:hash", "all", &hash),
+            ("group:", "group:", &none),
             ("/srv/a:b/shop.toml", "/srv/a:b/shop.toml", &none),
             ("/srv/a:b/shop.toml:hash", "/srv/a:b/shop.toml", &hash),
         ] {
             assert_eq!(none.split(given).unwrap(), (name.to_owned(), pool.clone()));
         }
         assert_eq!(hash.split("shop").unwrap(), ("shop".to_owned(), hash.clone()));
-        for wrong in ["shop:", ":hash", ":"] {
+        for wrong in [":hash", ":"] {
             assert_eq!(none.split(wrong).unwrap_err().exit, crate::cli::exit::Exit::Usage);
         }
         assert!(hash.split("shop:hash").unwrap_err().reason.contains("leave out --pool"));

@@ -1,4 +1,4 @@
-//! `check`: reads a configuration file as `start` does, and starts nothing.
+//! `check`: reads configuration files as `start` does, and starts nothing.
 
 use std::path::PathBuf;
 
@@ -6,15 +6,16 @@ use config::spec::PoolSpec;
 use serde::Serialize;
 
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::file_set::FileSet;
 use crate::cli::output::Stdout;
-use crate::cli::specs::{CONFIG_FILE, read_file};
+use crate::cli::specs::CONFIG_FILE;
 
-/// Check a configuration file for mistakes, and change nothing.
+/// Check configuration files for mistakes, and change nothing.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The configuration file.
+    /// The configuration files, or patterns such as 'conf.d/*.toml'.
     #[arg(value_name = "FILE", default_value = CONFIG_FILE)]
-    pub(crate) file: PathBuf,
+    pub(crate) files: Vec<PathBuf>,
     /// Choose the profile of this name, in each app that has it.
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
@@ -51,10 +52,11 @@ impl From<PoolSpec> for Pool {
     }
 }
 
-/// Runs the verb. Fails with every mistake in the file.
+/// Runs the verb. Fails with every mistake in the files.
 pub(crate) fn run(args: &Args, out: &mut Stdout) -> Result<Exit, Failure> {
-    let specs = read_file(&args.file, args.profile.as_deref())?;
-    let apps = specs.into_iter().map(|spec| App {
+    let set = FileSet::read(&args.files, args.profile.as_deref())?;
+    let specs = set.apps.into_iter().map(|app| app.spec);
+    let apps = specs.map(|spec| App {
         name: spec.name,
         command: spec.command,
         cwd: spec.cwd.display().to_string(),
@@ -79,7 +81,9 @@ pub(crate) fn run(args: &Args, out: &mut Stdout) -> Result<Exit, Failure> {
             line(&name, pool.wanted, &pool.wanted_because, &pool.command);
         }
     }
-    out.line(format_args!("{} is fine", args.file.display()));
+    for file in &args.files {
+        out.line(format_args!("{} is fine", file.display()));
+    }
     Ok(Exit::Done)
 }
 
@@ -90,6 +94,6 @@ mod tests {
 
     #[test]
     fn the_file_has_a_default() {
-        assert_eq!(parse::<Args>(&[]).unwrap().file, PathBuf::from("supervisor.toml"));
+        assert_eq!(parse::<Args>(&[]).unwrap().files, [PathBuf::from("supervisor.toml")]);
     }
 }

@@ -85,6 +85,7 @@ verbs! {
     events      Events      apps;
     plan        Plan        apps;
     apply       Apply       apps;
+    export      Export      apps;
     check       Check       output;
     init        Init        output;
     schema      Schema      output;

@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use config::cpus::Cpus;
+use config::spec::AppSpec;
 use ipc::control::Status;
 
 use crate::cli::args::WaitOptions;
+use crate::cli::dependencies;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::files::dump::{self, Dump, SavedApp};
 use crate::cli::launch::start_app;
@@ -44,18 +46,29 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
             format!("{name} is not among the apps that were saved at {time}"),
         ));
     }
+    let specs: Vec<&AppSpec> = apps.iter().map(|app| &app.spec).collect();
+    // Apps that were saved ran, so a circle among them is no reason to start none.
+    let order = dependencies::order(&specs).unwrap_or_else(|_| (0..specs.len()).collect());
+    let mut apps: Vec<Option<SavedApp>> = apps.into_iter().map(Some).collect();
     let mut results = Vec::new();
     let is_meant = |name: &String| args.names.is_empty() || args.names.contains(name);
-    let apps: Vec<SavedApp> = apps.into_iter().filter(|app| is_meant(&app.spec.name)).collect();
+    let apps: Vec<SavedApp> = order
+        .into_iter()
+        .filter_map(|at| apps[at].take())
+        .filter(|app| is_meant(&app.spec.name))
+        .collect();
     let home = session.home.clone();
-    let take = |app: &SavedApp, result| {
+    let mut take = |app: &SavedApp, result| {
         let name = app.spec.name.clone();
         if !args.wait.json {
             print(session, &name, &result);
         }
         results.push((name, result));
     };
-    side_by_side(Work::Waits, &apps, |app| start_saved(&home, app, &args.wait), take);
+    let depends = |app: &SavedApp, other: &SavedApp| dependencies::depends(&app.spec, &other.spec);
+    for stage in dependencies::stages(&apps, depends) {
+        side_by_side(Work::Waits, stage, |app| start_saved(&home, app, &args.wait), &mut take);
+    }
     finish(session, args.wait.json, &results)
 }
 

@@ -10,12 +10,12 @@ use crate::runtime::LogFormat;
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "supervisor start [OPTIONS] FILE [-- ARG...]\n       \
                       supervisor start [OPTIONS] -- COMMAND [ARG...]\n       \
-                      supervisor start [OPTIONS] CONFIG\n       \
+                      supervisor start [OPTIONS] CONFIG...\n       \
                       supervisor start NAME...")]
 pub(crate) struct Args {
     /// A script (.js .mjs .cjs .ts .py .rb .php .sh), an executable, a configuration file (.toml
-    /// .yaml .json: flags go before its keys), or the name of a stopped app. Default:
-    /// supervisor.toml.
+    /// .yaml .json: flags go before its keys; several files, or a pattern such as 'conf.d/*.toml'),
+    /// or the name of a stopped app. Default: supervisor.toml.
     #[arg(value_name = "FILE")]
     pub(crate) target: Vec<String>,
     /// After "--": the command to run with its arguments, or the arguments of FILE. Passed on as

@@ -4,9 +4,12 @@
 mod args;
 mod plan;
 
+use std::collections::BTreeSet;
+
 use config::spec::AppSpec;
 
 use crate::cli::args::WaitOptions;
+use crate::cli::dependencies::{self, blocked};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::launch::{free_name, start_app, start_stopped};
 use crate::cli::session::Session;
@@ -41,24 +44,33 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     }
 }
 
-/// Starts the apps side by side, and prints each result in their order.
+/// Starts the apps, which are in order, side by side as far as none depends on another. Prints each result in their order.
 fn launch_all(
     specs: &[AppSpec],
     wait: &WaitOptions,
     session: &mut Session,
 ) -> Result<Exit, Failure> {
-    let mut results = Vec::new();
+    let (mut results, mut failed) = (Vec::new(), BTreeSet::new());
     let home = session.home.clone();
-    let take = |spec: &AppSpec, result| {
-        if !wait.json {
-            print(session, &spec.name, &result);
-            if specs.len() == 1 && output::stderr_is_terminal() {
-                suggest_next(&home, &spec.name, result.is_ok());
+    for stage in dependencies::stages(specs, dependencies::depends) {
+        let begun = results.len();
+        let start = |spec: &AppSpec| match blocked(spec, &failed) {
+            Some(other) => Err(dependencies::not_started(&spec.name, other)),
+            None => start_app(&home, spec, None, wait),
+        };
+        let take = |spec: &AppSpec, result| {
+            if !wait.json {
+                print(session, &spec.name, &result);
+                if specs.len() == 1 && output::stderr_is_terminal() {
+                    suggest_next(&home, &spec.name, result.is_ok());
+                }
             }
-        }
-        results.push((spec.name.clone(), result));
-    };
-    side_by_side(Work::Waits, specs, |spec| start_app(&home, spec, None, wait), take);
+            results.push((spec.name.clone(), result));
+        };
+        side_by_side(Work::Waits, stage, start, take);
+        let failures = results[begun..].iter().filter(|(_, result)| result.is_err());
+        failed.extend(failures.map(|(name, _)| name.clone()));
+    }
     finish(session, wait.json, &results)
 }
 

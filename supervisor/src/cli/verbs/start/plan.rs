@@ -1,6 +1,6 @@
 //! What `start` does with its arguments: start new apps, or apps that are stopped.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use config::command;
 use config::cpus::Cpus;
@@ -9,9 +9,10 @@ use config::spec::AppSpec;
 use super::args::Args;
 use crate::cli::args::AppOptions;
 use crate::cli::exit::Failure;
+use crate::cli::file_set::{FileSet, pattern};
 use crate::cli::output::note;
 use crate::cli::specs::{
-    CONFIG_FILE, check, default_file, from_options, is_config_path, read_file,
+    CONFIG_FILE, check, default_file, from_options, is_config_path,
 };
 
 /// What `start` does.
@@ -39,7 +40,7 @@ pub(super) fn plan(args: &Args, working_dir: &Path, known: &[String]) -> Result<
             return launch(args.rest.clone(), &args.rest);
         }
         if let Some(file) = default_file(working_dir) {
-            return from_file(args, &file, working_dir);
+            return from_files(args, &[file], working_dir);
         }
         return Err(Failure::usage(format!(
             "nothing to start: name a FILE, or a command after \"--\"; there is no {CONFIG_FILE} in \
@@ -48,10 +49,11 @@ pub(super) fn plan(args: &Args, working_dir: &Path, known: &[String]) -> Result<
         )));
     };
     let path = working_dir.join(first);
+    if pattern(&path).is_some() || (path.is_file() && is_config_path(&path)) {
+        let files: Vec<PathBuf> = args.target.iter().map(|file| working_dir.join(file)).collect();
+        return from_files(args, &files, working_dir);
+    }
     if path.is_file() {
-        if is_config_path(&path) {
-            return from_file(args, &path, working_dir);
-        }
         let mut command =
             command::for_file(&path).map_err(|error| Failure::usage(error.to_string()))?;
         command.extend(args.target[1..].iter().chain(&args.rest).cloned());
@@ -73,15 +75,18 @@ pub(super) fn plan(args: &Args, working_dir: &Path, known: &[String]) -> Result<
     Ok(Plan::StartStopped(args.target.clone()))
 }
 
-/// Reads the apps of a configuration file: all of them, or those named by `--only`.
-fn from_file(args: &Args, path: &Path, working_dir: &Path) -> Result<Plan, Failure> {
-    let shown = path.display();
-    if args.target.len() > 1 || !args.rest.is_empty() {
-        return Err(Failure::usage(format!("the apps of {shown} take no further arguments")));
+/// Reads the apps of configuration files: all of them, or those named by `--only`.
+fn from_files(args: &Args, files: &[PathBuf], working_dir: &Path) -> Result<Plan, Failure> {
+    let shown: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    let is_other = |file: &&PathBuf| !is_config_path(file) && pattern(file).is_none();
+    if files.iter().any(|file| is_other(&file)) || !args.rest.is_empty() {
+        return Err(Failure::usage(format!("the apps of {} take no further arguments", shown[0])));
     }
+    let shown = shown.join(", ");
     let overrides = args.app.overrides(working_dir);
     let profile = args.profile.as_deref().or(args.app.named_env.as_deref());
-    let mut specs = read_file(path, profile)?;
+    let apps = FileSet::read(files, profile)?.apps;
+    let mut specs: Vec<AppSpec> = apps.into_iter().map(|app| app.spec).collect();
     for only in &args.only {
         if !specs.iter().any(|spec| spec.name == *only) {
             let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
@@ -97,7 +102,7 @@ fn from_file(args: &Args, path: &Path, working_dir: &Path) -> Result<Plan, Failu
     if args.only.is_empty() {
         leave_out(&mut specs)?;
     }
-    refuse_flags(&args.app, &specs, path)?;
+    refuse_flags(&args.app, &specs, &shown)?;
     for spec in &mut specs {
         overrides.clone().attach(spec, &Cpus::read());
         if spec.overrides.is_some() {
@@ -132,8 +137,7 @@ fn leave_out(specs: &mut Vec<AppSpec>) -> Result<(), Failure> {
 }
 
 /// Refuses flags that mean nothing beside a file, which names its apps and may have several.
-fn refuse_flags(options: &AppOptions, specs: &[AppSpec], path: &Path) -> Result<(), Failure> {
-    let shown = path.display();
+fn refuse_flags(options: &AppOptions, specs: &[AppSpec], shown: &str) -> Result<(), Failure> {
     if options.overrides.has("name") {
         return Err(Failure::usage(format!(
             "--name does not go with a configuration file: {shown} names its apps"

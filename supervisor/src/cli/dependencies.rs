@@ -1,0 +1,143 @@
+//! The order in which apps are started that depend on each other.
+
+use std::collections::BTreeSet;
+
+use config::spec::{AppSpec, Dependency};
+
+use super::exit::Failure;
+
+/// The indices of the apps, each after those that it depends on, and otherwise in the given order.
+/// What is not among the apps is no reason to wait.
+///
+/// # Errors
+///
+/// The names of a circle, the first one again at its end.
+pub(crate) fn order(apps: &[&AppSpec]) -> Result<Vec<usize>, Vec<String>> {
+    let names: BTreeSet<&str> = apps.iter().map(|app| app.name.as_str()).collect();
+    let (mut order, mut placed) = (Vec::new(), BTreeSet::new());
+    let mut left: Vec<usize> = (0..apps.len()).collect();
+    while !left.is_empty() {
+        let waits = |at: &usize, placed: &BTreeSet<&str>| {
+            let mut others = apps[*at].depends_on.keys().map(String::as_str);
+            others.any(|other| names.contains(other) && !placed.contains(other))
+        };
+        let before = left.len();
+        left.retain(|at| {
+            let waits = waits(at, &placed);
+            if !waits {
+                placed.insert(apps[*at].name.as_str());
+                order.push(*at);
+            }
+            waits
+        });
+        if left.len() == before {
+            return Err(circle(apps, left[0], &placed));
+        }
+    }
+    Ok(order)
+}
+
+/// Splits apps that are in [`order`] into stages. No app depends on another one of its own stage.
+/// `depends`: whether the first one depends on the second.
+pub(crate) fn stages<T>(ordered: &[T], depends: impl Fn(&T, &T) -> bool) -> Vec<&[T]> {
+    let (mut stages, mut begun) = (Vec::new(), 0);
+    for at in 0..ordered.len() {
+        if ordered[begun..at].iter().any(|other| depends(&ordered[at], other)) {
+            stages.push(&ordered[begun..at]);
+            begun = at;
+        }
+    }
+    if begun < ordered.len() {
+        stages.push(&ordered[begun..]);
+    }
+    stages
+}
+
+/// Whether the first app names the second one in its `depends_on`.
+pub(crate) fn depends(app: &AppSpec, other: &AppSpec) -> bool {
+    app.depends_on.contains_key(&other.name)
+}
+
+/// A circle that is reached from an app that can never be placed.
+fn circle(apps: &[&AppSpec], from: usize, placed: &BTreeSet<&str>) -> Vec<String> {
+    let mut way = vec![apps[from].name.as_str()];
+    loop {
+        let last = way[way.len() - 1];
+        let app = apps.iter().find(|app| app.name == last);
+        let waits =
+            |name: &&str| !placed.contains(*name) && apps.iter().any(|other| other.name == **name);
+        let next = app.and_then(|app| app.depends_on.keys().map(String::as_str).find(waits));
+        let Some(next) = next else { break };
+        let known = way.iter().position(|name| *name == next);
+        way.push(next);
+        if let Some(known) = known {
+            way.drain(..known);
+            break;
+        }
+    }
+    way.into_iter().map(str::to_owned).collect()
+}
+
+/// The app whose failure keeps this one from being started, if there is one.
+pub(crate) fn blocked<'a>(spec: &'a AppSpec, failed: &BTreeSet<String>) -> Option<&'a str> {
+    let mut needed = spec.depends_on.iter().filter(|(_, wait)| **wait == Dependency::Ready);
+    needed.find(|(name, _)| failed.contains(*name)).map(|(name, _)| name.as_str())
+}
+
+/// The failure of an app that was not started because of another one.
+pub(crate) fn not_started(name: &str, other: &str) -> Failure {
+    Failure::failed(format!("{name}: not started, because {other}, which it depends on, failed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app(name: &str, depends_on: &[&str]) -> AppSpec {
+        let mut spec = AppSpec::new(name, vec!["true".into()], "/".into());
+        let depends = depends_on.iter().map(|&name| (name.to_owned(), Dependency::Ready));
+        spec.depends_on = depends.collect();
+        spec
+    }
+
+    fn ordered(apps: &[AppSpec]) -> Result<Vec<&str>, Vec<String>> {
+        let apps: Vec<&AppSpec> = apps.iter().collect();
+        Ok(order(&apps)?.into_iter().map(|at| apps[at].name.as_str()).collect())
+    }
+
+    #[test]
+    fn each_app_comes_after_what_it_depends_on() {
+        let apps =
+            [app("web", &["db", "cache"]), app("cache", &["db"]), app("x", &[]), app("db", &[])];
+        assert_eq!(ordered(&apps).unwrap(), ["x", "db", "cache", "web"]);
+        assert_eq!(ordered(&[app("b", &["elsewhere"]), app("a", &[])]).unwrap(), ["b", "a"]);
+    }
+
+    #[test]
+    fn no_app_depends_on_another_one_of_its_stage() {
+        let apps = [app("x", &[]), app("db", &[]), app("cache", &["db"]), app("web", &["cache"])];
+        let lengths = |apps: &[AppSpec]| -> Vec<usize> {
+            stages(apps, depends).iter().map(|stage| stage.len()).collect()
+        };
+        assert_eq!(lengths(&apps), [2, 1, 1]);
+        assert_eq!(lengths(&apps[..2]), [2]);
+        assert!(lengths(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_circle_is_named() {
+        let apps = [app("in", &["a"]), app("a", &["b"]), app("b", &["c"]), app("c", &["a"])];
+        assert_eq!(ordered(&apps).unwrap_err(), ["a", "b", "c", "a"]);
+        assert_eq!(ordered(&[app("a", &["a"])]).unwrap_err(), ["a", "a"]);
+    }
+
+    #[test]
+    fn only_an_app_that_must_be_ready_keeps_others_back() {
+        let mut web = app("web", &["db"]);
+        let failed = ["db".to_owned()].into();
+        assert_eq!(blocked(&web, &failed), Some("db"));
+        web.depends_on.insert("db".to_owned(), Dependency::Started);
+        assert_eq!(blocked(&web, &failed), None);
+        assert_eq!(blocked(&app("web", &[]), &failed), None);
+    }
+}
