@@ -30,7 +30,7 @@ pub(super) fn translate(
     let mut app = App { table, keys: Table::default(), span: item.span(), findings };
     app.run();
     app.environment(profile, ecosystem);
-    app.autostart();
+    app.same();
     app.instances();
     app.ready();
     app.restarts();
@@ -117,9 +117,12 @@ impl<'t> App<'t, '_> {
         self.set("env", Value::Table(env), span);
     }
 
-    fn autostart(&mut self) {
-        if let Some(value) = self.find("autostart") {
-            self.set("autostart", value.value.clone(), value.span());
+    /// The options that a key of the same name takes as they are.
+    fn same(&mut self) {
+        for key in ["autostart", "namespace"] {
+            if let Some(value) = self.find(key) {
+                self.set(key, value.value.clone(), value.span());
+            }
         }
     }
 

@@ -202,7 +202,7 @@ pub(crate) static OPTIONS: &[PmOption] = &[
     row("uid", &["user"], Mapped, "\"nobody\"", "`user`"),
     row("gid", &[], Mapped, "\"nogroup\"", "`group`"),
     row("username", &[], LeftOut, "\"me\"", "write \"uid\" for the user that the workers run as"),
-    row("namespace", &[], LeftOut, "\"shop\"", "apps have no groups: name them, or \"all\""),
+    row("namespace", &[], Mapped, "\"shop\"", "`namespace`; commands call it `shop:`"),
     row("name_prefix", &[], LeftOut, "\"x-\"", "the name of an app is its \"name\""),
     row("append_env_to_name", &[], LeftOut, "true", "the name of an app is its \"name\""),
     row(
