@@ -82,8 +82,8 @@ pub fn between(running: &AppSpec, wanted: &AppSpec) -> Vec<KeyChange> {
 }
 
 /// Has `running` say what `wanted` says, as far as no worker depends on it: the keys whose change
-/// takes nothing, the number of workers as it is asked for (not the number that runs), and where the
-/// app comes from.
+/// takes nothing, the number of workers as it is asked for (not the number that runs), and where
+/// the app comes from.
 pub fn adopt(running: &mut AppSpec, wanted: &AppSpec) {
     for key in keys::all().filter(|key| key.change == Change::Nothing) {
         key.kind.put(wanted, running);

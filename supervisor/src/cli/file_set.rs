@@ -79,7 +79,8 @@ impl FileSet {
         }
     }
 
-    /// Whether this file is in the set, or would be if it still existed: a pattern matches its path.
+    /// Whether this file is in the set, or would be if it still existed because a pattern matches
+    /// its path.
     pub(crate) fn has_file(&self, file: &Path) -> bool {
         self.files.iter().any(|known| known == file)
             || self.patterns.iter().any(|pattern| pattern.matches_path_with(file, MATCHING))
