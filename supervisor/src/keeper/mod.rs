@@ -279,8 +279,8 @@ impl Keeper {
         while let Ok(Some(came)) = self.shared.signals.read_signal() {
             // The primary stays in the terminal's process group, because it writes to the terminal.
             // So it gets the signals of the terminal's keys itself.
-            // When the terminal ends, the kernel sends SIGHUP to the leader of the session only. The
-            // keeper may be that leader, and then the primary gets it from the keeper.
+            // When the terminal ends, the kernel sends SIGHUP only to the leader of the session. If
+            // the keeper is that leader, the primary gets the signal from the keeper.
             let is_key = self.on_terminal
                 && primary.is_some()
                 && came.ssi_code == SI_KERNEL
