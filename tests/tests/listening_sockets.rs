@@ -253,3 +253,19 @@ fn an_app_that_a_worker_starts_is_of_its_own() {
     home.run(&["delete", "outer"]).ok();
     assert!(home.pids("inner").contains(&serves()), "it ended with the app that started it");
 }
+
+/// Two workers that are ready are not two workers of one port.
+#[test]
+fn a_worker_that_serves_elsewhere_is_named() {
+    let (home, (port, next)) = (tests::home!(), Port::pair());
+    let Some(command) = fixtures::python("probes_first.py", &[port.to_string()]) else { return };
+    home.start("web", &["-i", "1"], &command).ok();
+    assert_eq!(home.app("web").notes, [""; 0]);
+    home.run(&["scale", "web", "2"]).ok();
+    let app = home.app("web");
+    let reason = app.reason.clone().unwrap_or_default();
+    let expected = format!("slot 0 on {}; slot 1 on {}", port.v4(), next.v4());
+    assert!(reason.contains("listen on different addresses"), "{app:#?}");
+    assert!(reason.contains(&expected), "{app:#?}");
+    home.run(&["delete", "web"]).ok();
+}

@@ -30,6 +30,7 @@ mod sockets;
 mod status;
 mod step;
 mod text;
+mod unlike;
 mod worker;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -34,7 +34,7 @@ impl Primary {
             generation: self.serving.generation.0,
             balance: spec.balance,
             engine: String::new(),
-            notes: Vec::new(),
+            notes: self.unlike_workers(),
             command: spec.command.clone(),
             cwd: spec.cwd.display().to_string(),
             source: spec.source.as_ref().map(|source| source.display().to_string()),

@@ -17,8 +17,8 @@ use crate::cli::side_by_side::{Work, side_by_side};
 use crate::cli::targets::{Outcome, ask, finish, print, running_spec};
 use crate::home::Home;
 
-/// Does every step of the plan, side by side as far as no app depends on another, prints each result, and returns the worst exit code. An app that
-/// fails leaves the others as planned.
+/// Does every step of the plan, prints each result, and returns the worst exit code. Apps that do
+/// not depend on each other are done side by side. An app that fails leaves the others as planned.
 pub(crate) fn carry_out(
     plan: &[Planned],
     session: &mut Session,

@@ -24,13 +24,14 @@ impl Runtime {
         status.uptime_ms =
             u64::try_from(now.since(self.succession.started).as_millis()).unwrap_or(u64::MAX);
         status.logs = self.logs.paths();
+        // A list has no room for notes, but for a reason where there is no other.
+        status.reason = status.reason.or_else(|| status.notes.first().cloned());
         status.notes.extend(self.notes.iter().cloned());
         status.notes.extend(balance_note(&self.listeners, self.core.spec()));
         status.notes.extend(self.listeners.lent.note());
         status.notes.extend(self.bus.shared_notes(&self.children));
         status.notes.extend(self.bus.limits_note());
         let growth = self.probes.growing.notes(&self.children);
-        // A list has no room for notes, but for a reason where there is no other.
         status.reason = status.reason.or_else(|| growth.first().cloned());
         status.notes.extend(growth);
         let spec = self.core.spec();

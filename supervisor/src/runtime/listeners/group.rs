@@ -76,9 +76,10 @@ mod tests {
         fn new() -> Self {
             let some = socket::first_tcp("127.0.0.1:0".parse().unwrap(), None).unwrap();
             let address = socket::local_address(some.as_fd()).unwrap();
-            drop(some);
             // One that was bound to port 0 would lose its port when it is shut down.
-            let first = socket::first_tcp(address, None).unwrap();
+            let first = socket::further_tcp(address, None).unwrap();
+            // Not before the port is taken again: another test would get it, and join the group.
+            drop(some);
             let sockets = BTreeMap::from([(SocketId(0), first)]);
             let mut twins = Self { address, model: Group::default(), sockets, next: 1 };
             twins.listen(SocketId(0));

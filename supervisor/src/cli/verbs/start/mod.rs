@@ -44,7 +44,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     }
 }
 
-/// Starts the apps, which are in order, side by side as far as none depends on another. Prints each result in their order.
+/// Starts the apps, which are in the order of their dependencies, and prints each result in that
+/// order. Apps that do not depend on each other are started side by side.
 fn launch_all(
     specs: &[AppSpec],
     wait: &WaitOptions,
