@@ -191,6 +191,8 @@ pub enum FailureKind {
     /// There is no room for another client now; the request was not read. Exit code 5, if it stays
     /// so.
     Busy,
+    /// The app has ended; the request was not carried out. Exit code 1.
+    Ended,
 }
 
 /// An event, for display and for programs.

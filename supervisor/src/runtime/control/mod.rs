@@ -317,12 +317,12 @@ impl Clients {
         // Clients that connected too late get an answer, not just the end of their connection.
         for client in self.connected.values_mut().filter(|client| !client.answered) {
             if !client.subscribed || client.asked {
-                client.refuse(FailureKind::Failed, reason);
+                client.refuse(FailureKind::Ended, reason);
             }
         }
         for _ in 0..2 * CLIENTS {
             let Ok((stream, _)) = self.listener.accept() else { break };
-            refuse(stream, FailureKind::Failed, reason);
+            refuse(stream, FailureKind::Ended, reason);
         }
         for client in self.connected.values_mut() {
             // A client that does not read delays the exit by no more than the span.

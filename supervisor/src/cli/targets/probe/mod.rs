@@ -48,8 +48,7 @@ pub(crate) fn probe(home: &Home, name: &str) -> Result<AppState, Failure> {
             .and_then(|mut client| client.ask(&Request::Status, Some(STATUS_TIMEOUT), |_| {}));
         return match asked {
             Ok(Reply::Status(status)) => Ok(AppState::Answers(status)),
-            // The one failure of this request: the app has just ended.
-            Ok(Reply::Failed { kind: FailureKind::Failed, .. }) => continue,
+            Ok(Reply::Failed { kind: FailureKind::Ended, .. }) => continue,
             Ok(other) => Err(Failure::unexpected_reply(name, other)),
             Err(ClientError::Ended { .. }) => continue,
             Err(ClientError::NoSuchApp(_) | ClientError::NobodyListens { .. }) => {

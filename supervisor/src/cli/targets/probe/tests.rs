@@ -35,7 +35,7 @@ fn an_app_that_ends_while_it_is_asked_is_absent() {
     let dir = tempfile::tempdir().unwrap();
     let home = fake::session(dir.path()).home;
     let refused = Reply::Failed {
-        kind: FailureKind::Failed,
+        kind: FailureKind::Ended,
         reason: "the app has ended".into(),
         last_lines: Vec::new(),
     };
