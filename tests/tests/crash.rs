@@ -1,4 +1,5 @@
-//! A worker that dies is replaced in its slot. One that cannot live is given up, and says why.
+//! A worker that dies is replaced in its slot. One that cannot live is errored, with the reason,
+//! and tried again later.
 
 use std::time::Duration;
 
@@ -95,8 +96,32 @@ fn a_crash_loop_ends_errored_and_quiet_and_restart_revives_it() {
     load.run().nothing_lost("revived");
 }
 
+/// What it needs comes up later than the app.
 #[test]
-fn a_server_that_keeps_crashing_is_given_up_with_its_reason() {
+fn an_app_that_cannot_start_yet_is_tried_again() {
+    let (home, port) = (tests::home!(), Port::new());
+    let mut deploys = Deploys::new(&home);
+    deploys.put("broken", "exits.py");
+    let Some(command) = deploys.command(&[&port]) else { return };
+    let options = ["-i", "2", "--backoff-max", "500ms"];
+    home.start("web", &options, &command).code(1).says(&["tried again about every 500ms"]);
+    deploys.put("mended", "pid_server.py");
+    let app = home.wait_app("web", "it to recover", SOON, |app| app.status == Status::Ready);
+    assert_eq!((app.ready, app.generation), (2, 1), "{app:#?}");
+    home.run(&["delete", "web"]).ok();
+
+    deploys.put("broken again", "exits.py");
+    let outcome = home.start("web", &["--backoff-max", "100ms", "--give-up"], &command).code(1);
+    outcome.says(&["gave up after 3 failures"]);
+    let errored = home.app("web");
+    deploys.put("mended again", "pid_server.py");
+    wait::let_pass(Duration::from_secs(1));
+    assert_eq!(home.app("web").restarts, errored.restarts, "nobody asked for another try");
+    home.run(&["restart", "web"]).ok();
+}
+
+#[test]
+fn a_server_that_keeps_crashing_is_errored_with_its_reason() {
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = fixtures::python("crashes_late.py", &[&port.to_string(), "50"]) else {
         return;

@@ -1,6 +1,6 @@
 //! What follows a worker's death.
 
-use super::forms::{COUNT, DURATION, choice};
+use super::forms::{BOOLEAN, COUNT, DURATION, choice};
 use super::key::{Flag, Key, Section};
 use super::kind::{Field, Form, at};
 use crate::spec::RestartOn;
@@ -24,17 +24,25 @@ static KEYS: &[Key] = &[
         name: "start_retries",
         flag: Some(Flag::value("COUNT")),
         unit: Some("failures"),
-        help: "Failures before giving up a worker that was never ready",
-        doc: "Failures in a row after which a worker that was never ready is given up",
+        help: "Failures until a worker that was never ready is errored",
+        doc: "Failures in a row after which a worker that was never ready is `errored`",
         ..Key::of(&Field { place: at!(restart.start_retries), form: &COUNT })
     },
     Key {
         name: "max_restarts",
         flag: Some(Flag::value("COUNT")),
         unit: Some("failures"),
-        help: "Failures within restart_window before giving up a worker",
-        doc: "Failures within `restart_window` after which a worker that has been ready is given up",
+        help: "Failures within restart_window until a worker is errored",
+        doc: "Failures within `restart_window` after which a worker that has been ready is `errored`",
         ..Key::of(&Field { place: at!(restart.max_restarts), form: &COUNT })
+    },
+    Key {
+        name: "give_up",
+        flag: Some(Flag::SWITCH),
+        help: "Do not try an errored worker again",
+        doc: "Whether an `errored` worker stays so until `restart` or `reload`. Otherwise the primary \
+              tries it again after `backoff_max`, again and again",
+        ..Key::of(&Field { place: at!(restart.give_up), form: &BOOLEAN })
     },
     Key {
         name: "restart_window",

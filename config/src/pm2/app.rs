@@ -195,6 +195,9 @@ impl<'t> App<'t, '_> {
         let each = uptime.unwrap_or(1000).saturating_add(longest);
         let window = count.saturating_mul(each).max(SHORTEST_WINDOW);
         self.set("max_restarts", number(count), span.clone());
+        if limit.is_some() {
+            self.set("give_up", Value::Boolean(true), span.clone());
+        }
         self.set("restart_window", duration(window), span);
     }
 

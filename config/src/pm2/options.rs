@@ -150,7 +150,7 @@ pub(crate) static OPTIONS: &[PmOption] = &[
         &[],
         Mapped,
         "7",
-        "`max_restarts`, within a `restart_window` that is long enough for them",
+        "`max_restarts`, within a `restart_window` that is long enough for them; and `give_up`",
     ),
     row(
         "restart_delay",

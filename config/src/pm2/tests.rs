@@ -138,7 +138,7 @@ fn values_are_translated() {
     assert_eq!((spec.times.kill_timeout.as_secs(), spec.stop_signal), (2, 2));
     assert_eq!(spec.restart.on, RestartOn::Failure);
     assert_eq!(spec.restart.backoff_min, spec.restart.backoff_max);
-    assert_eq!(spec.restart.max_restarts, u16::MAX);
+    assert_eq!((spec.restart.max_restarts, spec.restart.give_up), (u16::MAX, true));
     let env = [("A", "1"), ("B", "{\"c\":2}"), ("E", "true"), ("PORT", "3000")];
     let env: BTreeMap<String, String> =
         env.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
@@ -147,6 +147,7 @@ fn values_are_translated() {
     assert_eq!((spec.instances, spec.wanted), (Instances::MaxMinus(1), 3));
     assert_eq!((spec.ready, spec.times.listen_wait.as_secs()), (ReadyRule::Auto, 4));
     assert_eq!((spec.restart.max_restarts, spec.restart.window.as_secs()), (16, 400));
+    assert!(!spec.restart.give_up, "PM2's own number was not asked for");
 }
 
 #[test]

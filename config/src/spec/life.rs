@@ -93,10 +93,13 @@ impl Default for Times {
 pub struct RestartPolicy {
     /// Which exits of a worker are followed by a restart.
     pub on: RestartOn,
-    /// Failures in a row after which a slot that was never ready is given up.
+    /// Failures in a row after which a slot that was never ready has failed too often.
     pub start_retries: u16,
-    /// Failures within `window` after which a slot that has been ready is given up.
+    /// Failures within `window` after which a slot that has been ready has failed too often.
     pub max_restarts: u16,
+    /// A slot that has failed too often stays without a worker. Otherwise the primary tries again
+    /// after `backoff_max`, again and again.
+    pub give_up: bool,
     /// The window of `max_restarts`.
     pub window: Duration,
     /// The first delay; it doubles with each failure. The first restart after `backoff_reset` of
@@ -128,6 +131,7 @@ impl Default for RestartPolicy {
             on: RestartOn::Always,
             start_retries: 3,
             max_restarts: 10,
+            give_up: false,
             window: Duration::from_secs(60),
             backoff_min: Duration::from_millis(100),
             backoff_max: Duration::from_secs(15),

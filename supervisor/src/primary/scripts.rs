@@ -165,8 +165,31 @@ fn the_old_worker_comes_back_while_it_drains() {
 }
 
 #[test]
-fn a_crash_loop_ends_errored_and_restart_revives_it() {
+fn a_crash_loop_is_answered_at_once_and_tried_again_later() {
     let mut sim = Sim::begun(app("serve crash", 1), 7);
+    let client = sim.ask(Request::WaitReady);
+    let (_, reason, last_lines) = failed(sim.answer(client));
+    let why = "slot 0: 3 failures in a row, tried again about every 15s: exit code 1";
+    assert_eq!(reason, format!("web: 0 of 1 workers ready; {why}"));
+    assert_eq!(last_lines, ["last words of 3"]);
+    assert_eq!(sim.app_status(), Status::Errored);
+    let errored = |sim: &Sim| sim.told(NoticeKind::SlotErrored).len();
+    for times in 2..5 {
+        let begun = sim.now;
+        sim.until("the next failure", |sim| errored(sim) == times);
+        let pause = sim.now.since(begun).as_secs();
+        assert!((11..=19).contains(&pause), "{pause} s");
+    }
+    let spec = Some(Box::new(app(GOOD, 1)));
+    let client = sim.ask(Request::Restart { hard: false, spec });
+    assert_eq!(done(sim.answer(client)), "web: 1 worker ready on 127.0.0.1:8000");
+}
+
+#[test]
+fn a_crash_loop_that_is_given_up_sleeps_and_restart_revives_it() {
+    let mut spec = app("serve crash", 1);
+    spec.restart.give_up = true;
+    let mut sim = Sim::begun(spec, 7);
     let client = sim.ask(Request::WaitReady);
     let (kind, reason, last_lines) = failed(sim.answer(client));
     assert_eq!(kind, FailureKind::Failed);

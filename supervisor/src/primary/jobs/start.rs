@@ -85,7 +85,8 @@ impl Primary {
             return;
         }
         for state in self.slots.values_mut().filter(|state| !state.leaving) {
-            state.seat = Seat::Errored { reason: reason.clone(), last_lines: Vec::new() };
+            state.seat =
+                Seat::Errored { reason: reason.clone(), last_lines: Vec::new(), again: None };
         }
     }
 
@@ -99,7 +100,7 @@ impl Primary {
             return Outlook::Open;
         }
         let mut failed = slots().filter_map(|(slot, state)| match &state.seat {
-            Seat::Errored { reason, last_lines } => Some((slot, reason, last_lines.clone())),
+            Seat::Errored { reason, last_lines, .. } => Some((slot, reason, last_lines.clone())),
             Seat::Stopped { reason } if !state.is_done() => Some((slot, reason, Vec::new())),
             Seat::Empty | Seat::Held(_) | Seat::Waiting { .. } | Seat::Stopped { .. } => None,
         });

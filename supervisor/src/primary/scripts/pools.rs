@@ -114,14 +114,16 @@ fn a_new_pool_never_takes_the_slots_of_a_leaving_one() {
 }
 
 #[test]
-fn a_pool_that_is_given_up_is_named_and_the_others_serve() {
+fn a_pool_that_fails_is_named_and_the_others_serve() {
     let spec = with_pools(app(GOOD, 1), &[("hash", "serve crash", 1)]);
     let mut sim = Sim::begun(spec, 7);
-    sim.until("it is given up", |sim| !sim.told(NoticeKind::SlotErrored).is_empty());
+    sim.until("it has failed too often", |sim| !sim.told(NoticeKind::SlotErrored).is_empty());
     let status = sim.primary.status(sim.now);
     assert_eq!((status.status, status.ready, status.wanted), (Status::Degraded, 1, 2));
     assert!(
-        status.reason.is_some_and(|reason| reason.starts_with("pool hash, slot 2000: gave up"))
+        status
+            .reason
+            .is_some_and(|reason| reason.starts_with("pool hash, slot 2000: 3 failures in a row"))
     );
 }
 

@@ -33,7 +33,7 @@ pub(in crate::primary) enum Verdict {
     Again,
     AgainAt(Time),
     /// Too many failures; the text says how many.
-    GiveUp(String),
+    TooMany(String),
 }
 
 impl History {
@@ -57,7 +57,7 @@ impl History {
         self.recent.retain(|at| now.since(*at) < policy.window);
         self.recent.push_back(now);
         if let Some(too_many) = self.too_many(policy) {
-            return Verdict::GiveUp(too_many);
+            return Verdict::TooMany(too_many);
         }
         let is_first = self.in_a_row == 1 && ready_for.is_some();
         if is_first && policy.backoff_min <= SKIPPED_AT_MOST {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_was_never_ready_is_given_up_after_its_retries() {
+    fn a_slot_that_was_never_ready_has_failed_too_often_after_its_retries() {
         let (mut history, mut dice) = (History::default(), Jitter::new(1));
         let policy = RestartPolicy::default();
         for _ in 0..2 {
@@ -129,7 +129,7 @@ mod tests {
             assert!(matches!(verdict, Verdict::AgainAt(_)), "{verdict:?}");
         }
         let verdict = history.failed(at(1), None, &policy, &mut dice);
-        assert_eq!(verdict, Verdict::GiveUp("3 failures in a row".to_owned()));
+        assert_eq!(verdict, Verdict::TooMany("3 failures in a row".to_owned()));
     }
 
     #[test]
@@ -162,10 +162,10 @@ mod tests {
         history.became_ready();
         for second in [0, 50, 100] {
             let verdict = history.failed(at(second), Some(SECOND), &policy, &mut dice);
-            assert!(!matches!(verdict, Verdict::GiveUp(_)), "{verdict:?}");
+            assert!(!matches!(verdict, Verdict::TooMany(_)), "{verdict:?}");
         }
         let verdict = history.failed(at(101), Some(SECOND), &policy, &mut dice);
-        assert_eq!(verdict, Verdict::GiveUp("3 failures within 60s".to_owned()));
+        assert_eq!(verdict, Verdict::TooMany("3 failures within 60s".to_owned()));
     }
 
     #[test]

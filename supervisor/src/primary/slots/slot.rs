@@ -64,10 +64,13 @@ pub(in crate::primary) enum Seat {
         until: Time,
         reason: String,
     },
-    /// The primary gave the slot up.
+    /// The slot failed too often, or cannot have a worker.
     Errored {
         reason: String,
         last_lines: Vec<String>,
+        /// When the primary tries again. `None`: not without a request.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        again: Option<Time>,
     },
     /// There is no worker, as it should be.
     Stopped {
@@ -167,7 +170,8 @@ impl SlotState {
     pub(in crate::primary) fn deadlines(&self) -> impl Iterator<Item = Time> + use<> {
         let seat = match self.seat {
             Seat::Waiting { until, .. } => Some(until),
-            Seat::Empty | Seat::Held(_) | Seat::Errored { .. } | Seat::Stopped { .. } => None,
+            Seat::Errored { again, .. } => again,
+            Seat::Empty | Seat::Held(_) | Seat::Stopped { .. } => None,
         };
         let rescue = match self.rescue {
             Rescue::Due { at, .. } => Some(at),

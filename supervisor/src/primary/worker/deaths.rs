@@ -11,6 +11,7 @@ use crate::primary::slots::restart_policy::Verdict;
 use crate::primary::slots::role::Role;
 use crate::primary::slots::slot::Seat;
 use crate::primary::sockets::Borrower;
+use crate::primary::text;
 use crate::primary::worker::Worker;
 use crate::primary::worker::end::End;
 use crate::primary::{Job, Phase, Primary, Step};
@@ -186,7 +187,7 @@ impl Primary {
                 self.restarts += 1;
                 self.slot(worker.slot).restarts += 1;
             }
-            Seat::Errored { reason, last_lines } => {
+            Seat::Errored { reason, last_lines, .. } => {
                 step.publish(messages::slot_errored(worker, reason, last_lines));
             }
             Seat::Held(_) | Seat::Stopped { .. } => {}
@@ -204,12 +205,16 @@ impl Primary {
         step: &Step<'_>,
     ) -> Seat {
         let policy = worker.plan.spec.restart;
-        let gave_up = |why: String| Seat::Errored {
+        let errored = |why: String, again| Seat::Errored {
             reason: format!("{why}: {reason}"),
             last_lines: end.last_lines.clone(),
+            again,
         };
+        // An app that ends with its workers is tried again by what started it.
+        let tries_again = !policy.give_up && !self.ends_with_workers;
         if end.is_permanent() {
-            return gave_up("cannot be started".to_owned());
+            let again = tries_again.then(|| step.now + self.dice.jitter(policy.backoff_max));
+            return errored("cannot be started".to_owned(), again);
         }
         match policy.on {
             RestartOn::Always => {}
@@ -217,7 +222,9 @@ impl Primary {
             RestartOn::Failure | RestartOn::Never if end.is_clean() => {
                 return Seat::Stopped { reason: format!("ended by itself: {reason}") };
             }
-            RestartOn::Failure | RestartOn::Never => return gave_up("not restarted".to_owned()),
+            RestartOn::Failure | RestartOn::Never => {
+                return errored("not restarted".to_owned(), None);
+            }
         }
         if worker.left_well(end, step.now) {
             return Seat::Empty;
@@ -228,7 +235,12 @@ impl Primary {
         match state.history.failed(step.now, ready_for, &policy, dice) {
             Verdict::Again => Seat::Empty,
             Verdict::AgainAt(until) => Seat::Waiting { until, reason },
-            Verdict::GiveUp(too_many) => gave_up(format!("gave up after {too_many}")),
+            Verdict::TooMany(failures) if tries_again => {
+                let again = step.now + dice.jitter(policy.backoff_max);
+                let every = text::span(policy.backoff_max);
+                errored(format!("{failures}, tried again about every {every}"), Some(again))
+            }
+            Verdict::TooMany(failures) => errored(format!("gave up after {failures}"), None),
         }
     }
 
