@@ -76,8 +76,11 @@ impl Runtime {
         let Some(child) = self.children.get_mut(&worker) else { return };
         child.shut_down.insert(inode, place);
         self.cue(worker, Cue::Closed { listener: place.0, socket: place.1 });
-        // A worker that drained before it was told to stop need not wait.
-        end_withdrawn(context!(self), worker);
+        // A worker that drained before it was told to stop need not wait. As for others, the core
+        // has not heard of it yet, and new connections still go to the socket.
+        if !self.listeners.get(place.0).is_some_and(|open| open.is_target(place.1)) {
+            end_withdrawn(context!(self), worker);
+        }
         self.look_at_withdrawn_soon(clock::now());
     }
 
@@ -108,10 +111,11 @@ fn end_withdrawn(at: &mut Context<'_>, worker: WorkerId) {
         if listener.inode(place.1) != Some(*inode) {
             continue;
         }
-        let queued = listener.queued(place.1);
-        let is_target = listener.targets.iter().any(|target| target.socket == place.1);
-        let asks = queued == 0 && !is_target;
+        let is_target = listener.is_target(place.1);
+        // Before the queue: a handshake that ends in between is in the queue then.
+        let asks = !is_target && listener.queued(place.1) == 0;
         let handshaking = if asks { listener.port().map_or(0, handshakes) } else { 0 };
+        let queued = listener.queued(place.1);
         if !policy::may_shut_down(Withdrawn { is_target, queued, handshaking }) {
             continue;
         }

@@ -366,6 +366,11 @@ impl Listener {
         }
     }
 
+    /// Whether new connections are steered to this socket.
+    pub(crate) fn is_target(&self, id: SocketId) -> bool {
+        self.targets.iter().any(|target| target.socket == id)
+    }
+
     /// Connections that wait in one socket's accept queue.
     pub(crate) fn queued(&self, id: SocketId) -> u32 {
         let Some(socket) = self.sockets.get(&id) else { return 0 };

@@ -15,12 +15,13 @@ impl Listener {
     /// A socket for the worker that borrows this slot socket: bound to the address, not listening.
     /// `None`: all share one socket, and the worker gets that.
     pub(in crate::runtime) fn bound_only(&mut self, id: SocketId) -> io::Result<Option<OwnedFd>> {
+        let is_target = self.is_target(id);
         let (Kind::Slots, Key::Tcp(address, v6only)) = (&self.kind, &self.key) else {
             return Ok(None);
         };
         let fd = socket::further_tcp(*address, address.is_ipv6().then_some(*v6only))?;
         if let Some(socket) = self.sockets.get_mut(&id) {
-            socket.was_target = self.targets.iter().any(|target| target.socket == id);
+            socket.was_target = is_target;
         }
         Ok(Some(fd))
     }
