@@ -294,6 +294,9 @@ pub struct AppStatus {
     /// Notes for the operator, such as a balance that could not be had and how to get it.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// Whether all workers have done their work, and ended: a job, not a server.
+    #[serde(default)]
+    pub done: bool,
     /// The command line.
     pub command: Vec<String>,
     /// The folder that workers start in.

@@ -284,3 +284,77 @@ fn apps_start_after_those_that_they_depend_on() {
     let names: Vec<String> = home.list().into_iter().map(|app| app.name).collect();
     assert_eq!(names, ["a-web", "db"]);
 }
+
+#[test]
+fn an_app_that_moves_to_another_file_is_of_that_file_from_then_on() {
+    let home = tests::home!();
+    let one = home.write("one.toml", &(sleeper("a", "") + &sleeper("b", "")));
+    let one = one.display().to_string();
+    home.run(&["apply", &one]).ok();
+    let pids = home.pids("b");
+    home.write("one.toml", &sleeper("a", ""));
+    let two = home.write("two.toml", &sleeper("b", "")).display().to_string();
+    assert_eq!(steps(&home, &[&two], 10), [step("b", "live")]);
+    home.run(&["apply", &two]).ok();
+    assert_eq!(home.pids("b"), pids, "no worker was replaced");
+    assert_eq!(steps(&home, &[&two], 0), [step("b", "nothing")]);
+    assert_eq!(steps(&home, &["--prune", &one], 0), [step("a", "nothing")]);
+    home.run(&["reload", "b"]).ok();
+}
+
+#[test]
+fn a_job_is_done_once() {
+    let home = tests::home!();
+    let job = |words: &str| {
+        let lines = "restart = \"never\"\nready = \"uptime\"\nmin_uptime = \"50ms\"\n";
+        format!("[app.job]\ncommand = [\"sh\", \"-c\", \"echo {words} >> ran\"]\n{lines}")
+    };
+    let file = home.write("job.toml", &job("one")).display().to_string();
+    let ran = || fs::read_to_string(home.path().join("ran")).unwrap_or_default();
+    for _ in 0..2 {
+        home.run(&["apply", &file]).ok();
+        tests::wait_until("the job to be done", SOON, || {
+            home.list().first().is_some_and(|app| app.done).then_some(())
+        });
+        assert_eq!(ran(), "one\n");
+        assert_eq!(steps(&home, &[&file], 0), [step("job", "nothing")]);
+    }
+    home.write("job.toml", &job("two"));
+    home.run(&["apply", &file]).ok();
+    tests::wait_until("the job to be done", SOON, || (ran() == "one\ntwo\n").then_some(()));
+}
+
+#[test]
+fn shared_values_are_only_exported_into_a_file_of_the_user() {
+    let home = tests::home!();
+    let shared = format!("shared = {{ token = \"{SECRET}\" }}");
+    let file = home.write("web.toml", &sleeper("web", &shared)).display().to_string();
+    home.run(&["apply", &file]).ok();
+    let refused = home.run(&["export", "web"]).code(2);
+    shows_no_secret(&refused);
+    refused.says(&["shared values", "--with-env"]);
+    let copy = home.path().join("copy.toml").display().to_string();
+    home.run(&["export", "web", "--with-env", "-o", &copy]).ok();
+    assert_eq!(fs::metadata(&copy).expect("the file").permissions().mode() & 0o777, 0o600);
+    home.run(&["delete", "web"]).ok();
+    home.run(&["apply", &copy]).ok();
+    assert_eq!(steps(&home, &[&copy], 0), [step("web", "nothing")]);
+}
+
+#[test]
+fn a_namespace_is_started_again_and_the_last_file_of_a_set_is_pruned() {
+    let home = tests::home!();
+    home.write("conf.d/a.toml", &sleeper("a", "namespace = \"shop\""));
+    let pattern = home.path().join("conf.d/*.toml").display().to_string();
+    home.run(&["apply", &pattern]).ok();
+    home.run(&["scale", "a", "3"]).ok();
+    home.run(&["stop", "shop:"]).ok();
+    home.run(&["start", "shop:"]).ok();
+    home.run(&["stop", "shop:"]).ok();
+    home.run(&["apply", &pattern]).ok();
+    assert_eq!(home.pids("a").len(), 3, "the file says no number");
+    fs::remove_file(home.path().join("conf.d/a.toml")).expect("remove it");
+    home.run(&["plan", &pattern]).code(2).says(&["no configuration file matches"]);
+    home.run(&["apply", "--prune", &pattern]).ok();
+    assert!(home.list().is_empty());
+}

@@ -2,17 +2,24 @@
 
 use std::time::Duration;
 
-use ipc::control::Status;
+use ipc::control::{NoticeKind, Request, Status};
 use nix::sys::signal::Signal;
 use tests::run::{self, Running};
+use tests::wait::let_pass;
 use tests::{Home, Port, fixtures, http, process, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
 
 /// Is a terminal: runs a program on it, types a line if there is one, and reads what is shown. The
-/// terminal is closed when this process ends.
+/// terminal is closed when this process is killed, or a moment after SIGTERM.
 const TERMINAL: &str = r#"
-import os, pty, sys
+import os, pty, signal, sys, time
+def close(*_):
+    # As tmux does it: the signal first, and then the end.
+    os.killpg(os.tcgetpgrp(terminal), signal.SIGHUP)
+    time.sleep(0.05)
+    os._exit(0)
+signal.signal(signal.SIGTERM, close)
 line, program = sys.argv[1], sys.argv[2:]
 pid, terminal = pty.fork()
 if pid == 0:
@@ -78,18 +85,39 @@ fn the_app_stops_when_the_terminal_of_its_shell_is_closed() {
 
 #[test]
 fn an_app_under_nohup_outlives_its_terminal() {
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        let (home, port) = (tests::home!(), Port::new());
+        let Some(words) = words(&home, &port) else { return };
+        let line = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+        let Some(shell) = fixtures::need("bash") else { return };
+        let line = format!("nohup {line} > nohup.out 2>&1");
+        let Some(terminal) = on_terminal(&home, &line, &[&shell, "--norc", "-i"]) else { return };
+        let primary = ready(&home);
+        process::kill(terminal.pid(), signal);
+        wait_until("the terminal to end", SOON, || {
+            (!process::is_alive(terminal.pid())).then_some(())
+        });
+        // The end of the terminal is decided upon by then.
+        let_pass(Duration::from_secs(1));
+        home.run(&["reload", "web"]).ok();
+        http::get(port.v4(), SOON).expect("an answer");
+        let app = home.app("web");
+        assert_eq!((app.generation, app.primary_pid), (2, primary), "only the reload by hand");
+        home.run(&["delete", "web"]).ok();
+    }
+}
+
+#[test]
+fn a_signal_just_before_the_end_of_the_terminal_is_no_reload() {
     let (home, port) = (tests::home!(), Port::new());
     let Some(words) = words(&home, &port) else { return };
-    let line = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
-    let Some(shell) = fixtures::need("bash") else { return };
-    let line = format!("nohup {line} > nohup.out 2>&1");
-    let Some(terminal) = on_terminal(&home, &line, &[&shell, "--norc", "-i"]) else { return };
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let Some(terminal) = on_terminal(&home, "", &words) else { return };
     let primary = ready(&home);
-    process::kill(terminal.pid(), Signal::SIGKILL);
-    wait_until("the terminal to end", SOON, || (!process::is_alive(terminal.pid())).then_some(()));
-    // A command of its own is answered after the signal that came before it.
-    home.run(&["reload", "web"]).ok();
-    http::get(port.v4(), SOON).expect("an answer");
-    assert_eq!((home.app("web").generation, home.app("web").primary_pid), (2, primary));
-    home.run(&["delete", "web"]).ok();
+    let mut notices = home.ask("web", &Request::Subscribe);
+    process::kill(terminal.pid(), Signal::SIGTERM);
+    let stops = notices.notice_of(NoticeKind::AppStatus, SOON);
+    assert!(stops.message.contains("is stopping"), "{stops:?}");
+    wait_until("the app to end", SOON, || (!process::is_alive(primary)).then_some(()));
+    home.nothing_left();
 }

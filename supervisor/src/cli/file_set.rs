@@ -45,13 +45,22 @@ impl FileSet {
     /// Reads the files, with the profile of this name. Fails with every mistake in any of them, and
     /// if two define an app of the same name.
     pub(crate) fn read(given: &[PathBuf], profile: Option<&str>) -> Result<Self, Failure> {
+        Self::read_some(given, profile, false)
+    }
+
+    /// The same; `may_be_none`: a pattern may match no file.
+    pub(crate) fn read_some(
+        given: &[PathBuf],
+        profile: Option<&str>,
+        may_be_none: bool,
+    ) -> Result<Self, Failure> {
         let mut set = Self { apps: Vec::new(), files: Vec::new(), patterns: Vec::new() };
         let mut mistakes: Option<Failure> = None;
         let mut files = Vec::new();
         for path in given {
             match pattern(path) {
                 None => files.push(absolute(path)?),
-                Some(text) => files.extend(set.matching(&text)?),
+                Some(text) => files.extend(set.matching(&text, may_be_none)?),
             }
         }
         for file in files {
@@ -87,8 +96,8 @@ impl FileSet {
     }
 
     /// The configuration files that a pattern matches, in the order of their paths. Fails if there
-    /// are none, or too many.
-    fn matching(&mut self, given: &str) -> Result<Vec<PathBuf>, Failure> {
+    /// are none, unless that may be, or too many.
+    fn matching(&mut self, given: &str, may_be_none: bool) -> Result<Vec<PathBuf>, Failure> {
         let text = absolute(Path::new(given))?.to_string_lossy().into_owned();
         let wrong = |error: PatternError| Failure::usage(format!("the pattern {given}: {error}"));
         self.patterns.push(Pattern::new(&text).map_err(wrong)?);
@@ -96,8 +105,10 @@ impl FileSet {
         let is_config = |path: &PathBuf| is_config_path(path) && path.is_file();
         let files: Vec<PathBuf> = found.filter(is_config).take(MOST_FILES + 1).collect();
         match files.len() {
-            0 => Err(Failure::usage(format!("no configuration file matches {given}"))),
-            1..=MOST_FILES => Ok(files),
+            0 if !may_be_none => {
+                Err(Failure::usage(format!("no configuration file matches {given}")))
+            }
+            0..=MOST_FILES => Ok(files),
             _ => Err(Failure::usage(format!(
                 "{given} matches more than {MOST_FILES} configuration files: name fewer"
             ))),

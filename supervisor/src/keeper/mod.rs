@@ -253,9 +253,13 @@ impl Keeper {
             }
             // In this order: a signal that comes together with the primary's end is for its
             // successor.
-            self.take_signals(primary);
+            let ended = self.take_signals(primary);
             if self.settled && std::mem::take(&mut self.somebody_ended) {
                 self.workers.reap_others(primary);
+            }
+            if ended {
+                // The primary may have ended after it was asked for, and no other signal tells.
+                continue;
             }
             if until.is_some_and(|until| until <= clock::now()) {
                 return Ok(None);
@@ -275,7 +279,9 @@ impl Keeper {
         }
     }
 
-    fn take_signals(&mut self, primary: Option<Pid>) {
+    /// Whether a child has ended since the last call.
+    fn take_signals(&mut self, primary: Option<Pid>) -> bool {
+        let mut ended = false;
         while let Ok(Some(came)) = self.shared.signals.read_signal() {
             // The primary stays in the terminal's process group, because it writes to the terminal.
             // So it gets the signals of the terminal's keys itself.
@@ -287,6 +293,7 @@ impl Keeper {
                 && came.ssi_signo != Signal::SIGHUP as u32;
             if came.ssi_signo == Signal::SIGCHLD as u32 {
                 self.somebody_ended = true;
+                ended = true;
             } else if !is_key {
                 self.pending |= 1 << came.ssi_signo;
             }
@@ -294,6 +301,7 @@ impl Keeper {
         if let Some(primary) = primary {
             self.forward_pending(primary);
         }
+        ended
     }
 
     /// Also forwards to a primary that has no handlers yet: it keeps signals blocked until then.

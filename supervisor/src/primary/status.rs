@@ -35,6 +35,7 @@ impl Primary {
             balance: spec.balance,
             engine: String::new(),
             notes: self.unlike_workers(),
+            done: self.is_done(),
             command: spec.command.clone(),
             cwd: spec.cwd.display().to_string(),
             source: spec.source.as_ref().map(|source| source.display().to_string()),
@@ -53,6 +54,11 @@ impl Primary {
                 .map(|(pool_index, plan)| self.pool(pool_index, plan))
                 .collect(),
         }
+    }
+
+    /// Whether all workers have done their work, and ended.
+    fn is_done(&self) -> bool {
+        self.wanted().count() > 0 && self.wanted().all(|(_, state)| state.is_done())
     }
 
     fn pool(&self, pool_index: PoolIndex, plan: &Plan) -> PoolStatus {

@@ -35,8 +35,7 @@ impl EventLoop {
         let poller = Poller::new()?;
         poller.add(signals.fd(), Source::Signals.token())?;
         others.into_iter().try_for_each(|(fd, source)| poller.add(fd, source.token()))?;
-        let terminal =
-            Terminal { had: terminal::had(), hangup_ignored: terminal::hangup_was_ignored() };
+        let terminal = Terminal::new(terminal::had(), terminal::hangup_was_ignored());
         let inbox = VecDeque::new();
         Ok(Self { poller, signals, terminal, inbox, core_due: None, exit: None })
     }

@@ -71,7 +71,7 @@ use crate::policy::closed_sockets::ClosedSockets;
 use crate::primary::Primary;
 use crate::primary::action::Action;
 use crate::primary::event::{Cue, Event};
-use crate::sys::{clock, daemon};
+use crate::sys::{clock, daemon, terminal};
 
 /// How long clients may take to read their last answer when the primary ends.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -164,6 +164,9 @@ impl Runtime {
         self.look_after_hand_overs(now);
         self.look_after_settling(now);
         self.look_after_upgrade(now);
+        if let Some(meaning) = self.events.terminal.look(now, terminal::lives) {
+            self.hang_up(meaning);
+        }
         self.clients.end_idle(context!(self), now);
         if self.recorder.due() <= now {
             self.keep_files();
@@ -229,6 +232,7 @@ impl Runtime {
         let now = clock::now();
         let all = [
             self.events.core_due,
+            self.events.terminal.deadline(),
             self.children.leftovers.deadline(now),
             self.handover.deadline(),
             self.intercept.withdrawn_due,

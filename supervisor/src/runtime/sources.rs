@@ -22,7 +22,7 @@ use crate::policy::hangup::Hangup;
 use crate::policy::leftovers;
 use crate::primary::event::{Cue, Event, PrimarySignal};
 use crate::sys::spawn::report::{self, Report};
-use crate::sys::{pidfd, procfs, seccomp, terminal};
+use crate::sys::{clock, pidfd, procfs, seccomp};
 
 /// Whether this request replaces workers one after the other.
 fn is_rolling(request: &Request) -> bool {
@@ -82,18 +82,11 @@ impl Runtime {
             let meaning = match signal {
                 libc::SIGTERM | libc::SIGINT => PrimarySignal::Stop,
                 libc::SIGQUIT => PrimarySignal::StopFast,
-                libc::SIGHUP => match self.events.terminal.hangup(terminal::lives()) {
-                    Hangup::Stop => {
-                        self.note("the terminal is gone, so the app stops".to_owned());
-                        PrimarySignal::Stop
-                    }
-                    Hangup::Ignore => continue,
-                    Hangup::Reload => {
-                        self.manager.tell_of_reload(&self.keeper);
-                        self.look_for_closed();
-                        PrimarySignal::Reload
-                    }
-                },
+                libc::SIGHUP => {
+                    let meaning = self.events.terminal.heard(clock::now());
+                    meaning.into_iter().for_each(|meaning| self.hang_up(meaning));
+                    continue;
+                }
                 libc::SIGUSR1 => PrimarySignal::ReopenLogs,
                 libc::SIGUSR2 => {
                     self.check_upgrade(None, None);
@@ -105,6 +98,23 @@ impl Runtime {
             };
             self.events.inbox.push_back(Event::Signal(meaning));
         }
+    }
+
+    /// Does what SIGHUP means.
+    pub(super) fn hang_up(&mut self, meaning: Hangup) {
+        let signal = match meaning {
+            Hangup::Stop => {
+                self.note("the terminal is gone, so the app stops".to_owned());
+                PrimarySignal::Stop
+            }
+            Hangup::Ignore => return,
+            Hangup::Reload => {
+                self.manager.tell_of_reload(&self.keeper);
+                self.look_for_closed();
+                PrimarySignal::Reload
+            }
+        };
+        self.events.inbox.push_back(Event::Signal(signal));
     }
 
     /// Nobody will start us again.

@@ -25,12 +25,15 @@ pub(crate) struct Wanted {
 pub(crate) enum Present {
     /// There is no such app.
     Absent,
-    /// The app has no workers, and starts none by itself: it was stopped or given up.
-    Idle,
+    /// The app has no workers, and starts none by itself: it was stopped or given up. With its
+    /// spec, if its primary tells.
+    Idle(Option<Box<AppSpec>>),
+    /// The workers of the app have done their work with this spec, and ended.
+    Done(Box<AppSpec>),
     /// The app runs with this spec.
     Runs(Box<AppSpec>),
-    /// The primary is gone, and some of the workers still run.
-    Lost,
+    /// The primary is gone, and some of the workers still run. With the spec of its record.
+    Lost(Option<Box<AppSpec>>),
     /// It cannot be told, for this reason.
     Unknown(String),
 }
@@ -131,58 +134,93 @@ pub(crate) fn decide(
 fn of_app(wanted: &Wanted, flags: &Flags, cpus: &Cpus) -> Planned {
     let name = &wanted.spec.name;
     match &wanted.present {
-        Present::Absent => start(wanted, flags, None),
-        Present::Idle => start(wanted, flags, Some("it is stopped or was given up")),
-        Present::Lost => {
-            let planned = Planned { to: started(wanted), ..Planned::new(name, Step::Restart) };
-            planned.because("its primary is gone")
+        Present::Absent => start(wanted.spec.clone(), flags, None),
+        Present::Idle(before) => {
+            let to = as_before(wanted, before.as_deref(), flags, cpus);
+            start(to, flags, Some("it is stopped or was given up"))
+        }
+        Present::Lost(before) => {
+            let to = started(as_before(wanted, before.as_deref(), flags, cpus));
+            Planned { to, ..Planned::new(name, Step::Restart) }.because("its primary is gone")
         }
         Present::Unknown(reason) => Planned::new(name, Step::Fail).because(reason),
-        Present::Runs(running) => {
-            let written =
-                Written { spec: Box::new(wanted.spec.clone()), counted: wanted.counted.clone() };
-            let change = SpecChange {
-                file: wanted.spec.source.clone(),
-                profile: wanted.spec.profile.clone(),
-                written: Some(written),
-                as_written: flags.as_written,
-                ..SpecChange::default()
-            };
-            match change.merge(None, running, cpus) {
-                Ok(Some(to)) => changed(wanted, running, to, change),
-                Ok(None) => Planned::new(name, Step::Nothing),
-                Err(reason) => Planned::new(name, Step::Fail).because(reason),
+        Present::Runs(running) => of_known(wanted, running, flags, cpus),
+        Present::Done(before) => match of_known(wanted, before, flags, cpus) {
+            planned if matches!(planned.step, Step::Nothing | Step::Live) => {
+                planned.because("it has done its work")
             }
-        }
+            planned => {
+                let to = as_before(wanted, Some(before), flags, cpus);
+                Planned { changes: planned.changes, kept: planned.kept, ..start(to, flags, None) }
+            }
+        },
+    }
+}
+
+/// What the primary of an app is told.
+fn change(wanted: &Wanted, flags: &Flags) -> SpecChange {
+    let written = Written { spec: Box::new(wanted.spec.clone()), counted: wanted.counted.clone() };
+    SpecChange {
+        file: wanted.spec.source.clone(),
+        profile: wanted.spec.profile.clone(),
+        written: Some(written),
+        as_written: flags.as_written,
+        ..SpecChange::default()
+    }
+}
+
+/// The spec that the files want, with what stays of that of the app before: its flags, and the
+/// number of workers where the files do not say it.
+fn as_before(wanted: &Wanted, before: Option<&AppSpec>, flags: &Flags, cpus: &Cpus) -> AppSpec {
+    let merged = before.map(|before| change(wanted, flags).merge(None, before, cpus));
+    match merged {
+        Some(Ok(Some(spec))) => spec,
+        Some(Ok(None) | Err(_)) | None => wanted.spec.clone(),
+    }
+}
+
+/// The plan for an app whose spec is known.
+fn of_known(wanted: &Wanted, running: &AppSpec, flags: &Flags, cpus: &Cpus) -> Planned {
+    let (name, change) = (&wanted.spec.name, change(wanted, flags));
+    match change.merge(None, running, cpus) {
+        Ok(Some(to)) => changed(wanted, running, to, change),
+        Ok(None) => Planned::new(name, Step::Nothing),
+        Err(reason) => Planned::new(name, Step::Fail).because(reason),
     }
 }
 
 /// The plan for an app that runs: the key that takes the most decides.
 fn changed(wanted: &Wanted, running: &AppSpec, to: AppSpec, change: SpecChange) -> Planned {
     let changes = difference::between(running, &to);
+    // From now on `reload` reads that file.
+    let moved = running.applied && (running.source != to.source || running.profile != to.profile);
     let step = match difference::takes(&changes) {
+        None if moved => Step::Live,
         None => Step::Nothing,
         Some(Change::Nothing | Change::Config | Change::Scale) => Step::Live,
         Some(Change::Reload) => Step::Reload,
         Some(Change::Start) => Step::Restart,
     };
     let kept = to.overrides.as_ref().map(|overrides| overrides.flags()).unwrap_or_default();
-    let to = if step == Step::Restart { started(wanted) } else { Some(Box::new(to)) };
-    Planned { changes, kept, to, change: Some(change), ..Planned::new(&wanted.spec.name, step) }
+    let why = to.source.as_ref().filter(|_| moved && running.source != to.source);
+    let why = why.map(|file| format!("its file is now {}", file.display()));
+    let to = if step == Step::Restart { started(to) } else { Some(Box::new(to)) };
+    let name = &wanted.spec.name;
+    Planned { changes, kept, to, why, change: Some(change), ..Planned::new(name, step) }
 }
 
-fn start(wanted: &Wanted, flags: &Flags, why: Option<&str>) -> Planned {
-    let name = &wanted.spec.name;
-    if !wanted.spec.autostart && !flags.only.contains(name) {
-        return Planned::new(name, Step::Nothing).because("autostart is false");
+fn start(to: AppSpec, flags: &Flags, why: Option<&str>) -> Planned {
+    let name = to.name.clone();
+    if !to.autostart && !flags.only.contains(&name) {
+        return Planned::new(&name, Step::Nothing).because("autostart is false");
     }
     let why = why.map(str::to_owned);
-    Planned { to: started(wanted), why, ..Planned::new(name, Step::Start) }
+    Planned { to: started(to), why, ..Planned::new(&name, Step::Start) }
 }
 
 /// The spec of an app that `apply` starts.
-fn started(wanted: &Wanted) -> Option<Box<AppSpec>> {
-    Some(Box::new(AppSpec { applied: true, ..wanted.spec.clone() }))
+fn started(spec: AppSpec) -> Option<Box<AppSpec>> {
+    Some(Box::new(AppSpec { applied: true, ..spec }))
 }
 
 #[cfg(test)]

@@ -36,8 +36,8 @@ fn each_state_and_each_change_has_its_step() {
     let web = || spec("web");
     assert_eq!(step(web(), runs(web())), Step::Nothing);
     assert_eq!(step(web(), Present::Absent), Step::Start);
-    assert_eq!(step(web(), Present::Idle), Step::Start);
-    assert_eq!(step(web(), Present::Lost), Step::Restart);
+    assert_eq!(step(web(), Present::Idle(None)), Step::Start);
+    assert_eq!(step(web(), Present::Lost(None)), Step::Restart);
     assert_eq!(step(web(), Present::Unknown("it hangs".into())), Step::Fail);
     assert_eq!(step(AppSpec { autostart: false, ..web() }, Present::Absent), Step::Nothing);
     assert_eq!(step(AppSpec { autostart: false, ..web() }, runs(web())), Step::Live);
@@ -49,6 +49,34 @@ fn each_state_and_each_change_has_its_step() {
     );
     let command = vec!["serve".to_owned(), "fast".to_owned()];
     assert_eq!(step(AppSpec { command, ..three }, runs(web())), Step::Reload);
+}
+
+#[test]
+fn a_job_that_has_done_its_work_is_done_again_only_after_a_change() {
+    let done = |spec: AppSpec| Present::Done(Box::new(spec));
+    assert_eq!(step(spec("job"), done(spec("job"))), Step::Nothing);
+    let command = vec!["migrate".to_owned(), "2".to_owned()];
+    assert_eq!(step(AppSpec { command, ..spec("job") }, done(spec("job"))), Step::Start);
+}
+
+#[test]
+fn an_app_that_moved_to_another_file_is_told_so() {
+    let moved = AppSpec { source: Some("/srv/other.toml".into()), ..spec("web") };
+    let applied = AppSpec { applied: true, ..spec("web") };
+    assert_eq!(step(moved.clone(), runs(applied)), Step::Live);
+    assert_eq!(step(moved.clone(), runs(moved.clone())), Step::Nothing);
+    // A copy that was exported changes nothing.
+    assert_eq!(step(moved, runs(spec("web"))), Step::Nothing);
+}
+
+#[test]
+fn a_stopped_app_keeps_the_number_that_scale_set() {
+    let scaled = Box::new(AppSpec { wanted: 5, ..spec("web") });
+    for present in [Present::Idle(Some(scaled.clone())), Present::Lost(Some(scaled))] {
+        let silent = Wanted { counted: BTreeSet::new(), ..wanted(spec("web"), present) };
+        let plan = decide(&[silent], &[], &Flags::default(), &CPUS);
+        assert_eq!(plan[0].to.as_ref().map(|to| (to.wanted, to.applied)), Some((5, true)));
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub(crate) fn plan(options: &PlanOptions, session: &Session) -> Result<Vec<Plann
             "only the apps' own user and root see what runs, and may change it",
         ));
     }
-    let set = FileSet::read(&options.files, options.profile.as_deref())?;
+    let set = FileSet::read_some(&options.files, options.profile.as_deref(), options.prune)?;
     set.check_only(&options.only)?;
     let flags =
         Flags { only: options.only.clone(), prune: options.prune, as_written: options.as_written };
@@ -58,8 +58,13 @@ fn present(home: &Home, name: &str, status: Result<Option<AppStatus>, Failure>) 
     match status {
         Err(failure) => Present::Unknown(failure.reason),
         Ok(None) => Present::Absent,
-        Ok(Some(status)) if is_idle(&status) => Present::Idle,
-        Ok(Some(status)) if status.status == Status::Lost => Present::Lost,
+        Ok(Some(status)) if is_idle(&status) => match running_spec(home, name) {
+            Ok(spec) if status.done => Present::Done(Box::new(spec)),
+            spec => Present::Idle(spec.ok().map(Box::new)),
+        },
+        Ok(Some(status)) if status.status == Status::Lost => {
+            Present::Lost(home.read_record(name).map(|record| Box::new(record.spec)))
+        }
         Ok(Some(status)) if status.status == Status::Stopping => {
             Present::Unknown("it is being stopped: try again when it is".to_owned())
         }

@@ -47,6 +47,7 @@ pub(crate) fn status(name: &str, record: &Record, status: Status, reason: &str) 
         generation: record.workers.iter().map(|worker| worker.generation).max().unwrap_or(0),
         balance: spec.balance,
         engine: "unknown".to_owned(),
+        done: false,
         notes: Vec::new(),
         command: spec.command.clone(),
         cwd: spec.cwd.display().to_string(),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use config::Format;
 use config::cpus::Cpus;
 use config::export::{Environment, text};
+use config::spec::AppSpec;
 
 use crate::cli::args::words::words;
 use crate::cli::exit::{Exit, Failure};
@@ -26,7 +27,8 @@ pub(crate) struct Args {
     /// Write into this file instead, which must not exist; only you can read it.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Write the values of the workers' variables, which may be secrets, instead of ${NAME}.
+    /// Write the values of the workers' variables instead of ${NAME}, and the shared values. They
+    /// may be secrets.
     #[arg(long, requires = "output")]
     pub(crate) with_env: bool,
 }
@@ -42,6 +44,13 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let names = Targets::resolve(session, &args.names)?.names;
     let specs = names.iter().map(|name| running_spec(&session.home, name));
     let specs = specs.collect::<Result<Vec<_>, _>>()?;
+    let shares = |spec: &AppSpec| spec.shared.is_some();
+    if let Some(spec) = specs.iter().find(|spec| shares(spec) && !args.with_env) {
+        return Err(Failure::usage(format!(
+            "{} has shared values, which may be secret: use --with-env -o FILE",
+            spec.name
+        )));
+    }
     let ending = args.output.as_deref().and_then(Format::of);
     let format = args.format.or(ending).unwrap_or(Format::Toml);
     let environment = if args.with_env { Environment::Values } else { Environment::References };

@@ -181,7 +181,14 @@ impl Primary {
             self.sweep_later(step.now);
         }
         if self.sweep_at.take_if(|at| *at <= step.now).is_some() {
-            if self.workers.values().any(|worker| matches!(worker.state, State::Draining(_))) {
+            // A worker that is young may still listen where one that has just left did.
+            let may_change = |worker: &Worker| {
+                let patience = worker.plan.spec.times.listen_wait.max(SOON);
+                let is_young = step.now.since(worker.started) < patience;
+                is_young || matches!(worker.state, State::Draining(_))
+            };
+            let comes = self.workers.is_empty() && self.wanted().any(|(_, slot)| slot.has_hope());
+            if comes || self.workers.values().any(may_change) {
                 self.sweep_later(step.now);
                 return;
             }

@@ -59,7 +59,8 @@ pub(super) fn plan(args: &Args, working_dir: &Path, known: &[String]) -> Result<
         command.extend(args.target[1..].iter().chain(&args.rest).cloned());
         return launch(command, std::slice::from_ref(first));
     }
-    let are_apps = args.target.iter().all(|name| name == "all" || known.contains(name));
+    let is_app = |name: &String| name == "all" || name.ends_with(':') || known.contains(name);
+    let are_apps = args.target.iter().all(is_app);
     if !are_apps || !args.rest.is_empty() {
         return Err(Failure::usage(format!(
             "there is no file {first} and no app of that name: to run a command put it after \"--\", \
