@@ -18,10 +18,12 @@ pub(crate) struct Args {
 /// Runs the verb. Unless told not to wait, it returns when the name is free.
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let options = &args.options;
-    Targets::resolve(session, &options.names)?
-        .each(session, options.wait.json, Work::Waits, |home, name| {
-            delete(home, name, options.fast, &options.wait)
-        })
+    Targets::resolve(session, &options.names)?.each(
+        session,
+        options.wait.json,
+        Work::Waits,
+        |home, name| delete(home, name, options.fast, &options.wait),
+    )
 }
 
 #[cfg(test)]

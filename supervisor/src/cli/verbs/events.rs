@@ -67,8 +67,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let mut open = clients.len();
     for (app, client) in clients {
         let sender = sender.clone();
-        let started =
-            thread::Builder::new().spawn(move || forward(app, client, &sender));
+        let started = thread::Builder::new().spawn(move || forward(app, client, &sender));
         started.map_err(|error| Failure::io("cannot start a thread to follow an app", &error))?;
     }
     while open > 0 && !session.out.is_closed() {

@@ -42,9 +42,7 @@ pub(crate) fn run(args: &Args, out: &mut Stdout) -> Result<Exit, Failure> {
         }
     })?;
     write_schema(&args.file)?;
-    note(format_args!(
-        "wrote {shown}; next: edit it, supervisor check {shown}, supervisor start"
-    ));
+    note(format_args!("wrote {shown}; next: edit it, supervisor check {shown}, supervisor start"));
     Ok(Exit::Done)
 }
 

@@ -44,8 +44,7 @@ fn read() -> io::Result<Question> {
 
 fn merge(question: &Question) -> Result<Option<Box<AppSpec>>, Refusal> {
     let merged = question.change.read(&question.running, &Cpus::read());
-    let merged =
-        merged.map_err(|reason| Refusal { kind: FailureKind::Usage, reason })?;
+    let merged = merged.map_err(|reason| Refusal { kind: FailureKind::Usage, reason })?;
     // The file was checked when it was read; what the overrides make of it was not.
     if let Some(spec) = merged.as_ref().filter(|spec| spec.overrides.is_some()) {
         specs::check(spec).map_err(refusal)?;
@@ -58,9 +57,12 @@ fn refusal(failure: Failure) -> Refusal {
         Exit::Usage => FailureKind::Usage,
         Exit::NotPermitted => FailureKind::NotPermitted,
         Exit::TimedOut => FailureKind::TimedOut,
-        Exit::Done | Exit::Failed | Exit::NoSuchApp | Exit::RolledBack | Exit::Changes | Exit::Primary(_) => {
-            FailureKind::Failed
-        }
+        Exit::Done
+        | Exit::Failed
+        | Exit::NoSuchApp
+        | Exit::RolledBack
+        | Exit::Changes
+        | Exit::Primary(_) => FailureKind::Failed,
     };
     Refusal { kind, reason: failure.reason }
 }

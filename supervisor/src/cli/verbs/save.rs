@@ -35,12 +35,17 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let mut apps = Vec::new();
     let (names, home) = (session.home.apps()?, &session.home);
     let mut wrong = None;
-    side_by_side(Work::Waits, &names, |name| saved_app(home, name), |name, found| match found {
-        Ok(Found::App(app)) => apps.push(*app),
-        Ok(Found::LeftOut(why)) => output::note(format_args!("{name}: not saved, since {why}")),
-        Ok(Found::Nothing) => {}
-        Err(failure) => _ = wrong.get_or_insert(failure),
-    });
+    side_by_side(
+        Work::Waits,
+        &names,
+        |name| saved_app(home, name),
+        |name, found| match found {
+            Ok(Found::App(app)) => apps.push(*app),
+            Ok(Found::LeftOut(why)) => output::note(format_args!("{name}: not saved, since {why}")),
+            Ok(Found::Nothing) => {}
+            Err(failure) => _ = wrong.get_or_insert(failure),
+        },
+    );
     if let Some(failure) = wrong {
         return Err(failure);
     }
@@ -117,13 +122,9 @@ fn environment(primary: u32) -> std::io::Result<Environment> {
 }
 
 fn variables(bytes: &[u8]) -> Environment {
-    let excluded = [
-        &LOCATION_VARIABLES[..],
-        &[HOME_VARIABLE],
-        &systemd::VARIABLES,
-        &VARIABLES_OF_ONE_START,
-    ]
-    .concat();
+    let excluded =
+        [&LOCATION_VARIABLES[..], &[HOME_VARIABLE], &systemd::VARIABLES, &VARIABLES_OF_ONE_START]
+            .concat();
     let (mut text, mut raw) = (BTreeMap::new(), Vec::new());
     for variable in bytes.split(|byte| *byte == 0) {
         let Some(at) = variable.iter().position(|byte| *byte == b'=') else { continue };

@@ -36,8 +36,9 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let change = read_change(&args.count)?;
     let (name, pool) = args.pool.split(&args.name)?;
     let targets = Targets::resolve(session, &[name])?;
-    targets
-        .each(session, args.wait.json, Work::Replaces, |home, name| scale(args, home, name, &pool, &change))
+    targets.each(session, args.wait.json, Work::Replaces, |home, name| {
+        scale(args, home, name, &pool, &change)
+    })
 }
 
 /// Reads the number.

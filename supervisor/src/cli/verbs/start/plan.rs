@@ -11,9 +11,7 @@ use crate::cli::args::AppOptions;
 use crate::cli::exit::Failure;
 use crate::cli::file_set::{FileSet, pattern};
 use crate::cli::output::note;
-use crate::cli::specs::{
-    CONFIG_FILE, check, default_file, from_options, is_config_path,
-};
+use crate::cli::specs::{CONFIG_FILE, check, default_file, from_options, is_config_path};
 
 /// What `start` does.
 #[derive(Debug, PartialEq)]
@@ -67,7 +65,11 @@ pub(super) fn plan(args: &Args, working_dir: &Path, known: &[String]) -> Result<
              as in: supervisor start -- {first}"
         )));
     }
-    if args.app != AppOptions::default() || !args.only.is_empty() || args.foreground || args.profile.is_some() {
+    if args.app != AppOptions::default()
+        || !args.only.is_empty()
+        || args.foreground
+        || args.profile.is_some()
+    {
         return Err(Failure::usage(format!(
             "{first} is an app already and is started as it was: only --no-wait, --timeout and \
              --json go with it"

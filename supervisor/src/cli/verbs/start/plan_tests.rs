@@ -77,9 +77,8 @@ fn options_reach_the_spec() {
 
 #[test]
 fn names_mean_stopped_apps_and_files_come_first() {
-    let stopped = |names: &[&str]| {
-        Plan::StartStopped(names.iter().map(|&name| name.to_owned()).collect())
-    };
+    let stopped =
+        |names: &[&str]| Plan::StartStopped(names.iter().map(|&name| name.to_owned()).collect());
     assert_eq!(planned(&["web"], &["web"]), Ok(stopped(&["web"])));
     assert_eq!(planned(&["web", "api"], &["web", "api"]), Ok(stopped(&["web", "api"])));
     assert_eq!(planned(&["all"], &[]), Ok(stopped(&["all"])));
