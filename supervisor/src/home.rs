@@ -101,6 +101,11 @@ impl Home {
         fs::metadata(&self.run).is_ok_and(|run| run.uid() != nix::unistd::geteuid().as_raw())
     }
 
+    /// Whether this user may see what runs with all its values: the apps' own user and root may.
+    pub(crate) fn may_see_all(&self) -> bool {
+        !self.is_of_another_user() || nix::unistd::geteuid().is_root()
+    }
+
     /// Chooses the folders. `usable` tells whether a folder can be written to or created.
     fn choose(environment: Environment, usable: impl Fn(&Path) -> bool) -> Self {
         if let Some(folder) = environment.home_override {

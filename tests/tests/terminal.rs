@@ -45,6 +45,20 @@ fn words(home: &Home, port: &Port) -> Option<Vec<String>> {
     Some([vec![program], start.into(), fixtures::pid_server(port)?].concat())
 }
 
+/// A terminal on which the app leads the session.
+fn without_shell(home: &Home, port: &Port) -> Option<Running> {
+    let words = words(home, port)?;
+    on_terminal(home, "", &words.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// A terminal with a shell, into which the command is typed between `before` and `after`.
+fn with_shell(home: &Home, port: &Port, before: &str, after: &str) -> Option<Running> {
+    let quoted: Vec<String> = words(home, port)?.iter().map(|word| format!("'{word}'")).collect();
+    let shell = fixtures::need("bash")?;
+    let line = format!("{before} {} {after}", quoted.join(" "));
+    on_terminal(home, &line, &[&shell, "--norc", "-i"])
+}
+
 fn ready(home: &Home) -> u32 {
     wait_until("the app to be ready", SOON, || {
         let listed = home.list();
@@ -56,9 +70,7 @@ fn ready(home: &Home) -> u32 {
 #[test]
 fn the_app_stops_when_the_terminal_of_its_session_is_closed() {
     let (home, port) = (tests::home!(), Port::new());
-    let Some(words) = words(&home, &port) else { return };
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let Some(terminal) = on_terminal(&home, "", &words) else { return };
+    let Some(terminal) = without_shell(&home, &port) else { return };
     let primary = ready(&home);
     // As long as there is a terminal, SIGHUP is the reload that it is for every server.
     process::kill(primary, Signal::SIGHUP);
@@ -66,17 +78,14 @@ fn the_app_stops_when_the_terminal_of_its_session_is_closed() {
     ready(&home);
     process::kill(terminal.pid(), Signal::SIGKILL);
     wait_until("the app to end", SOON, || (!process::is_alive(primary)).then_some(()));
-    assert!(http::get(port.v4(), Duration::from_secs(1)).is_err(), "nobody serves");
+    assert!(http::get(port.v4(), Duration::from_secs(1)).is_err(), "the port still answers");
     home.nothing_left();
 }
 
 #[test]
 fn the_app_stops_when_the_terminal_of_its_shell_is_closed() {
     let (home, port) = (tests::home!(), Port::new());
-    let Some(words) = words(&home, &port) else { return };
-    let line = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
-    let Some(shell) = fixtures::need("bash") else { return };
-    let Some(terminal) = on_terminal(&home, &line, &[&shell, "--norc", "-i"]) else { return };
+    let Some(terminal) = with_shell(&home, &port, "", "") else { return };
     let primary = ready(&home);
     process::kill(terminal.pid(), Signal::SIGKILL);
     wait_until("the app to end", SOON, || (!process::is_alive(primary)).then_some(()));
@@ -87,11 +96,7 @@ fn the_app_stops_when_the_terminal_of_its_shell_is_closed() {
 fn an_app_under_nohup_outlives_its_terminal() {
     for signal in [Signal::SIGKILL, Signal::SIGTERM] {
         let (home, port) = (tests::home!(), Port::new());
-        let Some(words) = words(&home, &port) else { return };
-        let line = words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
-        let Some(shell) = fixtures::need("bash") else { return };
-        let line = format!("nohup {line} > nohup.out 2>&1");
-        let Some(terminal) = on_terminal(&home, &line, &[&shell, "--norc", "-i"]) else { return };
+        let Some(terminal) = with_shell(&home, &port, "nohup", "> nohup.out 2>&1") else { return };
         let primary = ready(&home);
         process::kill(terminal.pid(), signal);
         wait_until("the terminal to end", SOON, || {
@@ -110,9 +115,7 @@ fn an_app_under_nohup_outlives_its_terminal() {
 #[test]
 fn a_signal_just_before_the_end_of_the_terminal_is_no_reload() {
     let (home, port) = (tests::home!(), Port::new());
-    let Some(words) = words(&home, &port) else { return };
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let Some(terminal) = on_terminal(&home, "", &words) else { return };
+    let Some(terminal) = without_shell(&home, &port) else { return };
     let primary = ready(&home);
     let mut notices = home.ask("web", &Request::Subscribe);
     process::kill(terminal.pid(), Signal::SIGTERM);

@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 use config::spec::{AppSpec, Dependency};
 
 use super::exit::Failure;
+use super::session::Session;
+use super::side_by_side::{Work, side_by_side};
+use super::targets::{Outcome, Results};
 
 /// The indices of the apps, each after those that it depends on, and otherwise in the given order.
 /// What is not among the apps is no reason to wait.
@@ -37,9 +40,51 @@ pub(crate) fn order(apps: &[&AppSpec]) -> Result<Vec<usize>, Vec<String>> {
     Ok(order)
 }
 
+/// Puts apps into this [`order`].
+pub(crate) fn arranged<T>(apps: Vec<T>, order: Vec<usize>) -> Vec<T> {
+    let mut apps: Vec<Option<T>> = apps.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|at| apps[at].take()).collect()
+}
+
+/// Something that is done for an app, which may depend on other apps.
+pub(crate) trait Dependent: Sync {
+    /// The name of the app.
+    fn name(&self) -> &str;
+    /// What the app is to be; `None`: it goes.
+    fn spec(&self) -> Option<&AppSpec>;
+}
+
+impl Dependent for AppSpec {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn spec(&self) -> Option<&AppSpec> {
+        Some(self)
+    }
+}
+
+/// Calls `act` for each of the apps, which are in [`order`], side by side as far as no app depends
+/// on another. `act` is told which apps have failed so far. Gives each result to `results`, in
+/// order.
+pub(crate) fn in_stages<T: Dependent>(
+    work: Work,
+    ordered: &[T],
+    (session, results): (&mut Session, &mut Results),
+    act: impl Fn(&T, &BTreeSet<String>) -> Result<Outcome, Failure> + Sync,
+) {
+    for stage in stages(ordered) {
+        let failed = results.failed();
+        let take = |app: &T, result| results.take(session, app.name(), result);
+        side_by_side(work, stage, |app| act(app, &failed), take);
+    }
+}
+
 /// Splits apps that are in [`order`] into stages. No app depends on another one of its own stage.
-/// `depends`: whether the first one depends on the second.
-pub(crate) fn stages<T>(ordered: &[T], depends: impl Fn(&T, &T) -> bool) -> Vec<&[T]> {
+fn stages<T: Dependent>(ordered: &[T]) -> Vec<&[T]> {
+    let depends = |app: &T, other: &T| {
+        app.spec().is_some_and(|spec| spec.depends_on.contains_key(other.name()))
+    };
     let (mut stages, mut begun) = (Vec::new(), 0);
     for at in 0..ordered.len() {
         if ordered[begun..at].iter().any(|other| depends(&ordered[at], other)) {
@@ -51,11 +96,6 @@ pub(crate) fn stages<T>(ordered: &[T], depends: impl Fn(&T, &T) -> bool) -> Vec<
         stages.push(&ordered[begun..]);
     }
     stages
-}
-
-/// Whether the first app names the second one in its `depends_on`.
-pub(crate) fn depends(app: &AppSpec, other: &AppSpec) -> bool {
-    app.depends_on.contains_key(&other.name)
 }
 
 /// A circle that is reached from an app that can never be placed.
@@ -117,7 +157,7 @@ mod tests {
     fn no_app_depends_on_another_one_of_its_stage() {
         let apps = [app("x", &[]), app("db", &[]), app("cache", &["db"]), app("web", &["cache"])];
         let lengths = |apps: &[AppSpec]| -> Vec<usize> {
-            stages(apps, depends).iter().map(|stage| stage.len()).collect()
+            stages(apps).iter().map(|stage| stage.len()).collect()
         };
         assert_eq!(lengths(&apps), [2, 1, 1]);
         assert_eq!(lengths(&apps[..2]), [2]);

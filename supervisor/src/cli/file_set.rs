@@ -145,8 +145,7 @@ impl FileSet {
         let specs: Vec<&AppSpec> = self.apps.iter().map(|app| &app.spec).collect();
         match dependencies::order(&specs) {
             Ok(order) => {
-                let mut apps: Vec<_> = self.apps.into_iter().map(Some).collect();
-                self.apps = order.into_iter().filter_map(|at| apps[at].take()).collect();
+                self.apps = dependencies::arranged(self.apps, order);
                 Ok(self)
             }
             Err(circle) => {

@@ -141,7 +141,7 @@ pub(crate) enum Listening {
 pub(crate) enum SlotState {
     /// It does not listen, or does not exist yet.
     Silent,
-    /// It listens, and nobody needs it.
+    /// It listens, and no worker and no connection needs it.
     Idle,
     /// Connections may wait in it, or somebody has it open.
     Busy,

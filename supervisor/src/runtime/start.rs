@@ -99,29 +99,23 @@ pub(crate) fn run(spec: AppSpec, home: &Home, mode: Mode) -> Result<u8, LaunchEr
         Mode::Daemon { report } => report.as_ref().map(|file| Held::of(file.as_fd())),
         Mode::Foreground { .. } => None,
     };
-    let role = keeper::keep(&spec.name).map_err(|error| {
-        let error = io_error("start the primary", error);
-        // The first primary reports for itself. If none could be started, the keeper does.
-        if let Some(report) = report.and_then(|held| Claims::new([]).claim(held).ok()) {
-            tell(File::from(report), Err(&error));
-        }
-        error
-    });
-    let role = match role {
-        Ok(role) => role,
+    match keeper::keep(&spec.name) {
         Err(error) => {
-            // As at the end of a keeper: the number may be somebody else's.
+            // As below: the number may be somebody else's.
             std::mem::forget(mode);
-            return Err(error);
+            let error = io_error("start the primary", error);
+            // The first primary reports for itself. If none could be started, the keeper does.
+            if let Some(report) = report.and_then(|held| Claims::new([]).claim(held).ok()) {
+                tell(File::from(report), Err(&error));
+            }
+            Err(error)
         }
-    };
-    match role {
-        Role::Over(code) => {
+        Ok(Role::Over(code)) => {
             // Its descriptors were the primary's as well, who closed what was to be closed.
             std::mem::forget(mode);
             Ok(code)
         }
-        Role::Primary(shared, birth) => {
+        Ok(Role::Primary(shared, birth)) => {
             let mode = if birth.is_first { mode } else { again(mode, report, shared) };
             ended(live(spec, home, mode, shared, birth), shared)
         }

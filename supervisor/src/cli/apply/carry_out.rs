@@ -1,7 +1,5 @@
 //! Does what a plan says, app by app.
 
-use std::collections::BTreeSet;
-
 use config::difference;
 use config::spec::AppSpec;
 use ipc::control::{Method, Request};
@@ -9,12 +7,12 @@ use ipc::control::{Method, Request};
 use super::decide::{Planned, Step};
 use crate::cli::args::WaitOptions;
 use crate::cli::deletion::delete;
-use crate::cli::dependencies::{self, blocked};
+use crate::cli::dependencies::{Dependent, blocked, in_stages, not_started};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::launch::start_app;
 use crate::cli::session::Session;
-use crate::cli::side_by_side::{Work, side_by_side};
-use crate::cli::targets::{Outcome, ask, finish, print, running_spec};
+use crate::cli::side_by_side::Work;
+use crate::cli::targets::{Outcome, Results, ask, running_spec};
 use crate::home::Home;
 
 /// Does every step of the plan, prints each result, and returns the worst exit code. Apps that do
@@ -24,35 +22,29 @@ pub(crate) fn carry_out(
     session: &mut Session,
     wait: &WaitOptions,
 ) -> Result<Exit, Failure> {
-    let (mut results, mut failed) = (Vec::new(), BTreeSet::new());
     let home = session.home.clone();
     let due: Vec<&Planned> = plan.iter().filter(|planned| planned.step != Step::Nothing).collect();
-    let depends = |one: &&Planned, other: &&Planned| {
-        one.to.as_ref().is_some_and(|to| to.depends_on.contains_key(&other.name))
-    };
-    for stage in dependencies::stages(&due, depends) {
-        let begun = results.len();
-        let act = |planned: &&Planned| match planned.to.as_ref().and_then(|to| blocked(to, &failed))
-        {
-            Some(other) if planned.step == Step::Start => {
-                Err(dependencies::not_started(&planned.name, other))
-            }
-            Some(_) | None => one(planned, &home, wait),
-        };
-        let take = |planned: &&Planned, result| {
-            if !wait.json {
-                print(session, &planned.name, &result);
-            }
-            results.push((planned.name.clone(), result));
-        };
-        side_by_side(Work::Replaces, stage, act, take);
-        let failures = results[begun..].iter().filter(|(_, result)| result.is_err());
-        failed.extend(failures.map(|(name, _)| name.clone()));
-    }
-    if results.is_empty() && !wait.json {
+    if due.is_empty() && !wait.json {
         session.out.line("nothing to do");
     }
-    finish(session, wait.json, &results)
+    let mut results = Results::new(wait.json);
+    in_stages(Work::Replaces, &due, (session, &mut results), |planned, failed| {
+        match planned.to.as_ref().and_then(|to| blocked(to, failed)) {
+            Some(other) if planned.step == Step::Start => Err(not_started(&planned.name, other)),
+            Some(_) | None => one(planned, &home, wait),
+        }
+    });
+    results.finish(session)
+}
+
+impl Dependent for &Planned {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn spec(&self) -> Option<&AppSpec> {
+        self.to.as_deref()
+    }
 }
 
 /// Does the step of one app.

@@ -149,9 +149,9 @@ fn of_app(wanted: &Wanted, flags: &Flags, cpus: &Cpus) -> Planned {
             planned if matches!(planned.step, Step::Nothing | Step::Live) => {
                 planned.because("it has done its work")
             }
-            planned => {
-                let to = as_before(wanted, Some(before), flags, cpus);
-                Planned { changes: planned.changes, kept: planned.kept, ..start(to, flags, None) }
+            Planned { to, changes, kept, .. } => {
+                let to = to.map_or_else(|| wanted.spec.clone(), |to| *to);
+                Planned { changes, kept, ..start(to, flags, None) }
             }
         },
     }

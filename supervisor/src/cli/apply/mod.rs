@@ -28,7 +28,7 @@ use decide::{Flags, Other, Present, Wanted, decide};
 /// environment of the apps.
 pub(crate) fn plan(options: &PlanOptions, session: &Session) -> Result<Vec<Planned>, Failure> {
     let home = &session.home;
-    if home.is_of_another_user() && !nix::unistd::geteuid().is_root() {
+    if !home.may_see_all() {
         return Err(Failure::new(
             Exit::NotPermitted,
             "only the apps' own user and root see what runs, and may change it",

@@ -18,7 +18,7 @@ use super::session::Session;
 use super::side_by_side::{Work, side_by_side};
 use super::specs::{Exports, is_config_path, read_file};
 use super::targets::probe::{self, AppState};
-use super::targets::{Outcome, Targets, ask, finish, print, running_spec};
+use super::targets::{Outcome, Results, Targets, ask, running_spec};
 use crate::home::Home;
 
 /// What happens to one app.
@@ -65,15 +65,10 @@ pub(crate) fn replace(
         let plan = plan.and_then(|plan| with_exports(plan, &mut exports));
         jobs.push(Job { options, name, plan });
     }
-    let mut results = Vec::new();
-    let take = |job: &Job<'_>, result| {
-        if !json {
-            print(session, &job.name, &result);
-        }
-        results.push((job.name.clone(), result));
-    };
+    let mut results = Results::new(json);
+    let take = |job: &Job<'_>, result| results.take(session, &job.name, result);
     side_by_side(Work::Replaces, &jobs, |job| job.run(&home, activity, &method), take);
-    finish(session, json, &results)
+    results.finish(session)
 }
 
 /// What is done for one app.

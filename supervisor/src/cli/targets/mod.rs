@@ -11,7 +11,7 @@ mod stranded;
 #[cfg(test)]
 pub(crate) mod fake_primary;
 
-pub(crate) use outcome::{Outcome, finish, print};
+pub(crate) use outcome::{Outcome, Results};
 pub(crate) use pool::PoolOption;
 pub(crate) use request::{ask, running_spec};
 
@@ -105,7 +105,7 @@ impl Targets {
         work: Work,
         action: impl Fn(&Home, &str) -> Result<Outcome, Failure> + Sync,
     ) -> Result<Exit, Failure> {
-        let mut results = Vec::new();
+        let mut results = Results::new(json);
         let home = session.home.clone();
         let take = |name: &String, result: Result<Outcome, Failure>| {
             // The files of a dead primary have the name of an app until a probe removes them.
@@ -119,13 +119,10 @@ impl Targets {
             {
                 return;
             }
-            results.push((name.clone(), result));
-            if let Some((name, result)) = results.last().filter(|_| !json) {
-                print(session, name, result);
-            }
+            results.take(session, name, result);
         };
         side_by_side(work, &self.names, |name| action(&home, name), take);
-        finish(session, json, &results)
+        results.finish(session)
     }
 }
 

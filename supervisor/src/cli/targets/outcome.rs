@@ -1,5 +1,7 @@
 //! What a command did for each app: one line, or one element of a JSON array, and the exit code.
 
+use std::collections::BTreeSet;
+
 use ipc::control::AppStatus;
 use serde::Serialize;
 
@@ -49,32 +51,57 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
-/// Prints one result as text: an outcome on stdout, a failure on stderr.
-pub(crate) fn print(session: &mut Session, name: &str, result: &Result<Outcome, Failure>) {
-    output::above_progress(|| match result {
-        Ok(outcome) => session.out.line(format_args!("{name}: {}", outcome.message)),
-        Err(failure) => output::report(failure),
-    });
+/// The results of a command, app by app.
+#[derive(Debug)]
+pub(crate) struct Results {
+    /// All are printed at the end, as JSON.
+    json: bool,
+    all: Vec<(String, Result<Outcome, Failure>)>,
 }
 
-/// Prints all results as JSON if `json` is set, and returns the worst exit code.
-pub(crate) fn finish(
-    session: &mut Session,
-    json: bool,
-    results: &[(String, Result<Outcome, Failure>)],
-) -> Result<Exit, Failure> {
-    if json {
-        let outcomes: Vec<JsonOutcome<'_>> =
-            results.iter().map(|(name, result)| as_json(name, result)).collect();
-        session.out.json(&outcomes)?;
-        for failure in results.iter().filter_map(|(_, result)| result.as_ref().err()) {
-            output::report(failure);
-        }
+impl Results {
+    /// None yet. Without `json` each is printed when it comes.
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json, all: Vec::new() }
     }
-    Ok(results.iter().fold(Exit::Done, |worst, (_, result)| match result {
-        Ok(_) => worst,
-        Err(failure) => worst.or_worse(failure.exit),
-    }))
+
+    /// Takes the result of one app. As text, an outcome goes to stdout and a failure to stderr.
+    pub(crate) fn take(
+        &mut self,
+        session: &mut Session,
+        name: &str,
+        result: Result<Outcome, Failure>,
+    ) {
+        if !self.json {
+            output::above_progress(|| match &result {
+                Ok(outcome) => session.out.line(format_args!("{name}: {}", outcome.message)),
+                Err(failure) => output::report(failure),
+            });
+        }
+        self.all.push((name.to_owned(), result));
+    }
+
+    /// The apps that failed so far.
+    pub(crate) fn failed(&self) -> BTreeSet<String> {
+        let failed = self.all.iter().filter(|(_, result)| result.is_err());
+        failed.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Prints what is to be printed at the end, and returns the worst exit code.
+    pub(crate) fn finish(self, session: &mut Session) -> Result<Exit, Failure> {
+        if self.json {
+            let outcomes: Vec<JsonOutcome<'_>> =
+                self.all.iter().map(|(name, result)| as_json(name, result)).collect();
+            session.out.json(&outcomes)?;
+            for failure in self.all.iter().filter_map(|(_, result)| result.as_ref().err()) {
+                output::report(failure);
+            }
+        }
+        Ok(self.all.iter().fold(Exit::Done, |worst, (_, result)| match result {
+            Ok(_) => worst,
+            Err(failure) => worst.or_worse(failure.exit),
+        }))
+    }
 }
 
 fn as_json<'a>(name: &'a str, result: &'a Result<Outcome, Failure>) -> JsonOutcome<'a> {

@@ -9,7 +9,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::launch::{own_program, start_app};
 use crate::cli::session::Session;
 use crate::cli::specs::{from_options, working_dir};
-use crate::cli::targets::{finish, print};
+use crate::cli::targets::Results;
 
 /// Run a small built-in server on all cores, to try the supervisor with.
 #[derive(Debug, clap::Args)]
@@ -56,14 +56,13 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let spec = from_options(&options, command, &[], &working_dir()?)?;
     let result = start_app(&session.home, &spec, None, &args.wait);
     let is_ready = result.is_ok();
-    if !args.wait.json {
-        print(session, &args.name, &result);
-        if is_ready {
-            let text = suggestions(&args.name, SocketAddr::new(args.host, args.port));
-            session.out.bytes(text.as_bytes());
-        }
+    let mut results = Results::new(args.wait.json);
+    results.take(session, &args.name, result);
+    if is_ready && !args.wait.json {
+        let text = suggestions(&args.name, SocketAddr::new(args.host, args.port));
+        session.out.bytes(text.as_bytes());
     }
-    finish(session, args.wait.json, &[(args.name.clone(), result)])
+    results.finish(session)
 }
 
 /// What to try on the demo.

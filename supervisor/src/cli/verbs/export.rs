@@ -35,7 +35,7 @@ pub(crate) struct Args {
 
 /// Runs the verb. Fails if an app does not run, or if the file exists.
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
-    if session.home.is_of_another_user() && !nix::unistd::geteuid().is_root() {
+    if !session.home.may_see_all() {
         return Err(Failure::new(
             Exit::NotPermitted,
             "only the apps' own user and root see what runs with all its values",

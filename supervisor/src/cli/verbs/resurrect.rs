@@ -7,14 +7,14 @@ use config::spec::AppSpec;
 use ipc::control::Status;
 
 use crate::cli::args::WaitOptions;
-use crate::cli::dependencies;
+use crate::cli::dependencies::{self, Dependent};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::files::dump::{self, Dump, SavedApp};
 use crate::cli::launch::start_app;
 use crate::cli::session::Session;
-use crate::cli::side_by_side::{Work, side_by_side};
+use crate::cli::side_by_side::Work;
 use crate::cli::targets::probe::{AppState, probe};
-use crate::cli::targets::{Outcome, finish, print};
+use crate::cli::targets::{Outcome, Results};
 use crate::home::Home;
 
 /// Start the apps that "save" saved, for example after a reboot.
@@ -49,27 +49,25 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let specs: Vec<&AppSpec> = apps.iter().map(|app| &app.spec).collect();
     // Apps that were saved ran, so a circle among them is no reason to start none.
     let order = dependencies::order(&specs).unwrap_or_else(|_| (0..specs.len()).collect());
-    let mut apps: Vec<Option<SavedApp>> = apps.into_iter().map(Some).collect();
-    let mut results = Vec::new();
-    let is_meant = |name: &String| args.names.is_empty() || args.names.contains(name);
-    let apps: Vec<SavedApp> = order
-        .into_iter()
-        .filter_map(|at| apps[at].take())
-        .filter(|app| is_meant(&app.spec.name))
-        .collect();
+    let is_meant = |app: &SavedApp| args.names.is_empty() || args.names.contains(&app.spec.name);
+    let mut apps = dependencies::arranged(apps, order);
+    apps.retain(is_meant);
+    let mut results = Results::new(args.wait.json);
     let home = session.home.clone();
-    let mut take = |app: &SavedApp, result| {
-        let name = app.spec.name.clone();
-        if !args.wait.json {
-            print(session, &name, &result);
-        }
-        results.push((name, result));
-    };
-    let depends = |app: &SavedApp, other: &SavedApp| dependencies::depends(&app.spec, &other.spec);
-    for stage in dependencies::stages(&apps, depends) {
-        side_by_side(Work::Waits, stage, |app| start_saved(&home, app, &args.wait), &mut take);
+    dependencies::in_stages(Work::Waits, &apps, (session, &mut results), |app, _| {
+        start_saved(&home, app, &args.wait)
+    });
+    results.finish(session)
+}
+
+impl Dependent for SavedApp {
+    fn name(&self) -> &str {
+        &self.spec.name
     }
-    finish(session, args.wait.json, &results)
+
+    fn spec(&self) -> Option<&AppSpec> {
+        Some(&self.spec)
+    }
 }
 
 /// Why the file is refused, and whether the other of the two can be used.

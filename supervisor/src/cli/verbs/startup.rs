@@ -5,8 +5,8 @@ use systemd::unit::Unit;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::service::{Service, StartupOptions, systemctl};
 use crate::cli::session::Session;
-use crate::cli::targets::{Outcome, finish, print};
 use crate::cli::targets::probe::{AppState, probe};
+use crate::cli::targets::{Outcome, Results};
 
 /// Make apps systemd services that start with the machine.
 #[derive(Debug, clap::Args)]
@@ -35,25 +35,20 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
             )));
         }
     }
-    let mut results = Vec::new();
+    let mut results = Results::new(false);
     for service in &services {
         let name = &service.spec.name;
         let result = enable(service, args, session).map_err(|failure| Failure {
             reason: format!("{name}: not made a service: {}", failure.reason),
             ..failure
         });
-        print(session, name, &result);
-        results.push((name.clone(), result));
+        results.take(session, name, result);
     }
-    finish(session, false, &results)
+    results.finish(session)
 }
 
 /// Makes one app a service. If a step fails, systemd has the unit that it had before, or none.
-fn enable(
-    service: &Service,
-    args: &StartupOptions,
-    session: &Session,
-) -> Result<Outcome, Failure> {
+fn enable(service: &Service, args: &StartupOptions, session: &Session) -> Result<Outcome, Failure> {
     let of_user = args.of_user();
     let unit = Unit::file_name(&service.spec.name);
     let verb: &[&str] = if args.now { &["enable", "--now"] } else { &["enable"] };

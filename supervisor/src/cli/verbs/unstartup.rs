@@ -10,7 +10,7 @@ use crate::cli::service::{
     StartupOptions, installed, remove_file, spec_file, systemctl, unit_folder,
 };
 use crate::cli::session::Session;
-use crate::cli::targets::{Outcome, finish, print};
+use crate::cli::targets::{Outcome, Results};
 
 /// Undo "startup": disable and remove the systemd services of apps.
 #[derive(Debug, clap::Args)]
@@ -31,13 +31,12 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     for app in &apps {
         config::name::check(app).map_err(Failure::usage)?;
     }
-    let mut results = Vec::new();
+    let mut results = Results::new(false);
     for app in apps {
         let result = disable(&app, &folder, args);
-        print(session, &app, &result);
-        results.push((app, result));
+        results.take(session, &app, result);
     }
-    finish(session, false, &results)
+    results.finish(session)
 }
 
 /// Removes the unit of one app, and its spec file.

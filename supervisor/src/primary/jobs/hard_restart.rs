@@ -55,7 +55,7 @@ impl Primary {
         }
         hard.stage = Stage::Stopping;
         for state in self.slots.values_mut() {
-            if matches!(state.seat, Seat::Waiting { .. } | Seat::Errored { again: Some(_), .. }) {
+            if state.seat.due().is_some() {
                 state.seat = Seat::Empty;
             }
         }

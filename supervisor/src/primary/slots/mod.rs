@@ -126,12 +126,7 @@ impl Primary {
     /// Ends the backoffs that are over, and tries again what failed too often.
     pub(super) fn end_waits(&mut self, now: Time) {
         for state in self.slots.values_mut() {
-            let due = match state.seat {
-                Seat::Waiting { until, .. } => Some(until),
-                Seat::Errored { again, .. } => again,
-                Seat::Empty | Seat::Held(_) | Seat::Stopped { .. } => None,
-            };
-            if due.is_some_and(|due| due <= now) {
+            if state.seat.due().is_some_and(|due| due <= now) {
                 state.seat = Seat::Empty;
             }
         }

@@ -87,6 +87,17 @@ pub(in crate::primary) enum Rescue {
     Live { worker: WorkerId, tries: u32 },
 }
 
+impl Seat {
+    /// When the primary fills it by itself.
+    pub(in crate::primary) fn due(&self) -> Option<Time> {
+        match self {
+            Self::Waiting { until, .. } => Some(*until),
+            Self::Errored { again, .. } => *again,
+            Self::Empty | Self::Held(_) | Self::Stopped { .. } => None,
+        }
+    }
+}
+
 impl SlotState {
     pub(in crate::primary) fn new(plan: Plan) -> Self {
         Self {
@@ -168,11 +179,7 @@ impl SlotState {
 
     /// When the primary must act on the slot.
     pub(in crate::primary) fn deadlines(&self) -> impl Iterator<Item = Time> + use<> {
-        let seat = match self.seat {
-            Seat::Waiting { until, .. } => Some(until),
-            Seat::Errored { again, .. } => again,
-            Seat::Empty | Seat::Held(_) | Seat::Stopped { .. } => None,
-        };
+        let seat = self.seat.due();
         let rescue = match self.rescue {
             Rescue::Due { at, .. } => Some(at),
             Rescue::None | Rescue::Live { .. } => None,

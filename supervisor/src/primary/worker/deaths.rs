@@ -7,7 +7,7 @@ use crate::base::ids::{ListenerId, Slot, SocketId, Ticket, WorkerId};
 use crate::primary::action::Action;
 use crate::primary::jobs::state::Failure;
 use crate::primary::messages;
-use crate::primary::slots::restart_policy::Verdict;
+use crate::primary::slots::restart_policy::{Jitter, Verdict};
 use crate::primary::slots::role::Role;
 use crate::primary::slots::slot::Seat;
 use crate::primary::sockets::Borrower;
@@ -211,9 +211,10 @@ impl Primary {
             again,
         };
         // An app that ends with its workers is tried again by what started it.
+        let later = |dice: &mut Jitter| step.now + dice.jitter(policy.backoff_max);
         let tries_again = !policy.give_up && !self.ends_with_workers;
         if end.is_permanent() {
-            let again = tries_again.then(|| step.now + self.dice.jitter(policy.backoff_max));
+            let again = tries_again.then(|| later(&mut self.dice));
             return errored("cannot be started".to_owned(), again);
         }
         match policy.on {
@@ -236,7 +237,7 @@ impl Primary {
             Verdict::Again => Seat::Empty,
             Verdict::AgainAt(until) => Seat::Waiting { until, reason },
             Verdict::TooMany(failures) if tries_again => {
-                let again = step.now + dice.jitter(policy.backoff_max);
+                let again = later(dice);
                 let every = text::span(policy.backoff_max);
                 errored(format!("{failures}, tried again about every {every}"), Some(again))
             }

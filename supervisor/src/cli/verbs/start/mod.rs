@@ -4,19 +4,17 @@
 mod args;
 mod plan;
 
-use std::collections::BTreeSet;
-
 use config::spec::AppSpec;
 
 use crate::cli::args::WaitOptions;
-use crate::cli::dependencies::{self, blocked};
+use crate::cli::dependencies::{blocked, in_stages, not_started};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::launch::{free_name, start_app, start_stopped};
 use crate::cli::session::Session;
+use crate::cli::side_by_side::Work;
 use crate::cli::specs::working_dir;
-use crate::cli::side_by_side::{Work, side_by_side};
 use crate::cli::targets::probe::{AppState, probe};
-use crate::cli::targets::{Targets, finish, print};
+use crate::cli::targets::{Results, Targets};
 use crate::cli::{output, service};
 use crate::home::Home;
 use crate::runtime::{LogFormat, Mode};
@@ -51,28 +49,21 @@ fn launch_all(
     wait: &WaitOptions,
     session: &mut Session,
 ) -> Result<Exit, Failure> {
-    let (mut results, mut failed) = (Vec::new(), BTreeSet::new());
+    let mut results = Results::new(wait.json);
     let home = session.home.clone();
-    for stage in dependencies::stages(specs, dependencies::depends) {
-        let begun = results.len();
-        let start = |spec: &AppSpec| match blocked(spec, &failed) {
-            Some(other) => Err(dependencies::not_started(&spec.name, other)),
+    in_stages(Work::Waits, specs, (session, &mut results), |spec, failed| {
+        match blocked(spec, failed) {
+            Some(other) => Err(not_started(&spec.name, other)),
             None => start_app(&home, spec, None, wait),
-        };
-        let take = |spec: &AppSpec, result| {
-            if !wait.json {
-                print(session, &spec.name, &result);
-                if specs.len() == 1 && output::stderr_is_terminal() {
-                    suggest_next(&home, &spec.name, result.is_ok());
-                }
-            }
-            results.push((spec.name.clone(), result));
-        };
-        side_by_side(Work::Waits, stage, start, take);
-        let failures = results[begun..].iter().filter(|(_, result)| result.is_err());
-        failed.extend(failures.map(|(name, _)| name.clone()));
+        }
+    });
+    if let [spec] = specs
+        && !wait.json
+        && output::stderr_is_terminal()
+    {
+        suggest_next(&home, &spec.name, results.failed().is_empty());
     }
-    finish(session, wait.json, &results)
+    results.finish(session)
 }
 
 /// Becomes the primary of the app.
