@@ -1,7 +1,7 @@
 //! A small client of an app's control socket. It sends one request and reads the final answer, or
 //! the notices one after the other, each within a time limit.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -25,8 +25,13 @@ pub struct Control {
 impl Control {
     /// Connects and sends a request.
     pub fn ask(socket: &Path, request: &Request) -> Self {
-        let mut stream = UnixStream::connect(socket)
+        let stream = UnixStream::connect(socket)
             .unwrap_or_else(|e| panic!("connect to {}: {e}", socket.display()));
+        Self::over(stream, request)
+    }
+
+    /// Sends a request over a connection.
+    fn over(mut stream: UnixStream, request: &Request) -> Self {
         stream.write_all(&to_line(request).expect("a request is JSON")).expect("send a request");
         Self { stream, reader: LineReader::default(), notices: Vec::new(), end: String::new() }
     }
@@ -95,7 +100,25 @@ impl Control {
 
 /// Asks for the status of an app.
 pub fn status(socket: &Path) -> AppStatus {
-    match Control::ask(socket, &Request::Status).answer(Duration::from_secs(10)) {
+    status_in(Control::ask(socket, &Request::Status))
+}
+
+/// The same for an app that may be just starting: `None` if no primary listens on the socket.
+pub fn status_if_listening(socket: &Path) -> Option<AppStatus> {
+    let stream = match UnixStream::connect(socket) {
+        Ok(stream) => stream,
+        Err(error)
+            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
+        {
+            return None;
+        }
+        Err(error) => panic!("connect to {}: {error}", socket.display()),
+    };
+    Some(status_in(Control::over(stream, &Request::Status)))
+}
+
+fn status_in(mut control: Control) -> AppStatus {
+    match control.answer(Duration::from_secs(10)) {
         Reply::Status(status) => *status,
         other => panic!("asked for the status, got {other:?}"),
     }

@@ -3,8 +3,8 @@
 //! of the bytes gives the same messages; error messages are short and printable; a message that was
 //! read can be written and read again.
 //!
-//! `tests/fuzz` calls these functions from libFuzzer, and `tests/tests/black_box/decoders.rs` calls each for
-//! a second in every test run.
+//! `tests/fuzz` calls these functions from libFuzzer. The black-box tests (`decoders.rs`) call each
+//! for a second in every test run.
 
 use std::path::Path;
 

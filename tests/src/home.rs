@@ -168,7 +168,7 @@ impl Home {
         self.app(name).workers.iter().filter_map(|w| w.pid).collect()
     }
 
-    /// Waits until the status of the app is as wanted.
+    /// Waits until the status of the app is as wanted. The app may be just starting.
     #[track_caller]
     pub fn wait_app(
         &self,
@@ -179,7 +179,7 @@ impl Home {
     ) -> AppStatus {
         let mut last = None;
         try_until(limit, || {
-            let app = self.app(name);
+            let app = control::status_if_listening(&self.socket(name))?;
             let done = wanted(&app);
             last = Some(app.clone());
             done.then_some(app)

@@ -5,8 +5,10 @@
 use std::collections::hash_map::DefaultHasher;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{Hash, Hasher};
+use std::io::{Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
 /// The folder, created at the first call. There is one for each user and checkout.
@@ -68,14 +70,34 @@ pub fn program(built: &Path) -> PathBuf {
         .is_ok_and(|copy| copy.len() == meta.len() && copy.modified().ok() == meta.modified().ok());
     if !same {
         let fresh = folder.join(format!("{}.new", name.display()));
-        fs::copy(built, &fresh).unwrap_or_else(|e| panic!("copy {}: {e}", built.display()));
-        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)).expect("chmod the copy");
+        let original = File::open(built).unwrap_or_else(|e| panic!("{}: {e}", built.display()));
+        install(&fresh, original);
         File::open(&fresh)
             .and_then(|f| f.set_modified(meta.modified()?))
             .expect("set the time of the copy");
         fs::rename(&fresh, &target).expect("put the copy in its place");
     }
     target
+}
+
+/// Writes a program that can run at once.
+pub fn write_program(path: &Path, bytes: &[u8]) {
+    let mut content = tempfile::tempfile().expect("make a file for a program");
+    content.write_all(bytes).and_then(|()| content.rewind()).expect("write a program");
+    install(path, content);
+}
+
+/// Copies what is to be read from `content` to `path`, as a program. Another process does it: if a
+/// file were open for writing in this one, a child that another thread is just starting would have
+/// it open for a moment, too, and the program could not run (ETXTBSY).
+fn install(path: &Path, content: File) {
+    let status = Command::new("install")
+        .args(["-m", "755", "/dev/stdin"])
+        .arg(path)
+        .stdin(content)
+        .status()
+        .expect("run install");
+    assert!(status.success(), "install {}: {status}", path.display());
 }
 
 /// Creates a folder that everybody may read.

@@ -54,7 +54,8 @@ impl First {
 }
 
 #[test]
-fn pid_1_reaps_orphans_and_ends_with_code_0() {
+fn heavy_pid_1_reaps_orphans_and_ends_with_code_0() {
+    let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
     if !can_isolate() {
         return;

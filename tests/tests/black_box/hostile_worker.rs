@@ -2,11 +2,11 @@
 //! of that worker, with a reason. The primary lives on, its memory and descriptors do not grow, and
 //! the other worker serves on.
 
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use ipc::control::{NoticeKind, Request};
 use nix::sys::signal::Signal;
+use tests::staging::write_program;
 use tests::{Home, Load, Port, fixtures, process, wait_until};
 
 /// Long enough for a line of 100 MB on a busy machine.
@@ -33,11 +33,10 @@ fn start(home: &Home, port: &Port, attack: &str) -> Option<()> {
         "hostile.py",
         &std::fs::read_to_string(fixtures::file("python/hostile.py")).expect("read the attacker"),
     );
-    let program = format!("#!/bin/sh\nexec {python} \"$0.py\" \"$@\"\n");
-    let program = home.write("node", &program);
+    let text = format!("#!/bin/sh\nexec {python} \"$0.py\" \"$@\"\n");
+    let program = home.path().join("node");
+    write_program(&program, text.as_bytes());
     std::fs::rename(script, home.path().join("node.py")).expect("put it beside");
-    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755))
-        .expect("make it a program");
     let command =
         [program.display().to_string(), "hostile".into(), port.to_string(), attack.into()];
     let server = fixtures::file("node/plain.js");

@@ -2,12 +2,12 @@
 //! that refuses one unit; `systemd.rs` has the tests with a real systemd.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tests::Home;
 use tests::run::{self, Outcome};
+use tests::staging::write_program;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -29,9 +29,7 @@ impl Machine {
         let home = tests::home!();
         let bin = home.path().join("bin");
         fs::create_dir(&bin).expect("make a folder");
-        fs::write(bin.join("systemctl"), SYSTEMCTL).expect("write systemctl");
-        let executable = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(bin.join("systemctl"), executable).expect("chmod systemctl");
+        write_program(&bin.join("systemctl"), SYSTEMCTL.as_bytes());
         for name in ["a", "b", "c"] {
             let text = format!("name = \"{name}\"\ncommand = [\"sleep\", \"1000\"]\n");
             fs::write(home.path().join(format!("{name}.toml")), text).expect("write a file");

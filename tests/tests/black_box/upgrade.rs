@@ -4,13 +4,13 @@
 //! `UPGRADES` sets the number of upgrades (10).
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipc::control::{AppStatus, Status};
 use nix::sys::signal::Signal;
 use tests::fixtures::Kind;
+use tests::staging::write_program;
 use tests::{Home, Load, Port, process};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -34,11 +34,6 @@ fn build(home: &Home, version: &str) -> PathBuf {
     let path = home.path().join(format!("supervisor-{version}"));
     write_program(&path, &bytes);
     path
-}
-
-fn write_program(path: &Path, bytes: &[u8]) {
-    fs::write(path, bytes).expect("write a program");
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("make it executable");
 }
 
 fn start(home: &Home, kind: Kind, engine: &str) -> Option<Port> {
