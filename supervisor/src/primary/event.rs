@@ -86,6 +86,8 @@ pub(crate) enum Cue {
     BindRefused { address: String, reason: String },
     /// It listens on a socket it was lent; the socket is in the kernel's group from now on.
     Listening { listener: ListenerId, socket: SocketId },
+    /// It listens on a unix socket that it made itself at this path, which is absolute.
+    ListensOnUnix { path: String },
     /// It has closed a socket it listened on, and lives on.
     Closed { listener: ListenerId, socket: SocketId },
     /// It says that it leaves of its own accord. `Exited` follows.

@@ -20,6 +20,7 @@ pub(crate) mod event;
 mod given;
 mod jobs;
 mod messages;
+mod own_unix;
 mod plan;
 mod quiet;
 mod request;

@@ -34,7 +34,7 @@ impl Primary {
             generation: self.serving.generation.0,
             balance: spec.balance,
             engine: String::new(),
-            notes: self.unlike_workers(),
+            notes: [self.unlike_workers(), self.doubled_unix_sockets()].concat(),
             done: self.is_done(),
             command: spec.command.clone(),
             cwd: spec.cwd.display().to_string(),

@@ -10,7 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{SockType, getsockopt, setsockopt, sockopt};
@@ -187,6 +187,16 @@ pub(crate) fn accept_queue(fd: BorrowedFd<'_>) -> io::Result<Queue> {
 /// A socket's bound address.
 pub(crate) fn local_address(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     Ok(SocketAddr::try_from(rustix::net::getsockname(fd)?)?)
+}
+
+/// The path of a bound unix socket that takes connections. `None`: it is another socket, or has no
+/// path in the file system (unix(7)).
+pub(crate) fn unix_path(fd: BorrowedFd<'_>) -> io::Result<Option<PathBuf>> {
+    let socket = SockRef::from(&fd);
+    if socket.domain()? != Domain::UNIX || socket.r#type()? == Type::DGRAM {
+        return Ok(None);
+    }
+    Ok(socket.local_addr()?.as_pathname().map(Path::to_owned))
 }
 
 /// A bound UDP socket, non-blocking.

@@ -3,6 +3,8 @@
 
 use std::io::Read;
 use std::net::TcpListener;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use ipc::control::Status;
@@ -268,4 +270,39 @@ fn a_worker_that_serves_elsewhere_is_named() {
     assert!(reason.contains("listen on different addresses"), "{app:#?}");
     assert!(reason.contains(&expected), "{app:#?}");
     home.run(&["delete", "web"]).ok();
+}
+
+/// The pid that answers on a unix socket.
+fn answers_at(path: &Path) -> String {
+    let mut text = String::new();
+    let mut stream = UnixStream::connect(path).expect("a server listens");
+    stream.read_to_string(&mut text).expect("an answer");
+    text
+}
+
+/// A successor would remove the path of the socket, and the predecessor that of its successor.
+#[test]
+fn a_server_that_makes_its_unix_socket_itself_is_not_reloaded_but_told_why() {
+    let home = tests::home!();
+    let path = home.path().join("s.sock");
+    let name = path.display().to_string();
+    let Some(command) = fixtures::python("unix_only.py", &[&name]) else { return };
+    let options = ["-i", "1", "--ready", "uptime", "--min-uptime", "500ms"];
+    home.start("web", &options, &command).ok();
+    let before = home.pids("web");
+    for verb in ["reload", "restart"] {
+        home.run(&[verb, "web"]).code(4).says(&[&name, "--listen unix:", "restart --hard"]);
+        assert_eq!(home.pids("web"), before);
+        assert_eq!(answers_at(&path), format!("pid={}\n", before[0]));
+    }
+    home.run(&["restart", "web", "--hard"]).ok();
+    let after = home.pids("web");
+    assert_ne!(after, before);
+    assert_eq!(answers_at(&path), format!("pid={}\n", after[0]));
+    // The primary that comes next knows it, too.
+    let primary = home.app("web").primary_pid;
+    process::kill(primary, Signal::SIGKILL);
+    home.wait_app("web", "a new primary", PATIENCE, |app| app.primary_pid != primary);
+    home.run(&["reload", "web"]).code(4).says(&[&name]);
+    assert_eq!(answers_at(&path), format!("pid={}\n", after[0]));
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use config::spec::AppSpec;
-use ipc::control::FailureKind;
+use ipc::control::{FailureKind, Notice, NoticeKind};
 
 use super::state::{Pending, Wish};
 use crate::base::ids::{ClientId, Generation};
+use crate::primary::action::{Action, ReloadOutcome};
 use crate::primary::messages;
 use crate::primary::plan::Plan;
 use crate::primary::{Phase, Primary, Step};
@@ -101,6 +102,8 @@ impl Primary {
             }
         } else if hard {
             self.begin_hard(planned, clients, step);
+        } else if let Some(reason) = self.owns_unix_sockets(&planned) {
+            self.turn_down_reload(&reason, &clients, step);
         } else {
             self.begin_rollout(planned, None, clients, step);
         }
@@ -121,7 +124,10 @@ impl Primary {
         let Some(pool_index) = self.pool_index(Some(pool), &clients, step) else { return };
         self.newest = Generation(self.newest.0 + 1);
         match self.replan_pool(pool_index, spec.map(|spec| *spec)) {
-            Ok(planned) => self.begin_rollout(planned, Some(pool_index), clients, step),
+            Ok(planned) => match self.owns_unix_sockets(&planned) {
+                Some(reason) => self.turn_down_reload(&reason, &clients, step),
+                None => self.begin_rollout(planned, Some(pool_index), clients, step),
+            },
             Err(reason) => self.refuse_reload(&reason, &clients, step),
         }
     }
@@ -129,6 +135,16 @@ impl Primary {
     fn refuse_reload(&self, reason: &str, clients: &[ClientId], step: &mut Step<'_>) {
         let reason = messages::reload_refused(&self.serving, reason);
         step.answer_all(clients, &messages::failed(FailureKind::Failed, reason, &[]));
+    }
+
+    /// The new code was not tried, because that alone would do harm.
+    fn turn_down_reload(&mut self, reason: &str, clients: &[ClientId], step: &mut Step<'_>) {
+        let reason = messages::reload_refused(&self.serving, reason);
+        self.last_reload = Some(reason.clone());
+        step.act(Action::ReloadEnded { outcome: ReloadOutcome::RolledBack });
+        step.publish(Notice::of_app(NoticeKind::ReloadRolledBack, reason.clone()));
+        let reply = messages::failed(FailureKind::RolledBack, reason, &[]);
+        step.answer_all(clients, &reply);
     }
 
     /// The plan with a new spec, which gets an edition of its own.

@@ -202,6 +202,7 @@ impl Primary {
             finishes: None,
             finished: None,
             is_quiet: self.quiet.has(&plan),
+            unix_paths: BTreeSet::new(),
             leaves: false,
             said_ready: false,
             notifies: false,

@@ -67,6 +67,7 @@ impl Worker {
             Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
             Cue::Listening { listener, socket } => self.listens(listener, socket, step.now),
             Cue::Closed { listener, socket } => self.closes(listener, socket),
+            Cue::ListensOnUnix { path } => self.listens_on_unix(path),
             Cue::Leaving => self.leaves(),
             Cue::RefusesValues { reason } => Change::RefusesValues { reason },
             Cue::Notified(notification) => self.notes(notification),
@@ -99,6 +100,7 @@ impl Worker {
             Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
             Cue::Listening { listener, socket } => self.listens(listener, socket, step.now),
             Cue::Closed { listener, socket } => self.closes(listener, socket),
+            Cue::ListensOnUnix { path } => self.listens_on_unix(path),
             Cue::Leaving => self.leaves(),
             Cue::RefusesValues { reason } => Change::RefusesValues { reason },
             Cue::Notified(notification) => match notification {
@@ -131,6 +133,7 @@ impl Worker {
             Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
             Cue::Listening { listener, socket } => self.listens(listener, socket, step.now),
             Cue::Closed { listener, socket } => self.closes(listener, socket),
+            Cue::ListensOnUnix { path } => self.listens_on_unix(path),
             Cue::Leaving => self.leaves(),
             Cue::RefusesValues { reason } => Change::RefusesValues { reason },
             Cue::Notified(notification) => match notification {
@@ -158,6 +161,7 @@ impl Worker {
             Cue::BindRefused { address, reason } => self.refused(&address, &reason, step),
             Cue::Listening { listener, socket } => self.listens(listener, socket, step.now),
             Cue::Closed { listener, socket } => self.closes(listener, socket),
+            Cue::ListensOnUnix { path } => self.listens_on_unix(path),
             Cue::Leaving => self.leaves(),
             Cue::Notified(notification) => match notification {
                 Notification::WatchdogTrigger => {
@@ -199,6 +203,7 @@ impl Worker {
             }
             Cue::Listening { listener, socket } => self.listens(listener, socket, now),
             Cue::Closed { listener, socket } => self.closes(listener, socket),
+            Cue::ListensOnUnix { path } => self.listens_on_unix(path),
             Cue::Leaving => self.leaves(),
             Cue::Notified(notification) => self.notes(notification),
             Cue::Exited { exit, last_lines, queued } => {

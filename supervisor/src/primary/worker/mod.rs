@@ -26,6 +26,9 @@ use crate::base::time::Time;
 /// The least time that a program has to listen on its further addresses.
 pub(super) const SOON: Duration = Duration::from_secs(1);
 
+/// The most unix sockets of its own that are remembered of a worker.
+const MOST_PATHS: usize = 32;
+
 /// One live worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Worker {
@@ -57,6 +60,9 @@ pub(super) struct Worker {
     /// `listen`; and when it got each. A program that asks the kernel (SO_ACCEPTCONN) never calls.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) already_open: BTreeMap<ListenerId, (SocketId, Time)>,
+    /// The unix sockets that it made itself and listened on.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) unix_paths: BTreeSet<String>,
     /// It has the socket of a shared listener, so new connections cannot be steered away from it.
     pub(super) shares: bool,
     /// The watch for hangs, while the worker is ready.
@@ -197,6 +203,14 @@ impl Worker {
         self.closed.remove(&listener);
         self.already_open.remove(&listener);
         Change::Listens { listener, socket }
+    }
+
+    /// Notes a unix socket of its own.
+    pub(super) fn listens_on_unix(&mut self, path: String) -> Change {
+        if self.unix_paths.len() < MOST_PATHS {
+            self.unix_paths.insert(path);
+        }
+        Change::Nothing
     }
 
     pub(super) fn closes(&mut self, listener: ListenerId, socket: SocketId) -> Change {

@@ -28,6 +28,9 @@ impl Intercept {
         let inode = theirs.inode()?;
         let Some((place, listening)) = what_it_is(at, worker, inode, theirs.copy().is_some())
         else {
+            if let Some(path) = path_of_its_own(notification.tid, &theirs) {
+                at.cue(worker, Cue::ListensOnUnix { path });
+            }
             return go_on;
         };
         let waits = still_waits(at.children, worker, notification.id);
@@ -74,6 +77,13 @@ impl Intercept {
         at.cue(worker, Cue::Listening { listener: id, socket });
         self.late_answers.push((worker, call, Answer::Success));
     }
+}
+
+/// The absolute path of a unix socket that the program bound itself.
+fn path_of_its_own(tid: u32, theirs: &Theirs) -> Option<String> {
+    let path = socket::unix_path(theirs.copy()?.as_fd()).ok().flatten()?;
+    let folder = std::fs::read_link(format!("/proc/{tid}/cwd")).ok()?;
+    Some(folder.join(path).display().to_string())
 }
 
 /// What the socket is on which a worker listens, and whose place in a group it has or takes.
