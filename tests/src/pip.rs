@@ -1,5 +1,5 @@
-//! Python servers that need packages. The packages are installed once, at test time and outside the
-//! checkout, into a virtual environment, in the versions that fixtures/servers/requirements.txt
+//! Python programs that need packages. The packages are installed once, at test time and outside
+//! the checkout, into a virtual environment, in the versions that fixtures/servers/requirements.txt
 //! names.
 
 use std::fs;

@@ -10,7 +10,7 @@
 //! - `args`, `ecosystem`, `specs`: options that verbs share, and the specs of apps from files and
 //!   flags;
 //! - `targets`: which apps a command is for, their state, and requests to their primaries;
-//! - `files`: files that commands write and read;
+//! - `files`, `exporter`: files that commands write and read, and metrics for Prometheus;
 //! - `launch`, `replace`, `service`: starting apps, replacing workers, and systemd units;
 //! - `verbs`: one file for each verb, and the table of all verbs.
 
@@ -20,6 +20,7 @@ mod deletion;
 mod dependencies;
 mod ecosystem;
 mod exit;
+mod exporter;
 mod file_set;
 mod files;
 mod launch;

@@ -18,6 +18,7 @@ mod descriptor_passing;
 mod detached;
 mod ecosystem;
 mod examples;
+mod exporter;
 mod fixtures;
 mod handover;
 mod hang_detection;

@@ -1,7 +1,8 @@
 //! Real servers, unmodified, in pinned versions, under the default options: two processes answer on
 //! one port, three reloads under load lose nothing, a killed worker is replaced, and `delete`
 //! leaves nothing. docs/servers.md has a row for each of them. The versions stand in
-//! fixtures/servers/requirements.txt.
+//! fixtures/servers/requirements.txt and fixtures/node/apps/package.json; the others are the
+//! distribution's.
 
 use std::fs;
 use std::path::Path;
@@ -9,19 +10,46 @@ use std::time::{Duration, Instant};
 
 use ipc::control::{AppStatus, Status};
 use nix::sys::signal::Signal;
-use tests::{Load, Mode, Port, fixtures, pip, process};
+use tests::fixtures::Kind;
+use tests::{Home, Load, Mode, Port, fixtures, npm, pip, process, staging};
 
 const SOON: Duration = Duration::from_secs(60);
 const RELOADS: usize = 3;
 
-/// `python WORDS` with the packages of requirements.txt. `PORT` stands for the port, and a word
-/// that ends with `_app.py` for a file of fixtures/servers.
-fn command(words: &str, port: &Port) -> Option<Vec<String>> {
-    let words = words.split(' ').map(|word| match word.strip_suffix("_app.py") {
-        Some(_) => fixtures::file(&format!("servers/{word}")),
-        None => word.replace("PORT", &port.to_string()),
-    });
-    Some([pip::program("python")?].into_iter().chain(words).collect())
+/// What runs a server. In words, `PORT` stands for the port, and the name of a file of
+/// fixtures/servers for its path.
+#[derive(Clone, Copy)]
+enum Program {
+    /// `python WORDS` with the packages of requirements.txt.
+    Python(&'static str),
+    /// A file of fixtures/node/apps, with the port in PORT.
+    Node(&'static str),
+    /// A program of the distribution, and its arguments.
+    Installed(&'static str, &'static str),
+    /// One of the servers that other tests use, too.
+    Common(Kind),
+}
+use Program::{Common, Installed, Node, Python};
+
+impl Program {
+    fn command(self, home: &Home, port: &Port) -> Option<Vec<String>> {
+        let with = |program: String, words: &str| {
+            let words = words.split(' ').map(|word| {
+                let path = staging::fixtures().join("servers").join(word);
+                match path.is_file() {
+                    true => path.display().to_string(),
+                    false => word.replace("PORT", &port.to_string()),
+                }
+            });
+            [program].into_iter().chain(words).collect()
+        };
+        match self {
+            Python(words) => Some(with(pip::program("python")?, words)),
+            Node(file) => Some(vec![fixtures::need("node")?, npm::app(file)?]),
+            Installed(program, words) => Some(with(fixtures::need(program)?, words)),
+            Common(kind) => kind.command(home, port.number()),
+        }
+    }
 }
 
 fn page() -> String {
@@ -50,13 +78,14 @@ fn load(port: &Port, mode: Mode, clients: usize) -> tests::client::Running {
     load.start()
 }
 
-fn check(server: &str, words: &str) {
+fn check(server: &str, program: Program) {
     let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
-    let Some(command) = command(words, &port) else { return };
+    let Some(command) = program.command(&home, &port) else { return };
     let apps = format!("PYTHONPATH={}", fixtures::file("servers"));
+    let number = format!("PORT={port}");
     let began = Instant::now();
-    home.start("web", &["-i", "2", "--env", &apps], &command).ok();
+    home.start("web", &["-i", "2", "--env", &apps, "--env", &number], &command).ok();
     let started = began.elapsed();
 
     let app = home.app("web");
@@ -97,12 +126,12 @@ fn check(server: &str, words: &str) {
     );
 }
 
-/// `name: "row of docs/servers.md", "words after python";`
+/// `name: "row of docs/servers.md", program;`
 macro_rules! matrix {
-    ($($name:ident: $row:literal, $words:literal;)*) => {
+    ($($name:ident: $row:literal, $program:expr;)*) => {
         $(#[test]
         fn $name() {
-            check($row, $words);
+            check($row, $program);
         })*
 
         /// Every row of the table is a test.
@@ -122,9 +151,38 @@ macro_rules! matrix {
 }
 
 matrix! {
-    heavy_aiohttp: "aiohttp", "aiohttp_app.py PORT";
-    heavy_django: "Django's runserver", "django_app.py runserver --noreload 127.0.0.1:PORT";
-    heavy_flask: "Flask's own server", "-m flask --app flask_app run --port PORT";
-    heavy_gevent: "gevent", "gevent_app.py PORT";
-    heavy_granian: "Granian", "-m granian --interface asgi --port PORT app:asgi";
+    heavy_aiohttp: "aiohttp", Python("aiohttp_app.py PORT");
+    heavy_cheroot: "Cheroot", Python("-m cheroot --bind 127.0.0.1:PORT app:wsgi");
+    heavy_daphne: "Daphne", Python("-m daphne -b 127.0.0.1 -p PORT app:asgi");
+    heavy_django: "Django's runserver", Python("django_app.py runserver --noreload 127.0.0.1:PORT");
+    heavy_express: "Express", Node("express.js");
+    heavy_fastify: "Fastify", Node("fastify.js");
+    heavy_flask: "Flask's own server", Python("-m flask --app flask_app run --port PORT");
+    heavy_gevent: "gevent", Python("gevent_app.py PORT");
+    heavy_go: "Go net/http", Common(Kind::Go);
+    heavy_granian: "Granian", Python("-m granian --interface asgi --port PORT app:asgi");
+    heavy_gunicorn: "gunicorn (sync)", Python("-m gunicorn -b 127.0.0.1:PORT app:wsgi");
+    heavy_gunicorn_gevent: "gunicorn (gevent)",
+        Python("-m gunicorn -k gevent -b 127.0.0.1:PORT app:wsgi");
+    heavy_gunicorn_threads: "gunicorn (gthread)",
+        Python("-m gunicorn --threads 4 -b 127.0.0.1:PORT app:wsgi");
+    heavy_hapi: "hapi", Node("hapi.js");
+    heavy_hypercorn: "Hypercorn", Python("-m hypercorn -b 127.0.0.1:PORT app:asgi");
+    heavy_java: "Java's HttpServer", Common(Kind::Java);
+    heavy_koa: "Koa", Node("koa.js");
+    heavy_nginx: "nginx", Common(Kind::Nginx);
+    heavy_node: "Node http", Common(Kind::Node);
+    heavy_npm: "Node by npm start", Common(Kind::Npm);
+    heavy_php: "PHP's own server", Common(Kind::Php);
+    heavy_polka: "Polka", Node("polka.js");
+    heavy_puma: "Puma", Installed("puma", "-q -b tcp://127.0.0.1:PORT config.ru");
+    heavy_python: "Python http.server", Common(Kind::Python);
+    heavy_ruby: "Ruby TCPServer", Common(Kind::Ruby);
+    heavy_rust: "Rust std::net", Common(Kind::Rust);
+    heavy_sanic: "Sanic", Python("sanic_app.py PORT");
+    heavy_starman: "Starman", Installed("starman", "--listen 127.0.0.1:PORT --workers 2 app.psgi");
+    heavy_tornado: "Tornado", Python("tornado_app.py PORT");
+    heavy_unicorn: "Unicorn", Installed("unicorn", "-l 127.0.0.1:PORT config.ru");
+    heavy_uvicorn: "uvicorn", Python("-m uvicorn --port PORT app:asgi");
+    heavy_waitress: "Waitress", Python("-m waitress --listen=127.0.0.1:PORT app:wsgi");
 }

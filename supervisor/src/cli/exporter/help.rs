@@ -2,6 +2,7 @@
 
 /// The meaning of each family that the primary measures itself.
 const HELP: &[(&str, &str)] = &[
+    ("supervisor_up", "Whether the app's primary answered: 1 or 0."),
     ("supervisor_workers_wanted", "Workers that the app wants, in all pools together."),
     ("supervisor_workers_ready", "Workers that are ready, in all pools together."),
     ("supervisor_generation", "The generation that serves; each reload adds one."),
