@@ -248,7 +248,9 @@ pub enum NoticeKind {
     BindRefused,
     /// A reload began.
     ReloadStarted,
-    /// The new generation serves one slot.
+    /// A worker that is well is being replaced, because it reached a limit.
+    WorkerRecycled,
+    /// The new generation serves one slot, or the successor of a recycled worker does.
     SlotReplaced,
     /// The new generation serves all slots.
     ReloadDone,
@@ -317,6 +319,9 @@ pub struct AppStatus {
     pub ready: u16,
     /// Restarts of all slots since the app was started.
     pub restarts: u64,
+    /// How many workers were replaced because they reached a limit, since the app was started.
+    #[serde(default)]
+    pub recycles: u64,
     /// Milliseconds since the primary started.
     pub uptime_ms: u64,
     /// How the last reload ended.

@@ -33,6 +33,9 @@ pub struct WorkerStatus {
     pub status_text: Option<String>,
     /// Restarts of this slot.
     pub restarts: u64,
+    /// How many workers of this slot were replaced because they reached a limit.
+    #[serde(default)]
+    pub recycles: u64,
     /// Milliseconds since it was started.
     pub uptime_ms: Option<u64>,
     /// Resident memory.

@@ -76,6 +76,8 @@ pub struct InPool {
 pub struct Flag {
     /// The letter, if it has one.
     pub short: Option<char>,
+    /// Another name, without the dashes.
+    pub alias: Option<&'static str>,
     /// What its value is called. `None`: it is a switch.
     pub value: Option<&'static str>,
     /// The switch sets the key to `false`, and is called `--no-KEY`.
@@ -101,6 +103,7 @@ impl Flag {
     /// A flag without a value.
     pub(crate) const SWITCH: Self = Self {
         short: None,
+        alias: None,
         value: None,
         negated: false,
         repeats: false,

@@ -15,6 +15,7 @@ mod nearest;
 #[cfg(test)]
 mod page;
 mod privileges;
+mod recycle;
 mod restart;
 mod run;
 pub mod schema;
@@ -30,8 +31,14 @@ pub use shared::{LIMIT_KEYS, LimitKey};
 use crate::spec::AppSpec;
 
 /// Every section.
-pub(crate) static SECTIONS: [Section; 5] =
-    [run::SECTION, serving::SECTION, life::SECTION, restart::SECTION, privileges::SECTION];
+pub(crate) static SECTIONS: [Section; 6] = [
+    run::SECTION,
+    serving::SECTION,
+    life::SECTION,
+    restart::SECTION,
+    recycle::SECTION,
+    privileges::SECTION,
+];
 
 /// Every key of an app, in the order of the sections.
 pub fn all() -> impl Iterator<Item = &'static Key> {

@@ -34,6 +34,7 @@ pub(super) fn translate(
     app.instances();
     app.ready();
     app.restarts();
+    app.memory();
     app.accounts();
     let name = app.name();
     app.answers(&name, ecosystem);
@@ -199,6 +200,16 @@ impl<'t> App<'t, '_> {
             self.set("give_up", Value::Boolean(true), span.clone());
         }
         self.set("restart_window", duration(window), span);
+    }
+
+    /// `max_memory_restart`: a number without a unit counts bytes.
+    fn memory(&mut self) {
+        let Some(limit) = self.find("max_memory_restart").filter(|limit| !is_off(limit)) else {
+            return;
+        };
+        let Some(text) = self.findings.text_or_integer("max_memory_restart", limit) else { return };
+        let unit = if text.bytes().all(|b| b.is_ascii_digit()) { "B" } else { "" };
+        self.set("max_memory", Value::text(format!("{text}{unit}")), limit.span());
     }
 
     fn stop_exit_codes(&mut self, codes: &Written) {

@@ -169,9 +169,9 @@ pub(crate) static OPTIONS: &[PmOption] = &[
     row(
         "max_memory_restart",
         &[],
-        LeftOut,
+        Mapped,
         "\"300M\"",
-        "memory is not limited; a leak is reported (leak_window)",
+        "`max_memory`: a successor takes over first, and no request is lost",
     ),
     row(
         "cron_restart",

@@ -9,6 +9,7 @@ mod dependency;
 mod life;
 mod pool;
 mod privileges;
+mod recycle;
 mod serving;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ pub use dependency::Dependency;
 pub use life::{Graceful, ReadyRule, RestartOn, RestartPolicy, Times};
 pub use pool::{Instances, PoolSpec};
 pub use privileges::{Limit, Privileges, Resource};
+pub use recycle::RecyclePolicy;
 pub use serving::{AddressPattern, Balance, Engine, ListenAddress, ListenSpec};
 
 /// Everything needed to run one app.
@@ -100,6 +102,9 @@ pub struct AppSpec {
     pub stop_signal: i32,
     /// What happens when a worker dies by itself.
     pub restart: RestartPolicy,
+    /// When a worker that is well is replaced.
+    #[serde(default)]
+    pub recycle: RecyclePolicy,
     /// Bytes of the longest log line; a longer one is cut.
     #[serde(default = "log_line_max")]
     pub log_line_max: usize,
@@ -201,6 +206,7 @@ impl AppSpec {
             graceful: Graceful::Auto,
             stop_signal: 15,
             restart: RestartPolicy::default(),
+            recycle: RecyclePolicy::default(),
             log_line_max: log_line_max(),
             source: None,
             autostart: true,

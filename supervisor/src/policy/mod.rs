@@ -8,6 +8,7 @@
 //! - `intercept`: what an intercepted `bind` or `listen` may do;
 //! - `leak`: whether a series of sizes only grows;
 //! - `leftovers`: when the rest of a process group is killed, and when its worker is reaped;
+//! - `limit_watch`: when workers that have limits are measured;
 //! - `memory_watch`: when the memory of workers is read, and which of them the notes report;
 //! - `repetition`: which warnings are written when the same one comes again and again;
 //! - `service_manager`: what the service manager is told, and when;
@@ -24,6 +25,7 @@ pub(crate) mod hangup;
 pub(crate) mod intercept;
 pub(crate) mod leak;
 pub(crate) mod leftovers;
+pub(crate) mod limit_watch;
 pub(crate) mod memory_watch;
 pub(crate) mod repetition;
 pub(crate) mod service_manager;

@@ -102,6 +102,23 @@ pub(crate) enum Cue {
     Looked(Look),
     /// The answer to `Action::Gauge`.
     Gauged(Gauge),
+    /// What it uses; told about workers that have limits ([`Primary::limits_of`]).
+    ///
+    /// [`Primary::limits_of`]: super::Primary::limits_of
+    Used(Used),
+    /// The kernel killed a process of it because memory ran out. `Exited` follows.
+    OutOfMemory,
+}
+
+/// What a worker uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Used {
+    /// Bytes of resident memory (RSS), those of its child processes included.
+    pub(crate) memory: u64,
+    /// By how many bytes a second they grow.
+    pub(crate) growth: u64,
+    /// Connections that it was given. `None`: not all of its listeners count them.
+    pub(crate) connections: Option<u64>,
 }
 
 /// The message of a worker to NOTIFY_SOCKET.

@@ -9,6 +9,7 @@
 //! - `slots`: the worker of each slot, and what follows when a worker dies;
 //! - `sockets`: which socket is lent to which worker, and which sockets get new connections;
 //! - `jobs`: start, stop, scale, merge, rollout, rollback, hard restart, new shared values;
+//! - `recycle`: workers that are well and have reached a limit;
 //! - `request`: what a client may ask, and what the primary refuses at once;
 //! - `snapshot`, `resume`: how the core outlives its process;
 //! - `status`, `messages`: what people read.
@@ -23,6 +24,7 @@ mod messages;
 mod own_unix;
 mod plan;
 mod quiet;
+mod recycle;
 mod request;
 pub(crate) mod resume;
 mod slots;
@@ -48,6 +50,7 @@ use event::{Cue, Event, OpenedListener};
 use given::Given;
 use jobs::state::{HardRestart, Merging, Pending, Rollout, Scaling, Stopping, Waiter};
 use quiet::QuietCommands;
+use recycle::state::{Recycle, Recycling};
 use slots::pools::Pools;
 use slots::restart_policy::Jitter;
 use slots::slot::SlotState;
@@ -92,6 +95,8 @@ pub(crate) struct Primary {
     next_worker: u64,
     sockets: Sockets,
     dice: Jitter,
+    #[serde(default)]
+    recycling: Recycling,
     /// This is the first start, and no worker has been ready yet.
     founding: bool,
     /// Not all workers have been ready at the same time since the last start.
@@ -143,6 +148,7 @@ enum Job {
     Rollout(Rollout),
     Scale(Scaling),
     Hard(HardRestart),
+    Recycle(Recycle),
 }
 
 impl Primary {
@@ -165,6 +171,7 @@ impl Primary {
             next_worker: 1,
             sockets: Sockets::default(),
             dice: Jitter::new(seed),
+            recycling: Recycling::default(),
             founding: true,
             starting: false,
             sweep_at: None,
@@ -250,13 +257,15 @@ impl Primary {
             }
             Job::Scale(scaling) => scaling.until(),
             Job::Hard(hard) => hard.until(),
+            Job::Recycle(_) => None,
         });
         let stop = match &self.phase {
             Phase::Stopping(stopping) => stopping.linger(),
             Phase::Over { .. } => return None,
             Phase::Opening | Phase::Running | Phase::Stopped => None,
         };
-        workers.chain(slots).chain(waiters).chain(job).chain(stop).chain(self.sweep_at).min()
+        let own = self.sweep_at.into_iter().chain(self.recycle_at());
+        workers.chain(slots).chain(waiters).chain(job).chain(stop).chain(own).min()
     }
 
     /// The spec that serves.
@@ -273,7 +282,7 @@ impl Primary {
     pub(crate) fn coming(&self) -> Option<(Generation, &Arc<AppSpec>)> {
         match &self.job {
             Some(Job::Rollout(rollout)) => Some((rollout.generation(), &rollout.to.spec)),
-            Some(Job::Scale(_) | Job::Hard(_)) | None => None,
+            Some(Job::Scale(_) | Job::Hard(_) | Job::Recycle(_)) | None => None,
         }
     }
 
@@ -327,6 +336,7 @@ impl Primary {
         self.fill(step);
         self.sweep(step);
         self.rescue(step);
+        self.recycle(step);
         self.end_with_workers(step);
         self.forget_deserted();
         self.steer(step);
@@ -343,6 +353,7 @@ impl Primary {
             (Phase::Running, Some(Job::Rollout(_))) => self.advance_rollout(step),
             (Phase::Running, Some(Job::Scale(_))) => self.advance_scale(step),
             (Phase::Running, Some(Job::Hard(_))) => self.advance_hard(step),
+            (Phase::Running, Some(Job::Recycle(_))) => self.advance_recycle(step),
         }
     }
 

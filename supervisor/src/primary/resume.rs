@@ -95,11 +95,12 @@ impl Primary {
         if let Phase::Stopping(stopping) = &mut self.phase {
             return Some(&mut stopping.clients);
         }
-        self.job.as_mut().map(|job| match job {
-            Job::Rollout(rollout) => &mut rollout.clients,
-            Job::Scale(scaling) => &mut scaling.clients,
-            Job::Hard(hard) => &mut hard.clients,
-        })
+        match self.job.as_mut()? {
+            Job::Rollout(rollout) => Some(&mut rollout.clients),
+            Job::Scale(scaling) => Some(&mut scaling.clients),
+            Job::Hard(hard) => Some(&mut hard.clients),
+            Job::Recycle(_) => None,
+        }
     }
 
     /// The clients that still get an answer, or whose answer may not have reached them.
@@ -128,7 +129,9 @@ impl Primary {
                 Some(Job::Rollout(rollout)) if rollout.to.configures(&opened.address) => {
                     Some(rollout.generation())
                 }
-                Some(Job::Rollout(_) | Job::Hard(_) | Job::Scale(_)) | None => None,
+                Some(Job::Rollout(_) | Job::Hard(_) | Job::Scale(_) | Job::Recycle(_)) | None => {
+                    None
+                }
             };
             self.open(opened, by, step);
             // If no worker asks for it, it is not served.
@@ -194,7 +197,7 @@ impl Primary {
             (Phase::Running, Some(Job::Hard(hard))) => {
                 matches!(hard.stage, Stage::Opening).then_some(&hard.to.spec)
             }
-            (Phase::Running, Some(Job::Scale(_)) | None)
+            (Phase::Running, Some(Job::Scale(_) | Job::Recycle(_)) | None)
             | (Phase::Stopped | Phase::Over { .. }, _) => None,
         };
         if let Some(spec) = spec {

@@ -8,6 +8,7 @@ mod own_unix;
 mod pools;
 mod quiet;
 mod readiness;
+mod recycle;
 mod snapshot;
 mod values;
 

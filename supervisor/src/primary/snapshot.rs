@@ -133,7 +133,7 @@ impl Job {
         match self {
             Self::Rollout(rollout) => Some(&rollout.to),
             Self::Hard(hard) => Some(&hard.to),
-            Self::Scale(_) => None,
+            Self::Scale(_) | Self::Recycle(_) => None,
         }
     }
 
@@ -141,7 +141,7 @@ impl Job {
         match self {
             Self::Rollout(rollout) => Some(&mut rollout.to),
             Self::Hard(hard) => Some(&mut hard.to),
-            Self::Scale(_) => None,
+            Self::Scale(_) | Self::Recycle(_) => None,
         }
     }
 }

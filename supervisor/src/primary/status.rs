@@ -45,6 +45,7 @@ impl Primary {
             wanted_because: messages::why_so_many(&self.serving),
             ready: u16::try_from(self.ready_count()).unwrap_or(u16::MAX),
             restarts: self.restarts,
+            recycles: self.recycling.done,
             uptime_ms: self.born.map_or(0, |born| text::millis(now.since(born))),
             last_reload: self.last_reload.clone(),
             workers: self.entries().map(|(slot, worker)| self.entry(slot, worker, now)).collect(),
@@ -114,6 +115,7 @@ impl Primary {
             contract: Vec::new(),
             status_text: worker.and_then(|worker| worker.status_text.clone()),
             restarts: state.map_or(0, |state| state.restarts),
+            recycles: state.map_or(0, |state| state.recycles),
             uptime_ms: worker.map(|worker| text::millis(now.since(worker.started))),
             rss_bytes: None,
             cpu_percent: None,
@@ -127,7 +129,8 @@ impl Primary {
     fn reason(&self, worker: &Worker) -> Option<String> {
         let own = messages::reason(worker, &self.sockets);
         let held = self.slots.get(&worker.slot).map(|state| state.role(worker.id));
-        own.or_else(|| held.and_then(messages::role))
+        let recycled = worker.recycled.as_ref().map(messages::recycle::is_recycled);
+        own.or(recycled).or_else(|| held.and_then(messages::role))
     }
 
     fn listener(&self, listener: &Listener) -> ListenerStatus {
@@ -171,7 +174,9 @@ impl Primary {
             (Phase::Running, Some(Job::Hard(hard))) if hard.empties() => {
                 (Status::Reloading, Some("all workers are stopped, then started".to_owned()))
             }
-            (Phase::Running, Some(Job::Hard(_) | Job::Scale(_)) | None) => self.health(),
+            (Phase::Running, Some(Job::Hard(_) | Job::Scale(_) | Job::Recycle(_)) | None) => {
+                self.health()
+            }
         }
     }
 

@@ -20,3 +20,13 @@ pub(super) fn millis(span: Duration) -> u64 {
 pub(super) fn count(number: u32, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
+
+/// `512 KiB`, `214 MiB`: whole units, rounded.
+pub(super) fn size(bytes: u64) -> String {
+    const KIB: u64 = 1 << 10;
+    const MIB: u64 = 1 << 20;
+    match bytes {
+        0..MIB => format!("{} KiB", (bytes + KIB / 2) / KIB),
+        _ => format!("{} MiB", (bytes.saturating_add(MIB / 2)) / MIB),
+    }
+}

@@ -164,6 +164,7 @@ impl Runtime {
         self.look_after_hand_overs(now);
         self.look_after_settling(now);
         self.look_after_upgrade(now);
+        self.watch_limits(now);
         if let Some(meaning) = self.events.terminal.look(now, terminal::lives) {
             self.hang_up(meaning);
         }
@@ -246,6 +247,7 @@ impl Runtime {
             Some(self.recorder.due()),
             self.clients.deadline(),
             self.probes.growing.deadline(),
+            self.probes.limits.deadline(),
         ];
         all.into_iter().flatten().min().map(|deadline| deadline.since(now))
     }

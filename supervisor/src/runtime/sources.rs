@@ -361,6 +361,9 @@ impl Runtime {
         self.write_snapshot();
         let reaped = self.keeper.reap(pid);
         let Some(exit) = ended.or(reaped) else { return };
+        if self.probes.oom_kills.explain(exit) {
+            self.cue(worker, Cue::OutOfMemory);
+        }
         let Some(child) = self.children.get_mut(&worker) else { return };
         let cue = match child.failed.take() {
             Some((reason, permanent)) => Cue::SpawnFailed { reason, permanent },

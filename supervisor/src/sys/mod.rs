@@ -21,6 +21,7 @@ pub(crate) mod held;
 pub(crate) mod holders;
 pub(crate) mod inherited;
 pub(crate) mod notify;
+pub(crate) mod oom;
 pub(crate) mod packets;
 pub(crate) mod peer;
 pub(crate) mod pidfd;

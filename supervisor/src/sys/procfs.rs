@@ -56,6 +56,16 @@ impl Sampler {
     }
 }
 
+/// The resident memory of these processes together, in bytes. Those that are gone have none.
+pub(crate) fn resident(pids: &[u32]) -> u64 {
+    let kib = pids.iter().filter_map(|pid| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let size = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        size.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+    });
+    kib.sum::<u64>() * 1024
+}
+
 /// When the process started, in clock ticks since boot. Pid and start time together name a process
 /// for ever.
 pub(crate) fn start_time(pid: u32) -> Option<u64> {

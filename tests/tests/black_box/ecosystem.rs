@@ -23,7 +23,7 @@ fn web(port: &Port) -> String {
     format!(
         "{{ name: 'web', script: './server.js', args: '--flag x', instances: 2, \
          exec_mode: 'cluster', env: {{ PORT: {port}, NODE_ENV: 'development' }}, \
-         env_production: {{ NODE_ENV: 'production' }}, max_memory_restart: '1G', watch: false }}"
+         env_production: {{ NODE_ENV: 'production' }}, max_memory_restart: '1G', instance_var: 'INSTANCE', watch: false }}"
     )
 }
 
@@ -47,7 +47,7 @@ fn a_program_of_each_kind_starts_its_node_app() {
         let port = Port::new();
         let (home, file) = with_file(name, begin, &web(&port), ";\n");
         let started = home.run(&["start", &file]).ok();
-        started.says(&["web: \"max_memory_restart\" is left out", "leak"]);
+        started.says(&["web: \"instance_var\" is left out", "SUPERVISOR_SLOT"]);
         let answer = body(&port);
         assert!(answer.contains(" development --flag,x"), "{name}: {answer}");
         assert_eq!(home.pids("web").len(), 2);

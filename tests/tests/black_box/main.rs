@@ -37,6 +37,7 @@ mod pools;
 mod privileges;
 mod proxy_protocol;
 mod readiness;
+mod recycling;
 mod reload;
 mod reload_merge;
 mod resource_exhaustion;

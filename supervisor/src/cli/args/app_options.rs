@@ -84,6 +84,9 @@ fn argument(key: &'static Key, flag: &Flag) -> Arg {
     if let Some(short) = flag.short {
         argument = argument.short(short);
     }
+    if let Some(alias) = flag.alias {
+        argument = argument.visible_alias(alias);
+    }
     if let Some(other) = flag.conflicts {
         argument = argument.conflicts_with(other);
     }

@@ -17,7 +17,7 @@ impl Job {
     pub(in crate::primary) fn empties(&self) -> bool {
         match self {
             Self::Hard(hard) => hard.empties(),
-            Self::Rollout(_) | Self::Scale(_) => false,
+            Self::Rollout(_) | Self::Scale(_) | Self::Recycle(_) => false,
         }
     }
 }

@@ -54,9 +54,14 @@ impl Primary {
         end: End,
         step: &mut Step<'_>,
     ) {
+        if matches!(self.job, Some(Job::Recycle(_))) {
+            return self.recycle_failed(worker, &end, step);
+        }
         let Some(Job::Rollout(rollout)) = &self.job else { return };
         let is_new = worker.plan.generation == rollout.generation();
         match rollout.course {
+            // A successor that was to replace a worker of the same generation.
+            Course::Forward if !is_new => {}
             Course::Forward => self.turn_back(Self::failure(worker, end), step),
             Course::Back { .. } if !is_new => self.cannot_restore(worker, end, step),
             Course::Back { .. } | Course::Opening | Course::Shrinking => {}

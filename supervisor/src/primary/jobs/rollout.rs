@@ -151,7 +151,10 @@ impl Primary {
     /// Where the successor of a slot must listen: wherever the worker does that it replaces. An
     /// address that this one bound long after its start is required only if every other ready
     /// worker of the pool serves it, too; those that are not come second.
-    fn required(&self, slot: Slot) -> (Option<BTreeSet<ListenerId>>, BTreeSet<ListenerId>) {
+    pub(in crate::primary) fn required(
+        &self,
+        slot: Slot,
+    ) -> (Option<BTreeSet<ListenerId>>, BTreeSet<ListenerId>) {
         let Some(state) = self.slots.get(&slot) else { return (None, BTreeSet::new()) };
         let Some(served) = &state.served else { return (None, BTreeSet::new()) };
         let others: Vec<&BTreeSet<ListenerId>> = self
@@ -213,7 +216,12 @@ impl Primary {
         let Some(id) = self.slot(slot).successor.take() else { return };
         let Some(worker) = self.workers.get(&id) else { return };
         let (plan, late, bound) = (worker.plan.clone(), worker.late.clone(), worker.listens_now());
-        step.publish(messages::slot_replaced(worker));
+        let recycles = matches!(self.job, Some(Job::Recycle(_)));
+        let from = match self.slots.get(&slot).map(|state| &state.seat) {
+            Some(Seat::Held(old)) if recycles => Some(*old),
+            Some(_) | None => None,
+        };
+        step.publish(messages::slot_replaced(worker, from));
         let ready_since = worker.ready_since;
         if let Some(Job::Rollout(rollout)) = &mut self.job
             && matches!(rollout.course, Course::Forward)
@@ -226,7 +234,9 @@ impl Primary {
         state.plan = plan;
         state.served_before = state.served_early();
         (state.served, state.late) = (Some(bound), late);
-        state.history = History::default();
+        if !recycles {
+            state.history = History::default();
+        }
         state.history.became_ready();
         self.founding = false;
         let old = match std::mem::replace(&mut self.slot(slot).seat, Seat::Held(id)) {

@@ -60,7 +60,7 @@ impl Primary {
     ) {
         let by = match &self.job {
             Some(Job::Rollout(rollout)) => rollout.generation(),
-            Some(Job::Hard(_) | Job::Scale(_)) | None => self.serving.generation,
+            Some(Job::Hard(_) | Job::Scale(_) | Job::Recycle(_)) | None => self.serving.generation,
         };
         let result = result.map(|opened| {
             for listener in opened {
@@ -72,7 +72,7 @@ impl Primary {
             (Phase::Stopping(stopping), _) => stopping.opening = false,
             (Phase::Running, Some(Job::Rollout(_))) => self.rollout_opened(result, step),
             (Phase::Running, Some(Job::Hard(_))) => self.hard_opened(result, step),
-            (Phase::Running, Some(Job::Scale(_)) | None)
+            (Phase::Running, Some(Job::Scale(_) | Job::Recycle(_)) | None)
             | (Phase::Stopped | Phase::Over { .. }, _) => {}
         }
     }
@@ -206,7 +206,7 @@ impl Primary {
         let address = self.sockets.address(listener);
         let is_named = match &self.job {
             Some(Job::Rollout(rollout)) => rollout.to.configures(address),
-            Some(Job::Hard(_) | Job::Scale(_)) | None => false,
+            Some(Job::Hard(_) | Job::Scale(_) | Job::Recycle(_)) | None => false,
         };
         let is_wanted = is_named || self.serving.configures(address) || self.is_awaited(listener);
         if !self.is_served(listener) && !is_wanted {

@@ -119,7 +119,7 @@ impl Primary {
         match &self.job {
             Some(Job::Rollout(rollout)) => matches!(rollout.course, Course::Opening),
             Some(Job::Hard(hard)) => matches!(hard.stage, Stage::Opening),
-            Some(Job::Scale(_)) | None => matches!(self.phase, Phase::Opening),
+            Some(Job::Scale(_) | Job::Recycle(_)) | None => matches!(self.phase, Phase::Opening),
         }
     }
 
@@ -129,7 +129,7 @@ impl Primary {
             Some(Job::Rollout(rollout)) => rollout.clients,
             Some(Job::Hard(hard)) => hard.clients,
             Some(Job::Scale(scaling)) => scaling.clients,
-            None => Vec::new(),
+            Some(Job::Recycle(_)) | None => Vec::new(),
         };
         let merging = self.merging.take().map(|merging| merging.clients).unwrap_or_default();
         let queued = std::mem::take(&mut self.queue).into_iter().flat_map(|p| p.clients);

@@ -14,19 +14,23 @@ use super::worker::Worker;
 use super::worker::drain::Drain;
 use super::worker::early::Early;
 use super::worker::state::State;
-use crate::base::ids::{ListenerId, Slot};
+use crate::base::exit::Exit;
+use crate::base::ids::{ListenerId, Slot, WorkerId};
 use crate::base::time::Time;
 use crate::primary::plan::Plan;
 use crate::primary::text::{count, span};
 use crate::primary::worker::end::{Cause, End, EndKind};
 
 pub(super) mod pools;
+pub(super) mod recycle;
 
 use pools::{name, of_pool};
 pub(super) use pools::{
     no_room_for_pool, no_such_pool, pool_is_gone, rolled_back, scale_too_far, turning_back,
     why_so_many,
 };
+
+pub(super) use recycle::{budget_spent, is_recycled, recycle_failed, recycling_does_not_help};
 
 pub(super) const STOPPED: &str = "stopped by request";
 
@@ -88,8 +92,12 @@ pub(super) fn slot_errored(worker: &Worker, reason: &str, last_lines: &[String])
     Notice { last_lines, ..about(worker, NoticeKind::SlotErrored, reason.to_owned()) }
 }
 
-pub(super) fn slot_replaced(worker: &Worker) -> Notice {
-    let message = format!("generation {} takes over", worker.plan.generation);
+/// `from`: the worker that it replaces, if that is of the same generation.
+pub(super) fn slot_replaced(worker: &Worker, from: Option<WorkerId>) -> Notice {
+    let message = match from {
+        Some(old) => format!("takes over from worker {old}"),
+        None => format!("generation {} takes over", worker.plan.generation),
+    };
     about(worker, NoticeKind::SlotReplaced, message)
 }
 
@@ -114,9 +122,24 @@ pub(super) fn reload_started(serving: &Plan, to: &Plan) -> Notice {
 
 // Reasons for the state of a worker.
 
+fn exit_of(worker: &Worker, exit: Exit) -> String {
+    match worker.out_of_memory {
+        true => format!("{exit}: the kernel killed it because memory ran out (OOM)"),
+        false => exit.to_string(),
+    }
+}
+
+/// How the last worker of a slot ended.
+pub(super) fn last_exit(worker: &Worker, kind: &EndKind, exit: Exit) -> String {
+    match (&worker.recycled, kind) {
+        (Some(excess), EndKind::Told) => format!("recycled ({exit}): {}", recycle::excess(excess)),
+        _ => exit_of(worker, exit),
+    }
+}
+
 /// Why a worker has ended.
 pub(super) fn why(worker: &Worker, end: &End) -> String {
-    let exit = end.exit.map(|exit| exit.to_string());
+    let exit = end.exit.map(|exit| exit_of(worker, exit));
     match (&end.kind, exit) {
         (EndKind::Failed(reason) | EndKind::NotStarted { reason, .. }, _) => reason.clone(),
         (EndKind::Died | EndKind::Told, None) => worker.unseen().to_owned(),

@@ -2,7 +2,7 @@
 
 use config::change::SpecChange;
 use config::spec::PoolSpec;
-use config::spec::{Balance, ReadyRule, RestartOn};
+use config::spec::{Balance, ReadyRule, RecyclePolicy, RestartOn};
 use ipc::control::Method;
 use ipc::talk::BusRequest;
 
@@ -79,12 +79,29 @@ fn random_spec(dice: &mut Jitter) -> AppSpec {
     }
     spec.times.drain_timeout = Duration::from_millis(dice.roll() % 6000);
     spec.times.kill_timeout = Duration::from_millis(dice.roll() % 2000);
+    if dice.roll().is_multiple_of(3) {
+        spec.recycle = random_limits(dice);
+    }
     // As many values as there are numbers of workers, and none.
     spec.shared = (wanted > 1).then(|| format!("{{\"limit\":{wanted}}}"));
     if dice.roll().is_multiple_of(2) {
         add_pools(&mut spec, dice);
     }
     spec
+}
+
+fn random_limits(dice: &mut Jitter) -> RecyclePolicy {
+    let mut some = |most: u64| match dice.roll() % 2 {
+        0 => 0,
+        _ => 1 + dice.roll() % most,
+    };
+    RecyclePolicy {
+        max_memory: some(1000),
+        max_age: Duration::from_millis(some(30_000)),
+        max_connections: some(100),
+        jitter: u8::try_from(some(90)).expect("small"),
+        budget: u16::try_from(1 + some(9)).expect("small"),
+    }
 }
 
 /// Some pools also serve the addresses of the app's own pool.
@@ -169,6 +186,22 @@ impl Sim {
         }
     }
 
+    /// A worker that has limits is measured.
+    fn measure(&mut self) {
+        let limited: Vec<WorkerId> =
+            self.fakes.keys().copied().filter(|id| self.primary.limits_of(*id).is_some()).collect();
+        let roll = self.dice.roll();
+        let index = usize::try_from(roll).expect("64 bits") % limited.len().max(1);
+        if let Some(worker) = limited.get(index) {
+            let used = Used {
+                memory: roll / 7 % 1200,
+                growth: roll / 11 % 300,
+                connections: (!roll.is_multiple_of(5)).then_some(roll / 13 % 120),
+            };
+            self.feed(Event::Worker { worker: *worker, cue: Cue::Used(used) });
+        }
+    }
+
     fn connection(&mut self) {
         let index = usize::try_from(self.dice.roll()).expect("64 bits");
         let listeners: Vec<ListenerId> = self.listeners.keys().copied().collect();
@@ -186,6 +219,7 @@ impl Sim {
                 40 => self.taken = vec!["127.0.0.1:8005".to_owned()],
                 41..44 => self.taken.clear(),
                 44 => self.tidy(),
+                45..50 => self.measure(),
                 _ if self.tick() => {}
                 _ => self.random_request(),
             }

@@ -35,6 +35,10 @@ pub(super) struct Ledger {
     failed: Option<usize>,
     /// How a reload has just ended, until that is published.
     ended: Option<ReloadOutcome>,
+    /// When replacements of workers that reached a limit began.
+    recycles: Vec<Time>,
+    /// The workers replaced in that way that have been seen to drain.
+    recycled: BTreeSet<WorkerId>,
 }
 
 impl Sim {
@@ -47,6 +51,9 @@ impl Sim {
         }
         if notice.event == NoticeKind::WorkerReady {
             self.check_readiness(WorkerId(notice.worker.expect("a notice about a worker")));
+        }
+        if notice.event == NoticeKind::WorkerRecycled {
+            self.check_budget();
         }
         if notice.event == NoticeKind::Warning && notice.message.contains(" lost: ") {
             self.write_off();
@@ -87,6 +94,42 @@ impl Sim {
         self.check_patience();
         self.check_gates();
         self.check_watches();
+        self.check_recycling();
+    }
+
+    /// No more replacements begin within a minute than the budget has.
+    fn check_budget(&mut self) {
+        let (now, minute) = (self.now, Duration::from_secs(60));
+        let recycles = &mut self.ledger.recycles;
+        recycles.retain(|at| now.since(*at) < minute);
+        recycles.push(now);
+        let budget = usize::from(self.primary.serving.spec.recycle.budget);
+        assert!(recycles.len() <= budget, "{} replaced, {budget} allowed", recycles.len());
+    }
+
+    /// One worker at a time is replaced because it reached a limit, and it serves until its
+    /// successor is ready.
+    fn check_recycling(&mut self) {
+        let primary = &self.primary;
+        let recycled = || primary.workers.values().filter(|worker| worker.recycled.is_some());
+        assert!(recycled().count() <= 1, "several workers are recycled at a time");
+        let Some(worker) = recycled().next() else { return };
+        let state = &primary.slots[&worker.slot];
+        match worker.state {
+            State::Ready => {
+                let waits = matches!(primary.job, Some(Job::Recycle(_)));
+                assert!(waits && state.seat == Seat::Held(worker.id), "it serves no more");
+            }
+            State::Draining(_) if matches!(primary.phase, Phase::Running) => {
+                let seen = !self.ledger.recycled.insert(worker.id);
+                let served = state.leaving || primary.is_ready(state);
+                assert!(seen || served, "its successor is not ready");
+            }
+            State::Draining(_)
+            | State::Spawning { .. }
+            | State::Starting { .. }
+            | State::Killing { .. } => {}
+        }
     }
 
     /// The bus knows of each worker that drains: it gives it no more calls.
@@ -157,7 +200,7 @@ impl Sim {
     }
 
     /// There is never more than one worker above the wanted number, and one for each slot and
-    /// generation.
+    /// generation, beside one that is recycled.
     fn check_crew(&mut self) {
         let primary = &self.primary;
         let known: Vec<WorkerId> = primary.workers().map(|(id, _, _)| id).collect();
@@ -173,7 +216,7 @@ impl Sim {
                 let new = rollout.to.slots().filter(|(slot, _)| !primary.serving.wants(*slot));
                 serving + u16::try_from(new.count()).expect("few slots")
             }
-            Some(Job::Scale(_) | Job::Hard(_)) | None => serving,
+            Some(Job::Scale(_) | Job::Hard(_) | Job::Recycle(_)) | None => serving,
         };
         let calm = matches!(primary.phase, Phase::Running | Phase::Stopped)
             && primary.job.is_none()
@@ -190,8 +233,9 @@ impl Sim {
             primary.workers.values().filter(|worker| !is_rescue(worker)).collect();
         let limit = usize::from(self.ledger.wanted) + 1;
         assert!(regular.len() <= limit, "{} workers, {limit} allowed", regular.len());
-        let places: BTreeSet<_> = regular.iter().map(|w| (w.slot, w.plan.generation)).collect();
-        assert_eq!(places.len(), regular.len(), "two workers of one slot and generation");
+        let lasting: Vec<_> = regular.iter().filter(|w| w.recycled.is_none()).collect();
+        let places: BTreeSet<_> = lasting.iter().map(|w| (w.slot, w.plan.generation)).collect();
+        assert_eq!(places.len(), lasting.len(), "two workers of one slot and generation");
     }
 
     /// The targets that steering must have: sockets of seated, ready, listening workers.
@@ -360,7 +404,7 @@ impl Sim {
                 Some(of(rollout.generation()))
             }
             Some(Job::Rollout(_) | Job::Hard(_)) => None,
-            Some(Job::Scale(_)) | None => {
+            Some(Job::Scale(_) | Job::Recycle(_)) | None => {
                 let settled = matches!(primary.phase, Phase::Running);
                 let is_old =
                     |worker: &Worker| primary.serving.replaces(worker.slot, worker.plan.generation);

@@ -21,7 +21,7 @@ use ipc::control::{Notice, Reply, Request};
 use super::Primary;
 use super::action::{Action, ReloadOutcome, Target};
 use super::event::{
-    Cue, Event, Gauge, Look, Notification, OnStop, OpenedListener, PrimarySignal, Refusal,
+    Cue, Event, Gauge, Look, Notification, OnStop, OpenedListener, PrimarySignal, Refusal, Used,
 };
 use super::slots::restart_policy::Jitter;
 use crate::base::exit::Exit;

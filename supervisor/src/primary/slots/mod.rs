@@ -16,6 +16,7 @@ use self::slot::{Presence, Seat, SlotState};
 use super::action::Action;
 use super::sockets::Borrower;
 use super::worker::Worker;
+use super::worker::limits::Limits;
 use super::worker::state::State;
 use super::{Job, Phase, Primary, Step};
 use crate::base::ids::{ListenerId, Slot, SocketId, WorkerId};
@@ -151,11 +152,13 @@ impl Primary {
     }
 
     /// Each slot has at most one worker per generation: a leaving worker of the same generation
-    /// must be gone first.
+    /// must be gone first, unless it was recycled.
     fn may_start(&self, state: &SlotState) -> bool {
         let same = |id| {
             let worker: Option<&Worker> = self.workers.get(id);
-            worker.is_some_and(|worker| worker.plan.generation == state.plan.generation)
+            worker.is_some_and(|worker| {
+                worker.plan.generation == state.plan.generation && worker.recycled.is_none()
+            })
         };
         !state.retiring.iter().any(same)
     }
@@ -209,6 +212,10 @@ impl Primary {
             says_stopping: false,
             status_text: None,
             refused: None,
+            limits: Limits::draw(&plan.spec.recycle, &mut self.dice),
+            excess: None,
+            recycled: None,
+            out_of_memory: false,
         };
         self.workers.insert(id, worker);
         let Plan { generation, spec, .. } = plan;

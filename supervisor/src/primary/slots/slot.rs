@@ -9,6 +9,7 @@ use super::role::Role;
 use crate::base::ids::{ListenerId, WorkerId};
 use crate::base::time::Time;
 use crate::primary::plan::Plan;
+use crate::primary::recycle::state::MemoryLoop;
 
 /// One slot.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,6 +31,11 @@ pub(in crate::primary) struct SlotState {
     pub(in crate::primary) served_before: Option<BTreeSet<ListenerId>>,
     pub(in crate::primary) history: History,
     pub(in crate::primary) restarts: u64,
+    /// How many of its workers were replaced because they reached a limit.
+    #[serde(default)]
+    pub(in crate::primary) recycles: u64,
+    #[serde(default)]
+    pub(in crate::primary) memory_loop: MemoryLoop,
     pub(in crate::primary) last_exit: Option<String>,
     /// Its last worker served nothing, and nobody expected it to: it did its work and left.
     #[serde(default)]
@@ -111,6 +117,8 @@ impl SlotState {
             served_before: None,
             history: History::default(),
             restarts: 0,
+            recycles: 0,
+            memory_loop: MemoryLoop::default(),
             last_exit: None,
             done: false,
             leaving: false,

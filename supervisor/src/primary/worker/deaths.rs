@@ -132,7 +132,7 @@ impl Primary {
         }
         let state = self.slot(worker.slot);
         if let Some(exit) = end.exit {
-            state.last_exit = Some(exit.to_string());
+            state.last_exit = Some(messages::last_exit(&worker, &end.kind, exit));
         }
         match state.role(id) {
             Role::Seated => {
@@ -169,6 +169,7 @@ impl Primary {
         match &self.job {
             Some(Job::Rollout(_)) => self.seat_lost_in_rollout(worker, end, step),
             Some(Job::Hard(hard)) if hard.empties() => {}
+            Some(Job::Recycle(_)) => self.seat_lost_in_recycle(worker, end, step),
             Some(Job::Hard(_) | Job::Scale(_)) | None => self.seat_failed(worker, end, step),
         }
     }

@@ -77,7 +77,8 @@ impl Worker {
             Cue::Exited { exit, last_lines, queued } => {
                 Change::Gone(End::died(exit, last_lines, queued))
             }
-            Cue::Looked(_) | Cue::Gauged(_) => Change::Nothing,
+            Cue::OutOfMemory => self.ran_out_of_memory(),
+            Cue::Looked(_) | Cue::Gauged(_) | Cue::Used(_) => Change::Nothing,
         }
     }
 
@@ -90,7 +91,8 @@ impl Worker {
 
     fn starting(&mut self, cue: Cue, step: &mut Step<'_>) -> Change {
         match cue {
-            Cue::Spawned | Cue::Looked(_) | Cue::Gauged(_) => Change::Nothing,
+            Cue::Spawned | Cue::Looked(_) | Cue::Gauged(_) | Cue::Used(_) => Change::Nothing,
+            Cue::OutOfMemory => self.ran_out_of_memory(),
             Cue::SpawnFailed { reason, permanent } => {
                 Change::Gone(End::not_started(reason, permanent))
             }
@@ -124,6 +126,8 @@ impl Worker {
         match cue {
             Cue::Spawned | Cue::Looked(_) => Change::Nothing,
             Cue::Gauged(gauge) => self.gauged(gauge, step),
+            Cue::Used(used) => self.uses(used),
+            Cue::OutOfMemory => self.ran_out_of_memory(),
             Cue::SpawnFailed { reason, permanent } => {
                 Change::Gone(End::not_started(reason, permanent))
             }
@@ -153,7 +157,10 @@ impl Worker {
     /// The worker is on its way out: however it ends, that is what the primary wanted.
     fn draining(&mut self, cue: Cue, step: &mut Step<'_>) -> Change {
         match cue {
-            Cue::Spawned | Cue::Gauged(_) | Cue::RefusesValues { .. } => Change::Nothing,
+            Cue::Spawned | Cue::Gauged(_) | Cue::Used(_) | Cue::RefusesValues { .. } => {
+                Change::Nothing
+            }
+            Cue::OutOfMemory => self.ran_out_of_memory(),
             Cue::SpawnFailed { .. } => Change::Gone(End::never_was()),
             Cue::BindAsked { listener, ticket, another } => {
                 Change::Asks { listener, ticket, another }
@@ -194,6 +201,8 @@ impl Worker {
             Cue::Spawned
             | Cue::Looked(_)
             | Cue::Gauged(_)
+            | Cue::Used(_)
+            | Cue::OutOfMemory
             | Cue::BindRefused { .. }
             | Cue::RefusesValues { .. } => Change::Nothing,
             Cue::SpawnFailed { .. } => Change::Gone(End::never_was()),

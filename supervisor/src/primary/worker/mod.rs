@@ -7,6 +7,7 @@ pub(super) mod end;
 pub(super) mod hang;
 pub(super) mod leave;
 mod life;
+pub(crate) mod limits;
 pub(super) mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,8 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use self::end::End;
 use self::hang::Watch;
+use self::limits::{Excess, Limits};
 use self::state::{Change, State};
-use super::event::Notification;
+use super::event::{Notification, Used};
 use super::plan::Plan;
 use crate::base::ids::{ListenerId, Slot, SocketId, WorkerId};
 use crate::base::time::Time;
@@ -93,6 +95,18 @@ pub(super) struct Worker {
     pub(super) status_text: Option<String>,
     /// The last address that it could not have, and the reason.
     pub(super) refused: Option<String>,
+    /// What it may use before it is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) limits: Option<Limits>,
+    /// The limit of memory or connections that it had reached when it was last measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) excess: Option<Excess>,
+    /// It is being replaced, or was, because it reached this limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) recycled: Option<Excess>,
+    /// The kernel killed a process of it because memory ran out.
+    #[serde(default)]
+    pub(super) out_of_memory: bool,
 }
 
 impl Worker {
@@ -230,6 +244,32 @@ impl Worker {
     pub(super) fn left_well(&self, end: &End, now: Time) -> bool {
         let served = self.ready_since.map(|since| now.since(since));
         self.leaves && end.is_clean() && served >= Some(self.plan.spec.times.min_uptime)
+    }
+
+    /// Notes what it uses.
+    pub(super) fn uses(&mut self, used: Used) -> Change {
+        let starts = self.ready_since.map_or(Duration::ZERO, |since| since.since(self.started));
+        self.excess = self.limits.and_then(|limits| limits.reached(used, starts));
+        Change::Nothing
+    }
+
+    /// When it is too old, if it is ready.
+    pub(super) fn old_at(&self) -> Option<Time> {
+        self.limits?.old_at(self.ready_since.filter(|_| self.is_ready())?)
+    }
+
+    /// The limit that it has reached, if it is ready.
+    pub(super) fn excess(&self, now: Time) -> Option<Excess> {
+        let old = self.old_at().filter(|at| *at <= now);
+        let limit = old.and_then(|_| self.limits?.age);
+        let own = self.excess.filter(|_| self.is_ready());
+        own.or_else(|| limit.map(|limit| Excess::Age { limit }))
+    }
+
+    /// Notes that the kernel killed a process of it because memory ran out.
+    pub(super) fn ran_out_of_memory(&mut self) -> Change {
+        self.out_of_memory = true;
+        Change::Nothing
     }
 
     /// Notes a message of the worker.

@@ -1,10 +1,13 @@
-//! What the kernel and the workers show of a worker: whether it is drained, hung or growing.
+//! What the kernel and the workers show of a worker: whether it is drained, hung, growing, or
+//! near a limit.
 
 pub(super) mod closed;
 pub(crate) mod drain;
 pub(crate) mod growth;
 pub(crate) mod hang;
+mod limits;
 mod on_stop;
+mod oom;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -13,9 +16,11 @@ use std::time::Duration;
 use self::drain::{Drain, Known, Table};
 use self::growth::Growing;
 use self::hang::Progress;
+use self::oom::OomKills;
 use super::context::{Context, Place};
 use crate::base::ids::WorkerId;
 use crate::base::time::Time;
+use crate::policy::limit_watch::LimitWatch;
 use crate::primary::event::{Gauge, Look};
 use crate::sys::{clock, procfs};
 
@@ -24,6 +29,9 @@ use crate::sys::{clock, procfs};
 pub(super) struct Probes {
     /// The workers' memory.
     pub(super) growing: Growing,
+    /// The workers that have limits.
+    pub(super) limits: LimitWatch,
+    pub(super) oom_kills: OomKills,
     /// This turn's view of the kernel's connections.
     table: Option<Table>,
 }
@@ -31,7 +39,8 @@ pub(super) struct Probes {
 impl Probes {
     /// Nothing was measured yet.
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { growing: Growing::new()?, table: None })
+        let (limits, oom_kills) = (LimitWatch::default(), OomKills::new());
+        Ok(Self { growing: Growing::new()?, limits, oom_kills, table: None })
     }
 
     /// A new turn: what was read of the kernel's connections is no longer true.
