@@ -256,6 +256,8 @@ pub enum NoticeKind {
     ReloadDone,
     /// A reload failed, and everything is as before.
     ReloadRolledBack,
+    /// A schedule says that all workers are to be replaced.
+    ScheduleDue,
     /// The number of workers was changed.
     Scaled,
     /// A Node worker sent something with `process.send`; the message is its JSON.
@@ -327,6 +329,9 @@ pub struct AppStatus {
     /// How the last reload ended.
     #[serde(default)]
     pub last_reload: Option<String>,
+    /// When `cron_restart` is due next; milliseconds since 1970.
+    #[serde(default)]
+    pub next_restart_unix_ms: Option<u64>,
     /// The workers by slot; a slot without a worker has an entry whose `pid` is null.
     pub workers: Vec<WorkerStatus>,
     /// The app's pools, its own first. Empty if the primary's build knows no pools.

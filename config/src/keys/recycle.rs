@@ -2,10 +2,11 @@
 
 use serde_json::json;
 
-use super::forms::{COUNT, DURATION, form, string_or_integer, told};
-use super::key::{Flag, Key, Section};
+use super::forms::{COUNT, DURATION, form, string, string_or_integer, told};
+use super::key::{Change, Flag, Key, Section};
 use super::kind::{Field, Form, at};
 use crate::privileges::within;
+use crate::schedule::{Schedule, time_zone};
 use crate::spec::RecyclePolicy;
 use crate::units;
 
@@ -61,6 +62,28 @@ static KEYS: &[Key] = &[
         doc: "The most workers of the app that these limits may replace within a minute",
         ..Key::of(&Field { place: at!(recycle.budget), form: &COUNT })
     },
+    Key {
+        name: "cron_restart",
+        flag: Some(Flag::value("PATTERN")),
+        help: "When to replace all workers: a pattern of cron",
+        doc: "When to replace all workers, one after the other as by `reload` \
+              ([schedules](recycling.md#by-the-calendar)): `\"0 3 * * *\"` (minute, hour, day, month, \
+              weekday), or six fields with the seconds first",
+        example: Some("\"0 3 * * *\""),
+        elsewhere: &["cron"],
+        change: Change::Nothing,
+        ..Key::of(&Field { place: at!(cron_restart), form: &CRON })
+    },
+    Key {
+        name: "cron_timezone",
+        absent: "the machine's",
+        flag: Some(Flag::value("ZONE")),
+        help: "The time zone of cron_restart",
+        doc: "The time zone of `cron_restart`: `\"Europe/Berlin\"`, `\"UTC\"`",
+        example: Some("\"UTC\""),
+        change: Change::Nothing,
+        ..Key::of(&Field { place: at!(cron_timezone), form: &ZONE })
+    },
 ];
 
 /// A number of bytes with its unit.
@@ -111,4 +134,37 @@ static PERCENT: Form<u8> = form(
 
 fn percent(text: &str) -> Result<u8, String> {
     within(text.strip_suffix('%').unwrap_or(text), 0, RecyclePolicy::MOST_JITTER)
+}
+
+/// A pattern of cron.
+static CRON: Form<Option<String>> = form(
+    "string",
+    string,
+    |findings, key, value| {
+        let text = findings.text(key, value)?;
+        findings.keep(key, value, pattern(&text))
+    },
+    pattern,
+    |pattern| pattern.as_ref().map(|pattern| json!(pattern)),
+);
+
+/// Patterns do not depend on the zone.
+fn pattern(text: &str) -> Result<Option<String>, String> {
+    Schedule::new(text, Some("UTC")).map(|_| Some(text.to_owned()))
+}
+
+/// The name of a time zone.
+static ZONE: Form<Option<String>> = form(
+    "string",
+    string,
+    |findings, key, value| {
+        let text = findings.text(key, value)?;
+        findings.keep(key, value, zone(&text))
+    },
+    zone,
+    |zone| zone.as_ref().map(|zone| json!(zone)),
+);
+
+fn zone(text: &str) -> Result<Option<String>, String> {
+    time_zone(text).map(|_| Some(text.to_owned()))
 }

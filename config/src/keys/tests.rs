@@ -111,7 +111,18 @@ fn each_flag_sets_its_key_and_no_other() {
     for key in all() {
         let Some(flag) = key.flag else { continue };
         let texts = ["7s", "7", "7M", "-7", "QUIT", "sticky", "kernel", "uptime", "never", "A=7"];
-        let more = ["core=0", "unix:/run/x", "127.0.0.1:7", "/x", "true", "false", "x", "7000"];
+        let more = [
+            "core=0",
+            "unix:/run/x",
+            "127.0.0.1:7",
+            "/x",
+            "true",
+            "false",
+            "x",
+            "7000",
+            "@daily",
+            "UTC",
+        ];
         let plain = AppSpec::blank();
         let set = texts.into_iter().chain(more).find_map(|text| {
             let mut overrides = crate::spec::Overrides::default();

@@ -35,6 +35,7 @@ pub(super) fn translate(
     app.ready();
     app.restarts();
     app.memory();
+    app.schedule();
     app.accounts();
     let name = app.name();
     app.answers(&name, ecosystem);
@@ -210,6 +211,12 @@ impl<'t> App<'t, '_> {
         let Some(text) = self.findings.text_or_integer("max_memory_restart", limit) else { return };
         let unit = if text.bytes().all(|b| b.is_ascii_digit()) { "B" } else { "" };
         self.set("max_memory", Value::text(format!("{text}{unit}")), limit.span());
+    }
+
+    fn schedule(&mut self) {
+        if let Some(pattern) = self.find("cron_restart").filter(|pattern| !is_off(pattern)) {
+            self.set("cron_restart", pattern.value.clone(), pattern.span());
+        }
     }
 
     fn stop_exit_codes(&mut self, codes: &Written) {

@@ -176,9 +176,9 @@ pub(crate) static OPTIONS: &[PmOption] = &[
     row(
         "cron_restart",
         &["cron"],
-        LeftOut,
+        Mapped,
         "\"0 3 * * *\"",
-        "let cron or a timer run \"supervisor reload\"",
+        "`cron_restart`: a rolling replacement, and no request is lost",
     ),
     row("out_file", &["out", "out_log", "output"], LeftOut, "\"out.log\"", LOGS),
     row("error_file", &["err", "err_file", "err_log", "error"], LeftOut, "\"err.log\"", LOGS),

@@ -105,6 +105,12 @@ pub struct AppSpec {
     /// When a worker that is well is replaced.
     #[serde(default)]
     pub recycle: RecyclePolicy,
+    /// When all workers are replaced, as a pattern of cron that [`crate::schedule`] can read.
+    #[serde(default)]
+    pub cron_restart: Option<String>,
+    /// The time zone of `cron_restart`. Default: that of the machine.
+    #[serde(default)]
+    pub cron_timezone: Option<String>,
     /// Bytes of the longest log line; a longer one is cut.
     #[serde(default = "log_line_max")]
     pub log_line_max: usize,
@@ -207,6 +213,8 @@ impl AppSpec {
             stop_signal: 15,
             restart: RestartPolicy::default(),
             recycle: RecyclePolicy::default(),
+            cron_restart: None,
+            cron_timezone: None,
             log_line_max: log_line_max(),
             source: None,
             autostart: true,

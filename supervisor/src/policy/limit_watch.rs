@@ -86,7 +86,9 @@ impl LimitWatch {
                 Some(left) => until(left, growth.max(limit / FASTEST.as_secs())),
             })
         });
-        watched.due = now + next.min().unwrap_or(MOST);
+        // One measurement says nothing of growth.
+        let most = if watched.past.len() < 2 { LEAST } else { MOST };
+        watched.due = now + next.min().unwrap_or(MOST).min(most);
         growth
     }
 
@@ -166,6 +168,7 @@ mod tests {
     fn a_worker_that_does_not_grow_is_hardly_measured() {
         let (mut watch, mut now) = (LimitWatch::default(), Time(1));
         watch.watch(now, WORKER);
+        watch.measured(now, WORKER, memory(50 * MIB, 100 * MIB));
         for _ in 0..10 {
             now = watch.deadline().unwrap();
             assert_eq!(watch.measured(now, WORKER, memory(50 * MIB, 100 * MIB)), 0);

@@ -11,6 +11,7 @@
 //! - `limit_watch`: when workers that have limits are measured;
 //! - `memory_watch`: when the memory of workers is read, and which of them the notes report;
 //! - `repetition`: which warnings are written when the same one comes again and again;
+//! - `schedule`: what a look at the clock means for a schedule;
 //! - `service_manager`: what the service manager is told, and when;
 //! - `shared_values`: which values a generation has, and what the workers said to them;
 //! - `throttle`: which worker is handed another connection, and when accepting is tried again;
@@ -28,6 +29,7 @@ pub(crate) mod leftovers;
 pub(crate) mod limit_watch;
 pub(crate) mod memory_watch;
 pub(crate) mod repetition;
+pub(crate) mod schedule;
 pub(crate) mod service_manager;
 pub(crate) mod shared_values;
 pub(crate) mod throttle;

@@ -27,6 +27,9 @@ pub(crate) enum Event {
     ListenersOpened { result: Result<Vec<OpenedListener>, String> },
     /// The answer to `Action::Merge`. `None`: nothing changes.
     Merged { merge: MergeId, result: Result<Option<Box<AppSpec>>, Refusal> },
+    /// What the calendar says of `cron_restart`: what is planned from now on (`None`: nothing), and
+    /// whether a replacement of all workers is due now.
+    Schedule { planned: Option<Scheduled>, is_due: bool },
     /// A worker's `bind` made a new address known. Comes before the `Cue::BindAsked` for it.
     ListenerFound(OpenedListener),
     /// An event about one worker. The core ignores cues for a worker that is gone.
@@ -44,6 +47,16 @@ pub(crate) struct OpenedListener {
     /// All workers share one socket (unix sockets, `balance = shared`). The core always lends them
     /// socket 0 and never steers.
     pub(crate) shared: bool,
+}
+
+/// What is planned by the calendar, which the core does not read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Scheduled {
+    /// The pattern.
+    pub(crate) cron: String,
+    pub(crate) zone: Option<String>,
+    /// When it is due next; milliseconds since 1970.
+    pub(crate) next: Option<u64>,
 }
 
 /// Why a change has no new spec.

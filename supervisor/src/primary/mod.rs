@@ -46,7 +46,7 @@ use crate::base::ids::{CommandKey, Generation, PoolIndex, Slot, WorkerId};
 use crate::base::time::Time;
 use crate::primary::plan::Plan;
 use action::Action;
-use event::{Cue, Event, OpenedListener};
+use event::{Cue, Event, OpenedListener, Scheduled};
 use given::Given;
 use jobs::state::{HardRestart, Merging, Pending, Rollout, Scaling, Stopping, Waiter};
 use quiet::QuietCommands;
@@ -97,6 +97,9 @@ pub(crate) struct Primary {
     dice: Jitter,
     #[serde(default)]
     recycling: Recycling,
+    /// What the runtime has planned by the calendar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scheduled: Option<Scheduled>,
     /// This is the first start, and no worker has been ready yet.
     founding: bool,
     /// Not all workers have been ready at the same time since the last start.
@@ -172,6 +175,7 @@ impl Primary {
             sockets: Sockets::default(),
             dice: Jitter::new(seed),
             recycling: Recycling::default(),
+            scheduled: None,
             founding: true,
             starting: false,
             sweep_at: None,
@@ -229,6 +233,7 @@ impl Primary {
             Event::Signal(signal) => self.signal(signal, step),
             Event::ListenersOpened { result } => self.listeners_opened(result, step),
             Event::Merged { merge, result } => self.merged(merge, result, step),
+            Event::Schedule { planned, is_due } => self.schedule(planned, is_due, step),
             Event::ListenerFound(opened) => self.open(opened, None, step),
             Event::Worker { worker, cue } => self.cue(worker, cue, step),
         }

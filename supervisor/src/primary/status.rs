@@ -48,6 +48,7 @@ impl Primary {
             recycles: self.recycling.done,
             uptime_ms: self.born.map_or(0, |born| text::millis(now.since(born))),
             last_reload: self.last_reload.clone(),
+            next_restart_unix_ms: self.scheduled.as_ref().and_then(|planned| planned.next),
             workers: self.entries().map(|(slot, worker)| self.entry(slot, worker, now)).collect(),
             pools: self
                 .serving

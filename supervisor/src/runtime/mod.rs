@@ -8,6 +8,7 @@
 //! Each room keeps its own state, and is lent what the rooms share (`context`) for each call.
 
 mod bus;
+mod calendar;
 mod closed_sockets;
 mod context;
 mod contracts;
@@ -48,6 +49,7 @@ pub(crate) use snapshot::upgrade::CAN_GO_ON;
 pub(crate) use start::{LaunchError, Mode, run, run_on};
 
 use self::bus::Bus;
+use self::calendar::Calendar;
 use self::context::context;
 use self::control::Clients;
 use self::event_loop::EventLoop;
@@ -104,6 +106,8 @@ pub(crate) struct Runtime {
     succession: Succession,
     /// What is seen of the workers.
     probes: Probes,
+    /// The schedule of `cron_restart`.
+    calendar: Calendar,
     /// The service manager that started us.
     manager: Manager,
     notes: Notes,
@@ -165,6 +169,8 @@ impl Runtime {
         self.look_after_settling(now);
         self.look_after_upgrade(now);
         self.watch_limits(now);
+        let planned = self.core.scheduled();
+        self.calendar.look(context!(self), now, planned);
         if let Some(meaning) = self.events.terminal.look(now, terminal::lives) {
             self.hang_up(meaning);
         }
@@ -248,6 +254,7 @@ impl Runtime {
             self.clients.deadline(),
             self.probes.growing.deadline(),
             self.probes.limits.deadline(),
+            self.calendar.deadline(),
         ];
         all.into_iter().flatten().min().map(|deadline| deadline.since(now))
     }

@@ -11,6 +11,7 @@ use ipc::control::FailureKind;
 use serde::Serialize;
 
 use super::bus::Bus;
+use super::calendar::Calendar;
 use super::context::context;
 use super::control::Clients;
 use super::event_loop::EventLoop;
@@ -354,6 +355,7 @@ impl Runtime {
             recorder: Recorder::new(home.clone(), lock),
             succession: Succession::first(now),
             merges: Merges::default(),
+            calendar: Calendar::default(),
             probes: Probes::new().map_err(failed("watch the processes"))?,
             manager: Manager::default(),
             notes: Notes::default(),

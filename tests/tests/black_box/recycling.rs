@@ -187,3 +187,26 @@ fn heavy_a_fast_leak_under_load_is_caught_before_a_tenth_above_its_limit() {
     assert!(highest <= LIMIT * 11 / 10, "{highest} MiB");
     assert_eq!(app.restarts, 0);
 }
+
+#[test]
+fn a_schedule_replaces_all_workers_also_after_the_primary_died() {
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(command) = fixtures::pid_server(&port) else { return };
+    let times = ["--min-uptime", "100ms", "--observe", "0s"];
+    let options = ["-i", "2", "--cron-restart", "*/4 * * * * *", "--cron-timezone", "UTC"];
+    home.start("web", &[&options[..], &times].concat(), &command).ok();
+    assert!(home.app("web").next_restart_unix_ms.is_some());
+    let load = light(&port).start();
+    let replaced = |than: u32| {
+        home.wait_app("web", "a replacement", SOON, |app| {
+            app.generation > than && app.status == Status::Ready
+        })
+    };
+    let generation = replaced(1).generation;
+    let generation = home.kill_primary("web", Signal::SIGKILL).generation.max(generation);
+    let app = replaced(generation);
+    load.stop().nothing_lost("while a schedule replaced the workers");
+    assert_eq!((app.restarts, app.recycles), (0, 0), "{app:#?}");
+    assert!(home.log("web", "primary.log").contains("cron_restart \"*/4 * * * * *\" is due"));
+    assert!(home.run(&["describe", "web"]).ok().stdout.contains("next reload"));
+}

@@ -93,7 +93,12 @@ fn text(app: &AppStatus, flags: &[String], width: Option<u16>) -> String {
             format!("{ready} of {wanted} ready, generation {generation}, slots from {first_slot}");
         lines.push(("pool", format!("{name}: {what}: {command}")));
     }
-    lines.push(("restarts", app.restarts.to_string()));
+    let recycled = match app.recycles {
+        0 => String::new(),
+        times => format!(", and {times} recycled"),
+    };
+    lines.push(("restarts", format!("{}{recycled}", app.restarts)));
+    lines.extend(app.next_restart_unix_ms.and_then(next_restart));
     lines.extend(app.last_reload.iter().map(|last| ("last reload", last.clone())));
     lines.push(("balance", word(app.balance)));
     lines.extend(app.notes.iter().map(|note| ("note", note.clone())));
@@ -122,6 +127,13 @@ fn text(app: &AppStatus, flags: &[String], width: Option<u16>) -> String {
         }
     }
     text
+}
+
+/// The line about the next time of `cron_restart`, in the time zone of the machine.
+fn next_restart(unix_ms: u64) -> Option<(&'static str, String)> {
+    let time = jiff::Timestamp::from_millisecond(i64::try_from(unix_ms).ok()?).ok()?;
+    let time = time.to_zoned(jiff::tz::TimeZone::system());
+    Some(("next reload", time.strftime("%Y-%m-%d %H:%M:%S %:z").to_string()))
 }
 
 /// The lines about a listener.

@@ -7,6 +7,7 @@ pub(crate) mod queue;
 pub(crate) mod rollback;
 pub(crate) mod rollout;
 pub(crate) mod scale;
+mod schedule;
 pub(crate) mod shared_values;
 pub(crate) mod start;
 pub(crate) mod state;

@@ -109,6 +109,14 @@ pub(super) fn listener_closed(address: &str) -> String {
     format!("no longer listens on {address}")
 }
 
+pub(super) fn schedule_is_due(cron: &str, replaces: bool) -> String {
+    let what = match replaces {
+        false => "every worker is replaced",
+        true => "nothing is done, because all workers are being replaced already",
+    };
+    format!("cron_restart {cron:?} is due: {what}")
+}
+
 pub(super) fn reload_started(serving: &Plan, to: &Plan) -> Notice {
     let message = format!(
         "{}: {}generation {} replaces generation {}",

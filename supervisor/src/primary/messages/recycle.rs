@@ -10,7 +10,10 @@ use crate::primary::worker::limits::Excess;
 /// What the worker has reached.
 pub(in crate::primary) fn excess(excess: &Excess) -> String {
     match excess {
-        Excess::Age { limit } => format!("it has been ready for {}, its limit", span(*limit)),
+        Excess::Age { limit } => {
+            let limit = Duration::from_secs(limit.as_secs());
+            format!("it has been ready for {}, its limit", humantime::format_duration(limit))
+        }
         Excess::Connections { count, limit } => {
             format!("it has accepted {count} connections, its limit is {limit}")
         }

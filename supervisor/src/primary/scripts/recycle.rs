@@ -3,7 +3,7 @@
 use config::spec::RecyclePolicy;
 
 use super::*;
-use crate::primary::event::{Cue, Event, Used};
+use crate::primary::event::{Cue, Event, Scheduled, Used};
 
 const MIB: u64 = 1 << 20;
 
@@ -135,4 +135,26 @@ fn the_budget_bounds_the_replacements_of_a_minute() {
     assert!(warnings.len() == 1 && warnings[0].starts_with(said), "{warnings:?}");
     sim.until("the others", |sim| sim.recycles() == 4);
     assert!(sim.now.since(sim.born()) > Duration::from_secs(60));
+}
+
+#[test]
+fn a_schedule_replaces_all_workers_once_and_not_during_a_reload() {
+    let planned = |next| Scheduled { cron: "@daily".to_owned(), zone: None, next: Some(next) };
+    let mut sim = up(app(GOOD, 2));
+    sim.feed(Event::Schedule { planned: Some(planned(5)), is_due: false });
+    assert_eq!(sim.generations(), [1, 1]);
+    assert_eq!(sim.primary.status(sim.now).next_restart_unix_ms, Some(5));
+    sim.feed(Event::Schedule { planned: Some(planned(9)), is_due: true });
+    sim.feed(Event::Schedule { planned: Some(planned(11)), is_due: true });
+    sim.until("the replacement", |sim| sim.told(NoticeKind::ReloadDone).len() == 1);
+    assert_eq!(sim.generations(), [2, 2]);
+    let said = sim.told(NoticeKind::ScheduleDue);
+    assert!(said[0].ends_with("every worker is replaced"), "{said:?}");
+    assert!(said[1].contains("nothing is done") && said.len() == 2, "{said:?}");
+    sim.pass(Duration::from_secs(60));
+    assert_eq!(sim.generations(), [2, 2]);
+    let stop = sim.ask(Request::Stop { fast: false });
+    done(sim.answer(stop));
+    sim.feed(Event::Schedule { planned: Some(planned(13)), is_due: true });
+    assert_eq!(sim.ids(), []);
 }

@@ -220,6 +220,11 @@ impl Sim {
                 41..44 => self.taken.clear(),
                 44 => self.tidy(),
                 45..50 => self.measure(),
+                50 => {
+                    let cron = "@hourly".to_owned();
+                    let planned = Some(Scheduled { cron, zone: None, next: Some(self.now.0) });
+                    self.feed(Event::Schedule { planned, is_due: true });
+                }
                 _ if self.tick() => {}
                 _ => self.random_request(),
             }

@@ -19,8 +19,9 @@ impl OomKills {
     /// counted such a kill that explains no other end.
     pub(in crate::runtime) fn explain(&mut self, exit: Exit) -> bool {
         let now = oom::kills();
-        let explained = exit == Exit::Signal(libc::SIGKILL) && now > self.known;
-        self.known = if explained { self.known.map(|known| known + 1) } else { now };
-        explained && self.known.is_some()
+        let newer = self.known.zip(now).filter(|(known, now)| now > known);
+        let explained = newer.filter(|_| exit == Exit::Signal(libc::SIGKILL));
+        self.known = explained.map_or(now, |(known, _)| Some(known + 1));
+        explained.is_some()
     }
 }
