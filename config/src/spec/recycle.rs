@@ -15,7 +15,8 @@ pub struct RecyclePolicy {
     pub max_age: Duration,
     /// How many connections it may have accepted. Zero: no limit.
     pub max_connections: u64,
-    /// By how much each worker's own limits may be lower, in percent; at most [`Self::MOST_JITTER`].
+    /// By how much each worker's own limits may be lower, in percent; at most
+    /// [`Self::MOST_JITTER`].
     pub jitter: u8,
     /// The most replacements that may begin within a minute.
     pub budget: u16,

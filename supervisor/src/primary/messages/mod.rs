@@ -139,9 +139,10 @@ fn exit_of(worker: &Worker, exit: Exit) -> String {
 
 /// How the last worker of a slot ended.
 pub(super) fn last_exit(worker: &Worker, kind: &EndKind, exit: Exit) -> String {
-    match (&worker.recycled, kind) {
-        (Some(excess), EndKind::Told) => format!("recycled ({exit}): {}", recycle::excess(excess)),
-        _ => exit_of(worker, exit),
+    let recycled = worker.recycled.as_ref().filter(|_| matches!(kind, EndKind::Told));
+    match recycled {
+        Some(excess) => format!("recycled ({exit}): {}", recycle::excess(excess)),
+        None => exit_of(worker, exit),
     }
 }
 
