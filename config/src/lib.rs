@@ -3,10 +3,11 @@
 //! [`keys`] has one row for each key of a configuration; a file, the flags, the documentation and
 //! the JSON Schema are read from it. The values of keys are read by [`name`], [`instances`],
 //! [`address`], [`units`], [`schedule`], [`signal`], [`environment`], [`privileges`], [`words`] and
-//! [`command`], the same for a file and for arguments. [`file`] reads a file with them and shows what it refuses
-//! by line and column ([`diagnostic`]). [`validate`] refuses what is well written but cannot work,
-//! wherever it came from. [`change`] merges a change with the spec of a running app, and
-//! [`difference`] says key by key in what two specs differ; [`export`] writes the file of a spec.
+//! [`command`], the same for a file and for arguments. [`file`] reads a file with them and shows
+//! what it refuses by line and column ([`diagnostic`]). [`validate`] refuses what is well written
+//! but cannot work, wherever it came from. [`change`] merges a change with the spec of a running
+//! app, and [`difference`] says key by key in what two specs differ; [`export`] writes the file of
+//! a spec.
 
 pub mod address;
 pub mod change;
