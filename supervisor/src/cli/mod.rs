@@ -12,6 +12,7 @@
 //! - `targets`: which apps a command is for, their state, and requests to their primaries;
 //! - `files`, `exporter`: files that commands write and read, and metrics for Prometheus;
 //! - `launch`, `replace`, `service`: starting apps, replacing workers, and systemd units;
+//! - `monit`: the dashboard;
 //! - `verbs`: one file for each verb, and the table of all verbs.
 
 mod apply;
@@ -24,6 +25,7 @@ mod exporter;
 mod file_set;
 mod files;
 mod launch;
+mod monit;
 mod output;
 mod replace;
 mod service;

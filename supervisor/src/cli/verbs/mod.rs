@@ -83,6 +83,7 @@ verbs! {
     metrics     Metrics     apps;
     logs        Logs        apps;
     events      Events      apps;
+    monit       Monit       apps;
     plan        Plan        apps;
     apply       Apply       apps;
     export      Export      apps;

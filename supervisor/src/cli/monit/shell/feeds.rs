@@ -1,0 +1,178 @@
+//! Threads that ask primaries: one lists the apps, and one for each app follows it. They report
+//! through a bounded queue, and wait when it is full.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::mpsc::SyncSender;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use ipc::control::Notice;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::input::Input;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::monit::model::Event;
+use crate::cli::output;
+use crate::cli::targets::probe;
+use crate::home::Home;
+
+/// How often the folders are read for new apps, and each app is asked for its status.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The shortest time between two looks at an app in which something happens, so that a rollout is
+/// seen slot by slot.
+const BUSY_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Starts the thread that finds the apps. `names`: only these; empty for all.
+pub(super) fn start(
+    home: Home,
+    names: Vec<String>,
+    sender: SyncSender<Input>,
+) -> Result<(), Failure> {
+    let find = move || {
+        let began = Instant::now();
+        let mut followed: BTreeMap<String, JoinHandle<()>> = BTreeMap::new();
+        loop {
+            let apps = match home.apps() {
+                Ok(apps) => apps,
+                Err(error) => {
+                    if report(&sender, Event::Fault(error.to_string())).is_err() {
+                        return;
+                    }
+                    output::pause(INTERVAL);
+                    continue;
+                }
+            };
+            let is_meant = |name: &String| {
+                (names.is_empty() || names.contains(name)) && config::name::check(name).is_ok()
+            };
+            let apps: Vec<String> = apps.into_iter().filter(is_meant).collect();
+            followed.retain(|_, thread| !thread.is_finished());
+            for name in &apps {
+                if !followed.contains_key(name) {
+                    let app = App { home: home.clone(), name: name.clone(), began };
+                    match app.follow_in_thread(sender.clone()) {
+                        Ok(thread) => _ = followed.insert(name.clone(), thread),
+                        Err(why) => {
+                            if report(&sender, Event::Fault(why.reason)).is_err() {
+                                return;
+                            }
+                        }
+                    }
+                }
+            }
+            if report(&sender, Event::Apps(apps)).is_err() {
+                return;
+            }
+            output::pause(INTERVAL);
+        }
+    };
+    let started = thread::Builder::new().name("apps".into()).spawn(find);
+    started.map(drop).map_err(|error| Failure::io("cannot start a thread to find apps", &error))
+}
+
+/// The dashboard has ended.
+struct Ended;
+
+fn report(sender: &SyncSender<Input>, event: Event) -> Result<(), Ended> {
+    sender.send(Input::Event(event)).map_err(|_| Ended)
+}
+
+/// One followed app.
+struct App {
+    home: Home,
+    name: String,
+    /// From when the times of statuses count.
+    began: Instant,
+}
+
+/// Whether an app is followed on.
+enum Next {
+    /// It exists, or may exist again.
+    Look,
+    /// It does not exist, or this user may not see it.
+    Leave,
+}
+
+impl App {
+    fn follow_in_thread(self, sender: SyncSender<Input>) -> Result<JoinHandle<()>, Failure> {
+        let why = format!("cannot start a thread to follow {}", self.name);
+        let follow = move || while let Ok(Next::Look) = self.follow(&sender) {};
+        thread::Builder::new().spawn(follow).map_err(|error| Failure::io(why, &error))
+    }
+
+    /// Looks at the app at intervals and whenever something happens, until its primary ends.
+    fn follow(&self, sender: &SyncSender<Input>) -> Result<Next, Ended> {
+        let looked = Instant::now();
+        if let Next::Leave = self.look(sender)? {
+            return Ok(Next::Leave);
+        }
+        let Ok(mut client) = probe::connect(&self.home, &self.name) else {
+            output::pause(INTERVAL);
+            return Ok(Next::Look);
+        };
+        let looks = RefCell::new((looked, Ok(Next::Look)));
+        let look = |least: Duration| {
+            let (at, next) = &mut *looks.borrow_mut();
+            if at.elapsed() >= least {
+                *next = self.look(sender);
+                *at = Instant::now();
+            }
+            match next {
+                Ok(Next::Look) => ControlFlow::Continue(()),
+                Ok(Next::Leave) | Err(Ended) => ControlFlow::Break(()),
+            }
+        };
+        // A notice that comes too soon after a look is followed by one in a quiet moment.
+        let hurried = Cell::new(false);
+        let ended = client.subscribe(
+            BUSY_INTERVAL,
+            || look(if hurried.replace(false) { BUSY_INTERVAL } else { INTERVAL }),
+            |notice| {
+                hurried.set(true);
+                let time = time(notice, &TimeZone::system());
+                let app = self.name.clone();
+                match report(sender, Event::Notice { app, time, notice: notice.clone() }) {
+                    Ok(()) => look(BUSY_INTERVAL),
+                    Err(Ended) => ControlFlow::Break(()),
+                }
+            },
+        );
+        if !matches!(ended, Ok(None)) {
+            // It refuses to be followed, or does not speak as it should: ask it at intervals.
+            output::pause(INTERVAL);
+        }
+        looks.into_inner().1
+    }
+
+    /// Asks for the status, and reports it.
+    fn look(&self, sender: &SyncSender<Input>) -> Result<Next, Ended> {
+        let found = match probe::status(&self.home, &self.name) {
+            Ok(None) => return Ok(Next::Leave),
+            Ok(Some(status)) => Ok(Box::new(status)),
+            // An app of another user that this user may not see.
+            Err(failure)
+                if failure.exit == Exit::NotPermitted && self.home.is_of_another_user() =>
+            {
+                output::pause(INTERVAL);
+                return Ok(Next::Leave);
+            }
+            Err(failure) => Err(failure.reason),
+        };
+        let at_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        report(sender, Event::Status { app: self.name.clone(), found, at_ms })?;
+        Ok(Next::Look)
+    }
+}
+
+/// `12:00:00`: when a notice was sent.
+fn time(notice: &Notice, zone: &TimeZone) -> String {
+    let ms = i64::try_from(notice.unix_ms).unwrap_or(i64::MAX);
+    Timestamp::from_millisecond(ms).map_or_else(
+        |_| "-".to_owned(),
+        |time| time.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string(),
+    )
+}
