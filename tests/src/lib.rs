@@ -32,6 +32,7 @@ pub mod pip;
 pub mod port;
 pub mod primary_death;
 pub mod process;
+pub mod pty;
 pub mod run;
 pub mod scripted_cluster;
 pub mod slot_counts;
@@ -44,6 +45,7 @@ pub use home::Home;
 pub use machine::Machine;
 pub use port::Port;
 pub use primary_death::from_env;
+pub use pty::Pty;
 pub use wait::wait_until;
 
 /// A new [`Home`] for the binary that Cargo has just built. Works in integration tests only.

@@ -29,6 +29,7 @@ mod leak_detection;
 mod limits;
 mod listening_sockets;
 mod many_apps;
+mod monit;
 mod node_apps;
 mod node_cluster;
 mod node_conformance;

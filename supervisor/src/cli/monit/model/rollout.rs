@@ -27,9 +27,7 @@ impl Progress {
         // Of each slot: whether there is an old worker, and whether a new one is ready.
         let mut slots: BTreeMap<u16, (bool, bool, bool)> = BTreeMap::new();
         for worker in &status.workers {
-            let pool = worker.pool.as_ref();
-            let pool = status.pools.iter().find(|one| Some(&one.name) == pool);
-            let target = pool.map_or(status.generation, |pool| pool.generation);
+            let target = target(status, worker.pool.as_deref());
             let (old, coming, ready) = slots.entry(worker.slot).or_default();
             match worker.generation < target {
                 true => *old = true,
@@ -51,6 +49,21 @@ impl Progress {
     }
 }
 
+/// The generation that comes in a pool. The status has the one that serves, until the rollout is
+/// over.
+fn target(status: &AppStatus, pool: Option<&str>) -> u32 {
+    let known = status.pools.iter().find(|one| Some(one.name.as_str()) == pool);
+    let serving = known.map_or(status.generation, |pool| pool.generation);
+    let of_pool = status.workers.iter().filter(|worker| worker.pool.as_deref() == pool);
+    let generations = || of_pool.clone().map(|worker| worker.generation);
+    match generations().max() {
+        Some(newest) if newest > serving => newest,
+        _ if generations().any(|generation| generation < serving) => serving,
+        // No worker of it was started yet.
+        _ => serving + 1,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,7 +74,7 @@ mod tests {
     fn slot_by_slot() {
         let mut status = fake::status("web", Status::Reloading);
         let worker = status.workers.remove(0);
-        status.generation = 2;
+        assert_eq!(Progress::of(&status).slots, []);
         let mut add = |slot, generation, state| {
             let mut worker = worker.clone();
             (worker.slot, worker.generation, worker.state) = (slot, generation, state);
@@ -77,5 +90,7 @@ mod tests {
         use SlotProgress::{Between, New, Old};
         assert_eq!(progress.slots, [New, Between, Between, Old]);
         assert_eq!(progress.replaced(), 1);
+        status.workers.retain(|worker| worker.generation == 1);
+        assert_eq!(Progress::of(&status).replaced(), 0, "nothing has begun");
     }
 }

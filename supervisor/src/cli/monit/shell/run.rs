@@ -21,8 +21,10 @@ const MAX_QUEUED: usize = 256;
 /// Events between two drawings, so that a flood of them does not keep the screen from moving.
 const MAX_EVENTS: usize = 1024;
 
-/// The shortest time between two drawings for which no key was pressed.
-const DRAW_INTERVAL: Duration = Duration::from_millis(200);
+/// The shortest time between two drawings: of numbers that changed, and of something that happened.
+/// What the user does is drawn at once.
+const NUMBERS_INTERVAL: Duration = Duration::from_millis(500);
+const EVENTS_INTERVAL: Duration = Duration::from_millis(150);
 
 /// Shows the dashboard of these apps, or of all if there are no names, until the user ends it.
 /// Fails where there is no terminal.
@@ -91,36 +93,29 @@ impl Shell {
         let mut model = Model::new(self.screen.size()?);
         self.screen.draw(&model)?;
         let mut drawn = Instant::now();
-        // Whether the model differs from what is drawn.
-        let mut changed = false;
+        // How long after the last drawing the next one is due. `None`: nothing has changed.
+        let mut due: Option<Duration> = None;
         loop {
-            let wait = match changed {
-                true => DRAW_INTERVAL.saturating_sub(drawn.elapsed()),
-                false => Duration::from_secs(3600),
-            };
+            let wait =
+                due.map_or(Duration::from_secs(3600), |due| due.saturating_sub(drawn.elapsed()));
             let mut next = match self.inputs.recv_timeout(wait) {
                 Ok(input) => Some(input),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
-            let mut by_hand = false;
             for _ in 0..MAX_EVENTS {
                 let Some(input) = next else { break };
-                changed = true;
-                by_hand |= matches!(
-                    input,
-                    Input::Suspend
-                        | Input::Event(Event::Key(_) | Event::Mouse(_) | Event::Resize(..))
-                );
+                let interval = interval(&input);
+                due = Some(due.map_or(interval, |due| due.min(interval)));
                 if self.take(&mut model, input)? == Flow::End {
                     return Ok(());
                 }
                 next = self.inputs.try_recv().ok();
             }
-            if changed && (by_hand || drawn.elapsed() >= DRAW_INTERVAL) {
+            if due.is_some_and(|due| drawn.elapsed() >= due) {
                 self.screen.draw(&model)?;
                 drawn = Instant::now();
-                changed = false;
+                due = None;
             }
         }
     }
@@ -146,5 +141,19 @@ impl Shell {
             }
         }
         Ok(Flow::On)
+    }
+}
+
+/// How long after the last drawing this is drawn.
+fn interval(input: &Input) -> Duration {
+    match input {
+        Input::Suspend => Duration::ZERO,
+        Input::Event(event) => match event {
+            Event::Key(_) | Event::Mouse(_) | Event::Resize(..) | Event::End => Duration::ZERO,
+            Event::Notice { .. } | Event::Outcome(_) | Event::Fault(_) => EVENTS_INTERVAL,
+            // The log of an app that was just chosen.
+            Event::Log { begins: true, .. } => Duration::ZERO,
+            Event::Log { .. } | Event::Apps(_) | Event::Status { .. } => NUMBERS_INTERVAL,
+        },
     }
 }

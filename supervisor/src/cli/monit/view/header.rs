@@ -27,7 +27,9 @@ pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer)
         let texts = [("  ", style), (mark(tone), style), (" ", style), (&text, style)];
         x = put_all(buffer, right_of(area, x), &texts);
     }
-    let sum = |of: fn(&App) -> Option<f64>| model.apps.values().filter_map(of).fold(0.0, |sum, value| sum + value);
+    let sum = |of: fn(&App) -> Option<f64>| {
+        model.apps.values().filter_map(of).fold(0.0, |sum, value| sum + value)
+    };
     let cpu = table::percent(Some(sum(|app| app.cpu.latest())));
     let memory = table::bytes(Some(sum(|app| app.memory.latest())));
     let totals = format!("  cpu {cpu}  mem {memory} ");
