@@ -12,6 +12,7 @@ use ratatui::crossterm::terminal::{
     disable_raw_mode, enable_raw_mode,
 };
 use ratatui::crossterm::{cursor, execute, queue};
+use ratatui::layout::Rect;
 
 use crate::cli::monit::model::Model;
 use crate::cli::monit::view::{self, Theme};
@@ -55,7 +56,10 @@ impl Screen {
 
     /// Makes the next drawing write every cell.
     pub(super) fn forget(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+        // `Terminal::clear` asks the terminal for the cursor, and the thread that reads keys would
+        // get the answer.
+        let (width, height) = self.size()?;
+        self.terminal.resize(Rect::new(0, 0, width, height))
     }
 
     /// Gives the terminal back while `stopped` runs, and takes it again.

@@ -7,7 +7,7 @@ use ratatui::style::{Modifier, Style};
 use super::paint::{around, from_zero, graph, line, put, put_all, put_right, right_of};
 use super::theme::{Theme, mark};
 use crate::cli::monit::model::{
-    App, Column, Model, Pane, Placed, Tone, count, first_row, rate, uptime,
+    App, Column, Key, Model, Pane, Placed, Tone, count, first_row, rate, uptime,
 };
 use crate::cli::output::table;
 
@@ -48,7 +48,7 @@ pub(super) fn draw_titles(
     theme: Theme,
     area: Rect,
     columns: &[Placed],
-    sorted: crate::cli::monit::model::Key,
+    sorted: Key,
     buffer: &mut Buffer,
 ) {
     for placed in columns {

@@ -74,7 +74,7 @@ fn draw_title(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) {
             (format!(" · stands still, {below} newer below (f follows)"), theme.tone(Tone::Warning))
         }
     };
-    let title = if focused { theme.title(true) } else { theme.plain() };
+    let title = theme.title(focused);
     let dim = theme.dim();
     rule(buffer, theme, area, &[(&what, title), (streams, dim), (&filter, dim), (&state, style)]);
 }

@@ -34,10 +34,7 @@ impl Theme {
 
     /// For the title of a pane.
     pub(super) fn title(self, focused: bool) -> Style {
-        match focused {
-            true => self.bold(),
-            false => self.dim(),
-        }
+        if focused { self.bold() } else { self.plain() }
     }
 
     /// For the words and marks of a state.

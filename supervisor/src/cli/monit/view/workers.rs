@@ -65,8 +65,7 @@ fn draw_title(theme: Theme, area: Rect, app: &App, focused: bool, buffer: &mut B
         pid => format!(" · generation {} · {} · primary {pid}", status.generation, app.addresses()),
     };
     let dim = theme.dim();
-    let name = theme.title(focused).remove_modifier(ratatui::style::Modifier::DIM);
-    let name = if focused { name } else { theme.plain() };
+    let name = theme.title(focused);
     let texts = [
         (status.name.as_str(), name),
         (" · ", dim),
