@@ -52,7 +52,7 @@ fn apps_come_and_go() {
     let screen = monit(&home, SMALL);
     screen.shows(&["no apps", "supervisor start"], SOON);
     let Some(_port) = start(&home, "web") else { return };
-    screen.shows(&["1 app", "● web", "ready", "2/2", "nothing logged yet"], SOON);
+    screen.shows(&["1 app", "● web", "ready", "2/2", "log of web", "web is ready"], SOON);
     let failing = ["sh", "-c", "echo \"no \\033[31mdatabase\\007\" >&2; exit 7"];
     home.start("jobs", &[], &failing).code(1);
     screen.shows(&["✗ jobs", "1 errored", "exit code 7"], SOON);
@@ -93,7 +93,8 @@ fn every_key_that_looks() {
             ("t", &["▸● alpha"]),
             ("oO", &["apps by name, reversed"]),
             ("?", &["Keys", "filter the rows"]),
-            (ESCAPE, &["● alpha", "reload"]),
+            // Escape and a key soon after it would be Alt and that key.
+            ("?", &["READY  GEN"]),
             ("\t", &["▸● 0"]),
             ("j", &["▸● 1"]),
             ("z", &["▸● 1"]),

@@ -238,14 +238,19 @@ impl Model {
         }
     }
 
-    /// The selected app stays if it is still in sight; otherwise the one that has its place now is
-    /// selected. Before the user chose one, it is the first.
+    /// The selected app stays if it is still in sight; otherwise the first one is selected, and
+    /// likewise a worker. Before the user did anything, the first app is the selected one.
     pub(super) fn keep_selection(&mut self) -> Vec<Effect> {
         let row = match self.chosen {
             true => self.app_row(&self.shown_apps()),
             false => None,
         };
-        self.select_app(row.unwrap_or(0)).into_iter().collect()
+        let effects = self.select_app(row.unwrap_or(0)).into_iter().collect();
+        if self.worker_table.selected.is_some() && self.worker_row(&self.shown_workers()).is_none()
+        {
+            self.select_worker(0);
+        }
+        effects
     }
 }
 

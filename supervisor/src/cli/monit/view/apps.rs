@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 
-use super::paint::{around, from_zero, graph, line, put, put_all, put_right, right_of};
+use super::paint::{around, from_zero, graph, line, put, put_all, put_right, right_of, width};
 use super::theme::{Theme, mark};
 use crate::cli::monit::model::{
     App, Column, Key, Model, Pane, Placed, Tone, count, first_row, rate, uptime,
@@ -97,6 +97,9 @@ fn draw_row(
             Column::Ready => {
                 let style =
                     if status.ready < status.wanted { theme.tone(tone) } else { theme.plain() };
+                // Three digits each need the room that a short word for the state leaves.
+                let more = 9u16.saturating_sub(width(app.word())).min(2);
+                let at = Rect { x: at.x - more, width: at.width + more, ..at };
                 put_right(buffer, at, &format!("{}/{}", status.ready, status.wanted), style);
             }
             Column::Generation => number(status.generation.to_string(), buffer),
