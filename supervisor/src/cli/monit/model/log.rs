@@ -124,7 +124,7 @@ impl Lines {
     }
 
     /// The shown lines from the last one upwards.
-    pub(crate) fn from_bottom(&self) -> impl Iterator<Item = &Line> {
+    pub(crate) fn newest_first(&self) -> impl Iterator<Item = &Line> {
         self.upwards(self.anchor).map(|(_, line)| line)
     }
 
@@ -172,7 +172,7 @@ mod tests {
     }
 
     fn last(lines: &Lines) -> &str {
-        lines.from_bottom().next().map_or("", |line| &line.text)
+        lines.newest_first().next().map_or("", |line| &line.text)
     }
 
     #[test]
@@ -199,14 +199,14 @@ mod tests {
     fn filters_and_streams() {
         let mut lines = lines(10);
         lines.set_filter("LINE 3");
-        assert_eq!(lines.from_bottom().count(), 1);
+        assert_eq!(lines.newest_first().count(), 1);
         lines.set_filter("");
         lines.next_streams();
-        assert!(lines.from_bottom().all(|line| line.origin == Origin::Out));
+        assert!(lines.newest_first().all(|line| line.origin == Origin::Out));
         lines.up(1);
         assert_eq!(last(&lines), "Line 6");
         lines.next_streams();
-        assert!(lines.from_bottom().all(|line| line.origin == Origin::Err));
+        assert!(lines.newest_first().all(|line| line.origin == Origin::Err));
         lines.next_streams();
         assert_eq!(lines.streams(), Streams::Both);
     }
@@ -214,11 +214,11 @@ mod tests {
     #[test]
     fn it_is_bounded() {
         let mut lines = lines(MAX_LINES + 10);
-        assert_eq!(lines.from_bottom().count(), MAX_LINES);
-        assert_eq!(lines.from_bottom().last().unwrap().text, "Line 10");
+        assert_eq!(lines.newest_first().count(), MAX_LINES);
+        assert_eq!(lines.newest_first().last().unwrap().text, "Line 10");
         lines.top();
         assert_eq!(last(&lines), "Line 10");
         lines.clear();
-        assert_eq!((lines.from_bottom().count(), lines.below()), (0, 0));
+        assert_eq!((lines.newest_first().count(), lines.below()), (0, 0));
     }
 }

@@ -76,7 +76,7 @@ fn a_primary_that_dies_is_told_once_and_a_failed_look_shows() {
         app.primary_deaths = 1;
         see(&mut model, app, at_ms);
     }
-    assert_eq!(model.events.from_bottom().count(), 1);
+    assert_eq!(model.events.newest_first().count(), 1);
     assert_eq!(model.app().map(App::word), Some("ready"));
 }
 
@@ -190,9 +190,9 @@ fn the_log_scrolls_and_the_events_have_its_place() {
     keys(&mut model, "ew");
     assert!(model.shows_events && !model.wraps);
     keys(&mut model, "/zzz");
-    assert_eq!(model.lines().from_bottom().count(), 0);
+    assert_eq!(model.lines().newest_first().count(), 0);
     press(&mut model, KeyCode::Esc);
-    assert_eq!(model.lines().from_bottom().count(), 1);
+    assert_eq!(model.lines().newest_first().count(), 1);
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn the_log_of_another_app_is_not_taken() {
     let mut model = three();
     let lines = vec![Line { origin: Origin::Out, text: "late".into() }];
     model.update(Event::Log { app: "b".into(), lines, begins: true });
-    assert_eq!(model.log.from_bottom().count(), 0);
+    assert_eq!(model.log.newest_first().count(), 0);
 }
 
 #[test]

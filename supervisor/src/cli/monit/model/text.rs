@@ -47,16 +47,18 @@ fn skip_sequence(chars: &mut std::str::Chars<'_>) {
         Some('[') => {
             chars.find(|c| ('\u{40}'..='\u{7e}').contains(c));
         }
-        Some(']' | 'P' | 'X' | '^' | '_') => {
-            // BEL ends it, or ESC \.
-            if chars.find(|c| matches!(c, '\u{7}' | '\u{1b}')) == Some('\u{1b}') {
-                chars.next();
-            }
-        }
+        Some(']' | 'P' | 'X' | '^' | '_') => skip_string(chars),
         Some('(' | ')' | '*' | '+' | '#' | '%') => {
             chars.next();
         }
         _ => {}
+    }
+}
+
+/// Takes a control string up to its end: BEL, or ESC and one character.
+fn skip_string(chars: &mut std::str::Chars<'_>) {
+    if chars.find(|c| matches!(c, '\u{7}' | '\u{1b}')) == Some('\u{1b}') {
+        chars.next();
     }
 }
 

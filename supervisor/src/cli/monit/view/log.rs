@@ -23,7 +23,7 @@ pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer)
     let text_width = rows.width.saturating_sub(GUTTER).max(1);
     // From the last line upwards, and then drawn from the first row down.
     let mut pieces = VecDeque::new();
-    for entry in model.lines().from_bottom() {
+    for entry in model.lines().newest_first() {
         let parts = match model.wraps {
             true => wrapped(&entry.text, text_width),
             false => vec![entry.text.as_str()],
