@@ -20,6 +20,7 @@ mod client;
 mod home;
 mod keeper;
 mod limits;
+mod log_index;
 mod policy;
 mod primary;
 mod protocol;

@@ -11,6 +11,7 @@
 //!   flags;
 //! - `targets`: which apps a command is for, their state, and requests to their primaries;
 //! - `files`, `exporter`: files that commands write and read, and metrics for Prometheus;
+//! - `logs`: the log files of apps;
 //! - `launch`, `replace`, `service`: starting apps, replacing workers, and systemd units;
 //! - `monit`: the dashboard;
 //! - `verbs`: one file for each verb, and the table of all verbs.
@@ -25,6 +26,7 @@ mod exporter;
 mod file_set;
 mod files;
 mod launch;
+mod logs;
 mod monit;
 mod output;
 mod replace;

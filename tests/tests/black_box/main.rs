@@ -28,6 +28,7 @@ mod kept_connections;
 mod leak_detection;
 mod limits;
 mod listening_sockets;
+mod logs;
 mod many_apps;
 mod monit;
 mod node_apps;

@@ -11,9 +11,10 @@ const SRC: &str = "supervisor/src/";
 
 /// Every room, from the bottom up, with the rooms that it uses. A room may use those above it in
 /// this table only, so no circle of rooms can be written down here.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("base", &[]),
     ("limits", &[]),
+    ("log_index", &[]),
     ("version", &[]),
     ("snapshot", &["version"]),
     ("sys", &["base"]),
@@ -27,11 +28,21 @@ const ROOMS: [(&str, &[&str]); 14] = [
     (
         "runtime",
         &[
-            "base", "home", "keeper", "limits", "policy", "primary", "protocol", "relay",
-            "snapshot", "sys", "version",
+            "base",
+            "home",
+            "keeper",
+            "limits",
+            "log_index",
+            "policy",
+            "primary",
+            "protocol",
+            "relay",
+            "snapshot",
+            "sys",
+            "version",
         ],
     ),
-    ("cli", &["client", "home", "keeper", "runtime", "snapshot", "sys", "version"]),
+    ("cli", &["client", "home", "keeper", "log_index", "runtime", "snapshot", "sys", "version"]),
 ];
 
 /// The rooms that contain nothing but declarations.

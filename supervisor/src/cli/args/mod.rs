@@ -6,6 +6,7 @@ mod app_options;
 mod stop;
 pub(crate) mod values;
 mod wait;
+pub(crate) mod when;
 pub(crate) mod words;
 
 pub(crate) use app_options::AppOptions;

@@ -1,10 +1,10 @@
-//! Reads the last lines of a log file, and then the lines that are added to it, through rotation
-//! and truncation.
+//! Reads the lines that are added to a log file, through rotation and truncation.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
+use crate::cli::logs::segment;
 use crate::sys::file_id::FileId;
 
 /// Bytes of a line. A longer line is passed on in pieces.
@@ -31,18 +31,9 @@ impl Follower {
         Self { path, open: None, partial: Vec::new() }
     }
 
-    /// The last `count` complete lines. After this, [`Follower::more`] passes on the lines that
-    /// follow.
-    pub(crate) fn last(&mut self, count: usize) -> io::Result<Vec<Vec<u8>>> {
-        let Some(file) = open(&self.path)? else { return Ok(Vec::new()) };
-        let length = file.metadata()?.len();
-        let start = start_of_last(&file, length, count)?;
-        self.open = Some(Open { file, at: start });
-        let mut lines = Vec::new();
-        self.drain(&mut |line| lines.push(line.to_vec()))?;
-        // The file may have grown since its length was read.
-        lines.drain(..lines.len().saturating_sub(count));
-        Ok(lines)
+    /// Continues with this open file from this offset on.
+    pub(crate) fn from(path: PathBuf, file: File, at: u64) -> Self {
+        Self { path, open: Some(Open { file, at }), partial: Vec::new() }
     }
 
     /// Passes on every line that was completed since the last call.
@@ -65,7 +56,7 @@ impl Follower {
             // Lines that were added to the old file since it was read above.
             self.drain(on_line)?;
             self.flush_partial(on_line);
-            self.open = open(&self.path)?.map(|file| Open { file, at: 0 });
+            self.open = segment::open(&self.path)?.map(|file| Open { file, at: 0 });
             self.drain(on_line)?;
         }
         Ok(())
@@ -107,42 +98,6 @@ impl Follower {
     }
 }
 
-fn open(path: &PathBuf) -> io::Result<Option<File>> {
-    match File::open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// The offset at which the last `count` lines of the first `length` bytes begin. Reads backwards.
-fn start_of_last(mut file: &File, length: u64, count: usize) -> io::Result<u64> {
-    let mut bytes = vec![0; 16 * 1024];
-    let mut end = length;
-    let mut newlines = 0;
-    while end > 0 {
-        let size = end.min(bytes.len() as u64);
-        let start = end - size;
-        let block = &mut bytes[..usize::try_from(size).unwrap_or(0)];
-        file.seek(SeekFrom::Start(start))?;
-        match file.read_exact(block) {
-            Ok(()) => {}
-            // Truncated since its length was read: begin at the start.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
-            Err(error) => return Err(error),
-        }
-        for (at, _) in block.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
-            newlines += 1;
-            // The first newline from the end terminates the last line.
-            if newlines > count {
-                return Ok(start + at as u64 + 1);
-            }
-        }
-        end = start;
-    }
-    Ok(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,11 +123,6 @@ mod tests {
             file.write_all(text.as_bytes()).unwrap();
         }
 
-        fn last(&mut self, count: usize) -> Vec<String> {
-            let lines = self.follower.last(count).unwrap();
-            lines.into_iter().map(|line| String::from_utf8(line).unwrap()).collect()
-        }
-
         fn more(&mut self) -> Vec<String> {
             let mut lines = Vec::new();
             let mut take = |line: &[u8]| lines.push(String::from_utf8(line.to_vec()).unwrap());
@@ -182,29 +132,29 @@ mod tests {
     }
 
     #[test]
-    fn the_last_lines() {
-        assert_eq!(Case::new("a\nb\nc\n").last(2), ["b", "c"]);
-        assert_eq!(Case::new("a\nb\nc\n").last(9), ["a", "b", "c"]);
-        assert_eq!(Case::new("a\nb\nc\n").last(0), [""; 0]);
-        assert_eq!(Case::new("").last(3), [""; 0]);
-        let long: String = (0..20_000).map(|number| format!("line {number}\n")).collect();
-        assert_eq!(Case::new(&long).last(2), ["line 19998", "line 19999"]);
-        assert_eq!(Case::new(&long).last(19_999).len(), 19_999);
-    }
-
-    #[test]
     fn growth_and_half_lines() {
         let mut case = Case::new("a\nhalf");
-        assert_eq!(case.last(5), ["a"]);
+        assert_eq!(case.more(), ["a"]);
         assert_eq!(case.more(), [""; 0]);
         case.append(" done\nnext\n");
         assert_eq!(case.more(), ["half done", "next"]);
     }
 
     #[test]
+    fn an_open_file_is_continued() {
+        let mut case = Case::new("a\nb\n");
+        let file = File::open(&case.path).unwrap();
+        case.follower = Follower::from(case.path.clone(), file, 2);
+        fs::rename(&case.path, case.path.with_extension("1")).unwrap();
+        assert_eq!(case.more(), [""; 0], "there is no new file yet");
+        case.append("c\n");
+        assert_eq!(case.more(), ["b", "c"]);
+    }
+
+    #[test]
     fn rotation_loses_nothing() {
         let mut case = Case::new("a\n");
-        assert_eq!(case.last(5), ["a"]);
+        assert_eq!(case.more(), ["a"]);
         let held = case.path.clone();
         case.append("b\nc");
         fs::rename(&held, held.with_extension("1")).unwrap();
@@ -218,7 +168,7 @@ mod tests {
     #[test]
     fn truncation_begins_anew() {
         let mut case = Case::new("aaaa\nbbbb\n");
-        assert_eq!(case.last(1), ["bbbb"]);
+        assert_eq!(case.more(), ["aaaa", "bbbb"]);
         fs::write(&case.path, "c\n").unwrap();
         assert_eq!(case.more(), ["c"]);
         case.append("d\n");
@@ -229,7 +179,6 @@ mod tests {
     fn a_file_may_come_later() {
         let mut case = Case::new("");
         fs::remove_file(&case.path).unwrap();
-        assert_eq!(case.last(5), [""; 0]);
         assert_eq!(case.more(), [""; 0]);
         case.append("first\n");
         assert_eq!(case.more(), ["first"]);
@@ -239,7 +188,7 @@ mod tests {
     fn a_line_without_end_comes_in_pieces() {
         let mut case = Case::new("");
         case.append(&"x".repeat(MAX_LINE + 10));
-        assert_eq!(case.last(5).len(), 1);
+        assert_eq!(case.more().len(), 1);
         case.append("\n");
         assert_eq!(case.more().len(), 1);
     }

@@ -7,10 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use ipc::control::Notice;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use crate::cli::args::when;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output;
 use crate::cli::session::Session;
@@ -130,11 +130,7 @@ fn print(session: &mut Session, json: bool, app: &str, notice: &Notice) {
 
 /// `2026-11-20 12:00:00.123 web slot 0: ready`.
 fn text(app: &str, notice: &Notice, zone: &TimeZone) -> String {
-    let ms = i64::try_from(notice.unix_ms).unwrap_or(i64::MAX);
-    let time = Timestamp::from_millisecond(ms).map_or_else(
-        |_| "-".to_owned(),
-        |time| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string(),
-    );
+    let time = when::to_text(notice.unix_ms, zone);
     format!("{time} {app} {}", output::one_line(notice))
 }
 

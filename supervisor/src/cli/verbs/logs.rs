@@ -1,23 +1,38 @@
-//! `logs`: prints the last lines of an app's log files, and with `-f` the lines that follow. The
-//! app may be deleted, as long as its logs are there.
+//! `logs`: prints the last lines of an app's log files, or those of a time, and with `-f` the lines
+//! that follow. The app may be deleted, as long as its logs are there.
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipc::control::Request;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use regex::bytes::Regex;
+use serde::Serialize;
 
-use crate::cli::args::WaitOptions;
+use crate::cli::args::{WaitOptions, when};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::files::follow::Follower;
+use crate::cli::logs::Stream;
+use crate::cli::logs::filter::Filter;
+use crate::cli::logs::forward::{Forward, Merged};
+use crate::cli::logs::last::last;
+use crate::cli::logs::line::{Line, Parts};
+use crate::cli::logs::segment::{Segment, segments};
 use crate::cli::output;
 use crate::cli::session::Session;
 use crate::cli::side_by_side::Work;
 use crate::cli::targets::{Targets, ask, probe};
+use crate::sys::clock;
 
 /// How often the files are read even if inotify reports nothing.
 const READ_INTERVAL: Duration = Duration::from_secs(1);
+/// Lines of each file where neither their number nor a time is given.
+const LINES: usize = 15;
+/// Bytes that are collected before they are written.
+const CHUNK: usize = 64 * 1024;
 
 /// Show what the workers wrote.
 #[derive(Debug, clap::Args)]
@@ -28,27 +43,78 @@ pub(crate) struct Args {
     /// Continue with what is written from now on.
     #[arg(short, long)]
     pub(crate) follow: bool,
-    /// How many of the last lines of each file.
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 15)]
-    pub(crate) lines: usize,
+    /// How many of the last lines of each file; without a time, 15.
+    #[arg(short = 'n', long, value_name = "N")]
+    pub(crate) lines: Option<usize>,
+    /// Only lines from this time on: 10m, or 2026-11-27T19:11:38Z, or "2026-11-27 19:11".
+    #[arg(long, value_name = "TIME", value_parser = when::when)]
+    pub(crate) since: Option<u64>,
+    /// Only lines up to this time.
+    #[arg(long, value_name = "TIME", value_parser = when::when, conflicts_with = "follow")]
+    pub(crate) until: Option<u64>,
+    /// Only lines that match this regular expression.
+    #[arg(long, value_name = "RE")]
+    pub(crate) grep: Option<Regex>,
+    /// Only lines of the worker in this slot.
+    #[arg(long, value_name = "N")]
+    pub(crate) slot: Option<u16>,
     /// Only what was written to stderr.
     #[arg(long, conflicts_with = "out")]
     pub(crate) err: bool,
     /// Only what was written to stdout.
     #[arg(long)]
     pub(crate) out: bool,
+    /// Begin each line with the time at which it was written.
+    #[arg(long)]
+    pub(crate) timestamps: bool,
+    /// Print what the workers wrote alone, without app and slot.
+    #[arg(long)]
+    pub(crate) no_prefix: bool,
+    /// Print one JSON object per line.
+    #[arg(long, conflicts_with_all = ["timestamps", "no_prefix"])]
+    pub(crate) json: bool,
     /// Make the primary reopen its log files, after a rotation; print nothing.
-    #[arg(long, conflicts_with_all = ["follow", "err", "out"])]
+    #[arg(long, conflicts_with_all = ["follow", "err", "out", "since", "until", "grep", "slot"])]
     pub(crate) reopen: bool,
 }
 
-/// A log file.
+/// Whose log a file is.
+#[derive(Debug, Clone, Copy)]
+struct Origin<'a> {
+    app: &'a str,
+    stream: Stream,
+}
+
+/// A log that is read.
 #[derive(Debug)]
-struct LogFile {
-    /// What stands before each line: the name of the app, if there are several.
-    prefix: String,
+struct Log<'a> {
+    of: Origin<'a>,
     path: PathBuf,
-    follower: Follower,
+    segments: Vec<Segment>,
+}
+
+/// One line of `--json`, as the foreground has it.
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<String>,
+    app: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slot: Option<u16>,
+    stream: &'static str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    continues: bool,
+    message: &'a str,
+}
+
+/// How lines are printed.
+#[derive(Debug)]
+struct Printer {
+    json: bool,
+    timestamps: Option<TimeZone>,
+    /// The name of the app stands before each line.
+    names: bool,
+    no_prefix: bool,
 }
 
 /// Runs the verb.
@@ -60,15 +126,37 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
         });
     }
     let (names, exit) = apps_with_logs(session, &args.names)?;
-    let mut files = log_files(args, session, &names);
-    for file in &mut files {
-        let lines = file.follower.last(args.lines).map_err(|error| unreadable(file, &error))?;
-        for line in lines {
-            print(session, &file.prefix, &line);
+    let printer = Printer {
+        json: args.json,
+        timestamps: args.timestamps.then(TimeZone::system),
+        names: names.len() > 1,
+        no_prefix: args.no_prefix,
+    };
+    let filter = Filter {
+        since: args.since,
+        until: args.until,
+        grep: args.grep.clone(),
+        slot: args.slot,
+    };
+    let mut logs = open(args, session, &names)?;
+    let mut followers = Vec::new();
+    if args.follow {
+        for log in &logs {
+            followers.push((log.of, log.path.clone(), follower(log)?));
         }
     }
-    if args.follow && !files.is_empty() {
-        follow(session, &names, &mut files)?;
+    let untimed = match args.lines.or_else(|| (!filter.is_by_time()).then_some(LINES)) {
+        Some(count) => print_last(&mut logs, &filter, count, &printer, session)?,
+        None => print_all(logs, &filter, &printer, session)?,
+    };
+    if untimed {
+        output::note(
+            "supervisor: lines that were written before their times were kept are left out; \
+             without --since and --until they are shown",
+        );
+    }
+    if !followers.is_empty() {
+        follow(session, &names, &mut followers, &filter, &printer)?;
     }
     Ok(exit)
 }
@@ -94,33 +182,114 @@ fn apps_with_logs(session: &Session, given: &[String]) -> Result<(Vec<String>, E
     Ok((names, exit))
 }
 
-fn log_files(args: &Args, session: &Session, names: &[String]) -> Vec<LogFile> {
-    let mut files = Vec::new();
-    for name in names {
-        let prefix = if names.len() > 1 { format!("{name} ") } else { String::new() };
-        let mut add = |path: PathBuf| {
-            let follower = Follower::new(path.clone());
-            files.push(LogFile { prefix: prefix.clone(), path, follower });
+fn open<'a>(args: &Args, session: &Session, names: &'a [String]) -> Result<Vec<Log<'a>>, Failure> {
+    let mut logs = Vec::new();
+    for app in names {
+        let mut add = |stream, path: PathBuf| {
+            let segments = segments(&path).map_err(|error| unreadable(&path, &error))?;
+            logs.push(Log { of: Origin { app, stream }, path, segments });
+            Ok::<_, Failure>(())
         };
         if !args.err {
-            add(session.home.out_log(name));
+            add(Stream::Out, session.home.out_log(app))?;
         }
         if !args.out {
-            add(session.home.err_log(name));
+            add(Stream::Err, session.home.err_log(app))?;
         }
     }
-    files
+    Ok(logs)
+}
+
+/// Prints the last `count` lines of each log in the order of time. Returns whether lines were left
+/// out because their time is not known.
+fn print_last(
+    logs: &mut [Log<'_>],
+    filter: &Filter,
+    count: usize,
+    printer: &Printer,
+    session: &mut Session,
+) -> Result<bool, Failure> {
+    let mut untimed = false;
+    let mut found: Vec<(u64, Origin<'_>, Line)> = Vec::new();
+    for log in logs {
+        let last = last(&mut log.segments, filter, count);
+        let last = last.map_err(|error| unreadable(&log.path, &error))?;
+        untimed |= last.left_out_untimed;
+        let mut before = 0;
+        for line in last.lines {
+            // A line without a time stays behind the line before it.
+            before = line.time.unwrap_or(before);
+            found.push((before, log.of, line));
+        }
+    }
+    found.sort_by_key(|(time, ..)| *time);
+    let mut text = Vec::new();
+    for (_, of, line) in found {
+        printer.add(of, &line, &mut text);
+    }
+    session.out.bytes(&text);
+    Ok(untimed)
+}
+
+/// Prints all lines that pass the filter in the order of time. Returns as [`print_last`].
+fn print_all(
+    logs: Vec<Log<'_>>,
+    filter: &Filter,
+    printer: &Printer,
+    session: &mut Session,
+) -> Result<bool, Failure> {
+    let failed = |error: io::Error| Failure::io("cannot read the log files", &error);
+    let logs: Vec<_> =
+        logs.into_iter().map(|log| (log.of, Forward::new(log.segments, filter))).collect();
+    let untimed = logs.iter().any(|(_, log)| log.left_out_untimed);
+    let mut merged = Merged::new(logs).map_err(failed)?;
+    let mut text = Vec::new();
+    while let Some((of, line)) = merged.next_line().map_err(failed)? {
+        printer.add(of, &line, &mut text);
+        if text.len() >= CHUNK {
+            session.out.bytes(&text);
+            text.clear();
+            if session.out.is_closed() {
+                break;
+            }
+        }
+    }
+    session.out.bytes(&text);
+    Ok(untimed)
+}
+
+/// What is added to a log after the lines that are printed now.
+fn follower(log: &Log<'_>) -> Result<Follower, Failure> {
+    let path = log.path.clone();
+    let Some(newest) = log.segments.first() else { return Ok(Follower::new(path)) };
+    let file = newest.file.try_clone().map_err(|error| unreadable(&path, &error))?;
+    Ok(Follower::from(path, file, newest.length))
 }
 
 /// Prints the lines that are added to the files, until the reader of stdout is gone.
-fn follow(session: &mut Session, names: &[String], files: &mut [LogFile]) -> Result<(), Failure> {
+fn follow(
+    session: &mut Session,
+    names: &[String],
+    followers: &mut [(Origin<'_>, PathBuf, Follower)],
+    filter: &Filter,
+    printer: &Printer,
+) -> Result<(), Failure> {
     let watch = watch(session, names);
     loop {
-        for file in files.iter_mut() {
-            let LogFile { prefix, follower, .. } = file;
-            follower
-                .more(&mut |line| print(session, prefix, line))
-                .map_err(|error| unreadable(file, &error))?;
+        for (of, path, follower) in followers.iter_mut() {
+            let mut text = Vec::new();
+            let time = Some(clock::unix_ms());
+            let read = follower.more(&mut |line| {
+                if filter.takes(line) {
+                    printer.add(*of, &Line { time, bytes: line.to_vec() }, &mut text);
+                }
+                if text.len() >= CHUNK {
+                    session.out.bytes(&text);
+                    text.clear();
+                }
+            });
+            read.map_err(|error| unreadable(path, &error))?;
+            session.out.bytes(&text);
         }
         if session.out.is_closed() {
             return Ok(());
@@ -155,12 +324,46 @@ fn discard_events(watch: &Inotify) {
     while watch.read_events().is_ok() {}
 }
 
-fn print(session: &mut Session, prefix: &str, line: &[u8]) {
-    session.out.bytes(&[prefix.as_bytes(), line, b"\n"].concat());
+impl Printer {
+    /// Appends a line as it is printed.
+    fn add(&self, of: Origin<'_>, line: &Line, to: &mut Vec<u8>) {
+        if self.json {
+            return json(of, line, to);
+        }
+        if let Some(zone) = &self.timestamps {
+            let time = line.time.map(|time| when::to_text(time, zone));
+            to.extend_from_slice(format!("{:<23} ", time.as_deref().unwrap_or("-")).as_bytes());
+        }
+        if self.no_prefix {
+            to.extend_from_slice(Parts::of(&line.bytes).text);
+        } else {
+            if self.names {
+                to.extend_from_slice(format!("{} ", of.app).as_bytes());
+            }
+            to.extend_from_slice(&line.bytes);
+        }
+        to.push(b'\n');
+    }
 }
 
-fn unreadable(file: &LogFile, error: &io::Error) -> Failure {
-    Failure::io(format_args!("cannot read the log {}", file.path.display()), error)
+fn json(of: Origin<'_>, line: &Line, to: &mut Vec<u8>) {
+    let time = line.time.and_then(|time| i64::try_from(time).ok());
+    let time = time.and_then(|time| Timestamp::from_millisecond(time).ok());
+    let Parts { slot, continues, text } = Parts::of(&line.bytes);
+    let line = JsonLine {
+        time: time.map(|time| format!("{time:.3}")),
+        app: of.app,
+        slot,
+        stream: of.stream.word(),
+        continues,
+        message: &String::from_utf8_lossy(text),
+    };
+    to.extend(serde_json::to_vec(&line).unwrap_or_default());
+    to.push(b'\n');
+}
+
+fn unreadable(path: &std::path::Path, error: &io::Error) -> Failure {
+    Failure::io(format_args!("cannot read the log {}", path.display()), error)
 }
 
 #[cfg(test)]
@@ -171,9 +374,37 @@ mod tests {
     #[test]
     fn its_arguments() {
         let args: Args = parse(&[]).unwrap();
-        assert_eq!((args.lines, args.follow, args.names.len()), (15, false, 0));
-        let args: Args = parse(&["web", "-f", "-n", "3", "--err"]).unwrap();
-        assert!(args.follow && args.err && args.lines == 3);
+        assert_eq!((args.lines, args.follow, args.names.len()), (None, false, 0));
+        let args: Args = parse(&["web", "-f", "-n", "3", "--err", "--since", "10m"]).unwrap();
+        assert!(args.follow && args.err && args.lines == Some(3) && args.since.is_some());
         assert!(parse::<Args>(&["--err", "--out"]).is_err());
+        assert!(parse::<Args>(&["--grep", "("]).is_err());
+        assert!(parse::<Args>(&["--since", "soon"]).is_err());
+    }
+
+    #[test]
+    fn how_lines_are_printed() {
+        let line = Line { time: Some(1_000_000_000_123), bytes: b"3 | hello \xff".to_vec() };
+        let of = Origin { app: "web", stream: Stream::Err };
+        let plain = Printer { json: false, timestamps: None, names: false, no_prefix: false };
+        let text = |printer: &Printer, line: &Line| {
+            let mut text = Vec::new();
+            printer.add(of, line, &mut text);
+            text
+        };
+        assert_eq!(text(&plain, &line), b"3 | hello \xff\n");
+        let all = Printer { timestamps: Some(TimeZone::UTC), names: true, ..plain };
+        assert_eq!(text(&all, &line), b"2001-09-09 01:46:40.123 web 3 | hello \xff\n");
+        let untimed = Line { time: None, ..line.clone() };
+        assert!(text(&all, &untimed).starts_with(b"-                       web 3"));
+        let bare = Printer { no_prefix: true, timestamps: None, ..all };
+        assert_eq!(text(&bare, &line), b"hello \xff\n");
+        let json = Printer { json: true, ..bare };
+        let value: serde_json::Value = serde_json::from_slice(&text(&json, &line)).unwrap();
+        let expected = serde_json::json!({
+            "time": "2001-09-09T01:46:40.123Z", "app": "web", "slot": 3, "stream": "stderr",
+            "message": "hello \u{fffd}",
+        });
+        assert_eq!(value, expected);
     }
 }

@@ -13,6 +13,8 @@ use ipc::control::Notice;
 use super::console::Console;
 use super::stream::Stream;
 use crate::limits::{LOG_FILE, LOG_FILES_KEPT, TAIL_LINE, TAIL_LINES};
+use crate::log_index::{self, IndexWriter};
+use crate::sys::clock;
 
 /// Bytes of one pipe on their way to whole lines.
 #[derive(Debug, Default)]
@@ -188,6 +190,8 @@ pub(crate) fn prefix(slot: u16, (line, continues): (&[u8], bool), to: &mut Vec<u
 struct LogFile {
     path: PathBuf,
     file: Option<File>,
+    /// When its lines were written.
+    index: IndexWriter,
     size: u64,
     dropped: u64,
     /// It is rotated. A fifo or a device is not.
@@ -203,6 +207,7 @@ impl LogFile {
         Self {
             path,
             file: None,
+            index: IndexWriter::none(),
             size: 0,
             dropped: 0,
             is_regular: true,
@@ -214,6 +219,7 @@ impl LogFile {
     /// Opens the file, without waiting for a reader where it is a fifo.
     fn open(&mut self) -> io::Result<()> {
         self.file = None;
+        self.index = IndexWriter::none();
         let mut options = OpenOptions::new();
         options.append(true).create(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
         if self.is_stderr {
@@ -237,12 +243,20 @@ impl LogFile {
         }
         if self.is_stderr {
             nix::unistd::dup2_stderr(&file)?;
+        } else if self.is_regular {
+            match IndexWriter::open(&self.path, &file) {
+                Ok(index) => self.index = index,
+                Err(error) => self.index_fails(&error),
+            }
         }
         self.file = Some(file);
         Ok(())
     }
 
     fn write(&mut self, lines: &[u8]) {
+        if !lines.is_empty() {
+            self.note_time(clock::unix_ms());
+        }
         let mut left = lines;
         while let Some(file) = self.file.as_mut().filter(|_| !left.is_empty()) {
             match file.write(left) {
@@ -259,16 +273,44 @@ impl LogFile {
         }
     }
 
+    /// Notes in the index when the next line is written.
+    fn note_time(&mut self, unix_ms: u64) {
+        let Some(file) = self.file.as_ref().filter(|_| self.index.is_due(unix_ms)) else { return };
+        // Another program may have truncated the file.
+        if let Ok(data) = file.metadata() {
+            self.size = data.len();
+        }
+        if let Err(error) = self.index.note(unix_ms, self.size) {
+            self.index_fails(&error);
+        }
+    }
+
+    /// The log goes on without times.
+    fn index_fails(&mut self, error: &io::Error) {
+        self.index = IndexWriter::none();
+        self.remark = Some(format!(
+            "cannot write {}, which has the times of the log lines: {error}; \"logs --since\" does \
+             not find these lines",
+            log_index::path(&self.path).display()
+        ));
+    }
+
     /// `x.log` becomes `x.log.1`, that one `x.log.2`, and the oldest goes.
     fn rotate(&mut self) {
         for number in (1..LOG_FILES_KEPT).rev() {
-            // A number that does not exist yet is no error.
-            let _ = fs::rename(aside(&self.path, number), aside(&self.path, number + 1));
+            move_aside(&aside(&self.path, number), &aside(&self.path, number + 1));
         }
-        let _ = fs::rename(&self.path, aside(&self.path, 1));
+        move_aside(&self.path, &aside(&self.path, 1));
         // If the new file cannot be opened, lines are dropped and counted until a reopen.
         let _ = self.open();
     }
+}
+
+/// Renames a log with its index. What does not exist yet is no error.
+fn move_aside(from: &Path, to: &Path) {
+    // An index that stayed alone would be taken for that of no other file.
+    let _ = fs::rename(log_index::path(from), log_index::path(to));
+    let _ = fs::rename(from, to);
 }
 
 fn aside(path: &Path, number: u32) -> PathBuf {

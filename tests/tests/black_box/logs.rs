@@ -1,0 +1,112 @@
+//! `logs`: by time, by pattern and by slot, over rotated files and several apps.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tests::wait::let_pass;
+use tests::{fixtures, wait_until};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// Says hello on stdout and stderr, and again for each USR1.
+const TALKER: &str = "
+import signal, sys, time
+count = 0
+def talk(*_):
+    global count
+    count += 1
+    print('hello', count, flush=True)
+    print('oh no', count, file=sys.stderr, flush=True)
+signal.signal(signal.SIGUSR1, talk)
+talk()
+while True:
+    time.sleep(1000)
+";
+
+/// An app of two workers that talk, which have said hello.
+fn talkers(home: &tests::Home, name: &str) -> Option<()> {
+    let python = fixtures::need("python3")?;
+    home.start(name, &["--listen-wait", "50ms", "-i", "2"], &[&python, "-c", TALKER]).ok();
+    wait_until("both to say hello", SOON, || said(home, name, "oh no 1"));
+    Some(())
+}
+
+fn said(home: &tests::Home, name: &str, text: &str) -> Option<()> {
+    (home.log(name, "err.log").matches(text).count() == 2).then_some(())
+}
+
+/// The present time, in UTC.
+fn now() -> String {
+    let output = Command::new("date").args(["-u", "+%FT%T.%3NZ"]).output().expect("run date");
+    String::from_utf8(output.stdout).expect("a date is text").trim().to_owned()
+}
+
+#[test]
+fn lines_by_time_pattern_and_slot() {
+    let home = tests::home!();
+    let Some(()) = talkers(&home, "web") else { return };
+    let Some(()) = talkers(&home, "api") else { return };
+    let logs = |args: &[&str]| home.run(&[&["logs"], args].concat()).ok().stdout;
+    let lines = |args: &[&str]| logs(args).lines().map(str::to_owned).collect::<Vec<_>>();
+
+    // The times of the first lines are over.
+    let_pass(Duration::from_millis(30));
+    let begun = now();
+    home.run(&["signal", "web", "USR1"]).ok();
+    wait_until("both to say it again", SOON, || said(&home, "web", "oh no 2"));
+    let mut seen = lines(&["--since", &begun]);
+    seen.sort();
+    let expected = ["web 0 | hello 2", "web 0 | oh no 2", "web 1 | hello 2", "web 1 | oh no 2"];
+    assert_eq!(seen, expected);
+    assert_eq!(lines(&["--since", &begun, "--grep", "^o", "--slot", "1"]), ["web 1 | oh no 2"]);
+    let before = lines(&["--until", &begun, "web", "--out", "--no-prefix"]);
+    assert_eq!(before, ["hello 1", "hello 1"]);
+    assert_eq!(lines(&["api", "-n", "1", "--err", "--slot", "0"]), ["0 | oh no 1"]);
+    home.run(&["logs", "--grep", "("]).code(2);
+
+    let json: Vec<serde_json::Value> = lines(&["web", "--json", "--slot", "0", "--err"])
+        .iter()
+        .map(|line| serde_json::from_str(line).expect("each line is an object"))
+        .collect();
+    assert_eq!(json.len(), 2);
+    assert_eq!((&json[1]["app"], &json[1]["slot"]), (&"web".into(), &0.into()));
+    assert_eq!((&json[1]["stream"], &json[1]["message"]), (&"stderr".into(), &"oh no 2".into()));
+    assert!(json[0]["time"].as_str() < json[1]["time"].as_str(), "{json:?}");
+    let timed = lines(&["web", "--timestamps", "-n", "1", "--out"]);
+    assert!(timed[0].starts_with("20") && timed[0][23..].ends_with(" | hello 2"), "{timed:?}");
+}
+
+#[test]
+fn lines_over_rotated_files_and_of_an_earlier_build() {
+    let home = tests::home!();
+    let Some(()) = talkers(&home, "web") else { return };
+    home.run(&["delete", "web", "--fast"]).ok();
+    let log = home.path().join("logs/web/out.log");
+    fs::write(log.with_extension("log.2"), "0 | oldest\n").expect("write a log");
+    fs::write(log.with_extension("log.1"), "0 | older\n").expect("write a log");
+    let shown = home.run(&["logs", "web", "--out", "-n", "3", "--slot", "0"]).ok().stdout;
+    assert_eq!(shown, "0 | oldest\n0 | older\n0 | hello 1\n");
+    // The times of the first two are not known: it says so.
+    let timed = home.run(&["logs", "web", "--out", "--since", "1h", "--slot", "0"]).ok();
+    assert_eq!(timed.stdout, "0 | hello 1\n");
+    timed.says(&["before their times were kept"]);
+}
+
+#[test]
+fn a_primary_that_dies_keeps_the_times() {
+    let home = tests::home!();
+    let Some(()) = talkers(&home, "web") else { return };
+    let begun = now();
+    let_pass(Duration::from_millis(20));
+    home.kill_primary("web", Signal::SIGKILL);
+    home.run(&["signal", "web", "USR1"]).ok();
+    wait_until("both to say it again", SOON, || said(&home, "web", "oh no 2"));
+    let shown = home.run(&["logs", "web", "--since", &begun, "--err"]).ok().stdout;
+    let mut lines: Vec<&str> = shown.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["0 | oh no 2", "1 | oh no 2"]);
+    let first = home.run(&["logs", "web", "--timestamps", "--err"]).ok().stdout;
+    assert!(first.lines().all(|line| line.starts_with("20")), "every line has a time: {first}");
+}
