@@ -1,12 +1,14 @@
 //! The options of one app of PM2 become our keys.
 
 use std::ops::Range;
+use std::path::PathBuf;
 
 use super::options::{self, Answer};
 use super::run::{self, Run};
 use super::values::{duration, is_off, milliseconds, number};
 use super::{Ecosystem, Translated};
 use crate::raw::{Findings, as_json};
+use crate::spec::log_files;
 use crate::tree::{Entry, Table, Value, Written, in_order};
 
 /// The signal that PM2 stops an app with.
@@ -17,6 +19,9 @@ const LONGEST_DELAY: u64 = 15_000;
 const SHORTEST_WINDOW: u64 = 60_000;
 /// Restarts where the file does not limit them.
 const RESTARTS: u64 = 16;
+
+/// The file that keeps nothing.
+const NOWHERE: &str = "/dev/null";
 
 /// Translates the options of one app; what does nothing here goes into the notes of `ecosystem`.
 pub(super) fn translate(
@@ -32,6 +37,7 @@ pub(super) fn translate(
     app.environment(profile, ecosystem);
     app.same();
     app.instances();
+    app.logs();
     app.ready();
     app.restarts();
     app.memory();
@@ -137,6 +143,34 @@ impl<'t> App<'t, '_> {
         };
         let value = if all { Value::text("max") } else { instances.value.clone() };
         self.set("instances", value, instances.span());
+    }
+
+    /// Where the output goes. Relative paths begin at the app's folder.
+    fn logs(&mut self) {
+        let is_on = |value: Option<&Written>| value.is_some_and(|value| !is_off(value));
+        let merged = self.find("instances").is_none() || is_on(self.find("merge_logs"));
+        let disabled = is_on(self.find("disable_logs"));
+        let cwd = self.find("cwd");
+        let folder = cwd.and_then(|cwd| self.findings.path("cwd", cwd));
+        for option in ["out_file", "error_file"] {
+            let found = self.find(option).filter(|value| !is_off(value));
+            let span = found.map_or_else(|| self.span.clone(), Written::span);
+            let text = found.and_then(|value| self.findings.text(option, value));
+            let path = match text.as_deref() {
+                _ if disabled => PathBuf::from(NOWHERE),
+                Some("NULL" | NOWHERE) => PathBuf::from(NOWHERE),
+                Some(text) => {
+                    let path = folder.as_deref().unwrap_or(&self.findings.base).join(text);
+                    if merged { path } else { log_files::with_slot(&path) }
+                }
+                None => continue,
+            };
+            self.set(option, Value::text(path.display().to_string()), span);
+        }
+        let dated = ["log_date_format", "time"].map(|option| self.find(option));
+        if let Some(value) = dated.into_iter().flatten().find(|value| !is_off(value)) {
+            self.set("log_time", Value::Boolean(true), value.span());
+        }
     }
 
     /// `wait_ready`, `listen_timeout` and `kill_timeout`.

@@ -42,7 +42,10 @@ const fn row(
     PmOption { name, aliases, answer, doc, example }
 }
 
-const LOGS: &str = "all output goes into the app's log files, see \"supervisor logs\"";
+const LOGS: &str = "\"supervisor logs\" prints stdout and stderr in the order of time";
+const OUTPUT: &str =
+    "`out_file`; without `merge_logs`, `instances` puts `-{slot}` before its extension";
+const ERRORS: &str = "`error_file`, in the same way";
 const LINES: &str = "lines go into the log as the app writes them";
 const WATCH: &str = "files are not watched: run \"supervisor reload\" after a change";
 const AGENT: &str = "it configures PM2's own agent";
@@ -180,20 +183,20 @@ pub(crate) static OPTIONS: &[PmOption] = &[
         "\"0 3 * * *\"",
         "`cron_restart`: a rolling replacement, and no request is lost",
     ),
-    row("out_file", &["out", "out_log", "output"], LeftOut, "\"out.log\"", LOGS),
-    row("error_file", &["err", "err_file", "err_log", "error"], LeftOut, "\"err.log\"", LOGS),
+    row("out_file", &["out", "out_log", "output"], Mapped, "\"out.log\"", OUTPUT),
+    row("error_file", &["err", "err_file", "err_log", "error"], Mapped, "\"err.log\"", ERRORS),
     row("log_file", &["log"], LeftOut, "\"all.log\"", LOGS),
     row(
         "merge_logs",
         &["combine_logs"],
         NeedsNothing,
         "true",
-        "all workers of an app write into the same log",
+        "all workers write into one `out_file`",
     ),
-    row("disable_logs", &[], LeftOut, "true", LOGS),
+    row("disable_logs", &[], Mapped, "true", "`out_file` and `error_file` are `/dev/null`"),
     row("log_type", &[], LeftOut, "\"json\"", LINES),
-    row("log_date_format", &[], LeftOut, "\"YYYY\"", LINES),
-    row("time", &[], LeftOut, "true", LINES),
+    row("log_date_format", &[], Mapped, "\"YYYY\"", "`log_time`, always in RFC 3339 and UTC"),
+    row("time", &[], Mapped, "true", "`log_time`"),
     row("pid_file", &["pid"], LeftOut, "\"app.pid\"", "\"supervisor list --json\" has the pids"),
     row("watch", &[], LeftOut, "true", WATCH),
     row("ignore_watch", &[], NeedsNothing, "[\"logs\"]", "files are not watched"),

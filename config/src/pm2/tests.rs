@@ -201,15 +201,39 @@ fn refusals_have_their_places() {
 }
 
 #[test]
+fn log_files() {
+    let files = |options: &str| {
+        let (spec, notes) = app(&format!("script: 'a.js', {options}"));
+        assert_eq!(notes, [""; 0]);
+        let show = |path: Option<PathBuf>| {
+            path.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        };
+        (show(spec.logs.out_file), show(spec.logs.error_file), spec.logs.log_time)
+    };
+    let some = |name: &str| Some(name.to_owned());
+    assert_eq!(files("out_file: 'logs/a.log'"), (some("a.log"), None, false));
+    let each = "out_file: 'a.log', error_file: 'b', instances: 2, time: true";
+    assert_eq!(files(each), (some("a-{slot}.log"), some("b-{slot}"), true));
+    assert_eq!(files(&format!("{each}, merge_logs: true")), (some("a.log"), some("b"), true));
+    assert_eq!(files("out: '/dev/null', err: 'NULL'"), (some("null"), some("null"), false));
+    assert_eq!(files("disable_logs: true"), (some("null"), some("null"), false));
+    assert_eq!(files("log_date_format: 'YYYY'"), (None, None, true));
+    let (spec, _) = app("script: 'a.js', cwd: 'sub', out_file: 'x/a.log'");
+    let path = spec.logs.out_file.unwrap();
+    assert!(path.ends_with("sub/x/a.log"), "it begins at the app's folder: {}", path.display());
+}
+
+#[test]
 fn what_a_program_gave_has_no_places() {
     let folder = folder();
     let path = folder.path().join("ecosystem.config.js");
     let reader = Reader::new(&CPUS);
-    let loaded =
-        reader.evaluated("{\"apps\":[{\"script\":\"a.js\",\"time\":true}]}", &path).unwrap();
+    let loaded = reader
+        .evaluated("{\"apps\":[{\"script\":\"a.js\",\"log_type\":\"json\"}]}", &path)
+        .unwrap();
     assert_eq!(loaded.apps[0].source.as_deref(), Some(path.as_path()));
     let note = loaded.notes[0].to_string();
-    assert!(note.ends_with("ecosystem.config.js: a: \"time\" is left out: lines go into the log as the app writes them"), "{note}");
+    assert!(note.ends_with("ecosystem.config.js: a: \"log_type\" is left out: lines go into the log as the app writes them"), "{note}");
     let report =
         reader.evaluated("{\"apps\":[{\"name\":\"x\",\"script\":\"no.js\"}]}", &path).unwrap_err();
     assert!(

@@ -7,6 +7,7 @@
 
 mod dependency;
 mod life;
+pub mod log_files;
 mod pool;
 mod privileges;
 mod recycle;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use dependency::Dependency;
 pub use life::{Graceful, ReadyRule, RestartOn, RestartPolicy, Times};
+pub use log_files::LogFiles;
 pub use pool::{Instances, PoolSpec};
 pub use privileges::{Limit, Privileges, Resource};
 pub use recycle::RecyclePolicy;
@@ -114,6 +116,9 @@ pub struct AppSpec {
     /// Bytes of the longest log line; a longer one is cut.
     #[serde(default = "log_line_max")]
     pub log_line_max: usize,
+    /// Where the output of workers goes.
+    #[serde(default)]
+    pub logs: LogFiles,
     /// The file that this came from, if any; `reload` reads it again.
     pub source: Option<PathBuf>,
     /// Whether `start` starts the app when its file is named, and not the app itself.
@@ -216,6 +221,7 @@ impl AppSpec {
             cron_restart: None,
             cron_timezone: None,
             log_line_max: log_line_max(),
+            logs: LogFiles::default(),
             source: None,
             autostart: true,
             depends_on: BTreeMap::new(),

@@ -5,6 +5,13 @@ use super::Runtime;
 use super::context::context;
 
 impl Runtime {
+    /// Has the output of the workers go where the present spec says.
+    pub(in crate::runtime) fn keep_log_files(&mut self) {
+        if let Err(error) = self.logs.keep_to(&self.core.spec().logs) {
+            self.note(format!("cannot write the log files: {error}"));
+        }
+    }
+
     /// Makes the files by which commands find this app again, if somebody removed them.
     pub(in crate::runtime) fn keep_files(&mut self) {
         let name = self.core.spec().name.clone();

@@ -150,6 +150,7 @@ impl Runtime {
             self.carry_out(actions);
             self.turn_bus();
             self.keep_record();
+            self.keep_log_files();
             let is_ending = self.core.is_ending();
             self.manager.keep_store(&self.keeper, context!(self), is_ending);
             self.manager.tell(&self.keeper, &self.core, true);

@@ -334,10 +334,10 @@ impl Runtime {
         let signals = Signals::new().map_err(failed("watch the signals"))?;
         let others = [(keeper.fd(), Source::Keeper), (clients.listener(), Source::Control)];
         let events = EventLoop::new(signals, others).map_err(failed("make the event loop"))?;
-        let (out, err) = (home.out_log(&name), home.err_log(&name));
+        let usual = [home.out_log(&name), home.err_log(&name)];
         let primary = console_format.is_none().then(|| home.primary_log(&name));
         let console = Console::new(name.clone(), console_format);
-        let (logs, opened) = Logs::open(out, err, primary, console);
+        let (logs, opened) = Logs::open(usual, &core.spec().logs, primary, console);
         let now = clock::now();
         let mut runtime = Self {
             core,

@@ -110,3 +110,85 @@ fn a_primary_that_dies_keeps_the_times() {
     let first = home.run(&["logs", "web", "--timestamps", "--err"]).ok().stdout;
     assert!(first.lines().all(|line| line.starts_with("20")), "every line has a time: {first}");
 }
+
+#[test]
+fn files_that_the_app_names() {
+    let home = tests::home!();
+    let Some(python) = fixtures::need("python3") else { return };
+    let command = [python, "-c".to_owned(), TALKER.to_owned()];
+    let more = "instances = 2\nlisten_wait = '50ms'\nlog_time = true\n\
+                out_file = 'own/out-{slot}.log'\nerror_file = 'own/err.log'";
+    let config = home.config("web", &command, more);
+    home.run(&["start", &config]).ok();
+    let read = |name: &str| fs::read_to_string(home.path().join("own").join(name));
+    let err = || read("err.log").is_ok_and(|text| text.lines().count() == 2).then_some(());
+    wait_until("both to say hello", SOON, err);
+    for slot in ["out-0.log", "out-1.log"] {
+        let text = read(slot).expect("each worker has its file");
+        assert!(text.starts_with("20") && text.ends_with("Z hello 1\n"), "{text}");
+    }
+    let shown = home.run(&["logs", "web", "--slot", "1", "--no-prefix"]).ok().stdout;
+    assert_eq!(shown, "hello 1\n");
+    let shown = home.run(&["logs", "web", "--since", "1h", "--json", "--out"]).ok().stdout;
+    assert_eq!(shown.matches("\"message\":\"hello 1\"").count(), 2, "{shown}");
+    home.run(&["logs", "--reopen", "web"]).ok();
+    home.run(&["signal", "web", "USR1"]).ok();
+    wait_until("the second line", SOON, || {
+        read("out-1.log").is_ok_and(|text| text.ends_with("hello 2\n")).then_some(())
+    });
+
+    // A reload brings them elsewhere.
+    let more = more.replace("own/err.log", "all.log").replace("own/out-{slot}.log", "all.log");
+    home.config("web", &command, &more);
+    home.run(&["reload", "web"]).ok();
+    home.run(&["signal", "web", "USR1"]).ok();
+    wait_until("both streams in one file", SOON, || {
+        let text = fs::read_to_string(home.path().join("all.log")).ok()?;
+        (text.matches("hello 2").count() == 2 && text.matches("oh no 2").count() == 2).then_some(())
+    });
+}
+
+/// Writes numbered lines of 100 bytes as fast as it can.
+const COUNTER: &str = "
+import os, sys, time
+lines = int(sys.argv[1])
+out = sys.stdout.buffer
+for number in range(lines):
+    out.write(b'%09d' % number + b'.' * 90 + b'\\n')
+out.flush()
+time.sleep(1000)
+";
+
+#[test]
+fn heavy_rotation_loses_no_line() {
+    let _alone = tests::exclusive();
+    let home = tests::home!();
+    let Some(python) = fixtures::need("python3") else { return };
+    let lines = 700_000;
+    let count = lines.to_string();
+    let options = ["--listen-wait", "50ms", "-i", "2"];
+    home.start("web", &options, &[&python, "-c", COUNTER, &count]).ok();
+    let last = format!("{:09}", lines - 1);
+    let log = home.path().join("logs/web/out.log");
+    let files = || {
+        let names = ["log.3", "log.2", "log.1", "log"].map(|name| log.with_extension(name));
+        names.into_iter().filter_map(|path| fs::read_to_string(path).ok()).collect::<String>()
+    };
+    wait_until("both to have written everything", Duration::from_secs(120), || {
+        let text = fs::read_to_string(&log).ok()?;
+        let both = ["0 | ", "1 | "].iter().all(|slot| {
+            let lines = text.lines().rev().filter(|line| line.starts_with(slot));
+            lines.take(1).any(|line| line[4..].starts_with(&last))
+        });
+        both.then_some(())
+    });
+    assert!(log.with_extension("log.2").exists(), "it was rotated twice");
+    let text = files();
+    for slot in ["0 | ", "1 | "] {
+        let own = text.lines().filter_map(|line| line.strip_prefix(slot));
+        let numbers = own.map(|line| line[..9].parse::<u32>().expect("a number"));
+        assert!(numbers.eq(0..lines), "slot {slot}: a line is missing, torn or out of order");
+    }
+    let shown = home.run(&["logs", "web", "--since", "1h", "--slot", "1"]).ok().stdout;
+    assert_eq!(shown.lines().count(), lines as usize, "logs reads all rotated files");
+}

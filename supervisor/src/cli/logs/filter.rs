@@ -2,7 +2,7 @@
 
 use regex::bytes::Regex;
 
-use super::line::Parts;
+use super::line::{Form, Parts};
 
 /// What a line must be like. The default lets every line pass.
 #[derive(Debug, Clone, Default)]
@@ -24,11 +24,11 @@ impl Filter {
     }
 
     /// Whether a line passes, whenever it was written.
-    pub(crate) fn takes(&self, line: &[u8]) -> bool {
+    pub(crate) fn takes(&self, line: &[u8], form: Form) -> bool {
         if self.slot.is_none() && self.grep.is_none() {
             return true;
         }
-        let parts = Parts::of(line);
+        let parts = Parts::of(line, form);
         self.slot.is_none_or(|slot| parts.slot == Some(slot))
             && self.grep.as_ref().is_none_or(|grep| grep.is_match(parts.text))
     }
@@ -48,9 +48,10 @@ mod tests {
     #[test]
     fn what_passes() {
         let filter = Filter { slot: Some(1), grep: Regex::new("^err").ok(), ..Filter::default() };
-        assert!(filter.takes(b"1 | error"));
-        assert!(!filter.takes(b"0 | error") && !filter.takes(b"1 | no error"));
-        assert!(Filter::default().takes(b"") && Filter::default().takes_time(None));
+        let takes = |filter: &Filter, line| filter.takes(line, Form::Prefixed);
+        assert!(takes(&filter, b"1 | error"));
+        assert!(!takes(&filter, b"0 | error") && !takes(&filter, b"1 | no error"));
+        assert!(takes(&Filter::default(), b"") && Filter::default().takes_time(None));
         let filter = Filter { since: Some(5), until: Some(7), ..Filter::default() };
         let passed: Vec<u64> = (0..10).filter(|time| filter.takes_time(Some(*time))).collect();
         assert_eq!(passed, [5, 6, 7]);

@@ -50,7 +50,7 @@ impl<'a> Forward<'a> {
                 let offset = range.start - unused.len() as u64;
                 let line = &unused[..length];
                 self.used += length + 1;
-                if self.filter.takes(line) {
+                if self.filter.takes(line, segment.form) {
                     let time = segment.time_at(offset);
                     if self.filter.takes_time(time) {
                         return Ok(Some(Line { time, bytes: line.to_vec() }));
@@ -114,6 +114,7 @@ impl<'a, T: Clone> Merged<'a, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::logs::line::Form;
     use crate::cli::logs::segment::segments;
     use crate::log_index::IndexWriter;
     use std::fs::File;
@@ -130,7 +131,7 @@ mod tests {
                 index.note(*time, file.metadata().unwrap().len()).unwrap();
                 writeln!(file, "0 | {name} {time}\n0 | more").unwrap();
             }
-            segments(&path).unwrap()
+            segments(&path, Form::Prefixed).unwrap()
         };
         let filter = Filter { since: Some(2), until: Some(5), ..Filter::default() };
         let logs = [("a", log("a.log", &[1, 3, 5])), ("b", log("b.log", &[2, 4, 6]))];
@@ -152,7 +153,7 @@ mod tests {
         std::fs::write(&path, &text).unwrap();
         std::fs::write(dir.path().join("out.log.1"), "before\n").unwrap();
         let filter = Filter::default();
-        let mut forward = Forward::new(segments(&path).unwrap(), &filter);
+        let mut forward = Forward::new(segments(&path, Form::Prefixed).unwrap(), &filter);
         assert_eq!(forward.next_line().unwrap().unwrap().bytes, b"before");
         let mut seen = String::new();
         while let Some(line) = forward.next_line().unwrap() {

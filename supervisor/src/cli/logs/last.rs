@@ -28,7 +28,7 @@ pub(crate) fn last(segments: &mut [Segment], filter: &Filter, count: usize) -> i
         }
         let window = segment.window(filter);
         let mut take = |segment: &mut Segment, line: &[u8], offset: u64| {
-            if filter.takes(line) {
+            if filter.takes(line, segment.form) {
                 let time = segment.time_at(offset);
                 if filter.takes_time(time) {
                     found.lines.push(Line { time, bytes: line.to_vec() });
@@ -88,6 +88,7 @@ fn backwards(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::logs::line::Form;
     use crate::cli::logs::segment::segments;
     use std::fs;
 
@@ -95,7 +96,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.log");
         fs::write(&path, text).unwrap();
-        let last = last(&mut segments(&path).unwrap(), filter, count).unwrap();
+        let last = last(&mut segments(&path, Form::Prefixed).unwrap(), filter, count).unwrap();
         last.lines.into_iter().map(|line| String::from_utf8(line.bytes).unwrap()).collect()
     }
 
@@ -130,7 +131,8 @@ mod tests {
         fs::write(&path, "5\n6\n").unwrap();
         fs::write(dir.path().join("out.log.1"), "3\n4\n").unwrap();
         fs::write(dir.path().join("out.log.2"), "1\n2\n").unwrap();
-        let last = last(&mut segments(&path).unwrap(), &Filter::default(), 5).unwrap();
+        let last =
+            last(&mut segments(&path, Form::Prefixed).unwrap(), &Filter::default(), 5).unwrap();
         let bytes: Vec<u8> = last.lines.into_iter().flat_map(|line| line.bytes).collect();
         assert_eq!(bytes, b"23456");
         assert!(!last.left_out_untimed);

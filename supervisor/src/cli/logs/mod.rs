@@ -5,6 +5,7 @@ pub(crate) mod filter;
 pub(crate) mod forward;
 pub(crate) mod last;
 pub(crate) mod line;
+pub(crate) mod paths;
 pub(crate) mod segment;
 
 /// Which of the two logs of an app.

@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::filter::Filter;
+use super::line::Form;
 use crate::log_index::{self, Index};
 
 /// Bytes that are read at once to find the last newline.
@@ -18,6 +19,7 @@ pub(crate) struct Segment {
     pub(crate) file: File,
     /// The end of its last whole line when it was opened.
     pub(crate) length: u64,
+    pub(crate) form: Form,
     index: Option<Index>,
 }
 
@@ -34,7 +36,7 @@ pub(crate) struct Window {
 
 /// The segments of the log at this path, the newest first. Files that were rotated while they were
 /// being opened are neither missing nor there twice. A fifo or a device has no lines to look at.
-pub(crate) fn segments(path: &Path) -> io::Result<Vec<Segment>> {
+pub(crate) fn segments(path: &Path, form: Form) -> io::Result<Vec<Segment>> {
     let mut found: Vec<(u64, File)> = Vec::new();
     let mut indexes = Vec::new();
     for number in 0.. {
@@ -60,7 +62,7 @@ pub(crate) fn segments(path: &Path) -> io::Result<Vec<Segment>> {
         let at = indexes.iter().position(|index| index.is_of(inode));
         let length = file.metadata()?.len();
         let length = end_of_last_line(&file, length)?;
-        Ok(Segment { file, length, index: at.map(|at| indexes.swap_remove(at)) })
+        Ok(Segment { file, length, form, index: at.map(|at| indexes.swap_remove(at)) })
     });
     segments.collect()
 }
@@ -132,7 +134,7 @@ mod tests {
     fn segments_of_a_log_and_their_windows() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.log");
-        assert!(segments(&path).unwrap().is_empty());
+        assert!(segments(&path, Form::Prefixed).unwrap().is_empty());
         fs::write(rotated(&path, 1), "0 | of an earlier build\n").unwrap();
         let mut file = File::create(&path).unwrap();
         let mut index = IndexWriter::open(&path, &file).unwrap();
@@ -141,7 +143,7 @@ mod tests {
             writeln!(file, "0 | at {time}").unwrap();
         }
         write!(file, "0 | half").unwrap();
-        let mut all = segments(&path).unwrap();
+        let mut all = segments(&path, Form::Prefixed).unwrap();
         assert_eq!(all.iter().map(|one| one.length).collect::<Vec<_>>(), [36, 24]);
         assert_eq!((all[0].time_at(12), all[1].time_at(0)), (Some(2000), None));
 
@@ -162,6 +164,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.log");
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
-        assert!(segments(&path).unwrap().is_empty());
+        assert!(segments(&path, Form::Prefixed).unwrap().is_empty());
     }
 }

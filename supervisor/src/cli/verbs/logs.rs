@@ -1,8 +1,9 @@
 //! `logs`: prints the last lines of an app's log files, or those of a time, and with `-f` the lines
 //! that follow. The app may be deleted, as long as its logs are there.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipc::control::Request;
@@ -19,7 +20,8 @@ use crate::cli::logs::Stream;
 use crate::cli::logs::filter::Filter;
 use crate::cli::logs::forward::{Forward, Merged};
 use crate::cli::logs::last::last;
-use crate::cli::logs::line::{Line, Parts};
+use crate::cli::logs::line::{Form, Line, Parts};
+use crate::cli::logs::paths::{LogPath, logs_of};
 use crate::cli::logs::segment::{Segment, segments};
 use crate::cli::output;
 use crate::cli::session::Session;
@@ -83,6 +85,7 @@ pub(crate) struct Args {
 struct Origin<'a> {
     app: &'a str,
     stream: Stream,
+    form: Form,
 }
 
 /// A log that is read.
@@ -156,7 +159,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
         );
     }
     if !followers.is_empty() {
-        follow(session, &names, &mut followers, &filter, &printer)?;
+        follow(session, &mut followers, &filter, &printer)?;
     }
     Ok(exit)
 }
@@ -185,16 +188,15 @@ fn apps_with_logs(session: &Session, given: &[String]) -> Result<(Vec<String>, E
 fn open<'a>(args: &Args, session: &Session, names: &'a [String]) -> Result<Vec<Log<'a>>, Failure> {
     let mut logs = Vec::new();
     for app in names {
-        let mut add = |stream, path: PathBuf| {
-            let segments = segments(&path).map_err(|error| unreadable(&path, &error))?;
-            logs.push(Log { of: Origin { app, stream }, path, segments });
-            Ok::<_, Failure>(())
-        };
-        if !args.err {
-            add(Stream::Out, session.home.out_log(app))?;
-        }
-        if !args.out {
-            add(Stream::Err, session.home.err_log(app))?;
+        for LogPath { stream, path, form } in logs_of(&session.home, app) {
+            let is_wanted = match stream {
+                Stream::Out => !args.err,
+                Stream::Err => !args.out,
+            };
+            if is_wanted {
+                let segments = segments(&path, form).map_err(|error| unreadable(&path, &error))?;
+                logs.push(Log { of: Origin { app, stream, form }, path, segments });
+            }
         }
     }
     Ok(logs)
@@ -269,18 +271,17 @@ fn follower(log: &Log<'_>) -> Result<Follower, Failure> {
 /// Prints the lines that are added to the files, until the reader of stdout is gone.
 fn follow(
     session: &mut Session,
-    names: &[String],
     followers: &mut [(Origin<'_>, PathBuf, Follower)],
     filter: &Filter,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let watch = watch(session, names);
+    let watch = watch(followers.iter().map(|(_, path, _)| path.as_path()));
     loop {
         for (of, path, follower) in followers.iter_mut() {
             let mut text = Vec::new();
             let time = Some(clock::unix_ms());
             let read = follower.more(&mut |line| {
-                if filter.takes(line) {
+                if filter.takes(line, of.form) {
                     printer.add(*of, &Line { time, bytes: line.to_vec() }, &mut text);
                 }
                 if text.len() >= CHUNK {
@@ -305,14 +306,15 @@ fn follow(
     }
 }
 
-/// An inotify descriptor for the log folders of the apps; `None` if there can be none, so that the
+/// An inotify descriptor for the folders of these files; `None` if there can be none, so that the
 /// files are read at intervals only.
-fn watch(session: &Session, names: &[String]) -> Option<Inotify> {
+fn watch<'a>(paths: impl Iterator<Item = &'a Path>) -> Option<Inotify> {
     let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok()?;
-    for name in names {
+    let folders: BTreeSet<&Path> = paths.filter_map(Path::parent).collect();
+    for folder in folders {
         // A folder that does not exist yet is found when the interval is over.
         let _ = watch.add_watch(
-            &session.home.log_dir(name),
+            folder,
             AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO,
         );
     }
@@ -330,18 +332,25 @@ impl Printer {
         if self.json {
             return json(of, line, to);
         }
-        if let Some(zone) = &self.timestamps {
-            let time = line.time.map(|time| when::to_text(time, zone));
-            to.extend_from_slice(format!("{:<23} ", time.as_deref().unwrap_or("-")).as_bytes());
+        let parts = Parts::of(&line.bytes, of.form);
+        match &self.timestamps {
+            Some(zone) => {
+                let time = line.time.map(|time| when::to_text(time, zone));
+                to.extend_from_slice(format!("{:<23} ", time.as_deref().unwrap_or("-")).as_bytes());
+            }
+            None if self.no_prefix => {}
+            None => to.extend_from_slice(parts.stamp),
         }
-        if self.no_prefix {
-            to.extend_from_slice(Parts::of(&line.bytes).text);
-        } else {
+        if !self.no_prefix {
             if self.names {
                 to.extend_from_slice(format!("{} ", of.app).as_bytes());
             }
-            to.extend_from_slice(&line.bytes);
+            if let Some(slot) = parts.slot {
+                let mark = if parts.continues { '>' } else { '|' };
+                to.extend_from_slice(format!("{slot} {mark} ").as_bytes());
+            }
         }
+        to.extend_from_slice(parts.text);
         to.push(b'\n');
     }
 }
@@ -349,7 +358,7 @@ impl Printer {
 fn json(of: Origin<'_>, line: &Line, to: &mut Vec<u8>) {
     let time = line.time.and_then(|time| i64::try_from(time).ok());
     let time = time.and_then(|time| Timestamp::from_millisecond(time).ok());
-    let Parts { slot, continues, text } = Parts::of(&line.bytes);
+    let Parts { slot, continues, text, .. } = Parts::of(&line.bytes, of.form);
     let line = JsonLine {
         time: time.map(|time| format!("{time:.3}")),
         app: of.app,
@@ -362,7 +371,7 @@ fn json(of: Origin<'_>, line: &Line, to: &mut Vec<u8>) {
     to.push(b'\n');
 }
 
-fn unreadable(path: &std::path::Path, error: &io::Error) -> Failure {
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
     Failure::io(format_args!("cannot read the log {}", path.display()), error)
 }
 
@@ -385,7 +394,7 @@ mod tests {
     #[test]
     fn how_lines_are_printed() {
         let line = Line { time: Some(1_000_000_000_123), bytes: b"3 | hello \xff".to_vec() };
-        let of = Origin { app: "web", stream: Stream::Err };
+        let of = Origin { app: "web", stream: Stream::Err, form: Form::Prefixed };
         let plain = Printer { json: false, timestamps: None, names: false, no_prefix: false };
         let text = |printer: &Printer, line: &Line| {
             let mut text = Vec::new();

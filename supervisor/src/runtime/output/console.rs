@@ -170,7 +170,8 @@ fn log_line(app: &str, notice: &Notice) -> String {
     line
 }
 
-fn time(unix_ms: u64) -> String {
+/// `2026-11-21T08:00:00.000Z`
+pub(in crate::runtime) fn time(unix_ms: u64) -> String {
     let ms = i64::try_from(unix_ms).unwrap_or_default();
     format!("{:.3}", jiff::Timestamp::from_millisecond(ms).unwrap_or_default())
 }

@@ -2,15 +2,16 @@
 //! grow without bound. A full disk or a slow terminal costs lines, which are counted, and never
 //! blocks a worker. Nor does a log path that leads to a fifo or a device.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use config::spec::{LogFiles, log_files};
 use ipc::control::Notice;
 
-use super::console::Console;
+use super::console::{Console, time};
 use super::stream::Stream;
 use crate::limits::{LOG_FILE, LOG_FILES_KEPT, TAIL_LINE, TAIL_LINES};
 use crate::log_index::{self, IndexWriter};
@@ -99,8 +100,13 @@ impl Tail {
 /// Where an app's lines go.
 #[derive(Debug)]
 pub(crate) struct Logs {
-    out: LogFile,
-    err: LogFile,
+    /// The files where the app names none.
+    usual: [PathBuf; 2],
+    /// What the app says about its files.
+    files: LogFiles,
+    out: Output,
+    /// `None`: stderr goes where stdout goes.
+    err: Option<Output>,
     /// What the primary itself says, in the background. It is our stderr.
     primary: Option<LogFile>,
     /// In the foreground the lines also go to our own stdout and stderr.
@@ -108,24 +114,36 @@ pub(crate) struct Logs {
 }
 
 impl Logs {
-    /// Opens the files of an app. Failing to is no reason not to run: lines are then dropped and
-    /// counted, and the caller is told once.
+    /// Opens the files of an app; `usual` are those for stdout and stderr where the app names none.
+    /// Failing to is no reason not to run: lines are then dropped and counted, and the caller is
+    /// told once.
     pub(crate) fn open(
-        out: PathBuf,
-        err: PathBuf,
+        usual: [PathBuf; 2],
+        files: &LogFiles,
         primary: Option<PathBuf>,
         console: Console,
     ) -> (Self, io::Result<()>) {
         let primary = primary.map(|path| LogFile { is_stderr: true, ..LogFile::new(path) });
-        let mut logs = Self { out: LogFile::new(out), err: LogFile::new(err), primary, console };
+        let (out, err) = Output::both(&usual, files);
+        let mut logs = Self { usual, files: files.clone(), out, err, primary, console };
         let result = logs.reopen();
         (logs, result)
     }
 
+    /// From now on the output goes where these say.
+    pub(in crate::runtime) fn keep_to(&mut self, files: &LogFiles) -> io::Result<()> {
+        if *files == self.files {
+            return Ok(());
+        }
+        self.files = files.clone();
+        (self.out, self.err) = Output::both(&self.usual, files);
+        self.reopen()
+    }
+
     /// Closes and opens the files again.
     pub(crate) fn reopen(&mut self) -> io::Result<()> {
-        let out = self.out.open();
-        let err = self.err.open();
+        let out = self.out.reopen();
+        let err = self.err.as_mut().map_or(Ok(()), Output::reopen);
         let primary = self.primary.as_mut().map_or(Ok(()), LogFile::open);
         out.and(err).and(primary)
     }
@@ -140,22 +158,26 @@ impl Logs {
 
     /// Whether the folder of the files was removed.
     pub(crate) fn folder_is_gone(&self) -> bool {
-        self.out.path.parent().is_some_and(|folder| !folder.exists())
+        self.usual[0].parent().is_some_and(|folder| !folder.exists())
     }
 
-    /// Writes one chunk of whole lines, each already prefixed and ended.
-    pub(crate) fn write(&mut self, stream: Stream, lines: &[u8]) {
-        let file = match stream {
+    /// Writes one chunk of whole lines of the worker in this slot, each already prefixed and ended.
+    pub(crate) fn write(&mut self, stream: Stream, slot: u16, lines: &[u8]) {
+        if lines.is_empty() {
+            return;
+        }
+        let output = match stream {
             Stream::Out => &mut self.out,
-            Stream::Err => &mut self.err,
+            Stream::Err => self.err.as_mut().unwrap_or(&mut self.out),
         };
-        file.write(lines);
+        output.write(slot, lines, self.files.log_time);
         self.console.output(stream, lines);
     }
 
     /// The paths of the files.
     pub(crate) fn paths(&self) -> Vec<String> {
-        [&self.out, &self.err].map(|file| file.path.display().to_string()).to_vec()
+        let all = [Some(&self.out), self.err.as_ref()].into_iter().flatten();
+        all.map(|output| output.path.display().to_string()).collect()
     }
 
     /// What could not be written since the last call, for people.
@@ -165,17 +187,100 @@ impl Logs {
             files.then(|| "log lines were dropped: the log files cannot be written".to_owned());
         let console = self.console.take_complaint();
         let mut complaints: Vec<String> = files.into_iter().chain(console).collect();
-        let all = [Some(&mut self.out), Some(&mut self.err), self.primary.as_mut()];
-        complaints.extend(all.into_iter().flatten().filter_map(|file| file.remark.take()));
+        complaints.extend(self.all().filter_map(|file| file.remark.take()));
         complaints
     }
 
     /// Bytes that could not be written since the last call.
     fn take_dropped(&mut self) -> u64 {
-        let all = [Some(&mut self.out), Some(&mut self.err), self.primary.as_mut()];
-        all.into_iter().flatten().map(|file| std::mem::take(&mut file.dropped)).sum()
+        self.all().map(|file| std::mem::take(&mut file.dropped)).sum()
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut LogFile> {
+        let err = self.err.iter_mut().flat_map(|output| output.files.values_mut());
+        self.out.files.values_mut().chain(err).chain(&mut self.primary)
     }
 }
+
+/// Where the workers' stdout or stderr goes.
+#[derive(Debug)]
+struct Output {
+    path: PathBuf,
+    /// The app named it: its lines are written as the workers wrote them, without the slot.
+    is_own: bool,
+    /// By slot, if each has a file of its own; else one.
+    files: BTreeMap<Option<u16>, LogFile>,
+}
+
+impl Output {
+    /// Where stdout goes, and where stderr goes if it goes elsewhere.
+    fn both(usual: &[PathBuf; 2], files: &LogFiles) -> (Self, Option<Self>) {
+        let output = |own: &Option<PathBuf>, usual: &PathBuf| Self {
+            path: own.as_ref().unwrap_or(usual).clone(),
+            is_own: own.is_some(),
+            files: BTreeMap::new(),
+        };
+        let out = output(&files.out_file, &usual[0]);
+        let err = output(&files.error_file, &usual[1]);
+        let is_same = err.path == out.path;
+        (out, (!is_same).then_some(err))
+    }
+
+    fn is_per_slot(&self) -> bool {
+        self.is_own && log_files::is_per_slot(&self.path)
+    }
+
+    /// The files of slots are opened when their workers write something.
+    fn reopen(&mut self) -> io::Result<()> {
+        if self.is_per_slot() {
+            self.files.retain(|_, file| file.dropped > 0 || file.remark.is_some());
+            self.files.values_mut().for_each(|file| file.file = None);
+            return Ok(());
+        }
+        let file = self.files.entry(None).or_insert_with(|| LogFile::new(self.path.clone()));
+        file.is_own = self.is_own;
+        file.open()
+    }
+
+    fn write(&mut self, slot: u16, lines: &[u8], with_time: bool) {
+        let now = clock::unix_ms();
+        let key = self.is_per_slot().then_some(slot);
+        let file = self.files.entry(key).or_insert_with(|| {
+            LogFile::new(match key {
+                Some(slot) => log_files::for_slot(&self.path, slot),
+                None => self.path.clone(),
+            })
+        });
+        file.is_own = self.is_own;
+        if key.is_some()
+            && file.file.is_none()
+            && let Err(error) = file.open()
+        {
+            file.remark = Some(format!("cannot write {}: {error}", file.path.display()));
+        }
+        file.note_time(now);
+        if !self.is_own && !with_time {
+            return file.write(lines);
+        }
+        file.write(&rewritten(lines, !self.is_own, with_time.then_some(now)));
+    }
+}
+
+/// Lines that are prefixed, without the prefix or with the time before it.
+fn rewritten(lines: &[u8], with_slot: bool, unix_ms: Option<u64>) -> Vec<u8> {
+    let time = unix_ms.map(|unix_ms| time(unix_ms) + " ").unwrap_or_default();
+    let mut all = Vec::with_capacity(lines.len() + lines.len() / 2);
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let prefix = digits + PREFIX_MARK;
+        all.extend_from_slice(time.as_bytes());
+        all.extend_from_slice(if with_slot { line } else { line.get(prefix..).unwrap_or(line) });
+    }
+    all
+}
+
+/// Bytes of ` | `.
+const PREFIX_MARK: usize = 3;
 
 /// Adds `0 | ` before a line and a newline behind it; `0 > ` before a piece that continues the line
 /// above it.
@@ -196,6 +301,8 @@ struct LogFile {
     dropped: u64,
     /// It is rotated. A fifo or a device is not.
     is_regular: bool,
+    /// The app named it: its folder is made if it is missing.
+    is_own: bool,
     /// It takes the place of our stderr, so that what is written there is in it as well.
     is_stderr: bool,
     /// What a person should know about it.
@@ -211,6 +318,7 @@ impl LogFile {
             size: 0,
             dropped: 0,
             is_regular: true,
+            is_own: false,
             is_stderr: false,
             remark: None,
         }
@@ -220,6 +328,9 @@ impl LogFile {
     fn open(&mut self) -> io::Result<()> {
         self.file = None;
         self.index = IndexWriter::none();
+        if let Some(folder) = self.path.parent().filter(|_| self.is_own) {
+            fs::create_dir_all(folder)?;
+        }
         let mut options = OpenOptions::new();
         options.append(true).create(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
         if self.is_stderr {
@@ -254,9 +365,6 @@ impl LogFile {
     }
 
     fn write(&mut self, lines: &[u8]) {
-        if !lines.is_empty() {
-            self.note_time(clock::unix_ms());
-        }
         let mut left = lines;
         while let Some(file) = self.file.as_mut().filter(|_| !left.is_empty()) {
             match file.write(left) {
@@ -328,6 +436,48 @@ mod tests {
         Console::new("web".into(), None)
     }
 
+    fn opened(usual: [PathBuf; 2]) -> (Logs, io::Result<()>) {
+        Logs::open(usual, &LogFiles::default(), None, silent())
+    }
+
+    #[test]
+    fn files_of_the_app() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let read = |name: &str| fs::read_to_string(at(name)).unwrap();
+        let (mut logs, result) = opened([at("out.log"), at("err.log")]);
+        result.unwrap();
+        logs.write(Stream::Out, 1, b"1 | usual\n");
+        let each = LogFiles {
+            out_file: Some(at("own/out-{slot}.log")),
+            error_file: Some(at("own/err.log")),
+            log_time: false,
+        };
+        logs.keep_to(&each).unwrap();
+        logs.write(Stream::Out, 1, b"1 | one | two\n1 > three\n");
+        logs.write(Stream::Out, 12, b"12 | \n");
+        logs.write(Stream::Err, 1, b"1 | oh\n");
+        assert_eq!(
+            (read("out.log"), read("own/out-1.log")),
+            ("1 | usual\n".into(), "one | two\nthree\n".into())
+        );
+        assert_eq!((read("own/out-12.log"), read("own/err.log")), ("\n".into(), "oh\n".into()));
+        fs::rename(at("own/out-1.log"), at("moved")).unwrap();
+        logs.reopen().unwrap();
+        logs.write(Stream::Out, 1, b"1 | again\n");
+        assert_eq!(read("own/out-1.log"), "again\n");
+        let one =
+            LogFiles { out_file: Some(at("all")), error_file: Some(at("all")), log_time: true };
+        logs.keep_to(&one).unwrap();
+        logs.write(Stream::Out, 0, b"0 | to stdout\n");
+        logs.write(Stream::Err, 0, b"0 | to stderr\n");
+        let all = read("all");
+        let texts: Vec<&str> = all.lines().map(|line| &line[25..]).collect();
+        assert_eq!(texts, ["to stdout", "to stderr"]);
+        assert_eq!((&all[..2], &all[23..25]), ("20", "Z "));
+        assert_eq!((logs.take_dropped(), logs.paths().len()), (0, 1));
+    }
+
     proptest! {
         #[test]
         fn a_long_line_is_cut_between_characters(text in "[a-z\u{e4}\u{20ac}\u{1f600}]{0,60}") {
@@ -386,12 +536,11 @@ mod tests {
     fn a_full_file_is_put_aside() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.log");
-        let (mut logs, opened) =
-            Logs::open(path.clone(), folder.path().join("err.log"), None, silent());
+        let (mut logs, opened) = opened([path.clone(), folder.path().join("err.log")]);
         opened.unwrap();
         let chunk = vec![b'x'; 1 << 20];
         for _ in 0..51 {
-            logs.write(Stream::Out, &chunk);
+            logs.write(Stream::Out, 0, &chunk);
         }
         assert_eq!(fs::metadata(aside(&path, 1)).unwrap().len(), 51 << 20);
         assert_eq!(fs::metadata(&path).unwrap().len(), 0);
@@ -404,18 +553,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, err) = (folder.path().join("out.log"), folder.path().join("err.log"));
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
-        let (mut logs, opened) = Logs::open(path.clone(), err, None, silent());
+        let (mut logs, opened) = opened([path.clone(), err]);
         let why = opened.unwrap_err().to_string();
         assert!(why.contains("out.log is a fifo") && why.contains("nobody reads"), "{why}");
         let mut reader =
             OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
         logs.reopen().unwrap();
         assert!(logs.take_complaints().iter().any(|what| what.contains("is a fifo")));
-        logs.write(Stream::Out, b"0 | one\n");
+        logs.write(Stream::Out, 0, b"0 | one\n");
         let mut taken = [0; 8];
         assert_eq!(reader.read(&mut taken).unwrap(), 8);
         let chunk = vec![b'x'; 1 << 20];
-        logs.write(Stream::Out, &chunk);
+        logs.write(Stream::Out, 0, &chunk);
         assert!(logs.take_dropped() > 0, "a fifo has no room for so much");
         assert!(!aside(&path, 1).exists(), "a fifo is not rotated");
     }
@@ -423,9 +572,9 @@ mod tests {
     #[test]
     fn lines_that_cannot_be_written_are_counted() {
         let path = PathBuf::from("/nonexistent/out.log");
-        let (mut logs, opened) = Logs::open(path.clone(), path, None, silent());
+        let (mut logs, opened) = opened([path.clone(), path]);
         assert!(opened.is_err());
-        logs.write(Stream::Err, b"0 | lost\n");
+        logs.write(Stream::Err, 0, b"0 | lost\n");
         assert_eq!(logs.take_dropped(), 9);
     }
 }

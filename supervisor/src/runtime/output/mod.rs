@@ -14,7 +14,7 @@ use crate::limits::LAST_READS;
 pub(super) fn read(at: &mut Context<'_>, logs: &mut Logs, worker: WorkerId, stream: Stream) {
     let Some(child) = at.children.get_mut(&worker) else { return };
     match child.read_output(stream) {
-        Some(lines) => logs.write(stream, &lines),
+        Some(lines) => logs.write(stream, child.slot.0, &lines),
         None => finish(at, logs, worker, stream),
     }
 }
@@ -25,7 +25,7 @@ pub(super) fn read_rest(at: &mut Context<'_>, logs: &mut Logs, worker: WorkerId,
         let Some(child) = at.children.get_mut(&worker) else { return };
         match child.read_output(stream) {
             Some(lines) if lines.is_empty() => break,
-            Some(lines) => logs.write(stream, &lines),
+            Some(lines) => logs.write(stream, child.slot.0, &lines),
             None => break,
         }
     }
@@ -43,5 +43,5 @@ fn finish(at: &mut Context<'_>, logs: &mut Logs, worker: WorkerId, stream: Strea
         at.poller.remove(pipe.fd());
     }
     let lines = child.finish_output(stream);
-    logs.write(stream, &lines);
+    logs.write(stream, child.slot.0, &lines);
 }
