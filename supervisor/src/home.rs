@@ -207,6 +207,11 @@ impl Home {
         self.log_dir(name).join("err.log")
     }
 
+    /// The events of the app.
+    pub(crate) fn event_log(&self, name: &str) -> PathBuf {
+        self.log_dir(name).join("events.jsonl")
+    }
+
     /// The log of the primary.
     pub(crate) fn primary_log(&self, name: &str) -> PathBuf {
         self.log_dir(name).join("primary.log")

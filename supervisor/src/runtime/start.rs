@@ -337,7 +337,8 @@ impl Runtime {
         let usual = [home.out_log(&name), home.err_log(&name)];
         let primary = console_format.is_none().then(|| home.primary_log(&name));
         let console = Console::new(name.clone(), console_format);
-        let (logs, opened) = Logs::open(usual, &core.spec().logs, primary, console);
+        let (logs, opened) =
+            Logs::open(usual, &core.spec().logs, primary, home.event_log(&name), console);
         let now = clock::now();
         let mut runtime = Self {
             core,

@@ -148,6 +148,32 @@ fn files_that_the_app_names() {
     });
 }
 
+#[test]
+fn events_outlive_the_primary_and_the_app() {
+    let home = tests::home!();
+    let Some(()) = talkers(&home, "web") else { return };
+    home.kill_primary("web", Signal::SIGKILL);
+    home.run(&["reload", "web"]).ok();
+    let kinds = |args: &[&str]| -> Vec<String> {
+        let shown = home.run(&[&["events", "--json"], args].concat()).ok().stdout;
+        let event = |line: &str| {
+            let value: serde_json::Value = serde_json::from_str(line).expect("an object");
+            assert_eq!(value["app"], "web");
+            value["event"].as_str().expect("each has a kind").to_owned()
+        };
+        shown.lines().map(event).collect()
+    };
+    let all = kinds(&["web", "--since", "1h"]);
+    let at = |kind: &str| all.iter().position(|one| one == kind);
+    assert!(at("worker-ready") < at("reload-started"), "{all:?}");
+    assert!(at("reload-started") < at("reload-done") && at("worker-ready").is_some(), "{all:?}");
+    home.run(&["delete", "web", "--fast"]).ok();
+    let kept = kinds(&["--since", "1h"]);
+    assert_eq!(kept[..all.len()], all, "the app is deleted, its events stay");
+    assert_eq!(kinds(&["web", "--last", "2"]), kept[kept.len() - 2..]);
+    home.run(&["events", "other", "--last", "2"]).code(3);
+}
+
 /// Writes numbered lines of 100 bytes as fast as it can.
 const COUNTER: &str = "
 import os, sys, time

@@ -1,5 +1,5 @@
 //! `events`: prints the notices of primaries as they come, until the primaries end or the reader of
-//! stdout does.
+//! stdout does; or those that were kept.
 
 use std::ops::ControlFlow;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::cli::args::when;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::logs::events;
 use crate::cli::output;
 use crate::cli::session::Session;
 use crate::cli::targets::{Targets, probe};
@@ -23,12 +24,18 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Notices that wait to be printed. When there are as many, the primaries are not read.
 const MAX_QUEUED: usize = 1024;
 
-/// Show the events of an app, or of all apps, as they happen.
+/// Show the events of an app, or of all apps, as they happen, or those that were kept.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Which apps. Default: all that run.
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
+    /// Show those from this time on (10m, or 2026-11-27T19:11:38Z), and end.
+    #[arg(long, value_name = "TIME", value_parser = when::when)]
+    pub(crate) since: Option<u64>,
+    /// Show the last N, and end.
+    #[arg(long, value_name = "N")]
+    pub(crate) last: Option<usize>,
     /// Print one JSON object per line.
     #[arg(long)]
     pub(crate) json: bool,
@@ -50,6 +57,9 @@ struct Line<'a> {
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
+    if args.since.is_some() || args.last.is_some() {
+        return print_kept(args, session);
+    }
     let targets = Targets::named_or_all(session, &args.names)?;
     let mut exit = Exit::Done;
     let mut clients = Vec::new();
@@ -88,6 +98,35 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
+    }
+    Ok(exit)
+}
+
+/// Prints what was kept, in the order of time; for deleted apps, too.
+fn print_kept(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
+    let with_logs = session.home.apps_with_logs();
+    let names = match args.names.is_empty() || args.names.iter().any(|name| name == "all") {
+        true => with_logs.clone(),
+        false => Targets::resolve(session, &args.names)?.names,
+    };
+    let mut exit = Exit::Done;
+    let mut found: Vec<(&str, Notice)> = Vec::new();
+    for app in &names {
+        if !with_logs.contains(app) {
+            let failure = probe::no_such_app(app);
+            output::report(&failure);
+            exit = exit.or_worse(failure.exit);
+            continue;
+        }
+        let what = format_args!("cannot read the events of {app}");
+        let kept = events::kept(&session.home, app).map_err(|error| Failure::io(what, &error))?;
+        found.extend(kept.into_iter().map(|notice| (app.as_str(), notice)));
+    }
+    found.retain(|(_, notice)| args.since.is_none_or(|since| notice.unix_ms >= since));
+    found.sort_by_key(|(_, notice)| notice.unix_ms);
+    let skipped = args.last.map_or(0, |last| found.len().saturating_sub(last));
+    for (app, notice) in &found[skipped..] {
+        print(session, args.json, app, notice);
     }
     Ok(exit)
 }

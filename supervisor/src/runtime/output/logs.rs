@@ -12,6 +12,7 @@ use config::spec::{LogFiles, log_files};
 use ipc::control::Notice;
 
 use super::console::{Console, time};
+use super::event_log::EventLog;
 use super::stream::Stream;
 use crate::limits::{LOG_FILE, LOG_FILES_KEPT, TAIL_LINE, TAIL_LINES};
 use crate::log_index::{self, IndexWriter};
@@ -109,6 +110,8 @@ pub(crate) struct Logs {
     err: Option<Output>,
     /// What the primary itself says, in the background. It is our stderr.
     primary: Option<LogFile>,
+    /// The events, for later questions.
+    events: EventLog,
     /// In the foreground the lines also go to our own stdout and stderr.
     pub(in crate::runtime) console: Console,
 }
@@ -121,11 +124,14 @@ impl Logs {
         usual: [PathBuf; 2],
         files: &LogFiles,
         primary: Option<PathBuf>,
+        events: PathBuf,
         console: Console,
     ) -> (Self, io::Result<()>) {
         let primary = primary.map(|path| LogFile { is_stderr: true, ..LogFile::new(path) });
         let (out, err) = Output::both(&usual, files);
-        let mut logs = Self { usual, files: files.clone(), out, err, primary, console };
+        let events = EventLog::new(events);
+        let files = files.clone();
+        let mut logs = Self { usual, files, out, err, primary, events, console };
         let result = logs.reopen();
         (logs, result)
     }
@@ -145,11 +151,13 @@ impl Logs {
         let out = self.out.reopen();
         let err = self.err.as_mut().map_or(Ok(()), Output::reopen);
         let primary = self.primary.as_mut().map_or(Ok(()), LogFile::open);
-        out.and(err).and(primary)
+        let events = self.events.open();
+        out.and(err).and(primary).and(events)
     }
 
-    /// Writes what the primary says.
+    /// Writes what the primary says, and keeps it for later questions.
     pub(in crate::runtime) fn notice(&mut self, notice: &Notice) {
+        self.events.keep(notice);
         match self.primary.as_mut().filter(|log| log.file.is_some()) {
             Some(log) => log.write(self.console.line(notice).as_bytes()),
             None => self.console.notice(notice),
@@ -437,7 +445,8 @@ mod tests {
     }
 
     fn opened(usual: [PathBuf; 2]) -> (Logs, io::Result<()>) {
-        Logs::open(usual, &LogFiles::default(), None, silent())
+        let events = usual[0].with_file_name("events.jsonl");
+        Logs::open(usual, &LogFiles::default(), None, events, silent())
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What workers and the primary write: log files, and the console in the foreground.
 
 pub(crate) mod console;
+mod event_log;
 pub(crate) mod logs;
 pub(crate) mod stream;
 

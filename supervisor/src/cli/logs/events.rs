@@ -1,0 +1,33 @@
+//! The events of an app that its primaries kept on disk.
+
+use std::fs::File;
+use std::io::{self, Read};
+
+use ipc::control::Notice;
+
+use super::segment;
+use crate::home::Home;
+
+/// Bytes of a file that are read; a primary writes no longer ones.
+const LONGEST: u64 = 16 * 1024 * 1024;
+
+/// The events of an app, the oldest first. Lines that make no sense, such as one that was torn by a
+/// death, are passed over.
+pub(crate) fn kept(home: &Home, app: &str) -> io::Result<Vec<Notice>> {
+    let path = home.event_log(app);
+    let mut older = path.clone().into_os_string();
+    older.push(".1");
+    let mut events = Vec::new();
+    for path in [older.into(), path] {
+        let Some(file) = segment::open(&path)? else { continue };
+        let text = read(file)?;
+        events.extend(text.lines().filter_map(|line| serde_json::from_str(line).ok()));
+    }
+    Ok(events)
+}
+
+fn read(file: File) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    file.take(LONGEST).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
