@@ -56,6 +56,10 @@ pub struct WorkerStatus {
     /// How the last worker of this slot ended: `exit 1`, `signal SIGKILL`.
     #[serde(default)]
     pub last_exit: Option<String>,
+    /// Milliseconds until the primary tries to start a worker in this empty slot. `None`: it does
+    /// not, the slot is not empty, or the primary is an older build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_try_ms: Option<u64>,
 }
 
 /// What a worker is doing, or what its slot waits for.

@@ -124,6 +124,10 @@ impl Primary {
             accepted: None,
             backlog: None,
             last_exit: state.and_then(|state| state.last_exit.clone()),
+            next_try_ms: state
+                .filter(|_| worker.is_none())
+                .and_then(|state| state.seat.due())
+                .map(|due| u64::try_from(due.since(now).as_millis()).unwrap_or(u64::MAX)),
         }
     }
 

@@ -174,6 +174,28 @@ fn events_outlive_the_primary_and_the_app() {
     home.run(&["events", "other", "--last", "2"]).code(3);
 }
 
+#[test]
+fn explain_says_what_happened_and_what_comes_next() {
+    let home = tests::home!();
+    let Some(python) = fixtures::need("python3") else { return };
+    let crash = "raise SystemExit('no such module')";
+    home.start("web", &[], &[&python, "-c", crash]).code(1);
+    let shown = home.run(&["explain", "web"]).ok().stdout;
+    for part in [
+        "web is errored: ",
+        "\nwhat happened\n",
+        "\nwhat the program wrote last\n  | no such module\n",
+        "\nwhat comes next\n  the primary starts a worker",
+        "\n  supervisor logs web --err -n 50\n",
+    ] {
+        assert!(shown.contains(part), "{part:?} in {shown}");
+    }
+    let json = home.run(&["explain", "web", "--json"]).ok().json();
+    assert_eq!(json[0]["status"], "errored");
+    assert!(json[0]["slots"][0]["next_try_ms"].is_u64(), "{json}");
+    home.run(&["explain", "other"]).code(3);
+}
+
 /// Writes numbered lines of 100 bytes as fast as it can.
 const COUNTER: &str = "
 import os, sys, time

@@ -36,6 +36,7 @@ pub(crate) fn status(name: &str, record: &Record, status: Status, reason: &str) 
         accepted: None,
         backlog: None,
         last_exit: None,
+        next_try_ms: None,
     });
     AppStatus {
         name: name.to_owned(),

@@ -75,6 +75,7 @@ verbs! {
     delete      Delete      apps;
     list        List        apps;
     describe    Describe    apps;
+    explain     Explain     apps;
     health      Health      apps;
     env         Env         apps;
     signal      Signal      apps;

@@ -1,0 +1,258 @@
+//! `explain`: prints why an app is in its state: what happened, what its program wrote last, what
+//! comes next, and what one can do. All of it is decided by the types of states and events.
+
+use ipc::control::{AppStatus, Notice, NoticeKind, Status, WorkerState};
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use crate::cli::args::when;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::logs::events;
+use crate::cli::output::{self, table};
+use crate::cli::session::Session;
+use crate::cli::targets::{Targets, probe};
+
+/// Events that are shown.
+const EVENTS: usize = 12;
+/// Slots that are named.
+const SLOTS: usize = 8;
+
+/// Say why an app is in its state: what happened, what comes next, what you can do.
+#[derive(Debug, clap::Args)]
+#[command(visible_alias = "why")]
+pub(crate) struct Args {
+    /// Which apps.
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) names: Vec<String>,
+    /// Print an array of explanations as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Why one app is in its state.
+#[derive(Debug, Serialize)]
+struct Explanation {
+    app: String,
+    status: Status,
+    reason: Option<String>,
+    /// The slots that are not ready: what each does, and why.
+    slots: Vec<Slot>,
+    /// What happened, the oldest first.
+    events: Vec<Notice>,
+    /// What the program wrote to stderr before its last failure.
+    last_lines: Vec<String>,
+    next: String,
+    /// Commands that help.
+    commands: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Slot {
+    slot: u16,
+    state: WorkerState,
+    reason: Option<String>,
+    /// Milliseconds until the primary tries again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_try_ms: Option<u64>,
+}
+
+/// Runs the verb.
+pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
+    let targets = Targets::resolve(session, &args.names)?;
+    let mut exit = Exit::Done;
+    let mut all = Vec::new();
+    let statuses = probe::statuses(&session.home, &targets.names);
+    for (name, status) in targets.names.iter().zip(statuses) {
+        let failure = match status {
+            Ok(Some(app)) => {
+                let what = format_args!("cannot read the events of {name}");
+                let kept = events::kept(&session.home, name);
+                let kept = kept.map_err(|error| Failure::io(what, &error))?;
+                all.push(explain(app, kept));
+                continue;
+            }
+            Ok(None) if targets.all => continue,
+            Ok(None) => probe::no_such_app(name),
+            Err(failure) => failure,
+        };
+        output::report(&failure);
+        exit = exit.or_worse(failure.exit);
+    }
+    if args.json {
+        session.out.json(&all)?;
+        return Ok(exit);
+    }
+    for (at, one) in all.iter().enumerate() {
+        if at > 0 {
+            session.out.line("");
+        }
+        session.out.bytes(text(one, &TimeZone::system()).as_bytes());
+    }
+    Ok(exit)
+}
+
+fn explain(app: AppStatus, kept: Vec<Notice>) -> Explanation {
+    let mut events: Vec<Notice> = kept.into_iter().filter(|event| matters(event.event)).collect();
+    let skipped = events.len().saturating_sub(EVENTS);
+    events.drain(..skipped);
+    let is_well = matches!(app.status, Status::Ready | Status::Stopped);
+    let failure = events.iter().rev().find(|event| !event.last_lines.is_empty());
+    let last_lines = failure.filter(|_| !is_well).map(|event| event.last_lines.clone());
+    let slots = app.workers.iter().filter(|worker| worker.state != WorkerState::Ready);
+    let slots = slots.map(|worker| Slot {
+        slot: worker.slot,
+        state: worker.state,
+        reason: worker.reason.clone(),
+        next_try_ms: worker.next_try_ms,
+    });
+    let starts = app.workers.iter().any(|worker| worker.state.is_coming());
+    let next_try = app.workers.iter().filter_map(|worker| worker.next_try_ms).min();
+    Explanation {
+        next: next(app.status, next_try, starts),
+        commands: commands(app.status, &app.name),
+        slots: slots.take(SLOTS).collect(),
+        app: app.name,
+        status: app.status,
+        reason: app.reason,
+        events,
+        last_lines: last_lines.unwrap_or_default(),
+    }
+}
+
+/// Whether such an event says why an app is in its state. The steps of a reload do not.
+fn matters(kind: NoticeKind) -> bool {
+    match kind {
+        NoticeKind::WorkerFailed
+        | NoticeKind::SlotErrored
+        | NoticeKind::BindRefused
+        | NoticeKind::ReloadStarted
+        | NoticeKind::ReloadDone
+        | NoticeKind::ReloadRolledBack
+        | NoticeKind::Scaled
+        | NoticeKind::Upgraded
+        | NoticeKind::AppStatus
+        | NoticeKind::Warning => true,
+        NoticeKind::WorkerStarted
+        | NoticeKind::WorkerReady
+        | NoticeKind::WorkerDraining
+        | NoticeKind::WorkerStopping
+        | NoticeKind::WorkerStopped
+        | NoticeKind::ListenerOpened
+        | NoticeKind::ListenerClosed
+        | NoticeKind::SlotReplaced
+        | NoticeKind::WorkerMessage => false,
+    }
+}
+
+/// What happens if you do nothing. `next_try`: milliseconds until an empty slot gets a worker;
+/// `starts`: a worker is being started.
+fn next(status: Status, next_try: Option<u64>, starts: bool) -> String {
+    let what = match status {
+        Status::Ready => "nothing: every wanted worker is ready",
+        Status::Stopped => "nothing, until you start it again",
+        Status::Stopping => "the workers finish what they have, and end",
+        Status::Reloading => "the reload goes on; if the new workers fail, the old ones stay",
+        Status::Starting | Status::Degraded | Status::Errored => match next_try {
+            Some(ms) if ms >= 1000 => {
+                let span = table::uptime(ms);
+                return format!("the primary starts a worker in the empty slot in {span}");
+            }
+            Some(_) => "the primary starts a worker in the empty slot at once",
+            None if starts => "a worker is being started",
+            None => "nothing: the primary does not try to start the missing workers again",
+        },
+        Status::Lost => "nothing: no primary decides for this app",
+    };
+    what.to_owned()
+}
+
+fn commands(status: Status, app: &str) -> Vec<String> {
+    let verbs: &[&str] = match status {
+        Status::Ready => &["describe NAME"],
+        Status::Stopped => &["restart NAME", "delete NAME"],
+        Status::Stopping | Status::Reloading => &["events NAME", "logs -f NAME"],
+        Status::Starting => &["logs -f NAME", "describe NAME"],
+        Status::Degraded | Status::Errored => {
+            &["logs NAME --err -n 50", "reload NAME", "restart NAME", "stop NAME"]
+        }
+        Status::Lost => &["describe NAME", "delete NAME"],
+    };
+    verbs.iter().map(|verb| format!("supervisor {}", verb.replace("NAME", app))).collect()
+}
+
+fn text(one: &Explanation, zone: &TimeZone) -> String {
+    let because = one.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let mut lines = vec![format!("{} is {}{because}", one.app, one.status.word())];
+    for Slot { slot, state, reason, .. } in &one.slots {
+        let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        lines.push(format!("  slot {slot} is {state}{reason}"));
+    }
+    if !one.events.is_empty() {
+        lines.push("what happened".to_owned());
+    }
+    for event in &one.events {
+        let time = when::to_text(event.unix_ms, zone);
+        lines.push(format!("  {time}  {}", output::one_line(event)));
+    }
+    if !one.last_lines.is_empty() {
+        lines.push("what the program wrote last".to_owned());
+        lines.extend(one.last_lines.iter().map(|line| format!("  | {line}")));
+    }
+    lines.push(format!("what comes next\n  {}", one.next));
+    lines.push("what you can do".to_owned());
+    lines.extend(one.commands.iter().map(|command| format!("  {command}")));
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::targets::fake_primary as fake;
+
+    #[test]
+    fn a_crash_is_explained() {
+        let mut app = fake::status("web", Status::Degraded);
+        app.reason = Some("slot 0 waits".to_owned());
+        app.workers[0].state = WorkerState::Waiting;
+        app.workers[0].next_try_ms = Some(3200);
+        app.workers[0].reason = Some("restarts in 3s: exit code 1".to_owned());
+        let failed = Notice {
+            unix_ms: 1_000_000_000_123,
+            slot: Some(0),
+            last_lines: vec!["no such module".to_owned()],
+            ..Notice::of_app(NoticeKind::WorkerFailed, "died: exit code 1".to_owned())
+        };
+        let started = Notice::of_app(NoticeKind::WorkerStarted, "started".to_owned());
+        let text = text(&explain(app, vec![started, failed]), &TimeZone::UTC);
+        let expected = "web is degraded: slot 0 waits\n  \
+                        slot 0 is waiting: restarts in 3s: exit code 1\n\
+                        what happened\n  \
+                        2001-09-09 01:46:40.123  slot 0: died: exit code 1\n\
+                        what the program wrote last\n  \
+                        | no such module\n\
+                        what comes next\n  \
+                        the primary starts a worker in the empty slot in 3s\n\
+                        what you can do\n";
+        assert!(text.starts_with(expected), "{text}");
+        assert!(text.contains("  supervisor logs web --err -n 50\n"), "{text}");
+    }
+
+    #[test]
+    fn what_comes_next() {
+        assert!(next(Status::Errored, Some(15_000), false).ends_with("in 15s"));
+        assert!(next(Status::Errored, None, false).starts_with("nothing"));
+        assert!(next(Status::Starting, None, true).contains("being started"));
+        assert!(next(Status::Degraded, Some(20), true).ends_with("at once"));
+    }
+
+    #[test]
+    fn what_is_well_needs_no_lines_of_a_failure() {
+        let failed = Notice {
+            last_lines: vec!["long ago".to_owned()],
+            ..Notice::of_app(NoticeKind::WorkerFailed, "died".to_owned())
+        };
+        let one = explain(fake::status("web", Status::Ready), vec![failed; 30]);
+        assert_eq!((one.last_lines.len(), one.slots.len(), one.events.len()), (0, 0, EVENTS));
+        assert!(one.next.starts_with("nothing"), "{}", one.next);
+    }
+}
