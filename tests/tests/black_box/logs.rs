@@ -1,6 +1,7 @@
 //! `logs`: by time, by pattern and by slot, over rotated files and several apps.
 
 use std::fs;
+use std::io::Write;
 use std::process::Command;
 use std::time::Duration;
 
@@ -239,4 +240,33 @@ fn heavy_rotation_loses_no_line() {
     }
     let shown = home.run(&["logs", "web", "--since", "1h", "--slot", "1"]).ok().stdout;
     assert_eq!(shown.lines().count(), lines as usize, "logs reads all rotated files");
+}
+
+#[test]
+fn heavy_a_gibibyte_is_not_read_for_the_last_minute() {
+    let _alone = tests::exclusive();
+    let home = tests::home!();
+    let Some(()) = talkers(&home, "web") else { return };
+    home.run(&["delete", "web", "--fast"]).ok();
+    let log = home.path().join("logs/web/out.log");
+    let mut file = fs::OpenOptions::new().append(true).open(&log).expect("open the log");
+    let megabyte =
+        b"0 | a line of the past, of 64 bytes with its prefix and newline.\n".repeat(16_132);
+    for _ in 0..1024 {
+        file.write_all(&megabyte).expect("write the log");
+    }
+    let begun = now();
+    home.start("web", &["--listen-wait", "50ms", "-i", "2"], &["python3", "-c", TALKER]).ok();
+    wait_until("both to say hello again", SOON, || {
+        (home.log("web", "err.log").matches("oh no 1").count() == 4).then_some(())
+    });
+    for more in [&[][..], &["--grep", "^hello"], &["-n", "5"]] {
+        let answer = home.run(&[&["logs", "web", "--out", "--since", &begun], more].concat()).ok();
+        assert_eq!(answer.stdout.matches(" | hello 1\n").count(), 2, "{more:?}");
+        assert_eq!(answer.stdout.lines().count(), 2, "{more:?}");
+        assert!(answer.took < Duration::from_millis(300), "{more:?} took {:?}", answer.took);
+    }
+    let answer = home.run(&["logs", "web", "--out", "-n", "5"]).ok();
+    assert_eq!(answer.stdout.lines().count(), 5);
+    assert!(answer.took < Duration::from_millis(300), "{:?}", answer.took);
 }
