@@ -178,6 +178,11 @@ impl Home {
         self.state.join("saved.dump")
     }
 
+    /// The numbers by which `supervisor pm2` calls workers. It has not the ending of a record.
+    pub(crate) fn pm2_ids(&self) -> PathBuf {
+        self.state.join("pm2.ids")
+    }
+
     /// Where the script that Node programs load first may be: in our own folder, or in one that
     /// workers of every user may enter. `mark` names the build that it belongs to.
     pub(crate) fn preloads(&self, mark: &str) -> [PathBuf; 2] {

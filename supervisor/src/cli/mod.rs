@@ -5,6 +5,7 @@
 //!
 //! The folders, each of which uses only those above it:
 //!
+//! - `elsewhere`, `usage`: what is wrong with a command line, also in words of other tools;
 //! - `exit`, `output`, `session`, `side_by_side`: how a command ends, what it prints, what it works
 //!   with, and how it works on several apps at once;
 //! - `args`, `ecosystem`, `specs`: options that verbs share, and the specs of apps from files and
@@ -14,13 +15,15 @@
 //! - `logs`: the log files of apps;
 //! - `launch`, `replace`, `service`: starting apps, replacing workers, and systemd units;
 //! - `monit`: the dashboard;
-//! - `verbs`: one file for each verb, and the table of all verbs.
+//! - `verbs`: one file for each verb, and the table of all verbs;
+//! - `pm2`: the command line of PM2, translated into ours.
 
 mod apply;
 mod args;
 mod deletion;
 mod dependencies;
 mod ecosystem;
+mod elsewhere;
 mod exit;
 mod exporter;
 mod file_set;
@@ -29,12 +32,14 @@ mod launch;
 mod logs;
 mod monit;
 mod output;
+mod pm2;
 mod replace;
 mod service;
 mod session;
 mod side_by_side;
 mod specs;
 mod targets;
+mod usage;
 mod verbs;
 
 use std::process::ExitCode;
@@ -42,12 +47,19 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use exit::{Exit, Failure};
+use exit::Exit;
 use verbs::Cli;
 
 /// Runs the command that the arguments of this process name.
 pub(crate) fn main() -> ExitCode {
     let result = match verbs::primary_alone(std::env::args_os().skip(1)) {
+        Some(result) => Some(result),
+        None => {
+            let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+            pm2::arguments(words).map(pm2::run)
+        }
+    };
+    let result = match result {
         Some(result) => result,
         None => match Cli::try_parse() {
             Ok(cli) => cli.run(),
@@ -75,15 +87,8 @@ fn not_parsed(error: &clap::Error) -> Exit {
         let _ = error.print();
         return Exit::Usage;
     }
-    output::report(&Failure::usage(reason(&error.render().to_string())));
+    output::report(&usage::failure(error));
     Exit::Usage
-}
-
-/// The text of clap without its first word and its closing advice.
-fn reason(text: &str) -> String {
-    let text = text.strip_prefix("error: ").unwrap_or(text);
-    let text = text.split("\n\nFor more information").next().unwrap_or(text);
-    text.trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -95,7 +100,7 @@ mod tests {
         let mistake = |argv: &[&str]| {
             let error = Cli::try_parse_from(argv).unwrap_err();
             assert_eq!(not_parsed(&error), Exit::Usage);
-            reason(&error.render().to_string())
+            usage::failure(&error).reason
         };
         let text = mistake(&["supervisor", "start", "-i", "banana", "x.js"]);
         assert!(text.starts_with("invalid value 'banana' for '--instances <N>'"), "{text}");

@@ -35,6 +35,7 @@ mod node_apps;
 mod node_cluster;
 mod node_conformance;
 mod node_metrics;
+mod pm2;
 mod pools;
 mod privileges;
 mod proxy_protocol;

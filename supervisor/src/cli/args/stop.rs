@@ -7,7 +7,7 @@ use super::WaitOptions;
 /// The options of `stop` and `delete`.
 #[derive(Debug, Args)]
 pub(crate) struct StopOptions {
-    /// Which apps.
+    /// Which apps; or a configuration file, for its apps.
     #[arg(value_name = "NAME", required = true)]
     pub(crate) names: Vec<String>,
     /// Do not wait for connections to end.

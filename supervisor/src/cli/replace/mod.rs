@@ -4,7 +4,7 @@
 mod options;
 pub(crate) mod overrides;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use config::change::SpecChange;
 use config::spec::AppSpec;
@@ -16,9 +16,9 @@ use super::exit::{Exit, Failure};
 use super::launch::start_app;
 use super::session::Session;
 use super::side_by_side::{Work, side_by_side};
-use super::specs::{Exports, is_config_path, read_file};
+use super::specs::Exports;
 use super::targets::probe::{self, AppState};
-use super::targets::{Outcome, Results, Targets, ask, running_spec};
+use super::targets::{Outcome, Results, Targets, ask, running_spec, split_files_and_names};
 use crate::home::Home;
 
 /// What happens to one app.
@@ -110,25 +110,6 @@ fn with_exports(mut plan: Plan, exports: &mut Exports<'_>) -> Result<Plan, Failu
         change.exports = exports.of(file)?.map(str::to_owned);
     }
     Ok(plan)
-}
-
-/// Separates configuration files from names of apps: the specs of the files, and the names.
-pub(crate) fn split_files_and_names(
-    given: &[String],
-    profile: Option<&str>,
-    session: &Session,
-) -> Result<(Vec<AppSpec>, Vec<String>), Failure> {
-    let known = session.home.apps()?;
-    let is_file = |given: &String| {
-        let path = Path::new(given);
-        !known.contains(given) && is_config_path(path) && (path.is_file() || given.contains('/'))
-    };
-    let (files, names): (Vec<String>, Vec<String>) = given.iter().cloned().partition(is_file);
-    let mut specs = Vec::new();
-    for file in files {
-        specs.extend(read_file(Path::new(&file), profile)?);
-    }
-    Ok((specs, names))
 }
 
 /// The name of an app, and its plan or why there can be none.

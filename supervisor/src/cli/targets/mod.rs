@@ -1,6 +1,7 @@
 //! The apps that a command works on: which they are, what state they are in, and what is asked of
 //! their primaries.
 
+mod named_files;
 mod outcome;
 mod pool;
 pub(crate) mod probe;
@@ -11,6 +12,7 @@ mod stranded;
 #[cfg(test)]
 pub(crate) mod fake_primary;
 
+pub(crate) use named_files::{resolve_with_files, split_files_and_names};
 pub(crate) use outcome::{Outcome, Results};
 pub(crate) use pool::PoolOption;
 pub(crate) use request::{ask, running_spec};

@@ -4,13 +4,18 @@
 use crate::cli::args::StopOptions;
 use crate::cli::deletion::delete;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::files::logs;
 use crate::cli::session::Session;
 use crate::cli::side_by_side::Work;
-use crate::cli::targets::Targets;
+use crate::cli::targets::resolve_with_files;
 
-/// Stop an app and forget it. Its logs stay.
+/// Stop an app and forget it. Its logs stay, unless --logs is set.
 #[derive(Debug, clap::Args)]
+#[command(aliases = ["del", "rm"])]
 pub(crate) struct Args {
+    /// Remove the app's log files as well.
+    #[arg(long, conflicts_with = "no_wait")]
+    pub(crate) logs: bool,
     #[command(flatten)]
     pub(crate) options: StopOptions,
 }
@@ -18,12 +23,15 @@ pub(crate) struct Args {
 /// Runs the verb. Unless told not to wait, it returns when the name is free.
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let options = &args.options;
-    Targets::resolve(session, &options.names)?.each(
-        session,
-        options.wait.json,
-        Work::Waits,
-        |home, name| delete(home, name, options.fast, &options.wait),
-    )
+    let targets = resolve_with_files(session, &options.names)?;
+    targets.each(session, options.wait.json, Work::Waits, |home, name| {
+        let mut outcome = delete(home, name, options.fast, &options.wait)?;
+        if args.logs {
+            logs::remove(home, name)?;
+            outcome.message.push_str(", with its logs");
+        }
+        Ok(outcome)
+    })
 }
 
 #[cfg(test)]
@@ -58,6 +66,8 @@ mod tests {
     #[test]
     fn its_arguments() {
         assert!(parse::<Args>(&["all", "--fast"]).unwrap().options.fast);
+        assert!(parse::<Args>(&["all", "--logs"]).unwrap().logs);
+        assert!(parse::<Args>(&["all", "--logs", "--no-wait"]).is_err(), "the app still writes");
         assert!(parse::<Args>(&[]).is_err());
     }
 }

@@ -13,7 +13,7 @@ use crate::cli::targets::{Targets, probe};
 
 /// Show everything about an app: listeners, workers, contracts, reasons.
 #[derive(Debug, clap::Args)]
-#[command(visible_alias = "show")]
+#[command(visible_alias = "show", aliases = ["desc", "info"])]
 pub(crate) struct Args {
     /// Which apps.
     #[arg(value_name = "NAME", required = true)]

@@ -15,7 +15,7 @@ const MAX_LISTENERS: usize = 3;
 
 /// Show all apps.
 #[derive(Debug, clap::Args)]
-#[command(visible_aliases = ["ls", "status"])]
+#[command(visible_aliases = ["ls", "status"], aliases = ["l", "ps"])]
 pub(crate) struct Args {
     /// Print an array of apps as JSON.
     #[arg(long)]

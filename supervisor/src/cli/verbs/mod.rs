@@ -83,6 +83,7 @@ verbs! {
     trigger     Trigger     apps;
     metrics     Metrics     apps;
     logs        Logs        apps;
+    flush       Flush       apps;
     events      Events      apps;
     monit       Monit       apps;
     plan        Plan        apps;
@@ -173,11 +174,14 @@ mod tests {
 
     #[test]
     fn names_and_aliases() {
-        for alias in ["list", "ls", "status"] {
+        for alias in ["list", "ls", "l", "ps", "status"] {
             assert!(matches!(verb(&[alias, "--json"]), Verb::List(args) if args.json));
         }
-        for alias in ["describe", "show"] {
+        for alias in ["describe", "show", "desc", "info"] {
             assert!(matches!(verb(&[alias, "web"]), Verb::Describe(_)));
+        }
+        for alias in ["delete", "del", "rm"] {
+            assert!(matches!(verb(&[alias, "web"]), Verb::Delete(_)));
         }
         // The program runs these itself, also from other builds.
         assert!(matches!(verb(&["primary", "web"]), Verb::Primary(_)));

@@ -6,7 +6,7 @@ use crate::cli::args::StopOptions;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::session::Session;
 use crate::cli::side_by_side::Work;
-use crate::cli::targets::{Targets, ask};
+use crate::cli::targets::{ask, resolve_with_files};
 
 /// Stop the workers of an app; "start NAME" starts them again.
 #[derive(Debug, clap::Args)]
@@ -19,7 +19,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let StopOptions { names, fast, wait } = &args.options;
     let request = Request::Stop { fast: *fast };
-    Targets::resolve(session, names)?.each(session, wait.json, Work::Waits, |home, name| {
+    resolve_with_files(session, names)?.each(session, wait.json, Work::Waits, |home, name| {
         ask(home, name, &request, "stopping", wait)
     })
 }

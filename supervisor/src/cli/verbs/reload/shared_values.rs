@@ -8,10 +8,9 @@ use ipc::control::{Method, Request};
 
 use crate::cli::args::WaitOptions;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::replace::split_files_and_names;
 use crate::cli::session::Session;
 use crate::cli::side_by_side::Work;
-use crate::cli::targets::{Targets, ask};
+use crate::cli::targets::{Targets, ask, split_files_and_names};
 
 /// Sends the values to the workers of the apps, or of the apps in the files, that `given` names.
 pub(super) fn send(

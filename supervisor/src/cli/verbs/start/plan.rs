@@ -1,8 +1,9 @@
 //! What `start` does with its arguments: start new apps, or apps that are stopped.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use config::command;
+use config::command::{self, CommandError};
 use config::cpus::Cpus;
 use config::spec::AppSpec;
 
@@ -59,10 +60,15 @@ pub(super) fn plan(args: &Args, working_dir: &Path, known: &[String]) -> Result<
     }
     let is_app = |name: &String| name == "all" || name.ends_with(':') || known.contains(name);
     let are_apps = args.target.iter().all(is_app);
+    if !is_app(first)
+        && let Some(mut command) = as_command(first)?
+    {
+        command.extend(args.target[1..].iter().chain(&args.rest).cloned());
+        return launch(command.clone(), &command);
+    }
     if !are_apps || !args.rest.is_empty() {
         return Err(Failure::usage(format!(
-            "there is no file {first} and no app of that name: to run a command put it after \"--\", \
-             as in: supervisor start -- {first}"
+            "there is no file {first}, no app of that name, and no such program in a folder of PATH"
         )));
     }
     if args.app != AppOptions::default()
@@ -76,6 +82,33 @@ pub(super) fn plan(args: &Args, working_dir: &Path, known: &[String]) -> Result<
         )));
     }
     Ok(Plan::StartStopped(args.target.clone()))
+}
+
+/// `npm` and `"npm start"`: the command that `first` is, if it begins with a program in a folder of
+/// PATH. A line with spaces that needs a shell gets one.
+fn as_command(first: &str) -> Result<Option<Vec<String>>, Failure> {
+    let program = first.split_whitespace().next().unwrap_or_default();
+    if program.contains('/') || !is_in_path(program) {
+        return Ok(None);
+    }
+    match command::split(first) {
+        Ok(words) => Ok(Some(words)),
+        Err(CommandError::NeedsShell(_)) => {
+            Ok(Some(["sh", "-c", first].map(str::to_owned).into()))
+        }
+        Err(error) => Err(Failure::usage(format!("{first:?}: {error}"))),
+    }
+}
+
+/// Whether a folder of PATH has an executable of this name.
+fn is_in_path(program: &str) -> bool {
+    let is_executable = |path: PathBuf| {
+        let data = path.metadata();
+        data.is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+    };
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    !program.is_empty()
+        && std::env::split_paths(&folders).any(|folder| is_executable(folder.join(program)))
 }
 
 /// Reads the apps of configuration files: all of them, or those named by `--only`.

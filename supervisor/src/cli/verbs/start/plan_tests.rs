@@ -39,6 +39,23 @@ fn a_command_is_taken_as_it_is() {
 }
 
 #[test]
+fn a_program_of_path_needs_no_dashes() {
+    for (argv, name, command) in [
+        (&["sleep", "60"][..], "sleep", &["sleep", "60"][..]),
+        (&["sh", "--name", "x", "--", "run.sh", "-v"], "x", &["sh", "run.sh", "-v"]),
+        (&["sh run.sh --port 1"], "run", &["sh", "run.sh", "--port", "1"]),
+        (&["sleep 1 && sleep 60"], "sh", &["sh", "-c", "sleep 1 && sleep 60"]),
+    ] {
+        let spec = spec(argv);
+        assert_eq!((spec.name.as_str(), spec.command.join("|")), (name, command.join("|")));
+    }
+    let stopped = Plan::StartStopped(vec!["sleep".to_owned()]);
+    assert_eq!(planned(&["sleep"], &["sleep"]), Ok(stopped), "an app goes before a program");
+    let failure = planned(&["sleep 'x"], &[]).unwrap_err();
+    assert!(failure.reason.contains("a quote"), "{}", failure.reason);
+}
+
+#[test]
 fn a_file_gets_its_interpreter_and_arguments() {
     let spec = spec(&["app.sh", "a", "--", "--port", "3"]);
     assert_eq!(spec.command[0], "sh");
@@ -89,7 +106,7 @@ fn names_mean_stopped_apps_and_files_come_first() {
 fn what_is_refused_in_one_line() {
     for (argv, expected) in [
         (&[][..], "nothing to start"),
-        (&["web"], "there is no file web and no app of that name"),
+        (&["web"], "there is no file web, no app of that name"),
         (&["known", "-i", "2"], "is started as it was"),
         (&["known", "--", "x"], "there is no file known"),
         (&["--name", "a/b", "--", "true"], "the name \"a/b\" contains \"/\""),

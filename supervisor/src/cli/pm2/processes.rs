@@ -1,0 +1,314 @@
+//! The workers as PM2 lists them: each is a process with a number.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use config::spec::{AppSpec, RestartOn};
+use ipc::control::{AppStatus, WorkerState, WorkerStatus};
+use serde_json::{Map, Value, json};
+
+use super::ids::Ids;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::output::{self, table};
+use crate::cli::session::Session;
+use crate::cli::targets::{probe, running_spec};
+use crate::home::Home;
+use crate::sys::clock;
+
+/// The namespace of apps that name none.
+const NAMESPACE: &str = "default";
+
+/// All workers, with their numbers.
+#[derive(Debug)]
+pub(super) struct Processes {
+    pub(super) apps: Vec<AppStatus>,
+    pub(super) ids: Ids,
+    /// The specs of the apps whose primaries answer.
+    specs: BTreeMap<String, AppSpec>,
+}
+
+impl Processes {
+    /// Asks all primaries. An app that does not answer is reported and left out.
+    pub(super) fn read(session: &Session) -> Result<Self, Failure> {
+        let home = &session.home;
+        let mut apps = Vec::new();
+        for status in probe::statuses(home, &home.apps()?) {
+            match status {
+                Ok(status) => apps.extend(status),
+                Err(failure) if failure.exit == Exit::NotPermitted => {}
+                Err(failure) => output::report(&failure),
+            }
+        }
+        let ids = Ids::of(home, &apps)?;
+        let known = |app: &AppStatus| {
+            let spec = running_spec(home, &app.name).ok();
+            let spec = spec.or_else(|| Some(home.read_record(&app.name)?.spec));
+            Some((app.name.clone(), spec?))
+        };
+        let specs = apps.iter().filter_map(known).collect();
+        Ok(Self { apps, ids, specs })
+    }
+
+    /// The app of this name.
+    pub(super) fn app(&self, name: &str) -> Option<&AppStatus> {
+        self.apps.iter().find(|app| app.name == name)
+    }
+
+    /// The namespace of an app.
+    pub(super) fn namespace(&self, app: &str) -> &str {
+        let spec = self.specs.get(app);
+        spec.and_then(|spec| spec.namespace.as_deref()).unwrap_or(NAMESPACE)
+    }
+
+    /// All workers by their numbers.
+    fn sorted(&self) -> Vec<(u32, &AppStatus, &WorkerStatus)> {
+        let mut all = Vec::new();
+        for app in &self.apps {
+            let workers = app.workers.iter();
+            all.extend(workers.map(|worker| (self.ids.id(&app.name, worker.slot), app, worker)));
+        }
+        all.sort_by_key(|(id, ..)| *id);
+        all
+    }
+
+    /// The numbers of an app's workers.
+    pub(super) fn ids_of(&self, app: &str) -> Vec<u32> {
+        let of_it = self.sorted().into_iter().filter(|(_, status, _)| status.name == app);
+        of_it.map(|(id, ..)| id).collect()
+    }
+
+    /// The process ids of the workers of one app, or of all.
+    pub(super) fn pids(&self, app: Option<&str>) -> Vec<u32> {
+        let wanted = self.sorted().into_iter();
+        let wanted = wanted.filter(|(_, status, _)| app.is_none_or(|app| status.name == app));
+        wanted.filter_map(|(_, _, worker)| worker.pid).collect()
+    }
+
+    /// Restarts of a worker as PM2 counts them: those of a reload count, those before a reset do
+    /// not.
+    fn restarts(&self, app: &AppStatus, worker: &WorkerStatus) -> u64 {
+        let forgotten = self.ids.forgotten(&app.name, worker.slot);
+        counted(worker).saturating_sub(forgotten)
+    }
+
+    /// Forgets the restarts of an app so far.
+    pub(super) fn reset(&mut self, app: &str, home: &Home) -> Result<(), Failure> {
+        let of_it = self.apps.iter().filter(|status| status.name == app);
+        for worker in of_it.flat_map(|status| &status.workers) {
+            self.ids.forget(app, worker.slot, counted(worker));
+        }
+        self.ids.write(home)
+    }
+
+    /// The table of `pm2 list`.
+    pub(super) fn table(&self, width: Option<u16>) -> String {
+        let header = [
+            "id",
+            "name",
+            "namespace",
+            "mode",
+            "pid",
+            "uptime",
+            "restarts",
+            "status",
+            "cpu",
+            "mem",
+        ];
+        let row = |(id, app, worker): (u32, &AppStatus, &WorkerStatus)| {
+            vec![
+                id.to_string(),
+                app.name.clone(),
+                self.namespace(&app.name).to_owned(),
+                mode(app).to_owned(),
+                worker.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+                worker.uptime_ms.map_or_else(|| "-".to_owned(), table::uptime),
+                self.restarts(app, worker).to_string(),
+                status(worker.state).to_owned(),
+                table::percent(worker.cpu_percent.map(f64::from)),
+                table::bytes(worker.rss_bytes.map(|rss| rss as f64)),
+            ]
+        };
+        table::table(&header, self.sorted().into_iter().map(row).collect(), width)
+    }
+
+    /// The array of `pm2 jlist`.
+    pub(super) fn jlist(&self) -> Value {
+        self.sorted().into_iter().map(|(id, app, worker)| self.process(id, app, worker)).collect()
+    }
+
+    fn process(&self, id: u32, app: &AppStatus, worker: &WorkerStatus) -> Value {
+        let pid = worker.pid.unwrap_or(0);
+        json!({
+            "pid": pid,
+            "name": app.name,
+            "pm2_env": self.environment(id, app, worker),
+            "pm_id": id,
+            "monit": {
+                "memory": worker.rss_bytes.unwrap_or(0),
+                "cpu": worker.cpu_percent.unwrap_or(0.0),
+            },
+        })
+    }
+
+    /// `pm2_env`: the options of the app, the state of the process, and the variables of the app
+    /// among them, as PM2 has them.
+    fn environment(&self, id: u32, app: &AppStatus, worker: &WorkerStatus) -> Map<String, Value> {
+        let spec = self.specs.get(&app.name);
+        let command = Command::of(&app.command);
+        let now = clock::unix_ms();
+        let since = |ms: u64| now.saturating_sub(ms);
+        let log = |at: usize| app.logs.get(at).cloned().unwrap_or_default();
+        let state = json!({
+            "name": app.name,
+            "namespace": self.namespace(&app.name),
+            "status": status(worker.state),
+            "pm_id": id,
+            "instances": app.wanted,
+            "exec_mode": mode(app),
+            "exec_interpreter": command.interpreter,
+            "node_args": command.options,
+            "args": command.args,
+            "pm_exec_path": Path::new(&app.cwd).join(command.script),
+            "pm_cwd": app.cwd,
+            "pm_out_log_path": log(0),
+            "pm_err_log_path": log(1),
+            "pm_uptime": worker.uptime_ms.map_or(0, since),
+            "created_at": since(app.uptime_ms),
+            "restart_time": self.restarts(app, worker),
+            "unstable_restarts": 0,
+            "autostart": spec.is_none_or(|spec| spec.autostart),
+            "autorestart": spec.is_none_or(|spec| spec.restart.on != RestartOn::Never),
+            "watch": false,
+            "instance_var": "NODE_APP_INSTANCE",
+            "NODE_APP_INSTANCE": worker.slot,
+            "merge_logs": true,
+            "vizion": false,
+            "treekill": true,
+            "kill_timeout": spec.map(|spec| millis(spec.times.kill_timeout)),
+            "axm_actions": [],
+            "axm_monitor": {},
+            "axm_options": {},
+            "axm_dynamic": {},
+        });
+        let mut all = Map::new();
+        if let Some(spec) = spec {
+            let variables = spec.env.iter().map(|(key, value)| (key.clone(), json!(value)));
+            all.extend(variables);
+            all.insert("env".to_owned(), json!(spec.env));
+        }
+        if let Value::Object(state) = state {
+            all.extend(state);
+        }
+        all
+    }
+}
+
+fn millis(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A worker of a later generation took the place of one before it, which PM2 calls a restart.
+fn counted(worker: &WorkerStatus) -> u64 {
+    worker.restarts + u64::from(worker.generation.saturating_sub(1))
+}
+
+/// All workers share their addresses, which PM2 calls a cluster.
+fn mode(app: &AppStatus) -> &'static str {
+    if app.wanted > 1 { "cluster_mode" } else { "fork_mode" }
+}
+
+/// PM2's word for a state.
+fn status(state: WorkerState) -> &'static str {
+    match state {
+        WorkerState::Spawning | WorkerState::Starting => "launching",
+        WorkerState::Ready | WorkerState::Unknown => "online",
+        WorkerState::Draining | WorkerState::Killing => "stopping",
+        WorkerState::Waiting => "waiting restart",
+        WorkerState::Errored => "errored",
+        WorkerState::Stopped => "stopped",
+    }
+}
+
+/// A command as PM2 divides it.
+#[derive(Debug, PartialEq)]
+struct Command<'c> {
+    interpreter: &'c str,
+    options: &'c [String],
+    script: &'c str,
+    args: &'c [String],
+}
+
+impl<'c> Command<'c> {
+    fn of(command: &'c [String]) -> Self {
+        let Some((program, rest)) = command.split_first() else {
+            return Self { interpreter: "none", options: &[], script: "", args: &[] };
+        };
+        let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
+        let known = ["node", "bash", "sh", "python3", "python", "ruby", "php", "perl", "bun"];
+        let at = rest.iter().position(|word| !word.starts_with('-'));
+        match at.filter(|_| known.contains(&name.as_ref())) {
+            Some(at) => Self {
+                interpreter: program,
+                options: &rest[..at],
+                script: &rest[at],
+                args: &rest[at + 1..],
+            },
+            None => Self { interpreter: "none", options: &[], script: program, args: rest },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::targets::fake_primary as fake;
+    use ipc::control::Status;
+
+    #[test]
+    fn a_process_has_the_fields_that_tools_read() {
+        let mut app = fake::status("web", Status::Ready);
+        app.command = ["node", "--inspect", "/srv/app.js", "-p"].map(str::to_owned).to_vec();
+        app.workers[0].restarts = 2;
+        app.workers[0].state = WorkerState::Ready;
+        app.workers[0].generation = 2;
+        let mut spec = fake::spec("web");
+        spec.env.insert("PORT".to_owned(), "80".to_owned());
+        spec.env.insert("name".to_owned(), "hidden".to_owned());
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::under(dir.path());
+        let ids = Ids::of(&home, std::slice::from_ref(&app)).unwrap();
+        let specs = [("web".to_owned(), spec)].into();
+        let mut all = Processes { apps: vec![app], ids, specs };
+        let list = all.jlist();
+        let process = &list[0];
+        assert_eq!((&process["pid"], &process["pm_id"]), (&json!(5), &json!(0)));
+        let env = &process["pm2_env"];
+        for (key, value) in [
+            ("name", json!("web")),
+            ("namespace", json!("default")),
+            ("status", json!("online")),
+            ("exec_mode", json!("fork_mode")),
+            ("node_args", json!(["--inspect"])),
+            ("args", json!(["-p"])),
+            ("pm_exec_path", json!("/srv/app.js")),
+            ("restart_time", json!(3)),
+            ("PORT", json!("80")),
+        ] {
+            assert_eq!(env[key], value, "{key}");
+        }
+        assert_eq!(env["env"]["PORT"], "80");
+        all.reset("web", &home).unwrap();
+        assert_eq!(all.jlist()[0]["pm2_env"]["restart_time"], 0);
+        assert_eq!((all.ids_of("web"), all.pids(None)), (vec![0], vec![5]));
+        assert!(all.table(None).contains("fork_mode"), "{}", all.table(None));
+    }
+
+    #[test]
+    fn a_program_without_an_interpreter_is_its_own_script() {
+        let command = ["/srv/web".to_owned(), "-v".to_owned()];
+        let divided = Command::of(&command);
+        assert_eq!((divided.interpreter, divided.script), ("none", "/srv/web"));
+        assert_eq!(divided.args, ["-v"]);
+        assert_eq!(Command::of(&[]).script, "");
+    }
+}

@@ -1,0 +1,96 @@
+//! What PM2 calls an app: its name, the number of a worker, a namespace, `/regex/`, `all`, or the
+//! file that it came from.
+
+use std::path::Path;
+
+use regex::Regex;
+
+use super::processes::Processes;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::session::Session;
+use crate::cli::specs::is_config_path;
+use crate::cli::targets::split_files_and_names;
+
+/// Apps, or one worker of an app that has several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    App(String),
+    Worker { app: String, slot: u16 },
+}
+
+impl Target {
+    /// The app.
+    pub(super) fn app(&self) -> &str {
+        match self {
+            Self::App(app) | Self::Worker { app, .. } => app,
+        }
+    }
+}
+
+/// What the words name, each once. All workers of an app are the app. Fails if a word names
+/// nothing.
+pub(super) fn resolve(
+    words: &[String],
+    processes: &Processes,
+    session: &Session,
+) -> Result<Vec<Target>, Failure> {
+    if words.is_empty() {
+        return Err(Failure::usage("name an app, the number of a worker, or \"all\""));
+    }
+    let mut found = Vec::new();
+    for word in words {
+        found.extend(named(word, processes, session)?);
+    }
+    let mut targets: Vec<Target> = Vec::new();
+    for target in &found {
+        let whole = Target::App(target.app().to_owned());
+        let workers = processes.app(target.app()).map_or(1, |app| app.workers.len());
+        let of_app = found.iter().filter(|other| other.app() == target.app());
+        let mut slots: Vec<&Target> = of_app.collect();
+        slots.dedup();
+        let target = match slots.contains(&&whole) || slots.len() >= workers {
+            true => whole,
+            false => target.clone(),
+        };
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
+    Ok(targets)
+}
+
+fn named(word: &str, processes: &Processes, session: &Session) -> Result<Vec<Target>, Failure> {
+    let with = |is_meant: &dyn Fn(&str) -> bool| -> Vec<Target> {
+        let names = processes.apps.iter().map(|app| app.name.as_str());
+        names.filter(|name| is_meant(name)).map(|name| Target::App(name.to_owned())).collect()
+    };
+    let found = if word == "all" {
+        // An empty list is a failure for PM2 as well.
+        with(&|_| true)
+    } else if let Ok(id) = word.parse::<u32>() {
+        let worker = processes.ids.with_id(id).into_iter();
+        worker.map(|(app, slot)| Target::Worker { app: app.to_owned(), slot }).collect()
+    } else if let Some(text) = word.strip_prefix('/').and_then(|word| word.strip_suffix('/')) {
+        let regex = Regex::new(text)
+            .map_err(|error| Failure::usage(format!("{word} is no regular expression: {error}")))?;
+        with(&|name| regex.is_match(name))
+    } else if is_config_path(Path::new(word)) && Path::new(word).is_file() {
+        let (specs, _) = split_files_and_names(&[word.to_owned()], None, session)?;
+        let names: Vec<String> = specs.into_iter().map(|spec| spec.name).collect();
+        with(&|name| names.iter().any(|known| known == name))
+    } else {
+        let by_name = with(&|name| name == word);
+        match by_name.is_empty() {
+            true => with(&|name| processes.namespace(name) == word),
+            false => by_name,
+        }
+    };
+    match found.is_empty() {
+        false => Ok(found),
+        true if word == "all" => Err(Failure::new(Exit::NoSuchApp, "there are no apps")),
+        true => Err(Failure::new(
+            Exit::NoSuchApp,
+            format!("no app, number or namespace is called {word}: see \"pm2 list\""),
+        )),
+    }
+}

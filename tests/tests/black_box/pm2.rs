@@ -1,0 +1,144 @@
+//! The command line of PM2: a link with the name `pm2` starts, lists, restarts and deletes apps by
+//! names, numbers, expressions and namespaces, and says what it cannot do.
+
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use tests::run::{Outcome, spawn};
+use tests::{Home, fixtures, wait_until};
+
+/// A home with a link, and a script for the apps.
+struct Pm2 {
+    home: Home,
+    link: PathBuf,
+}
+
+impl Pm2 {
+    fn new() -> Self {
+        let home = tests::home!();
+        let link = home.path().join("pm2");
+        symlink(home.binary(), &link).expect("make a link");
+        home.write("app.sh", "exec sleep 60\n");
+        Self { home, link }
+    }
+
+    fn run(&self, line: &str) -> Outcome {
+        let mut command = self.home.command_of(&self.link);
+        command.args(line.split(' ')).current_dir(self.home.path());
+        spawn(&mut command, self.home.path()).end(tests::home::LIMIT)
+    }
+
+    /// The processes of `jlist`.
+    fn jlist(&self) -> Vec<Value> {
+        let Value::Array(all) = self.run("jlist").ok().json() else { panic!("no array") };
+        all
+    }
+}
+
+#[test]
+fn scripts_start_stop_and_go_as_with_pm2() {
+    let pm2 = Pm2::new();
+    let start = "start app.sh -i 2 --name web --namespace shop -k 500 -- --port 1";
+    pm2.run(start).ok();
+    pm2.run("start app.sh --name api").ok();
+    pm2.run("start app.sh --name api").code(1).says(&["running already"]).one_line();
+    let list = pm2.jlist();
+    let shown = |process: &Value| {
+        let env = &process["pm2_env"];
+        format!("{} {} {}", process["pm_id"], process["name"], env["status"])
+    };
+    let names: Vec<String> = list.iter().map(shown).collect();
+    let expected = ["0 \"web\" \"online\"", "1 \"web\" \"online\"", "2 \"api\" \"online\""];
+    assert_eq!(names, expected);
+    let env = &list[0]["pm2_env"];
+    assert_eq!((&env["namespace"], &env["kill_timeout"]), (&"shop".into(), &500.into()));
+    assert_eq!(env["args"], serde_json::json!(["--port", "1"]));
+    assert_eq!(pm2.run("id web").ok().stdout, "[ 0, 1 ]\n");
+    assert!(pm2.run("prettylist").ok().stdout.contains("status: 'online'"));
+    assert!(pm2.run("ls").ok().stdout.contains("cluster_mode"));
+
+    pm2.run("stop 2").ok();
+    pm2.run("stop 0").code(2).says(&["one of several workers of web", "pm2 scale"]).one_line();
+    pm2.run("stop /w.b/").ok();
+    assert!(pm2.jlist().iter().all(|process| process["pm2_env"]["status"] == "stopped"));
+    pm2.run("start shop").ok();
+    assert_eq!(pm2.home.pids("web").len(), 2);
+    pm2.run("start api").ok();
+    pm2.run("restart api").ok();
+    assert_eq!(pm2.jlist()[2]["pm2_env"]["restart_time"], 1);
+    pm2.run("reset api").ok();
+    assert_eq!(pm2.jlist()[2]["pm2_env"]["restart_time"], 0);
+    pm2.run("scale web 3").ok();
+    assert_eq!(pm2.run("id web").ok().stdout, "[ 0, 1, 3 ]\n");
+    pm2.run("delete all").ok();
+    pm2.run("delete all").code(3).says(&["no apps"]).one_line();
+    assert!(pm2.jlist().is_empty());
+    pm2.home.nothing_left();
+}
+
+#[test]
+fn files_are_started_or_reloaded() {
+    if fixtures::need("node").is_none() {
+        return;
+    }
+    let pm2 = Pm2::new();
+    let app = |name: &str| format!("{{ name: '{name}', script: 'app.sh', env_x: {{ A: '1' }} }}");
+    let text = format!("module.exports = [{}, {}]", app("one"), app("two"));
+    pm2.home.write("ecosystem.config.js", &text);
+    pm2.run("start ecosystem.config.js --only one --env x").ok();
+    assert_eq!(pm2.jlist()[0]["pm2_env"]["A"], "1");
+    pm2.run("startOrReload ecosystem.config.js").ok();
+    let times: Vec<Value> =
+        pm2.jlist().iter().map(|process| process["pm2_env"]["restart_time"].clone()).collect();
+    assert_eq!(times, [1, 0]);
+    pm2.run("delete ecosystem.config.js").ok();
+    pm2.home.nothing_left();
+}
+
+#[test]
+fn what_it_cannot_do_fails_with_a_reason() {
+    let pm2 = Pm2::new();
+    for (line, code, says) in [
+        ("start app.sh --watch", 2, "files are not watched"),
+        ("start app.sh --frobnicate", 2, "no flag --frobnicate"),
+        ("start app.sh --increment-var PORT", 2, "no flag --increment-var"),
+        ("start nowhere.js", 2, "nowhere.js"),
+        ("restart nix", 3, "no app, number or namespace is called nix"),
+        ("monit", 2, "use \"supervisor list\""),
+        ("frobnicate", 2, "no command \"frobnicate\""),
+        ("serve .", 2, "start a web server"),
+    ] {
+        pm2.run(line).code(code).says(&[says]).one_line();
+    }
+    pm2.run("kill").ok();
+    pm2.run("link delete").ok();
+    assert_eq!(pm2.run("ping").ok().stdout, "{ msg: 'pong' }\n");
+    pm2.home.nothing_left();
+}
+
+#[test]
+fn a_program_of_path_is_started_and_its_logs_can_go() {
+    let home = tests::home!();
+    home.run(&["start", "--name", "x", "sh -c 'echo hello; exec sleep 60'"]).ok();
+    let logs = || home.run(&["logs", "x", "--out"]).ok().stdout;
+    wait_until("the line", Duration::from_secs(5), || logs().contains("hello").then_some(()));
+    home.run(&["flush", "x"]).ok();
+    assert_eq!(logs(), "");
+    home.run(&["rm", "x", "--logs"]).ok();
+    assert!(!home.path().join("logs/x").exists());
+    home.nothing_left();
+}
+
+#[test]
+fn stop_and_delete_take_a_file() {
+    let home = tests::home!();
+    let text = "[app.a]\ncommand = \"sleep 60\"\n[app.b]\ncommand = \"sleep 60\"\n";
+    let file = home.write("apps.toml", text).display().to_string();
+    home.run(&["start", &file]).ok();
+    home.run(&["stop", &file]).ok();
+    assert!(home.pids("a").is_empty() && home.pids("b").is_empty());
+    home.run(&["delete", &file]).ok();
+    home.nothing_left();
+}
