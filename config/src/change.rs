@@ -4,7 +4,7 @@
 //! The primary merges a change onto the spec that stands when the change's turn comes, so that two
 //! commands at once cannot undo each other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,14 @@ pub struct SpecChange {
     /// The app as the command line has read it from the file. Then the file is not read again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written: Option<Written>,
+    /// What the workers inherit from now on, and what the file's variables stand for: the
+    /// environment of the command. Absent: as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inherited: Option<BTreeMap<String, String>>,
+    /// The values that the variables of the file had when the command line read it; `None`: not
+    /// set.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, Option<String>>,
     /// Variables for the new workers.
     #[serde(default)]
     pub env: Vec<(String, String)>,
@@ -70,7 +78,7 @@ impl SpecChange {
         }
         let Some(source) = self.source(running) else { return self.merge(None, running, cpus) };
         let profile = self.profile.as_deref().or(running.profile.as_deref());
-        let reader = Reader::new(cpus).profile(profile);
+        let reader = self.reader(running, cpus).profile(profile);
         let found = match &self.exports {
             Some(exports) => reader.evaluated(exports, source),
             None if Format::of(source).is_none() => {
@@ -91,6 +99,22 @@ impl SpecChange {
             ));
         };
         self.merge(Some(written), running, cpus)
+    }
+
+    /// Reads the file with the environment that this change brings. If it brings none, with that
+    /// which the workers inherit, and with the values that the file's variables had when a person
+    /// had it read last: `apply` may have changed them.
+    fn reader(&self, running: &AppSpec, cpus: &Cpus) -> Reader {
+        let reader = Reader::new(cpus);
+        if let Some(environment) = &self.inherited {
+            return reader.in_environment(environment);
+        }
+        match &running.inherited {
+            Some(environment) => reader.in_environment(environment),
+            None => reader,
+        }
+        .knowing(&running.variables)
+        .knowing(&self.variables)
     }
 
     /// Merges what the file says now (`written`, or what the command line has read), if there is a
@@ -120,6 +144,7 @@ impl SpecChange {
             keep_scale(&mut spec, running);
         }
         spec.applied = running.applied;
+        spec.inherited = self.inherited.as_ref().or(running.inherited.as_ref()).cloned();
         Ok(Some(spec))
     }
 
@@ -131,10 +156,13 @@ impl SpecChange {
                 running.name
             ));
         }
-        if self.env.is_empty() {
+        if self.env.is_empty() && self.inherited.is_none() {
             return Ok(None);
         }
         let mut spec = running.clone();
+        if self.inherited.is_some() {
+            spec.inherited.clone_from(&self.inherited);
+        }
         let mut pools = spec.pools.iter_mut();
         match pools.find(|pool| self.pool.as_ref() == Some(&pool.name)) {
             Some(pool) => pool.env.extend(self.env.iter().cloned()),
@@ -187,6 +215,7 @@ pub fn keys_that_need_a_reload(running: &AppSpec, mut spec: AppSpec) -> Vec<&'st
         others.push("pool");
     }
     spec.shared.clone_from(&running.shared);
+    spec.variables.clone_from(&running.variables);
     match others.is_empty() && *running != spec {
         true => vec!["something"],
         false => others,
@@ -254,6 +283,51 @@ mod tests {
         assert_eq!(read(SpecChange::default()).unwrap().unwrap().command, ["cat"]);
         let elsewhere = SpecChange { file: Some("/gone.toml".into()), ..SpecChange::default() };
         assert!(read(elsewhere).unwrap_err().contains("/gone.toml"));
+    }
+
+    #[test]
+    fn variables_of_the_file_stay_until_a_change_brings_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("web.toml");
+        let text = "name = \"web\"\ncommand = \"true\"\n[env]\nA = \"${SURELY_UNSET_A}\"\nB = \
+                    \"${SURELY_UNSET_B:-none}\"\nC = \"${SURELY_UNSET_C:-none}\"\n";
+        std::fs::write(&file, text).unwrap();
+        let mut running = spec();
+        running.source = Some(file);
+        let read = |change: &SpecChange, running: &AppSpec| {
+            change.read(running, &Cpus::read()).map(|spec| spec.unwrap())
+        };
+        let none = SpecChange::default();
+        assert!(read(&none, &running).unwrap_err().contains("is not set"));
+        let value = |text: &str| Some(text.to_owned());
+        let known = [("SURELY_UNSET_A", value("applied")), ("SURELY_UNSET_B", None)];
+        running.variables = known.map(|(name, value)| (name.to_owned(), value)).into();
+        let inherited = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+            Some(pairs.collect::<BTreeMap<_, _>>())
+        };
+        running.inherited = inherited(&[
+            ("SURELY_UNSET_A", "old"),
+            ("SURELY_UNSET_B", "old"),
+            ("SURELY_UNSET_C", "c"),
+        ]);
+        let same = read(&none, &running).unwrap();
+        assert_eq!((same.env["A"].as_str(), same.env["B"].as_str()), ("applied", "none"));
+        assert_eq!(same.env["C"], "c", "a variable that the file names anew");
+        assert_eq!(same.inherited, running.inherited);
+        let found = [("SURELY_UNSET_A".to_owned(), value("found"))].into();
+        let change = SpecChange { variables: found, ..SpecChange::default() };
+        assert_eq!(read(&change, &same).unwrap().env["A"], "found");
+        let brought = inherited(&[("SURELY_UNSET_A", "new")]);
+        let new = SpecChange { inherited: brought.clone(), ..SpecChange::default() };
+        let new = read(&new, &same).unwrap();
+        assert_eq!((new.env["A"].as_str(), new.env["C"].as_str()), ("new", "none"));
+        assert_eq!(new.inherited, brought);
+        assert_eq!(new.variables["SURELY_UNSET_A"], value("new"));
+        assert_eq!(read(&none, &new).unwrap().env["A"], "new");
+        let without_file = AppSpec { source: None, ..spec() };
+        let change = SpecChange { inherited: brought.clone(), ..SpecChange::default() };
+        assert_eq!(read(&change, &without_file).unwrap().inherited, brought);
     }
 
     #[test]

@@ -95,6 +95,7 @@ pub fn adopt(running: &mut AppSpec, wanted: &AppSpec) {
     }
     running.source.clone_from(&wanted.source);
     running.profile.clone_from(&wanted.profile);
+    running.variables.clone_from(&wanted.variables);
     running.overrides.clone_from(&wanted.overrides);
 }
 

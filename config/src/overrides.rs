@@ -148,6 +148,10 @@ impl AppSpec {
         for value in self.pools.iter_mut().flat_map(|pool| pool.env.values_mut()) {
             hidden.clone_into(value);
         }
+        let inherited = self.inherited.iter_mut().flat_map(BTreeMap::values_mut);
+        for value in self.variables.values_mut().flatten().chain(inherited) {
+            hidden.clone_into(value);
+        }
         if let Some(overrides) = &mut self.overrides {
             overrides.redact(hidden);
         }
@@ -356,6 +360,8 @@ mod tests {
         let mut spec = AppSpec::new("web", vec!["serve".into()], "/srv".into());
         spec.shared = Some("\"hunter2\"".to_owned());
         spec.env.insert("A".to_owned(), "hunter2".to_owned());
+        spec.variables.insert("A".to_owned(), Some("hunter2".to_owned()));
+        spec.inherited = Some([("A".to_owned(), "hunter2".to_owned())].into());
         let mut pool = PoolSpec::new("hash", vec!["hasher".into()]);
         pool.env.insert("A".to_owned(), "hunter2".to_owned());
         spec.pools.push(pool);

@@ -29,6 +29,8 @@ pub(crate) struct Findings {
     pub(crate) variables: Rc<Variables>,
     /// The values of variables that were used, and `${NAME}` for each: messages show that.
     pub(crate) used: BTreeMap<String, String>,
+    /// The variables that the file names, and their values, if they are set.
+    pub(crate) named: BTreeMap<String, Option<String>>,
 }
 
 /// The most problems of a file that are reported. Finding the place of each takes time.
@@ -55,6 +57,7 @@ impl Findings {
         match self.variables.expand(text) {
             Ok(expanded) => {
                 let expanded = expanded?;
+                self.named.extend(expanded.named);
                 let used = expanded.used.into_iter().filter(|(_, value)| !value.is_empty());
                 self.used.extend(used.map(|(name, value)| (value, name)));
                 Some(expanded.text)

@@ -23,6 +23,8 @@ pub(crate) struct Expanded {
     pub(crate) text: String,
     /// Each variable that was used, as `${NAME}`, and its value.
     pub(crate) used: Vec<(String, String)>,
+    /// Each variable that the string names, and its value, if it is set.
+    pub(crate) named: Vec<(String, Option<String>)>,
 }
 
 /// Why a string cannot be expanded.
@@ -42,6 +44,22 @@ impl Variables {
         Self { values: pairs.collect() }
     }
 
+    /// Those of this environment alone.
+    pub(crate) fn only(environment: &BTreeMap<String, String>) -> Self {
+        Self { values: environment.clone() }
+    }
+
+    /// These with the values that some of them had once; `None`: not set.
+    pub(crate) fn over(mut self, known: &BTreeMap<String, Option<String>>) -> Self {
+        for (name, value) in known {
+            match value {
+                Some(value) => _ = self.values.insert(name.clone(), value.clone()),
+                None => _ = self.values.remove(name),
+            }
+        }
+        self
+    }
+
     #[cfg(test)]
     pub(crate) fn of(pairs: &[(&str, &str)]) -> Self {
         let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
@@ -54,7 +72,7 @@ impl Variables {
 
     /// Puts the values into `text`. `None`: nothing is to be put in.
     pub(crate) fn expand(&self, text: &str) -> Result<Option<Expanded>, Refusal> {
-        let mut expanded = Expanded { text: String::new(), used: Vec::new() };
+        let mut expanded = Expanded { text: String::new(), used: Vec::new(), named: Vec::new() };
         let (mut rest, mut changed) = (text, false);
         while let Some(at) = rest.find('$') {
             expanded.text.push_str(&rest[..at]);
@@ -97,6 +115,7 @@ impl Variables {
             );
             return refuse(whole, message);
         }
+        expanded.named.push((name.to_owned(), self.get(name).map(str::to_owned)));
         let value = self.get(name).filter(|value| default.is_none() || !value.is_empty());
         match (value, default) {
             (Some(value), _) => {

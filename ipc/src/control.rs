@@ -66,6 +66,12 @@ pub enum Request {
         #[serde(default)]
         pool: Option<String>,
     },
+    /// Replace the worker of one slot by another of the same spec, which is ready first; roll back on
+    /// failure.
+    ReplaceWorker {
+        /// The slot.
+        slot: u16,
+    },
     /// Change the number of workers.
     Scale {
         /// The number of workers from now on; at least 1.

@@ -56,6 +56,19 @@ impl Reader {
         Self { profile: name.map(str::to_owned), ..self }
     }
 
+    /// Reads as a command of this environment would, and not with that of this process.
+    #[must_use]
+    pub(crate) fn in_environment(self, environment: &BTreeMap<String, String>) -> Self {
+        Self { variables: Rc::new(Variables::only(environment)), ..self }
+    }
+
+    /// Takes these variables with the values that they had when a person had the file read last.
+    #[must_use]
+    pub(crate) fn knowing(self, known: &BTreeMap<String, Option<String>>) -> Self {
+        let variables = Variables::clone(&self.variables).over(known);
+        Self { variables: Rc::new(variables), ..self }
+    }
+
     #[cfg(test)]
     pub(crate) fn with_variables(self, pairs: &[(&str, &str)]) -> Self {
         Self { variables: Rc::new(Variables::of(pairs)), ..self }
@@ -100,6 +113,7 @@ impl Reader {
             list: Vec::new(),
             variables: Rc::clone(&self.variables),
             used: BTreeMap::new(),
+            named: BTreeMap::new(),
         };
         let mut file = Reading {
             reader: self,
@@ -127,6 +141,9 @@ impl Reader {
             (std::mem::take(&mut file.notes), std::mem::take(&mut file.findings.list));
         let notes = file.problems(notes, path);
         if list.is_empty() {
+            for spec in &mut file.specs {
+                spec.variables.clone_from(&file.findings.named);
+            }
             return Ok(Loaded { apps: file.specs, definitions: file.definitions, notes });
         }
         Err(Report { problems: file.problems(list, path) })

@@ -36,7 +36,7 @@ pub struct AppSpec {
     pub command: Vec<String>,
     /// The folder that workers start in. Absolute.
     pub cwd: PathBuf,
-    /// Added to the environment that the primary was started with.
+    /// Added to the environment that the workers inherit.
     pub env: BTreeMap<String, String>,
     /// How many workers, as asked for.
     pub instances: Instances,
@@ -139,6 +139,14 @@ pub struct AppSpec {
     /// The flags that were given beside that file; they go before its keys.
     #[serde(rename = "said", default, skip_serializing_if = "Option::is_none")]
     pub overrides: Option<Box<Overrides>>,
+    /// The variables that the file used when a command that names it read it last, with the values
+    /// that they had then; `None`: not set. The file is read again with these.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, Option<String>>,
+    /// What workers inherit in place of the environment that the primary was started with: a
+    /// reload brought it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inherited: Option<BTreeMap<String, String>>,
     /// Further groups of workers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pools: Vec<PoolSpec>,
@@ -229,6 +237,8 @@ impl AppSpec {
             applied: false,
             profile: None,
             overrides: None,
+            variables: BTreeMap::new(),
+            inherited: None,
             pools: Vec::new(),
             pool: None,
         }

@@ -89,6 +89,11 @@ impl<'h> Exports<'h> {
         Self { home, evaluated: BTreeMap::new() }
     }
 
+    /// Whether the apps are those of this user, or this user is root.
+    pub(crate) fn may_see_all(&self) -> bool {
+        self.home.may_see_all()
+    }
+
     /// What the file at `path` exports, if it is a program. Another user's program would run with
     /// the rights of this one, so it is refused.
     pub(crate) fn of(&mut self, path: &Path) -> Result<Option<&str>, Failure> {

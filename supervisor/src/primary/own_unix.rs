@@ -56,8 +56,7 @@ impl Primary {
     fn serve_unix_only(&self) -> Vec<(Slot, &Worker)> {
         self.wanted()
             .filter_map(|(slot, state)| Some((slot, self.seated(state)?)))
-            .filter(|(_, worker)| worker.is_ready() && !worker.unix_paths.is_empty())
-            .filter(|(_, worker)| worker.bound.is_empty() && worker.lent.is_empty())
+            .filter(|(_, worker)| worker.serves_own_unix())
             .collect()
     }
 }

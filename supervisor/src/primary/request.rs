@@ -47,6 +47,10 @@ impl Primary {
                 step.act(Action::Subscribe { client });
                 self.enqueue(Wish::Configure { change, method }, Some(client), step);
             }
+            Request::ReplaceWorker { slot } => {
+                step.act(Action::Subscribe { client });
+                self.enqueue(Wish::ReplaceWorker { slot: Slot(slot) }, Some(client), step);
+            }
             Request::Scale { wanted: 0, .. } => {
                 refuse(client, messages::scale_to_none(&self.serving), step);
             }

@@ -4,6 +4,7 @@ mod care;
 mod closing;
 mod kept;
 mod merge;
+mod one_worker;
 mod own_unix;
 mod pools;
 mod quiet;

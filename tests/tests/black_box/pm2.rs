@@ -59,6 +59,11 @@ fn scripts_start_stop_and_go_as_with_pm2() {
     assert!(pm2.run("prettylist").ok().stdout.contains("status: 'online'"));
     assert!(pm2.run("ls").ok().stdout.contains("cluster_mode"));
 
+    let before = pm2.home.pids("web");
+    pm2.run("restart 1").ok();
+    let after = pm2.home.pids("web");
+    assert!(before[0] == after[0] && before[1] != after[1], "{before:?} {after:?}");
+
     pm2.run("stop 2").ok();
     pm2.run("stop 0").code(2).says(&["one of several workers of web", "pm2 scale"]).one_line();
     pm2.run("stop /w.b/").ok();

@@ -25,12 +25,14 @@ pub(super) fn each(words: &[&str], targets: &[Target]) -> Result<Exit, Failure> 
     }
     for target in targets {
         let Target::Worker { app, slot } = target else { continue };
-        let slot = match words[0] {
-            "restart" | "reload" => vec!["--slot".to_owned(), slot.to_string()],
-            _ => Vec::new(),
+        // One worker gets what the others run.
+        let line = match words[0] {
+            "restart" | "reload" => {
+                ["restart", app, "--slot", &slot.to_string()].map(str::to_owned).to_vec()
+            }
+            _ => begin().into_iter().chain([app.clone()]).collect(),
         };
-        let verb = begin().into_iter().filter(|word| word != "--hard");
-        worst = worst.or_worse(ours(verb.chain([app.clone()]).chain(slot))?);
+        worst = worst.or_worse(ours(line)?);
     }
     Ok(worst)
 }

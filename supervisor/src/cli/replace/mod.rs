@@ -4,9 +4,10 @@
 mod options;
 pub(crate) mod overrides;
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 
 use config::change::SpecChange;
+use config::cpus::Cpus;
 use config::spec::AppSpec;
 use ipc::control::{Method, Request};
 
@@ -27,10 +28,8 @@ enum Plan {
     /// Its primary merges the change with what stands, and replaces its workers.
     Change {
         change: SpecChange,
-        /// The file that the app came from.
-        source: Option<PathBuf>,
-        /// The profile that it was started with.
-        profile: Option<String>,
+        /// What stands.
+        running: Box<AppSpec>,
     },
     /// It does not exist and is started.
     Start(Box<AppSpec>),
@@ -104,8 +103,8 @@ impl Job<'_> {
 
 /// The plan with what the file of the app exports, if that file is a program.
 fn with_exports(mut plan: Plan, exports: &mut Exports<'_>) -> Result<Plan, Failure> {
-    if let Plan::Change { change, source, .. } = &mut plan
-        && let Some(file) = change.file.as_ref().or(source.as_ref())
+    if let Plan::Change { change, running } = &mut plan
+        && let Some(file) = change.source(running)
     {
         change.exports = exports.of(file)?.map(str::to_owned);
     }
@@ -153,8 +152,10 @@ fn from_file(options: &ReplaceOptions, home: &Home, mut spec: AppSpec) -> Result
         AppState::Answers(_) | AppState::Silent(_) => {
             options.pool.find(home, &spec.name)?;
             let running = running_spec(home, &spec.name)?;
-            let change = SpecChange { file: spec.source, ..options.change() };
-            Ok(Plan::Change { change, source: running.source, profile: running.profile })
+            // Of an operator the primary takes only its own reading of the file.
+            let variables = if home.may_see_all() { spec.variables } else { BTreeMap::new() };
+            let change = SpecChange { file: spec.source, variables, ..options.change() };
+            Ok(Plan::Change { change, running: Box::new(running) })
         }
     }
 }
@@ -163,18 +164,21 @@ fn from_file(options: &ReplaceOptions, home: &Home, mut spec: AppSpec) -> Result
 fn from_running(options: &ReplaceOptions, home: &Home, name: &str) -> Result<Plan, Failure> {
     options.pool.find(home, name)?;
     let running = running_spec(home, name)?;
-    let change = options.change();
-    Ok(Plan::Change { change, source: running.source, profile: running.profile })
+    Ok(Plan::Change { change: options.change(), running: Box::new(running) })
 }
 
 /// Reads the file of an app, so that its faults are found now. A file that the user named has been
 /// read already.
 fn check_file(exports: &mut Exports<'_>, name: &str, plan: &Plan) -> Result<(), Failure> {
-    let Plan::Change { change, source: Some(source), profile } = plan else { return Ok(()) };
-    if change.file.is_some() {
+    let Plan::Change { change, running } = plan else { return Ok(()) };
+    let Some(source) = running.source.as_ref().filter(|_| change.file.is_none()) else {
         return Ok(());
+    };
+    if exports.of(source)?.is_none() && exports.may_see_all() {
+        // With the variables that the primary will take.
+        return change.read(running, &Cpus::read()).map(drop).map_err(Failure::usage);
     }
-    let profile = change.profile.as_deref().or(profile.as_deref());
+    let profile = change.profile.as_deref().or(running.profile.as_deref());
     let found = exports.read_file(source, profile)?;
     match found.iter().any(|spec| spec.name == name) {
         true => Ok(()),

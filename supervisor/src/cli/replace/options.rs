@@ -1,5 +1,8 @@
 //! The options of `reload` and `restart`.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
 use clap::Args;
 use config::change::SpecChange;
 use config::pool::OWN;
@@ -19,6 +22,10 @@ pub(crate) struct ReplaceOptions {
     /// Set a variable in the environment of the new workers. May be repeated.
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = config::environment::pair)]
     pub(crate) env: Vec<(String, String)>,
+    /// Give the new workers the environment of this command, and read the file with it. Later ones
+    /// keep it.
+    #[arg(long)]
+    pub(crate) update_env: bool,
     /// Drop the flags that "start" was given beside the file; from now on only the file counts.
     #[arg(long)]
     pub(crate) as_written: bool,
@@ -38,6 +45,15 @@ impl ReplaceOptions {
         self.pool.pool.as_deref().filter(|pool| *pool != OWN)
     }
 
+    /// The environment of this command, as far as it is text, with `--update-env`. Where our files
+    /// are is not for the workers to learn from it.
+    pub(super) fn inherited(&self) -> Option<BTreeMap<String, String>> {
+        let text = |(name, value): (OsString, OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        self.update_env.then(|| std::env::vars_os().filter_map(text).collect())
+    }
+
     /// The change that the options are, of an app that is named and not its file.
     pub(super) fn change(&self) -> SpecChange {
         SpecChange {
@@ -45,6 +61,8 @@ impl ReplaceOptions {
             profile: self.profile.clone(),
             exports: None,
             written: None,
+            inherited: self.inherited(),
+            variables: BTreeMap::new(),
             env: self.env.clone(),
             pool: self.env_pool().map(str::to_owned),
             as_written: self.as_written,

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use config::spec::AppSpec;
-use ipc::control::{FailureKind, Notice, NoticeKind};
+use ipc::control::FailureKind;
 
 use super::state::{Pending, Wish};
-use crate::base::ids::{ClientId, Generation};
-use crate::primary::action::{Action, ReloadOutcome};
+use crate::base::ids::{ClientId, Generation, Slot};
 use crate::primary::messages;
 use crate::primary::plan::Plan;
 use crate::primary::{Phase, Primary, Step};
@@ -46,6 +45,10 @@ impl Primary {
                 Some(Pending { wish: Wish::Configure { change, method }, clients }),
                 Wish::Configure { change: newer, method: other },
             ) if *change == newer && *method == other => clients.extend(client),
+            (
+                Some(Pending { wish: Wish::ReplaceWorker { slot }, clients }),
+                Wish::ReplaceWorker { slot: other },
+            ) if *slot == other => clients.extend(client),
             (_, wish) => {
                 self.queue.push_back(Pending { wish, clients: client.into_iter().collect() });
             }
@@ -64,6 +67,7 @@ impl Primary {
                 self.begin_replace_of(&pool, spec, clients, step);
             }
             Wish::Replace { hard, spec, pool: _ } => self.begin_replace(hard, spec, clients, step),
+            Wish::ReplaceWorker { slot } => self.begin_replace_worker(slot, clients, step),
             Wish::Scale { .. } if matches!(self.phase, Phase::Stopped) => {
                 let reason = messages::is_stopped(&self.serving);
                 step.answer_all(&clients, &messages::failed(FailureKind::Failed, reason, &[]));
@@ -102,10 +106,8 @@ impl Primary {
             }
         } else if hard {
             self.begin_hard(planned, clients, step);
-        } else if let Some(reason) = self.owns_unix_sockets(&planned) {
-            self.turn_down_reload(&reason, &clients, step);
         } else {
-            self.begin_rollout(planned, None, clients, step);
+            self.begin_rollout(planned, None, None, clients, step);
         }
     }
 
@@ -124,27 +126,31 @@ impl Primary {
         let Some(pool_index) = self.pool_index(Some(pool), &clients, step) else { return };
         self.newest = Generation(self.newest.0 + 1);
         match self.replan_pool(pool_index, spec.map(|spec| *spec)) {
-            Ok(planned) => match self.owns_unix_sockets(&planned) {
-                Some(reason) => self.turn_down_reload(&reason, &clients, step),
-                None => self.begin_rollout(planned, Some(pool_index), clients, step),
-            },
+            Ok(planned) => self.begin_rollout(planned, Some(pool_index), None, clients, step),
             Err(reason) => self.refuse_reload(&reason, &clients, step),
         }
+    }
+
+    /// The slot gets a generation of its own, in which the spec of its pool runs.
+    fn begin_replace_worker(&mut self, slot: Slot, clients: Vec<ClientId>, step: &mut Step<'_>) {
+        let refused = if matches!(self.phase, Phase::Stopped) {
+            Some((FailureKind::Failed, messages::is_stopped(&self.serving)))
+        } else if !self.serving.wants(slot) {
+            Some((FailureKind::Usage, messages::no_such_slot(&self.serving, slot.0)))
+        } else {
+            None
+        };
+        if let Some((kind, reason)) = refused {
+            return step.answer_all(&clients, &messages::failed(kind, reason, &[]));
+        }
+        self.newest = Generation(self.newest.0 + 1);
+        let to = self.serving.clone().with_slot(slot, self.newest);
+        self.begin_rollout(to, Some(slot.pool_index()), Some(slot), clients, step);
     }
 
     fn refuse_reload(&self, reason: &str, clients: &[ClientId], step: &mut Step<'_>) {
         let reason = messages::reload_refused(&self.serving, reason);
         step.answer_all(clients, &messages::failed(FailureKind::Failed, reason, &[]));
-    }
-
-    /// The new code was not tried, because that alone would do harm.
-    fn turn_down_reload(&mut self, reason: &str, clients: &[ClientId], step: &mut Step<'_>) {
-        let reason = messages::reload_refused(&self.serving, reason);
-        self.last_reload = Some(reason.clone());
-        step.act(Action::ReloadEnded { outcome: ReloadOutcome::RolledBack });
-        step.publish(Notice::of_app(NoticeKind::ReloadRolledBack, reason.clone()));
-        let reply = messages::failed(FailureKind::RolledBack, reason, &[]);
-        step.answer_all(clients, &reply);
     }
 
     /// The plan with a new spec, which gets an edition of its own.

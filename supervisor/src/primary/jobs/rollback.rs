@@ -76,7 +76,7 @@ impl Primary {
         }
         let is_new = |(_, state): &(Slot, &SlotState)| state.plan.generation == failed;
         let next = self.wanted().find(is_new).map(|(slot, _)| slot);
-        let old = |slot| Some((slot, self.serving.plan_of(slot)?.clone()));
+        let old = |slot| Some((slot, self.serving.plan_of(slot)?));
         if let Some((slot, plan)) = next.and_then(old) {
             let required = self.slot(slot).served_before.clone();
             self.start_successor(slot, plan, required, step);
@@ -108,7 +108,9 @@ impl Primary {
         }
         let Course::Back { failure, .. } = &rollout.course else { return false };
         let place = rollout.to.place(failure.slot);
-        let (failed, serves) = (rollout.generation(), rollout.leading(&self.serving).generation);
+        let failed = rollout.generation();
+        let before = rollout.slot.and_then(|slot| self.serving.plan_of(slot));
+        let serves = before.as_ref().unwrap_or(rollout.leading(&self.serving)).generation;
         let reason = messages::rolled_back(&self.serving, failed, serves, &place, &failure.reason);
         self.last_reload = Some(reason.clone());
         step.act(Action::ReloadEnded { outcome: ReloadOutcome::RolledBack });
@@ -121,7 +123,7 @@ impl Primary {
     /// The new worker of a replaced slot is gone. A worker of the old generation takes the seat if
     /// one is still there; if not, the primary starts one.
     pub(in crate::primary) fn bring_back(&mut self, slot: Slot, step: &mut Step<'_>) {
-        let Some(serving) = self.serving.plan_of(slot).cloned() else { return };
+        let Some(serving) = self.serving.plan_of(slot) else { return };
         let Self { slots, workers, job, .. } = self;
         let Some(state) = slots.get_mut(&slot).filter(|state| !state.leaving) else { return };
         let is_old = |worker: &Worker| worker.plan.generation == serving.generation;

@@ -5,6 +5,8 @@
 //! one drains and goes. Only then comes the next slot, so there is never more than one worker too
 //! many. Slots that the new spec adds come last, slots that it drops go last.
 //!
+//! A rollout of one slot is the same, with a generation that only this slot gets.
+//!
 //! Anything that goes wrong before all serve, and before every canary was observed for long enough,
 //! turns the rollout round: see `rollback`.
 
@@ -35,9 +37,13 @@ impl Primary {
         &mut self,
         to: Pools,
         only: Option<PoolIndex>,
+        slot: Option<Slot>,
         clients: Vec<ClientId>,
         step: &mut Step<'_>,
     ) {
+        if let Some(reason) = self.owns_unix_sockets(&to) {
+            return self.turn_down(&reason, &clients, step);
+        }
         let course = if self.must_open(&to) {
             step.act(Action::OpenListeners { spec: to.spec.clone() });
             Course::Opening
@@ -48,6 +54,7 @@ impl Primary {
             clients,
             to,
             only,
+            slot,
             began: step.now,
             replaced: 0,
             observed_until: BTreeMap::new(),
@@ -55,8 +62,21 @@ impl Primary {
             course,
         };
         let (before, after) = (rollout.leading(&self.serving), rollout.leading(&rollout.to));
-        step.publish(messages::reload_started(before, after));
+        step.publish(match slot {
+            Some(slot) => messages::worker_replacement_started(&self.serving, slot),
+            None => messages::reload_started(before, after),
+        });
         self.job = Some(Job::Rollout(rollout));
+    }
+
+    /// The new code was not tried, because that alone would do harm.
+    fn turn_down(&mut self, reason: &str, clients: &[ClientId], step: &mut Step<'_>) {
+        let reason = messages::reload_refused(&self.serving, reason);
+        self.last_reload = Some(reason.clone());
+        step.act(Action::ReloadEnded { outcome: ReloadOutcome::RolledBack });
+        step.publish(Notice::of_app(NoticeKind::ReloadRolledBack, reason.clone()));
+        let reply = messages::failed(FailureKind::RolledBack, reason, &[]);
+        step.answer_all(clients, &reply);
     }
 
     /// The addresses that the new spec adds are open, or cannot be.
@@ -102,7 +122,7 @@ impl Primary {
             self.serving.wants(*slot) && to.replaces(*slot, state.plan.generation)
         };
         let next = self.wanted().find(is_old).map(|(slot, _)| slot);
-        if let Some((slot, plan)) = next.and_then(|slot| Some((slot, to.plan_of(slot)?.clone()))) {
+        if let Some((slot, plan)) = next.and_then(|slot| Some((slot, to.plan_of(slot)?))) {
             let (required, excused) = self.required(slot);
             if let Some(worker) = self.slots.get(&slot).and_then(|state| self.seated(state))
                 && let Some(notice) = messages::excused(worker, &excused, &self.sockets)
@@ -139,7 +159,10 @@ impl Primary {
         self.sweep_later(step.now);
         let took = text::span(step.now.since(rollout.began));
         let leading = rollout.leading(&self.serving);
-        let message = messages::reload_done(leading, rollout.replaced, rollout.cut, &took);
+        let message = match rollout.slot {
+            Some(slot) => messages::worker_replaced(&self.serving, slot, rollout.cut, &took),
+            None => messages::reload_done(leading, rollout.replaced, rollout.cut, &took),
+        };
         self.last_reload = Some(message.clone());
         step.act(Action::ReloadEnded { outcome: ReloadOutcome::Done });
         step.publish(Notice::of_app(NoticeKind::ReloadDone, message.clone()));

@@ -72,8 +72,8 @@ impl Primary {
         }
         self.serving.app = self.edited(self.serving.app.clone(), Arc::new(app));
         for (slot, state) in &mut self.slots {
-            if let Some(plan) = self.serving.plan(slot.pool_index()) {
-                state.plan = plan.clone();
+            if let Some(plan) = self.serving.plan_for(*slot) {
+                state.plan = plan;
             }
         }
     }

@@ -34,7 +34,10 @@ impl Primary {
         for pending in &mut self.queue {
             match &mut pending.wish {
                 Wish::Replace { spec: Some(spec), .. } => spec.shared = shared.map(str::to_owned),
-                Wish::Replace { spec: None, .. } | Wish::Configure { .. } | Wish::Scale { .. } => {}
+                Wish::Replace { spec: None, .. }
+                | Wish::ReplaceWorker { .. }
+                | Wish::Configure { .. }
+                | Wish::Scale { .. } => {}
             }
         }
     }
@@ -69,7 +72,7 @@ mod tests {
             Some(Job::Rollout(rollout)) => rollout.to.spec.shared.clone(),
             _ => match &primary.queue.front().unwrap().wish {
                 Wish::Replace { spec, .. } => spec.as_ref().unwrap().shared.clone(),
-                Wish::Configure { .. } | Wish::Scale { .. } => None,
+                Wish::ReplaceWorker { .. } | Wish::Configure { .. } | Wish::Scale { .. } => None,
             },
         };
         assert_eq!(coming, shared);

@@ -30,7 +30,8 @@ impl Primary {
     }
 
     /// Begins every slot of `planned` anew and forgets earlier failures.
-    pub(in crate::primary) fn begin_slots_anew(&mut self, planned: Pools, step: &mut Step<'_>) {
+    pub(in crate::primary) fn begin_slots_anew(&mut self, mut planned: Pools, step: &mut Step<'_>) {
+        planned.alone.clear();
         self.add_slots(&planned);
         self.dismiss(&planned, step);
         for (slot, state) in &mut self.slots {

@@ -32,6 +32,8 @@ pub(in crate::primary) enum Wish {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pool: Option<String>,
     },
+    /// Replace the worker of one slot, with the spec that serves at that time.
+    ReplaceWorker { slot: Slot },
     /// Replace workers with a spec that has yet to be merged.
     Configure { change: SpecChange, method: Method },
     Scale {
@@ -105,6 +107,9 @@ pub(in crate::primary) struct Rollout {
     /// It replaces one pool alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::primary) only: Option<PoolIndex>,
+    /// It replaces the worker of one slot alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::primary) slot: Option<Slot>,
     pub(in crate::primary) began: Time,
     /// Slots that the new generation has taken over.
     pub(in crate::primary) replaced: u32,
@@ -142,6 +147,9 @@ pub(in crate::primary) struct Failure {
 impl Rollout {
     /// The generation that it brings in.
     pub(in crate::primary) fn generation(&self) -> Generation {
+        if let Some(plan) = self.slot.and_then(|slot| self.to.plan_for(slot)) {
+            return plan.generation;
+        }
         self.to.plan(self.only.unwrap_or(OWN)).map_or(self.to.generation, |plan| plan.generation)
     }
 

@@ -27,7 +27,7 @@ pub(super) mod recycle;
 use pools::{name, of_pool};
 pub(super) use pools::{
     no_room_for_pool, no_such_pool, pool_is_gone, rolled_back, scale_too_far, turning_back,
-    why_so_many,
+    why_so_many, worker_replaced, worker_replacement_started,
 };
 
 pub(super) use recycle::{budget_spent, is_recycled, recycle_failed, recycling_does_not_help};

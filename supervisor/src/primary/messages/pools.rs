@@ -1,8 +1,11 @@
 //! The sentences about pools, and about the place of a failure.
 
-use crate::base::ids::Generation;
+use ipc::control::{Notice, NoticeKind};
+
+use crate::base::ids::{Generation, Slot};
 use crate::primary::plan::Plan;
 use crate::primary::slots::pools::Pools;
+use crate::primary::text::count;
 
 /// The name of the app, for the beginning of a sentence.
 pub(super) fn name(plan: &Plan) -> &str {
@@ -43,6 +46,24 @@ pub(in crate::primary) fn turning_back(
     reason: &str,
 ) -> String {
     format!("generation {generation} failed in {place} and is rolled back: {reason}")
+}
+
+pub(in crate::primary) fn worker_replacement_started(serving: &Pools, slot: Slot) -> Notice {
+    let message = format!("{}: the worker of {} is replaced", name(serving), serving.place(slot));
+    Notice::of_app(NoticeKind::ReloadStarted, message)
+}
+
+pub(in crate::primary) fn worker_replaced(
+    serving: &Pools,
+    slot: Slot,
+    cut: u32,
+    took: &str,
+) -> String {
+    let done = format!("{}: {} has a new worker after {took}", name(serving), serving.place(slot));
+    match cut {
+        0 => done,
+        _ => format!("{done}; {} cut by the drain timeout", count(cut, "connection")),
+    }
 }
 
 /// `failed` was rolled back and `serves` serves. `place`: the slot that failed.

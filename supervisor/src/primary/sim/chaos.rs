@@ -166,7 +166,11 @@ impl Sim {
             24 => random_change(dice),
             25..27 => Request::WaitReady,
             27 if wanted == 0 => Request::Delete { fast: false },
-            27 => Request::Subscribe,
+            27 if wanted == 1 => Request::Subscribe,
+            27 => {
+                let pool = u16::try_from(dice.roll() % 3).expect("small") * 2000;
+                Request::ReplaceWorker { slot: pool + wanted - 2 }
+            }
             28 => return self.signal(PrimarySignal::More),
             29 => return self.signal(PrimarySignal::Fewer),
             30 => return self.signal(PrimarySignal::Reload),

@@ -53,6 +53,7 @@ impl Primary {
     ) -> Result<Pools, String> {
         let generation = self.newest;
         let mut planned = self.serving.clone();
+        planned.forget_alone(pool_index);
         let Some(plan) = planned.plan(pool_index).cloned() else { return Ok(planned) };
         let plan = Plan { generation, ..plan };
         if pool_index == OWN {

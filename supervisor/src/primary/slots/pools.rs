@@ -29,6 +29,9 @@ pub(in crate::primary) struct Pools {
     /// The other pools.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(in crate::primary) pools: BTreeMap<PoolIndex, Plan>,
+    /// The generations of slots that were replaced by themselves since their pools were.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(in crate::primary) alone: BTreeMap<Slot, Generation>,
 }
 
 impl Deref for Pools {
@@ -62,7 +65,7 @@ impl PoolIndex {
 impl Pools {
     /// The pools of an app that has only its own.
     pub(in crate::primary) fn bare(app: Plan) -> Self {
-        Self { app, pools: BTreeMap::new() }
+        Self { app, pools: BTreeMap::new(), alone: BTreeMap::new() }
     }
 
     pub(in crate::primary) fn plan(&self, pool_index: PoolIndex) -> Option<&Plan> {
@@ -70,8 +73,27 @@ impl Pools {
     }
 
     /// The plan of a slot, if the slot is wanted.
-    pub(in crate::primary) fn plan_of(&self, slot: Slot) -> Option<&Plan> {
-        self.plan(slot.pool_index()).filter(|plan| slot.0 % SPAN < plan.spec.wanted)
+    pub(in crate::primary) fn plan_of(&self, slot: Slot) -> Option<Plan> {
+        self.plan_for(slot).filter(|plan| slot.0 % SPAN < plan.spec.wanted)
+    }
+
+    /// The plan of a slot, wanted or not, if there is its pool.
+    pub(in crate::primary) fn plan_for(&self, slot: Slot) -> Option<Plan> {
+        let plan = self.plan(slot.pool_index())?.clone();
+        let generation = self.alone.get(&slot).copied().unwrap_or(plan.generation);
+        Some(Plan { generation, ..plan })
+    }
+
+    /// The same pools with another generation in one slot.
+    pub(in crate::primary) fn with_slot(mut self, slot: Slot, generation: Generation) -> Self {
+        self.alone.insert(slot, generation);
+        self
+    }
+
+    /// Forgets which slots of a pool were replaced by themselves: a new generation of the whole
+    /// pool comes.
+    pub(in crate::primary) fn forget_alone(&mut self, pool_index: PoolIndex) {
+        self.alone.retain(|slot, _| slot.pool_index() != pool_index);
     }
 
     pub(in crate::primary) fn wants(&self, slot: Slot) -> bool {
@@ -93,11 +115,12 @@ impl Pools {
     }
 
     /// The wanted slots.
-    pub(in crate::primary) fn slots(&self) -> impl Iterator<Item = (Slot, &Plan)> {
-        self.all().flat_map(|(pool_index, plan)| {
+    pub(in crate::primary) fn slots(&self) -> impl Iterator<Item = (Slot, Plan)> {
+        let all = self.all().flat_map(|(pool_index, plan)| {
             let first = pool_index.slots_from(0).start.0;
-            (0..plan.spec.wanted.min(SPAN)).map(move |at| (Slot(first + at), plan))
-        })
+            (0..plan.spec.wanted.min(SPAN)).map(move |at| Slot(first + at))
+        });
+        all.filter_map(|slot| Some((slot, self.plan_of(slot)?)))
     }
 
     /// The number of all wanted workers.

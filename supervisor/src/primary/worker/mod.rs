@@ -227,6 +227,12 @@ impl Worker {
         Change::Nothing
     }
 
+    /// It is ready, and listens on unix sockets of its own and on nothing else.
+    pub(super) fn serves_own_unix(&self) -> bool {
+        let nothing_else = self.bound.is_empty() && self.lent.is_empty();
+        self.is_ready() && nothing_else && !self.unix_paths.is_empty()
+    }
+
     pub(super) fn closes(&mut self, listener: ListenerId, socket: SocketId) -> Change {
         if self.bound.contains(&listener) {
             self.closed.insert(listener);

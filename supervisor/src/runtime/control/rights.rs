@@ -157,6 +157,7 @@ impl Rights {
             | Request::Stop { .. }
             | Request::Delete { .. }
             | Request::Scale { .. }
+            | Request::ReplaceWorker { .. }
             | Request::Signal { .. }
             | Request::Send { .. }
             | Request::ReopenLogs
@@ -226,7 +227,9 @@ fn what_it_changes(change: &SpecChange, own: &AppSpec) -> Option<&'static str> {
         Some("this says what is run instead of the app's file")
     } else if change.exports.is_some() {
         Some("only the app's own user says what a program exports")
-    } else if !change.env.is_empty() {
+    } else if !change.variables.is_empty() {
+        Some("only the app's own user says what the file's variables are")
+    } else if !change.env.is_empty() || change.inherited.is_some() {
         Some("this sets variables of the workers")
     } else if change.as_written && own.overrides.is_some() {
         Some("this drops flags of the command line")

@@ -217,8 +217,9 @@ fn placed(argument: &str, order: &Order) -> String {
     argument.replace("${SUPERVISOR_SLOT}", &slot).replace("${SUPERVISOR_GENERATION}", &generation)
 }
 
-/// The worker's environment: ours without what describes us, then what every worker gets, then
-/// what the contracts add, then the app's own variables, then those that stand behind them.
+/// The worker's environment: ours, or the one that a reload brought, without what describes us; then
+/// what every worker gets, then what the contracts add, then the app's own variables, then those
+/// that stand behind them.
 fn environment<'a>(
     order: &Order,
     contracts: impl Iterator<Item = &'a dyn WorkerContract>,
@@ -231,8 +232,12 @@ fn environment<'a>(
         .chain(of_contracts)
         .map(|name| OsStr::new(*name))
         .collect();
-    let mut all: BTreeMap<OsString, OsString> =
-        std::env::vars_os().filter(|(name, _)| !own.contains(name.as_os_str())).collect();
+    let inherited: Vec<(OsString, OsString)> = match &order.spec.inherited {
+        None => std::env::vars_os().collect(),
+        Some(pairs) => pairs.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+    };
+    let inherited = inherited.into_iter().filter(|(name, _)| !own.contains(name.as_os_str()));
+    let mut all: BTreeMap<OsString, OsString> = inherited.collect();
     let mut set = |name: &str, value: String| all.insert(name.into(), value.into());
     set(APP_VARIABLE, order.spec.name.clone());
     set(WORKER_VARIABLE, order.worker.to_string());

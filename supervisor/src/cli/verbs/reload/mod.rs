@@ -14,7 +14,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) options: ReplaceOptions,
     /// Replace nothing: send the file's "shared" values to the workers on the bus.
-    #[arg(long, conflicts_with_all = ["env", "pool", "as_written"])]
+    #[arg(long, conflicts_with_all = ["env", "pool", "as_written", "update_env"])]
     pub(crate) config: bool,
 }
 
