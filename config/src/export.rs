@@ -53,6 +53,9 @@ pub fn text(
             yaml(&root, 0, &mut text);
             Ok(text)
         }
+        Format::Procfile => {
+            Err("a Procfile has no keys: name a file with the ending .toml, .yaml or .json".into())
+        }
     }
 }
 

@@ -66,8 +66,8 @@ pub enum Request {
         #[serde(default)]
         pool: Option<String>,
     },
-    /// Replace the worker of one slot by another of the same spec, which is ready first; roll back on
-    /// failure.
+    /// Replace the worker of one slot by another of the same spec, which is ready first; roll back
+    /// on failure.
     ReplaceWorker {
         /// The slot.
         slot: u16,
@@ -281,6 +281,9 @@ pub enum NoticeKind {
 pub struct AppStatus {
     /// The app's name.
     pub name: String,
+    /// The group of apps that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
     /// See [`Status`].
     pub status: Status,
     /// Why the status is not `ready`.

@@ -252,8 +252,9 @@ impl Reading<'_> {
     fn root(&mut self, root: &Written) {
         let profile = self.reader.profile.as_deref();
         // PM2 has no TOML.
-        let toml = Format::of(&self.source) == Some(Format::Toml);
-        if !toml && let Some(ecosystem) = pm2::translate(root, profile, &mut self.findings) {
+        let may_be_pm2 = self.origin == Origin::Program
+            || matches!(Format::of(&self.source), Some(Format::Yaml | Format::Json));
+        if may_be_pm2 && let Some(ecosystem) = pm2::translate(root, profile, &mut self.findings) {
             return self.ecosystem(ecosystem);
         }
         if self.origin == Origin::Program {

@@ -1,9 +1,10 @@
 //! A text in one of the formats becomes a tree.
 //!
 //! The ending of the path says which: `.yaml` and `.yml`; `.json`, `.jsonc` and `.json5`, which are
-//! all read leniently; anything else is TOML.
+//! all read leniently; the name `Procfile`; anything else is TOML.
 
 mod json;
+mod procfile;
 mod toml;
 mod yaml;
 
@@ -24,11 +25,16 @@ pub enum Format {
     Yaml,
     /// JSON, with what JSON5 adds.
     Json,
+    /// `NAME: COMMAND` lines. It can be read only.
+    Procfile,
 }
 
 impl Format {
     /// The format of the file at `path`, if its ending is one of a configuration file.
     pub fn of(path: &Path) -> Option<Self> {
+        if path.file_name()? == "Procfile" {
+            return Some(Self::Procfile);
+        }
         match path.extension()?.to_str()? {
             "toml" => Some(Self::Toml),
             "yaml" | "yml" => Some(Self::Yaml),
@@ -48,6 +54,7 @@ pub(crate) fn parse(text: &str, format: Format) -> Result<Written, Vec<Mistake>>
         Format::Toml => toml::parse(text),
         Format::Yaml => yaml::parse(text).map_err(|mistake| vec![mistake]),
         Format::Json => json::parse(text),
+        Format::Procfile => procfile::parse(text),
     }
 }
 

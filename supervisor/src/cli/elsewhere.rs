@@ -89,13 +89,8 @@ const VERBS: &[Foreign] = &[
         &["update"],
         "use \"supervisor upgrade NAME\" for another build, \"supervisor apply FILE\" for another configuration",
     ),
-    of(
-        "PM2 and OxMgr",
-        &["import"],
-        "\"supervisor start\" reads ecosystem files as they are; \"supervisor export NAME\" writes ours",
-    ),
     of("OxMgr", &["validate"], "use \"supervisor check FILE\""),
-    of("OxMgr", &["convert"], "start the file, then \"supervisor export NAME\""),
+    of("OxMgr", &["convert"], "use \"supervisor import FILE\""),
     of("OxMgr", &["ui"], "use \"supervisor list\" and \"supervisor logs -f\""),
     of("OxMgr", &["doctor"], "use \"supervisor describe NAME\""),
     of("OxMgr", &["runtime"], "use \"supervisor start --foreground\""),
@@ -241,6 +236,30 @@ mod tests {
             assert_eq!(reason.lines().count(), 1, "{reason}");
         }
         assert!(!reason(&["frobnicate"]).contains("is a word of"));
+    }
+
+    const PAGE: &str = include_str!("../../../docs/coming-from.md");
+
+    #[test]
+    fn the_page_names_commands_and_keys_that_exist() {
+        let (ours, mut commands, mut keys) = (definitions(), 0, 0);
+        let rows = PAGE.lines().filter(|line| line.starts_with("| `"));
+        for row in rows {
+            let here = row.split(" | ").nth(1).unwrap();
+            for span in here.split('`').skip(1).step_by(2) {
+                let words: Vec<&str> = span.split(' ').collect();
+                if words[0] == "supervisor" {
+                    let line = span.replace("\"node app.js\"", "node-app");
+                    let read = ours.clone().try_get_matches_from(line.split(' '));
+                    assert!(read.is_ok(), "{span}: {}", read.unwrap_err());
+                    commands += 1;
+                } else {
+                    assert!(config::keys::find(words[0]).is_some(), "{span} is no key");
+                    keys += 1;
+                }
+            }
+        }
+        assert!(commands > 25 && keys > 25, "{commands} commands, {keys} keys");
     }
 
     #[test]

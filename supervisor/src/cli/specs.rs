@@ -50,26 +50,35 @@ pub(crate) fn read_file(path: &Path, profile: Option<&str>) -> Result<Vec<AppSpe
 
 /// Like [`read_file`], with how the file defines each app.
 pub(crate) fn load_file(path: &Path, profile: Option<&str>) -> Result<Loaded, Failure> {
+    let mut loaded = load_with_notes(path, profile)?;
+    print_notes(&mut loaded);
+    Ok(loaded)
+}
+
+/// Like [`load_file`], for a caller that does something of its own with the notes.
+pub(crate) fn load_with_notes(path: &Path, profile: Option<&str>) -> Result<Loaded, Failure> {
     let path = absolute(path)?;
     let reader = reader(profile);
-    if ecosystem::is_program(&path) {
-        return noted(reader.evaluated(&ecosystem::evaluate(&path)?, &path));
-    }
-    noted(reader.load(&path))
+    let loaded = match ecosystem::is_program(&path) {
+        true => reader.evaluated(&ecosystem::evaluate(&path)?, &path),
+        false => reader.load(&path),
+    };
+    loaded.map_err(|report| Failure::usage(report.to_string().trim_end()))
 }
 
 fn apps(loaded: Result<Loaded, Report>) -> Result<Vec<AppSpec>, Failure> {
-    noted(loaded).map(|loaded| loaded.apps)
+    let loaded = loaded.map_err(|report| Failure::usage(report.to_string().trim_end()));
+    let mut loaded = loaded?;
+    print_notes(&mut loaded);
+    Ok(loaded.apps)
 }
 
-/// What was read, after the notes on what does nothing.
-fn noted(loaded: Result<Loaded, Report>) -> Result<Loaded, Failure> {
-    let mut loaded = loaded.map_err(|report| Failure::usage(report.to_string().trim_end()))?;
+/// Prints the notes on what does nothing.
+fn print_notes(loaded: &mut Loaded) {
     for Problem { path, place, message } in loaded.notes.drain(..) {
         let line = place.map(|place| format!(":{}", place.line)).unwrap_or_default();
         note(format_args!("{}{line}: {message}", path.display()));
     }
-    Ok(loaded)
 }
 
 fn reader(profile: Option<&str>) -> Reader {

@@ -25,6 +25,7 @@ impl Primary {
         let (status, reason) = self.standing();
         AppStatus {
             name: spec.name.clone(),
+            namespace: spec.namespace.clone(),
             status,
             reason,
             primary_pid: 0,

@@ -40,6 +40,7 @@ mod one_worker;
 mod pm2;
 mod pools;
 mod privileges;
+mod procfile;
 mod proxy_protocol;
 mod readiness;
 mod recycling;

@@ -1,6 +1,7 @@
 //! The numbers by which PM2 calls workers. The supervisor has none, so this file keeps them: a
 //! worker has its number as long as its app has its slot.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 
 use ipc::control::AppStatus;
@@ -15,6 +16,9 @@ use crate::home::Home;
 pub(super) struct Ids {
     next: u32,
     known: Vec<Known>,
+    /// Apps that `start -f` started beside one of their name, and that name: PM2 calls both by it.
+    #[serde(default)]
+    copies: BTreeMap<String, String>,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -66,6 +70,9 @@ impl Ids {
         let before = self.known.len();
         self.known.retain(is_there);
         let mut changed = self.known.len() != before;
+        let copies = self.copies.len();
+        self.copies.retain(|copy, _| apps.iter().any(|app| app.name == *copy));
+        changed |= self.copies.len() != copies;
         if self.known.is_empty() {
             // PM2 begins anew as well when its list is empty.
             changed |= self.next != 0;
@@ -97,6 +104,16 @@ impl Ids {
     pub(super) fn with_id(&self, id: u32) -> Option<(&str, u16)> {
         let known = self.known.iter().find(|known| known.id == id)?;
         Some((&known.app, known.slot))
+    }
+
+    /// What PM2 calls the app.
+    pub(super) fn name<'n>(&'n self, app: &'n str) -> &'n str {
+        self.copies.get(app).map_or(app, String::as_str)
+    }
+
+    /// Notes that `copy` is another app of this name.
+    pub(super) fn call(&mut self, copy: &str, name: &str) {
+        self.copies.insert(copy.to_owned(), name.to_owned());
     }
 
     /// How many of the restarts `reset` forgot.

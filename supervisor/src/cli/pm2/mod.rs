@@ -143,7 +143,7 @@ fn with_apps(verb: &str, line: &Line, session: &mut Session) -> Result<Exit, Fai
             Ok(worst)
         }
         "list" | "ls" | "l" | "ps" | "status" => {
-            let text = processes.table(session.out.width());
+            let text = processes.table(line.value("--sort"), session.out.width())?;
             session.out.line(text);
             Ok(Exit::Done)
         }

@@ -73,14 +73,17 @@ impl Processes {
 
     /// The numbers of an app's workers.
     pub(super) fn ids_of(&self, app: &str) -> Vec<u32> {
-        let of_it = self.sorted().into_iter().filter(|(_, status, _)| status.name == app);
+        let of_it = self.sorted().into_iter();
+        let of_it = of_it.filter(|(_, status, _)| self.ids.name(&status.name) == app);
         of_it.map(|(id, ..)| id).collect()
     }
 
     /// The process ids of the workers of one app, or of all.
     pub(super) fn pids(&self, app: Option<&str>) -> Vec<u32> {
         let wanted = self.sorted().into_iter();
-        let wanted = wanted.filter(|(_, status, _)| app.is_none_or(|app| status.name == app));
+        let is_meant =
+            |status: &AppStatus| app.is_none_or(|app| self.ids.name(&status.name) == app);
+        let wanted = wanted.filter(|(_, status, _)| is_meant(status));
         wanted.filter_map(|(_, _, worker)| worker.pid).collect()
     }
 
@@ -101,7 +104,8 @@ impl Processes {
     }
 
     /// The table of `pm2 list`.
-    pub(super) fn table(&self, width: Option<u16>) -> String {
+    /// `sort`: `FIELD` or `FIELD:desc`.
+    pub(super) fn table(&self, sort: Option<&str>, width: Option<u16>) -> Result<String, Failure> {
         let header = [
             "id",
             "name",
@@ -117,7 +121,7 @@ impl Processes {
         let row = |(id, app, worker): (u32, &AppStatus, &WorkerStatus)| {
             vec![
                 id.to_string(),
-                app.name.clone(),
+                self.ids.name(&app.name).to_owned(),
                 self.namespace(&app.name).to_owned(),
                 mode(app).to_owned(),
                 worker.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
@@ -128,7 +132,40 @@ impl Processes {
                 table::bytes(worker.rss_bytes.map(|rss| rss as f64)),
             ]
         };
-        table::table(&header, self.sorted().into_iter().map(row).collect(), width)
+        let mut all = self.sorted();
+        if let Some(sort) = sort {
+            self.sort(&mut all, sort)?;
+        }
+        Ok(table::table(&header, all.into_iter().map(row).collect(), width))
+    }
+
+    fn sort(
+        &self,
+        all: &mut [(u32, &AppStatus, &WorkerStatus)],
+        sort: &str,
+    ) -> Result<(), Failure> {
+        let (field, order) = sort.split_once(':').unwrap_or((sort, "asc"));
+        match field {
+            "id" => all.sort_by_key(|(id, ..)| *id),
+            "name" => all.sort_by_key(|(_, app, _)| self.ids.name(&app.name)),
+            "pid" => all.sort_by_key(|(.., worker)| worker.pid),
+            "status" => all.sort_by_key(|(.., worker)| status(worker.state)),
+            "uptime" => all.sort_by_key(|(.., worker)| worker.uptime_ms),
+            "memory" => all.sort_by_key(|(.., worker)| worker.rss_bytes),
+            "cpu" => all.sort_by(|(.., one), (.., other)| {
+                let of = |worker: &WorkerStatus| worker.cpu_percent.unwrap_or_default();
+                of(one).total_cmp(&of(other))
+            }),
+            _ => {
+                return Err(Failure::usage(format!(
+                    "cannot sort by {field:?}: there are id, name, pid, status, uptime, memory, cpu"
+                )));
+            }
+        }
+        if order == "desc" {
+            all.reverse();
+        }
+        Ok(())
     }
 
     /// The array of `pm2 jlist`.
@@ -140,7 +177,7 @@ impl Processes {
         let pid = worker.pid.unwrap_or(0);
         json!({
             "pid": pid,
-            "name": app.name,
+            "name": self.ids.name(&app.name),
             "pm2_env": self.environment(id, app, worker),
             "pm_id": id,
             "monit": {
@@ -159,7 +196,7 @@ impl Processes {
         let since = |ms: u64| now.saturating_sub(ms);
         let log = |at: usize| app.logs.get(at).cloned().unwrap_or_default();
         let state = json!({
-            "name": app.name,
+            "name": self.ids.name(&app.name),
             "namespace": self.namespace(&app.name),
             "status": status(worker.state),
             "pm_id": id,
@@ -231,15 +268,15 @@ fn status(state: WorkerState) -> &'static str {
 
 /// A command as PM2 divides it.
 #[derive(Debug, PartialEq)]
-struct Command<'c> {
+pub(super) struct Command<'c> {
     interpreter: &'c str,
     options: &'c [String],
-    script: &'c str,
+    pub(super) script: &'c str,
     args: &'c [String],
 }
 
 impl<'c> Command<'c> {
-    fn of(command: &'c [String]) -> Self {
+    pub(super) fn of(command: &'c [String]) -> Self {
         let Some((program, rest)) = command.split_first() else {
             return Self { interpreter: "none", options: &[], script: "", args: &[] };
         };
@@ -300,7 +337,8 @@ mod tests {
         all.reset("web", &home).unwrap();
         assert_eq!(all.jlist()[0]["pm2_env"]["restart_time"], 0);
         assert_eq!((all.ids_of("web"), all.pids(None)), (vec![0], vec![5]));
-        assert!(all.table(None).contains("fork_mode"), "{}", all.table(None));
+        assert!(all.table(Some("name:desc"), None).unwrap().contains("fork_mode"));
+        assert!(all.table(Some("age"), None).unwrap_err().reason.contains("memory"));
     }
 
     #[test]

@@ -167,10 +167,16 @@ fn start(
         } else {
             let base = spec.name.clone();
             let free = (2..).map(|number| format!("{base}-{number}")).find(|name| !runs(name));
-            if runs(&base) {
-                spec.name = free.unwrap_or(base);
+            if let Some(free) = free.filter(|_| runs(&base)) {
+                spec.name = free;
             }
-            start_app(&session.home, &spec, None, &WaitOptions::default())
+            let started = start_app(&session.home, &spec, None, &WaitOptions::default());
+            if started.is_ok() && spec.name != base {
+                let mut now = Processes::read(session)?;
+                now.ids.call(&spec.name, &base);
+                now.ids.write(&session.home)?;
+            }
+            started
         };
         results.take(session, &spec.name, result);
     }

@@ -1,14 +1,14 @@
-//! What PM2 calls an app: its name, the number of a worker, a namespace, `/regex/`, `all`, or the
-//! file that it came from.
+//! What PM2 calls an app: its name, the number of a worker, a namespace, `/regex/`, `all`, its
+//! script, or the file that it came from.
 
 use std::path::Path;
 
 use regex::Regex;
 
-use super::processes::Processes;
+use super::processes::{Command, Processes};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::session::Session;
-use crate::cli::specs::is_config_path;
+use crate::cli::specs::{absolute, is_config_path};
 use crate::cli::targets::split_files_and_names;
 
 /// Apps, or one worker of an app that has several.
@@ -73,17 +73,27 @@ fn named(word: &str, processes: &Processes, session: &Session) -> Result<Vec<Tar
     } else if let Some(text) = word.strip_prefix('/').and_then(|word| word.strip_suffix('/')) {
         let regex = Regex::new(text)
             .map_err(|error| Failure::usage(format!("{word} is no regular expression: {error}")))?;
-        with(&|name| regex.is_match(name))
+        with(&|name| regex.is_match(processes.ids.name(name)))
     } else if is_config_path(Path::new(word)) && Path::new(word).is_file() {
         let (specs, _) = split_files_and_names(&[word.to_owned()], None, session)?;
         let names: Vec<String> = specs.into_iter().map(|spec| spec.name).collect();
         with(&|name| names.iter().any(|known| known == name))
     } else {
-        let by_name = with(&|name| name == word);
-        match by_name.is_empty() {
-            true => with(&|name| processes.namespace(name) == word),
-            false => by_name,
+        let script = absolute(Path::new(word))?;
+        let runs = |name: &str| {
+            let app = processes.app(name);
+            app.is_some_and(|app| {
+                Path::new(&app.cwd).join(Command::of(&app.command).script) == script
+            })
+        };
+        let mut found = with(&|name| processes.ids.name(name) == word);
+        if found.is_empty() {
+            found = with(&|name| processes.namespace(name) == word);
         }
+        if found.is_empty() {
+            found = with(&runs);
+        }
+        found
     };
     match found.is_empty() {
         false => Ok(found),

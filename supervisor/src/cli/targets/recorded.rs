@@ -40,6 +40,7 @@ pub(crate) fn status(name: &str, record: &Record, status: Status, reason: &str) 
     });
     AppStatus {
         name: name.to_owned(),
+        namespace: spec.namespace.clone(),
         status,
         reason: Some(reason.to_owned()),
         primary_pid: record.primary_pid,

@@ -66,6 +66,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
 fn text(app: &AppStatus, flags: &[String], width: Option<u16>) -> String {
     let mut lines: Vec<(&str, String)> = vec![("status", app.status.word().into())];
     lines.extend(app.reason.iter().map(|reason| ("reason", reason.clone())));
+    lines.extend(app.namespace.iter().map(|namespace| ("namespace", namespace.clone())));
     lines.push(("command", app.command.join(" ")));
     lines.push(("folder", app.cwd.clone()));
     lines.extend(app.source.iter().map(|source| ("from", source.clone())));

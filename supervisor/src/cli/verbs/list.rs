@@ -13,6 +13,9 @@ const MAX_REASON: usize = 60;
 /// Listeners of an app that are shown; `describe` shows all.
 const MAX_LISTENERS: usize = 3;
 
+/// The column of the namespaces.
+const NAMESPACE: usize = 1;
+
 /// Show all apps.
 #[derive(Debug, clap::Args)]
 #[command(visible_aliases = ["ls", "status"], aliases = ["l", "ps"])]
@@ -53,8 +56,9 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
 
 /// The table, `width` columns wide if there is a terminal.
 fn apps_table(apps: &[AppStatus], width: Option<u16>) -> String {
-    let header = [
+    let mut header = vec![
         "name",
+        "namespace",
         "status",
         "ready",
         "gen",
@@ -65,7 +69,13 @@ fn apps_table(apps: &[AppStatus], width: Option<u16>) -> String {
         "mem",
         "reason",
     ];
-    table::table(&header, apps.iter().map(app_row).collect(), width)
+    let mut rows: Vec<Vec<String>> = apps.iter().map(app_row).collect();
+    // A column that says nothing takes room from the others.
+    if apps.iter().all(|app| app.namespace.is_none()) {
+        header.remove(NAMESPACE);
+        rows.iter_mut().for_each(|row| drop(row.remove(NAMESPACE)));
+    }
+    table::table(&header, rows, width)
 }
 
 fn app_row(app: &AppStatus) -> Vec<String> {
@@ -78,6 +88,7 @@ fn app_row(app: &AppStatus) -> Vec<String> {
     let known = app.uptime_ms > 0;
     vec![
         app.name.clone(),
+        table::or_dash(app.namespace.clone().unwrap_or_default()),
         app.status.word().to_owned(),
         format!("{}/{}", app.ready, app.wanted),
         app.generation.to_string(),
@@ -134,6 +145,11 @@ mod tests {
             ["web", "degraded", "1/2", "2", "-", "0", "3h 12m", "12%", "3.5M", "slot 1 waits"];
         assert_eq!(words, expected);
         assert!(text.is_ascii(), "{text}");
+        let in_group = AppStatus { namespace: Some("shop".to_owned()), ..app() };
+        let text = apps_table(&[app(), in_group], None);
+        let column = |line: &str| line.split_whitespace().nth(1).unwrap().to_owned();
+        let columns: Vec<String> = text.lines().map(column).collect();
+        assert_eq!(columns, ["namespace", "-", "shop"]);
     }
 
     #[test]

@@ -89,6 +89,7 @@ verbs! {
     plan        Plan        apps;
     apply       Apply       apps;
     export      Export      apps;
+    import      Import      output;
     check       Check       output;
     init        Init        output;
     schema      Schema      output;

@@ -217,9 +217,9 @@ fn placed(argument: &str, order: &Order) -> String {
     argument.replace("${SUPERVISOR_SLOT}", &slot).replace("${SUPERVISOR_GENERATION}", &generation)
 }
 
-/// The worker's environment: ours, or the one that a reload brought, without what describes us; then
-/// what every worker gets, then what the contracts add, then the app's own variables, then those
-/// that stand behind them.
+/// The worker's environment: ours, or the one that a reload brought, without what describes us;
+/// then what every worker gets, then what the contracts add, then the app's own variables, then
+/// those that stand behind them.
 fn environment<'a>(
     order: &Order,
     contracts: impl Iterator<Item = &'a dyn WorkerContract>,
