@@ -42,10 +42,7 @@ const VERBS: &[Foreign] = &[
     pm2(&["dump"], "use \"supervisor save\""),
     pm2(&["cleardump"], "use \"supervisor save --empty\""),
     pm2(&["ecosystem"], "use \"supervisor init\""),
-    pm2(
-        &["monit", "imonit", "dashboard", "dash"],
-        "use \"supervisor list\", \"metrics\" or \"events\"",
-    ),
+    pm2(&["imonit", "dashboard", "dash"], "use \"supervisor monit\""),
     pm2(&["slist", "sysinfos"], "use the tools of your system, such as top"),
     pm2(&["updatePM2", "deepUpdate"], "use \"supervisor upgrade all\""),
     pm2(&["attach"], "use \"supervisor logs -f NAME\" to read, \"supervisor send\" to write"),
@@ -91,7 +88,6 @@ const VERBS: &[Foreign] = &[
     ),
     of("OxMgr", &["validate"], "use \"supervisor check FILE\""),
     of("OxMgr", &["convert"], "use \"supervisor import FILE\""),
-    of("OxMgr", &["ui"], "use \"supervisor list\" and \"supervisor logs -f\""),
     of("OxMgr", &["doctor"], "use \"supervisor describe NAME\""),
     of("OxMgr", &["runtime"], "use \"supervisor start --foreground\""),
     of("OxMgr", &["service"], "use \"supervisor startup NAME\""),
@@ -121,7 +117,6 @@ const FLAGS: &[Foreign] = &[
         "files are not watched: use \"supervisor reload NAME\" after a change",
     ),
     pm2(&["--no-daemon", "--no-daemonize"], "use --foreground"),
-    pm2(&["--max-memory-restart"], "memory is not limited; --leak-window reports a leak"),
     pm2(&["--no-autorestart"], "use --restart never"),
     pm2(&["--stop-exit-codes"], "use --restart on-failure, which takes 0 for an end"),
     pm2(&["--restart-delay", "--exp-backoff-restart-delay"], "use --backoff-min and --backoff-max"),
@@ -130,15 +125,16 @@ const FLAGS: &[Foreign] = &[
         "write the whole command after \"--\", as in: supervisor start -- node --inspect app.js",
     ),
     pm2(&["--listen-timeout"], "use --ready-timeout, with which a late worker has failed"),
-    pm2(&["--cron", "--cron-restart", "-c"], "let cron or a timer run \"supervisor reload NAME\""),
+    pm2(&["--cron", "-c"], "use --cron-restart"),
     pm2(
         &["-o", "--output", "--error", "--log", "--merge-logs", "--disable-logs"],
-        "all output goes into the app's log files: see \"supervisor logs\"",
+        "write out_file and error_file into a configuration file",
     ),
     pm2(
-        &["--log-date-format", "--time", "--log-type"],
-        "lines go into the log as the app writes them",
+        &["--log-date-format", "--time"],
+        "use \"supervisor logs --timestamps\", or log_time in a configuration file",
     ),
+    pm2(&["--log-type"], "use \"supervisor logs --json\""),
     pm2(&["--uid"], "use --user"),
     pm2(&["--gid"], "use --group"),
     pm2(&["-f", "--force"], "an app that runs is replaced by \"supervisor reload NAME\""),
@@ -155,7 +151,7 @@ const FLAGS: &[Foreign] = &[
     pm2(&["--nostream"], "leave it out: only -f follows"),
     pm2(
         &["--raw", "--format", "--highlight", "--timestamp"],
-        "lines are printed as the app wrote them",
+        "use --no-prefix, --json or --timestamps",
     ),
     pm2(
         &[
@@ -173,7 +169,7 @@ const FLAGS: &[Foreign] = &[
     of(
         "OxMgr",
         &["--max-memory-mb", "--max-cpu-percent", "--cgroup-enforce"],
-        "use --limits, or the limits of a systemd unit",
+        "use --max-memory, --limits, or the limits of a systemd unit",
     ),
     of(
         "OxMgr",
@@ -184,7 +180,7 @@ const FLAGS: &[Foreign] = &[
     of(
         "OxMgr",
         &["--log-out", "--log-err"],
-        "all output goes into the app's log files: see \"supervisor logs\"",
+        "write out_file and error_file into a configuration file",
     ),
     of("systemd", &["--now"], "leave it out: \"startup\" also starts the app"),
 ];
@@ -228,7 +224,7 @@ mod tests {
             (&["is-active", "web"], "a word of systemd: use \"supervisor health NAME\""),
             (&["reread"], "a word of supervisord: use \"supervisor plan FILE\""),
             (&["start", "x.js", "--watch"], "\"--watch\" is a word of PM2: files are not watched"),
-            (&["start", "x.js", "--max-memory-restart=1G"], "memory is not limited"),
+            (&["start", "x.js", "--cron=0 4 * * *"], "use --cron-restart"),
             (&["start", "x.js", "-x"], "write the whole command after"),
         ] {
             let reason = reason(argv);

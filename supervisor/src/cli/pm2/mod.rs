@@ -101,6 +101,9 @@ fn translate(line: &Line, session: &mut Session) -> Result<Exit, Failure> {
 /// The verbs that need to know which apps there are.
 fn with_apps(verb: &str, line: &Line, session: &mut Session) -> Result<Exit, Failure> {
     let mut processes = Processes::read(session)?;
+    if let Some(result) = show(verb, line, &processes, session) {
+        return result;
+    }
     let resolve = |words: &[String]| targets::resolve(words, &processes, session);
     match verb {
         "stop" | "delete" | "del" => {
@@ -109,21 +112,7 @@ fn with_apps(verb: &str, line: &Line, session: &mut Session) -> Result<Exit, Fai
             whole(verb, &targets)?;
             each(&[verb], &targets)
         }
-        "restart" | "reload" | "gracefulreload" => {
-            if let Some(option) = line.options.keys().next() {
-                return Err(Failure::usage(format!(
-                    "{verb} changes no options ({option}): start the app from a file and change \
-                     that, or \"pm2 delete\" and start it anew"
-                )));
-            }
-            let mut words =
-                if verb == "restart" { vec!["restart", "--hard"] } else { vec!["reload"] };
-            if line.has("--update-env") {
-                words.push("--update-env");
-            }
-            let targets = resolve(&line.targets)?;
-            each(&words, &targets)
-        }
+        "restart" | "reload" | "gracefulreload" => replace(verb, line, &resolve(&line.targets)?),
         "startorrestart" | "startorreload" | "startorgracefulreload" => {
             let verb = if verb == "startorrestart" { "restart" } else { "reload" };
             let [file] = &line.targets[..] else {
@@ -135,42 +124,12 @@ fn with_apps(verb: &str, line: &Line, session: &mut Session) -> Result<Exit, Fai
             let [target, count] = &line.targets[..] else {
                 return Err(Failure::usage("write: pm2 scale NAME N, +N or -N"));
             };
-            let targets = resolve(std::slice::from_ref(target))?;
             let mut worst = Exit::Done;
-            for target in &targets {
+            for target in &resolve(std::slice::from_ref(target))? {
                 worst = worst.or_worse(words(&["scale", target.app(), count])?);
             }
             Ok(worst)
         }
-        "list" | "ls" | "l" | "ps" | "status" => {
-            let text = processes.table(line.value("--sort"), session.out.width())?;
-            session.out.line(text);
-            Ok(Exit::Done)
-        }
-        "jlist" => session.out.json(&processes.jlist()).map(|()| Exit::Done),
-        "prettylist" => {
-            session.out.line(inspect::text(&processes.jlist()));
-            Ok(Exit::Done)
-        }
-        "describe" | "desc" | "info" | "show" => each(&["describe"], &resolve(&line.targets)?),
-        "env" => each(&["env", "--show"], &resolve(&line.targets)?),
-        "id" => {
-            let name = line.targets.first().map(String::as_str).unwrap_or_default();
-            let ids = processes.ids_of(name);
-            let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-            session.out.line(match ids.is_empty() {
-                true => "[]".to_owned(),
-                false => format!("[ {} ]", ids.join(", ")),
-            });
-            Ok(Exit::Done)
-        }
-        "pid" => {
-            for pid in processes.pids(line.targets.first().map(String::as_str)) {
-                session.out.line(pid);
-            }
-            Ok(Exit::Done)
-        }
-        "logs" => logs(line, &processes, session),
         "flush" if line.targets.is_empty() => words(&["flush"]),
         "flush" => each(&["flush"], &resolve(&line.targets)?),
         "reloadlogs" => words(&["logs", "--reopen"]),
@@ -194,9 +153,8 @@ fn with_apps(verb: &str, line: &Line, session: &mut Session) -> Result<Exit, Fai
             let name = target.first().map(Target::app).unwrap_or_default().to_owned();
             ours(["trigger".to_owned(), name].into_iter().chain(rest.iter().cloned()))
         }
-        "kill" if processes.apps.is_empty() => Ok(Exit::Done),
+        "kill" | "update" | "updatepm2" if processes.apps.is_empty() => Ok(Exit::Done),
         "kill" => words(&["delete", "all"]),
-        "update" | "updatepm2" if processes.apps.is_empty() => Ok(Exit::Done),
         "update" | "updatepm2" => words(&["upgrade", "all"]),
         _ => {
             Err(Failure::usage(elsewhere::verb(&line.verb).unwrap_or_else(|| {
@@ -204,6 +162,66 @@ fn with_apps(verb: &str, line: &Line, session: &mut Session) -> Result<Exit, Fai
             })))
         }
     }
+}
+
+/// The verbs that only show something. `None`: it is another verb.
+fn show(
+    verb: &str,
+    line: &Line,
+    processes: &Processes,
+    session: &mut Session,
+) -> Option<Result<Exit, Failure>> {
+    let resolve = |session: &Session| targets::resolve(&line.targets, processes, session);
+    let first = line.targets.first().map(String::as_str);
+    let done = match verb {
+        "list" | "ls" | "l" | "ps" | "status" => {
+            let text = processes.table(line.value("--sort"), session.out.width());
+            text.map(|text| session.out.line(text))
+        }
+        "jlist" => session.out.json(&processes.jlist()),
+        "prettylist" => {
+            session.out.line(inspect::text(&processes.jlist()));
+            Ok(())
+        }
+        "describe" | "desc" | "info" | "show" => {
+            return Some(resolve(session).and_then(|targets| each(&["describe"], &targets)));
+        }
+        "env" => {
+            return Some(resolve(session).and_then(|targets| each(&["env", "--show"], &targets)));
+        }
+        "id" => {
+            let ids = processes.ids_of(first.unwrap_or_default());
+            let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+            session.out.line(match ids.is_empty() {
+                true => "[]".to_owned(),
+                false => format!("[ {} ]", ids.join(", ")),
+            });
+            Ok(())
+        }
+        "pid" => {
+            for pid in processes.pids(first) {
+                session.out.line(pid);
+            }
+            Ok(())
+        }
+        "logs" => return Some(logs(line, processes, session)),
+        _ => return None,
+    };
+    Some(done.map(|()| Exit::Done))
+}
+
+fn replace(verb: &str, line: &Line, targets: &[Target]) -> Result<Exit, Failure> {
+    if let Some(option) = line.options.keys().next() {
+        return Err(Failure::usage(format!(
+            "{verb} changes no options ({option}): start the app from a file and change that, or \
+             \"pm2 delete\" and start it anew"
+        )));
+    }
+    let mut words = if verb == "restart" { vec!["restart", "--hard"] } else { vec!["reload"] };
+    if line.has("--update-env") {
+        words.push("--update-env");
+    }
+    each(&words, targets)
 }
 
 /// Refuses workers of apps that have more: the others would have to take over their number.

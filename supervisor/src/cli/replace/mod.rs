@@ -27,7 +27,7 @@ use crate::home::Home;
 enum Plan {
     /// Its primary merges the change with what stands, and replaces its workers.
     Change {
-        change: SpecChange,
+        change: Box<SpecChange>,
         /// What stands.
         running: Box<AppSpec>,
     },
@@ -87,7 +87,7 @@ impl Job<'_> {
         let Self { options, name, plan } = self;
         match plan.as_ref().map_err(Clone::clone)? {
             Plan::Change { change, .. } => {
-                let (change, method) = (change.clone(), method(options.pool.pool.clone()));
+                let (change, method) = ((**change).clone(), method(options.pool.pool.clone()));
                 let request = Request::Configure { change, method };
                 let outcome = ask(home, name, &request, activity, &options.wait)?;
                 let kept = match options.wait.no_wait {
@@ -155,7 +155,7 @@ fn from_file(options: &ReplaceOptions, home: &Home, mut spec: AppSpec) -> Result
             // Of an operator the primary takes only its own reading of the file.
             let variables = if home.may_see_all() { spec.variables } else { BTreeMap::new() };
             let change = SpecChange { file: spec.source, variables, ..options.change() };
-            Ok(Plan::Change { change, running: Box::new(running) })
+            Ok(Plan::Change { change: Box::new(change), running: Box::new(running) })
         }
     }
 }
@@ -164,7 +164,7 @@ fn from_file(options: &ReplaceOptions, home: &Home, mut spec: AppSpec) -> Result
 fn from_running(options: &ReplaceOptions, home: &Home, name: &str) -> Result<Plan, Failure> {
     options.pool.find(home, name)?;
     let running = running_spec(home, name)?;
-    Ok(Plan::Change { change: options.change(), running: Box::new(running) })
+    Ok(Plan::Change { change: Box::new(options.change()), running: Box::new(running) })
 }
 
 /// Reads the file of an app, so that its faults are found now. A file that the user named has been

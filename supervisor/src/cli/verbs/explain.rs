@@ -129,6 +129,8 @@ fn matters(kind: NoticeKind) -> bool {
         | NoticeKind::ReloadDone
         | NoticeKind::ReloadRolledBack
         | NoticeKind::Scaled
+        | NoticeKind::WorkerRecycled
+        | NoticeKind::ScheduleDue
         | NoticeKind::Upgraded
         | NoticeKind::AppStatus
         | NoticeKind::Warning => true,

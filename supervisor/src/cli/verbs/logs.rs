@@ -135,12 +135,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
         names: names.len() > 1,
         no_prefix: args.no_prefix,
     };
-    let filter = Filter {
-        since: args.since,
-        until: args.until,
-        grep: args.grep.clone(),
-        slot: args.slot,
-    };
+    let filter =
+        Filter { since: args.since, until: args.until, grep: args.grep.clone(), slot: args.slot };
     let mut logs = open(args, session, &names)?;
     let mut followers = Vec::new();
     if args.follow {

@@ -110,7 +110,7 @@ impl Primary {
         let place = rollout.to.place(failure.slot);
         let failed = rollout.generation();
         let before = rollout.slot.and_then(|slot| self.serving.plan_of(slot));
-        let serves = before.as_ref().unwrap_or(rollout.leading(&self.serving)).generation;
+        let serves = before.as_ref().unwrap_or_else(|| rollout.leading(&self.serving)).generation;
         let reason = messages::rolled_back(&self.serving, failed, serves, &place, &failure.reason);
         self.last_reload = Some(reason.clone());
         step.act(Action::ReloadEnded { outcome: ReloadOutcome::RolledBack });

@@ -45,7 +45,7 @@ impl Primary {
         };
         let waits = |wish: &Wish| match wish {
             Wish::Replace { pool, .. } => pool.is_none(),
-            Wish::Configure { .. } | Wish::Scale { .. } => false,
+            Wish::ReplaceWorker { .. } | Wish::Configure { .. } | Wish::Scale { .. } => false,
         };
         now || self.merging.is_some() || self.queue.iter().any(|pending| waits(&pending.wish))
     }

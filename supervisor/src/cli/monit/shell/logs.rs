@@ -1,5 +1,7 @@
 //! The thread that reads the log of the selected app: the files that `logs` reads.
 
+use std::collections::VecDeque;
+use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel};
 use std::thread;
 use std::time::Duration;
@@ -7,6 +9,9 @@ use std::time::Duration;
 use super::input::Input;
 use crate::cli::exit::Failure;
 use crate::cli::files::follow::Follower;
+use crate::cli::logs::filter::Filter;
+use crate::cli::logs::paths::{LogPath, logs_of};
+use crate::cli::logs::{Stream, last, segment};
 use crate::cli::monit::model::{Event, Line, Origin, clean_bytes};
 use crate::home::Home;
 
@@ -45,12 +50,10 @@ fn follow(
             app = next;
         }
         let Some(name) = app else { return Some(()) };
-        let mut files = [(home.out_log(&name), Origin::Out), (home.err_log(&name), Origin::Err)]
-            .map(|(path, origin)| (Follower::new(path), origin));
+        let mut files: Vec<File> = logs_of(home, &name).into_iter().map(File::new).collect();
         let mut begins = true;
         app = loop {
-            let lines: Vec<Line> =
-                files.iter_mut().flat_map(|(file, origin)| read(file, *origin, begins)).collect();
+            let lines = if begins { last_of_all(&mut files) } else { added(&mut files) };
             if begins || !lines.is_empty() {
                 let event = Event::Log { app: name.clone(), lines, begins };
                 sender.send(Input::Event(event)).ok()?;
@@ -65,28 +68,76 @@ fn follow(
     }
 }
 
-/// The last lines of a file, or those that were added.
-fn read(file: &mut Follower, origin: Origin, begins: bool) -> Vec<Line> {
-    let line = |bytes: &[u8]| Line { origin, text: clean_bytes(bytes) };
-    let mut lines = std::collections::VecDeque::new();
-    let mut left_out = 0;
-    let result = match begins {
-        true => file.last(FIRST_LINES).map(|all| lines.extend(all.iter().map(|one| line(one)))),
-        false => file.more(&mut |bytes| {
-            if lines.len() == MAX_LINES {
-                lines.pop_front();
+/// A log file of the app.
+struct File {
+    log: LogPath,
+    follower: Follower,
+}
+
+impl File {
+    fn new(log: LogPath) -> Self {
+        let follower = Follower::new(log.path.clone());
+        Self { log, follower }
+    }
+
+    fn line(&self, bytes: &[u8]) -> Line {
+        let origin = match self.log.stream {
+            Stream::Out => Origin::Out,
+            Stream::Err => Origin::Err,
+        };
+        Line { origin, text: clean_bytes(bytes) }
+    }
+
+    /// The last lines with their times. Goes on from there.
+    fn last(&mut self) -> io::Result<Vec<(u64, Line)>> {
+        let mut segments = segment::segments(&self.log.path, self.log.form)?;
+        let found = last::last(&mut segments, &Filter::default(), FIRST_LINES)?;
+        if let Some(newest) = segments.into_iter().next() {
+            self.follower = Follower::from(self.log.path.clone(), newest.file, newest.length);
+        }
+        let mut time = 0;
+        let timed = found.lines.into_iter().map(|line| {
+            // A line without a time stays behind the line before it.
+            time = line.time.unwrap_or(time);
+            (time, self.line(&line.bytes))
+        });
+        Ok(timed.collect())
+    }
+
+    /// The lines that were added, at most [`MAX_LINES`].
+    fn added(&mut self) -> Vec<Line> {
+        let (mut newest, mut left_out) = (VecDeque::new(), 0);
+        // A file that cannot be read was reported when the app was chosen.
+        let _ = self.follower.more(&mut |bytes| {
+            if newest.len() == MAX_LINES {
+                newest.pop_front();
                 left_out += 1;
             }
-            lines.push_back(line(bytes));
-        }),
-    };
-    let note = |text: String| Line { origin: Origin::Event { bad: true }, text };
-    if left_out > 0 {
-        lines.push_front(note(format!("{left_out} lines came too fast to be shown")));
+            newest.push_back(bytes.to_vec());
+        });
+        let note =
+            (left_out > 0).then(|| note(format!("{left_out} lines came too fast to be shown")));
+        note.into_iter().chain(newest.iter().map(|bytes| self.line(bytes))).collect()
     }
-    // A file that cannot be read is reported once, when the app is chosen.
-    if let (Err(error), true) = (result, begins) {
-        lines.push_back(note(format!("cannot read a log file: {error}")));
+}
+
+/// The last lines of all files, in the order of time.
+fn last_of_all(files: &mut [File]) -> Vec<Line> {
+    let (mut timed, mut failed) = (Vec::new(), Vec::new());
+    for file in files {
+        match file.last() {
+            Ok(lines) => timed.extend(lines),
+            Err(error) => failed.push(note(format!("cannot read a log file: {error}"))),
+        }
     }
-    lines.into()
+    timed.sort_by_key(|(time, _)| *time);
+    timed.into_iter().map(|(_, line)| line).chain(failed).collect()
+}
+
+fn added(files: &mut [File]) -> Vec<Line> {
+    files.iter_mut().flat_map(File::added).collect()
+}
+
+fn note(text: String) -> Line {
+    Line { origin: Origin::Event { bad: true }, text }
 }

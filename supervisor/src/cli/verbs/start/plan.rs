@@ -93,9 +93,7 @@ fn as_command(first: &str) -> Result<Option<Vec<String>>, Failure> {
     }
     match command::split(first) {
         Ok(words) => Ok(Some(words)),
-        Err(CommandError::NeedsShell(_)) => {
-            Ok(Some(["sh", "-c", first].map(str::to_owned).into()))
-        }
+        Err(CommandError::NeedsShell(_)) => Ok(Some(["sh", "-c", first].map(str::to_owned).into())),
         Err(error) => Err(Failure::usage(format!("{first:?}: {error}"))),
     }
 }
