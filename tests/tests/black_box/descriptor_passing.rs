@@ -148,7 +148,8 @@ fn a_worker_that_sends_them_wrongly_is_cut_off() {
             Some(())
         });
         let primary = home.app("web").primary_pid;
+        // About 45 with two workers; the worker sent up to 300 more.
         let open = process::fds(primary).len();
-        assert!(open < 40, "{open} descriptors are open");
+        assert!(open < 70, "{open} descriptors are open");
     }
 }

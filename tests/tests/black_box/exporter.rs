@@ -77,13 +77,13 @@ fn prometheus_reads_the_metrics_of_all_apps() {
     let running = exporter(&home, &own);
     let Some(before) = samples(&scrape(own.v4())) else { return };
     for app in ["demo", "other"] {
-        has(&before, &format!("supervisor_up{{app={app}}} 1.0"));
+        has(&before, &format!("supervisor_up{{app={app}}} 1"));
     }
-    has(&before, "supervisor_workers_ready{app=demo} 2.0");
+    has(&before, "supervisor_workers_ready{app=demo} 2");
     // Counters go on over a reload, and the exporter sees apps come and go.
     home.run(&["reload", "demo"]).ok();
     home.run(&["delete", "other"]).ok();
-    let reloads = "supervisor_reloads_total{app=demo,outcome=done} 1.0";
+    let reloads = "supervisor_reloads_total{app=demo,outcome=done} 1";
     wait_until("the next scrape", SOON, || {
         let text = scrape(own.v4());
         let after = samples(&text).expect("the parser is there");

@@ -111,7 +111,7 @@ fn what_it_cannot_do_fails_with_a_reason() {
         ("start app.sh --increment-var PORT", 2, "no flag --increment-var"),
         ("start nowhere.js", 2, "nowhere.js"),
         ("restart nix", 3, "no app, number or namespace is called nix"),
-        ("monit", 2, "use \"supervisor list\""),
+        ("imonit", 2, "use \"supervisor monit\""),
         ("frobnicate", 2, "no command \"frobnicate\""),
         ("serve .", 2, "start a web server"),
     ] {

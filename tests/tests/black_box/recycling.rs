@@ -166,7 +166,7 @@ fn heavy_a_fast_leak_under_load_is_caught_before_a_tenth_above_its_limit() {
     let Some(command) = leaking(&port, 20) else { return };
     home.start("web", &["-i", "2", "--max-memory", &format!("{LIMIT}M")], &command).ok();
     let load = Load::new(port.v4()).start();
-    let span = Duration::from_secs(tests::primary_death::from_env("LEAK_SECONDS", 180));
+    let span = Duration::from_secs(tests::primary_death::from_env("LEAK_SECONDS", 60));
     let (began, mut most) = (Instant::now(), BTreeMap::new());
     wait_until("the end of the load", span + SOON, || {
         for (pid, mib) in memory(&home) {

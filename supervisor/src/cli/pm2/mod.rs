@@ -83,6 +83,7 @@ fn translate(line: &Line, session: &mut Session) -> Result<Exit, Failure> {
         "resurrect" => Some(words(&["resurrect"])),
         "startup" | "unstartup" => Some(words(&[&verb])),
         "init" | "ecosystem" => Some(words(&["init"])),
+        "monit" => Some(words(&["monit"])),
         "ping" => {
             session.out.line("{ msg: 'pong' }");
             Some(Ok(Exit::Done))

@@ -253,7 +253,9 @@ mod tests {
             last_lines: vec!["long ago".to_owned()],
             ..Notice::of_app(NoticeKind::WorkerFailed, "died".to_owned())
         };
-        let one = explain(fake::status("web", Status::Ready), vec![failed; 30]);
+        let mut app = fake::status("web", Status::Ready);
+        app.workers[0].state = WorkerState::Ready;
+        let one = explain(app, vec![failed; 30]);
         assert_eq!((one.last_lines.len(), one.slots.len(), one.events.len()), (0, 0, EVENTS));
         assert!(one.next.starts_with("nothing"), "{}", one.next);
     }
