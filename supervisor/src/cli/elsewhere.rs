@@ -143,11 +143,8 @@ const FLAGS: &[Foreign] = &[
     pm2(&["--shutdown-with-message"], "workers are stopped by a signal: see --stop-signal"),
     pm2(&["--filter-env"], "unset the variables before the start"),
     pm2(&["--no-autostart"], "do not name the app, or write autostart = false into its file"),
-    pm2(
-        &["-s", "--silent", "-m", "--mini-list", "--no-color"],
-        "there are no colours, and results go to stdout: redirect them",
-    ),
-    pm2(&["--sort"], "apps are sorted by name; sort the output of \"supervisor list --json\""),
+    pm2(&["-s", "--silent", "-m", "--mini-list"], "results go to stdout: redirect them"),
+    pm2(&["--no-color"], "set NO_COLOR=1 in the environment"),
     pm2(&["--nostream"], "leave it out: only -f follows"),
     pm2(
         &["--raw", "--format", "--highlight", "--timestamp"],

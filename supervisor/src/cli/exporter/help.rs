@@ -7,6 +7,7 @@ const HELP: &[(&str, &str)] = &[
     ("supervisor_workers_ready", "Workers that are ready, in all pools together."),
     ("supervisor_generation", "The generation that serves; each reload adds one."),
     ("supervisor_restarts", "Restarts of workers since the app was started."),
+    ("supervisor_recycles", "Workers that were replaced because they reached a limit."),
     ("supervisor_uptime_seconds", "Time since the primary started."),
     ("supervisor_pool_workers_wanted", "Workers that the pool wants."),
     ("supervisor_pool_workers_ready", "Workers of the pool that are ready."),
@@ -72,6 +73,28 @@ mod tests {
         for (at, (name, help)) in HELP.iter().enumerate() {
             assert!(HELP[..at].iter().all(|(other, _)| other != name), "{name}");
             assert!(help.ends_with('.') && !help.contains(['\n', '\\']), "{name}: {help}");
+        }
+    }
+
+    /// In the dashboard of Grafana and in the page beside it.
+    #[test]
+    fn the_documents_name_families_that_exist() {
+        let pages = [
+            include_str!("../../../../docs/grafana.json"),
+            include_str!("../../../../docs/prometheus.md"),
+        ];
+        for page in pages {
+            let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let words = page.split(|c| !is_part(c)).filter_map(|word| {
+                let is_family = word.starts_with("supervisor_") && !word.ends_with('_');
+                is_family.then(|| word.strip_suffix("_total").unwrap_or(word))
+            });
+            let mut seen = 0;
+            for word in words {
+                assert!(help(word).is_some(), "{word} is no family");
+                seen += 1;
+            }
+            assert!(seen > 4, "{seen} families");
         }
     }
 }

@@ -55,6 +55,12 @@ impl Stdout {
         terminal::width(self.stream.as_fd())
     }
 
+    /// Whether text may have colours: there is a terminal, and the user has not set NO_COLOR
+    /// (<https://no-color.org>).
+    pub(crate) fn has_colours(&self) -> bool {
+        self.width().is_some() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    }
+
     /// Fails if something could not be written to a reader that still wanted it.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         match self.error {

@@ -1,13 +1,58 @@
-//! Tables, and how numbers appear in them. There are no colours, and no lines between the cells.
+//! Tables, and how numbers appear in them. There are no lines between the cells, and colours only
+//! where the caller asks for them.
 
 use std::time::Duration;
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{Cell, Color, ContentArrangement, Row, Table, presets};
+
+/// What the colour of a cell says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tone {
+    /// All is well: green.
+    Good,
+    /// Something is under way: yellow.
+    Changing,
+    /// Somebody should look: red.
+    Bad,
+    /// Of less weight than the rest: grey.
+    Quiet,
+}
 
 /// A table of `header` and `rows`, wrapped to `width` columns if there is a terminal.
 pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>, width: Option<u16>) -> String {
+    arranged(header, rows.into_iter().map(Row::from), width, false)
+}
+
+/// The same with colours.
+pub(crate) fn coloured(
+    header: &[&str],
+    rows: Vec<Vec<(String, Option<Tone>)>>,
+    width: Option<u16>,
+) -> String {
+    let cell = |(text, tone): (String, Option<Tone>)| match tone {
+        None => Cell::new(text),
+        Some(Tone::Good) => Cell::new(text).fg(Color::Green),
+        Some(Tone::Changing) => Cell::new(text).fg(Color::Yellow),
+        Some(Tone::Bad) => Cell::new(text).fg(Color::Red),
+        Some(Tone::Quiet) => Cell::new(text).fg(Color::DarkGrey),
+    };
+    let rows = rows.into_iter().map(|row| Row::from(row.into_iter().map(cell)));
+    arranged(header, rows, width, true)
+}
+
+fn arranged(
+    header: &[&str],
+    rows: impl Iterator<Item = Row>,
+    width: Option<u16>,
+    colours: bool,
+) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header.iter().copied()).add_rows(rows);
+    if colours {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
     if let Some(width) = width {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }

@@ -1,8 +1,14 @@
 //! `list`: prints all apps in one table. An app that hangs does not delay the others.
 
-use ipc::control::{AppStatus, WorkerStatus};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
+
+use ipc::control::{AppStatus, Status, WorkerStatus};
 
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::output::table::Tone;
 use crate::cli::output::{self, table};
 use crate::cli::session::Session;
 use crate::cli::targets::probe;
@@ -13,8 +19,21 @@ const MAX_REASON: usize = 60;
 /// Listeners of an app that are shown; `describe` shows all.
 const MAX_LISTENERS: usize = 3;
 
-/// The column of the namespaces.
-const NAMESPACE: usize = 1;
+/// The columns that are left out first, and those that are left out next, where a terminal is too
+/// narrow for all. `describe` shows them.
+const LESS: [&[&str]; 2] = [&["gen", "namespace"], &["restarts", "uptime", "listeners"]];
+
+/// The least columns of a terminal for all columns of the table, and for all but the first of
+/// [`LESS`].
+const ROOM: [u16; 2] = [110, 90];
+
+/// How often `--watch` looks.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Takes the cursor to the top left, and clears what is below (ECMA-48: CUP, ED).
+const TOP: &str = "\u{1b}[H\u{1b}[J";
+/// Clears to the end of the line (ECMA-48: EL).
+const REST_OF_LINE: &str = "\u{1b}[K";
 
 /// Show all apps.
 #[derive(Debug, clap::Args)]
@@ -23,10 +42,51 @@ pub(crate) struct Args {
     /// Print an array of apps as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Order the apps by this. The default is their name.
+    #[arg(long, value_name = "COLUMN", default_value = "name", hide_default_value = true)]
+    pub(crate) sort: Column,
+    /// Show the table again every second, until you end it with Ctrl-C.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) watch: bool,
+}
+
+/// What the apps can be ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Column {
+    Name,
+    /// What needs attention first.
+    Status,
+    /// The largest first.
+    Restarts,
+    /// The youngest first.
+    Uptime,
+    /// The largest first.
+    Cpu,
+    /// The largest first.
+    Mem,
 }
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
+    if !args.watch {
+        return show(args, session, "");
+    }
+    if session.out.width().is_none() {
+        return Err(Failure::usage(
+            "cannot show a table again and again: stdout is no terminal; use \"supervisor events\"",
+        ));
+    }
+    loop {
+        show(args, session, TOP)?;
+        thread::sleep(INTERVAL);
+        if session.out.is_closed() {
+            return Ok(Exit::Done);
+        }
+    }
+}
+
+/// Prints the apps once. `begin`: what goes before the table.
+fn show(args: &Args, session: &mut Session, begin: &str) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
     let mut apps = Vec::new();
     for status in probe::statuses(&session.home, &session.home.apps()?) {
@@ -41,6 +101,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
             }
         }
     }
+    sort(&mut apps, args.sort);
     if args.json {
         session.out.json(&apps)?;
     } else if apps.is_empty() && exit != Exit::Done {
@@ -48,15 +109,73 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     } else if apps.is_empty() {
         output::note("no apps; start one with: supervisor start -i max -- COMMAND");
     } else {
-        let text = apps_table(&apps, session.out.width());
-        session.out.line(text);
+        let (width, colours) = (session.out.width(), session.out.has_colours());
+        let mut text = apps_table(&apps, width, colours);
+        // Programs that read the table read no more than apps.
+        if width.is_some() && apps.len() > 1 {
+            text = format!("{text}\n{}", totals(&apps));
+        }
+        if !begin.is_empty() {
+            text = text.replace('\n', &format!("{REST_OF_LINE}\n"));
+        }
+        session.out.line(format_args!("{begin}{text}"));
     }
     Ok(exit)
 }
 
+fn sort(apps: &mut [AppStatus], by: Column) {
+    let cpu = |app: &AppStatus| total(&app.workers, |worker| worker.cpu_percent.map(f64::from));
+    let mem =
+        |app: &AppStatus| total(&app.workers, |worker| worker.rss_bytes.map(|rss| rss as f64));
+    let largest = |value: Option<f64>| Reverse((value.unwrap_or(-1.0) * 1000.0) as i64);
+    match by {
+        Column::Name => {}
+        Column::Status => apps.sort_by_key(|app| match tone(app.status) {
+            Tone::Bad => 0,
+            Tone::Changing => 1,
+            Tone::Good => 2,
+            Tone::Quiet => 3,
+        }),
+        Column::Restarts => apps.sort_by_key(|app| Reverse(app.restarts)),
+        Column::Uptime => apps.sort_by_key(|app| app.uptime_ms),
+        Column::Cpu => apps.sort_by_key(|app| largest(cpu(app))),
+        Column::Mem => apps.sort_by_key(|app| largest(mem(app))),
+    }
+}
+
+fn tone(status: Status) -> Tone {
+    match status {
+        Status::Ready => Tone::Good,
+        Status::Starting | Status::Reloading | Status::Stopping => Tone::Changing,
+        Status::Degraded | Status::Errored | Status::Lost => Tone::Bad,
+        Status::Stopped => Tone::Quiet,
+    }
+}
+
+/// `3 apps: 2 ready, 1 errored; 5 of 6 workers; cpu 5%, mem 128.4M`
+fn totals(apps: &[AppStatus]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for app in apps {
+        *counts.entry(app.status.word()).or_default() += 1;
+    }
+    let counts: Vec<String> =
+        counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+    let workers: Vec<WorkerStatus> = apps.iter().flat_map(|app| app.workers.clone()).collect();
+    let (ready, wanted) = apps.iter().fold((0u32, 0u32), |(ready, wanted), app| {
+        (ready + u32::from(app.ready), wanted + u32::from(app.wanted))
+    });
+    format!(
+        "{} apps: {}; {ready} of {wanted} workers; cpu {}, mem {}",
+        apps.len(),
+        counts.join(", "),
+        table::percent(total(&workers, |worker| worker.cpu_percent.map(f64::from))),
+        table::bytes(total(&workers, |worker| worker.rss_bytes.map(|rss| rss as f64))),
+    )
+}
+
 /// The table, `width` columns wide if there is a terminal.
-fn apps_table(apps: &[AppStatus], width: Option<u16>) -> String {
-    let mut header = vec![
+fn apps_table(apps: &[AppStatus], width: Option<u16>, colours: bool) -> String {
+    let header = [
         "name",
         "namespace",
         "status",
@@ -69,13 +188,30 @@ fn apps_table(apps: &[AppStatus], width: Option<u16>) -> String {
         "mem",
         "reason",
     ];
-    let mut rows: Vec<Vec<String>> = apps.iter().map(app_row).collect();
+    let too_narrow = ROOM.iter().filter(|room| width.is_some_and(|width| width < **room)).count();
     // A column that says nothing takes room from the others.
-    if apps.iter().all(|app| app.namespace.is_none()) {
-        header.remove(NAMESPACE);
-        rows.iter_mut().for_each(|row| drop(row.remove(NAMESPACE)));
+    let has_namespaces = apps.iter().any(|app| app.namespace.is_some());
+    let is_shown = |name: &str| {
+        let left_out = LESS[..too_narrow].iter().any(|names| names.contains(&name));
+        !left_out && (name != "namespace" || has_namespaces)
+    };
+    let shown: Vec<usize> = (0..header.len()).filter(|at| is_shown(header[*at])).collect();
+    let names: Vec<&str> = shown.iter().map(|at| header[*at]).collect();
+    let rows = apps.iter().map(|app| {
+        let mut row = app_row(app);
+        let cells = shown.iter().map(|at| {
+            let tone = (header[*at] == "status").then(|| tone(app.status));
+            (std::mem::take(&mut row[*at]), tone.filter(|_| colours))
+        });
+        cells.collect()
+    });
+    match colours {
+        true => table::coloured(&names, rows.collect(), width),
+        false => {
+            let plain = |row: Vec<(String, Option<Tone>)>| row.into_iter().map(|(text, _)| text);
+            table::table(&names, rows.map(|row| plain(row).collect()).collect(), width)
+        }
     }
-    table::table(&header, rows, width)
 }
 
 fn app_row(app: &AppStatus) -> Vec<String> {
@@ -136,7 +272,7 @@ mod tests {
 
     #[test]
     fn apps_in_columns() {
-        let text = apps_table(&[app()], None);
+        let text = apps_table(&[app()], None, false);
         let lines: Vec<Vec<&str>> =
             text.lines().map(|line| line.split("  ").filter(|w| !w.is_empty()).collect()).collect();
         assert_eq!(lines[0].len(), 10);
@@ -146,7 +282,7 @@ mod tests {
         assert_eq!(words, expected);
         assert!(text.is_ascii(), "{text}");
         let in_group = AppStatus { namespace: Some("shop".to_owned()), ..app() };
-        let text = apps_table(&[app(), in_group], None);
+        let text = apps_table(&[app(), in_group], None, false);
         let column = |line: &str| line.split_whitespace().nth(1).unwrap().to_owned();
         let columns: Vec<String> = text.lines().map(column).collect();
         assert_eq!(columns, ["namespace", "-", "shop"]);
@@ -160,7 +296,7 @@ mod tests {
             ..ipc::control::ListenerStatus::default()
         };
         app.listeners = (8000..8150).map(listener).collect();
-        let text = apps_table(&[app], None);
+        let text = apps_table(&[app], None, false);
         assert!(text.contains("127.0.0.1:8002 and 147 more"), "{text}");
         assert!(text.lines().all(|line| line.len() < 200), "{text}");
     }
@@ -169,8 +305,43 @@ mod tests {
     fn a_narrow_terminal_is_kept_to() {
         let mut app = app();
         app.reason = Some("a long reason ".repeat(20));
-        let text = apps_table(&[app], Some(80));
+        let text = apps_table(&[app], Some(80), false);
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+        let header = text.lines().next().unwrap();
+        assert_eq!(header.split_whitespace().count(), 6, "{header}");
+    }
+
+    #[test]
+    fn colours_say_what_needs_attention() {
+        let text = apps_table(&[app()], Some(120), true);
+        assert!(text.contains("\u{1b}[") && text.contains("degraded"), "{text:?}");
+        assert!(!apps_table(&[app()], Some(120), false).contains('\u{1b}'));
+    }
+
+    #[test]
+    fn the_order_of_apps() {
+        let named = |name: &str, status| AppStatus {
+            restarts: name.len() as u64,
+            ..fake::status(name, status)
+        };
+        let all = [
+            named("a", Status::Ready),
+            named("bb", Status::Errored),
+            named("ccc", Status::Stopped),
+            named("dddd", Status::Reloading),
+        ];
+        for (by, expected) in [
+            (Column::Name, ["a", "bb", "ccc", "dddd"]),
+            (Column::Status, ["bb", "dddd", "a", "ccc"]),
+            (Column::Restarts, ["dddd", "ccc", "bb", "a"]),
+            (Column::Mem, ["a", "bb", "ccc", "dddd"]),
+        ] {
+            let mut apps = all.clone();
+            sort(&mut apps, by);
+            let names: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
+            assert_eq!(names, expected, "{by:?}");
+        }
+        assert!(totals(&all).starts_with("4 apps: 1 errored, 1 ready, 1 reloading, 1 stopped; "));
     }
 
     #[test]

@@ -107,6 +107,7 @@ fn of_app(status: &AppStatus) -> Vec<Metric> {
         gauge("supervisor_workers_ready", &[], status.ready.into()),
         gauge("supervisor_generation", &[], status.generation.into()),
         counter("supervisor_restarts", &[], status.restarts),
+        counter("supervisor_recycles", &[], status.recycles),
         metric(
             MetricKind::Gauge,
             "supervisor_uptime_seconds",

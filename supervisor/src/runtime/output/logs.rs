@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use config::spec::{LogFiles, log_files};
@@ -340,7 +340,10 @@ impl LogFile {
             fs::create_dir_all(folder)?;
         }
         let mut options = OpenOptions::new();
-        options.append(true).create(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
+        let follows = !self.is_own || link_is_ours(&self.path)?;
+        let nofollow = if follows { 0 } else { libc::O_NOFOLLOW };
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY | nofollow;
+        options.append(true).create(true).custom_flags(flags);
         if self.is_stderr {
             options.mode(0o640);
         }
@@ -419,6 +422,24 @@ impl LogFile {
         move_aside(&self.path, &aside(&self.path, 1));
         // If the new file cannot be opened, lines are dropped and counted until a reopen.
         let _ = self.open();
+    }
+}
+
+/// Whether the path is a symbolic link that may be followed: one of root or of this user. Workers
+/// of another user may write to the folder of their logs. A link of theirs could lead to any file,
+/// which a primary of root would then write to.
+fn link_is_ours(path: &Path) -> io::Result<bool> {
+    let data = match fs::symlink_metadata(path) {
+        Ok(data) if data.is_symlink() => data,
+        _ => return Ok(false),
+    };
+    match data.uid() {
+        0 => Ok(true),
+        uid if uid == nix::unistd::geteuid().as_raw() => Ok(true),
+        uid => Err(io::Error::other(format!(
+            "{} is a symbolic link of another user (uid {uid}) and is not followed",
+            path.display()
+        ))),
     }
 }
 
@@ -554,6 +575,23 @@ mod tests {
         assert_eq!(fs::metadata(aside(&path, 1)).unwrap().len(), 51 << 20);
         assert_eq!(fs::metadata(&path).unwrap().len(), 0);
         assert_eq!(logs.take_dropped(), 0);
+    }
+
+    #[test]
+    fn a_link_of_another_user_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (target, link) = (folder.path().join("target"), folder.path().join("out.log"));
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let mut file = LogFile { is_own: true, ..LogFile::new(link.clone()) };
+        file.open().unwrap();
+        file.write(b"one\n");
+        assert_eq!(fs::read(&target).unwrap(), b"one\n");
+        // Only root can give a link away.
+        if std::os::unix::fs::lchown(&link, Some(12345), None).is_ok() {
+            let why = file.open().unwrap_err().to_string();
+            assert!(why.contains("a symbolic link of another user (uid 12345)"), "{why}");
+            assert!(file.file.is_none());
+        }
     }
 
     #[test]
