@@ -38,14 +38,17 @@ pub(crate) struct Ecosystem {
     pub(crate) profiles: BTreeSet<String>,
 }
 
-/// The apps of `root`, if it is an ecosystem file: an array of apps, or a table with such an array
-/// under `apps` or `pm2`.
+/// The apps of `root`, if it is an ecosystem file: an array of apps, a table with such an array
+/// under `apps` or `pm2`, or one app, whose `script` no file of ours has.
 fn apps(root: &Written) -> Option<&[Written]> {
     match &root.value {
         Value::List(items) => Some(items),
         Value::Table(table) if table.get("app").is_none() => {
             if let Some(apps) = table.get("apps") {
                 return apps.as_list();
+            }
+            if table.get("script").is_some() && table.get("command").is_none() {
+                return Some(std::slice::from_ref(root));
             }
             // That of a package.json: an app, an array of apps, or the whole table again.
             let pm2 = table.get("pm2")?;

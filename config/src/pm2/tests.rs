@@ -170,6 +170,7 @@ fn forms_of_files_and_environments() {
     assert!(unknown.contains("no profile \"staging\": there is production"), "{unknown}");
     for text in [
         "[{ script: 'a.js' }]",
+        "{ script: 'a.js' }",
         "{ name: 'x', version: '1', pm2: { apps: [{ script: 'a.js' }] } }",
         "{ pm2: [{ script: 'a.js' }] }",
         "{ pm2: { script: 'a.js' } }",

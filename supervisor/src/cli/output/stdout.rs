@@ -47,7 +47,12 @@ impl Stdout {
 
     /// Whether the reader has closed its end, or writing has failed.
     pub(crate) fn is_closed(&self) -> bool {
-        self.error.is_some() || reader_has_left(self.stream.as_fd())
+        self.error.is_some() || reader_leaves(self.stream.as_fd(), Duration::ZERO)
+    }
+
+    /// The same, after as long as `limit` if it is not closed.
+    pub(crate) fn closes_within(&self, limit: Duration) -> bool {
+        self.error.is_some() || reader_leaves(self.stream.as_fd(), limit)
     }
 
     /// The width of the terminal in columns; `None` if stdout is no terminal.
@@ -72,10 +77,10 @@ impl Stdout {
     }
 }
 
-/// Whether the reading end of a pipe or socket is closed.
-fn reader_has_left(fd: BorrowedFd<'_>) -> bool {
+/// Whether the reading end of a pipe, socket or terminal is closed, or becomes so within `limit`.
+fn reader_leaves(fd: BorrowedFd<'_>, limit: Duration) -> bool {
     let mut fds = [PollFd::new(fd, PollFlags::empty())];
-    let gone = PollFlags::POLLERR | PollFlags::POLLNVAL;
-    poll(&mut fds, Some(Duration::ZERO)).is_ok_and(|count| count > 0)
+    let gone = PollFlags::POLLERR | PollFlags::POLLNVAL | PollFlags::POLLHUP;
+    poll(&mut fds, Some(limit)).is_ok_and(|count| count > 0)
         && fds[0].revents().is_some_and(|events| events.intersects(gone))
 }

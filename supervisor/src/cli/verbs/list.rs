@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::thread;
 use std::time::Duration;
 
 use ipc::control::{AppStatus, Status, WorkerStatus};
@@ -78,8 +77,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     }
     loop {
         show(args, session, TOP)?;
-        thread::sleep(INTERVAL);
-        if session.out.is_closed() {
+        if session.out.closes_within(INTERVAL) {
             return Ok(Exit::Done);
         }
     }
