@@ -45,7 +45,10 @@ fn apps(root: &Written) -> Option<&[Written]> {
         Value::List(items) => Some(items),
         Value::Table(table) if table.get("app").is_none() => {
             if let Some(apps) = table.get("apps") {
-                return apps.as_list();
+                return match &apps.value {
+                    Value::Table(_) => Some(std::slice::from_ref(apps)),
+                    _ => apps.as_list(),
+                };
             }
             if table.get("script").is_some() && table.get("command").is_none() {
                 return Some(std::slice::from_ref(root));

@@ -171,6 +171,7 @@ fn forms_of_files_and_environments() {
     for text in [
         "[{ script: 'a.js' }]",
         "{ script: 'a.js' }",
+        "{ apps: { script: 'a.js' } }",
         "{ name: 'x', version: '1', pm2: { apps: [{ script: 'a.js' }] } }",
         "{ pm2: [{ script: 'a.js' }] }",
         "{ pm2: { script: 'a.js' } }",

@@ -74,7 +74,8 @@ pub(crate) fn serve(
     runtime.block_on(async {
         let listener = TcpListener::bind(address).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
-        session.out.line(format_args!("metrics of all apps: http://{address}/metrics"));
+        let whose = exporter.names.as_ref().map_or_else(|| "all apps".into(), |it| it.join(", "));
+        session.out.line(format_args!("metrics of {whose}: http://{address}/metrics"));
         if !address.ip().is_loopback() {
             output::note("supervisor: everyone who reaches this address can read the metrics");
         }
@@ -191,7 +192,8 @@ impl Exporter {
             Some(names) => names.clone(),
             None => self.home.apps().map_err(|error| error.to_string())?,
         };
-        Ok(openmetrics::openmetrics(&scrape::fetch_all(&self.home, &names)))
+        let all = scrape::fetch_all(&self.home, &names, self.names.is_some());
+        Ok(openmetrics::openmetrics(&all))
     }
 }
 

@@ -40,8 +40,8 @@ pub(crate) fn fetch(home: &Home, name: &str) -> Result<AppMetrics, Failure> {
 }
 
 /// Asks these apps, several at once. Each that exists is in the answer with `supervisor_up`, which
-/// is 0 if it did not answer.
-pub(crate) fn fetch_all(home: &Home, names: &[String]) -> Vec<AppMetrics> {
+/// is 0 if it did not answer. `are_named`: so is each that does not exist.
+pub(crate) fn fetch_all(home: &Home, names: &[String], are_named: bool) -> Vec<AppMetrics> {
     let mut all = Vec::with_capacity(names.len());
     let take = |name: &String, result: Result<AppMetrics, Failure>| match result {
         Ok(AppMetrics { app, mut metrics }) => {
@@ -49,7 +49,7 @@ pub(crate) fn fetch_all(home: &Home, names: &[String]) -> Vec<AppMetrics> {
             all.push(AppMetrics { app, metrics });
         }
         // It was deleted meanwhile.
-        Err(failure) if failure.exit == Exit::NoSuchApp => {}
+        Err(failure) if failure.exit == Exit::NoSuchApp && !are_named => {}
         Err(_) => all.push(AppMetrics { app: name.clone(), metrics: vec![up(0.0)] }),
     };
     side_by_side(Work::Waits, names, |name| fetch(home, name), take);

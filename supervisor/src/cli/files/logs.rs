@@ -2,39 +2,71 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 
 use crate::cli::exit::Failure;
+use crate::cli::logs::paths::logs_of;
 use crate::home::Home;
+use crate::log_index;
 
-/// Removes the folder of an app's logs, if there is one.
-pub(crate) fn remove(home: &Home, name: &str) -> Result<(), Failure> {
+/// The files that an app names itself (`out_file`, `error_file`), which lie outside the folder of
+/// its logs. They are known until the app is deleted.
+pub(crate) fn own(home: &Home, name: &str) -> Vec<PathBuf> {
     let folder = home.log_dir(name);
-    gone(fs::remove_dir_all(&folder))
-        .map_err(|error| Failure::io(format_args!("cannot remove {}", folder.display()), &error))
+    let all = logs_of(home, name).into_iter().map(|log| log.path);
+    all.filter(|path| path.parent() != Some(&*folder)).collect()
+}
+
+/// Removes the folder of an app's logs, if there is one, and these files of its own.
+pub(crate) fn remove(home: &Home, name: &str, own: &[PathBuf]) -> Result<(), Failure> {
+    let folder = home.log_dir(name);
+    gone(fs::remove_dir_all(&folder)).map_err(|error| cannot("remove", &folder, &error))?;
+    for file in own.iter().filter(|file| is_regular(file)) {
+        let index = log_index::path(file);
+        for path in [&[file.clone(), index][..], &rotated(file)].concat() {
+            gone(fs::remove_file(&path)).map_err(|error| cannot("remove", &path, &error))?;
+        }
+    }
+    Ok(())
 }
 
 /// Empties what the workers wrote: the files of an app become empty, and the rotated ones go. The
 /// log of the primary stays.
 pub(crate) fn empty(home: &Home, name: &str) -> Result<(), Failure> {
-    let folder = home.log_dir(name);
-    let cannot =
-        |error: io::Error| Failure::io(format_args!("cannot empty {}", folder.display()), &error);
-    for file in [home.out_log(name), home.err_log(name)] {
+    let logs = logs_of(home, name).into_iter().map(|log| log.path);
+    for file in logs.filter(|file| is_regular(file)) {
         gone(OpenOptions::new().write(true).truncate(true).open(&file).map(drop))
-            .map_err(cannot)?;
-        let Some(beginning) = file.file_name().and_then(|name| name.to_str()) else { continue };
-        let rotated = |name: &str| {
-            let number = name.strip_prefix(beginning).and_then(|rest| rest.strip_prefix('.'));
-            number.is_some_and(|number| number.parse::<u32>().is_ok())
-        };
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
-        for entry in entries.flatten() {
-            if entry.file_name().to_str().is_some_and(rotated) {
-                gone(fs::remove_file(entry.path())).map_err(cannot)?;
-            }
+            .map_err(|error| cannot("empty", &file, &error))?;
+        for path in rotated(&file) {
+            gone(fs::remove_file(&path)).map_err(|error| cannot("remove", &path, &error))?;
         }
     }
     Ok(())
+}
+
+/// Not a device such as /dev/null, a fifo, or a link.
+fn is_regular(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|data| data.is_file())
+}
+
+/// The files that a log was rotated to, and the indexes of their times.
+fn rotated(file: &Path) -> Vec<PathBuf> {
+    let (Some(folder), Some(beginning)) =
+        (file.parent(), file.file_name().and_then(|name| name.to_str()))
+    else {
+        return Vec::new();
+    };
+    let is_rotated = |name: &str| {
+        let number = name.strip_prefix(beginning).and_then(|rest| rest.strip_prefix('.'));
+        number.is_some_and(|number| number.parse::<u32>().is_ok())
+    };
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let found = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_rotated));
+    found.flat_map(|entry| [log_index::path(&entry.path()), entry.path()]).collect()
+}
+
+fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::io(format_args!("cannot {what} {}", path.display()), error)
 }
 
 /// What is not there needs no work.
@@ -64,8 +96,24 @@ mod tests {
         assert_eq!(text("err.log").as_deref(), Some(""));
         assert_eq!(text("out.log.1"), None);
         assert!(text("out.log.old").is_some() && text("primary.log").is_some());
-        remove(&home, "web").unwrap();
-        remove(&home, "web").unwrap();
+        remove(&home, "web", &[]).unwrap();
+        remove(&home, "web", &[]).unwrap();
         assert!(!home.log_dir("web").exists());
+    }
+
+    #[test]
+    fn files_of_the_app_go_and_what_is_no_file_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["own.log", "own.log.1", ".own.log.times", "own.log.old", "target"] {
+            fs::write(at(name), "text").unwrap();
+        }
+        std::os::unix::fs::symlink(at("target"), at("link")).unwrap();
+        let own = [at("own.log"), at("link"), at("missing"), "/dev/null".into()];
+        remove(&Home::under(dir.path()), "web", &own).unwrap();
+        let left = |name: &str| fs::symlink_metadata(at(name)).is_ok();
+        assert!(!left("own.log") && !left("own.log.1") && !left(".own.log.times"));
+        assert!(left("own.log.old") && left("target") && left("link"));
+        assert!(Path::new("/dev/null").exists());
     }
 }

@@ -105,7 +105,9 @@ fn with_apps(verb: &str, line: &Line, session: &mut Session) -> Result<Exit, Fai
     if let Some(result) = show(verb, line, &processes, session) {
         return result;
     }
-    let resolve = |words: &[String]| targets::resolve(words, &processes, session);
+    let resolve = |words: &[String]| {
+        targets::resolve(words, &processes, session).and_then(|found| only(found, line))
+    };
     match verb {
         "stop" | "delete" | "del" => {
             let verb = if verb == "stop" { "stop" } else { "delete" };
@@ -211,7 +213,24 @@ fn show(
     Some(done.map(|()| Exit::Done))
 }
 
+/// Those of the targets that `--only` names.
+fn only(targets: Vec<Target>, line: &Line) -> Result<Vec<Target>, Failure> {
+    let Some(names) = line.value("--only") else { return Ok(targets) };
+    let names: Vec<&str> = names.split(',').map(str::trim).collect();
+    for name in &names {
+        if !targets.iter().any(|target| target.app() == *name) {
+            return Err(Failure::usage(format!("--only {name}: no such app is meant here")));
+        }
+    }
+    Ok(targets.into_iter().filter(|target| names.contains(&target.app())).collect())
+}
+
 fn replace(verb: &str, line: &Line, targets: &[Target]) -> Result<Exit, Failure> {
+    if let Some(name) = line.value("--env") {
+        return Err(Failure::usage(format!(
+            "{verb} keeps the environment: use \"pm2 startOrReload FILE --env {name}\""
+        )));
+    }
     if let Some(option) = line.options.keys().next() {
         return Err(Failure::usage(format!(
             "{verb} changes no options ({option}): start the app from a file and change that, or \

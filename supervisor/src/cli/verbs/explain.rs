@@ -95,7 +95,12 @@ fn explain(app: AppStatus, kept: Vec<Notice>) -> Explanation {
     let mut events: Vec<Notice> = kept.into_iter().filter(|event| matters(event.event)).collect();
     let skipped = events.len().saturating_sub(EVENTS);
     events.drain(..skipped);
-    let is_well = matches!(app.status, Status::Ready | Status::Stopped);
+    let reload = events
+        .iter()
+        .rev()
+        .find(|event| matches!(event.event, NoticeKind::ReloadDone | NoticeKind::ReloadRolledBack));
+    let rolled_back = reload.is_some_and(|event| event.event == NoticeKind::ReloadRolledBack);
+    let is_well = matches!(app.status, Status::Ready | Status::Stopped) && !rolled_back;
     let failure = events.iter().rev().find(|event| !event.last_lines.is_empty());
     let last_lines = failure.filter(|_| !is_well).map(|event| event.last_lines.clone());
     let slots = app.workers.iter().filter(|worker| worker.state != WorkerState::Ready);
@@ -108,8 +113,15 @@ fn explain(app: AppStatus, kept: Vec<Notice>) -> Explanation {
     let starts = app.workers.iter().any(|worker| worker.state.is_coming());
     let next_try = app.workers.iter().filter_map(|worker| worker.next_try_ms).min();
     Explanation {
-        next: next(app.status, next_try, starts),
-        commands: commands(app.status, &app.name),
+        next: match app.status {
+            Status::Ready if rolled_back => ROLLED_BACK.to_owned(),
+            status => next(status, next_try, starts),
+        },
+        commands: match app.status {
+            // What is to be mended is new code, too.
+            Status::Ready if rolled_back => commands(Status::Degraded, &app.name),
+            status => commands(status, &app.name),
+        },
         slots: slots.take(SLOTS).collect(),
         app: app.name,
         status: app.status,
@@ -118,6 +130,10 @@ fn explain(app: AppStatus, kept: Vec<Notice>) -> Explanation {
         last_lines: last_lines.unwrap_or_default(),
     }
 }
+
+/// What comes next if every worker is ready and the last reload was rolled back.
+const ROLLED_BACK: &str =
+    "nothing: the workers from before the last reload serve; the new code is not tried again";
 
 /// Whether such an event says why an app is in its state. The steps of a reload do not.
 fn matters(kind: NoticeKind) -> bool {
@@ -245,6 +261,23 @@ mod tests {
         assert!(next(Status::Errored, None, false).starts_with("nothing"));
         assert!(next(Status::Starting, None, true).contains("being started"));
         assert!(next(Status::Degraded, Some(20), true).ends_with("at once"));
+    }
+
+    #[test]
+    fn a_reload_that_was_rolled_back_is_explained() {
+        let failed = Notice {
+            last_lines: vec!["no such module".to_owned()],
+            ..Notice::of_app(NoticeKind::WorkerFailed, "died".to_owned())
+        };
+        let back = Notice::of_app(NoticeKind::ReloadRolledBack, "rolled back".to_owned());
+        let done = Notice::of_app(NoticeKind::ReloadDone, "done".to_owned());
+        let status = || fake::status("web", Status::Ready);
+        let one = explain(status(), vec![failed.clone(), back.clone()]);
+        assert_eq!(one.last_lines, ["no such module"]);
+        assert!(one.next.contains("not tried again"), "{}", one.next);
+        assert!(one.commands.iter().any(|command| command.contains("logs web --err")));
+        let one = explain(status(), vec![failed, back, done]);
+        assert!(one.last_lines.is_empty() && one.next.contains("every wanted worker is ready"));
     }
 
     #[test]

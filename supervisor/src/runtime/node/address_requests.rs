@@ -29,6 +29,15 @@ fn hands_over(spec: &AppSpec) -> bool {
     matches!(engine::choose(facts), Engine::Primary(_))
 }
 
+/// The address of an ask as people write it.
+fn shown(ask: &ServerAsk) -> String {
+    match ask.wanted() {
+        Ok(Wanted::Tcp { address, .. } | Wanted::Udp { address, .. }) => address.to_string(),
+        Ok(Wanted::Unix { path, .. }) => format!("unix:{}", path.display()),
+        Ok(Wanted::Descriptor { .. }) | Err(_) => ask.listener(),
+    }
+}
+
 impl Node {
     /// A worker asks for an address.
     pub(super) fn take_ask(
@@ -51,7 +60,7 @@ impl Node {
                     // A link that cannot take this answer is broken; its end is seen on reading.
                     let _ = node.link.reply_error(seq, None, errno);
                 }
-                let address = ask.listener();
+                let address = shown(&ask);
                 return at.cue(worker, Cue::BindRefused { address, reason });
             }
         };
