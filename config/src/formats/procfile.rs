@@ -1,7 +1,8 @@
 //! A Procfile: a line `NAME: COMMAND` for each app. Lines that are empty or begin with `#` mean
 //! nothing.
 //!
-//! A command with what only a shell understands, such as `$PORT`, is run by `sh`.
+//! A command with what only a shell understands, such as `$PORT` or `PORT=80 node app.js`, is run
+//! by `sh`.
 
 use std::ops::Range;
 
@@ -12,6 +13,24 @@ use crate::variables::escape;
 
 /// Characters that only a shell understands, wherever they stand.
 const OF_A_SHELL: [char; 12] = ['$', '`', '*', '?', '[', '|', '&', ';', '<', '>', '(', '~'];
+
+/// Commands that exist in a shell only, where they do something for what follows.
+const SHELL_COMMANDS: [&str; 9] =
+    [".", "cd", "eval", "exec", "export", "set", "source", "ulimit", "umask"];
+
+/// Whether a shell has to run the line.
+fn needs_shell(line: &str) -> bool {
+    let first = line.split_whitespace().next().unwrap_or_default();
+    // A variable that is set for the command (POSIX, "Simple Commands").
+    let is_name = |name: &str| {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        !name.is_empty()
+            && name.chars().all(is_part)
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+    };
+    let sets = first.split_once('=').is_some_and(|(name, _)| is_name(name));
+    line.contains(OF_A_SHELL) || sets || SHELL_COMMANDS.contains(&first)
+}
 
 pub(super) fn parse(text: &str) -> Result<Written, Vec<Mistake>> {
     let mut apps = Table::default();
@@ -42,7 +61,7 @@ pub(super) fn parse(text: &str) -> Result<Written, Vec<Mistake>> {
 
 fn app(line: &str, span: &Range<usize>) -> Result<Entry, String> {
     let (name, line) = line.split_once(':').ok_or("expected NAME: COMMAND")?;
-    let words = match line.contains(OF_A_SHELL) {
+    let words = match needs_shell(line) {
         true => vec!["sh".to_owned(), "-c".to_owned(), line.trim().to_owned()],
         false => command::split(line).map_err(|error| error.to_string())?,
     };
@@ -71,6 +90,18 @@ mod tests {
             "{app: {web: {command: [\"node\", \"server.js\", \"-p\", \"80\"]}, worker: {command: \
              [\"sh\", \"-c\", \"exec job --to \\\"$$HOME\\\"\"]}}}"
         );
+    }
+
+    #[test]
+    fn what_only_a_shell_does_is_left_to_one() {
+        for line in
+            ["PORT=80 node a.js", "export A=1", "cd web", "node a.js | tee log", "a _B=2 $C"]
+        {
+            assert!(needs_shell(line), "{line}");
+        }
+        for line in ["node a.js --port=80", "a A=1", "node a.js", "8=9", "cdx"] {
+            assert!(!needs_shell(line), "{line}");
+        }
     }
 
     #[test]
