@@ -1,10 +1,11 @@
 //! Unmodified servers, two on one port: the test acts as their primary.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::spawning::{launch, pipe};
 use super::*;
@@ -128,9 +129,20 @@ impl Primary {
     }
 }
 
-/// A port that is free now; only these tests run here.
+/// A port that is free now. It lies below the range from which the kernel takes the ports of
+/// outgoing connections, so that none of them has it before the program is up.
 fn free_port() -> u16 {
-    local(&first_tcp("[::]:0".parse().unwrap(), Some(false)).unwrap()).port()
+    const FIRST: u32 = 30_001;
+    const COUNT: u32 = 2_700;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let mut ports = (0..COUNT).map(|_| {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let number = FIRST + std::process::id().wrapping_mul(97).wrapping_add(step) % COUNT;
+        u16::try_from(number).unwrap()
+    });
+    let is_free =
+        |port: &u16| first_tcp((Ipv6Addr::UNSPECIFIED, *port).into(), Some(false)).is_ok();
+    ports.find(is_free).expect("a free port")
 }
 
 /// Starts two workers of this command, and checks that both answer on the port with their pids.
