@@ -52,7 +52,7 @@ fn apps_come_and_go() {
     let screen = monit(&home, SMALL);
     screen.shows(&["no apps", "supervisor start"], SOON);
     let Some(_port) = start(&home, "web") else { return };
-    screen.shows(&["1 app", "● web", "ready", "2/2", "log of web", "web is ready"], SOON);
+    screen.shows(&["1 app", "● web", "ready", "2/2", "log of web"], SOON);
     let failing = ["sh", "-c", "echo \"no \\033[31mdatabase\\007\" >&2; exit 7"];
     home.start("jobs", &[], &failing).code(1);
     screen.shows(&["✗ jobs", "1 errored", "exit code 7"], SOON);
