@@ -80,3 +80,11 @@ pub struct Metric {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub buckets: Vec<(f64, u64)>,
 }
+
+impl Metric {
+    /// A series that is no histogram, without labels.
+    pub fn new(name: &str, kind: MetricKind, value: f64) -> Self {
+        let (name, unit, labels) = (name.to_owned(), String::new(), Vec::new());
+        Self { name, kind, unit, labels, value, count: None, buckets: Vec::new() }
+    }
+}

@@ -56,7 +56,7 @@ impl Pty {
         let shown = Arc::clone(&screen);
         thread::spawn(move || {
             let mut bytes = [0; 16 * 1024];
-            // EIO: nobody has the other end open any more.
+            // EIO: no process has the other end open.
             while let Ok(count @ 1..) = output.read(&mut bytes) {
                 shown.lock().unwrap_or_else(PoisonError::into_inner).process(&bytes[..count]);
             }

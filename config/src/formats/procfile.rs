@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::{Mistake, twice};
 use crate::command;
 use crate::tree::{Entry, Table, Value, Written};
-use crate::variables::escape;
+use crate::variables::{escape, is_name};
 
 /// Characters that only a shell understands, wherever they stand.
 const OF_A_SHELL: [char; 12] = ['$', '`', '*', '?', '[', '|', '&', ';', '<', '>', '(', '~'];
@@ -22,12 +22,6 @@ const SHELL_COMMANDS: [&str; 9] =
 fn needs_shell(line: &str) -> bool {
     let first = line.split_whitespace().next().unwrap_or_default();
     // A variable that is set for the command (POSIX, "Simple Commands").
-    let is_name = |name: &str| {
-        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        !name.is_empty()
-            && name.chars().all(is_part)
-            && !name.starts_with(|c: char| c.is_ascii_digit())
-    };
     let sets = first.split_once('=').is_some_and(|(name, _)| is_name(name));
     line.contains(OF_A_SHELL) || sets || SHELL_COMMANDS.contains(&first)
 }

@@ -43,6 +43,13 @@ pub fn slot_of(path: &Path, name: &str) -> Option<u16> {
     (number.to_string() == slot).then_some(number)
 }
 
+/// The file that a log has become after this many rotations: `out.log.2`.
+pub fn rotated(path: &Path, number: u32) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
 /// The same path with a place for the slot before its extension.
 pub(crate) fn with_slot(path: &Path) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();

@@ -4,4 +4,5 @@
 pub(crate) mod exit;
 pub(crate) mod ids;
 pub(crate) mod per_generation;
+pub(crate) mod stream;
 pub(crate) mod time;

@@ -1,9 +1,9 @@
 //! When the workers that have limits are measured: the nearer a limit, and the faster a worker
 //! approaches it, the more often.
 //!
-//! A worker is measured again in half of the time in which it would reach its limit. Growth that
-//! nobody has seen yet is allowed for: every limit counts as one that can be reached from zero
-//! within [`FASTEST`].
+//! A worker is measured again in half of the time in which it would reach its limit. It may begin
+//! to grow at any time, so the watch assumes that it can go from zero to its limit within
+//! [`FASTEST`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

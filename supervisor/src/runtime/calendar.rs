@@ -37,13 +37,14 @@ impl Calendar {
     /// Looks at the clock if it is time to, or if the configuration has changed. `planned`: what
     /// the core was told last, by this primary or by one before.
     pub(super) fn look(&mut self, at: &mut Context<'_>, now: Time, planned: Option<&Scheduled>) {
-        let zone = at.spec.cron_timezone.clone();
-        let wanted = at.spec.cron_restart.clone().map(|cron| (cron, zone));
-        let changed = self.wanted != wanted;
+        let (cron, zone) = (&at.spec.cron_restart, &at.spec.cron_timezone);
+        let known = self.wanted.as_ref().map(|(cron, zone)| (cron, zone));
+        let changed = known != cron.as_ref().map(|cron| (cron, zone));
         if !changed && self.due.is_none_or(|due| due > now) {
             return;
         }
         if changed {
+            let wanted = cron.clone().map(|cron| (cron, zone.clone()));
             self.read(at, wanted);
         }
         let (Some((cron, zone)), Some(schedule)) = (&self.wanted, &self.schedule) else {

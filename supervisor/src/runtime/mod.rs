@@ -44,6 +44,7 @@ use std::time::Duration;
 pub(crate) use crate::primary::event::Refusal;
 pub(crate) use merges::{Answer, Question};
 pub(crate) use output::console::LogFormat;
+pub(crate) use output::json_line;
 pub(crate) use snapshot::check_state;
 pub(crate) use snapshot::upgrade::CAN_GO_ON;
 pub(crate) use start::{LaunchError, Mode, run, run_on};

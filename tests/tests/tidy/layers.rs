@@ -42,7 +42,10 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "version",
         ],
     ),
-    ("cli", &["client", "home", "keeper", "log_index", "runtime", "snapshot", "sys", "version"]),
+    (
+        "cli",
+        &["base", "client", "home", "keeper", "log_index", "runtime", "snapshot", "sys", "version"],
+    ),
 ];
 
 /// The rooms that contain nothing but declarations.

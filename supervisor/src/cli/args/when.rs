@@ -28,10 +28,15 @@ fn when_at(text: &str, now: u64, zone: &TimeZone) -> Result<u64, String> {
 
 /// `2026-11-20 12:00:00.123`, in this time zone.
 pub(crate) fn to_text(unix_ms: u64, zone: &TimeZone) -> String {
+    formatted(unix_ms, zone, "%Y-%m-%d %H:%M:%S%.3f")
+}
+
+/// The time in this form (strftime(3)); `-` if there is no such time.
+pub(crate) fn formatted(unix_ms: u64, zone: &TimeZone, form: &str) -> String {
     let ms = i64::try_from(unix_ms).unwrap_or(i64::MAX);
     Timestamp::from_millisecond(ms).map_or_else(
         |_| "-".to_owned(),
-        |time| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string(),
+        |time| time.to_zoned(zone.clone()).strftime(form).to_string(),
     )
 }
 

@@ -82,13 +82,8 @@ mod tests {
 
     fn metric(name: &str, kind: MetricKind, value: f64) -> Metric {
         Metric {
-            name: name.to_owned(),
-            kind,
-            unit: String::new(),
             labels: vec![("pa\"th".to_owned(), "a\"b".to_owned())],
-            value,
-            count: None,
-            buckets: Vec::new(),
+            ..Metric::new(name, kind, value)
         }
     }
 

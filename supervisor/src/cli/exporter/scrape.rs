@@ -57,13 +57,5 @@ pub(crate) fn fetch_all(home: &Home, names: &[String], are_named: bool) -> Vec<A
 }
 
 fn up(value: f64) -> Metric {
-    Metric {
-        name: "supervisor_up".to_owned(),
-        kind: MetricKind::Gauge,
-        unit: String::new(),
-        labels: Vec::new(),
-        value,
-        count: None,
-        buckets: Vec::new(),
-    }
+    Metric::new("supervisor_up", MetricKind::Gauge, value)
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
-use crate::cli::logs::segment;
+use crate::cli::logs::segment::{self, Segment};
 use crate::sys::file_id::FileId;
 
 /// Bytes of a line. A longer line is passed on in pieces.
@@ -31,9 +31,14 @@ impl Follower {
         Self { path, open: None, partial: Vec::new() }
     }
 
-    /// Continues with this open file from this offset on.
-    pub(crate) fn from(path: PathBuf, file: File, at: u64) -> Self {
-        Self { path, open: Some(Open { file, at }), partial: Vec::new() }
+    /// Continues behind the whole lines of these segments of the log, the newest of which comes
+    /// first.
+    pub(crate) fn behind(path: PathBuf, segments: &[Segment]) -> io::Result<Self> {
+        let open = match segments.first() {
+            Some(newest) => Some(Open { file: newest.file.try_clone()?, at: newest.length }),
+            None => None,
+        };
+        Ok(Self { path, open, partial: Vec::new() })
     }
 
     /// Passes on every line that was completed since the last call.
@@ -101,6 +106,7 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::logs::line::Form;
     use std::io::Write;
 
     struct Case {
@@ -142,9 +148,10 @@ mod tests {
 
     #[test]
     fn an_open_file_is_continued() {
-        let mut case = Case::new("a\nb\n");
-        let file = File::open(&case.path).unwrap();
-        case.follower = Follower::from(case.path.clone(), file, 2);
+        let mut case = Case::new("a\n");
+        let segments = segment::segments(&case.path, Form::Prefixed).unwrap();
+        case.follower = Follower::behind(case.path.clone(), &segments).unwrap();
+        case.append("b\n");
         fs::rename(&case.path, case.path.with_extension("1")).unwrap();
         assert_eq!(case.more(), ["b"], "there is no new file yet");
         case.append("c\n");

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 
+use config::spec::log_files::rotated;
 use ipc::control::Notice;
 
 use super::segment;
@@ -15,10 +16,8 @@ const LONGEST: u64 = 16 * 1024 * 1024;
 /// death, are passed over.
 pub(crate) fn kept(home: &Home, app: &str) -> io::Result<Vec<Notice>> {
     let path = home.event_log(app);
-    let mut older = path.clone().into_os_string();
-    older.push(".1");
     let mut events = Vec::new();
-    for path in [older.into(), path] {
+    for path in [rotated(&path, 1), path] {
         let Some(file) = segment::open(&path)? else { continue };
         let text = read(file)?;
         events.extend(text.lines().filter_map(|line| serde_json::from_str(line).ok()));

@@ -19,6 +19,18 @@ pub(crate) struct Last {
     pub(crate) left_out_untimed: bool,
 }
 
+impl Last {
+    /// Each line with the time by which it is put in order: one without a time stays behind the
+    /// line before it.
+    pub(crate) fn timed(self) -> impl Iterator<Item = (u64, Line)> {
+        let mut time = 0;
+        self.lines.into_iter().map(move |line| {
+            time = line.time.unwrap_or(time);
+            (time, line)
+        })
+    }
+}
+
 /// The last `count` lines of a log's segments, the newest of which comes first.
 pub(crate) fn last(segments: &mut [Segment], filter: &Filter, count: usize) -> io::Result<Last> {
     let mut found = Last::default();

@@ -8,20 +8,3 @@ pub(crate) mod last;
 pub(crate) mod line;
 pub(crate) mod paths;
 pub(crate) mod segment;
-
-/// Which of the two logs of an app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stream {
-    Out,
-    Err,
-}
-
-impl Stream {
-    /// What it is called in JSON, there and in the output of the foreground.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Out => "stdout",
-            Self::Err => "stderr",
-        }
-    }
-}

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use config::spec::log_files;
 
-use super::Stream;
 use super::line::Form;
+use crate::base::stream::Stream;
 use crate::home::Home;
 
 /// A log of an app.

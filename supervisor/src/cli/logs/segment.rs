@@ -4,7 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use config::spec::log_files::rotated;
 
 use super::filter::Filter;
 use super::line::Form;
@@ -65,13 +67,6 @@ pub(crate) fn segments(path: &Path, form: Form) -> io::Result<Vec<Segment>> {
         Ok(Segment { file, length, form, index: at.map(|at| indexes.swap_remove(at)) })
     });
     segments.collect()
-}
-
-/// `out.log.2`
-fn rotated(path: &Path, number: u32) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{number}"));
-    PathBuf::from(name)
 }
 
 /// Opens a regular file. `None`: there is none.

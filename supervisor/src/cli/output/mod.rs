@@ -5,6 +5,7 @@ mod progress;
 mod stderr;
 mod stdout;
 pub(crate) mod table;
+pub(crate) mod tone;
 
 pub(crate) use poll::{pause, wait_readable};
 pub(crate) use progress::{Progress, above_progress, one_line};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags};
 
+use super::tone;
 use crate::cli::exit::Failure;
 use crate::sys::poll::poll;
 use crate::sys::terminal;
@@ -60,10 +61,9 @@ impl Stdout {
         terminal::width(self.stream.as_fd())
     }
 
-    /// Whether text may have colours: there is a terminal, and the user has not set NO_COLOR
-    /// (<https://no-color.org>).
+    /// Whether text may have colours: there is a terminal, and the user wants them.
     pub(crate) fn has_colours(&self) -> bool {
-        self.width().is_some() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        self.width().is_some() && tone::colours_are_wanted()
     }
 
     /// Fails if something could not be written to a reader that still wanted it.

@@ -1,29 +1,19 @@
 //! Tables, and how numbers appear in them. There are no lines between the cells, and colours only
 //! where the caller asks for them.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use comfy_table::{Cell, Color, ContentArrangement, Row, Table, presets};
 
-/// What the colour of a cell says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tone {
-    /// All is well: green.
-    Good,
-    /// Something is under way: yellow.
-    Changing,
-    /// Somebody should look: red.
-    Bad,
-    /// Of less weight than the rest: grey.
-    Quiet,
-}
+use super::tone::Tone;
 
 /// A table of `header` and `rows`, wrapped to `width` columns if there is a terminal.
 pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>, width: Option<u16>) -> String {
-    arranged(header, rows.into_iter().map(Row::from), width, false)
+    arranged(header, rows.into_iter().map(Row::from), width)
 }
 
-/// The same with colours.
+/// The same, where some cells have the colour of a state.
 pub(crate) fn coloured(
     header: &[&str],
     rows: Vec<Vec<(String, Option<Tone>)>>,
@@ -31,28 +21,20 @@ pub(crate) fn coloured(
 ) -> String {
     let cell = |(text, tone): (String, Option<Tone>)| match tone {
         None => Cell::new(text),
+        Some(Tone::Bad | Tone::Warning) => Cell::new(text).fg(Color::Red),
+        Some(Tone::Busy) => Cell::new(text).fg(Color::Yellow),
         Some(Tone::Good) => Cell::new(text).fg(Color::Green),
-        Some(Tone::Changing) => Cell::new(text).fg(Color::Yellow),
-        Some(Tone::Bad) => Cell::new(text).fg(Color::Red),
-        Some(Tone::Quiet) => Cell::new(text).fg(Color::DarkGrey),
+        Some(Tone::Idle) => Cell::new(text).fg(Color::DarkGrey),
     };
     let rows = rows.into_iter().map(|row| Row::from(row.into_iter().map(cell)));
-    arranged(header, rows, width, true)
+    arranged(header, rows, width)
 }
 
-fn arranged(
-    header: &[&str],
-    rows: impl Iterator<Item = Row>,
-    width: Option<u16>,
-    colours: bool,
-) -> String {
+fn arranged(header: &[&str], rows: impl Iterator<Item = Row>, width: Option<u16>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header.iter().copied()).add_rows(rows);
-    if colours {
-        table.enforce_styling();
-    } else {
-        table.force_no_tty();
-    }
+    // The caller knows whether there is a terminal.
+    table.enforce_styling();
     if let Some(width) = width {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }
@@ -60,6 +42,17 @@ fn arranged(
         column.set_padding((0, 2));
     }
     table.trim_fmt()
+}
+
+/// The sum of what is known; `None` if nothing is.
+pub(crate) fn total(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    values.flatten().reduce(|sum, value| sum + value)
+}
+
+/// The larger value first, an unknown one last.
+pub(crate) fn larger_first(a: Option<f64>, b: Option<f64>) -> Ordering {
+    let value = |value: Option<f64>| value.unwrap_or(-1.0);
+    value(b).total_cmp(&value(a))
 }
 
 /// The text, or `-` if it is empty.

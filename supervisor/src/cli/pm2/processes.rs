@@ -55,9 +55,8 @@ impl Processes {
     }
 
     /// The namespace of an app.
-    pub(super) fn namespace(&self, app: &str) -> &str {
-        let spec = self.specs.get(app);
-        spec.and_then(|spec| spec.namespace.as_deref()).unwrap_or(NAMESPACE)
+    pub(super) fn namespace(app: &AppStatus) -> &str {
+        app.namespace.as_deref().unwrap_or(NAMESPACE)
     }
 
     /// All workers by their numbers.
@@ -122,7 +121,7 @@ impl Processes {
             vec![
                 id.to_string(),
                 self.ids.name(&app.name).to_owned(),
-                self.namespace(&app.name).to_owned(),
+                Self::namespace(app).to_owned(),
                 mode(app).to_owned(),
                 worker.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
                 worker.uptime_ms.map_or_else(|| "-".to_owned(), table::uptime),
@@ -197,7 +196,7 @@ impl Processes {
         let log = |at: usize| app.logs.get(at).cloned().unwrap_or_default();
         let state = json!({
             "name": self.ids.name(&app.name),
-            "namespace": self.namespace(&app.name),
+            "namespace": Self::namespace(app),
             "status": status(worker.state),
             "pm_id": id,
             "instances": app.wanted,

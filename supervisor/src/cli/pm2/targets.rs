@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use ipc::control::AppStatus;
 use regex::Regex;
 
 use super::processes::{Command, Processes};
@@ -88,7 +89,8 @@ fn named(word: &str, processes: &Processes, session: &Session) -> Result<Vec<Tar
         };
         let mut found = with(&|name| processes.ids.name(name) == word);
         if found.is_empty() {
-            found = with(&|name| processes.namespace(name) == word);
+            let is_of = |app: &AppStatus| Processes::namespace(app) == word;
+            found = with(&|name| processes.app(name).is_some_and(is_of));
         }
         if found.is_empty() {
             found = with(&runs);

@@ -26,9 +26,9 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let targets = resolve_with_files(session, &options.names)?;
     targets.each(session, options.wait.json, Work::Waits, |home, name| {
         // Only the record says where they are, and it goes with the app.
-        let own = logs::own(home, name);
+        let own = args.logs.then(|| logs::own(home, name));
         let mut outcome = delete(home, name, options.fast, &options.wait)?;
-        if args.logs {
+        if let Some(own) = own {
             logs::remove(home, name, &own)?;
             outcome.message.push_str(", with its logs");
         }

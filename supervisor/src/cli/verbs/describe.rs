@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use config::spec::Balance;
 use ipc::control::{AppStatus, Contract, ListenerStatus, PoolStatus, ShareStatus, WorkerStatus};
+use jiff::tz::TimeZone;
 
+use crate::cli::args::when;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{self, table};
 use crate::cli::replace::overrides;
@@ -99,7 +101,10 @@ fn text(app: &AppStatus, flags: &[String], width: Option<u16>) -> String {
         times => format!(", and {times} recycled"),
     };
     lines.push(("restarts", format!("{}{recycled}", app.restarts)));
-    lines.extend(app.next_restart_unix_ms.and_then(next_restart));
+    lines.extend(app.next_restart_unix_ms.map(|unix_ms| {
+        let next = when::formatted(unix_ms, &TimeZone::system(), "%Y-%m-%d %H:%M:%S %:z");
+        ("next reload", next)
+    }));
     lines.extend(app.last_reload.iter().map(|last| ("last reload", last.clone())));
     lines.push(("balance", word(app.balance)));
     lines.extend(app.notes.iter().map(|note| ("note", note.clone())));
@@ -128,13 +133,6 @@ fn text(app: &AppStatus, flags: &[String], width: Option<u16>) -> String {
         }
     }
     text
-}
-
-/// The line about the next time of `cron_restart`, in the time zone of the machine.
-fn next_restart(unix_ms: u64) -> Option<(&'static str, String)> {
-    let time = jiff::Timestamp::from_millisecond(i64::try_from(unix_ms).ok()?).ok()?;
-    let time = time.to_zoned(jiff::tz::TimeZone::system());
-    Some(("next reload", time.strftime("%Y-%m-%d %H:%M:%S %:z").to_string()))
 }
 
 /// The lines about a listener.

@@ -101,6 +101,7 @@ fn explain(app: AppStatus, kept: Vec<Notice>) -> Explanation {
         .find(|event| matches!(event.event, NoticeKind::ReloadDone | NoticeKind::ReloadRolledBack));
     let rolled_back = reload.is_some_and(|event| event.event == NoticeKind::ReloadRolledBack);
     let is_well = matches!(app.status, Status::Ready | Status::Stopped) && !rolled_back;
+    let code_is_bad = app.status == Status::Ready && rolled_back;
     let failure = events.iter().rev().find(|event| !event.last_lines.is_empty());
     let last_lines = failure.filter(|_| !is_well).map(|event| event.last_lines.clone());
     let slots = app.workers.iter().filter(|worker| worker.state != WorkerState::Ready);
@@ -113,15 +114,12 @@ fn explain(app: AppStatus, kept: Vec<Notice>) -> Explanation {
     let starts = app.workers.iter().any(|worker| worker.state.is_coming());
     let next_try = app.workers.iter().filter_map(|worker| worker.next_try_ms).min();
     Explanation {
-        next: match app.status {
-            Status::Ready if rolled_back => ROLLED_BACK.to_owned(),
-            status => next(status, next_try, starts),
+        next: match code_is_bad {
+            true => ROLLED_BACK.to_owned(),
+            false => next(app.status, next_try, starts),
         },
-        commands: match app.status {
-            // What is to be mended is new code, too.
-            Status::Ready if rolled_back => commands(Status::Degraded, &app.name),
-            status => commands(status, &app.name),
-        },
+        // What helps is the same as for workers that fail.
+        commands: commands(if code_is_bad { Status::Degraded } else { app.status }, &app.name),
         slots: slots.take(SLOTS).collect(),
         app: app.name,
         status: app.status,

@@ -4,10 +4,10 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ipc::control::{AppStatus, Status, WorkerStatus};
+use ipc::control::AppStatus;
 
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::output::table::Tone;
+use crate::cli::output::tone::Tone;
 use crate::cli::output::{self, table};
 use crate::cli::session::Session;
 use crate::cli::targets::probe;
@@ -31,8 +31,6 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Takes the cursor to the top left, and clears what is below (ECMA-48: CUP, ED).
 const TOP: &str = "\u{1b}[H\u{1b}[J";
-/// Clears to the end of the line (ECMA-48: EL).
-const REST_OF_LINE: &str = "\u{1b}[K";
 
 /// Show all apps.
 #[derive(Debug, clap::Args)]
@@ -113,40 +111,19 @@ fn show(args: &Args, session: &mut Session, begin: &str) -> Result<Exit, Failure
         if width.is_some() && apps.len() > 1 {
             text = format!("{text}\n{}", totals(&apps));
         }
-        if !begin.is_empty() {
-            text = text.replace('\n', &format!("{REST_OF_LINE}\n"));
-        }
         session.out.line(format_args!("{begin}{text}"));
     }
     Ok(exit)
 }
 
 fn sort(apps: &mut [AppStatus], by: Column) {
-    let cpu = |app: &AppStatus| total(&app.workers, |worker| worker.cpu_percent.map(f64::from));
-    let mem =
-        |app: &AppStatus| total(&app.workers, |worker| worker.rss_bytes.map(|rss| rss as f64));
-    let largest = |value: Option<f64>| Reverse((value.unwrap_or(-1.0) * 1000.0) as i64);
     match by {
         Column::Name => {}
-        Column::Status => apps.sort_by_key(|app| match tone(app.status) {
-            Tone::Bad => 0,
-            Tone::Changing => 1,
-            Tone::Good => 2,
-            Tone::Quiet => 3,
-        }),
+        Column::Status => apps.sort_by_key(|app| Tone::of(app.status).max(Tone::Warning)),
         Column::Restarts => apps.sort_by_key(|app| Reverse(app.restarts)),
         Column::Uptime => apps.sort_by_key(|app| app.uptime_ms),
-        Column::Cpu => apps.sort_by_key(|app| largest(cpu(app))),
-        Column::Mem => apps.sort_by_key(|app| largest(mem(app))),
-    }
-}
-
-fn tone(status: Status) -> Tone {
-    match status {
-        Status::Ready => Tone::Good,
-        Status::Starting | Status::Reloading | Status::Stopping => Tone::Changing,
-        Status::Degraded | Status::Errored | Status::Lost => Tone::Bad,
-        Status::Stopped => Tone::Quiet,
+        Column::Cpu => apps.sort_by(|a, b| table::larger_first(cpu(a), cpu(b))),
+        Column::Mem => apps.sort_by(|a, b| table::larger_first(memory(a), memory(b))),
     }
 }
 
@@ -158,7 +135,6 @@ fn totals(apps: &[AppStatus]) -> String {
     }
     let counts: Vec<String> =
         counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
-    let workers: Vec<WorkerStatus> = apps.iter().flat_map(|app| app.workers.clone()).collect();
     let (ready, wanted) = apps.iter().fold((0u32, 0u32), |(ready, wanted), app| {
         (ready + u32::from(app.ready), wanted + u32::from(app.wanted))
     });
@@ -166,8 +142,8 @@ fn totals(apps: &[AppStatus]) -> String {
         "{} apps: {}; {ready} of {wanted} workers; cpu {}, mem {}",
         apps.len(),
         counts.join(", "),
-        table::percent(total(&workers, |worker| worker.cpu_percent.map(f64::from))),
-        table::bytes(total(&workers, |worker| worker.rss_bytes.map(|rss| rss as f64))),
+        table::percent(table::total(apps.iter().map(cpu))),
+        table::bytes(table::total(apps.iter().map(memory))),
     )
 }
 
@@ -198,18 +174,12 @@ fn apps_table(apps: &[AppStatus], width: Option<u16>, colours: bool) -> String {
     let rows = apps.iter().map(|app| {
         let mut row = app_row(app);
         let cells = shown.iter().map(|at| {
-            let tone = (header[*at] == "status").then(|| tone(app.status));
-            (std::mem::take(&mut row[*at]), tone.filter(|_| colours))
+            let has_tone = colours && header[*at] == "status";
+            (std::mem::take(&mut row[*at]), has_tone.then(|| Tone::of(app.status)))
         });
         cells.collect()
     });
-    match colours {
-        true => table::coloured(&names, rows.collect(), width),
-        false => {
-            let plain = |row: Vec<(String, Option<Tone>)>| row.into_iter().map(|(text, _)| text);
-            table::table(&names, rows.map(|row| plain(row).collect()).collect(), width)
-        }
-    }
+    table::coloured(&names, rows.collect(), width)
 }
 
 fn app_row(app: &AppStatus) -> Vec<String> {
@@ -229,15 +199,20 @@ fn app_row(app: &AppStatus) -> Vec<String> {
         table::or_dash(listeners),
         app.restarts.to_string(),
         if known { table::uptime(app.uptime_ms) } else { "-".to_owned() },
-        table::percent(total(&app.workers, |worker| worker.cpu_percent.map(f64::from))),
-        table::bytes(total(&app.workers, |worker| worker.rss_bytes.map(|rss| rss as f64))),
+        table::percent(cpu(app)),
+        table::bytes(memory(app)),
         table::or_dash(first_line(app.reason.as_deref().unwrap_or_default())),
     ]
 }
 
-/// The sum over the workers for which it is known.
-fn total(workers: &[WorkerStatus], of: impl Fn(&WorkerStatus) -> Option<f64>) -> Option<f64> {
-    workers.iter().filter_map(of).reduce(|sum, value| sum + value)
+/// CPU use of the workers in percent of a core, as far as it is known.
+fn cpu(app: &AppStatus) -> Option<f64> {
+    table::total(app.workers.iter().map(|worker| worker.cpu_percent.map(f64::from)))
+}
+
+/// Bytes of memory of the workers, as far as they are known.
+fn memory(app: &AppStatus) -> Option<f64> {
+    table::total(app.workers.iter().map(|worker| worker.rss_bytes.map(|rss| rss as f64)))
 }
 
 /// The first line of a reason, at most [`MAX_REASON`] characters of it.
@@ -253,7 +228,7 @@ fn first_line(reason: &str) -> String {
 mod tests {
     use super::*;
     use crate::cli::targets::fake_primary as fake;
-    use ipc::control::Status;
+    use ipc::control::{Status, WorkerStatus};
 
     /// A degraded app with two workers.
     fn app() -> AppStatus {

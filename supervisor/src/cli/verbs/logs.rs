@@ -7,16 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipc::control::Request;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use regex::bytes::Regex;
-use serde::Serialize;
 
+use crate::base::stream::Stream;
 use crate::cli::args::{WaitOptions, when};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::files::follow::Follower;
-use crate::cli::logs::Stream;
 use crate::cli::logs::filter::Filter;
 use crate::cli::logs::forward::{Forward, Merged};
 use crate::cli::logs::last::last;
@@ -27,6 +25,7 @@ use crate::cli::output;
 use crate::cli::session::Session;
 use crate::cli::side_by_side::Work;
 use crate::cli::targets::{Targets, ask, probe};
+use crate::runtime::json_line::{self, JsonLine};
 use crate::sys::clock;
 
 /// How often the files are read even if inotify reports nothing.
@@ -96,20 +95,6 @@ struct Log<'a> {
     segments: Vec<Segment>,
 }
 
-/// One line of `--json`, as the foreground has it.
-#[derive(Serialize)]
-struct JsonLine<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time: Option<String>,
-    app: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    slot: Option<u16>,
-    stream: &'static str,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    continues: bool,
-    message: &'a str,
-}
-
 /// How lines are printed.
 #[derive(Debug)]
 struct Printer {
@@ -141,7 +126,9 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let mut followers = Vec::new();
     if args.follow {
         for log in &logs {
-            followers.push((log.of, log.path.clone(), follower(log)?));
+            let follower = Follower::behind(log.path.clone(), &log.segments)
+                .map_err(|error| unreadable(&log.path, &error))?;
+            followers.push((log.of, log.path.clone(), follower));
         }
     }
     let untimed = match args.lines.or_else(|| (!filter.is_by_time()).then_some(LINES)) {
@@ -213,12 +200,7 @@ fn print_last(
         let last = last(&mut log.segments, filter, count);
         let last = last.map_err(|error| unreadable(&log.path, &error))?;
         untimed |= last.left_out_untimed;
-        let mut before = 0;
-        for line in last.lines {
-            // A line without a time stays behind the line before it.
-            before = line.time.unwrap_or(before);
-            found.push((before, log.of, line));
-        }
+        found.extend(last.timed().map(|(time, line)| (time, log.of, line)));
     }
     found.sort_by_key(|(time, ..)| *time);
     let mut text = Vec::new();
@@ -254,14 +236,6 @@ fn print_all(
     }
     session.out.bytes(&text);
     Ok(untimed)
-}
-
-/// What is added to a log after the lines that are printed now.
-fn follower(log: &Log<'_>) -> Result<Follower, Failure> {
-    let path = log.path.clone();
-    let Some(newest) = log.segments.first() else { return Ok(Follower::new(path)) };
-    let file = newest.file.try_clone().map_err(|error| unreadable(&path, &error))?;
-    Ok(Follower::from(path, file, newest.length))
 }
 
 /// Prints the lines that are added to the files, until the reader of stdout is gone.
@@ -352,19 +326,10 @@ impl Printer {
 }
 
 fn json(of: Origin<'_>, line: &Line, to: &mut Vec<u8>) {
-    let time = line.time.and_then(|time| i64::try_from(time).ok());
-    let time = time.and_then(|time| Timestamp::from_millisecond(time).ok());
     let Parts { slot, continues, text, .. } = Parts::of(&line.bytes, of.form);
-    let line = JsonLine {
-        time: time.map(|time| format!("{time:.3}")),
-        app: of.app,
-        slot,
-        stream: of.stream.word(),
-        continues,
-        message: &String::from_utf8_lossy(text),
-    };
-    to.extend(serde_json::to_vec(&line).unwrap_or_default());
-    to.push(b'\n');
+    let message = &String::from_utf8_lossy(text);
+    let (time, stream) = (line.time.map(json_line::time), of.stream.word());
+    JsonLine { time, app: of.app, slot, stream, continues, about: None, message }.append(to);
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {

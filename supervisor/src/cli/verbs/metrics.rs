@@ -96,13 +96,8 @@ mod tests {
     #[test]
     fn rows_of_the_table() {
         let metric = |name: &str, kind, value| Metric {
-            name: name.to_owned(),
-            kind,
-            unit: String::new(),
             labels: vec![("pa\"th".to_owned(), "a\"b".to_owned())],
-            value,
-            count: None,
-            buckets: Vec::new(),
+            ..Metric::new(name, kind, value)
         };
         let mut took = metric("took", MetricKind::Histogram, 0.5);
         (took.count, took.buckets) = (Some(4), vec![(1.0, 1), (2.0, 3)]);

@@ -42,7 +42,9 @@ impl Primary {
         step: &mut Step<'_>,
     ) {
         if let Some(reason) = self.owns_unix_sockets(&to) {
-            return self.turn_down(&reason, &clients, step);
+            // The new code is not tried, because that alone would do harm.
+            let reason = messages::reload_refused(&self.serving, &reason);
+            return self.turn_down(FailureKind::RolledBack, reason, &clients, step);
         }
         let course = if self.must_open(&to) {
             step.act(Action::OpenListeners { spec: to.spec.clone() });
@@ -69,14 +71,18 @@ impl Primary {
         self.job = Some(Job::Rollout(rollout));
     }
 
-    /// The new code was not tried, because that alone would do harm.
-    fn turn_down(&mut self, reason: &str, clients: &[ClientId], step: &mut Step<'_>) {
-        let reason = messages::reload_refused(&self.serving, reason);
+    /// A rollout ends before any worker of it was started.
+    fn turn_down(
+        &mut self,
+        kind: FailureKind,
+        reason: String,
+        clients: &[ClientId],
+        step: &mut Step<'_>,
+    ) {
         self.last_reload = Some(reason.clone());
         step.act(Action::ReloadEnded { outcome: ReloadOutcome::RolledBack });
         step.publish(Notice::of_app(NoticeKind::ReloadRolledBack, reason.clone()));
-        let reply = messages::failed(FailureKind::RolledBack, reason, &[]);
-        step.answer_all(clients, &reply);
+        step.answer_all(clients, &messages::failed(kind, reason, &[]));
     }
 
     /// The addresses that the new spec adds are open, or cannot be.
@@ -93,10 +99,7 @@ impl Primary {
                 let reason = messages::reload_refused(leading, &reason);
                 let clients = std::mem::take(&mut rollout.clients);
                 self.job = None;
-                self.last_reload = Some(reason.clone());
-                step.act(Action::ReloadEnded { outcome: ReloadOutcome::RolledBack });
-                step.publish(Notice::of_app(NoticeKind::ReloadRolledBack, reason.clone()));
-                step.answer_all(&clients, &messages::failed(FailureKind::Failed, reason, &[]));
+                self.turn_down(FailureKind::Failed, reason, &clients, step);
             }
         }
     }

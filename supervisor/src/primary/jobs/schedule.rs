@@ -28,9 +28,10 @@ impl Primary {
         if !matches!(self.phase, Phase::Running) || !self.is_alive() {
             return;
         }
-        let message = messages::schedule_is_due(cron, self.replaces_all());
+        let replaces_all = self.replaces_all();
+        let message = messages::schedule_is_due(cron, replaces_all);
         step.publish(Notice::of_app(NoticeKind::ScheduleDue, message));
-        if !self.replaces_all() {
+        if !replaces_all {
             let wish = Wish::Replace { hard: false, spec: None, pool: None };
             self.enqueue(wish, None, step);
         }

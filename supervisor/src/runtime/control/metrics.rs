@@ -77,15 +77,7 @@ fn name_pool(metric: &mut Metric, pools: &[PoolStatus]) {
 fn metric(kind: MetricKind, name: &str, labels: &[(&str, &str)], value: f64) -> Metric {
     let labels = labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     let unit = if name.ends_with("_bytes") { "bytes" } else { "" };
-    Metric {
-        name: name.to_owned(),
-        kind,
-        unit: unit.to_owned(),
-        labels,
-        value,
-        count: None,
-        buckets: Vec::new(),
-    }
+    Metric { unit: unit.to_owned(), labels, ..Metric::new(name, kind, value) }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a count above 2^53 may be off by one")]

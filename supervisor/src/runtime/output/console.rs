@@ -14,7 +14,8 @@ use nix::poll::{PollFd, PollFlags};
 use nix::unistd::write;
 use serde::{Deserialize, Serialize};
 
-use super::stream::Stream;
+use super::json_line::{About, JsonLine, time};
+use crate::base::stream::Stream;
 use crate::sys::clock;
 use crate::sys::poll::poll;
 
@@ -41,34 +42,6 @@ pub(crate) struct Console {
     format: Option<LogFormat>,
     out: Outlet,
     err: Outlet,
-}
-
-/// One line of JSON.
-#[derive(Serialize)]
-struct Line<'a> {
-    time: String,
-    app: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    slot: Option<u16>,
-    stream: &'static str,
-    /// The message continues that of the line before, which was too long.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    continues: bool,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    about: Option<About<'a>>,
-    message: &'a str,
-}
-
-/// What a notice has besides.
-#[derive(Serialize)]
-struct About<'a> {
-    event: ipc::control::NoticeKind,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pid: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    generation: Option<u32>,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    last_lines: &'a [String],
 }
 
 impl Console {
@@ -119,10 +92,7 @@ impl Console {
 
     fn as_json(&self, stream: Stream, lines: &[u8]) -> Vec<u8> {
         let time = time(clock::unix_ms());
-        let stream = match stream {
-            Stream::Out => "stdout",
-            Stream::Err => "stderr",
-        };
+        let stream = stream.word();
         let mut all = Vec::with_capacity(lines.len() * 2);
         for line in String::from_utf8_lossy(lines).lines() {
             let at = line.find(" ").unwrap_or(0);
@@ -130,17 +100,15 @@ impl Console {
             let continues = rest.starts_with(" > ");
             let message =
                 rest.strip_prefix(" | ").or_else(|| rest.strip_prefix(" > ")).unwrap_or(line);
-            let (app, time, slot) = (self.app.as_str(), time.clone(), slot.parse().ok());
-            let line = Line { time, app, slot, stream, continues, about: None, message };
-            all.extend(serde_json::to_vec(&line).unwrap_or_default());
-            all.push(b'\n');
+            let (app, time, slot) = (self.app.as_str(), Some(time.clone()), slot.parse().ok());
+            JsonLine { time, app, slot, stream, continues, about: None, message }.append(&mut all);
         }
         all
     }
 
     fn notice_as_json(&self, notice: &Notice) -> String {
-        let line = Line {
-            time: time(notice.unix_ms),
+        let line = JsonLine {
+            time: Some(time(notice.unix_ms)),
             app: &self.app,
             slot: notice.slot,
             stream: "supervisor",
@@ -168,12 +136,6 @@ fn log_line(app: &str, notice: &Notice) -> String {
         line.push_str(last);
     }
     line
-}
-
-/// `2026-11-21T08:00:00.000Z`
-pub(in crate::runtime) fn time(unix_ms: u64) -> String {
-    let ms = i64::try_from(unix_ms).unwrap_or_default();
-    format!("{:.3}", jiff::Timestamp::from_millisecond(ms).unwrap_or_default())
 }
 
 /// One of the two, and whether its reader keeps up.

@@ -9,6 +9,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
+use config::spec::log_files::rotated;
 use ipc::control::{Notice, NoticeKind};
 
 /// Events of a file.
@@ -76,9 +77,7 @@ impl EventLog {
             return;
         }
         if self.events >= EVENTS || self.size >= SIZE {
-            let mut aside = self.path.clone().into_os_string();
-            aside.push(".1");
-            let _ = fs::rename(&self.path, aside);
+            let _ = fs::rename(&self.path, rotated(&self.path, 1));
             let _ = self.open();
         }
         let Some(file) = self.file.as_mut() else { return };

@@ -8,12 +8,14 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use config::spec::{LogFiles, log_files};
+use config::spec::LogFiles;
+use config::spec::log_files::{self, rotated};
 use ipc::control::Notice;
 
-use super::console::{Console, time};
+use super::console::Console;
 use super::event_log::EventLog;
-use super::stream::Stream;
+use super::json_line::time;
+use crate::base::stream::Stream;
 use crate::limits::{LOG_FILE, LOG_FILES_KEPT, TAIL_LINE, TAIL_LINES};
 use crate::log_index::{self, IndexWriter};
 use crate::sys::clock;
@@ -417,9 +419,9 @@ impl LogFile {
     /// `x.log` becomes `x.log.1`, that one `x.log.2`, and the oldest goes.
     fn rotate(&mut self) {
         for number in (1..LOG_FILES_KEPT).rev() {
-            move_aside(&aside(&self.path, number), &aside(&self.path, number + 1));
+            move_aside(&rotated(&self.path, number), &rotated(&self.path, number + 1));
         }
-        move_aside(&self.path, &aside(&self.path, 1));
+        move_aside(&self.path, &rotated(&self.path, 1));
         // If the new file cannot be opened, lines are dropped and counted until a reopen.
         let _ = self.open();
     }
@@ -448,12 +450,6 @@ fn move_aside(from: &Path, to: &Path) {
     // An index that stayed alone would be taken for that of no other file.
     let _ = fs::rename(log_index::path(from), log_index::path(to));
     let _ = fs::rename(from, to);
-}
-
-fn aside(path: &Path, number: u32) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{number}"));
-    PathBuf::from(name)
 }
 
 #[cfg(test)]
@@ -572,7 +568,7 @@ mod tests {
         for _ in 0..51 {
             logs.write(Stream::Out, 0, &chunk);
         }
-        assert_eq!(fs::metadata(aside(&path, 1)).unwrap().len(), 51 << 20);
+        assert_eq!(fs::metadata(rotated(&path, 1)).unwrap().len(), 51 << 20);
         assert_eq!(fs::metadata(&path).unwrap().len(), 0);
         assert_eq!(logs.take_dropped(), 0);
     }
@@ -613,7 +609,7 @@ mod tests {
         let chunk = vec![b'x'; 1 << 20];
         logs.write(Stream::Out, 0, &chunk);
         assert!(logs.take_dropped() > 0, "a fifo has no room for so much");
-        assert!(!aside(&path, 1).exists(), "a fifo is not rotated");
+        assert!(!rotated(&path, 1).exists(), "a fifo is not rotated");
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 pub(crate) mod console;
 mod event_log;
+pub(crate) mod json_line;
 pub(crate) mod logs;
-pub(crate) mod stream;
 
 use self::logs::Logs;
-use self::stream::Stream;
 use super::context::Context;
 use crate::base::ids::WorkerId;
+use crate::base::stream::Stream;
 use crate::limits::LAST_READS;
 
 /// Reads what one of a worker's pipes holds.

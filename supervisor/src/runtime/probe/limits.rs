@@ -1,6 +1,8 @@
 //! Measures the workers that have limits (`max_memory`, `max_connections`) and tells the core.
 //! `policy::limit_watch` says when.
 
+use std::collections::BTreeSet;
+
 use crate::base::ids::WorkerId;
 use crate::base::time::Time;
 use crate::policy::limit_watch::Measurement;
@@ -15,7 +17,7 @@ impl Runtime {
             let limits = self.core.limits_of(*id);
             limits.is_some_and(|limits| limits.memory.is_some() || limits.connections.is_some())
         };
-        let limited: Vec<WorkerId> = self
+        let limited: BTreeSet<WorkerId> = self
             .children
             .values()
             .filter(|child| child.spec.recycle.is_set() && child.ended.is_none())
@@ -39,7 +41,7 @@ impl Runtime {
         let found = Measurement {
             memory: memory.unwrap_or(0),
             memory_limit: limits.memory,
-            connections: child.accepted(&self.listeners),
+            connections: limits.connections.and_then(|_| child.accepted(&self.listeners)),
             connections_limit: limits.connections,
         };
         let growth = self.probes.limits.measured(now, worker, found);

@@ -5,26 +5,13 @@ use ipc::control::{AppStatus, Status, WorkerState, WorkerStatus};
 
 use super::series::{Rates, Series};
 use super::text::clean;
+use crate::cli::output::table::total;
+use crate::cli::output::tone::Tone;
 use crate::cli::targets::recorded;
 use crate::home::Record;
 
 /// The shortest time between two samples.
 const MIN_INTERVAL_MS: u64 = 800;
-
-/// How a state is to be taken, which decides its mark and its colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Tone {
-    /// It serves nobody, or nobody knows.
-    Bad,
-    /// It serves, with less than is wanted.
-    Warning,
-    /// It changes as somebody asked.
-    Busy,
-    /// As wanted.
-    Good,
-    /// Out of use by request.
-    Idle,
-}
 
 /// An app.
 #[derive(Debug, Clone)]
@@ -100,13 +87,9 @@ impl App {
     pub(crate) fn tone(&self) -> Tone {
         match self.status.status {
             _ if self.failure.is_some() => Tone::Bad,
-            Status::Errored | Status::Lost => Tone::Bad,
-            Status::Degraded => Tone::Warning,
             // Its workers have failed before, and are tried again.
             Status::Starting if self.status.restarts > 0 => Tone::Warning,
-            Status::Starting | Status::Reloading | Status::Stopping => Tone::Busy,
-            Status::Ready => Tone::Good,
-            Status::Stopped => Tone::Idle,
+            status => Tone::of(status),
         }
     }
 
@@ -167,11 +150,6 @@ pub(crate) fn worker_tone(worker: &WorkerStatus) -> Tone {
         WorkerState::Errored | WorkerState::Unknown => Tone::Bad,
         WorkerState::Stopped => Tone::Idle,
     }
-}
-
-/// The sum of what is known; `None` if nothing is.
-pub(crate) fn total(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
-    values.flatten().reduce(|sum, value| sum + value)
 }
 
 /// The status with harmless texts.

@@ -21,8 +21,9 @@ pub(crate) mod fake;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use crate::cli::output::tone::Tone;
 pub(crate) use action::Action;
-pub(crate) use app::{App, Tone, worker_tone};
+pub(crate) use app::{App, worker_tone};
 pub(crate) use columns::{Column, Placed};
 pub(crate) use event::{Effect, Event, Outcome};
 pub(crate) use layout::{Pane, first_row};

@@ -42,7 +42,7 @@ pub(crate) struct Rates {
 
 impl Rates {
     /// Connections that each worker accepted per second since the last look, in their order. `None`
-    /// where nobody counts them, and for a worker that was not there at the last look.
+    /// if the supervisor does not count them, or if the worker was not there at the last look.
     pub(crate) fn update(&mut self, workers: &[WorkerStatus], at_ms: u64) -> Vec<Option<f64>> {
         let seconds = at_ms.saturating_sub(self.at_ms) as f64 / 1000.0;
         let mut now = BTreeMap::new();

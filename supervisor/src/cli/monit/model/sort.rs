@@ -4,7 +4,9 @@ use std::cmp::Ordering;
 
 use ipc::control::WorkerStatus;
 
-use super::app::{App, Tone, worker_tone};
+use super::app::{App, worker_tone};
+use crate::cli::output::table::larger_first;
+use crate::cli::output::tone::Tone;
 
 /// By what a table is sorted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -77,11 +79,11 @@ impl Sort {
         let order = match self.key {
             Key::Trouble => a.trouble().cmp(&b.trouble()),
             Key::Name => a.status.name.cmp(&b.status.name),
-            Key::Cpu => more(a.cpu.latest(), b.cpu.latest()),
-            Key::Memory => more(a.memory.latest(), b.memory.latest()),
-            Key::Connections => more(a.connections(), b.connections()),
-            Key::Accepted => more(a.accepted.latest(), b.accepted.latest()),
-            Key::Backlog => more(Some(a.backlog()), Some(b.backlog())),
+            Key::Cpu => larger_first(a.cpu.latest(), b.cpu.latest()),
+            Key::Memory => larger_first(a.memory.latest(), b.memory.latest()),
+            Key::Connections => larger_first(a.connections(), b.connections()),
+            Key::Accepted => larger_first(a.accepted.latest(), b.accepted.latest()),
+            Key::Backlog => larger_first(Some(a.backlog()), Some(b.backlog())),
             Key::Restarts => b.status.restarts.cmp(&a.status.restarts),
             Key::Uptime => a.status.uptime_ms.cmp(&b.status.uptime_ms),
         };
@@ -100,10 +102,10 @@ impl Sort {
             // Busy workers stay in their place: a rollout is read from top to bottom.
             Key::Trouble => worker_trouble(a).cmp(&worker_trouble(b)),
             Key::Name => a.slot.cmp(&b.slot),
-            Key::Cpu => more(float(a.cpu_percent), float(b.cpu_percent)),
+            Key::Cpu => larger_first(float(a.cpu_percent), float(b.cpu_percent)),
             Key::Memory => b.rss_bytes.cmp(&a.rss_bytes),
             Key::Connections => b.connections.cmp(&a.connections),
-            Key::Accepted => more(a_rate, b_rate),
+            Key::Accepted => larger_first(a_rate, b_rate),
             Key::Backlog => b.backlog.cmp(&a.backlog),
             Key::Restarts => b.restarts.cmp(&a.restarts),
             Key::Uptime => a.uptime_ms.cmp(&b.uptime_ms),
@@ -120,10 +122,4 @@ impl Sort {
 /// A rank: workers in trouble first, all others alike.
 fn worker_trouble(worker: &WorkerStatus) -> Tone {
     worker_tone(worker).min(Tone::Busy)
-}
-
-/// The larger value first, an unknown one last.
-fn more(a: Option<f64>, b: Option<f64>) -> Ordering {
-    let value = |value: Option<f64>| value.unwrap_or(-1.0);
-    value(b).total_cmp(&value(a))
 }

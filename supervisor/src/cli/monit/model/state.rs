@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::action::Action;
-use super::app::{App, Tone};
+use super::app::App;
 use super::columns::{Placed, of_apps, of_workers};
 use super::event::Effect;
 use super::layout::{Areas, Needs, Pane};
 use super::log::Lines;
 use super::sort::Sort;
+use crate::cli::output::tone::Tone;
 
 /// What the keys are for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

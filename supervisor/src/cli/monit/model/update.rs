@@ -3,12 +3,13 @@
 use ipc::control::{AppStatus, Notice, NoticeKind};
 use ratatui::crossterm::event::KeyEventKind;
 
-use super::app::{App, Tone};
+use super::app::App;
 use super::event::{Effect, Event, Outcome};
 use super::log::{Line, Origin};
 use super::state::{Message, Mode, Model};
 use super::text::clean;
 use crate::cli::output;
+use crate::cli::output::tone::Tone;
 
 impl Model {
     /// Takes an event, and returns what is to be done.

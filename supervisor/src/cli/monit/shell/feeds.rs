@@ -8,11 +8,10 @@ use std::sync::mpsc::SyncSender;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use ipc::control::Notice;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::input::Input;
+use crate::cli::args::when;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::monit::model::Event;
 use crate::cli::output;
@@ -133,7 +132,7 @@ impl App {
             || look(if hurried.replace(false) { BUSY_INTERVAL } else { INTERVAL }),
             |notice| {
                 hurried.set(true);
-                let time = time(notice, &TimeZone::system());
+                let time = when::formatted(notice.unix_ms, &TimeZone::system(), "%H:%M:%S");
                 let app = self.name.clone();
                 match report(sender, Event::Notice { app, time, notice: notice.clone() }) {
                     Ok(()) => look(BUSY_INTERVAL),
@@ -166,13 +165,4 @@ impl App {
         report(sender, Event::Status { app: self.name.clone(), found, at_ms })?;
         Ok(Next::Look)
     }
-}
-
-/// `12:00:00`: when a notice was sent.
-fn time(notice: &Notice, zone: &TimeZone) -> String {
-    let ms = i64::try_from(notice.unix_ms).unwrap_or(i64::MAX);
-    Timestamp::from_millisecond(ms).map_or_else(
-        |_| "-".to_owned(),
-        |time| time.to_zoned(zone.clone()).strftime("%H:%M:%S").to_string(),
-    )
 }

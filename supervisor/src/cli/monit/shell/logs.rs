@@ -7,11 +7,12 @@ use std::thread;
 use std::time::Duration;
 
 use super::input::Input;
+use crate::base::stream::Stream;
 use crate::cli::exit::Failure;
 use crate::cli::files::follow::Follower;
 use crate::cli::logs::filter::Filter;
 use crate::cli::logs::paths::{LogPath, logs_of};
-use crate::cli::logs::{Stream, last, segment};
+use crate::cli::logs::{last, segment};
 use crate::cli::monit::model::{Event, Line, Origin, clean_bytes};
 use crate::home::Home;
 
@@ -92,16 +93,8 @@ impl File {
     fn last(&mut self) -> io::Result<Vec<(u64, Line)>> {
         let mut segments = segment::segments(&self.log.path, self.log.form)?;
         let found = last::last(&mut segments, &Filter::default(), FIRST_LINES)?;
-        if let Some(newest) = segments.into_iter().next() {
-            self.follower = Follower::from(self.log.path.clone(), newest.file, newest.length);
-        }
-        let mut time = 0;
-        let timed = found.lines.into_iter().map(|line| {
-            // A line without a time stays behind the line before it.
-            time = line.time.unwrap_or(time);
-            (time, self.line(&line.bytes))
-        });
-        Ok(timed.collect())
+        self.follower = Follower::behind(self.log.path.clone(), &segments)?;
+        Ok(found.timed().map(|(time, line)| (time, self.line(&line.bytes))).collect())
     }
 
     /// The lines that were added, at most [`MAX_LINES`].

@@ -13,6 +13,7 @@ use super::{commands, feeds, interrupts, logs};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::monit::model::{Effect, Event, Model};
 use crate::cli::monit::view::Theme;
+use crate::cli::output::tone;
 use crate::home::Home;
 
 /// What waits for the loop. When there is as much, the threads wait.
@@ -39,7 +40,7 @@ pub(crate) fn run(home: &Home, names: Vec<String>) -> Result<Exit, Failure> {
     interrupts::start(sender.clone())?;
     feeds::start(home.clone(), names, sender.clone())?;
     let choose_log = logs::start(home.clone(), sender.clone())?;
-    let theme = Theme { colours: std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) };
+    let theme = Theme { colours: tone::colours_are_wanted() };
     let screen = Screen::take(theme).map_err(|error| unusable(&error))?;
     read_terminal(sender.clone())?;
     let shell = Shell { home: home.clone(), screen, sender, inputs, choose_log };

@@ -1,0 +1,36 @@
+//! How a state is to be taken, which decides its mark, its colour and its place.
+
+use ipc::control::Status;
+
+/// From what needs attention most to what needs none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Tone {
+    /// It serves no requests, or its state is unknown.
+    Bad,
+    /// It serves, with less than is wanted.
+    Warning,
+    /// It changes as somebody asked.
+    Busy,
+    /// As wanted.
+    Good,
+    /// Out of use by request.
+    Idle,
+}
+
+impl Tone {
+    /// That of an app.
+    pub(crate) fn of(status: Status) -> Self {
+        match status {
+            Status::Errored | Status::Lost => Self::Bad,
+            Status::Degraded => Self::Warning,
+            Status::Starting | Status::Reloading | Status::Stopping => Self::Busy,
+            Status::Ready => Self::Good,
+            Status::Stopped => Self::Idle,
+        }
+    }
+}
+
+/// Whether the user has not turned colours off with NO_COLOR (<https://no-color.org>).
+pub(crate) fn colours_are_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
