@@ -24,6 +24,7 @@ mod messages;
 mod own_unix;
 mod plan;
 mod quiet;
+mod rate;
 mod recycle;
 mod request;
 pub(crate) mod resume;

@@ -128,7 +128,7 @@ impl Primary {
             next_try_ms: state
                 .filter(|_| worker.is_none())
                 .and_then(|state| state.seat.due())
-                .map(|due| u64::try_from(due.since(now).as_millis()).unwrap_or(u64::MAX)),
+                .map(|due| text::millis(due.since(now))),
         }
     }
 

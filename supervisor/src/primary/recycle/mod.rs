@@ -6,7 +6,6 @@
 //! replacements of a minute, and the rule for crash loops (`max_restarts` within `restart_window`)
 //! those of one slot for its memory. A replacement is no failure and does not count as one.
 
-pub(super) mod rate;
 pub(super) mod state;
 
 use std::cmp::Reverse;

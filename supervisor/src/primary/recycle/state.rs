@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::rate::Rate;
 use crate::base::ids::Slot;
 use crate::base::time::Time;
+use crate::primary::rate::Rate;
 
 /// The replacements of all slots.
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -2,13 +2,13 @@
 //!
 //! The core's only randomness is here too: a seeded generator for the jitter of delays.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use config::spec::RestartPolicy;
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Time;
+use crate::primary::rate::Rate;
 use crate::primary::text;
 
 /// The longest `backoff_min` that the first restart after health does not wait for: the default.
@@ -24,7 +24,7 @@ pub(in crate::primary) struct History {
     /// After how many of them the primary waited.
     delays: u32,
     /// The times of the failures within the window. Never more than `max_restarts` + 1.
-    recent: VecDeque<Time>,
+    recent: Rate,
 }
 
 /// What follows a failure.
@@ -54,8 +54,8 @@ impl History {
             self.delays = 0;
         }
         self.in_a_row = self.in_a_row.saturating_add(1);
-        self.recent.retain(|at| now.since(*at) < policy.window);
-        self.recent.push_back(now);
+        self.recent.forget(now, policy.window);
+        self.recent.note(now);
         if let Some(too_many) = self.too_many(policy) {
             return Verdict::TooMany(too_many);
         }
@@ -70,8 +70,8 @@ impl History {
 
     fn too_many(&self, policy: &RestartPolicy) -> Option<String> {
         if self.ever_ready {
-            let failures = self.recent.len();
-            (failures > usize::from(policy.max_restarts))
+            let failures = self.recent.count();
+            (failures > u32::from(policy.max_restarts))
                 .then(|| format!("{failures} failures within {}", text::span(policy.window)))
         } else {
             (self.in_a_row >= policy.start_retries.max(1))

@@ -3,8 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::spawning::{launch, pipe};
@@ -214,7 +212,7 @@ fn the_same_by_an_ordinary_user() {
     // Other users may not be allowed into the test's own folder.
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("tests");
-    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    install(&program, File::open(std::env::current_exe().unwrap()).unwrap(), "755");
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(folder.path(), open).unwrap();
     let (mut output, writer) = pipe();

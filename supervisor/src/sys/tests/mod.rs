@@ -5,9 +5,12 @@ mod sockets;
 mod spawning;
 mod steering;
 
+use std::fs::File;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use super::pidfd;
@@ -46,6 +49,16 @@ fn wait_exit(spawned: &Spawned) -> Exit {
     let reaped = pidfd::reap_child(spawned.pid).unwrap();
     assert_eq!(seen, reaped);
     reaped.unwrap()
+}
+
+/// Puts a copy of `content` at `path`, as a program of this mode. Another process writes it: if a
+/// file were open for writing in this one, a child that another test is just starting would have it
+/// open for a moment, too, and the program could not run (ETXTBSY).
+fn install(path: &Path, content: File, mode: &str) {
+    let mut install = Command::new("install");
+    install.args(["-m", mode, "/dev/stdin"]).arg(path).stdin(content);
+    let status = install.status().unwrap();
+    assert!(status.success(), "install {}: {status}", path.display());
 }
 
 fn local(fd: &OwnedFd) -> SocketAddr {

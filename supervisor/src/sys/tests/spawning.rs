@@ -1,10 +1,8 @@
 //! Children: what they inherit, how they fail, how they end.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use super::*;
 use crate::sys::pidfd::{peek_child, reap_child, signal, signal_group};
@@ -63,20 +61,21 @@ fn failure(change: impl FnOnce(&mut Launch<'_>)) -> (Stage, i32) {
 fn every_failure_before_exec_is_told_with_its_stage() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("script");
-    let write = |text: &str, mode: u32| {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::write(&script, text).unwrap();
-        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(mode)).unwrap();
+    let write = |text: &str, mode: &str| {
+        let mut content = tempfile::tempfile().unwrap();
+        content.write_all(text.as_bytes()).unwrap();
+        content.rewind().unwrap();
+        install(&script, content, mode);
     };
     let command = |launch: &mut Launch<'_>| launch.argv = vec![script.clone().into_os_string()];
     assert_eq!(failure(|l| l.argv = vec!["banana".into()]), (Stage::Command, libc::ENOENT));
     assert_eq!(failure(|l| l.argv = vec!["./no/such".into()]), (Stage::Command, libc::ENOENT));
     assert_eq!(failure(|l| l.cwd = Path::new("/no/such")), (Stage::WorkingFolder, libc::ENOENT));
-    write("#!/no/such/thing\n", 0o755);
+    write("#!/no/such/thing\n", "755");
     assert_eq!(failure(command), (Stage::Interpreter, libc::ENOENT));
-    write("", 0o644);
+    write("", "644");
     assert_eq!(failure(command), (Stage::Exec, libc::EACCES));
-    write("no first line\n", 0o755);
+    write("no first line\n", "755");
     assert_eq!(failure(command), (Stage::Exec, libc::ENOEXEC));
     if !users::is_root() {
         let root = Identity { uid: 0, gid: 0, groups: vec![0] };
@@ -130,7 +129,7 @@ fn inherited_fds_may_overlap_with_their_targets() {
     let files: Vec<(File, String)> = ('a'..='f')
         .map(|name| {
             let mut file = tempfile::tempfile().unwrap();
-            std::io::Write::write_all(&mut file, name.to_string().as_bytes()).unwrap();
+            file.write_all(name.to_string().as_bytes()).unwrap();
             (file, name.to_string())
         })
         .collect();

@@ -1,4 +1,4 @@
-//! At most a number of things within a window of time.
+//! How many things happened within a window of time.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::time::Time;
 
-/// The times of the last things, never more than are allowed within the window.
+/// The times of the things that are remembered.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(in crate::primary) struct Rate(VecDeque<Time>);
@@ -20,10 +20,15 @@ impl Rate {
         most: u16,
         window: Duration,
     ) -> Option<Time> {
-        self.0.retain(|at| now.since(*at) < window);
+        self.forget(now, window);
         let most = usize::from(most.max(1));
         let oldest = self.0.len().checked_sub(most)?;
         self.0.get(oldest).map(|at| *at + window)
+    }
+
+    /// Forgets those before the window.
+    pub(in crate::primary) fn forget(&mut self, now: Time, window: Duration) {
+        self.0.retain(|at| now.since(*at) < window);
     }
 
     /// Notes one.
@@ -31,7 +36,7 @@ impl Rate {
         self.0.push_back(now);
     }
 
-    /// How many were within the window when it was last asked.
+    /// How many are remembered.
     pub(in crate::primary) fn count(&self) -> u32 {
         u32::try_from(self.0.len()).unwrap_or(u32::MAX)
     }
