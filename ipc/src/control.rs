@@ -366,6 +366,8 @@ pub enum Status {
     Stopped,
     /// The primary gave up; `reason` says why.
     Errored,
+    /// The primary runs and does not answer; its workers may still serve.
+    Unresponsive,
     /// The primary is gone; its workers may still serve.
     Lost,
 }

@@ -41,6 +41,7 @@ impl Status {
             Self::Stopping => "stopping",
             Self::Stopped => "stopped",
             Self::Errored => "errored",
+            Self::Unresponsive => "unresponsive",
             Self::Lost => "lost",
         }
     }
@@ -60,6 +61,7 @@ mod tests {
             Status::Stopping,
             Status::Stopped,
             Status::Errored,
+            Status::Unresponsive,
             Status::Lost,
         ] {
             assert_eq!(serde_json::to_value(status).unwrap(), status.word());

@@ -170,6 +170,7 @@ impl ServiceManager {
             | Status::Reloading
             | Status::Errored
             | Status::Stopped
+            | Status::Unresponsive
             | Status::Lost => self.phase,
         }
     }

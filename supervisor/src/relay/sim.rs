@@ -252,7 +252,16 @@ impl World {
 
 #[test]
 fn whatever_workers_do_the_laws_hold() {
-    for seed in 1..=4 {
+    random_lives(1..=1);
+}
+
+#[test]
+fn heavy_whatever_workers_do_the_laws_hold() {
+    random_lives(2..=8);
+}
+
+fn random_lives(seeds: std::ops::RangeInclusive<u64>) {
+    for seed in seeds {
         let mut world = World::new(seed);
         for _ in 0..800 {
             world.random_step();

@@ -101,6 +101,11 @@ pub(super) fn children(pid: u32) -> Vec<u32> {
     all(|stat| stat.parent == pid && !stat.zombie)
 }
 
+/// Whether a signal has stopped this process.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    Stat::of(pid).is_some_and(|stat| stat.stopped)
+}
+
 /// Whether those of these processes that are in this group stand still: SIGSTOP has reached every
 /// thread of them.
 pub(crate) fn is_still(pids: &[u32], group: u32) -> bool {

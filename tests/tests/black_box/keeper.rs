@@ -207,6 +207,27 @@ fn workers_that_die_with_the_primary_are_replaced() {
     home.nothing_left();
 }
 
+/// Its workers serve meanwhile, and nobody is told to reload or restart what cannot answer.
+#[test]
+fn a_primary_that_a_signal_stopped_is_named() {
+    let home = tests::home!();
+    let Some(port) = start(&home, Kind::Python, "auto") else { return };
+    let primary = home.app("web").primary_pid;
+    process::kill(primary, Signal::SIGSTOP);
+    let stopped = home.listed("web").expect("it is listed");
+    let explained = home.run(&["explain", "web"]);
+    let health = home.run(&["health", "web"]);
+    let answer = tests::http::get(port.v4(), SOON);
+    process::kill(primary, Signal::SIGCONT);
+    assert_eq!(stopped.status, Status::Unresponsive);
+    let reason = stopped.reason.expect("it has one");
+    assert!(reason.ends_with(&format!("\"kill -CONT {primary}\" lets it go on")), "{reason}");
+    assert!(explained.stdout.contains("kill -CONT") && !explained.stdout.contains("reload web"));
+    assert_eq!(health.code, Some(1));
+    answer.expect("its workers serve");
+    home.wait_app("web", "the primary to go on", SOON, |app| app.status == Status::Ready);
+}
+
 #[test]
 fn the_successor_answers_a_reload() {
     let home = tests::home!();

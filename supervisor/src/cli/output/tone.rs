@@ -21,7 +21,7 @@ impl Tone {
     /// That of an app.
     pub(crate) fn of(status: Status) -> Self {
         match status {
-            Status::Errored | Status::Lost => Self::Bad,
+            Status::Errored | Status::Unresponsive | Status::Lost => Self::Bad,
             Status::Degraded => Self::Warning,
             Status::Starting | Status::Reloading | Status::Stopping => Self::Busy,
             Status::Ready => Self::Good,

@@ -177,6 +177,9 @@ fn next(status: Status, next_try: Option<u64>, starts: bool) -> String {
             None if starts => "a worker is being started",
             None => "nothing: the primary does not try to start the missing workers again",
         },
+        Status::Unresponsive => {
+            "nothing is decided for this app until its primary answers; what serves goes on serving"
+        }
         Status::Lost => "nothing: no primary decides for this app",
     };
     what.to_owned()
@@ -191,6 +194,7 @@ fn commands(status: Status, app: &str) -> Vec<String> {
         Status::Degraded | Status::Errored => {
             &["logs NAME --err -n 50", "reload NAME", "restart NAME", "stop NAME"]
         }
+        Status::Unresponsive => &["list NAME", "logs NAME --err -n 50"],
         Status::Lost => &["describe NAME", "delete NAME"],
     };
     verbs.iter().map(|verb| format!("supervisor {}", verb.replace("NAME", app))).collect()

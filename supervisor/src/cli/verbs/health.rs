@@ -48,7 +48,11 @@ fn judge(app: &AppStatus, all: bool) -> Result<Outcome, Failure> {
         Status::Ready | Status::Degraded | Status::Reloading | Status::Starting => {
             app.pools.first().map_or(*ready, |own| own.ready) > 0
         }
-        Status::Stopping | Status::Stopped | Status::Errored | Status::Lost => false,
+        Status::Stopping
+        | Status::Stopped
+        | Status::Errored
+        | Status::Unresponsive
+        | Status::Lost => false,
     };
     if serves && (!all || ready >= wanted) {
         return Ok(Outcome::new(format!("{ready} of {wanted} workers ready")));
@@ -78,7 +82,8 @@ mod tests {
             assert!(judge(&app(status, 1), true).is_err(), "{status:?}");
             assert!(judge(&app(status, 0), false).is_err(), "{status:?}");
         }
-        for status in [Status::Stopping, Status::Stopped, Status::Errored, Status::Lost] {
+        let unwell = [Status::Stopped, Status::Errored, Status::Unresponsive, Status::Lost];
+        for status in unwell.into_iter().chain([Status::Stopping]) {
             assert!(judge(&app(status, 2), false).is_err(), "{status:?}");
         }
         let mut sick = app(Status::Errored, 0);

@@ -8,8 +8,10 @@ use ipc::talk::BusRequest;
 
 use super::*;
 
-/// Steps of the normal test run.
-const STEPS: u64 = 1_000_000;
+/// Steps of a fast test: a few seconds.
+const FEW: u64 = 150_000;
+/// Steps of a heavy test.
+const MANY: u64 = 2_000_000;
 /// Steps of one life.
 const LIFE: u64 = 2_000;
 
@@ -257,12 +259,11 @@ fn seeds() -> std::ops::RangeInclusive<u64> {
     }
 }
 
-fn limit() -> u64 {
-    from_env("SIM_STEPS").unwrap_or(STEPS)
+fn limit(default: u64) -> u64 {
+    from_env("SIM_STEPS").unwrap_or(default)
 }
 
-#[test]
-fn random_lives_keep_the_laws() {
+fn random_lives(limit: u64) {
     let mut steps = 0;
     for seed in seeds() {
         let spec = random_spec(&mut Jitter::new(seed));
@@ -271,15 +272,14 @@ fn random_lives_keep_the_laws() {
         sim.live(LIFE);
         sim.end();
         steps += sim.steps;
-        if steps >= limit() {
+        if steps >= limit {
             break;
         }
     }
     eprintln!("{steps} random steps");
 }
 
-#[test]
-fn a_restored_core_does_what_the_original_does() {
+fn restored_lives(limit: u64) {
     let mut steps = 0;
     for seed in seeds() {
         let spec = random_spec(&mut Jitter::new(seed));
@@ -288,14 +288,13 @@ fn a_restored_core_does_what_the_original_does() {
         sim.live(LIFE);
         sim.end();
         steps += sim.steps;
-        if steps >= limit() / 10 {
+        if steps >= limit / 10 {
             break;
         }
     }
 }
 
-#[test]
-fn whenever_the_primary_dies_a_successor_goes_on() {
+fn lives_with_deaths(limit: u64) {
     let (mut steps, mut deaths) = (0, 0);
     for seed in seeds() {
         let spec = random_spec(&mut Jitter::new(seed));
@@ -311,11 +310,41 @@ fn whenever_the_primary_dies_a_successor_goes_on() {
         sim.check_calm();
         sim.end();
         steps += sim.steps;
-        if steps >= limit() / 5 {
+        if steps >= limit / 5 {
             break;
         }
     }
     eprintln!("{deaths} deaths in {steps} steps");
+}
+
+#[test]
+fn random_lives_keep_the_laws() {
+    random_lives(limit(FEW));
+}
+
+#[test]
+fn heavy_many_random_lives_keep_the_laws() {
+    random_lives(limit(MANY));
+}
+
+#[test]
+fn a_restored_core_does_what_the_original_does() {
+    restored_lives(limit(FEW));
+}
+
+#[test]
+fn heavy_a_restored_core_does_what_the_original_does() {
+    restored_lives(limit(MANY));
+}
+
+#[test]
+fn whenever_the_primary_dies_a_successor_goes_on() {
+    lives_with_deaths(limit(FEW));
+}
+
+#[test]
+fn heavy_whenever_the_primary_dies_a_successor_goes_on() {
+    lives_with_deaths(limit(MANY));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::cli::output;
 use crate::cli::side_by_side::{Work, side_by_side};
 use crate::client::{Client, ClientError};
 use crate::home::{Home, Record};
+use crate::sys::procfs;
 
 /// How long a primary may take to send its status. After that it counts as silent.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
@@ -180,7 +181,16 @@ fn probe_files(home: &Home, name: &str) -> Result<AppState, Failure> {
 /// The state of a primary that runs and does not answer.
 fn silent(home: &Home, name: &str, reason: &str) -> AppState {
     let status = match home.read_record(name) {
-        Some(record) => recorded::status(name, &record, Status::Degraded, reason),
+        Some(record) => {
+            let reason = match procfs::is_stopped(record.primary_pid) {
+                true => format!(
+                    "{reason}: a signal has stopped it (pid {pid}); \"kill -CONT {pid}\" lets it go on",
+                    pid = record.primary_pid
+                ),
+                false => reason.to_owned(),
+            };
+            recorded::status(name, &record, Status::Unresponsive, &reason)
+        }
         None => {
             let spec = AppSpec::new(name, Vec::new(), "/".into());
             let record = Record::new(0, Vec::new(), spec);
