@@ -119,6 +119,9 @@ class Worker {
     this._configure = null;
     // The newest shared values: version, data, and why the client does not obey their limits.
     this._config = null;
+    // The values and the handler of the last run, and whether one is under way.
+    this._applied = [null, null];
+    this._applying = false;
     this._limits = new Limits((refused, held) => this._reportLimits(refused, held));
     this._registrations = new Map();
     // The beginning of a line whose end has not come yet.
@@ -409,19 +412,25 @@ class Worker {
     this._apply();
   }
 
-  // Runs the program's handler for the newest values, and reports the result. If this runs twice at
-  // a time, the run with older values runs again with the newest.
+  // Runs the program's handler for the newest values, once for each handler and values, and reports
+  // the result. If values or a handler come while one runs, that run goes on with them.
   async _apply() {
-    for (let known = null; this._config !== known;) {
-      known = this._config;
-      let { error } = known;
+    if (this._applying) return;
+    this._applying = true;
+    for (;;) {
+      const [values, configure] = [this._config, this._configure];
+      const [hadValues, hadHandler] = this._applied;
+      if (!values || (values === hadValues && configure === hadHandler)) break;
+      this._applied = [values, configure];
+      let { error } = values;
       try {
-        if (this._configure) await this._configure(known.data);
+        if (configure) await configure(values.data);
       } catch (failure) {
         error = truncated(failure);
       }
-      this._tell('applied', { version: known.version, error });
+      this._tell('applied', { version: values.version, error });
     }
+    this._applying = false;
   }
 
   /**

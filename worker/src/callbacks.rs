@@ -13,7 +13,6 @@ use crate::client::Client;
 use crate::contain::contained;
 use crate::registry::Configure;
 use crate::state::{Callback, SharedValues};
-use crate::sync::locked;
 
 /// Runs a callback, behind those that wait.
 pub(crate) fn schedule(client: &Arc<Client>, callback: Callback) {
@@ -31,8 +30,7 @@ pub(crate) fn schedule(client: &Arc<Client>, callback: Callback) {
 fn run(client: &Client) {
     while let Some(callback) = client.state.callbacks.pop() {
         match callback {
-            // Newer values have scheduled a callback of their own.
-            Callback::Config => drop(apply(client)),
+            Callback::Config => apply(client),
             Callback::Drain => drain(client),
         }
     }
@@ -45,26 +43,28 @@ pub(crate) fn learn(client: &Arc<Client>, version: u64, data: Json) {
     schedule(client, Callback::Config);
 }
 
-/// Sets the program's handler of the shared values, and runs it for those that came already. If
-/// newer ones come meanwhile, it runs again, so that the last report is about the newest.
+/// Sets the program's handler of the shared values, and runs it for those that came already.
 pub(crate) fn configure(client: &Client, run: Arc<Configure>) {
-    *locked(&client.registry.configure) = Some(run);
-    while let Some(values) = apply(client) {
-        if client.state.shared_values().is_some_and(|newest| Arc::ptr_eq(&newest, &values)) {
-            return;
-        }
-    }
+    client.registry.configured.set_handler(run);
+    apply(client);
 }
 
-/// Runs the program's handler for the newest values, and reports the result. Returns the values.
-fn apply(client: &Client) -> Option<Arc<SharedValues>> {
-    let values = client.state.shared_values()?;
-    let handler = locked(&client.registry.configure).clone();
-    let refused = handler.and_then(|run| contained(|| run(&values.data).err()));
-    let error = refused.or_else(|| values.error.clone()).map(truncated);
-    // The reading thread notices the end of the channel.
-    let _ = client.send(&FromWorker::Applied { version: values.version, error }, true);
-    Some(values)
+/// Runs the program's handler for the newest values, once for each handler and values, and reports
+/// the results. One thread does so at a time, so that the last report is about the newest values.
+fn apply(client: &Client) {
+    let configured = &client.registry.configured;
+    configured.one_at_a_time(|last| {
+        while let Some(values) = client.state.shared_values() {
+            let (number, handler) = configured.handler();
+            if !last.begins(number, &values) {
+                break;
+            }
+            let refused = handler.and_then(|run| contained(|| run(&values.data).err()));
+            let error = refused.or_else(|| values.error.clone()).map(truncated);
+            // The reading thread notices the end of the channel.
+            let _ = client.send(&FromWorker::Applied { version: values.version, error }, true);
+        }
+    });
 }
 
 fn drain(client: &Client) {

@@ -28,6 +28,11 @@ class Worker(_base.Worker):
         self._connection_room = asyncio.Event()
         #: Held by the task that waits until less waits to be written.
         self._draining_writes = asyncio.Lock()
+        #: Held by the task that runs the handler of the shared values.
+        self._configuring = asyncio.Lock()
+        self._configurer = None
+        #: The values and the handler of its last run.
+        self._configured = (None, None)
 
     @classmethod
     async def over(cls, channel, pool=""):
@@ -225,19 +230,33 @@ class Worker(_base.Worker):
         await self._configure()
 
     async def _configure(self):
-        """Runs the program's handler for the newest values, and reports the result. If two tasks
-        are here at a time, the one that ran with older values runs again with the newest."""
-        known = None
-        while self._core.shared_values is not known:
-            known = self._core.shared_values
-            error = known.error
+        """Runs the program's handler for the newest values, once for each handler and values, and
+        reports the result. If values or a handler come while one runs, that run goes on with
+        them."""
+        if self._configurer is asyncio.current_task():
+            return
+        async with self._configuring:
+            self._configurer = asyncio.current_task()
             try:
-                if self._core.configure:
-                    await _done(self._core.configure(known.data))
-            except Exception as failure:
-                error = _wire.truncated(failure)
-            self._core.applied(known.version, error)
-            self._write()
+                while await self._configure_once():
+                    pass
+            finally:
+                self._configurer = None
+
+    async def _configure_once(self):
+        values, configure = self._core.shared_values, self._core.configure
+        had_values, had_handler = self._configured
+        if values is None or (values is had_values and configure is had_handler):
+            return False
+        self._configured, error = (values, configure), values.error
+        try:
+            if configure:
+                await _done(configure(values.data))
+        except Exception as failure:
+            error = _wire.truncated(failure)
+        self._core.applied(values.version, error)
+        self._write()
+        return True
 
     async def admit(self):
         """Whether one more request is within the rate of [shared.limits]: true, or an object that

@@ -1,6 +1,7 @@
 //! What the program has registered with this client: handlers of events, requests, actions,
 //! descriptors and shared values.
 
+mod configured;
 mod descriptors;
 mod event;
 mod event_queue;
@@ -8,23 +9,21 @@ mod handlers;
 mod request;
 mod request_queue;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 pub use descriptors::Given;
 pub use event::{Event, Outcome};
 pub use handlers::HandlerId;
-use ipc::bus::Json;
 pub use request::Request;
 pub(crate) use request::{Reply, Sender};
 pub(crate) use request_queue::RequestQueue;
 
+pub(crate) use configured::Configure;
+use configured::Configured;
 use descriptors::Descriptors;
 use event_queue::EventQueue;
 use handlers::Handlers;
 use request_queue::RequestQueues;
-
-/// The handler of the shared values.
-pub(crate) type Configure = dyn Fn(&Json) -> Result<(), String> + Send + Sync;
 
 /// See the module.
 #[derive(Default)]
@@ -37,5 +36,5 @@ pub(crate) struct Registry {
     /// The queue of each action.
     pub(crate) actions: RequestQueues,
     pub(crate) descriptors: Descriptors,
-    pub(crate) configure: Mutex<Option<Arc<Configure>>>,
+    pub(crate) configured: Configured,
 }
