@@ -7,8 +7,23 @@ use std::process::Command;
 
 use crate::fixtures;
 
-/// The path of each, by its version. Empty, and a line on stderr, if there is none.
-pub fn all() -> BTreeMap<String, String> {
+/// Paths of Node, by the version.
+pub type Nodes = BTreeMap<String, String>;
+
+/// The newest. Empty, and a line on stderr, if there is none.
+pub fn newest() -> Nodes {
+    all().into_iter().next_back().into_iter().collect()
+}
+
+/// All but the newest.
+pub fn older() -> Nodes {
+    let mut nodes = all();
+    nodes.pop_last();
+    nodes
+}
+
+/// Each. Empty, and a line on stderr, if there is none.
+pub fn all() -> Nodes {
     let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/node");
     let fetched = std::fs::read_dir(fetched).into_iter().flatten().flatten();
     let named = std::env::var("SUPERVISOR_NODES").unwrap_or_default();

@@ -12,22 +12,60 @@ use std::time::Duration;
 use ipc::control::WorkerState;
 use serde_json::{Value, json};
 use tests::http::{self, Answer, Connection};
+use tests::node::{self, Nodes};
 use tests::scripted_cluster::{Cluster, WORKERS};
 use tests::wait::uninterrupted;
-use tests::{Load, Port, fixtures, node, wait};
+use tests::{Load, Port, fixtures, wait};
 
 const SOON: Duration = Duration::from_secs(30);
 /// Fifty restarts of a program on a busy machine.
 const LONG: Duration = Duration::from_secs(120);
 
+/// Tests of these scenarios: fast ones with the newest Node, heavy ones with all others.
+macro_rules! scenarios {
+    ($($name:ident)*) => {
+        mod newest {
+            $(#[test]
+            fn $name() {
+                super::$name(&tests::node::newest());
+            })*
+        }
+
+        mod heavy_older {
+            $(#[test]
+            fn $name() {
+                let _exclusive = tests::exclusive();
+                super::$name(&tests::node::older());
+            })*
+        }
+    };
+}
+
+scenarios! {
+    messages_go_both_ways
+    ways_to_leave
+    a_worker_that_disconnects_finishes_its_requests
+    addresses_of_servers
+    port_0_is_one_port_for_all
+    an_exclusive_port_is_the_worker_s_own
+    reuse_port_shares
+    a_port_that_is_taken
+    a_port_that_the_same_worker_has
+    addresses_that_are_not_available
+    unix_sockets
+    udp_is_shared
+    exclusive_udp_is_the_worker_s_own
+    closed_and_opened_again
+}
+
 /// Runs a scenario everywhere. It must return the same value everywhere.
 #[track_caller]
-fn same(scenario: impl Fn(&mut Cluster) -> Value) {
-    for (version, node) in node::all() {
-        let theirs = scenario(&mut Cluster::theirs(tests::home!(), &node));
+fn same(nodes: &Nodes, scenario: impl Fn(&mut Cluster) -> Value) {
+    for (version, node) in nodes {
+        let theirs = scenario(&mut Cluster::theirs(tests::home!(), node));
         for engine in ["kernel", "primary"] {
             eprintln!("Node {version}, engine {engine}");
-            let ours = scenario(&mut Cluster::ours(tests::home!(), &node, engine));
+            let ours = scenario(&mut Cluster::ours(tests::home!(), node, engine));
             assert_eq!(ours, theirs, "Node {version}, engine {engine}: ours, theirs");
         }
         println!("Node {version}: {theirs}");
@@ -66,9 +104,8 @@ fn v4(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-#[test]
-fn messages_go_both_ways() {
-    same(|cluster| {
+fn messages_go_both_ways(nodes: &Nodes) {
+    same(nodes, |cluster| {
         let long = "x".repeat(500_000) + "end.\u{20ac}";
         let values = [
             json!("a text"),
@@ -109,17 +146,15 @@ fn leaving(cluster: &mut Cluster, how: &str) -> Value {
     json!([said, code, log])
 }
 
-#[test]
-fn ways_to_leave() {
+fn ways_to_leave(nodes: &Nodes) {
     for how in ["disconnect", "kill", "process.disconnect", "exit", "throw"] {
-        same(|cluster| leaving(cluster, how));
+        same(nodes, |cluster| leaving(cluster, how));
     }
 }
 
 /// A worker that disconnects gets no new connections, and finishes what it has.
-#[test]
-fn a_worker_that_disconnects_finishes_its_requests() {
-    same(|cluster| {
+fn a_worker_that_disconnects_finishes_its_requests(nodes: &Nodes) {
+    same(nodes, |cluster| {
         let port = Port::new();
         let address = port.v4();
         cluster.ask(&json!({"do": "listen", "name": "a", "options": {"port": port.number()}}));
@@ -138,9 +173,8 @@ fn a_worker_that_disconnects_finishes_its_requests() {
     });
 }
 
-#[test]
-fn addresses_of_servers() {
-    same(|cluster| {
+fn addresses_of_servers(nodes: &Nodes) {
+    same(nodes, |cluster| {
         let mut all = Vec::new();
         let each = [
             json!({}),
@@ -163,9 +197,8 @@ fn addresses_of_servers() {
     });
 }
 
-#[test]
-fn port_0_is_one_port_for_all() {
-    same(|cluster| {
+fn port_0_is_one_port_for_all(nodes: &Nodes) {
+    same(nodes, |cluster| {
         let listen = |name| json!({"do": "listen", "name": name, "options": {"port": 0}});
         let (a, b) = (cluster.ask(&listen("a")), cluster.ask(&listen("b")));
         let (port, other) = (port_of(&a[0]), port_of(&b[0]));
@@ -176,9 +209,8 @@ fn port_0_is_one_port_for_all() {
     });
 }
 
-#[test]
-fn an_exclusive_port_is_the_worker_s_own() {
-    same(|cluster| {
+fn an_exclusive_port_is_the_worker_s_own(nodes: &Nodes) {
+    same(nodes, |cluster| {
         let options = json!({"port": 0, "host": "127.0.0.1", "exclusive": true});
         let all = cluster.ask(&json!({"do": "listen", "name": "a", "options": options}));
         let ports: Vec<u16> = all.iter().map(port_of).collect();
@@ -189,9 +221,8 @@ fn an_exclusive_port_is_the_worker_s_own() {
     });
 }
 
-#[test]
-fn reuse_port_shares() {
-    same(|cluster| {
+fn reuse_port_shares(nodes: &Nodes) {
+    same(nodes, |cluster| {
         let port = Port::new();
         let options = json!({"port": port.number(), "host": "127.0.0.1", "reusePort": true});
         let all = cluster.ask(&json!({"do": "listen", "name": "a", "options": options}));
@@ -199,9 +230,8 @@ fn reuse_port_shares() {
     });
 }
 
-#[test]
-fn a_port_that_is_taken() {
-    same(|cluster| {
+fn a_port_that_is_taken(nodes: &Nodes) {
+    same(nodes, |cluster| {
         let mut all = Vec::new();
         let hosts = [json!({}), json!({"host": "127.0.0.1"}), json!({"host": "::1"})];
         for (number, mut options) in hosts.into_iter().enumerate() {
@@ -221,9 +251,8 @@ fn a_port_that_is_taken() {
 }
 
 /// The same worker, the same port, two servers.
-#[test]
-fn a_port_that_the_same_worker_has() {
-    same(|cluster| {
+fn a_port_that_the_same_worker_has(nodes: &Nodes) {
+    same(nodes, |cluster| {
         let port = Port::new();
         let listen =
             |name| json!({"do": "listen", "name": name, "options": {"port": port.number()}});
@@ -232,9 +261,8 @@ fn a_port_that_the_same_worker_has() {
     });
 }
 
-#[test]
-fn addresses_that_are_not_available() {
-    same(|cluster| {
+fn addresses_that_are_not_available(nodes: &Nodes) {
+    same(nodes, |cluster| {
         let port = Port::new();
         let nowhere = cluster.path("no/such/folder/socket");
         let each = [
@@ -248,9 +276,8 @@ fn addresses_that_are_not_available() {
     });
 }
 
-#[test]
-fn unix_sockets() {
-    same(|cluster| {
+fn unix_sockets(nodes: &Nodes) {
+    same(nodes, |cluster| {
         let path = cluster.path("http.sock");
         let listen = json!({"do": "listen", "name": "a", "options": {"path": path}});
         let stranger = UnixListener::bind(&path).expect("take the path");
@@ -270,9 +297,8 @@ fn unix_sockets() {
     });
 }
 
-#[test]
-fn udp_is_shared() {
-    same(|cluster| {
+fn udp_is_shared(nodes: &Nodes) {
+    same(nodes, |cluster| {
         let port = Port::new();
         let bind = |name, port: u16| {
             let options = json!({"port": port, "address": "127.0.0.1"});
@@ -306,9 +332,8 @@ fn udp_is_shared() {
     });
 }
 
-#[test]
-fn exclusive_udp_is_the_worker_s_own() {
-    same(|cluster| {
+fn exclusive_udp_is_the_worker_s_own(nodes: &Nodes) {
+    same(nodes, |cluster| {
         let options = json!({"port": 0, "address": "127.0.0.1", "exclusive": true});
         let all = cluster.ask(&json!({"do": "bind", "name": "a", "options": options}));
         let ports: Vec<u16> = all.iter().map(port_of).collect();
@@ -318,9 +343,8 @@ fn exclusive_udp_is_the_worker_s_own() {
 }
 
 /// A worker that has closed its server gets no connections, and may listen again.
-#[test]
-fn closed_and_opened_again() {
-    same(|cluster| {
+fn closed_and_opened_again(nodes: &Nodes) {
+    same(nodes, |cluster| {
         let port = Port::new();
         let listen =
             |name| json!({"do": "listen", "name": name, "options": {"port": port.number()}});
