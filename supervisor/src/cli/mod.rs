@@ -11,15 +11,18 @@
 //! - `args`, `ecosystem`, `specs`: options that verbs share, and the specs of apps from files and
 //!   flags;
 //! - `targets`: which apps a command is for, their state, and requests to their primaries;
-//! - `files`, `exporter`: files that commands write and read, and metrics for Prometheus;
+//! - `files`, `http`: files that commands write and read, and serving HTTP;
+//! - `exporter`: metrics for Prometheus;
 //! - `logs`: the log files of apps;
 //! - `launch`, `replace`, `service`: starting apps, replacing workers, and systemd units;
-//! - `monit`: the dashboard;
+//! - `watch`: what apps, their logs and commands report to a dashboard;
+//! - `monit`, `dash`: the dashboards on the terminal and in the browser;
 //! - `verbs`: one file for each verb, and the table of all verbs;
 //! - `pm2`: the command line of PM2, translated into ours.
 
 mod apply;
 mod args;
+mod dash;
 mod deletion;
 mod dependencies;
 mod ecosystem;
@@ -28,6 +31,7 @@ mod exit;
 mod exporter;
 mod file_set;
 mod files;
+mod http;
 mod launch;
 mod logs;
 mod monit;
@@ -41,6 +45,7 @@ mod specs;
 mod targets;
 mod usage;
 mod verbs;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -10,3 +10,14 @@ pub(crate) fn number() -> u64 {
         Ok(_) | Err(_) => super::clock::now().0,
     }
 }
+
+/// 256 random bits as 64 hexadecimal digits, for secrets. Fails rather than return anything that
+/// could be guessed.
+pub(crate) fn secret() -> std::io::Result<String> {
+    let mut bytes = [0; 32];
+    let count = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    if count != bytes.len() {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

@@ -12,6 +12,7 @@ mod configuration;
 mod container;
 mod contracts;
 mod crash;
+mod dash;
 mod decoders;
 mod demo;
 mod descriptor_passing;

@@ -8,25 +8,17 @@ mod help;
 pub(crate) mod openmetrics;
 pub(crate) mod scrape;
 
-use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use systemd::notify::Notifier;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Mutex, Semaphore};
+use hyper::header::{ALLOW, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use tokio::sync::Mutex;
 
 use super::exit::{Exit, Failure};
+use super::http::{Page, Server, plain, response};
 use super::output;
 use super::session::Session;
 use super::targets::Targets;
@@ -36,17 +28,9 @@ use crate::home::Home;
 const FRESH: Duration = Duration::from_secs(1);
 /// Connections at a time. Further ones wait in the kernel's queue.
 const CONNECTIONS: usize = 32;
-/// How long a connection may take, from its first byte to its last.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a client may take to send its request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long to wait before the next `accept` after one that failed, for example for want of
-/// descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the answer is (OpenMetrics 1.0, "Overall Structure").
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Serves until SIGTERM or SIGINT. `names`: which apps; none stand for all that run at the time of
 /// each scrape.
@@ -56,93 +40,21 @@ pub(crate) fn serve(
     address: SocketAddr,
 ) -> Result<Exit, Failure> {
     // Names that no app can have are refused now, not at each scrape.
-    let names = match names {
-        [] => None,
-        some => Some(Targets::resolve(session, some)?).filter(|targets| !targets.all),
-    };
-    let exporter = Exporter {
-        home: session.home.clone(),
-        names: names.map(|targets| targets.names),
-        last: Mutex::default(),
-    };
-    let cannot = |error: io::Error| Failure::failed(format!("cannot listen on {address}: {error}"));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(1)
-        .build()
-        .map_err(|error| Failure::failed(format!("cannot serve metrics: {error}")))?;
-    runtime.block_on(async {
-        let listener = TcpListener::bind(address).await.map_err(cannot)?;
-        let address = listener.local_addr().map_err(cannot)?;
-        let whose = exporter.names.as_ref().map_or_else(|| "all apps".into(), |it| it.join(", "));
-        session.out.line(format_args!("metrics of {whose}: http://{address}/metrics"));
-        if !address.ip().is_loopback() {
-            output::note("supervisor: everyone who reaches this address can read the metrics");
-        }
-        tell_manager();
-        let ended = ends().map_err(cannot)?;
-        tokio::select! {
-            () = accept(listener, Arc::new(exporter)) => {}
-            () = ended => {}
-        }
-        Ok(Exit::Done)
-    })
-}
-
-/// Tells the service manager that started this process, if there is one, that it serves.
-fn tell_manager() {
-    let told = Notifier::from_env().and_then(|manager| match manager {
-        Some(manager) => manager.send("READY=1"),
-        None => Ok(()),
-    });
-    if let Err(error) = told {
-        output::note(format_args!("supervisor: cannot notify the service manager: {error}"));
+    let names = Targets::named(session, names)?;
+    let whose = names.as_ref().map_or_else(|| "all apps".into(), |names| names.join(", "));
+    let exporter = Exporter { home: session.home.clone(), names, last: Mutex::default() };
+    let exporter = Arc::new(exporter);
+    // One look at the apps at a time.
+    let server = Server::listen(address, "serve metrics", 1)?;
+    let address = server.address;
+    session.out.line(format_args!("metrics of {whose}: http://{address}/metrics"));
+    if !address.ip().is_loopback() {
+        output::note("supervisor: everyone who reaches this address can read the metrics");
     }
-}
-
-/// Completes with SIGTERM or SIGINT.
-fn ends() -> io::Result<impl Future<Output = ()>> {
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-        }
-    })
-}
-
-async fn accept(listener: TcpListener, exporter: Arc<Exporter>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let exporter = Arc::clone(&exporter);
-                tokio::spawn(async move {
-                    let _place = place;
-                    // A client that is too slow or breaks off loses its answer.
-                    drop(
-                        tokio::time::timeout(CONNECTION_TIMEOUT, converse(stream, exporter)).await,
-                    );
-                });
-            }
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-        }
-    }
-}
-
-async fn converse(stream: TcpStream, exporter: Arc<Exporter>) {
-    let answer = service_fn(move |request| {
+    server.run(CONNECTIONS, move |request, _| {
         let exporter = Arc::clone(&exporter);
-        async move { Ok::<_, Infallible>(exporter.answer(&request).await) }
-    });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), answer);
-    // The client has gone, or sent no HTTP.
-    drop(served.await);
+        async move { exporter.answer(&request).await }
+    })
 }
 
 /// What the connections share.
@@ -155,10 +67,10 @@ struct Exporter {
 }
 
 impl Exporter {
-    async fn answer(self: &Arc<Self>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(self: &Arc<Self>, request: &Request<Incoming>) -> Page {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "use GET\n");
-            response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET"));
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
             return response;
         }
         match request.uri().path() {
@@ -195,20 +107,4 @@ impl Exporter {
         let all = scrape::fetch_all(&self.home, &names, self.names.is_some());
         Ok(openmetrics::openmetrics(&all))
     }
-}
-
-fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    response(status, TEXT, text)
-}
-
-fn response(
-    status: StatusCode,
-    kind: &'static str,
-    text: impl Into<Bytes>,
-) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(text.into()));
-    *response.status_mut() = status;
-    let kind = hyper::header::HeaderValue::from_static(kind);
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
 }

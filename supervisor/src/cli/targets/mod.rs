@@ -50,6 +50,18 @@ impl Targets {
         }
     }
 
+    /// The named apps, for a command that watches them. `None`: all apps, with those that are
+    /// started later.
+    pub(crate) fn named(
+        session: &Session,
+        given: &[String],
+    ) -> Result<Option<Vec<String>>, Failure> {
+        match given.is_empty() || given.iter().any(|name| name == ALL) {
+            true => Ok(None),
+            false => Ok(Some(Self::resolve(session, given)?.names)),
+        }
+    }
+
     /// The named apps; the name `all` stands for all apps. Refuses a name that no app can have.
     /// Whether an app of a name exists is not checked.
     pub(crate) fn resolve(session: &Session, given: &[String]) -> Result<Self, Failure> {

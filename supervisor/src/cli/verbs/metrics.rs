@@ -9,6 +9,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::exporter::openmetrics::openmetrics;
 use crate::cli::exporter::scrape::{AppMetrics, fetch};
 use crate::cli::exporter::serve;
+use crate::cli::http;
 use crate::cli::output::{self, table};
 use crate::cli::session::Session;
 use crate::cli::targets::Targets;
@@ -27,13 +28,8 @@ pub(crate) struct Args {
     pub(crate) openmetrics: bool,
     /// Answer `GET /metrics` at this address until the command is stopped: PORT (on 127.0.0.1),
     /// IP:PORT or [IPV6]:PORT. For Prometheus.
-    #[arg(long, value_name = "ADDR", value_parser = address, conflicts_with_all = ["json", "openmetrics"])]
+    #[arg(long, value_name = "ADDR", value_parser = http::address, conflicts_with_all = ["json", "openmetrics"])]
     pub(crate) listen: Option<SocketAddr>,
-}
-
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let whole = if text.contains(':') { text.to_owned() } else { format!("127.0.0.1:{text}") };
-    whole.parse().map_err(|_| "expected PORT, IP:PORT or [IPV6]:PORT".to_owned())
 }
 
 /// Runs the verb.
@@ -104,14 +100,5 @@ mod tests {
         took.unit = "seconds".to_owned();
         assert_eq!(row(&took)[2], "4 observed, half of them at most 2 seconds");
         assert_eq!(row(&metric("x", MetricKind::Gauge, 2.5)), ["x", "pa\"th=a\"b", "2.5"]);
-    }
-
-    #[test]
-    fn a_port_alone_is_one_of_this_machine() {
-        assert_eq!(address("9617"), Ok(SocketAddr::from(([127, 0, 0, 1], 9617))));
-        assert_eq!(address("[::]:1").map(|a| a.is_ipv6()), Ok(true));
-        for bad in ["", "x", "localhost:1", "1.2.3.4", "70000"] {
-            assert!(address(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -86,6 +86,7 @@ verbs! {
     flush       Flush       apps;
     events      Events      apps;
     monit       Monit       apps;
+    dash        Dash        apps;
     plan        Plan        apps;
     apply       Apply       apps;
     export      Export      apps;

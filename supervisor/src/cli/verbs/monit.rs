@@ -16,11 +16,7 @@ pub(crate) struct Args {
 
 /// Runs the verb. Returns when the user ends it. Fails where there is no terminal.
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
-    let names = match args.names.iter().any(|name| name == "all") {
-        true => Vec::new(),
-        false if args.names.is_empty() => Vec::new(),
-        false => Targets::resolve(session, &args.names)?.names,
-    };
+    let names = Targets::named(session, &args.names)?.unwrap_or_default();
     monit::run(&session.home, names)
 }
 

@@ -3,8 +3,9 @@
 use ipc::control::{ListenerStatus, Notice, NoticeKind, Status, WorkerState};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::{Effect, Event, Line, Model, Origin};
+use super::{Effect, Event, Model};
 use crate::cli::targets::fake_primary as fake;
+use crate::cli::watch::{Line, Origin, Report};
 
 /// The status of an app with `count` ready workers.
 pub(crate) fn status(name: &str, status: Status, count: u16) -> ipc::control::AppStatus {
@@ -32,7 +33,7 @@ pub(crate) fn status(name: &str, status: Status, count: u16) -> ipc::control::Ap
 /// A model that has heard of these apps, on a screen of this size.
 pub(crate) fn model(size: (u16, u16), apps: Vec<ipc::control::AppStatus>) -> Model {
     let mut model = Model::new(size);
-    model.update(Event::Apps(apps.iter().map(|app| app.name.clone()).collect()));
+    model.update(Report::Apps(apps.iter().map(|app| app.name.clone()).collect()));
     for at in 0..3 {
         for app in &apps {
             let mut app = app.clone();
@@ -48,7 +49,7 @@ pub(crate) fn model(size: (u16, u16), apps: Vec<ipc::control::AppStatus>) -> Mod
 /// The model sees a status.
 pub(crate) fn see(model: &mut Model, app: ipc::control::AppStatus, at_ms: u64) {
     let name = app.name.clone();
-    model.update(Event::Status { app: name, found: Ok(Box::new(app)), at_ms });
+    model.update(Report::Status { app: name, found: Ok(Box::new(app)), at_ms });
 }
 
 /// One app that is ready, one degraded, one errored, one in a rollout, one stopped.
@@ -80,10 +81,10 @@ pub(crate) fn troubled(size: (u16, u16)) -> Model {
         line(Origin::Out, "0 | listening"),
         line(Origin::Err, "0 | Error: DATABASE_URL is not set"),
     ];
-    model.update(Event::Log { app: "jobs".into(), lines, begins: true });
+    model.update(Report::Log { app: "jobs".into(), lines, begins: true });
     let mut notice = Notice::of_app(NoticeKind::SlotErrored, "3 failures in a row".into());
     notice.slot = Some(0);
-    model.update(Event::Notice { app: "jobs".into(), time: "03:00:00".into(), notice });
+    model.update(Report::Notice { app: "jobs".into(), time: "03:00:00".into(), notice });
     model
 }
 

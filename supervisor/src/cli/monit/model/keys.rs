@@ -3,10 +3,10 @@
 use ipc::control::Status;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::action::{Action, Kind};
 use super::event::Effect;
 use super::layout::Pane;
 use super::state::{Mode, Model};
+use crate::cli::watch::{Action, Kind};
 
 /// Characters of a filter or of a signal's name.
 const MAX_TYPED: usize = 60;

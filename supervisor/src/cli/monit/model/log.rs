@@ -2,19 +2,10 @@
 
 use std::collections::VecDeque;
 
+use crate::cli::watch::{Line, Origin};
+
 /// Lines that are kept. Older ones are in the log files.
 const MAX_LINES: usize = 5000;
-
-/// Where a line came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Origin {
-    Out,
-    Err,
-    /// An event of the app, or of the dashboard itself; `bad` if something failed.
-    Event {
-        bad: bool,
-    },
-}
 
 /// Which lines are shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,13 +14,6 @@ pub(crate) enum Streams {
     Both,
     Out,
     Err,
-}
-
-/// A harmless line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Line {
-    pub(crate) origin: Origin,
-    pub(crate) text: String,
 }
 
 /// The lines, in the order in which they came.

@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 
 use ipc::control::WorkerStatus;
 
-use super::app::{App, worker_tone};
 use crate::cli::output::table::larger_first;
 use crate::cli::output::tone::Tone;
+use crate::cli::watch::{App, worker_tone};
 
 /// By what a table is sorted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::action::Action;
-use super::app::App;
 use super::columns::{Placed, of_apps, of_workers};
 use super::event::Effect;
 use super::layout::{Areas, Needs, Pane};
 use super::log::Lines;
 use super::sort::Sort;
 use crate::cli::output::tone::Tone;
+use crate::cli::watch::{Action, App};
 
 /// What the keys are for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

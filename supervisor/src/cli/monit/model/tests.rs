@@ -5,9 +5,9 @@ use ratatui::crossterm::event::{
     KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
 };
 
-use super::action::Kind;
 use super::fake::{keys, model, press, see, status, troubled};
 use super::*;
+use crate::cli::watch::{Action, App, Kind, Line, Origin, Outcome, Report};
 
 const SIZE: (u16, u16) = (80, 24);
 
@@ -59,17 +59,17 @@ fn the_selection_stays_with_its_app_and_its_slot() {
 fn an_app_that_goes_leaves_its_place_to_the_next() {
     let mut model = three();
     press(&mut model, KeyCode::Down);
-    let effects = model.update(Event::Apps(vec!["a".into(), "c".into()]));
+    let effects = model.update(Report::Apps(vec!["a".into(), "c".into()]));
     assert_eq!(effects, [Effect::Follow(Some("c".into()))]);
     assert_eq!((names(&model), selected(&model)), (vec!["a", "c"], "c"));
-    let effects = model.update(Event::Apps(Vec::new()));
+    let effects = model.update(Report::Apps(Vec::new()));
     assert_eq!((effects, selected(&model)), (vec![Effect::Follow(None)], "-"));
 }
 
 #[test]
 fn a_primary_that_dies_is_told_once_and_a_failed_look_shows() {
     let mut model = three();
-    model.update(Event::Status { app: "a".into(), found: Err("no answer".into()), at_ms: 1 });
+    model.update(Report::Status { app: "a".into(), found: Err("no answer".into()), at_ms: 1 });
     assert_eq!(model.app().map(App::word), Some("unknown"));
     for at_ms in [5000, 6000] {
         let mut app = status("a", Status::Ready, 2);
@@ -102,7 +102,7 @@ fn every_action_asks_first() {
         assert_eq!((&model.mode, model.running.len()), (&Mode::Normal, 1));
         let result = Ok("done".into());
         let outcome = Outcome { action: a(kind), result, last_lines: Vec::new() };
-        model.update(Event::Outcome(outcome));
+        model.update(Report::Outcome(outcome));
         assert_eq!(model.running.len(), 0);
         assert_eq!(model.message.as_ref().map(|m| m.text.as_str()), Some("a: done"));
     }
@@ -147,7 +147,7 @@ fn a_failure_is_shown_until_a_key_comes() {
         result: Err("rolled back\u{1b}[2J".into()),
         last_lines: vec!["Error\u{7}".into()],
     };
-    model.update(Event::Outcome(outcome));
+    model.update(Report::Outcome(outcome));
     let Mode::Failure { reason, last_lines, .. } = &model.mode else { panic!("no failure") };
     assert_eq!(
         (reason.as_str(), last_lines.as_slice()),
@@ -199,7 +199,7 @@ fn the_log_scrolls_and_the_events_have_its_place() {
 fn the_log_of_another_app_is_not_taken() {
     let mut model = three();
     let lines = vec![Line { origin: Origin::Out, text: "late".into() }];
-    model.update(Event::Log { app: "b".into(), lines, begins: true });
+    model.update(Report::Log { app: "b".into(), lines, begins: true });
     assert_eq!(model.log.newest_first().count(), 0);
 }
 
@@ -217,7 +217,7 @@ fn clicks_select_and_sort_and_the_wheel_scrolls() {
     assert_eq!(selected(&model), "c");
     for line in 0..50 {
         let lines = vec![Line { origin: Origin::Out, text: line.to_string() }];
-        model.update(Event::Log { app: "c".into(), lines, begins: false });
+        model.update(Report::Log { app: "c".into(), lines, begins: false });
     }
     click(&mut model, MouseEventKind::ScrollUp, (5, areas.log.y + 2));
     assert_eq!(model.log.below(), 3);

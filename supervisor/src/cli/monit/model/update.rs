@@ -1,20 +1,18 @@
 //! What each event changes.
 
-use ipc::control::{AppStatus, Notice, NoticeKind};
+use ipc::control::{AppStatus, Notice};
 use ratatui::crossterm::event::KeyEventKind;
 
-use super::app::App;
-use super::event::{Effect, Event, Outcome};
-use super::log::{Line, Origin};
+use super::event::{Effect, Event};
 use super::state::{Message, Mode, Model};
-use super::text::clean;
 use crate::cli::output;
 use crate::cli::output::tone::Tone;
+use crate::cli::watch::{App, Line, Origin, Outcome, Report, clean, is_bad};
 
 impl Model {
     /// Takes an event, and returns what is to be done.
-    pub(crate) fn update(&mut self, event: Event) -> Vec<Effect> {
-        match event {
+    pub(crate) fn update(&mut self, event: impl Into<Event>) -> Vec<Effect> {
+        match event.into() {
             Event::Key(key) if key.kind == KeyEventKind::Release => Vec::new(),
             // The selection does not move by itself any more: what is asked now is for this app.
             Event::Key(key) => {
@@ -29,19 +27,26 @@ impl Model {
                 self.size = (width, height);
                 Vec::new()
             }
-            Event::Apps(names) => self.listed(&names),
-            Event::Status { app, found, at_ms } => {
+            Event::Report(report) => self.reported(report),
+            Event::End => vec![Effect::Quit],
+        }
+    }
+
+    fn reported(&mut self, report: Report) -> Vec<Effect> {
+        match report {
+            Report::Apps(names) => self.listed(&names),
+            Report::Status { app, found, at_ms } => {
                 match found {
                     Ok(status) => self.seen(app, *status, at_ms),
                     Err(why) => self.not_seen(app, &why),
                 }
                 self.keep_selection()
             }
-            Event::Notice { app, time, notice } => {
+            Report::Notice { app, time, notice } => {
                 self.notice(&app, &time, &notice);
                 Vec::new()
             }
-            Event::Log { app, lines, begins } => {
+            Report::Log { app, lines, begins } => {
                 if self.app_table.selected.as_ref() == Some(&app) {
                     if begins {
                         self.log.clear();
@@ -50,15 +55,14 @@ impl Model {
                 }
                 Vec::new()
             }
-            Event::Outcome(outcome) => {
+            Report::Outcome(outcome) => {
                 self.outcome(outcome);
                 Vec::new()
             }
-            Event::Fault(why) => {
+            Report::Fault(why) => {
                 self.message = Some(Message { tone: Tone::Bad, text: clean(&why) });
                 Vec::new()
             }
-            Event::End => vec![Effect::Quit],
         }
     }
 
@@ -97,14 +101,7 @@ impl Model {
     }
 
     fn notice(&mut self, app: &str, time: &str, notice: &Notice) {
-        let bad = matches!(
-            notice.event,
-            NoticeKind::WorkerFailed
-                | NoticeKind::SlotErrored
-                | NoticeKind::ReloadRolledBack
-                | NoticeKind::BindRefused
-                | NoticeKind::Warning
-        );
+        let bad = is_bad(notice);
         let what = clean(&output::one_line(notice));
         let text = match what.strip_prefix(app).is_some_and(|rest| rest.starts_with([' ', ':'])) {
             true => format!("{time} {what}"),

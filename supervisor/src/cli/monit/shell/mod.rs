@@ -1,11 +1,8 @@
-//! What joins the dashboard to the world: the terminal, the threads that ask primaries, read logs
-//! and run commands, and the loop between them.
+//! What joins the dashboard to the world: the terminal, and the loop that gives the model what the
+//! threads of `watch` report.
 
-mod commands;
-mod feeds;
 mod input;
 mod interrupts;
-mod logs;
 mod run;
 mod screen;
 

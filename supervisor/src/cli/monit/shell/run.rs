@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use ratatui::crossterm::event::{self, Event as TerminalEvent};
 
 use super::input::Input;
+use super::interrupts;
 use super::screen::Screen;
-use super::{commands, feeds, interrupts, logs};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::monit::model::{Effect, Event, Model};
 use crate::cli::monit::view::Theme;
 use crate::cli::output::tone;
+use crate::cli::watch::{Ended, Report, commands, feeds, logs};
 use crate::home::Home;
 
 /// What waits for the loop. When there is as much, the threads wait.
@@ -38,14 +39,19 @@ pub(crate) fn run(home: &Home, names: Vec<String>) -> Result<Exit, Failure> {
     }
     let (sender, inputs) = sync_channel(MAX_QUEUED);
     interrupts::start(sender.clone())?;
-    feeds::start(home.clone(), names, sender.clone())?;
-    let choose_log = logs::start(home.clone(), sender.clone())?;
+    feeds::start(home.clone(), names, reporter(sender.clone()))?;
+    let choose_log = logs::start(home.clone(), reporter(sender.clone()))?;
     let theme = Theme { colours: tone::colours_are_wanted() };
     let screen = Screen::take(theme).map_err(|error| unusable(&error))?;
     read_terminal(sender.clone())?;
     let shell = Shell { home: home.clone(), screen, sender, inputs, choose_log };
     shell.run().map_err(|error| unusable(&error))?;
     Ok(Exit::Done)
+}
+
+/// Passes reports to the loop. When its queue is full, the thread that reports waits.
+fn reporter(sender: SyncSender<Input>) -> impl Fn(Report) -> Result<(), Ended> + Clone {
+    move |report| sender.send(Input::Event(report.into())).map_err(|_| Ended)
 }
 
 fn unusable(error: &io::Error) -> Failure {
@@ -130,7 +136,13 @@ impl Shell {
             match effect {
                 // The thread ends with this process.
                 Effect::Follow(app) => _ = self.choose_log.send(app),
-                Effect::Run(action) => commands::start(&self.home, action, self.sender.clone()),
+                Effect::Run(action) => {
+                    let sender = self.sender.clone();
+                    // An error means that the dashboard has ended.
+                    commands::start(&self.home, action, move |outcome| {
+                        let _ = sender.send(Input::Event(Report::Outcome(outcome).into()));
+                    });
+                }
                 Effect::Redraw => self.screen.forget()?,
                 Effect::Suspend => {
                     self.screen.without(interrupts::stop)?;
@@ -151,10 +163,12 @@ fn interval(input: &Input) -> Duration {
         Input::Suspend => Duration::ZERO,
         Input::Event(event) => match event {
             Event::Key(_) | Event::Mouse(_) | Event::Resize(..) | Event::End => Duration::ZERO,
-            Event::Notice { .. } | Event::Outcome(_) | Event::Fault(_) => EVENTS_INTERVAL,
-            // The log of an app that was just chosen.
-            Event::Log { begins: true, .. } => Duration::ZERO,
-            Event::Log { .. } | Event::Apps(_) | Event::Status { .. } => NUMBERS_INTERVAL,
+            Event::Report(report) => match report {
+                Report::Notice { .. } | Report::Outcome(_) | Report::Fault(_) => EVENTS_INTERVAL,
+                // The log of an app that was just chosen.
+                Report::Log { begins: true, .. } => Duration::ZERO,
+                Report::Log { .. } | Report::Apps(_) | Report::Status { .. } => NUMBERS_INTERVAL,
+            },
         },
     }
 }

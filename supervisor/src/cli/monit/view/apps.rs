@@ -6,10 +6,9 @@ use ratatui::style::{Modifier, Style};
 
 use super::paint::{around, from_zero, graph, line, put, put_all, put_right, right_of, width};
 use super::theme::{Theme, mark};
-use crate::cli::monit::model::{
-    App, Column, Key, Model, Pane, Placed, Tone, count, first_row, rate, uptime,
-};
+use crate::cli::monit::model::{Column, Key, Model, Pane, Placed, Tone, first_row};
 use crate::cli::output::table;
+use crate::cli::watch::{App, count, rate, uptime};
 
 /// Draws the titles and the rows.
 pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) {

@@ -8,7 +8,8 @@ use ratatui::widgets::{Block, Clear, Widget};
 use super::help::KEYS;
 use super::paint::{line, put, put_all, right_of, width};
 use super::theme::Theme;
-use crate::cli::monit::model::{Action, Mode, Model, Tone};
+use crate::cli::monit::model::{Mode, Model, Tone};
+use crate::cli::watch::Action;
 
 /// The widest dialog.
 const WIDEST: u16 = 76;

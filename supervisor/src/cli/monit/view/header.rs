@@ -5,8 +5,9 @@ use ratatui::layout::Rect;
 
 use super::paint::{put, put_all, put_right, right_of, width};
 use super::theme::{Theme, mark};
-use crate::cli::monit::model::{App, Mode, Model, Pane, Tone, plural};
+use crate::cli::monit::model::{Mode, Model, Pane, Tone};
 use crate::cli::output::table;
+use crate::cli::watch::{App, plural};
 
 /// How many apps are in which state, what is worst first, and what all of them take.
 pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer) {

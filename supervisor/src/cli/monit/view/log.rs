@@ -8,7 +8,8 @@ use ratatui::style::Style;
 
 use super::paint::{line, put, put_right, right_of, rule, width};
 use super::theme::Theme;
-use crate::cli::monit::model::{Line, Model, Origin, Pane, Streams, Tone, count};
+use crate::cli::monit::model::{Model, Pane, Streams, Tone};
+use crate::cli::watch::{Line, Origin, count};
 
 /// Columns before a line: its mark and a space.
 const GUTTER: u16 = 3;

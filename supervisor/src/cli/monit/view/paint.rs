@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use ratatui::text::Span;
 
 use super::theme::Theme;
-use crate::cli::monit::model::Series;
+use crate::cli::watch::Series;
 
 /// The columns that a text takes.
 pub(super) fn width(text: &str) -> u16 {

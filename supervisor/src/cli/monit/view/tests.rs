@@ -12,7 +12,8 @@ use ratatui::style::Color;
 
 use super::{Theme, draw};
 use crate::cli::monit::model::fake::{keys, model, press, status, troubled};
-use crate::cli::monit::model::{Action, Event, Line, Model, Origin, Outcome};
+use crate::cli::monit::model::{Event, Model};
+use crate::cli::watch::{Action, Line, Origin, Outcome, Report};
 
 const SIZES: [(u16, u16); 2] = [(80, 24), (200, 60)];
 
@@ -78,7 +79,7 @@ fn a_failure() {
     compare("failure", |size| {
         let mut model = troubled(size);
         let reason = "slot 0 of the new generation exited with code 1; all is as before";
-        model.update(Event::Outcome(Outcome {
+        model.update(Report::Outcome(Outcome {
             action: Action::reload("web"),
             result: Err(reason.into()),
             last_lines: vec!["SyntaxError: Unexpected token".into()],
@@ -140,7 +141,7 @@ fn texts_of_strangers_stay_texts() {
     app.workers[1].last_exit = Some(evil.into());
     app.listeners[0].address = evil.into();
     let mut model = model((200, 60), vec![app]);
-    model.update(Event::Outcome(Outcome {
+    model.update(Report::Outcome(Outcome {
         action: Action::reload("web"),
         result: Err(evil.into()),
         last_lines: vec![evil.into()],
@@ -165,7 +166,7 @@ fn every_size_can_be_drawn() {
 fn a_long_line_wraps_or_is_cut() {
     let mut model = model((80, 24), vec![status("web", Status::Ready, 1)]);
     let line = Line { origin: Origin::Out, text: "@".repeat(150) };
-    model.update(Event::Log { app: "web".into(), lines: vec![line], begins: true });
+    model.update(Report::Log { app: "web".into(), lines: vec![line], begins: true });
     assert_eq!(text(&model).matches('@').count(), 150);
     keys(&mut model, "w");
     assert!(text(&model).matches('@').count() < 80);

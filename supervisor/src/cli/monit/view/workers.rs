@@ -9,11 +9,9 @@ use super::paint::{
     around, from_zero, graph, line, put, put_all, put_right, right_of, rule, width,
 };
 use super::theme::Theme;
-use crate::cli::monit::model::{
-    App, Column, Model, Pane, Placed, Progress, SlotProgress, Tone, count, first_row, rate, uptime,
-    worker_tone,
-};
+use crate::cli::monit::model::{Column, Model, Pane, Placed, Tone, first_row};
 use crate::cli::output::table;
+use crate::cli::watch::{App, Progress, SlotProgress, count, rate, uptime, worker_tone};
 
 /// Slots of a rollout that are drawn one by one.
 const MAX_SLOTS: usize = 40;

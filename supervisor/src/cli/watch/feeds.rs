@@ -1,19 +1,16 @@
-//! Threads that ask primaries: one lists the apps, and one for each app follows it. They report
-//! through a bounded queue, and wait when it is full.
+//! Threads that ask primaries: one lists the apps, and one for each app follows it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::mpsc::SyncSender;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 
-use super::input::Input;
+use super::report::{Ended, Report};
 use crate::cli::args::when;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::monit::model::Event;
 use crate::cli::output;
 use crate::cli::targets::probe;
 use crate::home::Home;
@@ -25,11 +22,12 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// seen slot by slot.
 const BUSY_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Starts the thread that finds the apps. `names`: only these; empty for all.
-pub(super) fn start(
+/// Starts the thread that finds the apps. `names`: only these; empty for all. `report` may wait,
+/// and so delays the next look at that app alone.
+pub(crate) fn start(
     home: Home,
     names: Vec<String>,
-    sender: SyncSender<Input>,
+    report: impl Fn(Report) -> Result<(), Ended> + Clone + Send + 'static,
 ) -> Result<(), Failure> {
     let find = move || {
         let began = Instant::now();
@@ -38,7 +36,7 @@ pub(super) fn start(
             let apps = match home.apps() {
                 Ok(apps) => apps,
                 Err(error) => {
-                    if report(&sender, Event::Fault(error.to_string())).is_err() {
+                    if report(Report::Fault(error.to_string())).is_err() {
                         return;
                     }
                     output::pause(INTERVAL);
@@ -53,17 +51,17 @@ pub(super) fn start(
             for name in &apps {
                 if !followed.contains_key(name) {
                     let app = App { home: home.clone(), name: name.clone(), began };
-                    match app.follow_in_thread(sender.clone()) {
+                    match app.follow_in_thread(report.clone()) {
                         Ok(thread) => _ = followed.insert(name.clone(), thread),
                         Err(why) => {
-                            if report(&sender, Event::Fault(why.reason)).is_err() {
+                            if report(Report::Fault(why.reason)).is_err() {
                                 return;
                             }
                         }
                     }
                 }
             }
-            if report(&sender, Event::Apps(apps)).is_err() {
+            if report(Report::Apps(apps)).is_err() {
                 return;
             }
             output::pause(INTERVAL);
@@ -71,13 +69,6 @@ pub(super) fn start(
     };
     let started = thread::Builder::new().name("apps".into()).spawn(find);
     started.map(drop).map_err(|error| Failure::io("cannot start a thread to find apps", &error))
-}
-
-/// The dashboard has ended.
-struct Ended;
-
-fn report(sender: &SyncSender<Input>, event: Event) -> Result<(), Ended> {
-    sender.send(Input::Event(event)).map_err(|_| Ended)
 }
 
 /// One followed app.
@@ -97,16 +88,19 @@ enum Next {
 }
 
 impl App {
-    fn follow_in_thread(self, sender: SyncSender<Input>) -> Result<JoinHandle<()>, Failure> {
+    fn follow_in_thread(
+        self,
+        report: impl Fn(Report) -> Result<(), Ended> + Send + 'static,
+    ) -> Result<JoinHandle<()>, Failure> {
         let why = format!("cannot start a thread to follow {}", self.name);
-        let follow = move || while let Ok(Next::Look) = self.follow(&sender) {};
+        let follow = move || while let Ok(Next::Look) = self.follow(&report) {};
         thread::Builder::new().spawn(follow).map_err(|error| Failure::io(why, &error))
     }
 
     /// Looks at the app at intervals and whenever something happens, until its primary ends.
-    fn follow(&self, sender: &SyncSender<Input>) -> Result<Next, Ended> {
+    fn follow(&self, report: &impl Fn(Report) -> Result<(), Ended>) -> Result<Next, Ended> {
         let looked = Instant::now();
-        if let Next::Leave = self.look(sender)? {
+        if let Next::Leave = self.look(report)? {
             return Ok(Next::Leave);
         }
         let Ok(mut client) = probe::connect(&self.home, &self.name) else {
@@ -117,7 +111,7 @@ impl App {
         let look = |least: Duration| {
             let (at, next) = &mut *looks.borrow_mut();
             if at.elapsed() >= least {
-                *next = self.look(sender);
+                *next = self.look(report);
                 *at = Instant::now();
             }
             match next {
@@ -134,7 +128,7 @@ impl App {
                 hurried.set(true);
                 let time = when::formatted(notice.unix_ms, &TimeZone::system(), "%H:%M:%S");
                 let app = self.name.clone();
-                match report(sender, Event::Notice { app, time, notice: notice.clone() }) {
+                match report(Report::Notice { app, time, notice: notice.clone() }) {
                     Ok(()) => look(BUSY_INTERVAL),
                     Err(Ended) => ControlFlow::Break(()),
                 }
@@ -148,7 +142,7 @@ impl App {
     }
 
     /// Asks for the status, and reports it.
-    fn look(&self, sender: &SyncSender<Input>) -> Result<Next, Ended> {
+    fn look(&self, report: &impl Fn(Report) -> Result<(), Ended>) -> Result<Next, Ended> {
         let found = match probe::status(&self.home, &self.name) {
             Ok(None) => return Ok(Next::Leave),
             Ok(Some(status)) => Ok(Box::new(status)),
@@ -162,7 +156,7 @@ impl App {
             Err(failure) => Err(failure.reason),
         };
         let at_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        report(sender, Event::Status { app: self.name.clone(), found, at_ms })?;
+        report(Report::Status { app: self.name.clone(), found, at_ms })?;
         Ok(Next::Look)
     }
 }

@@ -2,18 +2,19 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use super::input::Input;
+use super::line::{Line, Origin};
+use super::report::{Ended, Report};
+use super::text::clean_bytes;
 use crate::base::stream::Stream;
 use crate::cli::exit::Failure;
 use crate::cli::files::follow::Follower;
 use crate::cli::logs::filter::Filter;
 use crate::cli::logs::paths::{LogPath, logs_of};
 use crate::cli::logs::{last, segment};
-use crate::cli::monit::model::{Event, Line, Origin, clean_bytes};
 use crate::home::Home;
 
 /// How often the files are read.
@@ -25,13 +26,13 @@ const FIRST_LINES: usize = 500;
 /// Lines of each file that are passed on at once. Of more, the newest are passed on.
 const MAX_LINES: usize = 1000;
 
-/// Starts the thread. Whose log it reads is what was sent last.
-pub(super) fn start(
+/// Starts the thread. Whose log it reads is what was sent last; it ends with the sender.
+pub(crate) fn start(
     home: Home,
-    sender: SyncSender<Input>,
+    report: impl Fn(Report) -> Result<(), Ended> + Send + 'static,
 ) -> Result<Sender<Option<String>>, Failure> {
     let (choose, chosen) = channel();
-    let read = move || while follow(&home, &chosen, &sender).is_some() {};
+    let read = move || while follow(&home, &chosen, &report).is_some() {};
     let started = thread::Builder::new().name("logs".into()).spawn(read);
     started.map_err(|error| Failure::io("cannot start a thread to read logs", &error))?;
     Ok(choose)
@@ -42,7 +43,7 @@ pub(super) fn start(
 fn follow(
     home: &Home,
     chosen: &Receiver<Option<String>>,
-    sender: &SyncSender<Input>,
+    report: &impl Fn(Report) -> Result<(), Ended>,
 ) -> Option<()> {
     let mut app = chosen.recv().ok()?;
     loop {
@@ -56,8 +57,7 @@ fn follow(
         app = loop {
             let lines = if begins { last_of_all(&mut files) } else { added(&mut files) };
             if begins || !lines.is_empty() {
-                let event = Event::Log { app: name.clone(), lines, begins };
-                sender.send(Input::Event(event)).ok()?;
+                report(Report::Log { app: name.clone(), lines, begins }).ok()?;
             }
             begins = false;
             match chosen.recv_timeout(INTERVAL) {

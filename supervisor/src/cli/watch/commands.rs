@@ -2,13 +2,12 @@
 
 use std::io;
 use std::process::{Command, Stdio};
-use std::sync::mpsc::SyncSender;
 use std::thread;
 
 use serde::Deserialize;
 
-use super::input::Input;
-use crate::cli::monit::model::{Action, Event, Outcome};
+use super::action::Action;
+use super::report::Outcome;
 use crate::home::Home;
 
 /// The program of this process, even if its file was replaced.
@@ -26,7 +25,11 @@ struct Printed {
 
 /// Runs the command in a thread of its own, which reports the outcome. If the dashboard ends
 /// meanwhile, the command goes on.
-pub(super) fn start(home: &Home, action: Action, sender: SyncSender<Input>) {
+pub(crate) fn start(
+    home: &Home,
+    action: Action,
+    report: impl Fn(Outcome) + Clone + Send + 'static,
+) {
     let mut command = Command::new(THIS_PROGRAM);
     if home.run() == Home::system().run() {
         command.arg("--system");
@@ -40,18 +43,17 @@ pub(super) fn start(home: &Home, action: Action, sender: SyncSender<Input>) {
         result: Err(format!("cannot run the command: {error}")),
         last_lines: Vec::new(),
     };
-    let for_failure = (action.clone(), sender.clone());
+    let for_failure = (action.clone(), report.clone());
     let run = move || {
         let outcome = match command.output() {
             Ok(output) => outcome(action, &output.stdout, &output.stderr),
             Err(error) => failed(action, error),
         };
-        // An error means that the dashboard has ended.
-        let _ = sender.send(Input::Event(Event::Outcome(outcome)));
+        report(outcome);
     };
     if let Err(error) = thread::Builder::new().spawn(run) {
-        let (action, sender) = for_failure;
-        let _ = sender.try_send(Input::Event(Event::Outcome(failed(action, error))));
+        let (action, report) = for_failure;
+        report(failed(action, error));
     }
 }
 
