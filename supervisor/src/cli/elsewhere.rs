@@ -42,7 +42,7 @@ const VERBS: &[Foreign] = &[
     pm2(&["dump"], "use \"supervisor save\""),
     pm2(&["cleardump"], "use \"supervisor save --empty\""),
     pm2(&["ecosystem"], "use \"supervisor init\""),
-    pm2(&["imonit", "dashboard", "dash"], "use \"supervisor monit\""),
+    pm2(&["imonit", "dashboard"], "use \"supervisor monit\""),
     pm2(&["slist", "sysinfos"], "use the tools of your system, such as top"),
     pm2(&["updatePM2", "deepUpdate"], "use \"supervisor upgrade all\""),
     pm2(&["attach"], "use \"supervisor logs -f NAME\" to read, \"supervisor send\" to write"),

@@ -1,4 +1,5 @@
-//! Who may see the page, and what a request must carry. Pure.
+//! The checks of a request: which host it names, how it may enter, whether a page of ours sent it.
+//! Pure.
 
 use std::net::IpAddr;
 

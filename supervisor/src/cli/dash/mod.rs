@@ -2,7 +2,7 @@
 //! history, and streams changes to its pages.
 //!
 //! - `model` is pure: reports change it, and each page is told what changed since it last heard.
-//! - `access` is pure: who may see the page, and what a request must carry.
+//! - `access` is pure: the checks of a request.
 //! - `gather` has the threads, which feed the model.
 //! - `stream`, `routes`: what a page is sent, and what it may ask for.
 //! - `assets`: the page itself.

@@ -43,7 +43,7 @@ pub(super) struct Model {
 struct Entry {
     app: App,
     history: History,
-    /// What a page is told of it, as JSON, and since which version.
+    /// What a page gets of it, as JSON, and since which version.
     told: Arc<str>,
     version: u64,
 }
@@ -128,7 +128,7 @@ impl Model {
         self.apps.contains_key(app)
     }
 
-    /// Whether one of the workers of the app speaks Node's protocol; `None`: there is no such app.
+    /// The apps of which a worker speaks Node's protocol.
     pub(super) fn apps_of_node(&self) -> Vec<String> {
         let speaks = |entry: &Entry| {
             let mut workers = entry.app.status.workers.iter();
@@ -244,7 +244,7 @@ impl Model {
         history.add(sample, unix_ms);
     }
 
-    /// Makes anew what is told of the app. What pages have heard already is not told again.
+    /// Makes anew what pages get of the app. What they have already is not sent again.
     fn show(&mut self, name: &str, unix_ms: u64) {
         let Some(entry) = self.apps.get_mut(name) else { return };
         let told = json(&Shown::new(&entry.app, entry.history.spark(), unix_ms));

@@ -35,7 +35,8 @@ const events = new Events(byId("events"));
 const actions = new Actions(() => state);
 
 const now = () => Date.now() + state.skew;
-const selectedByUrl = () => decodeURIComponent(location.hash.replace(/^#\/?/, ""));
+// Names of apps are written in a URL as they are.
+const selectedByUrl = () => location.hash.slice(1);
 const isWide = () => matchMedia("(min-width: 860px)").matches;
 
 // The stream.
