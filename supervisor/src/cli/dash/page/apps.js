@@ -44,7 +44,10 @@ function update(item, app, state) {
   const show = (selector, text) => setText(link.querySelector(selector), text);
   show(".name", app.name);
   show(".ready", app.state === "ready" ? `${app.ready}/${app.wanted}` : `${app.state} ${app.ready}/${app.wanted}`);
-  link.querySelector(".numbers").hidden = app.memory === null;
+  // An app without workers has nothing to measure.
+  for (const part of [".numbers", ".spark"]) {
+    setAttribute(link.querySelector(part), "hidden", app.memory === null);
+  }
   show('[data-of="cpu"]', percent(app.cpu));
   show('[data-of="memory"]', bytes(app.memory));
   show('[data-of="connections"]', `${count(app.connections)} conn`);

@@ -50,22 +50,27 @@ function drawHead(place, app, state, now, actions) {
     ["Restarts", count(app.restarts)],
     app.recycles ? ["Recycled", count(app.recycles)] : null,
     app.primary_deaths ? ["Primary deaths", count(app.primary_deaths)] : null,
-    app.last_reload ? ["Last reload", app.last_reload] : null,
     ["Engine", app.engine || "–"],
     ["Primary", `pid ${app.primary_pid}, ${app.version}`],
-    app.source ? ["From", app.source] : null,
+    app.source ? ["From", app.source, "long"] : null,
+    app.last_reload ? ["Last reload", withoutName(app, app.last_reload), "long"] : null,
   ].filter(Boolean);
   keyed(
     find(".facts"),
     facts,
     ([name]) => name,
-    ([name]) => el("div", {}, el("dt", {}, name), el("dd", {})),
+    ([name, , kind]) => el("div", { class: kind }, el("dt", {}, name), el("dd", {})),
     (item, [, text]) => {
       setText(item.lastElementChild, text);
       item.lastElementChild.title = text;
     },
   );
   keyed(find(".notes"), app.notes, (note) => note, (note) => el("li", {}, note), () => {});
+}
+
+/** What primaries say begins with the name of the app, which is in sight. */
+function withoutName(app, text) {
+  return text.startsWith(`${app.name}: `) ? text.slice(app.name.length + 2) : text;
 }
 
 function drawRollout(place, slots) {
