@@ -132,7 +132,7 @@ impl Site {
     /// Gives the cookie for the token, and sends the browser to the page, so that the token does
     /// not stay in its address line.
     fn enter(&self, given: &str) -> Page {
-        let cookie = self.access.cookie_for(given).map(|cookie| HeaderValue::try_from(cookie));
+        let cookie = self.access.cookie_for(given).map(HeaderValue::try_from);
         match cookie {
             Some(Ok(cookie)) => {
                 let mut page = plain(StatusCode::SEE_OTHER, "");
