@@ -2,10 +2,6 @@
 
 /// Bytes that the loop reads from one worker pipe in one turn; the rest waits for the next turn.
 pub(crate) const PIPE_READ: usize = 64 * 1024;
-/// The size at which a log file is rotated to `.1`.
-pub(crate) const LOG_FILE: u64 = 50 * 1024 * 1024;
-/// Rotated log files: `.1` to `.3`.
-pub(crate) const LOG_FILES_KEPT: u32 = 3;
 /// The last lines of a worker's stderr that stay with the reason of its death.
 pub(crate) const TAIL_LINES: usize = 20;
 /// Bytes of each of these lines that are kept.

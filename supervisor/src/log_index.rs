@@ -42,6 +42,8 @@ pub(crate) struct IndexWriter {
     /// The time and the offset of the last pair. Times never go back, even if the clock is set
     /// back: the reader searches by time.
     last: Option<(u64, u64)>,
+    /// The time of the first pair.
+    first_ms: Option<u64>,
 }
 
 impl IndexWriter {
@@ -52,6 +54,7 @@ impl IndexWriter {
         let path = self::path(path);
         let times = Index::open(&path).ok().filter(|index| index.is_of(data.ino()));
         let last = times.as_ref().and_then(Index::last);
+        let first_ms = times.as_ref().and_then(Index::first).map(|(time, _)| time);
         let continues = times.is_some() && last.is_none_or(|(_, offset)| offset <= data.len());
         let mut options = OpenOptions::new();
         options.append(true).create(true).mode(0o640).custom_flags(libc::O_NOFOLLOW);
@@ -60,16 +63,21 @@ impl IndexWriter {
             // A primary that died may have left half a pair.
             let whole = file.metadata()?.len() / PAIR * PAIR;
             file.set_len(whole)?;
-            return Ok(Self { file: Some(file), last });
+            return Ok(Self { file: Some(file), last, first_ms });
         }
         file.set_len(0)?;
         file.write_all(&encode(MAGIC, data.ino()))?;
-        Ok(Self { file: Some(file), last: None })
+        Ok(Self { file: Some(file), last: None, first_ms: None })
     }
 
     /// An index that remembers nothing, for a log that is no regular file.
     pub(crate) fn none() -> Self {
-        Self { file: None, last: None }
+        Self { file: None, last: None, first_ms: None }
+    }
+
+    /// When the first line was written, in milliseconds since 1970.
+    pub(crate) fn first_ms(&self) -> Option<u64> {
+        self.first_ms
     }
 
     /// Whether a line that is written at `unix_ms` needs a pair.
@@ -84,7 +92,9 @@ impl IndexWriter {
         if self.last.is_some_and(|(_, before)| before > offset) {
             // Another program truncated the log: its earlier offsets mean nothing any more.
             file.set_len(PAIR)?;
+            self.first_ms = None;
         }
+        self.first_ms.get_or_insert(unix_ms);
         self.last = Some((unix_ms, offset));
         file.write_all(&encode(unix_ms, offset))
     }

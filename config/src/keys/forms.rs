@@ -75,6 +75,26 @@ pub(super) static DURATION: Form<Duration> = form(
     },
 );
 
+/// A number of bytes with its unit.
+pub(super) static SIZE: Form<u64> = form(
+    "size",
+    string_or_integer,
+    |findings, key, value| {
+        let text = findings.text_or_integer(key, value)?;
+        findings.keep(key, value, units::size(&text))
+    },
+    |text| told(units::size(text)),
+    |bytes| Some(shown_size(*bytes)),
+);
+
+/// A size as a file would have it.
+pub(super) fn shown_size(bytes: u64) -> Value {
+    match bytes {
+        0 => json!(0),
+        _ => json!(units::written_size(bytes)),
+    }
+}
+
 /// An integer from 1.
 pub(super) static COUNT: Form<u16> = form(
     "integer",

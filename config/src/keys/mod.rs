@@ -11,6 +11,7 @@ mod forms;
 mod key;
 pub(crate) mod kind;
 mod life;
+mod logs;
 mod nearest;
 #[cfg(test)]
 mod page;
@@ -31,12 +32,13 @@ pub use shared::{LIMIT_KEYS, LimitKey};
 use crate::spec::AppSpec;
 
 /// Every section.
-pub(crate) static SECTIONS: [Section; 6] = [
+pub(crate) static SECTIONS: [Section; 7] = [
     run::SECTION,
     serving::SECTION,
     life::SECTION,
     restart::SECTION,
     recycle::SECTION,
+    logs::SECTION,
     privileges::SECTION,
 ];
 

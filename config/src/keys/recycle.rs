@@ -2,13 +2,12 @@
 
 use serde_json::json;
 
-use super::forms::{COUNT, DURATION, form, string, string_or_integer, told};
+use super::forms::{COUNT, DURATION, SIZE, form, string};
 use super::key::{Change, Flag, Key, Section};
 use super::kind::{Field, Form, at};
 use crate::privileges::within;
 use crate::schedule::{Schedule, time_zone};
 use crate::spec::RecyclePolicy;
-use crate::units;
 
 pub(super) const SECTION: Section =
     Section { name: "recycle", title: "When a worker that is well is replaced", keys: KEYS };
@@ -85,21 +84,6 @@ static KEYS: &[Key] = &[
         ..Key::of(&Field { place: at!(cron_timezone), form: &ZONE })
     },
 ];
-
-/// A number of bytes with its unit.
-static SIZE: Form<u64> = form(
-    "size",
-    string_or_integer,
-    |findings, key, value| {
-        let text = findings.text_or_integer(key, value)?;
-        findings.keep(key, value, units::size(&text))
-    },
-    |text| told(units::size(text)),
-    |bytes| match bytes {
-        0 => Some(json!(0)),
-        _ => Some(json!(units::written_size(*bytes))),
-    },
-);
 
 /// A number of connections.
 static CONNECTIONS: Form<u64> = form(

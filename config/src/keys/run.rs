@@ -8,7 +8,6 @@ use serde_json::json;
 use super::forms::{ACCOUNT, BOOLEAN, extend, form, items, nothing, string, told};
 use super::key::{Change, Flag, InPool, Key, Section};
 use super::kind::{Field, Form, at};
-use crate::privileges::within;
 use crate::raw::{Findings, Written, in_order};
 use crate::spec::{Dependency, Instances};
 use crate::tree::Value;
@@ -152,50 +151,6 @@ static KEYS: &[Key] = &[
         ..Key::of(&Field { place: at!(namespace), form: &NAMESPACE })
     },
     Key {
-        name: "log_line_max",
-        unit: Some("bytes"),
-        flag: Some(Flag {
-            help: Some("The longest log line that is kept whole, in bytes"),
-            ..Flag::value("BYTES")
-        }),
-        help: "The longest log line that is kept whole",
-        doc: "The longest line of a worker's output that is kept whole, in bytes, from 1024 to \
-              1048576. A longer one is cut between two characters; each further piece begins with \
-              `0 > ` instead of `0 | `, and has `continues` in JSON",
-        example: Some("65536"),
-        ..Key::of(&Field { place: at!(log_line_max), form: &LINE_LENGTH })
-    },
-    Key {
-        name: "out_file",
-        absent: "`out.log` in the app's log folder",
-        help: "Where stdout goes; {slot} in the name: a file for each worker",
-        doc: "The file that gets what the workers write to stdout, as they write it, without the \
-              slot in front ([logs](start.md#logs)). With `{slot}` in its name, each worker has a \
-              file of its own. `/dev/null` keeps nothing. If `error_file` names the same file, it \
-              gets both. Missing folders are made. A change holds from the end of the reload on",
-        example: Some("\"logs/out-{slot}.log\""),
-        elsewhere: &["stdout", "stdout_logfile"],
-        ..Key::of(&Field { place: at!(logs.out_file), form: &OUTPUT_FILE })
-    },
-    Key {
-        name: "error_file",
-        absent: "`err.log` in the app's log folder",
-        help: "Where stderr goes; {slot} in the name: a file for each worker",
-        doc: "As `out_file`, for what the workers write to stderr",
-        example: Some("\"logs/err-{slot}.log\""),
-        elsewhere: &["stderr", "stderr_logfile"],
-        ..Key::of(&Field { place: at!(logs.error_file), form: &OUTPUT_FILE })
-    },
-    Key {
-        name: "log_time",
-        help: "Whether each line in the log files begins with its time",
-        doc: "`true`: each line in the log files begins with the time at which it was written \
-              (`2026-11-27T19:11:38.273Z `). `logs --timestamps` knows the times without it, too",
-        example: Some("true"),
-        elsewhere: &["log_timestamps"],
-        ..Key::of(&Field { place: at!(logs.log_time), form: &BOOLEAN })
-    },
-    Key {
         name: "user",
         absent: "the user who starts it",
         flag: Some(Flag::value("USER")),
@@ -220,39 +175,6 @@ static KEYS: &[Key] = &[
         ..Key::of(&Field { place: at!(group), form: &ACCOUNT })
     },
 ];
-
-/// Bytes of a line.
-static LINE_LENGTH: Form<usize> = form(
-    "integer",
-    || json!({ "type": ["integer", "string"], "minimum": 1024, "maximum": 1_048_576 }),
-    |findings, key, value| {
-        let text = findings.text_or_integer(key, value)?;
-        findings.keep(key, value, line_length(&text))
-    },
-    line_length,
-    |length| Some(json!(length)),
-);
-
-fn line_length(text: &str) -> Result<usize, String> {
-    within(text, 1024, 1 << 20)
-}
-
-/// A file that gets output.
-static OUTPUT_FILE: Form<Option<PathBuf>> = form(
-    "string",
-    string,
-    |findings, key, value| {
-        let path = findings.path(key, value)?;
-        findings.keep(key, value, output_file(path)).map(Some)
-    },
-    |text| told(output_file(PathBuf::from(text))).map(Some),
-    |path| path.as_ref().map(|path| json!(path.to_string_lossy())),
-);
-
-fn output_file(path: PathBuf) -> Result<PathBuf, &'static str> {
-    let names_a_file = path.file_name().is_some() && !path.to_string_lossy().ends_with('/');
-    names_a_file.then_some(path).ok_or("expected the path of a file")
-}
 
 /// The name of an app.
 static NAME: Form<String> = form(

@@ -1,6 +1,7 @@
 //! Where the output of workers goes.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,37 @@ pub struct LogFiles {
     /// Whether each line begins with its time. False.
     #[serde(default)]
     pub log_time: bool,
+    /// How much is kept.
+    #[serde(default)]
+    pub rotation: Rotation,
+}
+
+/// When a log file is rotated, and what of the rotated files is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rotation {
+    /// A larger file is rotated. 50 MiB.
+    pub max_size: u64,
+    /// A file that was begun longer ago is rotated; zero: none is. 30 days.
+    pub every: Duration,
+    /// Rotated files of each log. 10.
+    pub keep: u16,
+    /// Bytes of all files together; 0: no limit. 400 MiB.
+    pub total_max: u64,
+    /// Whether rotated files are compressed. True.
+    pub compress: bool,
+}
+
+impl Default for Rotation {
+    fn default() -> Self {
+        Self {
+            max_size: 50 << 20,
+            every: Duration::from_secs(30 * 24 * 60 * 60),
+            keep: 10,
+            total_max: 400 << 20,
+            compress: true,
+        }
+    }
 }
 
 /// Whether each worker has a file of its own: the name of the file has `{slot}` in it.
@@ -48,6 +80,30 @@ pub fn rotated(path: &Path, number: u32) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{number}"));
     name.into()
+}
+
+/// The name of a rotated file when it is compressed: `out.log.2.gz`.
+pub fn compressed(path: &Path, number: u32) -> PathBuf {
+    let mut name = rotated(path, number).into_os_string();
+    name.push(".gz");
+    name.into()
+}
+
+/// The file that a rotated file of the log is compressed into before that takes its place.
+pub fn being_compressed(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(".gz.tmp");
+    path.with_file_name(name)
+}
+
+/// The number of the rotated file with this name, compressed or not, if it is one of the log with
+/// the name `log`.
+pub fn rotated_number(log: &str, name: &str) -> Option<u32> {
+    let number = name.strip_prefix(log)?.strip_prefix('.')?;
+    let number = number.strip_suffix(".gz").unwrap_or(number);
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    number.parse().ok().filter(|_| is_number)
 }
 
 /// The same path with a place for the slot before its extension.
@@ -82,5 +138,21 @@ mod tests {
         }
         assert_eq!(slot_of(Path::new("/log/out.log"), "out.log"), None);
         assert_eq!(with_slot(Path::new("out")), Path::new("out-{slot}"));
+    }
+
+    #[test]
+    fn names_of_rotated_files() {
+        let log = Path::new("/log/out.log");
+        assert_eq!(compressed(log, 2), Path::new("/log/out.log.2.gz"));
+        for (name, number) in [
+            ("out.log.2.gz", Some(2)),
+            ("out.log.12", Some(12)),
+            ("out.log", None),
+            ("out.log.+1", None),
+            ("out.log.1.bz2", None),
+            ("err.log.1", None),
+        ] {
+            assert_eq!(rotated_number("out.log", name), number, "{name}");
+        }
     }
 }

@@ -41,9 +41,11 @@ mod workers;
 use std::io;
 use std::time::Duration;
 
+pub(crate) use crate::policy::log_retention::{Limits, RotatedFile, plan as tidy_plan};
 pub(crate) use crate::primary::event::Refusal;
 pub(crate) use merges::{Answer, Question};
 pub(crate) use output::console::LogFormat;
+pub(crate) use output::housekeeping::{Found, LogIdentity, TidyAnswer, TidyQuestion};
 pub(crate) use output::json_line;
 pub(crate) use snapshot::check_state;
 pub(crate) use snapshot::upgrade::CAN_GO_ON;
@@ -60,6 +62,7 @@ use self::listeners::Listeners;
 use self::merges::Merges;
 use self::node::Node;
 use self::notes::Notes;
+use self::output::housekeeping::Housekeeping;
 use self::output::logs::Logs;
 use self::probe::Probes;
 use self::service_manager::Manager;
@@ -102,6 +105,8 @@ pub(crate) struct Runtime {
     /// Changes that wait for their new spec.
     merges: Merges,
     logs: Logs,
+    /// What looks after rotated log files.
+    housekeeping: Housekeeping,
     recorder: Recorder,
     /// The primaries before this one, and what the next one needs.
     succession: Succession,
@@ -182,6 +187,8 @@ impl Runtime {
         }
         self.events.inbox.extend(self.merges.give_up(now));
         self.logs.take_complaints().into_iter().for_each(|complaint| self.note(complaint));
+        let complaint = self.housekeeping.look(&self.events.poller, &mut self.logs, now);
+        complaint.into_iter().for_each(|complaint| self.warn(complaint));
         self.probes.new_turn();
         self.pass_on();
         self.manager.tell(&self.keeper, &self.core, self.events.inbox.is_empty());
@@ -251,6 +258,7 @@ impl Runtime {
             self.succession.writer.due(),
             self.manager.deadline(),
             self.merges.deadline(),
+            self.housekeeping.deadline(),
             self.bus.deadline(),
             Some(self.recorder.due()),
             self.clients.deadline(),

@@ -35,6 +35,8 @@ pub(crate) enum Source {
     UpgradeCheck,
     /// The process that merges a change has ended.
     Merge(MergeId),
+    /// The process that looks after rotated log files has ended.
+    Housekeeping,
 }
 
 /// The kind is in the low bits, the id above them; ids never come near 2^59.
@@ -64,6 +66,7 @@ impl Source {
             Self::Keeper => (10, 0),
             Self::UpgradeCheck => (11, 0),
             Self::Merge(id) => (12, id.0),
+            Self::Housekeeping => (13, 0),
             Self::Endpoint(contract, id) => (FIRST_ENDPOINT + contract as u64, id.0),
         };
         id << KIND_BITS | kind
@@ -89,6 +92,7 @@ impl Source {
             10 => Self::Keeper,
             11 => Self::UpgradeCheck,
             12 => Self::Merge(MergeId(id)),
+            13 => Self::Housekeeping,
             kind => {
                 let is_it = |known: &&Contract| FIRST_ENDPOINT + **known as u64 == kind;
                 Self::Endpoint(*Contract::KNOWN.iter().find(is_it)?, WorkerId(id))
@@ -118,6 +122,7 @@ mod tests {
             Source::Keeper,
             Source::UpgradeCheck,
             Source::Merge(MergeId(3)),
+            Source::Housekeeping,
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }
@@ -125,6 +130,6 @@ mod tests {
             let source = Source::Endpoint(contract, worker);
             assert_eq!(Source::from_token(source.token()), Some(source));
         }
-        assert_eq!(Source::from_token(13), None);
+        assert_eq!(Source::from_token(14), None);
     }
 }

@@ -73,6 +73,10 @@ impl Runtime {
             Source::Merge(merge) => {
                 self.events.inbox.extend(self.merges.ended(&self.events.poller, merge));
             }
+            Source::Housekeeping => {
+                let complaint = self.housekeeping.ended(&self.events.poller);
+                complaint.into_iter().for_each(|complaint| self.warn(complaint));
+            }
         }
         self.pass_on();
     }

@@ -22,6 +22,7 @@ use super::merges::Merges;
 use super::node::Node;
 use super::notes::Notes;
 use super::output::console::{Console, LogFormat};
+use super::output::housekeeping::Housekeeping;
 use super::output::logs::Logs;
 use super::probe::Probes;
 use super::service_manager::Manager;
@@ -356,6 +357,7 @@ impl Runtime {
             recorder: Recorder::new(home.clone(), lock),
             succession: Succession::first(now),
             merges: Merges::default(),
+            housekeeping: Housekeeping::default(),
             calendar: Calendar::default(),
             probes: Probes::new().map_err(failed("watch the processes"))?,
             manager: Manager::default(),

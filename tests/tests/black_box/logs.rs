@@ -208,38 +208,125 @@ out.flush()
 time.sleep(1000)
 ";
 
+/// The numbers of the lines of this worker, as `logs` prints them.
+fn numbers(home: &tests::Home, slot: &str, more: &[&str]) -> Vec<u32> {
+    let all = ["logs", "web", "--out", "--no-prefix", "-n", "9999999", "--slot", slot];
+    let shown = home.run(&[&all, more].concat()).ok().stdout;
+    shown.lines().map(|line| line[..9].parse().expect("a number")).collect()
+}
+
+/// The names of the rotated files of stdout, in order.
+fn rotated(home: &tests::Home) -> Vec<String> {
+    let entries = fs::read_dir(home.path().join("logs/web")).expect("read the log folder");
+    let names = entries.map(|entry| entry.expect("an entry").file_name().into_string());
+    let mut names: Vec<String> = names.map(|name| name.expect("a name")).collect();
+    names.retain(|name| name.starts_with("out.log."));
+    names.sort();
+    names
+}
+
+fn all_compressed(home: &tests::Home) -> Option<Vec<String>> {
+    let names = rotated(home);
+    names.iter().all(|name| name.ends_with(".gz")).then_some(names)
+}
+
+#[test]
+fn rotated_files_are_compressed_and_read_all_the_same() {
+    let home = tests::home!();
+    let Some(python) = fixtures::need("python3") else { return };
+    let command = [python.as_str(), "-c", COUNTER, "4000"].map(str::to_owned);
+    let of = |more: &str| {
+        home.config(
+            "web",
+            &command,
+            &format!("listen_wait = \"50ms\"\nlog_max_size = \"64K\"\n{more}"),
+        )
+    };
+    home.run(&["start", &of("")]).ok();
+    let names = wait_until("all rotated files to be compressed", SOON, || {
+        let whole = rotated(&home).len() >= 6;
+        whole.then(|| all_compressed(&home)).flatten()
+    });
+    assert!(names.contains(&"out.log.1.gz".to_owned()), "{names:?}");
+    assert!(numbers(&home, "0", &[]).into_iter().eq(0..4000));
+    assert!(numbers(&home, "0", &["--since", "1h"]).into_iter().eq(0..4000));
+    assert_eq!(numbers(&home, "0", &["--grep", "^00000012"]), (120..130).collect::<Vec<_>>());
+    let json = home.run(&["logs", "web", "--json", "--grep", "^000000007"]).ok().stdout;
+    let line: serde_json::Value = serde_json::from_str(&json).expect("one line");
+    assert!(line["time"].as_str().is_some_and(|time| time.starts_with("20")), "{line}");
+    // The usual tools read it.
+    let zcat = Command::new("zcat").arg(home.path().join("logs/web/out.log.1.gz")).output();
+    let zcat = String::from_utf8(zcat.expect("run zcat").stdout).expect("text");
+    assert!(zcat.starts_with("0 | 00000") && zcat.lines().count() > 500);
+
+    // A damaged file costs its own lines.
+    fs::write(home.path().join("logs/web/out.log.1.gz"), "no gzip").expect("write");
+    let left = home.run(&["logs", "web", "--out", "-n", "9999"]).ok();
+    left.says(&["cannot read", "out.log.1.gz", "damaged"]);
+    assert!((3000..4000).contains(&left.stdout.lines().count()));
+
+    // A change of what is kept needs no new worker.
+    let pids = home.pids("web");
+    home.run(&["apply", &of("log_keep = 2")]).ok();
+    wait_until("the rest to be removed", SOON, || (rotated(&home).len() == 2).then_some(()));
+    assert_eq!(home.pids("web"), pids);
+    home.run(&["flush", "web"]).ok();
+    assert_eq!(rotated(&home), [""; 0]);
+}
+
+#[test]
+fn logs_are_rotated_by_age_and_kept_within_a_total() {
+    let home = tests::home!();
+    let Some(python) = fixtures::need("python3") else { return };
+    let command = [python.as_str(), "-c", TALKER].map(str::to_owned);
+    let of = |more: &str| {
+        let more = format!("listen_wait = \"50ms\"\nlog_compress = false\n{more}");
+        home.config("web", &command, &more)
+    };
+    home.run(&["start", &of("log_rotate_every = \"1s\"")]).ok();
+    wait_until("a hello", SOON, || home.log("web", "out.log").contains("hello").then_some(()));
+    let_pass(Duration::from_millis(1100));
+    home.run(&["signal", "web", "USR1"]).ok();
+    wait_until("a rotation", SOON, || {
+        (home.log("web", "out.log") == "0 | hello 2\n").then_some(())
+    });
+    assert_eq!((home.log("web", "out.log.1"), rotated(&home).len()), ("0 | hello 1\n".into(), 1));
+    home.run(&["apply", &of("log_rotate_every = \"0s\"\nlog_total_max = \"30B\"")]).ok();
+    wait_until("the rotated file to go", SOON, || rotated(&home).is_empty().then_some(()));
+    assert_eq!(home.log("web", "out.log"), "0 | hello 2\n", "this one is written");
+}
+
 #[test]
 fn heavy_rotation_loses_no_line() {
     let _alone = tests::exclusive();
     let home = tests::home!();
     let Some(python) = fixtures::need("python3") else { return };
     let lines = 700_000;
-    let count = lines.to_string();
-    let options = ["--listen-wait", "50ms", "-i", "2"];
-    home.start("web", &options, &[&python, "-c", COUNTER, &count]).ok();
+    let command = [python.as_str(), "-c", COUNTER, &lines.to_string()].map(str::to_owned);
+    // More than a hundred rotations, while the process that compresses is at work.
+    let more = "instances = 2\nlisten_wait = \"50ms\"\nlog_max_size = \"1M\"\nlog_keep = 365\n\
+                log_total_max = 0";
+    home.run(&["start", &home.config("web", &command, more)]).ok();
     let last = format!("{:09}", lines - 1);
-    let log = home.path().join("logs/web/out.log");
-    let files = || {
-        let names = ["log.3", "log.2", "log.1", "log"].map(|name| log.with_extension(name));
-        names.into_iter().filter_map(|path| fs::read_to_string(path).ok()).collect::<String>()
+    let is_done = |slot| {
+        let shown = home.run(&["logs", "web", "--out", "--no-prefix", "-n", "1", "--slot", slot]);
+        shown.stdout.starts_with(&last)
     };
     wait_until("both to have written everything", Duration::from_secs(120), || {
-        let text = fs::read_to_string(&log).ok()?;
-        let both = ["0 | ", "1 | "].iter().all(|slot| {
-            let lines = text.lines().rev().filter(|line| line.starts_with(slot));
-            lines.take(1).any(|line| line[4..].starts_with(&last))
-        });
-        both.then_some(())
+        (is_done("0") && is_done("1")).then_some(())
     });
-    assert!(log.with_extension("log.2").exists(), "it was rotated twice");
-    let text = files();
-    for slot in ["0 | ", "1 | "] {
-        let own = text.lines().filter_map(|line| line.strip_prefix(slot));
-        let numbers = own.map(|line| line[..9].parse::<u32>().expect("a number"));
-        assert!(numbers.eq(0..lines), "slot {slot}: a line is missing, torn or out of order");
+    for slot in ["0", "1"] {
+        let numbers = numbers(&home, slot, &[]);
+        assert!(numbers.into_iter().eq(0..lines), "slot {slot}: a line is missing or out of order");
     }
-    let shown = home.run(&["logs", "web", "--since", "1h", "--slot", "1"]).ok().stdout;
-    assert_eq!(shown.lines().count(), lines as usize, "logs reads all rotated files");
+    let names = wait_until("everything to be compressed", Duration::from_secs(120), || {
+        all_compressed(&home)
+    });
+    assert!(names.len() > 100, "{names:?}");
+    for slot in ["0", "1"] {
+        let numbers = numbers(&home, slot, &["--since", "1h"]);
+        assert!(numbers.into_iter().eq(0..lines), "slot {slot}: compression lost a line");
+    }
 }
 
 #[test]
@@ -256,7 +343,9 @@ fn heavy_a_gibibyte_is_not_read_for_the_last_minute() {
         file.write_all(&megabyte).expect("write the log");
     }
     let begun = now();
-    home.start("web", &["--listen-wait", "50ms", "-i", "2"], &["python3", "-c", TALKER]).ok();
+    let command = ["python3", "-c", TALKER].map(str::to_owned);
+    let more = "instances = 2\nlisten_wait = \"50ms\"\nlog_max_size = \"2G\"";
+    home.run(&["start", &home.config("web", &command, more)]).ok();
     wait_until("both to say hello again", SOON, || {
         (home.log("web", "err.log").matches("oh no 1").count() == 4).then_some(())
     });

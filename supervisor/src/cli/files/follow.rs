@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
-use crate::cli::logs::segment::{self, Segment};
+use crate::cli::logs::segment::{self, Body, Segment};
 use crate::sys::file_id::FileId;
 
 /// Bytes of a line. A longer line is passed on in pieces.
@@ -35,8 +35,11 @@ impl Follower {
     /// first.
     pub(crate) fn behind(path: PathBuf, segments: &[Segment]) -> io::Result<Self> {
         let open = match segments.first() {
-            Some(newest) => Some(Open { file: newest.file.try_clone()?, at: newest.length }),
-            None => None,
+            Some(Segment { body: Body::Plain(file), length, .. }) => {
+                Some(Open { file: file.try_clone()?, at: *length })
+            }
+            // A compressed file was rotated: nothing is added to it.
+            Some(_) | None => None,
         };
         Ok(Self { path, open, partial: Vec::new() })
     }

@@ -4,6 +4,8 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use config::spec::log_files;
+
 use crate::cli::exit::Failure;
 use crate::cli::logs::paths::logs_of;
 use crate::home::Home;
@@ -56,13 +58,13 @@ fn rotated(file: &Path) -> Vec<PathBuf> {
     else {
         return Vec::new();
     };
-    let is_rotated = |name: &str| {
-        let number = name.strip_prefix(beginning).and_then(|rest| rest.strip_prefix('.'));
-        number.is_some_and(|number| number.parse::<u32>().is_ok())
-    };
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let found = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_rotated));
-    found.flat_map(|entry| [log_index::path(&entry.path()), entry.path()]).collect()
+    let paths = entries.filter_map(|entry| {
+        let number = log_files::rotated_number(beginning, entry.file_name().to_str()?)?;
+        Some([log_index::path(&log_files::rotated(file, number)), entry.path()])
+    });
+    let half = log_files::being_compressed(file);
+    paths.flatten().chain(half.exists().then_some(half)).collect()
 }
 
 fn cannot(what: &str, path: &Path, error: &io::Error) -> Failure {
@@ -87,14 +89,16 @@ mod tests {
         let home = Home::under(dir.path());
         empty(&home, "web").unwrap();
         home.prepare_logs("web").unwrap();
-        for name in ["out.log", "err.log", "out.log.1", "out.log.old", "primary.log"] {
+        for name in
+            ["out.log", "err.log", "out.log.1", "out.log.2.gz", "out.log.old", "primary.log"]
+        {
             fs::write(home.log_dir("web").join(name), "text").unwrap();
         }
         empty(&home, "web").unwrap();
         let text = |name: &str| fs::read_to_string(home.log_dir("web").join(name)).ok();
         assert_eq!(text("out.log").as_deref(), Some(""));
         assert_eq!(text("err.log").as_deref(), Some(""));
-        assert_eq!(text("out.log.1"), None);
+        assert_eq!((text("out.log.1"), text("out.log.2.gz")), (None, None));
         assert!(text("out.log.old").is_some() && text("primary.log").is_some());
         remove(&home, "web", &[]).unwrap();
         remove(&home, "web", &[]).unwrap();

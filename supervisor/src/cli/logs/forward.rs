@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 
 use super::filter::Filter;
 use super::line::Line;
@@ -66,7 +65,7 @@ impl<'a> Forward<'a> {
                 let size = BLOCK.min(usize::try_from(range.end - range.start).unwrap_or(BLOCK));
                 let before = self.bytes.len();
                 self.bytes.resize(before + size, 0);
-                segment.file.read_exact_at(&mut self.bytes[before..], range.start)?;
+                segment.body.read_exact_at(&mut self.bytes[before..], range.start)?;
                 range.start += size as u64;
             }
         }

@@ -1,7 +1,6 @@
 //! The last lines of a log that pass a filter, read from the end.
 
 use std::io;
-use std::os::unix::fs::FileExt;
 
 use super::filter::Filter;
 use super::line::Line;
@@ -71,7 +70,7 @@ fn backwards(
     while end > range.start {
         let start = end.saturating_sub(BLOCK).max(range.start);
         let mut block = vec![0; usize::try_from(end - start).unwrap_or(0)];
-        segment.file.read_exact_at(&mut block, start)?;
+        segment.body.read_exact_at(&mut block, start)?;
         block.append(&mut rest);
         let mut stop = block.len();
         // The newline at the very end ends the last line.

@@ -1,6 +1,7 @@
 //! Reads the log files of an app: the last lines, or those of a time, over rotated files and over
 //! several apps; and the events that were kept.
 
+pub(crate) mod compressed;
 pub(crate) mod events;
 pub(crate) mod filter;
 pub(crate) mod forward;

@@ -42,7 +42,7 @@ pub(crate) fn logs_of(home: &Home, app: &str) -> Vec<LogPath> {
 }
 
 /// The files that exist of those that `path` stands for, by slot.
-fn each_slot(path: &Path) -> impl Iterator<Item = (u16, PathBuf)> {
+pub(crate) fn each_slot(path: &Path) -> impl Iterator<Item = (u16, PathBuf)> {
     let entries = path.parent().and_then(|folder| fs::read_dir(folder).ok());
     let names = entries.into_iter().flatten().flatten().map(|entry| entry.file_name());
     let mut slots: Vec<u16> =

@@ -3,26 +3,57 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use config::spec::log_files::rotated;
+use config::spec::log_files::{compressed, rotated};
 
+use super::compressed::Compressed;
 use super::filter::Filter;
 use super::line::Form;
 use crate::log_index::{self, Index};
+use crate::runtime::LogIdentity;
 
 /// Bytes that are read at once to find the last newline.
 const BLOCK: u64 = 64 * 1024;
 
+/// Numbers without a file after which a log has no more files. While a log is rotated, one number has
+/// none for a moment.
+const GAP: u32 = 2;
+
 /// One file of a log.
 #[derive(Debug)]
 pub(crate) struct Segment {
-    pub(crate) file: File,
+    pub(crate) body: Body,
     /// The end of its last whole line when it was opened.
     pub(crate) length: u64,
     pub(crate) form: Form,
     index: Option<Index>,
+}
+
+/// Where the bytes of a segment are.
+#[derive(Debug)]
+pub(crate) enum Body {
+    Plain(File),
+    Compressed(Compressed),
+}
+
+impl Body {
+    /// Fills the buffer with what stands at this offset of the segment.
+    pub(crate) fn read_exact_at(&mut self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        match self {
+            Self::Plain(file) => file.read_exact_at(buffer, offset),
+            Self::Compressed(file) => file.read_exact_at(buffer, offset),
+        }
+    }
+
+    /// Which file it is, or which was compressed.
+    fn identity(&self) -> io::Result<LogIdentity> {
+        match self {
+            Self::Plain(file) => Ok(LogIdentity::of(&file.metadata()?)),
+            Self::Compressed(file) => Ok(file.of),
+        }
+    }
 }
 
 /// Which part of a segment a filter lets pass by time.
@@ -39,34 +70,64 @@ pub(crate) struct Window {
 /// The segments of the log at this path, the newest first. Files that were rotated while they were
 /// being opened are neither missing nor there twice. A fifo or a device has no lines to look at.
 pub(crate) fn segments(path: &Path, form: Form) -> io::Result<Vec<Segment>> {
-    let mut found: Vec<(u64, File)> = Vec::new();
-    let mut indexes = Vec::new();
-    for number in 0.. {
-        let path = match number {
-            0 => path.to_owned(),
-            number => rotated(path, number),
+    segments_and_damage(path, form).map(|(segments, _)| segments)
+}
+
+/// As [`segments`], with the compressed files that cannot be read, and why.
+pub(crate) fn segments_and_damage(
+    path: &Path,
+    form: Form,
+) -> io::Result<(Vec<Segment>, Vec<String>)> {
+    let mut found: Vec<Body> = Vec::new();
+    let (mut indexes, mut damage) = (Vec::new(), Vec::new());
+    let (mut number, mut gap) = (0, 0);
+    while gap < GAP {
+        let known = damage.len();
+        let body = match number {
+            0 => open(path)?.map(Body::Plain),
+            number => open_rotated(path, number, &mut damage)?,
         };
-        indexes.extend(Index::open(&log_index::path(&path)));
-        match open(&path) {
-            Ok(Some(file)) => {
-                let inode = file.metadata()?.ino();
-                if found.iter().all(|(other, _)| *other != inode) {
-                    found.push((inode, file));
-                }
+        let name = if number == 0 { path.to_owned() } else { rotated(path, number) };
+        indexes.extend(Index::open(&log_index::path(&name)));
+        gap = if body.is_none() && damage.len() == known { gap + 1 } else { 0 };
+        if let Some(body) = body {
+            let identity = body.identity()?;
+            // It has another number or is compressed by now.
+            let is_new = |other: &Body| other.identity().is_ok_and(|other| other != identity);
+            if found.iter().all(is_new) {
+                found.push(body);
             }
-            // Between a rename and the next creation there is no current file.
-            Ok(None) if number == 0 => {}
-            Ok(None) => break,
-            Err(error) => return Err(error),
+        }
+        number += 1;
+    }
+    let segments = found.into_iter().map(|mut body| {
+        let identity = body.identity()?;
+        let at = indexes.iter().position(|index| index.is_of(identity.inode));
+        let length = match &body {
+            Body::Plain(file) => file.metadata()?.len(),
+            Body::Compressed(file) => file.of.size,
+        };
+        let length = end_of_last_line(&mut body, length)?;
+        Ok(Segment { body, length, form, index: at.map(|at| indexes.remove(at)) })
+    });
+    Ok((segments.collect::<io::Result<_>>()?, damage))
+}
+
+/// Opens the file that a log has become after so many rotations.
+fn open_rotated(log: &Path, number: u32, damage: &mut Vec<String>) -> io::Result<Option<Body>> {
+    // The compressed file is there before the other one goes.
+    if let Some(file) = open(&rotated(log, number))? {
+        return Ok(Some(Body::Plain(file)));
+    }
+    let path = compressed(log, number);
+    let Some(file) = open(&path)? else { return Ok(None) };
+    match Compressed::open(file) {
+        Ok(file) => Ok(Some(Body::Compressed(file))),
+        Err(error) => {
+            damage.push(format!("cannot read {}: {error}", path.display()));
+            Ok(None)
         }
     }
-    let segments = found.into_iter().map(|(inode, file)| {
-        let at = indexes.iter().position(|index| index.is_of(inode));
-        let length = file.metadata()?.len();
-        let length = end_of_last_line(&file, length)?;
-        Ok(Segment { file, length, form, index: at.map(|at| indexes.swap_remove(at)) })
-    });
-    segments.collect()
 }
 
 /// Opens a regular file. `None`: there is none.
@@ -80,13 +141,13 @@ pub(crate) fn open(path: &Path) -> io::Result<Option<File>> {
 }
 
 /// Where the last line that has a newline ends, in the first `length` bytes.
-fn end_of_last_line(file: &File, length: u64) -> io::Result<u64> {
+fn end_of_last_line(body: &mut Body, length: u64) -> io::Result<u64> {
     let mut bytes = vec![0; BLOCK as usize];
     let mut end = length;
     while end > 0 {
         let start = end.saturating_sub(BLOCK);
         let block = &mut bytes[..usize::try_from(end - start).unwrap_or(0)];
-        file.read_exact_at(block, start)?;
+        body.read_exact_at(block, start)?;
         if let Some(at) = block.iter().rposition(|byte| *byte == b'\n') {
             return Ok(start + at as u64 + 1);
         }

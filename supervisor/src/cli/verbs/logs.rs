@@ -20,7 +20,7 @@ use crate::cli::logs::forward::{Forward, Merged};
 use crate::cli::logs::last::last;
 use crate::cli::logs::line::{Form, Line, Parts};
 use crate::cli::logs::paths::{LogPath, logs_of};
-use crate::cli::logs::segment::{Segment, segments};
+use crate::cli::logs::segment::{Segment, segments_and_damage};
 use crate::cli::output;
 use crate::cli::session::Session;
 use crate::cli::side_by_side::Work;
@@ -177,7 +177,9 @@ fn open<'a>(args: &Args, session: &Session, names: &'a [String]) -> Result<Vec<L
                 Stream::Err => !args.out,
             };
             if is_wanted {
-                let segments = segments(&path, form).map_err(|error| unreadable(&path, &error))?;
+                let read = segments_and_damage(&path, form);
+                let (segments, damage) = read.map_err(|error| unreadable(&path, &error))?;
+                damage.iter().for_each(|why| output::note(format_args!("supervisor: {why}")));
                 logs.push(Log { of: Origin { app, stream, form }, path, segments });
             }
         }

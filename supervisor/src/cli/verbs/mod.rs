@@ -106,6 +106,7 @@ verbs! {
     primary     Primary     apps;
     thaw_check  ThawCheck   output;
     merge_spec  MergeSpec   output;
+    tidy_logs   TidyLogs    output;
     demo_server DemoServer  output;
 }
 

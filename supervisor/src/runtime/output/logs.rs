@@ -3,21 +3,19 @@
 //! blocks a worker. Nor does a log path that leads to a fifo or a device.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
-use config::spec::LogFiles;
-use config::spec::log_files::{self, rotated};
+use config::spec::log_files;
+use config::spec::{LogFiles, Rotation};
 use ipc::control::Notice;
 
 use super::console::Console;
 use super::event_log::EventLog;
 use super::json_line::time;
+use super::log_file::LogFile;
 use crate::base::stream::Stream;
-use crate::limits::{LOG_FILE, LOG_FILES_KEPT, TAIL_LINE, TAIL_LINES};
-use crate::log_index::{self, IndexWriter};
+use crate::limits::{TAIL_LINE, TAIL_LINES};
 use crate::sys::clock;
 
 /// Bytes of one pipe on their way to whole lines.
@@ -114,6 +112,8 @@ pub(crate) struct Logs {
     primary: Option<LogFile>,
     /// The events, for later questions.
     events: EventLog,
+    /// What is kept has changed.
+    limits_changed: bool,
     /// In the foreground the lines also go to our own stdout and stderr.
     pub(in crate::runtime) console: Console,
 }
@@ -129,11 +129,12 @@ impl Logs {
         events: PathBuf,
         console: Console,
     ) -> (Self, io::Result<()>) {
-        let primary = primary.map(|path| LogFile { is_stderr: true, ..LogFile::new(path) });
+        let primary = primary.map(LogFile::stderr);
         let (out, err) = Output::both(&usual, files);
         let events = EventLog::new(events);
         let files = files.clone();
-        let mut logs = Self { usual, files, out, err, primary, events, console };
+        let limits_changed = false;
+        let mut logs = Self { usual, files, out, err, primary, events, limits_changed, console };
         let result = logs.reopen();
         (logs, result)
     }
@@ -143,9 +144,39 @@ impl Logs {
         if *files == self.files {
             return Ok(());
         }
+        let same_files = LogFiles { rotation: self.files.rotation.clone(), ..files.clone() };
+        let only_limits = self.files == same_files;
         self.files = files.clone();
+        self.limits_changed = true;
+        if only_limits {
+            return Ok(());
+        }
         (self.out, self.err) = Output::both(&self.usual, files);
         self.reopen()
+    }
+
+    /// Every log: the files where the app names none, those that it names (a path with `{slot}`
+    /// stands for several), and that of the primary.
+    pub(super) fn all_paths(&self) -> Vec<PathBuf> {
+        let outputs = [Some(&self.out), self.err.as_ref()].into_iter().flatten();
+        let named = outputs.map(|output| &output.path);
+        let primary = self.primary.as_ref().map(|log| &log.path);
+        let mut all: Vec<PathBuf> =
+            self.usual.iter().chain(named).chain(primary).cloned().collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    /// How much of the logs is kept.
+    pub(super) fn limits(&self) -> &Rotation {
+        &self.files.rotation
+    }
+
+    /// Whether there are rotated files, or limits, that nobody has looked after since the last call.
+    pub(super) fn take_rotated(&mut self) -> bool {
+        let changed = std::mem::take(&mut self.limits_changed);
+        self.all().fold(changed, |any, file| std::mem::take(&mut file.has_rotated) || any)
     }
 
     /// Closes and opens the files again.
@@ -161,7 +192,7 @@ impl Logs {
     pub(in crate::runtime) fn notice(&mut self, notice: &Notice) {
         self.events.keep(notice);
         match self.primary.as_mut().filter(|log| log.file.is_some()) {
-            Some(log) => log.write(self.console.line(notice).as_bytes()),
+            Some(log) => log.write(self.console.line(notice).as_bytes(), &self.files.rotation),
             None => self.console.notice(notice),
         }
     }
@@ -180,7 +211,7 @@ impl Logs {
             Stream::Out => &mut self.out,
             Stream::Err => self.err.as_mut().unwrap_or(&mut self.out),
         };
-        output.write(slot, lines, self.files.log_time);
+        output.write(slot, lines, &self.files);
         self.console.output(stream, lines);
     }
 
@@ -252,7 +283,7 @@ impl Output {
         file.open()
     }
 
-    fn write(&mut self, slot: u16, lines: &[u8], with_time: bool) {
+    fn write(&mut self, slot: u16, lines: &[u8], files: &LogFiles) {
         let now = clock::unix_ms();
         let key = self.is_per_slot().then_some(slot);
         let file = self.files.entry(key).or_insert_with(|| {
@@ -268,11 +299,12 @@ impl Output {
         {
             file.remark = Some(format!("cannot write {}: {error}", file.path.display()));
         }
-        file.note_time(now);
-        if !self.is_own && !with_time {
-            return file.write(lines);
+        file.note_time(now, &files.rotation);
+        if !self.is_own && !files.log_time {
+            return file.write(lines, &files.rotation);
         }
-        file.write(&rewritten(lines, !self.is_own, with_time.then_some(now)));
+        let lines = rewritten(lines, !self.is_own, files.log_time.then_some(now));
+        file.write(&lines, &files.rotation);
     }
 }
 
@@ -301,161 +333,13 @@ pub(crate) fn prefix(slot: u16, (line, continues): (&[u8], bool), to: &mut Vec<u
     to.push(b'\n');
 }
 
-#[derive(Debug)]
-struct LogFile {
-    path: PathBuf,
-    file: Option<File>,
-    /// When its lines were written.
-    index: IndexWriter,
-    size: u64,
-    dropped: u64,
-    /// It is rotated. A fifo or a device is not.
-    is_regular: bool,
-    /// The app named it: its folder is made if it is missing.
-    is_own: bool,
-    /// It takes the place of our stderr, so that what is written there is in it as well.
-    is_stderr: bool,
-    /// What a person should know about it.
-    remark: Option<String>,
-}
-
-impl LogFile {
-    fn new(path: PathBuf) -> Self {
-        Self {
-            path,
-            file: None,
-            index: IndexWriter::none(),
-            size: 0,
-            dropped: 0,
-            is_regular: true,
-            is_own: false,
-            is_stderr: false,
-            remark: None,
-        }
-    }
-
-    /// Opens the file, without waiting for a reader where it is a fifo.
-    fn open(&mut self) -> io::Result<()> {
-        self.file = None;
-        self.index = IndexWriter::none();
-        if let Some(folder) = self.path.parent().filter(|_| self.is_own) {
-            fs::create_dir_all(folder)?;
-        }
-        let mut options = OpenOptions::new();
-        let follows = !self.is_own || link_is_ours(&self.path)?;
-        let nofollow = if follows { 0 } else { libc::O_NOFOLLOW };
-        let flags = libc::O_NONBLOCK | libc::O_NOCTTY | nofollow;
-        options.append(true).create(true).custom_flags(flags);
-        if self.is_stderr {
-            options.mode(0o640);
-        }
-        let file = options.open(&self.path).map_err(|error| match error.raw_os_error() {
-            Some(libc::ENXIO) => {
-                let path = self.path.display();
-                io::Error::other(format!("{path} is a fifo or a socket that nobody reads"))
-            }
-            _ => error,
-        })?;
-        let data = file.metadata()?;
-        (self.size, self.is_regular) = (data.len(), data.is_file());
-        if data.file_type().is_fifo() {
-            self.remark = Some(format!(
-                "{} is a fifo: lines that its reader does not take at once are dropped, and it is \
-                 not rotated",
-                self.path.display()
-            ));
-        }
-        if self.is_stderr {
-            nix::unistd::dup2_stderr(&file)?;
-        } else if self.is_regular {
-            match IndexWriter::open(&self.path, &file) {
-                Ok(index) => self.index = index,
-                Err(error) => self.index_fails(&error),
-            }
-        }
-        self.file = Some(file);
-        Ok(())
-    }
-
-    fn write(&mut self, lines: &[u8]) {
-        let mut left = lines;
-        while let Some(file) = self.file.as_mut().filter(|_| !left.is_empty()) {
-            match file.write(left) {
-                Ok(count) if count > 0 => left = &left[count..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The disk is full, or the reader of a fifo is behind: waiting would stop the loop.
-                Ok(_) | Err(_) => break,
-            }
-        }
-        self.dropped += left.len() as u64;
-        self.size += (lines.len() - left.len()) as u64;
-        if self.size > LOG_FILE && self.is_regular {
-            self.rotate();
-        }
-    }
-
-    /// Notes in the index when the next line is written.
-    fn note_time(&mut self, unix_ms: u64) {
-        let Some(file) = self.file.as_ref().filter(|_| self.index.is_due(unix_ms)) else { return };
-        // Another program may have truncated the file.
-        if let Ok(data) = file.metadata() {
-            self.size = data.len();
-        }
-        if let Err(error) = self.index.note(unix_ms, self.size) {
-            self.index_fails(&error);
-        }
-    }
-
-    /// The log goes on without times.
-    fn index_fails(&mut self, error: &io::Error) {
-        self.index = IndexWriter::none();
-        self.remark = Some(format!(
-            "cannot write {}, which has the times of the log lines: {error}; \"logs --since\" does \
-             not find these lines",
-            log_index::path(&self.path).display()
-        ));
-    }
-
-    /// `x.log` becomes `x.log.1`, that one `x.log.2`, and the oldest goes.
-    fn rotate(&mut self) {
-        for number in (1..LOG_FILES_KEPT).rev() {
-            move_aside(&rotated(&self.path, number), &rotated(&self.path, number + 1));
-        }
-        move_aside(&self.path, &rotated(&self.path, 1));
-        // If the new file cannot be opened, lines are dropped and counted until a reopen.
-        let _ = self.open();
-    }
-}
-
-/// Whether the path is a symbolic link that may be followed: one of root or of this user. Workers
-/// of another user may write to the folder of their logs. A link of theirs could lead to any file,
-/// which a primary of root would then write to.
-fn link_is_ours(path: &Path) -> io::Result<bool> {
-    let data = match fs::symlink_metadata(path) {
-        Ok(data) if data.is_symlink() => data,
-        _ => return Ok(false),
-    };
-    match data.uid() {
-        0 => Ok(true),
-        uid if uid == nix::unistd::geteuid().as_raw() => Ok(true),
-        uid => Err(io::Error::other(format!(
-            "{} is a symbolic link of another user (uid {uid}) and is not followed",
-            path.display()
-        ))),
-    }
-}
-
-/// Renames a log with its index. What does not exist yet is no error.
-fn move_aside(from: &Path, to: &Path) {
-    // An index that stayed alone would be taken for that of no other file.
-    let _ = fs::rename(log_index::path(from), log_index::path(to));
-    let _ = fs::rename(from, to);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use config::spec::log_files::rotated;
     use proptest::prelude::*;
+    use std::fs::{self, OpenOptions};
+    use std::os::unix::fs::OpenOptionsExt;
 
     fn silent() -> Console {
         Console::new("web".into(), None)
@@ -477,7 +361,7 @@ mod tests {
         let each = LogFiles {
             out_file: Some(at("own/out-{slot}.log")),
             error_file: Some(at("own/err.log")),
-            log_time: false,
+            ..LogFiles::default()
         };
         logs.keep_to(&each).unwrap();
         logs.write(Stream::Out, 1, b"1 | one | two\n1 > three\n");
@@ -492,8 +376,12 @@ mod tests {
         logs.reopen().unwrap();
         logs.write(Stream::Out, 1, b"1 | again\n");
         assert_eq!(read("own/out-1.log"), "again\n");
-        let one =
-            LogFiles { out_file: Some(at("all")), error_file: Some(at("all")), log_time: true };
+        let one = LogFiles {
+            out_file: Some(at("all")),
+            error_file: Some(at("all")),
+            log_time: true,
+            ..LogFiles::default()
+        };
         logs.keep_to(&one).unwrap();
         logs.write(Stream::Out, 0, b"0 | to stdout\n");
         logs.write(Stream::Err, 0, b"0 | to stderr\n");
@@ -571,23 +459,6 @@ mod tests {
         assert_eq!(fs::metadata(rotated(&path, 1)).unwrap().len(), 51 << 20);
         assert_eq!(fs::metadata(&path).unwrap().len(), 0);
         assert_eq!(logs.take_dropped(), 0);
-    }
-
-    #[test]
-    fn a_link_of_another_user_is_not_followed() {
-        let folder = tempfile::tempdir().unwrap();
-        let (target, link) = (folder.path().join("target"), folder.path().join("out.log"));
-        std::os::unix::fs::symlink(&target, &link).unwrap();
-        let mut file = LogFile { is_own: true, ..LogFile::new(link.clone()) };
-        file.open().unwrap();
-        file.write(b"one\n");
-        assert_eq!(fs::read(&target).unwrap(), b"one\n");
-        // Only root can give a link away.
-        if std::os::unix::fs::lchown(&link, Some(12345), None).is_ok() {
-            let why = file.open().unwrap_err().to_string();
-            assert!(why.contains("a symbolic link of another user (uid 12345)"), "{why}");
-            assert!(file.file.is_none());
-        }
     }
 
     #[test]

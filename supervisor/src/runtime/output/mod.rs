@@ -2,7 +2,9 @@
 
 pub(crate) mod console;
 mod event_log;
+pub(crate) mod housekeeping;
 pub(crate) mod json_line;
+mod log_file;
 pub(crate) mod logs;
 
 use self::logs::Logs;
