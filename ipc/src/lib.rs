@@ -1,5 +1,5 @@
 //! The messages between the supervisor's processes, and the codecs that turn them into bytes and
-//! back. This crate opens no sockets.
+//! back; and the bucket by which both ends limit a rate. This crate opens no sockets.
 
 pub mod bus;
 #[cfg(feature = "control")]
@@ -11,5 +11,6 @@ mod notice;
 #[cfg(feature = "control")]
 pub mod pool;
 pub mod talk;
+pub mod token_bucket;
 #[cfg(feature = "control")]
 pub mod worker_status;

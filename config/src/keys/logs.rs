@@ -59,6 +59,29 @@ static KEYS: &[Key] = &[
         ..Key::of(&Field { place: at!(logs.log_time), form: &BOOLEAN })
     },
     Key {
+        name: "log_rate",
+        unit: Some("lines a second"),
+        help: "The most log lines of a worker in a second; 0: no limit",
+        doc: "How many lines of each worker's output are kept in a second. Further ones are dropped \
+              and counted, and the log says how many ([a limit](start.md#a-limit-for-lines)). \
+              `0`: no limit",
+        example: Some("1000"),
+        elsewhere: &["log_rate_limit", "rate_limit_interval"],
+        change: Change::Nothing,
+        ..Key::of(&Field { place: at!(logs.rate.lines), form: &LINES })
+    },
+    Key {
+        name: "log_burst",
+        unit: Some("lines"),
+        help: "How many lines may come at once beyond log_rate",
+        doc: "How many lines of a worker are kept that come at once. `0`: as many as `log_rate` \
+              allows in ten seconds",
+        example: Some("20000"),
+        elsewhere: &["rate_limit_burst"],
+        change: Change::Nothing,
+        ..Key::of(&Field { place: at!(logs.rate.burst), form: &LINES })
+    },
+    Key {
         name: "log_max_size",
         help: "A log file that is larger than this is rotated",
         doc: "A log file that is larger than this is rotated: `out.log` becomes `out.log.1`, that one \
@@ -146,6 +169,25 @@ static OUTPUT_FILE: Form<Option<PathBuf>> = form(
 fn output_file(path: PathBuf) -> Result<PathBuf, &'static str> {
     let names_a_file = path.file_name().is_some() && !path.to_string_lossy().ends_with('/');
     names_a_file.then_some(path).ok_or("expected the path of a file")
+}
+
+/// A number of lines.
+static LINES: Form<u32> = form(
+    "integer",
+    || json!({ "type": ["integer", "string"], "minimum": 0, "maximum": MOST_LINES }),
+    |findings, key, value| {
+        let text = findings.text_or_integer(key, value)?;
+        findings.keep(key, value, lines(&text))
+    },
+    lines,
+    |count| Some(json!(count)),
+);
+
+/// Above any rate at which lines can be written.
+const MOST_LINES: u32 = 100_000_000;
+
+fn lines(text: &str) -> Result<u32, String> {
+    within(text, 0, MOST_LINES)
 }
 
 /// How large a log file may become.

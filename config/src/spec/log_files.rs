@@ -20,9 +20,32 @@ pub struct LogFiles {
     /// Whether each line begins with its time. False.
     #[serde(default)]
     pub log_time: bool,
+    /// How many lines are kept.
+    #[serde(default)]
+    pub rate: LogRate,
     /// How much is kept.
     #[serde(default)]
     pub rotation: Rotation,
+}
+
+/// How many lines of each worker are kept. By default, all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LogRate {
+    /// Lines a second; 0: no limit.
+    pub lines: u32,
+    /// Lines at once; 0: those of ten seconds.
+    pub burst: u32,
+}
+
+impl LogRate {
+    /// How many lines may come at once.
+    pub fn most(&self) -> u32 {
+        match self.burst {
+            0 => self.lines.saturating_mul(10),
+            burst => burst,
+        }
+    }
 }
 
 /// When a log file is rotated, and what of the rotated files is kept.

@@ -3,6 +3,7 @@
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
+use ipc::token_bucket::Moment;
 use serde::{Deserialize, Serialize};
 
 /// Nanoseconds of CLOCK_MONOTONIC.
@@ -14,6 +15,12 @@ impl Time {
     /// The time that has passed since `earlier`; zero if `earlier` is later than this.
     pub(crate) fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Moment for Time {
+    fn since(self, earlier: Self) -> Duration {
+        Self::since(self, earlier)
     }
 }
 

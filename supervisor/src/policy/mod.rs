@@ -9,6 +9,7 @@
 //! - `leak`: whether a series of sizes only grows;
 //! - `leftovers`: when the rest of a process group is killed, and when its worker is reaped;
 //! - `limit_watch`: when workers that have limits are measured;
+//! - `log_rate`: how many lines of each slot are kept, and what is said of the others;
 //! - `log_retention`: which rotated log files are removed, and which one is compressed next;
 //! - `memory_watch`: when the memory of workers is read, and which of them the notes report;
 //! - `repetition`: which warnings are written when the same one comes again and again;
@@ -28,6 +29,7 @@ pub(crate) mod intercept;
 pub(crate) mod leak;
 pub(crate) mod leftovers;
 pub(crate) mod limit_watch;
+pub(crate) mod log_rate;
 pub(crate) mod log_retention;
 pub(crate) mod memory_watch;
 pub(crate) mod repetition;

@@ -186,6 +186,7 @@ impl Runtime {
             self.keep_files();
         }
         self.events.inbox.extend(self.merges.give_up(now));
+        self.logs.say_dropped(now);
         self.logs.take_complaints().into_iter().for_each(|complaint| self.note(complaint));
         let complaint = self.housekeeping.look(&self.events.poller, &mut self.logs, now);
         complaint.into_iter().for_each(|complaint| self.warn(complaint));
@@ -259,6 +260,7 @@ impl Runtime {
             self.manager.deadline(),
             self.merges.deadline(),
             self.housekeeping.deadline(),
+            self.logs.deadline(),
             self.bus.deadline(),
             Some(self.recorder.due()),
             self.clients.deadline(),

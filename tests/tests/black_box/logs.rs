@@ -297,6 +297,35 @@ fn logs_are_rotated_by_age_and_kept_within_a_total() {
 }
 
 #[test]
+fn lines_beyond_the_rate_are_dropped_and_counted() {
+    let home = tests::home!();
+    let Some(python) = fixtures::need("python3") else { return };
+    let command = [python.as_str(), "-c", COUNTER, "5000"].map(str::to_owned);
+    let more = "listen_wait = \"50ms\"\nlog_rate = 1\nlog_burst = 100";
+    home.run(&["start", &home.config("web", &command, more)]).ok();
+    let said = wait_until("the log to say it", SOON, || {
+        let log = home.log("web", "out.log");
+        log.lines().find(|line| line.contains("lines were dropped here")).map(str::to_owned)
+    });
+    assert!(
+        said.starts_with("0 | supervisor: ") && said.contains("log_rate = 1 a second"),
+        "{said}"
+    );
+    let lines = home.log("web", "out.log").lines().filter(|line| line.contains("....")).count();
+    assert!((100..200).contains(&lines), "{lines}");
+    home.run(&["describe", "web"]).ok().says(&["log lines were dropped because of log_rate"]);
+    let metrics = home.run(&["metrics", "web", "--openmetrics"]).ok().stdout;
+    let dropped =
+        metrics.lines().find(|line| line.starts_with("supervisor_log_lines_dropped_total{"));
+    let dropped: usize = dropped
+        .and_then(|line| line.rsplit(' ').next())
+        .expect("a metric")
+        .parse()
+        .expect("a number");
+    assert_eq!(dropped + lines, 5000);
+}
+
+#[test]
 fn heavy_rotation_loses_no_line() {
     let _alone = tests::exclusive();
     let home = tests::home!();

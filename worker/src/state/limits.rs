@@ -9,9 +9,9 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use ipc::bus::Json;
+use ipc::token_bucket::TokenBucket;
 use serde_json::Value;
 
-use super::token_bucket::TokenBucket;
 use crate::sync::locked;
 
 /// The least time between two reports of refused requests, so that a flood of requests is not also
@@ -34,7 +34,7 @@ struct State {
     /// The tasks that wait for room.
     waiting: Vec<Waker>,
     /// `None`: any rate.
-    bucket: Option<TokenBucket>,
+    bucket: Option<TokenBucket<Instant>>,
     /// The refused requests since the last report.
     refused: u64,
     reported: Option<Instant>,

@@ -3,7 +3,6 @@
 mod callback_queue;
 pub(crate) mod limits;
 pub(crate) mod pending_calls;
-mod token_bucket;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

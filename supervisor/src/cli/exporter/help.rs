@@ -26,6 +26,7 @@ const HELP: &[(&str, &str)] = &[
         "How late Node's event loop ran its timers in the last ten seconds, by quantile.",
     ),
     ("supervisor_node_heap_used_bytes", "JavaScript heap that the Node worker uses."),
+    ("supervisor_log_lines_dropped", "Lines of the slot that log_rate has dropped."),
     ("supervisor_reloads", "Reloads that ended, by outcome: done or rolled-back."),
     ("supervisor_metrics_refused", "Pushed values that were refused: too many series."),
     ("supervisor_bus_worker_said", "Messages from the worker."),

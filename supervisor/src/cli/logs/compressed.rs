@@ -141,7 +141,7 @@ impl Compressed {
 /// What the header of the member at this offset of the file says.
 fn header(file: &File, at: u64, from: u64) -> io::Result<(LogIdentity, Member)> {
     let mut bytes = [0; EXTRA_AT + EXTRA];
-    file.read_exact_at(&mut bytes, at)?;
+    file.read_exact_at(&mut bytes, at).map_err(|_| damaged())?;
     let extra = &bytes[EXTRA_AT..];
     let is_ours = bytes[..3] == [0x1f, 0x8b, 8] && bytes[3] == 4 && extra[..2] == MARK;
     let number = |from: usize, length: usize| {

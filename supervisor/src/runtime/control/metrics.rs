@@ -24,6 +24,10 @@ impl Runtime {
         let (done, rolled_back) = self.bus.reloads();
         all.push(counter("supervisor_reloads", &[("outcome", "done")], done));
         all.push(counter("supervisor_reloads", &[("outcome", "rolled-back")], rolled_back));
+        for (slot, lines) in self.logs.dropped_lines() {
+            let slot = slot.to_string();
+            all.push(counter("supervisor_log_lines_dropped", &[("slot", &slot)], *lines));
+        }
         let relay = self.bus.relay();
         for member in relay.members() {
             of_member(&member, &mut all);

@@ -31,6 +31,7 @@ impl Runtime {
         status.notes.extend(self.listeners.lent.note());
         status.notes.extend(self.bus.shared_notes(&self.children));
         status.notes.extend(self.bus.limits_note());
+        status.notes.extend(self.logs.rate_note());
         let growth = self.probes.growing.notes(&self.children);
         status.reason = status.reason.or_else(|| growth.first().cloned());
         status.notes.extend(growth);

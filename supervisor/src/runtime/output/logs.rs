@@ -15,7 +15,9 @@ use super::event_log::EventLog;
 use super::json_line::time;
 use super::log_file::LogFile;
 use crate::base::stream::Stream;
+use crate::base::time::Time;
 use crate::limits::{TAIL_LINE, TAIL_LINES};
+use crate::policy::log_rate::{Dropped, LineRates};
 use crate::sys::clock;
 
 /// Bytes of one pipe on their way to whole lines.
@@ -112,6 +114,8 @@ pub(crate) struct Logs {
     primary: Option<LogFile>,
     /// The events, for later questions.
     events: EventLog,
+    /// How fast the slots write.
+    rates: LineRates,
     /// What is kept has changed.
     limits_changed: bool,
     /// In the foreground the lines also go to our own stdout and stderr.
@@ -133,8 +137,9 @@ impl Logs {
         let (out, err) = Output::both(&usual, files);
         let events = EventLog::new(events);
         let files = files.clone();
-        let limits_changed = false;
-        let mut logs = Self { usual, files, out, err, primary, events, limits_changed, console };
+        let (limits_changed, rates) = (false, LineRates::default());
+        let mut logs =
+            Self { usual, files, out, err, primary, events, rates, limits_changed, console };
         let result = logs.reopen();
         (logs, result)
     }
@@ -144,7 +149,11 @@ impl Logs {
         if *files == self.files {
             return Ok(());
         }
-        let same_files = LogFiles { rotation: self.files.rotation.clone(), ..files.clone() };
+        let same_files = LogFiles {
+            rotation: self.files.rotation.clone(),
+            rate: self.files.rate.clone(),
+            ..files.clone()
+        };
         let only_limits = self.files == same_files;
         self.files = files.clone();
         self.limits_changed = true;
@@ -204,6 +213,63 @@ impl Logs {
 
     /// Writes one chunk of whole lines of the worker in this slot, each already prefixed and ended.
     pub(crate) fn write(&mut self, stream: Stream, slot: u16, lines: &[u8]) {
+        let lines = self.within_rate(stream, slot, lines);
+        self.write_all(stream, slot, lines);
+    }
+
+    /// Those of the lines that the limit of the rate lets pass.
+    fn within_rate<'a>(&mut self, stream: Stream, slot: u16, lines: &'a [u8]) -> &'a [u8] {
+        if self.files.rate.lines == 0 {
+            return lines;
+        }
+        let ends = || lines.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+        let count = u32::try_from(ends().count()).unwrap_or(u32::MAX);
+        let kept = self.rates.admit(clock::now(), (slot, stream), count, &self.files.rate);
+        match kept.checked_sub(1) {
+            None => &[],
+            _ if kept == count => lines,
+            Some(last) => ends().nth(last as usize).map_or(lines, |(at, _)| &lines[..=at]),
+        }
+    }
+
+    /// Says in the log how many lines were dropped.
+    pub(in crate::runtime) fn say_dropped(&mut self, now: Time) {
+        for Dropped { slot, stream, lines } in self.rates.take_dropped(now) {
+            let limit = self.files.rate.lines;
+            let text = format!(
+                "supervisor: {lines} lines were dropped here: more than log_rate = {limit} a second"
+            );
+            let mut line = Vec::new();
+            prefix(slot, (text.as_bytes(), false), &mut line);
+            self.write_all(stream, slot, &line);
+        }
+    }
+
+    /// When there is something to say about dropped lines.
+    pub(in crate::runtime) fn deadline(&self) -> Option<Time> {
+        self.rates.deadline()
+    }
+
+    /// The lines that the limit of the rate has dropped, by slot.
+    pub(in crate::runtime) fn dropped_lines(&self) -> &BTreeMap<u16, u64> {
+        self.rates.total()
+    }
+
+    /// What people should know about dropped lines.
+    pub(in crate::runtime) fn rate_note(&self) -> Option<String> {
+        let dropped = self.rates.total();
+        let lines: u64 = dropped.values().sum();
+        let slots: Vec<String> = dropped.keys().take(8).map(u16::to_string).collect();
+        let more = if dropped.len() > slots.len() { ", …" } else { "" };
+        (lines > 0).then(|| {
+            format!(
+                "{lines} log lines were dropped because of log_rate (slots {}{more})",
+                slots.join(", ")
+            )
+        })
+    }
+
+    fn write_all(&mut self, stream: Stream, slot: u16, lines: &[u8]) {
         if lines.is_empty() {
             return;
         }
@@ -336,6 +402,7 @@ pub(crate) fn prefix(slot: u16, (line, continues): (&[u8], bool), to: &mut Vec<u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use config::spec::LogRate;
     use config::spec::log_files::rotated;
     use proptest::prelude::*;
     use std::fs::{self, OpenOptions};
@@ -481,6 +548,32 @@ mod tests {
         logs.write(Stream::Out, 0, &chunk);
         assert!(logs.take_dropped() > 0, "a fifo has no room for so much");
         assert!(!rotated(&path, 1).exists(), "a fifo is not rotated");
+    }
+
+    #[test]
+    fn lines_beyond_the_rate_are_dropped_and_the_log_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let (mut logs, _) = opened([at("out.log"), at("err.log")]);
+        let rate = LogRate { lines: 1, burst: 3 };
+        logs.keep_to(&LogFiles { rate, ..LogFiles::default() }).unwrap();
+        logs.write(Stream::Out, 0, b"0 | 1\n0 | 2\n");
+        logs.write(Stream::Out, 0, b"0 | 3\n0 | 4\n0 | 5\n");
+        logs.write(Stream::Err, 0, b"0 | oh\n");
+        assert_eq!(fs::read_to_string(at("out.log")).unwrap(), "0 | 1\n0 | 2\n0 | 3\n");
+        let due = logs.deadline().unwrap() + std::time::Duration::from_secs(1);
+        logs.say_dropped(due);
+        let said = fs::read_to_string(at("out.log")).unwrap();
+        assert!(said.ends_with(
+            "0 | supervisor: 2 lines were dropped here: more than log_rate = 1 a second\n"
+        ));
+        assert!(fs::read_to_string(at("err.log")).unwrap().contains(": 1 lines were dropped"));
+        let note = logs.rate_note().unwrap();
+        assert!(
+            note.starts_with("3 log lines were dropped") && note.ends_with("(slots 0)"),
+            "{note}"
+        );
+        assert_eq!(logs.take_dropped(), 0, "the files are well");
     }
 
     #[test]
