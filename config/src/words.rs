@@ -3,7 +3,7 @@
 //! A file, the command line, the documentation and the messages read the same tables.
 
 use crate::formats::Format;
-use crate::spec::{Balance, Dependency, Engine, Graceful, ReadyRule, Resource, RestartOn};
+use crate::spec::{Balance, Dependency, Engine, Graceful, LogTo, ReadyRule, Resource, RestartOn};
 
 /// A value that people write as one of a few words.
 pub trait Word: Copy + PartialEq + Send + Sync + 'static {
@@ -40,6 +40,16 @@ impl Word for Balance {
         ("least-connections", Self::LeastConnections, "the worker with the fewest connections"),
         ("hash", Self::Hash, "the kernel places each connection evenly"),
         ("shared", Self::Shared, "one socket for all; the worker that accepts first"),
+    ];
+}
+
+impl Word for LogTo {
+    const WORDS: &'static [(&'static str, Self, &'static str)] = &[
+        ("files", Self::Files, "log files, which the primary writes"),
+        ("journald", Self::Journald, "the journal of systemd"),
+        ("stdout", Self::Stdout, "stdout and stderr of a primary in the foreground"),
+        ("direct", Self::Direct, "log files, which the workers write themselves"),
+        ("none", Self::None, "nothing"),
     ];
 }
 

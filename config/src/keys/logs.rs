@@ -5,15 +5,30 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::forms::{BOOLEAN, DURATION, SIZE, form, shown_size, string, told};
+use super::forms::{BOOLEAN, DURATION, SIZE, choice, form, shown_size, string, told};
 use super::key::{Change, Flag, Key, Section};
 use super::kind::{Field, Form, at};
 use crate::privileges::within;
+use crate::spec::LogTo;
 use crate::units;
 
 pub(super) const SECTION: Section = Section { name: "logs", title: "Logs", keys: KEYS };
 
+static TO: Form<LogTo> = choice();
+
 static KEYS: &[Key] = &[
+    Key {
+        name: "log",
+        flag: Some(Flag::value("WHERE")),
+        help: "What gets the output of the workers",
+        doc: "What gets the output of the workers ([logs](start.md#other-places)): `\"files\"`, \
+              `\"journald\"` (the journal of systemd, with fields), `\"stdout\"` (no files: only what a \
+              primary in the foreground prints), `\"direct\"` (the workers write the files \
+              themselves) or `\"none\"`",
+        example: Some("\"journald\""),
+        elsewhere: &["log_driver", "log_target", "logging"],
+        ..Key::of(&Field { place: at!(logs.to), form: &TO })
+    },
     Key {
         name: "log_line_max",
         unit: Some("bytes"),

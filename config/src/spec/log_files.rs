@@ -8,9 +8,29 @@ use serde::{Deserialize, Serialize};
 /// What stands for the number of a worker's slot.
 const SLOT: &str = "{slot}";
 
+/// What gets the output of an app's workers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogTo {
+    /// Log files, which the primary writes.
+    #[default]
+    Files,
+    /// The journal of systemd.
+    Journald,
+    /// The stdout and stderr of a primary in the foreground; in the background, log files.
+    Stdout,
+    /// Log files, which the workers write themselves.
+    Direct,
+    /// Nothing.
+    None,
+}
+
 /// The files that get the output of an app's workers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogFiles {
+    /// Whether it is files at all.
+    #[serde(default)]
+    pub to: LogTo,
     /// What is written to stdout. `None`: a file in the app's log folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_file: Option<PathBuf>,

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use dependency::Dependency;
 pub use life::{Graceful, ReadyRule, RestartOn, RestartPolicy, Times};
-pub use log_files::{LogFiles, LogRate, Rotation};
+pub use log_files::{LogFiles, LogRate, LogTo, Rotation};
 pub use pool::{Instances, PoolSpec};
 pub use privileges::{Limit, Privileges, Resource};
 pub use recycle::RecyclePolicy;

@@ -104,6 +104,7 @@ impl Runtime {
             listeners: &mut self.listeners,
             home: self.recorder.home(),
             notes: &mut self.notes,
+            logs: &self.logs,
             sibling: !self.keeper.is_lost(),
         };
         let child = match launch(order, contracts::all(), around) {

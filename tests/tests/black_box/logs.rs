@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tests::wait::let_pass;
-use tests::{fixtures, wait_until};
+use tests::{fixtures, process, run, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -262,7 +263,7 @@ fn rotated_files_are_compressed_and_read_all_the_same() {
     // A damaged file costs its own lines.
     fs::write(home.path().join("logs/web/out.log.1.gz"), "no gzip").expect("write");
     let left = home.run(&["logs", "web", "--out", "-n", "9999"]).ok();
-    left.says(&["cannot read", "out.log.1.gz", "damaged"]);
+    let left = left.says(&["cannot read", "out.log.1.gz", "damaged"]);
     assert!((3000..4000).contains(&left.stdout.lines().count()));
 
     // A change of what is kept needs no new worker.
@@ -323,6 +324,68 @@ fn lines_beyond_the_rate_are_dropped_and_counted() {
         .parse()
         .expect("a number");
     assert_eq!(dropped + lines, 5000);
+}
+
+#[test]
+fn lines_go_to_the_journal_with_fields() {
+    let home = tests::home!();
+    if !fixtures::need_root("mount something at /run") || fixtures::need("unshare").is_none() {
+        return;
+    }
+    let Some(python) = fixtures::need("python3") else { return };
+    let folder = home.path().join("journal");
+    fs::create_dir(&folder).expect("make a folder");
+    let journal = UnixDatagram::bind(folder.join("socket")).expect("listen as the journal");
+    journal.set_read_timeout(Some(SOON)).expect("set a timeout");
+    let command = [python.as_str(), "-c", TALKER].map(str::to_owned);
+    let file = home.config("web", &command, "listen_wait = \"50ms\"\nlog = \"journald\"");
+    // Only this app sees our journal.
+    let script = "mount -t tmpfs none /run && mkdir -p /run/systemd/journal && \
+                  mount --bind \"$1\" /run/systemd/journal && exec \"$2\" start --foreground \"$3\"";
+    let mut app = home.command_of("unshare");
+    app.args(["--mount", "sh", "-c", script, "sh"]).arg(&folder).arg(home.binary()).arg(&file);
+    let app = run::spawn(&mut app, home.path());
+    let mut entries = Vec::new();
+    while entries.len() < 2 {
+        let mut bytes = [0; 4096];
+        let count = journal.recv(&mut bytes).expect("an entry");
+        entries.push(String::from_utf8_lossy(&bytes[..count]).into_owned());
+    }
+    entries.sort();
+    let fields = |priority, stream, message| {
+        format!(
+            "PRIORITY={priority}\nSYSLOG_IDENTIFIER=web\nSUPERVISOR_APP=web\n\
+             SUPERVISOR_STREAM={stream}\nSUPERVISOR_SLOT=0\nMESSAGE={message}\n"
+        )
+    };
+    assert_eq!(entries, [fields(3, "stderr", "oh no 1"), fields(6, "stdout", "hello 1")]);
+    home.run(&["logs", "web"]).ok().says(&["journalctl SUPERVISOR_APP=web"]);
+    assert!(!home.path().join("logs/web/out.log").exists());
+    process::kill(app.pid(), Signal::SIGTERM);
+    app.end(SOON).ok();
+}
+
+#[test]
+fn workers_may_write_their_files_themselves() {
+    let home = tests::home!();
+    let Some(python) = fixtures::need("python3") else { return };
+    let command = [python.as_str(), "-c", TALKER].map(str::to_owned);
+    let more = "instances = 2\nlisten_wait = \"50ms\"\nlog = \"direct\"\n\
+                out_file = \"own/out-{slot}.log\"";
+    home.run(&["start", &home.config("web", &command, more)]).ok();
+    let own = |slot| fs::read_to_string(home.path().join(format!("own/out-{slot}.log"))).ok();
+    wait_until("both to say hello", SOON, || {
+        let both = [own(0)?, own(1)?] == ["hello 1\n", "hello 1\n"];
+        (both && home.log("web", "err.log") == "oh no 1\noh no 1\n").then_some(())
+    });
+    // A successor of the primary has no pipes to look for, and the workers write on.
+    home.kill_primary("web", Signal::SIGKILL);
+    home.run(&["signal", "web", "USR1"]).ok();
+    wait_until("both to go on", SOON, || {
+        (own(0)? == "hello 1\nhello 2\n" && own(1)? == "hello 1\nhello 2\n").then_some(())
+    });
+    let shown = home.run(&["logs", "web", "--slot", "1", "--out"]).ok();
+    assert_eq!(shown.stdout, "hello 1\nhello 2\n");
 }
 
 #[test]

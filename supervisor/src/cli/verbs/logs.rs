@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use config::spec::LogTo;
 use ipc::control::Request;
 use jiff::tz::TimeZone;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
@@ -171,6 +172,11 @@ fn apps_with_logs(session: &Session, given: &[String]) -> Result<(Vec<String>, E
 fn open<'a>(args: &Args, session: &Session, names: &'a [String]) -> Result<Vec<Log<'a>>, Failure> {
     let mut logs = Vec::new();
     for app in names {
+        if let Some(record) = session.home.read_record(app)
+            && let Some(place) = elsewhere(app, record.spec.logs.to)
+        {
+            output::note(format_args!("supervisor: {app}: {place}"));
+        }
         for LogPath { stream, path, form } in logs_of(&session.home, app) {
             let is_wanted = match stream {
                 Stream::Out => !args.err,
@@ -185,6 +191,20 @@ fn open<'a>(args: &Args, session: &Session, names: &'a [String]) -> Result<Vec<L
         }
     }
     Ok(logs)
+}
+
+/// What to know about an app whose primary writes no log files.
+fn elsewhere(app: &str, to: LogTo) -> Option<String> {
+    match to {
+        LogTo::Journald => Some(format!(
+            "its lines are in the journal: journalctl SUPERVISOR_APP={app}"
+        )),
+        LogTo::Direct => {
+            Some("its workers write the files themselves; no line has a slot or a time".to_owned())
+        }
+        LogTo::None => Some("nothing is kept of its lines (log = \"none\")".to_owned()),
+        LogTo::Files | LogTo::Stdout => None,
+    }
 }
 
 /// Prints the last `count` lines of each log in the order of time. Returns whether lines were left

@@ -15,6 +15,7 @@ use nix::unistd::write;
 use serde::{Deserialize, Serialize};
 
 use super::json_line::{About, JsonLine, time};
+use super::line_parts::LineParts;
 use crate::base::stream::Stream;
 use crate::sys::clock;
 use crate::sys::poll::poll;
@@ -47,6 +48,10 @@ pub(crate) struct Console {
 impl Console {
     pub(crate) fn new(app: String, format: Option<LogFormat>) -> Self {
         Self { app, format, out: Outlet::default(), err: Outlet::default() }
+    }
+
+    pub(in crate::runtime) fn app(&self) -> &str {
+        &self.app
     }
 
     /// In the foreground: how worker output is shown.
@@ -94,13 +99,10 @@ impl Console {
         let time = time(clock::unix_ms());
         let stream = stream.word();
         let mut all = Vec::with_capacity(lines.len() * 2);
-        for line in String::from_utf8_lossy(lines).lines() {
-            let at = line.find(" ").unwrap_or(0);
-            let (slot, rest) = line.split_at(at);
-            let continues = rest.starts_with(" > ");
-            let message =
-                rest.strip_prefix(" | ").or_else(|| rest.strip_prefix(" > ")).unwrap_or(line);
-            let (app, time, slot) = (self.app.as_str(), Some(time.clone()), slot.parse().ok());
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            let LineParts { slot, continues, text } = LineParts::of(line);
+            let message = &String::from_utf8_lossy(text);
+            let (app, time) = (self.app.as_str(), Some(time.clone()));
             JsonLine { time, app, slot, stream, continues, about: None, message }.append(&mut all);
         }
         all

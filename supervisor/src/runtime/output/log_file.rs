@@ -55,28 +55,12 @@ impl LogFile {
         Self { is_stderr: true, ..Self::new(path) }
     }
 
-    /// Opens the file, without waiting for a reader where it is a fifo.
+    /// Opens the file.
     pub(super) fn open(&mut self) -> io::Result<()> {
         self.file = None;
         self.index = IndexWriter::none();
-        if let Some(folder) = self.path.parent().filter(|_| self.is_own) {
-            fs::create_dir_all(folder)?;
-        }
-        let mut options = OpenOptions::new();
-        let follows = !self.is_own || link_is_ours(&self.path)?;
-        let nofollow = if follows { 0 } else { libc::O_NOFOLLOW };
-        let flags = libc::O_NONBLOCK | libc::O_NOCTTY | nofollow;
-        options.append(true).create(true).custom_flags(flags);
-        if self.is_stderr {
-            options.mode(0o640);
-        }
-        let file = options.open(&self.path).map_err(|error| match error.raw_os_error() {
-            Some(libc::ENXIO) => {
-                let path = self.path.display();
-                io::Error::other(format!("{path} is a fifo or a socket that nobody reads"))
-            }
-            _ => error,
-        })?;
+        let mode = self.is_stderr.then_some(0o640);
+        let file = open(&self.path, self.is_own, mode)?;
         let data = file.metadata()?;
         (self.size, self.is_regular) = (data.len(), data.is_file());
         if data.file_type().is_fifo() {
@@ -167,6 +151,28 @@ impl LogFile {
     }
 }
 
+/// Opens a log to add to it, without waiting for a reader where it is a fifo. `is_own`: the app named
+/// it, so its folder is made, and a link is followed only if it is to be trusted.
+pub(super) fn open(path: &Path, is_own: bool, mode: Option<u32>) -> io::Result<File> {
+    if let Some(folder) = path.parent().filter(|_| is_own) {
+        fs::create_dir_all(folder)?;
+    }
+    let mut options = OpenOptions::new();
+    let follows = !is_own || link_is_ours(path)?;
+    let nofollow = if follows { 0 } else { libc::O_NOFOLLOW };
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | nofollow;
+    options.append(true).create(true).custom_flags(flags);
+    if let Some(mode) = mode {
+        options.mode(mode);
+    }
+    options.open(path).map_err(|error| match error.raw_os_error() {
+        Some(libc::ENXIO) => {
+            io::Error::other(format!("{} is a fifo or a socket that nobody reads", path.display()))
+        }
+        _ => error,
+    })
+}
+
 /// Removes the file that this log has become after so many rotations.
 fn forget(log: &Path, number: u32) {
     let plain = rotated(log, number);
@@ -204,7 +210,7 @@ fn move_aside(from: &Path, to: &Path) {
 mod tests {
     use super::*;
 
-    fn open(path: PathBuf) -> LogFile {
+    fn opened(path: PathBuf) -> LogFile {
         let mut file = LogFile::new(path);
         file.open().unwrap();
         file
@@ -215,7 +221,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let limits = Rotation { max_size: 3, keep: 3, ..Rotation::default() };
-        let mut file = open(at("out.log"));
+        let mut file = opened(at("out.log"));
         assert!(!file.has_rotated);
         for line in ["one\n", "two\n", "three\n"] {
             file.note_time(1000, &limits);
@@ -234,7 +240,7 @@ mod tests {
         assert_eq!(texts, [text("four\n"), text("three\n"), None, None]);
         let index = |name: &str| log_index::path(&at(name)).exists();
         assert!(index("out.log.2") && index("out.log.3") && !index("out.log.4"));
-        assert!(open(at("out.log")).has_rotated, "a successor looks after them");
+        assert!(opened(at("out.log")).has_rotated, "a successor looks after them");
     }
 
     #[test]
@@ -242,7 +248,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.log");
         let limits = Rotation { every: Duration::from_secs(1), ..Rotation::default() };
-        let mut file = open(path.clone());
+        let mut file = opened(path.clone());
         let write = |file: &mut LogFile, at, line: &[u8]| {
             file.note_time(at, &limits);
             file.write(line, &limits);
@@ -250,7 +256,7 @@ mod tests {
         write(&mut file, 5000, b"one\n");
         write(&mut file, 5999, b"two\n");
         // A successor knows when the file was begun. A clock that was set back rotates nothing.
-        let mut file = open(path.clone());
+        let mut file = opened(path.clone());
         write(&mut file, 10, b"three\n");
         assert!(!file.has_rotated);
         write(&mut file, 6000, b"four\n");

@@ -3,22 +3,26 @@
 //! blocks a worker. Nor does a log path that leads to a fifo or a device.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use config::spec::log_files;
-use config::spec::{LogFiles, Rotation};
+use config::spec::{LogFiles, LogTo, Rotation};
 use ipc::control::Notice;
 
 use super::console::Console;
 use super::event_log::EventLog;
+use super::journal::{self, Journal};
 use super::json_line::time;
-use super::log_file::LogFile;
+use super::line_parts::prefix;
+use super::log_file::{self, LogFile};
 use crate::base::stream::Stream;
 use crate::base::time::Time;
 use crate::limits::{TAIL_LINE, TAIL_LINES};
 use crate::policy::log_rate::{Dropped, LineRates};
-use crate::sys::clock;
+use crate::sys::{clock, socket};
 
 /// Bytes of one pipe on their way to whole lines.
 #[derive(Debug, Default)]
@@ -65,7 +69,7 @@ impl LineSplitter {
 
 /// How many bytes of this too long line are its next piece: at most `longest`, and whole characters
 /// where it is text.
-fn piece(line: &[u8], longest: usize) -> usize {
+pub(super) fn piece(line: &[u8], longest: usize) -> usize {
     // A character of UTF-8 has at most four bytes; those after its first begin with the bits 10.
     let begins = |at: &usize| line.get(*at).is_none_or(|byte| byte & 0xc0 != 0x80);
     (longest.saturating_sub(3).max(1)..=longest).rev().find(begins).unwrap_or(longest)
@@ -114,6 +118,7 @@ pub(crate) struct Logs {
     primary: Option<LogFile>,
     /// The events, for later questions.
     events: EventLog,
+    journal: Journal,
     /// How fast the slots write.
     rates: LineRates,
     /// What is kept has changed.
@@ -138,8 +143,19 @@ impl Logs {
         let events = EventLog::new(events);
         let files = files.clone();
         let (limits_changed, rates) = (false, LineRates::default());
-        let mut logs =
-            Self { usual, files, out, err, primary, events, rates, limits_changed, console };
+        let journal = Journal::new(journal::SOCKET.into(), console.app().to_owned());
+        let mut logs = Self {
+            usual,
+            files,
+            out,
+            err,
+            primary,
+            events,
+            journal,
+            rates,
+            limits_changed,
+            console,
+        };
         let result = logs.reopen();
         (logs, result)
     }
@@ -188,10 +204,23 @@ impl Logs {
         self.all().fold(changed, |any, file| std::mem::take(&mut file.has_rotated) || any)
     }
 
+    /// Whether the primary writes files.
+    fn has_files(&self) -> bool {
+        match self.files.to {
+            LogTo::Files => true,
+            // In the background nobody would read it.
+            LogTo::Stdout => self.console.format().is_none(),
+            LogTo::Journald | LogTo::Direct | LogTo::None => false,
+        }
+    }
+
     /// Closes and opens the files again.
     pub(crate) fn reopen(&mut self) -> io::Result<()> {
-        let out = self.out.reopen();
-        let err = self.err.as_mut().map_or(Ok(()), Output::reopen);
+        let (mut out, mut err) = (Ok(()), Ok(()));
+        if self.has_files() {
+            out = self.out.reopen();
+            err = self.err.as_mut().map_or(Ok(()), Output::reopen);
+        }
         let primary = self.primary.as_mut().map_or(Ok(()), LogFile::open);
         let events = self.events.open();
         out.and(err).and(primary).and(events)
@@ -255,6 +284,22 @@ impl Logs {
         self.rates.total()
     }
 
+    /// The files that a worker of this spec in this slot writes itself, if it does: for stdout and
+    /// for stderr.
+    pub(in crate::runtime) fn for_worker(
+        &self,
+        files: &LogFiles,
+        slot: u16,
+    ) -> io::Result<Option<[File; 2]>> {
+        if files.to != LogTo::Direct {
+            return Ok(None);
+        }
+        let (out, err) = Output::both(&self.usual, files);
+        let out_file = out.for_worker(slot)?;
+        let err_file = err.as_ref().unwrap_or(&out).for_worker(slot)?;
+        Ok(Some([out_file, err_file]))
+    }
+
     /// What people should know about dropped lines.
     pub(in crate::runtime) fn rate_note(&self) -> Option<String> {
         let dropped = self.rates.total();
@@ -273,16 +318,25 @@ impl Logs {
         if lines.is_empty() {
             return;
         }
-        let output = match stream {
-            Stream::Out => &mut self.out,
-            Stream::Err => self.err.as_mut().unwrap_or(&mut self.out),
-        };
-        output.write(slot, lines, &self.files);
+        match self.files.to {
+            LogTo::Journald => self.journal.write(stream, lines),
+            _ if self.has_files() => {
+                let output = match stream {
+                    Stream::Out => &mut self.out,
+                    Stream::Err => self.err.as_mut().unwrap_or(&mut self.out),
+                };
+                output.write(slot, lines, &self.files);
+            }
+            LogTo::Files | LogTo::Stdout | LogTo::Direct | LogTo::None => {}
+        }
         self.console.output(stream, lines);
     }
 
     /// The paths of the files.
     pub(crate) fn paths(&self) -> Vec<String> {
+        if !self.has_files() && self.files.to != LogTo::Direct {
+            return Vec::new();
+        }
         let all = [Some(&self.out), self.err.as_ref()].into_iter().flatten();
         all.map(|output| output.path.display().to_string()).collect()
     }
@@ -293,7 +347,8 @@ impl Logs {
         let files =
             files.then(|| "log lines were dropped: the log files cannot be written".to_owned());
         let console = self.console.take_complaint();
-        let mut complaints: Vec<String> = files.into_iter().chain(console).collect();
+        let journal = self.journal.take_complaint();
+        let mut complaints: Vec<String> = files.into_iter().chain(console).chain(journal).collect();
         complaints.extend(self.all().filter_map(|file| file.remark.take()));
         complaints
     }
@@ -335,6 +390,18 @@ impl Output {
 
     fn is_per_slot(&self) -> bool {
         self.is_own && log_files::is_per_slot(&self.path)
+    }
+
+    /// Opens the file that the worker in this slot writes itself.
+    fn for_worker(&self, slot: u16) -> io::Result<File> {
+        let path = match self.is_per_slot() {
+            true => log_files::for_slot(&self.path, slot),
+            false => self.path.clone(),
+        };
+        let file = log_file::open(&path, self.is_own, None)?;
+        // A fifo blocks its writer, as the worker expects it.
+        socket::set_nonblocking(file.as_fd(), false)?;
+        Ok(file)
     }
 
     /// The files of slots are opened when their workers write something.
@@ -389,15 +456,6 @@ fn rewritten(lines: &[u8], with_slot: bool, unix_ms: Option<u64>) -> Vec<u8> {
 
 /// Bytes of ` | `.
 const PREFIX_MARK: usize = 3;
-
-/// Adds `0 | ` before a line and a newline behind it; `0 > ` before a piece that continues the line
-/// above it.
-pub(crate) fn prefix(slot: u16, (line, continues): (&[u8], bool), to: &mut Vec<u8>) {
-    to.extend_from_slice(slot.to_string().as_bytes());
-    to.extend_from_slice(if continues { b" > " } else { b" | " });
-    to.extend_from_slice(line);
-    to.push(b'\n');
-}
 
 #[cfg(test)]
 mod tests {
@@ -574,6 +632,43 @@ mod tests {
             "{note}"
         );
         assert_eq!(logs.take_dropped(), 0, "the files are well");
+    }
+
+    #[test]
+    fn other_places_need_no_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for (to, in_background) in
+            [(LogTo::None, false), (LogTo::Journald, false), (LogTo::Stdout, true)]
+        {
+            let files = LogFiles { to, ..LogFiles::default() };
+            let usual = [at("out.log"), at("err.log")];
+            let (mut logs, opened) = Logs::open(usual, &files, None, at("events"), silent());
+            opened.unwrap();
+            logs.journal = Journal::new(at("no-journal"), "web".into());
+            logs.write(Stream::Out, 0, b"0 | a\n");
+            assert_eq!(at("out.log").exists(), in_background, "{to:?}");
+            assert_eq!(logs.paths().is_empty(), !in_background);
+            let complaint = logs.take_complaints();
+            assert_eq!(complaint.iter().any(|why| why.contains("journal")), to == LogTo::Journald);
+        }
+    }
+
+    #[test]
+    fn a_worker_may_write_its_file_itself() {
+        use std::io::Write;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let (logs, _) = opened([at("out.log"), at("err.log")]);
+        assert!(logs.for_worker(&LogFiles::default(), 0).unwrap().is_none());
+        let out_file = Some(at("own/{slot}.log"));
+        let files = LogFiles { to: LogTo::Direct, out_file, ..LogFiles::default() };
+        for text in [b"one\n", b"two\n"] {
+            let [mut out, _] = logs.for_worker(&files, 3).unwrap().unwrap();
+            out.write_all(text).unwrap();
+        }
+        assert_eq!(fs::read_to_string(at("own/3.log")).unwrap(), "one\ntwo\n");
+        assert!(at("err.log").exists());
     }
 
     #[test]

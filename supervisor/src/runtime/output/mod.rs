@@ -3,7 +3,9 @@
 pub(crate) mod console;
 mod event_log;
 pub(crate) mod housekeeping;
+mod journal;
 pub(crate) mod json_line;
+pub(crate) mod line_parts;
 mod log_file;
 pub(crate) mod logs;
 

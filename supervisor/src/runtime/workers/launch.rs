@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use config::spec::AppSpec;
@@ -18,7 +18,7 @@ use crate::runtime::contracts::interface::{Offer, Parts, Refusal, WorkerContract
 use crate::runtime::error_text::plain;
 use crate::runtime::listeners::Listeners;
 use crate::runtime::notes::Notes;
-use crate::runtime::output::logs::Tail;
+use crate::runtime::output::logs::{Logs, Tail};
 use crate::runtime::probe::hang::Progress;
 use crate::runtime::workers::{Child, Pipe};
 use crate::sys::privileges::Privileges;
@@ -103,6 +103,7 @@ pub(in crate::runtime) struct Surroundings<'a> {
     pub(in crate::runtime) listeners: &'a mut Listeners,
     pub(in crate::runtime) home: &'a Home,
     pub(in crate::runtime) notes: &'a mut Notes,
+    pub(in crate::runtime) logs: &'a Logs,
     /// A worker starts as a child of the keeper, not of ours.
     pub(in crate::runtime) sibling: bool,
 }
@@ -113,10 +114,12 @@ pub(in crate::runtime) fn launch(
     contracts: impl Iterator<Item = &'static dyn WorkerContract> + Clone,
     around: Surroundings<'_>,
 ) -> Result<Child, Refusal> {
-    let Surroundings { listeners, home, notes, sibling } = around;
+    let Surroundings { listeners, home, notes, logs, sibling } = around;
     let spec = &order.spec;
     let user = identity(spec)?;
     let uid = user.as_ref().map(|user| user.uid);
+    let own_files = logs.for_worker(&spec.logs, order.slot.0);
+    let own_files = own_files.map_err(|e| Refusal::temporary("open its log files", &e))?;
     let mut offer = Offer {
         worker: order.worker,
         spec,
@@ -129,8 +132,11 @@ pub(in crate::runtime) fn launch(
     };
     contracts.clone().try_for_each(|contract| contract.offer(&mut offer))?;
     let Offer { argv, parts, listeners, .. } = offer;
-    let [(out_reader, out_writer), (err_reader, err_writer)] =
-        output_pipes().map_err(|error| Refusal::temporary("make its output pipes", &error))?;
+    let outputs = match own_files {
+        Some([out, err]) => [(None, OwnedFd::from(out)), (None, OwnedFd::from(err))],
+        None => output_pipes().map_err(|e| Refusal::temporary("make its output pipes", &e))?,
+    };
+    let [(out_reader, out_writer), (err_reader, err_writer)] = outputs;
     let lent = parts.lent.iter();
     let mut inherit: Vec<(BorrowedFd<'_>, i32)> = lent
         .filter_map(|(fd, (id, socket))| Some((listeners.get(*id)?.existing(*socket)?, *fd)))
@@ -159,8 +165,8 @@ pub(in crate::runtime) fn launch(
         pidfd: spawned.pidfd,
         report: Some(spawned.report),
         endpoints: parts.endpoints,
-        out: Some(Pipe::new(out_reader)),
-        err: Some(Pipe::new(err_reader)),
+        out: out_reader.map(Pipe::new),
+        err: err_reader.map(Pipe::new),
         tail: Tail::default(),
         lent: order.lend.iter().map(|lent| (*lent, listeners.given(*lent))).collect(),
         inherited: parts.lent,
@@ -181,12 +187,12 @@ pub(in crate::runtime) fn launch(
 }
 
 /// For stdout and stderr; our ends do not block.
-fn output_pipes() -> io::Result<[(io::PipeReader, io::PipeWriter); 2]> {
+fn output_pipes() -> io::Result<[(Option<io::PipeReader>, OwnedFd); 2]> {
     let pipes = [io::pipe()?, io::pipe()?];
     for (reader, _) in &pipes {
         socket::set_nonblocking(reader.as_fd(), true)?;
     }
-    Ok(pipes)
+    Ok(pipes.map(|(reader, writer)| (Some(reader), writer.into())))
 }
 
 fn identity(spec: &AppSpec) -> Result<Option<users::Identity>, Refusal> {

@@ -16,7 +16,8 @@ use ipc::node::ServerAsk;
 
 use super::contracts::interface::Endpoints;
 use super::listeners::Listeners;
-use super::output::logs::{LineSplitter, Tail, prefix};
+use super::output::line_parts::prefix;
+use super::output::logs::{LineSplitter, Tail};
 use super::probe::drain::Drain;
 use super::probe::hang::Progress;
 use super::source::Source;
