@@ -27,6 +27,7 @@ pub mod overrides;
 mod pm2;
 pub mod pool;
 pub mod privileges;
+mod probe;
 mod raw;
 pub mod schedule;
 pub mod signal;

@@ -1,14 +1,14 @@
 //! The pools of an app: further groups of workers, each with a program of its own.
 //!
 //! The app's top level describes the first pool, [`OWN`]. Every other pool inherits from it what it
-//! does not set itself, except the addresses: only the first pool's workers get them. Refuses names
+//! does not set itself, except the addresses and the probes: only the first pool's workers get them. Refuses names
 //! that no pool can have.
 
 use std::collections::BTreeMap;
 
 use crate::cpus::Cpus;
 use crate::name;
-use crate::spec::{AppSpec, Instances, PoolSpec, ReadyRule};
+use crate::spec::{AppSpec, Instances, PoolSpec, ProbeSpec, ReadyRule};
 
 /// The pool that an app's top level describes.
 pub const OWN: &str = "default";
@@ -68,6 +68,8 @@ impl AppSpec {
             spec.group = pool.group.clone().or(spec.group);
         }
         spec.ready = pool.ready;
+        // They ask for an address or a command that only the app's own program has.
+        (spec.readiness, spec.liveness) = (ProbeSpec::default(), ProbeSpec::default());
         spec
     }
 

@@ -19,6 +19,9 @@ use crate::spec::{AppSpec, Balance, Engine, ReadyRule};
 /// The shortest window: in less time the samples of memory are too few to show a leak.
 const LEAST_LEAK_WINDOW: Duration = Duration::from_secs(10);
 
+/// The shortest times of a probe: what is asked more often does little else.
+const LEAST_PROBE: Duration = Duration::from_millis(10);
+
 /// One thing that cannot work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -61,10 +64,25 @@ pub fn contradictions(spec: &AppSpec) -> Vec<Fault> {
     if restart.backoff_max < restart.backoff_min {
         faults.push(fault("backoff_max", "backoff_max is shorter than backoff_min"));
     }
+    probes(spec, &mut faults);
     if restart.window.is_zero() {
         faults.push(fault("restart_window", "restart_window is 0: no failure could ever count"));
     }
     faults
+}
+
+fn probes(spec: &AppSpec, faults: &mut Vec<Fault>) {
+    let both = [
+        (&spec.readiness, "readiness_period", "readiness_timeout"),
+        (&spec.liveness, "liveness_period", "liveness_timeout"),
+    ];
+    for (probe, period, timeout) in both {
+        for (key, time) in [(period, probe.period), (timeout, probe.timeout)] {
+            if time < LEAST_PROBE {
+                faults.push(fault(key, format!("{key} is too short: use at least \"10ms\"")));
+            }
+        }
+    }
 }
 
 fn workers(spec: &AppSpec, faults: &mut Vec<Fault>) {

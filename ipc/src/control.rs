@@ -256,6 +256,10 @@ pub enum NoticeKind {
     ReloadStarted,
     /// A worker that is well is being replaced, because it reached a limit.
     WorkerRecycled,
+    /// A worker gets no new connections until its readiness passes again.
+    WorkerWithdrawn,
+    /// A worker whose readiness had failed gets new connections again.
+    WorkerReturned,
     /// The new generation serves one slot, or the successor of a recycled worker does.
     SlotReplaced,
     /// The new generation serves all slots.

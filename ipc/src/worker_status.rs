@@ -56,6 +56,12 @@ pub struct WorkerStatus {
     /// How the last worker of this slot ended: `exit 1`, `signal SIGKILL`.
     #[serde(default)]
     pub last_exit: Option<String>,
+    /// What its readiness probe says. `None`: there is no such probe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readiness: Option<Health>,
+    /// What its liveness probe says. `None`: there is no such probe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liveness: Option<Health>,
     /// Milliseconds until the primary tries to start a worker in this empty slot. `None`: it does
     /// not, the slot is not empty, or the primary is an older build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -200,4 +206,30 @@ mod tests {
         assert_eq!((status.worker, status.state), (None, WorkerState::Unknown));
         assert_eq!(status.contract, [Contract::Notify, Contract::Unknown]);
     }
+}
+
+/// What a probe says of a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// What the results so far mean.
+    pub verdict: HealthVerdict,
+    /// Failures in a row.
+    pub failures: u16,
+    /// Why the last probe failed, or could not be made.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// What the results of a probe mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HealthVerdict {
+    /// Too few results yet.
+    Open,
+    /// The probe cannot be made.
+    Unknown,
+    /// Enough successes in a row.
+    Passes,
+    /// Enough failures in a row.
+    Fails,
 }

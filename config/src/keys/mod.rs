@@ -16,6 +16,7 @@ mod nearest;
 #[cfg(test)]
 mod page;
 mod privileges;
+mod probes;
 mod recycle;
 mod restart;
 mod run;
@@ -32,13 +33,15 @@ pub use shared::{LIMIT_KEYS, LimitKey};
 use crate::spec::AppSpec;
 
 /// Every section.
-pub(crate) static SECTIONS: [Section; 7] = [
+pub(crate) static SECTIONS: [Section; 9] = [
     run::SECTION,
     serving::SECTION,
     life::SECTION,
     restart::SECTION,
     recycle::SECTION,
     logs::SECTION,
+    probes::READINESS_SECTION,
+    probes::LIVENESS_SECTION,
     privileges::SECTION,
 ];
 

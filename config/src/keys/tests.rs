@@ -122,6 +122,8 @@ fn each_flag_sets_its_key_and_no_other() {
             "7000",
             "@daily",
             "UTC",
+            "tcp",
+            "204",
         ];
         let plain = AppSpec::blank();
         let set = texts.into_iter().chain(more).find_map(|text| {

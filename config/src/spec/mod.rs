@@ -10,6 +10,7 @@ mod life;
 pub mod log_files;
 mod pool;
 mod privileges;
+mod probe;
 mod recycle;
 mod serving;
 
@@ -23,6 +24,7 @@ pub use life::{Graceful, ReadyRule, RestartOn, RestartPolicy, Times};
 pub use log_files::{LogFiles, LogRate, LogTo, Rotation};
 pub use pool::{Instances, PoolSpec};
 pub use privileges::{Limit, Privileges, Resource};
+pub use probe::{ProbeAsk, ProbeSpec, StatusRange};
 pub use recycle::RecyclePolicy;
 pub use serving::{AddressPattern, Balance, Engine, ListenAddress, ListenSpec};
 
@@ -107,6 +109,12 @@ pub struct AppSpec {
     /// When a worker that is well is replaced.
     #[serde(default)]
     pub recycle: RecyclePolicy,
+    /// How a worker is asked whether it may get connections.
+    #[serde(default)]
+    pub readiness: ProbeSpec,
+    /// How a worker is asked whether it must be replaced.
+    #[serde(default)]
+    pub liveness: ProbeSpec,
     /// When all workers are replaced, as a pattern of cron that [`crate::schedule`] can read.
     #[serde(default)]
     pub cron_restart: Option<String>,
@@ -226,6 +234,8 @@ impl AppSpec {
             stop_signal: 15,
             restart: RestartPolicy::default(),
             recycle: RecyclePolicy::default(),
+            readiness: ProbeSpec::default(),
+            liveness: ProbeSpec::default(),
             cron_restart: None,
             cron_timezone: None,
             log_line_max: log_line_max(),

@@ -119,8 +119,35 @@ pub(crate) enum Cue {
     ///
     /// [`Primary::limits_of`]: super::Primary::limits_of
     Used(Used),
+    /// The result of a probe that [`Primary::probes_of`] asks for.
+    ///
+    /// [`Primary::probes_of`]: super::Primary::probes_of
+    Probed { probe: ProbeKind, result: ProbeResult },
     /// The kernel killed a process of it because memory ran out. `Exited` follows.
     OutOfMemory,
+}
+
+/// What a probe is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum ProbeKind {
+    /// Whether the worker may get connections.
+    Readiness,
+    /// Whether it must be replaced.
+    Liveness,
+}
+
+impl ProbeKind {
+    pub(crate) const ALL: [Self; 2] = [Self::Readiness, Self::Liveness];
+}
+
+/// What a probe has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ProbeResult {
+    Passed,
+    /// The reason, a lower-case sentence about the worker.
+    Failed(String),
+    /// Nothing: the probe could not be made, for this reason.
+    Unknown(String),
 }
 
 /// What a worker uses.

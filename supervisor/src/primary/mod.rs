@@ -9,6 +9,7 @@
 //! - `slots`: the worker of each slot, and what follows when a worker dies;
 //! - `sockets`: which socket is lent to which worker, and which sockets get new connections;
 //! - `jobs`: start, stop, scale, merge, rollout, rollback, hard restart, new shared values;
+//! - `health`: which workers get no connections because their readiness fails;
 //! - `recycle`: workers that are well and have reached a limit;
 //! - `request`: what a client may ask, and what the primary refuses at once;
 //! - `snapshot`, `resume`: how the core outlives its process;
@@ -19,6 +20,7 @@
 pub(crate) mod action;
 pub(crate) mod event;
 mod given;
+mod health;
 mod jobs;
 mod messages;
 mod own_unix;
@@ -342,6 +344,7 @@ impl Primary {
         self.fill(step);
         self.sweep(step);
         self.rescue(step);
+        self.withdraw(step);
         self.recycle(step);
         self.end_with_workers(step);
         self.forget_deserted();

@@ -7,6 +7,7 @@ mod merge;
 mod one_worker;
 mod own_unix;
 mod pools;
+mod probes;
 mod quiet;
 mod readiness;
 mod recycle;

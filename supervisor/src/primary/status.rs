@@ -125,6 +125,12 @@ impl Primary {
             accepted: None,
             backlog: None,
             last_exit: state.and_then(|state| state.last_exit.clone()),
+            readiness: worker
+                .filter(|worker| worker.plan.spec.readiness.ask.is_some())
+                .map(|worker| worker.readiness.shown()),
+            liveness: worker
+                .filter(|worker| worker.plan.spec.liveness.ask.is_some())
+                .map(|worker| worker.liveness.shown()),
             next_try_ms: state
                 .filter(|_| worker.is_none())
                 .and_then(|state| state.seat.due())
@@ -135,7 +141,7 @@ impl Primary {
     fn reason(&self, worker: &Worker) -> Option<String> {
         let own = messages::reason(worker, &self.sockets);
         let held = self.slots.get(&worker.slot).map(|state| state.role(worker.id));
-        let recycled = worker.recycled.as_ref().map(messages::recycle::is_recycled);
+        let recycled = worker.recycled.as_ref().map(|excess| messages::is_recycled(worker, excess));
         own.or(recycled).or_else(|| held.and_then(messages::role))
     }
 
@@ -190,7 +196,16 @@ impl Primary {
     fn health(&self) -> (Status, Option<String>) {
         let (ready, wanted) = (self.ready_count(), self.wanted().count());
         if ready == wanted {
-            return (Status::Ready, None);
+            let fails = |worker: &&Worker| worker.is_ready() && worker.readiness.fails();
+            let failing = self.wanted().find_map(|(_, state)| self.seated(state).filter(fails));
+            let reason = |worker: &Worker| {
+                let why = messages::probes::failed("readiness", &worker.readiness);
+                format!("{}: {why}", self.serving.place(worker.slot))
+            };
+            return match failing {
+                Some(worker) => (Status::Degraded, Some(reason(worker))),
+                None => (Status::Ready, None),
+            };
         }
         let troubles = || {
             self.wanted().filter_map(|(slot, state)| match &state.seat {

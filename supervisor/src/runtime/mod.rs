@@ -18,6 +18,7 @@ mod event_loop;
 mod family;
 mod files;
 mod handover;
+mod health;
 mod helper;
 mod intercept;
 mod listeners;
@@ -43,6 +44,10 @@ use std::time::Duration;
 
 pub(crate) use crate::policy::log_retention::{Limits, RotatedFile, plan as tidy_plan};
 pub(crate) use crate::primary::event::Refusal;
+pub(crate) use health::{
+    Answer as ProbeAnswer, Ask as ProbeAsk, Found as ProbeFound, MOST_BYTES as PROBE_BYTES,
+    Question as ProbeQuestion,
+};
 pub(crate) use merges::{Answer, Question};
 pub(crate) use output::console::LogFormat;
 pub(crate) use output::housekeeping::{Found, LogIdentity, TidyAnswer, TidyQuestion};
@@ -57,6 +62,7 @@ use self::context::context;
 use self::control::Clients;
 use self::event_loop::EventLoop;
 use self::handover::HandOver;
+use self::health::Health;
 use self::intercept::Intercept;
 use self::listeners::Listeners;
 use self::merges::Merges;
@@ -112,6 +118,8 @@ pub(crate) struct Runtime {
     succession: Succession,
     /// What is seen of the workers.
     probes: Probes,
+    /// The probes that the configuration asks for.
+    health: Health,
     /// The schedule of `cron_restart`.
     calendar: Calendar,
     /// The service manager that started us.
@@ -176,6 +184,7 @@ impl Runtime {
         self.look_after_settling(now);
         self.look_after_upgrade(now);
         self.watch_limits(now);
+        self.look_after_health(now);
         let planned = self.core.scheduled();
         self.calendar.look(context!(self), now, planned);
         if let Some(meaning) = self.events.terminal.look(now, terminal::lives) {
@@ -267,6 +276,7 @@ impl Runtime {
             self.probes.growing.deadline(),
             self.probes.limits.deadline(),
             self.calendar.deadline(),
+            self.health.deadline(),
         ];
         all.into_iter().flatten().min().map(|deadline| deadline.since(now))
     }

@@ -37,6 +37,8 @@ pub(crate) enum Source {
     Merge(MergeId),
     /// The process that looks after rotated log files has ended.
     Housekeeping,
+    /// The process that probes has answered, or ended.
+    Prober,
 }
 
 /// The kind is in the low bits, the id above them; ids never come near 2^59.
@@ -67,6 +69,7 @@ impl Source {
             Self::UpgradeCheck => (11, 0),
             Self::Merge(id) => (12, id.0),
             Self::Housekeeping => (13, 0),
+            Self::Prober => (14, 0),
             Self::Endpoint(contract, id) => (FIRST_ENDPOINT + contract as u64, id.0),
         };
         id << KIND_BITS | kind
@@ -93,6 +96,7 @@ impl Source {
             11 => Self::UpgradeCheck,
             12 => Self::Merge(MergeId(id)),
             13 => Self::Housekeeping,
+            14 => Self::Prober,
             kind => {
                 let is_it = |known: &&Contract| FIRST_ENDPOINT + **known as u64 == kind;
                 Self::Endpoint(*Contract::KNOWN.iter().find(is_it)?, WorkerId(id))
@@ -123,6 +127,7 @@ mod tests {
             Source::UpgradeCheck,
             Source::Merge(MergeId(3)),
             Source::Housekeeping,
+            Source::Prober,
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }

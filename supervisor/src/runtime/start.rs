@@ -16,6 +16,7 @@ use super::context::context;
 use super::control::Clients;
 use super::event_loop::EventLoop;
 use super::handover::HandOver;
+use super::health::Health;
 use super::intercept::Intercept;
 use super::listeners::Listeners;
 use super::merges::Merges;
@@ -358,6 +359,7 @@ impl Runtime {
             succession: Succession::first(now),
             merges: Merges::default(),
             housekeeping: Housekeeping::default(),
+            health: Health::default(),
             calendar: Calendar::default(),
             probes: Probes::new().map_err(failed("watch the processes"))?,
             manager: Manager::default(),

@@ -13,6 +13,8 @@ pub(crate) struct Instruction {
 
 /// A = the word at an absolute offset.
 pub(crate) const LOAD: u16 = 0x20;
+/// A = the half-word at an absolute offset.
+pub(crate) const LOAD_HALF: u16 = 0x28;
 /// X = a word of the scratch memory.
 pub(crate) const LOAD_X_SCRATCH: u16 = 0x61;
 /// A word of the scratch memory = A.

@@ -13,6 +13,8 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use super::probe_rules::{self, ProbeRule};
+
 /// How many sockets of one group can be counted; connections to further ones are not counted.
 const COUNTED: u32 = 4096;
 
@@ -23,6 +25,8 @@ const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
 const BPF_PROG_TYPE_SOCKET_FILTER: u32 = 1;
 const MAP_LOOKUP_HELPER: i32 = 1;
+/// The offset of `protocol` in `struct __sk_buff`.
+const PROTOCOL_FIELD: i16 = 16;
 
 /// The state of one listener that outlives each steering: the counter and the counts.
 #[derive(Debug)]
@@ -47,15 +51,22 @@ impl RoundRobin {
         Self { next, counts }
     }
 
-    /// From now on new connections go to these kernel indices in turn. `group` is any socket of the
-    /// group.
-    pub(crate) fn attach(&self, group: BorrowedFd<'_>, indices: &[u32]) -> io::Result<()> {
+    /// From now on new connections go to these kernel indices in turn, except those of `rules`,
+    /// which are not counted. `group` is any socket of the group.
+    pub(crate) fn attach(
+        &self,
+        group: BorrowedFd<'_>,
+        indices: &[u32],
+        rules: &[ProbeRule],
+    ) -> io::Result<()> {
         let count = u32::try_from(indices.len()).unwrap_or(u32::MAX);
         let targets = array(4, count.max(1))?;
         for (at, index) in (0u32..).zip(indices) {
             update(&targets, at, &index.to_ne_bytes())?;
         }
-        let program = load(&self.program(&targets, count.max(1)))?;
+        let mut code = probe_rules::extended(rules);
+        code.extend(self.program(&targets, count.max(1)));
+        let program = load(&code)?;
         let raw: RawFd = program.as_raw_fd();
         // SAFETY: the option's value is one int that lives across the call, its size is given, and
         // both fds are open; the kernel takes its own reference to the program.
@@ -123,7 +134,7 @@ impl RoundRobin {
 /// One eBPF instruction, in the kernel's layout.
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
-struct Instruction {
+pub(super) struct Instruction {
     code: u8,
     /// The low four bits are the destination, the high four the source (on little-endian machines).
     registers: u8,
@@ -136,7 +147,7 @@ const fn instruction(code: u8, dst: u8, src: u8, offset: i16, immediate: i32) ->
     Instruction { code, registers, offset, immediate }
 }
 
-const EXIT: Instruction = instruction(0x95, 0, 0, 0, 0);
+pub(super) const EXIT: Instruction = instruction(0x95, 0, 0, 0, 0);
 
 /// `*(u32 *)(r10 + offset) = value`
 const fn store_word(offset: i16, value: i32) -> Instruction {
@@ -154,12 +165,12 @@ const fn load_word(dst: u8, src: u8) -> Instruction {
 }
 
 /// `dst = value`
-const fn move_immediate(dst: u8, value: i32) -> Instruction {
+pub(super) const fn move_immediate(dst: u8, value: i32) -> Instruction {
     instruction(0xb7, dst, 0, 0, value)
 }
 
 /// `dst = src`
-const fn move_register(dst: u8, src: u8) -> Instruction {
+pub(super) const fn move_register(dst: u8, src: u8) -> Instruction {
     instruction(0xbf, dst, src, 0, 0)
 }
 
@@ -181,6 +192,26 @@ const fn atomic_add(dst: u8, src: u8) -> Instruction {
 /// `if dst == 0 goto` an offset that is filled in later
 const fn jump_if_zero(dst: u8) -> Instruction {
     instruction(0x15, dst, 0, 0, 0)
+}
+
+/// `dst = the protocol of the packet in src`, as it is in memory (big-endian)
+pub(super) const fn load_protocol(dst: u8, src: u8) -> Instruction {
+    instruction(0x61, dst, src, PROTOCOL_FIELD, 0)
+}
+
+/// `r0 =` the word of the packet in r6 at this offset. Overwrites r1 to r5.
+pub(super) const fn load_packet_word(offset: u32) -> Instruction {
+    instruction(0x20, 0, 0, 0, offset.cast_signed())
+}
+
+/// As `load_packet_word`, of 16 bits.
+pub(super) const fn load_packet_half(offset: u32) -> Instruction {
+    instruction(0x28, 0, 0, 0, offset.cast_signed())
+}
+
+/// `if dst != value`, of 32 bits, skip this many instructions
+pub(super) const fn jump_unless_equal(dst: u8, value: u32, count: i16) -> Instruction {
+    instruction(0x56, dst, 0, count, value.cast_signed())
 }
 
 /// `if r0 == 0` skip this many instructions
@@ -306,11 +337,11 @@ mod tests {
         };
         let (listeners, address) = group(4);
         let connect = |count| (0..count).map(|_| TcpStream::connect(address).unwrap()).collect();
-        steering.attach(listeners[0].as_fd(), &[0, 1, 2]).unwrap();
+        steering.attach(listeners[0].as_fd(), &[0, 1, 2], &[]).unwrap();
         let first: Vec<TcpStream> = connect(300);
         let counts: Vec<u64> = listeners.iter().map(accepted).collect();
         assert_eq!(counts, [100, 100, 100, 0]);
-        steering.attach(listeners[0].as_fd(), &[3, 1, 2]).unwrap();
+        steering.attach(listeners[0].as_fd(), &[3, 1, 2], &[]).unwrap();
         let second: Vec<TcpStream> = connect(301);
         let counts: Vec<u64> = listeners.iter().map(accepted).collect();
         assert_eq!(counts, [0, 100, 100, 101]);

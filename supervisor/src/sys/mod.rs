@@ -28,6 +28,7 @@ pub(crate) mod pidfd;
 pub(crate) mod poll;
 pub(crate) mod poller;
 pub(crate) mod privileges;
+pub(crate) mod probe_rules;
 pub(crate) mod procfs;
 pub(crate) mod random;
 pub(crate) mod reuseport;

@@ -7,8 +7,8 @@
 
 use std::fs::Permissions;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -81,6 +81,35 @@ pub(crate) fn shared_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
     rustix::net::bind(&fd, &address)?;
     rustix::net::listen(&fd, LONGEST_BACKLOG)?;
     Ok(fd)
+}
+
+/// Where this machine reaches a listening address.
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+/// A socket that is going to connect to a listening address of this machine, non-blocking, and its
+/// own address, which nothing else has while it is open.
+pub(crate) fn client_for(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
+    let to = reachable(address);
+    let fd = tcp(to, None)?;
+    rustix::net::bind(&fd, &SocketAddr::new(to.ip(), 0))?;
+    set_nonblocking(fd.as_fd(), true)?;
+    let own = local_address(fd.as_fd())?;
+    Ok((fd, own))
+}
+
+/// Begins to connect a socket of `client_for`. Does not wait.
+pub(crate) fn connect(fd: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
+    match rustix::net::connect(fd, &reachable(address)) {
+        Ok(()) | Err(Errno::INPROGRESS) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn tcp(address: SocketAddr, v6only: Option<bool>) -> io::Result<OwnedFd> {

@@ -13,6 +13,7 @@
 //! ```
 
 use super::bpf::{self, Instruction, branch, plain};
+use super::probe_rules::{self, ProbeRule};
 
 /// The IP header.
 const NETWORK: u32 = libc::SKF_NET_OFF as u32;
@@ -38,6 +39,13 @@ pub(crate) enum Steering<'a> {
     /// The socket that the client's address leads to: IPv4 by the whole address, IPv6 by its first
     /// 64 bits, and an IPv4 address written as IPv6 like IPv4.
     BySource { seed: u32, buckets: &'a [u32; 256] },
+}
+
+/// The program for this steering, with rules for the connections of probes.
+pub(crate) fn compile_with(steering: Steering<'_>, rules: &[ProbeRule]) -> Vec<Instruction> {
+    let mut program = probe_rules::classic(rules);
+    program.extend(compile(steering));
+    program
 }
 
 /// The program for this steering.

@@ -41,6 +41,7 @@ mod one_worker;
 mod pm2;
 mod pools;
 mod privileges;
+mod probes;
 mod procfile;
 mod proxy_protocol;
 mod readiness;

@@ -20,6 +20,8 @@ const HELP: &[(&str, &str)] = &[
         "Connections that wait in the worker's accept queues or on their way to it.",
     ),
     ("supervisor_worker_accepted", "Connections that the worker was given."),
+    ("supervisor_worker_readiness", "Whether the worker's readiness probe passes: 1 or 0."),
+    ("supervisor_worker_liveness", "Whether the worker's liveness probe passes: 1 or 0."),
     ("supervisor_worker_cpu_percent", "CPU use of the worker and its children; 100 is one core."),
     (
         "supervisor_node_event_loop_delay_seconds",

@@ -28,6 +28,8 @@ pub(crate) fn status(name: &str, record: &Record, status: Status, reason: &str) 
         contract: Vec::new(),
         status_text: None,
         restarts: 0,
+        readiness: None,
+        liveness: None,
         recycles: 0,
         uptime_ms: None,
         rss_bytes: None,

@@ -144,6 +144,8 @@ fn matters(kind: NoticeKind) -> bool {
         | NoticeKind::ReloadRolledBack
         | NoticeKind::Scaled
         | NoticeKind::WorkerRecycled
+        | NoticeKind::WorkerWithdrawn
+        | NoticeKind::WorkerReturned
         | NoticeKind::ScheduleDue
         | NoticeKind::Upgraded
         | NoticeKind::AppStatus

@@ -107,6 +107,7 @@ verbs! {
     thaw_check  ThawCheck   output;
     merge_spec  MergeSpec   output;
     tidy_logs   TidyLogs    output;
+    prober      Prober      output;
     demo_server DemoServer  output;
 }
 

@@ -22,6 +22,7 @@ use crate::primary::text::{count, span};
 use crate::primary::worker::end::{Cause, End, EndKind};
 
 pub(super) mod pools;
+pub(super) mod probes;
 pub(super) mod recycle;
 
 use pools::{name, of_pool};
@@ -30,6 +31,7 @@ pub(super) use pools::{
     why_so_many, worker_replaced, worker_replacement_started,
 };
 
+pub(super) use probes::{returned, withdrawn};
 pub(super) use recycle::{budget_spent, is_recycled, recycle_failed, recycling_does_not_help};
 
 pub(super) const STOPPED: &str = "stopped by request";
@@ -182,7 +184,10 @@ pub(super) fn not_ready(worker: &Worker, sockets: &Sockets) -> String {
             "not ready within {within}: it does not listen on {missing}, which the previous \
              generation serves ({has})"
         ),
-        None => format!("not ready within {within}: {}", awaited(worker, &has)),
+        None => {
+            let why = probes::held_back(worker).unwrap_or_else(|| awaited(worker, &has));
+            format!("not ready within {within}: {why}")
+        }
     }
 }
 
@@ -245,8 +250,12 @@ pub(super) fn reason(worker: &Worker, sockets: &Sockets) -> Option<String> {
         State::Spawning { .. } => None,
         State::Starting { .. } => addresses(worker.missing(), sockets)
             .map(|missing| format!("does not listen on {missing} yet"))
-            .or_else(|| worker.refused.clone()),
-        State::Ready => worker.says_stopping.then(|| "announced that it is stopping".to_owned()),
+            .or_else(|| worker.refused.clone())
+            .or_else(|| probes::held_back(worker)),
+        State::Ready => {
+            let stopping = worker.says_stopping.then(|| "announced that it is stopping".to_owned());
+            stopping.or_else(|| probes::of_ready(worker))
+        }
         State::Draining(drain) => drain.seen.map(|look| {
             let signal = signal_name(worker.plan.spec.stop_signal);
             let (queued, busy) = (count(look.queued, "connection"), look.busy);

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use config::spec::RestartPolicy;
 
+use crate::primary::messages::probes;
 use crate::primary::text::{count, size, span};
+use crate::primary::worker::Worker;
 use crate::primary::worker::limits::Excess;
 
 /// What the worker has reached.
@@ -14,8 +16,11 @@ pub(in crate::primary) fn excess(excess: &Excess) -> String {
             let limit = Duration::from_secs(limit.as_secs());
             format!("it has been ready for {}, its limit", humantime::format_duration(limit))
         }
-        Excess::Connections { count, limit } => {
-            format!("it has accepted {count} connections, its limit is {limit}")
+        Excess::Liveness { failures } => {
+            format!("liveness failed {} in a row", count(u32::from(*failures), "time"))
+        }
+        Excess::Connections { count: accepted, limit } => {
+            format!("it has accepted {accepted} connections, its limit is {limit}")
         }
         Excess::Memory { bytes, growth, limit } if bytes < limit => format!(
             "its resident memory (RSS) is {} and grows by {}/s, its limit is {}",
@@ -29,8 +34,14 @@ pub(in crate::primary) fn excess(excess: &Excess) -> String {
     }
 }
 
-pub(in crate::primary) fn is_recycled(excess: &Excess) -> String {
-    format!("is replaced as soon as its successor is ready: {}", self::excess(excess))
+pub(in crate::primary) fn is_recycled(worker: &Worker, excess: &Excess) -> String {
+    let why = match excess {
+        Excess::Liveness { .. } => probes::failed("liveness", &worker.liveness),
+        Excess::Age { .. } | Excess::Connections { .. } | Excess::Memory { .. } => {
+            self::excess(excess)
+        }
+    };
+    format!("is replaced as soon as its successor is ready: {why}")
 }
 
 pub(in crate::primary) fn budget_spent(budget: u16, excess: &Excess) -> String {
@@ -47,9 +58,16 @@ pub(in crate::primary) fn recycling_does_not_help(
     policy: &RestartPolicy,
     excess: &Excess,
 ) -> String {
+    let (what, cure) = match excess {
+        Excess::Liveness { .. } => {
+            ("a new worker does not help", "look why the probe fails, or correct it")
+        }
+        Excess::Age { .. } | Excess::Connections { .. } | Excess::Memory { .. } => {
+            ("its memory grows faster than recycling helps", "raise max_memory, or find the leak")
+        }
+    };
     format!(
-        "its memory grows faster than recycling helps: its slot was recycled {} within {} \
-         (max_restarts, restart_window), and {}; raise max_memory, or find the leak",
+        "{what}: its slot was recycled {} within {} (max_restarts, restart_window), and {}; {cure}",
         count(times, "time"),
         span(policy.window),
         self::excess(excess)

@@ -4,7 +4,7 @@
 //! One worker at a time; the successor is ready before the old one gets no more connections. Not
 //! while a job or a request waits, while a worker starts or leaves. `recycle_budget` bounds the
 //! replacements of a minute, and the rule for crash loops (`max_restarts` within `restart_window`)
-//! those of one slot for its memory. A replacement is no failure and does not count as one.
+//! those of one slot for its memory or its liveness. A replacement is no failure and does not count as one.
 
 pub(super) mod state;
 
@@ -90,17 +90,17 @@ impl Primary {
         }
         let budget = serving.spec.recycle.budget;
         if let Some(at) = recycling.begun.free_at(step.now, budget, MINUTE) {
-            if excess.is_memory() && !std::mem::replace(&mut recycling.said, true) {
+            if excess.may_recur() && !std::mem::replace(&mut recycling.said, true) {
                 let message = messages::budget_spent(budget, &excess);
                 step.publish(messages::about(worker, NoticeKind::Warning, message));
             }
             return Some(at);
         }
-        if !excess.is_memory() {
+        if !excess.may_recur() {
             return None;
         }
         let policy = &worker.plan.spec.restart;
-        let own = &mut state.memory_loop;
+        let own = &mut state.own_loop;
         let free = own.begun.free_at(step.now, policy.max_restarts, policy.window);
         if free.is_some() && !std::mem::replace(&mut own.said, true) {
             let message = messages::recycling_does_not_help(own.begun.count(), policy, &excess);
@@ -114,7 +114,7 @@ impl Primary {
         let Self { workers, sockets, recycling, .. } = self;
         let Some(worker) = workers.get_mut(&id) else { return };
         worker.recycled = Some(excess);
-        let message = messages::is_recycled(&excess);
+        let message = messages::is_recycled(worker, &excess);
         step.publish(messages::about(worker, NoticeKind::WorkerRecycled, message));
         messages::excused(worker, &excused, sockets)
             .into_iter()
@@ -122,9 +122,9 @@ impl Primary {
         recycling.begun.note(step.now);
         recycling.said = false;
         let state = self.slot(slot);
-        if excess.is_memory() {
-            state.memory_loop.said &= state.memory_loop.begun.count() > 0;
-            state.memory_loop.begun.note(step.now);
+        if excess.may_recur() {
+            state.own_loop.said &= state.own_loop.begun.count() > 0;
+            state.own_loop.begun.note(step.now);
         }
         let plan = state.plan.clone();
         self.start_successor(slot, plan, required, step);

@@ -23,10 +23,10 @@ pub(in crate::primary) struct Recycling {
     pub(in crate::primary) said: bool,
 }
 
-/// The replacements of one slot for its memory.
+/// The replacements of one slot for what its successor may reach at once: memory, liveness.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(in crate::primary) struct MemoryLoop {
+pub(in crate::primary) struct RecycleLoop {
     pub(in crate::primary) begun: Rate,
     /// It was said that they are too many.
     pub(in crate::primary) said: bool,

@@ -54,7 +54,7 @@ fn sticky(command: &str, wait: Duration) -> AppSpec {
 
 impl Sim {
     /// The slots that get new connections.
-    fn steered(&self) -> Vec<u16> {
+    pub(super) fn steered(&self) -> Vec<u16> {
         let listener = self.listeners.values().next().expect("a listener");
         listener.steered.iter().map(|target| target.slot.0).collect()
     }

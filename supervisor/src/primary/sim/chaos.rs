@@ -2,7 +2,7 @@
 
 use config::change::SpecChange;
 use config::spec::PoolSpec;
-use config::spec::{Balance, ReadyRule, RecyclePolicy, RestartOn};
+use config::spec::{Balance, ProbeAsk, ProbeSpec, ReadyRule, RecyclePolicy, RestartOn};
 use ipc::control::Method;
 use ipc::talk::BusRequest;
 
@@ -84,6 +84,12 @@ fn random_spec(dice: &mut Jitter) -> AppSpec {
     if dice.roll().is_multiple_of(3) {
         spec.recycle = random_limits(dice);
     }
+    if dice.roll().is_multiple_of(4) {
+        spec.readiness = random_probe(dice);
+    }
+    if dice.roll().is_multiple_of(4) {
+        spec.liveness = random_probe(dice);
+    }
     // As many values as there are numbers of workers, and none.
     spec.shared = (wanted > 1).then(|| format!("{{\"limit\":{wanted}}}"));
     if dice.roll().is_multiple_of(2) {
@@ -104,6 +110,13 @@ fn random_limits(dice: &mut Jitter) -> RecyclePolicy {
         jitter: u8::try_from(some(90)).expect("small"),
         budget: u16::try_from(1 + some(9)).expect("small"),
     }
+}
+
+fn random_probe(dice: &mut Jitter) -> ProbeSpec {
+    let mut few = || u16::try_from(1 + dice.roll() % 3).expect("small");
+    let (failures, successes) = (few(), few());
+    let ask = Some(ProbeAsk::Tcp { port: None });
+    ProbeSpec { ask, failures, successes, ..ProbeSpec::default() }
 }
 
 /// Some pools also serve the addresses of the app's own pool.
@@ -208,6 +221,23 @@ impl Sim {
         }
     }
 
+    /// A worker is probed. Probes lie.
+    fn probe(&mut self) {
+        let workers = self.fakes.keys().copied();
+        let all = |worker| self.primary.probes_of(worker).map(move |probe| (worker, probe));
+        let asked: Vec<(WorkerId, ProbeKind)> = workers.flat_map(all).collect();
+        let roll = self.dice.roll();
+        let index = usize::try_from(roll).expect("64 bits") % asked.len().max(1);
+        if let Some((worker, probe)) = asked.get(index).copied() {
+            let result = match roll / 7 % 16 {
+                0..9 => ProbeResult::Passed,
+                9..15 => ProbeResult::Failed("it lies".to_owned()),
+                _ => ProbeResult::Unknown("nobody looks".to_owned()),
+            };
+            self.answer_probe(worker, probe, result);
+        }
+    }
+
     fn connection(&mut self) {
         let index = usize::try_from(self.dice.roll()).expect("64 bits");
         let listeners: Vec<ListenerId> = self.listeners.keys().copied().collect();
@@ -231,6 +261,7 @@ impl Sim {
                     let planned = Some(Scheduled { cron, zone: None, next: Some(self.now.0) });
                     self.feed(Event::Schedule { planned, is_due: true });
                 }
+                51..61 => self.probe(),
                 _ if self.tick() => {}
                 _ => self.random_request(),
             }

@@ -96,6 +96,19 @@ impl Sim {
         }
     }
 
+    /// A probe of a worker has this result.
+    pub(in crate::primary) fn answer_probe(
+        &mut self,
+        worker: WorkerId,
+        probe: ProbeKind,
+        result: ProbeResult,
+    ) {
+        if probe == ProbeKind::Readiness && !matches!(result, ProbeResult::Failed(_)) {
+            self.ledger.passed.insert(worker);
+        }
+        self.feed(Event::Worker { worker, cue: Cue::Probed { probe, result } });
+    }
+
     /// Files called `broken` cannot be read, and no others exist.
     fn merge(&mut self, merge: MergeId, running: &AppSpec, change: &SpecChange) {
         let merged = match change.file.as_deref() {

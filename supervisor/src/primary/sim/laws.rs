@@ -39,6 +39,8 @@ pub(super) struct Ledger {
     recycles: Vec<Time>,
     /// The workers replaced in that way that have been seen to drain.
     recycled: BTreeSet<WorkerId>,
+    /// The workers whose readiness has passed at some time, or could not be asked.
+    pub(super) passed: BTreeSet<WorkerId>,
 }
 
 impl Sim {
@@ -86,6 +88,7 @@ impl Sim {
         self.check_frozen();
         self.check_kept();
         self.check_steering();
+        self.check_withdrawn();
         self.check_floor();
         self.check_generations();
         self.check_pools();
@@ -145,6 +148,9 @@ impl Sim {
     fn check_readiness(&self, worker: WorkerId) {
         let Some(known) = self.primary.workers.get(&worker) else { return };
         let fake = &self.fakes[&worker];
+        let probed = known.plan.spec.readiness.ask.is_some();
+        let passed = self.ledger.passed.contains(&worker);
+        assert!(!probed || passed, "worker {worker} is ready, and its readiness never passed");
         for listener in known.required.iter().flatten() {
             let open = &self.listeners[listener];
             let listens = |(on, socket): &(ListenerId, SocketId)| {
@@ -238,21 +244,45 @@ impl Sim {
         assert_eq!(places.len(), lasting.len(), "two workers of one slot and generation");
     }
 
-    /// The targets that steering must have: sockets of seated, ready, listening workers.
+    /// A worker is withdrawn only if its readiness fails and another one of its pool is not.
+    fn check_withdrawn(&self) {
+        let primary = &self.primary;
+        if !matches!(primary.phase, Phase::Running) {
+            return;
+        }
+        let seated = || primary.wanted().filter_map(|(_, state)| primary.seated(state));
+        for worker in seated().filter(|worker| worker.is_ready() && worker.withdrawn) {
+            let id = worker.id;
+            assert!(worker.readiness.fails(), "worker {id} is withdrawn, and its probe passes");
+            let serves = |other: &Worker| {
+                other.is_ready()
+                    && !other.withdrawn
+                    && other.slot.pool_index() == worker.slot.pool_index()
+            };
+            assert!(seated().any(serves), "worker {id} is withdrawn, and no other one serves");
+        }
+    }
+
+    /// The targets that steering must have: sockets of seated, ready, listening workers. Those
+    /// that are withdrawn are not among them, unless all are.
     fn serving(&self, listener: &Listener) -> Vec<Target> {
         let primary = &self.primary;
-        let mut targets: Vec<Target> = listener
+        let mut targets: Vec<(Target, bool)> = listener
             .sockets()
             .filter_map(|(socket, state)| match state.hold {
                 Hold::Lent { worker, slot, listening: true }
                     if primary.workers[&worker].is_ready()
                         && primary.slots[&slot].seat == Seat::Held(worker) =>
                 {
-                    Some(Target { slot, socket })
+                    Some((Target { slot, socket }, primary.workers[&worker].withdrawn))
                 }
                 Hold::Lent { .. } | Hold::Vacant { .. } | Hold::Free => None,
             })
             .collect();
+        if targets.iter().any(|(_, withdrawn)| !withdrawn) {
+            targets.retain(|(_, withdrawn)| !withdrawn);
+        }
+        let mut targets: Vec<Target> = targets.into_iter().map(|(target, _)| target).collect();
         targets.sort_unstable();
         targets
     }

@@ -21,8 +21,8 @@ use ipc::control::{Notice, Reply, Request};
 use super::Primary;
 use super::action::{Action, ReloadOutcome, Target};
 use super::event::{
-    Cue, Event, Gauge, Look, Notification, OnStop, OpenedListener, PrimarySignal, Refusal,
-    Scheduled, Used,
+    Cue, Event, Gauge, Look, Notification, OnStop, OpenedListener, PrimarySignal, ProbeKind,
+    ProbeResult, Refusal, Scheduled, Used,
 };
 use super::slots::restart_policy::Jitter;
 use crate::base::exit::Exit;

@@ -16,6 +16,7 @@ use self::slot::{Presence, Seat, SlotState};
 use super::action::Action;
 use super::sockets::Borrower;
 use super::worker::Worker;
+use super::worker::health::Health;
 use super::worker::limits::Limits;
 use super::worker::state::State;
 use super::{Job, Phase, Primary, Step};
@@ -215,6 +216,9 @@ impl Primary {
             limits: Limits::draw(&plan.spec.recycle, &mut self.dice),
             excess: None,
             recycled: None,
+            readiness: Health::default(),
+            liveness: Health::default(),
+            withdrawn: false,
             out_of_memory: false,
         };
         self.workers.insert(id, worker);

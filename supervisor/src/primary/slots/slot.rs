@@ -9,7 +9,7 @@ use super::role::Role;
 use crate::base::ids::{ListenerId, WorkerId};
 use crate::base::time::Time;
 use crate::primary::plan::Plan;
-use crate::primary::recycle::state::MemoryLoop;
+use crate::primary::recycle::state::RecycleLoop;
 
 /// One slot.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,8 +34,8 @@ pub(in crate::primary) struct SlotState {
     /// How many of its workers were replaced because they reached a limit.
     #[serde(default)]
     pub(in crate::primary) recycles: u64,
-    #[serde(default)]
-    pub(in crate::primary) memory_loop: MemoryLoop,
+    #[serde(default, rename = "memory_loop")]
+    pub(in crate::primary) own_loop: RecycleLoop,
     pub(in crate::primary) last_exit: Option<String>,
     /// Its last worker served nothing, and nobody expected it to: it did its work and left.
     #[serde(default)]
@@ -118,7 +118,7 @@ impl SlotState {
             history: History::default(),
             restarts: 0,
             recycles: 0,
-            memory_loop: MemoryLoop::default(),
+            own_loop: RecycleLoop::default(),
             last_exit: None,
             done: false,
             leaving: false,

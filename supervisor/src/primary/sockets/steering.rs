@@ -28,11 +28,31 @@ impl Crew<'_> {
             targets.sort_unstable();
             targets
         };
-        [Self::serves_or_is_missed, Self::comes_soon, Self::may_come]
+        let serves_well =
+            |(_, socket): (_, &Socket)| socket.open && self.serves_well(socket).is_some();
+        let best = match listener.sockets().any(serves_well) {
+            true => Self::serves_well_or_is_missed,
+            false => Self::serves_or_is_missed,
+        };
+        [best, Self::comes_soon, Self::may_come]
             .into_iter()
             .map(chosen)
             .find(|targets| !targets.is_empty())
             .unwrap_or_default()
+    }
+
+    fn serves_well_or_is_missed(&self, socket: &Socket) -> Option<Slot> {
+        self.serves_well(socket).or_else(|| self.is_missed(socket))
+    }
+
+    /// As `serves`, and the worker is not withdrawn. If none of a listener is so, those that are
+    /// withdrawn serve.
+    fn serves_well(&self, socket: &Socket) -> Option<Slot> {
+        let well = match socket.hold {
+            Hold::Lent { worker, .. } => self.workers.get(&worker).is_some_and(Worker::serves_well),
+            Hold::Vacant { .. } | Hold::Free => false,
+        };
+        self.serves(socket).filter(|_| well)
     }
 
     fn serves_or_is_missed(&self, socket: &Socket) -> Option<Slot> {

@@ -78,7 +78,7 @@ impl Worker {
                 Change::Gone(End::died(exit, last_lines, queued))
             }
             Cue::OutOfMemory => self.ran_out_of_memory(),
-            Cue::Looked(_) | Cue::Gauged(_) | Cue::Used(_) => Change::Nothing,
+            Cue::Looked(_) | Cue::Gauged(_) | Cue::Used(_) | Cue::Probed { .. } => Change::Nothing,
         }
     }
 
@@ -92,6 +92,10 @@ impl Worker {
     fn starting(&mut self, cue: Cue, step: &mut Step<'_>) -> Change {
         match cue {
             Cue::Spawned | Cue::Looked(_) | Cue::Gauged(_) | Cue::Used(_) => Change::Nothing,
+            Cue::Probed { probe, result } => {
+                self.probed(probe, result);
+                self.judge(step.now)
+            }
             Cue::OutOfMemory => self.ran_out_of_memory(),
             Cue::SpawnFailed { reason, permanent } => {
                 Change::Gone(End::not_started(reason, permanent))
@@ -127,6 +131,10 @@ impl Worker {
             Cue::Spawned | Cue::Looked(_) => Change::Nothing,
             Cue::Gauged(gauge) => self.gauged(gauge, step),
             Cue::Used(used) => self.uses(used),
+            Cue::Probed { probe, result } => {
+                self.probed(probe, result);
+                Change::Nothing
+            }
             Cue::OutOfMemory => self.ran_out_of_memory(),
             Cue::SpawnFailed { reason, permanent } => {
                 Change::Gone(End::not_started(reason, permanent))
@@ -157,9 +165,11 @@ impl Worker {
     /// The worker is on its way out: however it ends, that is what the primary wanted.
     fn draining(&mut self, cue: Cue, step: &mut Step<'_>) -> Change {
         match cue {
-            Cue::Spawned | Cue::Gauged(_) | Cue::Used(_) | Cue::RefusesValues { .. } => {
-                Change::Nothing
-            }
+            Cue::Spawned
+            | Cue::Gauged(_)
+            | Cue::Used(_)
+            | Cue::Probed { .. }
+            | Cue::RefusesValues { .. } => Change::Nothing,
             Cue::OutOfMemory => self.ran_out_of_memory(),
             Cue::SpawnFailed { .. } => Change::Gone(End::never_was()),
             Cue::BindAsked { listener, ticket, another } => {
@@ -202,6 +212,7 @@ impl Worker {
             | Cue::Looked(_)
             | Cue::Gauged(_)
             | Cue::Used(_)
+            | Cue::Probed { .. }
             | Cue::OutOfMemory
             | Cue::BindRefused { .. }
             | Cue::RefusesValues { .. } => Change::Nothing,

@@ -29,12 +29,16 @@ pub(crate) struct Limits {
     pub(crate) connections: Option<u64>,
 }
 
-/// The limit that a worker has reached.
+/// The limit that a worker has reached, or the probe that it fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(in crate::primary) enum Excess {
     Age {
         limit: Duration,
+    },
+    /// Its liveness failed this often in a row.
+    Liveness {
+        failures: u16,
     },
     Connections {
         count: u64,
@@ -55,11 +59,16 @@ impl Excess {
             Self::Age { .. } => 0,
             Self::Connections { .. } => 1,
             Self::Memory { .. } => 2,
+            Self::Liveness { .. } => 3,
         }
     }
 
-    pub(in crate::primary) fn is_memory(&self) -> bool {
-        matches!(self, Self::Memory { .. })
+    /// Whether the successor may reach it at once, so that each slot has a limit of its own.
+    pub(in crate::primary) fn may_recur(&self) -> bool {
+        match self {
+            Self::Memory { .. } | Self::Liveness { .. } => true,
+            Self::Age { .. } | Self::Connections { .. } => false,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ pub(super) mod drain;
 pub(super) mod early;
 pub(super) mod end;
 pub(super) mod hang;
+pub(super) mod health;
 pub(super) mod leave;
 mod life;
 pub(crate) mod limits;
@@ -18,9 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use self::end::End;
 use self::hang::Watch;
+use self::health::Health;
 use self::limits::{Excess, Limits};
 use self::state::{Change, State};
-use super::event::{Notification, Used};
+use super::event::{Notification, ProbeKind, ProbeResult, Used};
 use super::plan::Plan;
 use crate::base::ids::{ListenerId, Slot, SocketId, WorkerId};
 use crate::base::time::Time;
@@ -104,6 +106,14 @@ pub(super) struct Worker {
     /// It is being replaced, or was, because it reached this limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) recycled: Option<Excess>,
+    /// What its probes say.
+    #[serde(default)]
+    pub(super) readiness: Health,
+    #[serde(default)]
+    pub(super) liveness: Health,
+    /// It gets no new connections, because its readiness fails and others serve.
+    #[serde(default)]
+    pub(super) withdrawn: bool,
     /// The kernel killed a process of it because memory ran out.
     #[serde(default)]
     pub(super) out_of_memory: bool,
@@ -113,7 +123,8 @@ impl Worker {
     /// When it counts as ready if nothing else happens; `since`: when its program began to run.
     /// Every condition that applies must hold: no word of the program stands for an address.
     pub(super) fn ready_at(&self, since: Time) -> Option<Time> {
-        if self.missing().next().is_some() || !self.awaited.is_empty() {
+        let held_back = self.readiness.holds_back(&self.plan.spec.readiness);
+        if self.missing().next().is_some() || !self.awaited.is_empty() || held_back {
             return None;
         }
         let times = &self.plan.spec.times;
@@ -198,6 +209,11 @@ impl Worker {
         matches!(self.state, State::Ready)
     }
 
+    /// Its program runs, and it is not ready yet.
+    pub(super) fn is_starting(&self) -> bool {
+        matches!(self.state, State::Starting { .. })
+    }
+
     /// Spawning or starting: whether it becomes ready is still open.
     pub(super) fn is_coming(&self) -> bool {
         matches!(self.state, State::Spawning { doomed: false } | State::Starting { .. })
@@ -264,11 +280,22 @@ impl Worker {
         self.limits?.old_at(self.ready_since.filter(|_| self.is_ready())?)
     }
 
+    /// Takes the result of a probe in.
+    pub(super) fn probed(&mut self, probe: ProbeKind, result: ProbeResult) {
+        let spec = &self.plan.spec;
+        match probe {
+            ProbeKind::Readiness => self.readiness.take(result, &spec.readiness),
+            ProbeKind::Liveness => self.liveness.take(result, &spec.liveness),
+        };
+    }
+
     /// The limit that it has reached, if it is ready.
     pub(super) fn excess(&self, now: Time) -> Option<Excess> {
         let old = self.old_at().filter(|at| *at <= now);
         let limit = old.and_then(|_| self.limits?.age);
-        let own = self.excess.filter(|_| self.is_ready());
+        let failures = self.liveness.failures;
+        let dead = self.liveness.fails().then_some(Excess::Liveness { failures });
+        let own = dead.or(self.excess).filter(|_| self.is_ready());
         own.or_else(|| limit.map(|limit| Excess::Age { limit }))
     }
 

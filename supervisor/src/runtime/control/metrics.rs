@@ -7,6 +7,7 @@ use ipc::bus::MetricKind;
 use ipc::control::{AppStatus, PoolStatus, Reply};
 use ipc::node::Measured;
 use ipc::talk::Metric;
+use ipc::worker_status::HealthVerdict;
 
 use crate::relay::{BUCKETS, Counts, Key, MemberStatus, Series, Value};
 use crate::runtime::Runtime;
@@ -131,6 +132,18 @@ fn of_app(status: &AppStatus) -> Vec<Metric> {
         ];
         all.extend(known.into_iter().filter_map(|(name, v)| Some(gauge(name, &labels, v?))));
         all.extend(worker.accepted.map(|v| counter("supervisor_worker_accepted", &labels, v)));
+        let probes = [
+            ("supervisor_worker_readiness", &worker.readiness),
+            ("supervisor_worker_liveness", &worker.liveness),
+        ];
+        all.extend(probes.into_iter().filter_map(|(name, health)| {
+            let passes = match health.as_ref()?.verdict {
+                HealthVerdict::Passes => 1,
+                HealthVerdict::Fails => 0,
+                HealthVerdict::Open | HealthVerdict::Unknown => return None,
+            };
+            Some(gauge(name, &labels, passes))
+        }));
         let cpu = worker.cpu_percent.map(f64::from);
         all.extend(
             cpu.map(|v| metric(MetricKind::Gauge, "supervisor_worker_cpu_percent", &labels, v)),

@@ -100,6 +100,10 @@ impl HandOver {
             match socket::accept(fd) {
                 Ok(Some((fd, peer))) => {
                     let arrival = Arrival { fd, peer };
+                    if let Some(socket) = at.listeners.get(id).and_then(|open| open.probed(peer)) {
+                        self.pass_probe(at, (id, socket), arrival);
+                        continue;
+                    }
                     let arrival = match looks {
                         true => self.proxied.see_client(at, id, arrival),
                         false => Some(arrival),
@@ -117,6 +121,17 @@ impl HandOver {
                 }
             }
         }
+    }
+
+    /// Sends the connection of a probe to the worker that is probed. If it cannot have it, the
+    /// probe sees that the connection is closed.
+    fn pass_probe(&mut self, at: &mut Context<'_>, place: Place, arrival: Arrival) {
+        let lives = |child: &&Child| child.ended.is_none() && child.lent.contains_key(&place);
+        let Some(worker) = at.children.values().find(lives).map(|child| child.id) else { return };
+        let Some(node) = at.node(worker) else { return };
+        let Some(key) = node.key_of(place).map(str::to_owned) else { return };
+        // A refusal gives it back, and it is closed here.
+        let _ = self.in_flight.send(at, (worker, &key), place.0, arrival);
     }
 
     /// Sends a connection to a worker. Returns false if no worker can take it now; it then waits.
@@ -265,6 +280,9 @@ impl HandOver {
     ) {
         let Some((listener, peer)) = self.in_flight.settle(id) else { return };
         self.in_flight.throttle.refused(clock::now(), worker);
+        if is_probe(at, listener, peer) {
+            return;
+        }
         self.hand_over(at, listener, Arrival { fd, peer });
     }
 
@@ -273,6 +291,9 @@ impl HandOver {
         for TakenBack { id, fd, arrived } in back {
             let Some((listener, peer)) = self.in_flight.settle(id) else { continue };
             // A worker that received it may have read from it without an acknowledgement.
+            if is_probe(at, listener, peer) {
+                continue;
+            }
             if !arrived || socket::is_untouched(fd.as_fd()) {
                 self.hand_over(at, listener, Arrival { fd, peer });
             }
@@ -392,6 +413,11 @@ impl HandOver {
         self.proxied.forget(at.poller, id);
         self.abandoned.close(at, id);
     }
+}
+
+/// Whether this is the connection of a probe, which no other worker may have.
+fn is_probe(at: &Context<'_>, id: ListenerId, peer: SocketAddr) -> bool {
+    at.listeners.get(id).is_some_and(|open| open.probed(peer).is_some())
 }
 
 /// Whether the primary may accept more although some connections wait already.

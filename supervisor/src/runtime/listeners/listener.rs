@@ -22,6 +22,7 @@ use crate::primary::action::Target;
 use crate::primary::event::OpenedListener;
 use crate::runtime::handover::rendezvous::{BUCKETS, assign};
 use crate::sys::ebpf::RoundRobin;
+use crate::sys::probe_rules::ProbeRule;
 use crate::sys::trap::Trap;
 use crate::sys::{reuseport, socket, steering_code};
 
@@ -65,6 +66,8 @@ pub(crate) struct Listener {
     pub(in crate::runtime) round_robin: Option<RoundRobin>,
     /// Why it does not, where it was asked for.
     pub(crate) no_round_robin: Option<String>,
+    /// The connections of probes that are under way, by their source.
+    pub(in crate::runtime) probes: BTreeMap<SocketAddr, SocketId>,
     /// Its sockets drop new connections.
     pub(in crate::runtime) gated: bool,
     /// Once gated, where filters are not allowed.
@@ -124,6 +127,7 @@ impl Listener {
             balance,
             round_robin,
             no_round_robin,
+            probes: BTreeMap::new(),
             gated: false,
             trap: None,
             node_data: None,
@@ -294,6 +298,39 @@ impl Listener {
                 socket.was_target = true;
             }
         }
+        self.attach()
+    }
+
+    /// From now on this connection goes to this socket. The client stays bound until `end_probe`.
+    pub(crate) fn begin_probe(&mut self, source: SocketAddr, to: SocketId) -> io::Result<()> {
+        self.probes.insert(source, to);
+        self.attach()
+    }
+
+    /// The connection from there has reached its socket, or is no longer wanted.
+    pub(crate) fn end_probe(&mut self, source: SocketAddr) -> io::Result<()> {
+        self.probes.remove(&source);
+        self.attach()
+    }
+
+    /// Whether this socket is in a group that is steered, so that a probe can be led to it.
+    pub(crate) fn is_steered_with(&self, id: SocketId) -> bool {
+        let is_target = |target: &Target| self.index(target.socket).is_some();
+        self.index(id).is_some() && !self.gated && self.targets.iter().any(is_target)
+    }
+
+    /// Where the connection of a probe goes. `None`: it is a client's.
+    pub(crate) fn probed(&self, peer: SocketAddr) -> Option<SocketId> {
+        self.probes.get(&peer).copied()
+    }
+
+    /// Puts the steering and the rules of the probes into the kernel.
+    fn attach(&self) -> io::Result<()> {
+        let rules: Vec<ProbeRule> = self
+            .probes
+            .iter()
+            .filter_map(|(source, to)| Some(ProbeRule { source: *source, index: self.index(*to)? }))
+            .collect();
         let indices: Vec<u32> =
             self.targets.iter().filter_map(|target| self.index(target.socket)).collect();
         let Some(any) = self.group.order().first().and_then(|id| self.sockets.get(id)) else {
@@ -303,19 +340,17 @@ impl Listener {
             return Ok(());
         }
         if let Some(state) = &self.round_robin {
-            return state.attach(any.fd.as_fd(), &indices);
+            return state.attach(any.fd.as_fd(), &indices, &rules);
         }
         let program = match self.balance {
             Balance::Sticky => {
                 let buckets = self.buckets();
                 let seed = u32::try_from(self.seed >> 32).unwrap_or_default();
-                steering_code::compile(steering_code::Steering::BySource {
-                    seed,
-                    buckets: &buckets,
-                })
+                let steering = steering_code::Steering::BySource { seed, buckets: &buckets };
+                steering_code::compile_with(steering, &rules)
             }
             Balance::RoundRobin | Balance::LeastConnections | Balance::Hash | Balance::Shared => {
-                steering_code::compile(steering_code::Steering::Even(&indices))
+                steering_code::compile_with(steering_code::Steering::Even(&indices), &rules)
             }
         };
         reuseport::attach(any.fd.as_fd(), &program)

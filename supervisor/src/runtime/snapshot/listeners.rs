@@ -177,6 +177,7 @@ impl ListenerSnapshot {
             balance: self.balance,
             round_robin,
             no_round_robin: self.no_round_robin,
+            probes: BTreeMap::new(),
             gated: self.gated,
             trap,
             node_data: self.node_data,

@@ -1,0 +1,144 @@
+//! `prober`: makes the probes of one app. A primary runs this verb, because an answer may take
+//! long. It reads questions from the socket on stdin, makes up to [`MOST`] probes at a time, and
+//! ends when its primary does.
+
+mod command;
+mod http;
+
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::output::Stdout;
+use crate::runtime::{ProbeAnswer, ProbeAsk, ProbeFound, ProbeQuestion, PROBE_BYTES};
+use crate::sys::channel::{self, Received};
+use crate::sys::packets;
+use crate::sys::poll::poll;
+
+/// The most probes at a time.
+const MOST: usize = 256;
+/// The stack of a thread that makes one.
+const STACK: usize = 256 << 10;
+
+/// Make the probes that are asked for on the socket on stdin.
+#[derive(Debug, clap::Args)]
+#[command(hide = true)]
+pub(crate) struct Args {}
+
+/// Runs the verb until the socket ends.
+pub(crate) fn run(_: &Args, _: &mut Stdout) -> Result<Exit, Failure> {
+    let _ = set_pdeathsig(Signal::SIGKILL);
+    let stdin = io::stdin();
+    let channel = stdin.as_fd().try_clone_to_owned();
+    let channel = Arc::new(channel.map_err(|error| Failure::io("cannot use stdin", &error))?);
+    let busy = Arc::new(AtomicUsize::new(0));
+    let mut space = vec![0; PROBE_BYTES];
+    loop {
+        let received = wait(channel.as_fd(), PollFlags::POLLIN, None)
+            .and_then(|_| channel::receive(channel.as_fd(), &mut space));
+        let received = received.map_err(|error| Failure::io("cannot read stdin", &error))?;
+        match received {
+            Received::Nothing => {}
+            Received::End => return Ok(Exit::Done),
+            Received::Some(length, mut fds) => {
+                let question = serde_json::from_slice(&space[..length]);
+                let question: ProbeQuestion = question.map_err(|error| {
+                    Failure::failed(format!("a question makes no sense: {error}"))
+                })?;
+                begin(&channel, &busy, question, fds.pop());
+            }
+        }
+    }
+}
+
+/// Has a thread make a probe.
+fn begin(
+    channel: &Arc<OwnedFd>,
+    busy: &Arc<AtomicUsize>,
+    question: ProbeQuestion,
+    connection: Option<OwnedFd>,
+) {
+    let id = question.id;
+    let full = busy.fetch_add(1, Ordering::Relaxed) >= MOST;
+    let (to, count) = (Arc::clone(channel), Arc::clone(busy));
+    let work = move || {
+        answer(&to, id, probe(question, connection));
+        count.fetch_sub(1, Ordering::Relaxed);
+    };
+    let begun = match full {
+        true => Err(io::Error::other(format!("{MOST} probes are under way"))),
+        false => thread::Builder::new().stack_size(STACK).spawn(work).map(drop),
+    };
+    if let Err(error) = begun {
+        busy.fetch_sub(1, Ordering::Relaxed);
+        answer(channel, id, ProbeFound::Unknown(format!("cannot probe: {error}")));
+    }
+}
+
+/// Without the answer, the primary ends this process and starts another one.
+fn answer(channel: &OwnedFd, id: u64, found: ProbeFound) {
+    if let Ok(bytes) = serde_json::to_vec(&ProbeAnswer { id, found }) {
+        let _ = wait(channel.as_fd(), PollFlags::POLLOUT, Some(Duration::from_secs(1)));
+        let _ = packets::send(channel.as_fd(), &bytes);
+    }
+}
+
+fn probe(question: ProbeQuestion, connection: Option<OwnedFd>) -> ProbeFound {
+    let time = Duration::from_millis(question.timeout_ms);
+    let until = Instant::now() + time;
+    match (question.ask, connection) {
+        (ProbeAsk::Command { command, cwd, env, user }, _) => {
+            command::run(&command, &cwd, env, user, until, time)
+        }
+        (ProbeAsk::Tcp, Some(connection)) => match connected(connection, until, time) {
+            Ok(_) => ProbeFound::Passed,
+            Err(why) => ProbeFound::Failed(why),
+        },
+        (ProbeAsk::Http { path, host, status, body }, Some(connection)) => {
+            let wanted = http::Wanted { path, host, status, body };
+            let found = connected(connection, until, time)
+                .and_then(|stream| http::ask(stream, &wanted, until, time));
+            match found {
+                Ok(()) => ProbeFound::Passed,
+                Err(why) => ProbeFound::Failed(why),
+            }
+        }
+        (ProbeAsk::Tcp | ProbeAsk::Http { .. }, None) => {
+            ProbeFound::Unknown("the connection of the probe is missing".to_owned())
+        }
+    }
+}
+
+/// Waits until a socket that is connecting is connected.
+fn connected(socket: OwnedFd, until: Instant, time: Duration) -> Result<TcpStream, String> {
+    let stream = TcpStream::from(socket);
+    let left = until.saturating_duration_since(Instant::now());
+    match wait(stream.as_fd(), PollFlags::POLLOUT, Some(left)) {
+        Ok(true) => {}
+        Ok(false) => return Err(format!("no connection within {}", span(time))),
+        Err(error) => return Err(format!("cannot wait for the connection: {error}")),
+    }
+    let failed = |error: io::Error| format!("cannot connect: {error}");
+    match stream.take_error() {
+        Ok(Some(error)) | Err(error) => Err(failed(error)),
+        Ok(None) => stream.set_nonblocking(false).map_err(failed).map(|()| stream),
+    }
+}
+
+/// Waits for a descriptor. Returns whether it is ready.
+fn wait(fd: BorrowedFd<'_>, flags: PollFlags, time: Option<Duration>) -> io::Result<bool> {
+    Ok(poll(&mut [PollFd::new(fd, flags)], time)? > 0)
+}
+
+fn span(time: Duration) -> String {
+    humantime::format_duration(time).to_string()
+}
