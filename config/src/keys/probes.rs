@@ -74,8 +74,8 @@ macro_rules! rows {
             Key {
                 name: concat!($name, "_delay"),
                 flag: Some(Flag::value("DURATION")),
-                help: concat!("How long a worker runs before ", $name, " is asked"),
-                doc: concat!("How long a worker must have run before `", $name, "` is asked"),
+                help: concat!("How long the first probe of ", $name, " waits"),
+                doc: concat!("How long the first probe of `", $name, "` of a worker waits"),
                 elsewhere: &[concat!($name, "_initial_delay")],
                 ..Key::of(&Field { place: at!($field.delay), form: &DURATION })
             },

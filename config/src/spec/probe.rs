@@ -18,7 +18,7 @@ pub struct ProbeSpec {
     pub period: Duration,
     /// How long the answer may take.
     pub timeout: Duration,
-    /// How long the program must have run before the first probe.
+    /// How long the first probe of a worker waits.
     pub delay: Duration,
     /// Failures in a row after which the worker counts as failing.
     pub failures: u16,

@@ -1,7 +1,8 @@
 //! `explain`: prints why an app is in its state: what happened, what its program wrote last, what
 //! comes next, and what one can do. All of it is decided by the types of states and events.
 
-use ipc::control::{AppStatus, Notice, NoticeKind, Status, WorkerState};
+use ipc::control::{AppStatus, Notice, NoticeKind, Status, WorkerState, WorkerStatus};
+use ipc::worker_status::HealthVerdict;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
@@ -104,7 +105,8 @@ fn explain(app: AppStatus, kept: Vec<Notice>) -> Explanation {
     let code_is_bad = app.status == Status::Ready && rolled_back;
     let failure = events.iter().rev().find(|event| !event.last_lines.is_empty());
     let last_lines = failure.filter(|_| !is_well).map(|event| event.last_lines.clone());
-    let slots = app.workers.iter().filter(|worker| worker.state != WorkerState::Ready);
+    let is_unwell = |worker: &&WorkerStatus| worker.state != WorkerState::Ready || fails(worker);
+    let slots = app.workers.iter().filter(is_unwell);
     let slots = slots.map(|worker| Slot {
         slot: worker.slot,
         state: worker.state,
@@ -116,6 +118,7 @@ fn explain(app: AppStatus, kept: Vec<Notice>) -> Explanation {
     Explanation {
         next: match code_is_bad {
             true => ROLLED_BACK.to_owned(),
+            false if app.ready == app.wanted && app.workers.iter().any(fails) => PROBED.to_owned(),
             false => next(app.status, next_try, starts),
         },
         // What helps is the same as for workers that fail.
@@ -132,6 +135,14 @@ fn explain(app: AppStatus, kept: Vec<Notice>) -> Explanation {
 /// What comes next if every worker is ready and the last reload was rolled back.
 const ROLLED_BACK: &str =
     "nothing: the workers from before the last reload serve; the new code is not tried again";
+
+/// What comes next if every worker is ready and the readiness of some fails.
+const PROBED: &str = "each worker gets connections again as soon as its readiness passes";
+
+fn fails(worker: &WorkerStatus) -> bool {
+    let verdict = worker.readiness.as_ref().map(|health| health.verdict);
+    verdict == Some(HealthVerdict::Fails)
+}
 
 /// Whether such an event says why an app is in its state. The steps of a reload do not.
 fn matters(kind: NoticeKind) -> bool {
@@ -230,6 +241,19 @@ fn text(one: &Explanation, zone: &TimeZone) -> String {
 mod tests {
     use super::*;
     use crate::cli::targets::fake_primary as fake;
+    use ipc::worker_status::Health;
+
+    #[test]
+    fn a_failing_probe_is_explained() {
+        let mut app = fake::status("web", Status::Degraded);
+        (app.ready, app.wanted) = (1, 1);
+        let health = Health { verdict: HealthVerdict::Fails, failures: 3, reason: None };
+        app.workers[0].readiness = Some(health);
+        app.workers[0].reason = Some("gets no new connections".to_owned());
+        let text = text(&explain(app, Vec::new()), &TimeZone::UTC);
+        assert!(text.contains("  slot 0 is ready: gets no new connections\n"), "{text}");
+        assert!(text.contains(PROBED), "{text}");
+    }
 
     #[test]
     fn a_crash_is_explained() {
