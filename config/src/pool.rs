@@ -1,8 +1,8 @@
 //! The pools of an app: further groups of workers, each with a program of its own.
 //!
 //! The app's top level describes the first pool, [`OWN`]. Every other pool inherits from it what it
-//! does not set itself, except the addresses and the probes: only the first pool's workers get them. Refuses names
-//! that no pool can have.
+//! does not set itself, except the addresses and the probes: only the first pool's workers get
+//! them. Refuses names that no pool can have.
 
 use std::collections::BTreeMap;
 

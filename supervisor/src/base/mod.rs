@@ -4,5 +4,6 @@
 pub(crate) mod exit;
 pub(crate) mod ids;
 pub(crate) mod per_generation;
+pub(crate) mod probe_kind;
 pub(crate) mod stream;
 pub(crate) mod time;

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::ids::WorkerId;
+use crate::base::probe_kind::ProbeKind;
 use crate::base::time::Time;
-use crate::primary::event::ProbeKind;
 
 /// The longest time between two probes of a worker that starts.
 const STARTING: Duration = Duration::from_millis(250);
-/// When a worker is looked at again that cannot be probed yet.
+/// When a probe is tried again that cannot be made yet.
 const SOON: Duration = Duration::from_millis(50);
 /// How long an answer may be overdue.
 const GRACE: Duration = Duration::from_secs(2);

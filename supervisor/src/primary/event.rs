@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::exit::Exit;
 use crate::base::ids::{ClientId, ListenerId, MergeId, SocketId, Ticket, WorkerId};
+pub(crate) use crate::base::probe_kind::ProbeKind;
 
 /// An event of the core.
 #[derive(Debug, Clone)]
@@ -125,19 +126,6 @@ pub(crate) enum Cue {
     Probed { probe: ProbeKind, result: ProbeResult },
     /// The kernel killed a process of it because memory ran out. `Exited` follows.
     OutOfMemory,
-}
-
-/// What a probe is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum ProbeKind {
-    /// Whether the worker may get connections.
-    Readiness,
-    /// Whether it must be replaced.
-    Liveness,
-}
-
-impl ProbeKind {
-    pub(crate) const ALL: [Self; 2] = [Self::Readiness, Self::Liveness];
 }
 
 /// What a probe has found.

@@ -14,6 +14,7 @@ pub(crate) mod clock;
 pub(crate) mod daemon;
 pub(crate) mod diag;
 pub(crate) mod ebpf;
+mod ebpf_code;
 pub(crate) mod exec;
 pub(crate) mod file_id;
 pub(crate) mod fork;

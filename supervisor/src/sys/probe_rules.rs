@@ -8,7 +8,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::bpf::{self, branch, plain};
-use super::ebpf;
+use super::ebpf_code;
 
 /// One connection and the socket that gets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,26 +59,26 @@ pub(super) fn classic(rules: &[ProbeRule]) -> Vec<bpf::Instruction> {
 }
 
 /// The rules in eBPF. They leave r6 and r7 in use, and expect the packet in r1.
-pub(super) fn extended(rules: &[ProbeRule]) -> Vec<ebpf::Instruction> {
+pub(super) fn extended(rules: &[ProbeRule]) -> Vec<ebpf_code::Instruction> {
     if rules.is_empty() {
         return Vec::new();
     }
-    let mut code = vec![ebpf::move_register(6, 1), ebpf::load_protocol(7, 6)];
+    let mut code = vec![ebpf_code::move_register(6, 1), ebpf_code::load_protocol(7, 6)];
     for rule in rules {
         let (protocol, words, port) = marks(rule.source);
         let mut asked = Vec::from([(None, 7, u32::from(protocol.to_be()))]);
         asked.extend(
-            words.into_iter().map(|(at, word)| (Some(ebpf::load_packet_word(at)), 0, word)),
+            words.into_iter().map(|(at, word)| (Some(ebpf_code::load_packet_word(at)), 0, word)),
         );
-        asked.push((Some(ebpf::load_packet_half(port)), 0, u32::from(rule.source.port())));
+        asked.push((Some(ebpf_code::load_packet_half(port)), 0, u32::from(rule.source.port())));
         let lengths: Vec<i16> =
             asked.iter().map(|(load, ..)| 1 + i16::from(load.is_some())).collect();
         for (at, (load, register, value)) in asked.into_iter().enumerate() {
             code.extend(load);
             let rest = lengths[at + 1..].iter().sum::<i16>() + 2;
-            code.push(ebpf::jump_unless_equal(register, value, rest));
+            code.push(ebpf_code::jump_unless_equal(register, value, rest));
         }
-        code.extend([ebpf::move_immediate(0, rule.index.cast_signed()), ebpf::EXIT]);
+        code.extend([ebpf_code::move_immediate(0, rule.index.cast_signed()), ebpf_code::EXIT]);
     }
     code
 }

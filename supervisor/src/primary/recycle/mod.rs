@@ -4,7 +4,8 @@
 //! One worker at a time; the successor is ready before the old one gets no more connections. Not
 //! while a job or a request waits, while a worker starts or leaves. `recycle_budget` bounds the
 //! replacements of a minute, and the rule for crash loops (`max_restarts` within `restart_window`)
-//! those of one slot for its memory or its liveness. A replacement is no failure and does not count as one.
+//! those of one slot for its memory or its liveness. A replacement is no failure and does not count
+//! as one.
 
 pub(super) mod state;
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
 
-use super::{span, wait};
+use super::waiting::{span, wait};
 use crate::runtime::ProbeFound;
 use crate::sys::pidfd::{self, Pid};
 

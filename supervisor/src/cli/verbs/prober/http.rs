@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use config::spec::StatusRange;
 
-use super::span;
+use super::waiting::span;
 
 /// Bytes of the head and of the body that are read.
 const MOST_HEAD: usize = 32 << 10;

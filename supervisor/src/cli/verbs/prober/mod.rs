@@ -4,25 +4,26 @@
 
 mod command;
 mod http;
+mod waiting;
 
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags};
+use nix::poll::PollFlags;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 
+use self::waiting::{span, wait};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Stdout;
 use crate::runtime::{ProbeAnswer, ProbeAsk, ProbeFound, ProbeQuestion, PROBE_BYTES};
 use crate::sys::channel::{self, Received};
 use crate::sys::packets;
-use crate::sys::poll::poll;
 
 /// The most probes at a time.
 const MOST: usize = 256;
@@ -132,13 +133,4 @@ fn connected(socket: OwnedFd, until: Instant, time: Duration) -> Result<TcpStrea
         Ok(Some(error)) | Err(error) => Err(failed(error)),
         Ok(None) => stream.set_nonblocking(false).map_err(failed).map(|()| stream),
     }
-}
-
-/// Waits for a descriptor. Returns whether it is ready.
-fn wait(fd: BorrowedFd<'_>, flags: PollFlags, time: Option<Duration>) -> io::Result<bool> {
-    Ok(poll(&mut [PollFd::new(fd, flags)], time)? > 0)
-}
-
-fn span(time: Duration) -> String {
-    humantime::format_duration(time).to_string()
 }
