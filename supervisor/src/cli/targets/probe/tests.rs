@@ -64,7 +64,7 @@ fn workers_without_a_primary_are_stranded() {
     let dir = tempfile::tempdir().unwrap();
     let home = fake::session(dir.path()).home;
     let pid = std::process::id();
-    let start_time = crate::sys::procfs::alive_since(pid).unwrap();
+    let start_time = procfs::alive_since(pid).unwrap();
     let worker = RecordedWorker { pid, start_time, slot: 0, generation: 1 };
     let record = Record::new(1, vec![worker], fake::spec("web"));
     home.write_record("web", &record).unwrap();
