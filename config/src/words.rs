@@ -30,6 +30,7 @@ impl Word for Dependency {
     const WORDS: &'static [(&'static str, Self, &'static str)] = &[
         ("started", Self::Started, "its start was tried"),
         ("ready", Self::Ready, "its workers are ready"),
+        ("completed", Self::Completed, "its workers have done their work, and ended"),
     ];
 }
 

@@ -107,12 +107,28 @@ impl Client {
         timeout: Option<Duration>,
         mut on_notice: impl FnMut(&Notice),
     ) -> Result<Reply, ClientError> {
+        let continues = |notice: &Notice| {
+            on_notice(notice);
+            ControlFlow::Continue(())
+        };
+        self.ask_until(request, timeout, continues)?.ok_or_else(|| self.ended())
+    }
+
+    /// Like [`Self::ask`], until `on_notice` breaks: then there is no reply.
+    pub(crate) fn ask_until(
+        &mut self,
+        request: &Request,
+        timeout: Option<Duration>,
+        mut on_notice: impl FnMut(&Notice) -> ControlFlow<()>,
+    ) -> Result<Option<Reply>, ClientError> {
         let until = timeout.map(|after| (Instant::now() + after, after));
         let give_up = Instant::now() + timeout.map_or(BUSY_TIMEOUT, |t| t.min(BUSY_TIMEOUT));
         loop {
-            let reply = self.ask_once(request, until, &mut on_notice)?;
+            let Some(reply) = self.ask_once(request, until, &mut on_notice)? else {
+                return Ok(None);
+            };
             if !self.tries_again(&reply, give_up)? {
-                return Ok(reply);
+                return Ok(Some(reply));
             }
         }
     }
@@ -133,22 +149,26 @@ impl Client {
         &mut self,
         request: &Request,
         until: Option<(Instant, Duration)>,
-        mut on_notice: impl FnMut(&Notice),
-    ) -> Result<Reply, ClientError> {
+        mut on_notice: impl FnMut(&Notice) -> ControlFlow<()>,
+    ) -> Result<Option<Reply>, ClientError> {
         if let Err(error) = self.send(request, until) {
             if !matches!(error, ClientError::Ended { .. }) {
                 return Err(error);
             }
             // The primary may have sent a reason before it closed the connection.
             return match self.next_reply(Some(Instant::now() + CONNECT_TIMEOUT)) {
-                Ok(Next::Reply(reply @ Reply::Failed { .. })) => Ok(reply),
+                Ok(Next::Reply(reply @ Reply::Failed { .. })) => Ok(Some(reply)),
                 _ => Err(error),
             };
         }
         loop {
             match self.next_reply(until.map(|(at, _)| at))? {
-                Next::Reply(Reply::Notice(notice)) => on_notice(&notice),
-                Next::Reply(reply) => return Ok(reply),
+                Next::Reply(Reply::Notice(notice)) => {
+                    if on_notice(&notice).is_break() {
+                        return Ok(None);
+                    }
+                }
+                Next::Reply(reply) => return Ok(Some(reply)),
                 Next::End => return Err(self.ended()),
                 Next::Late => {
                     let after = until.map_or(Duration::ZERO, |(_, after)| after);

@@ -178,6 +178,11 @@ impl Home {
         self.state.join("saved.dump")
     }
 
+    /// The file that one `apply` holds a lock on (flock) as long as it runs.
+    pub(crate) fn apply_lock(&self) -> PathBuf {
+        self.state.join("apply.lock")
+    }
+
     /// The numbers by which `supervisor pm2` calls workers. It has not the ending of a record.
     pub(crate) fn pm2_ids(&self) -> PathBuf {
         self.state.join("pm2.ids")

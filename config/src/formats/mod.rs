@@ -1,7 +1,7 @@
 //! A text in one of the formats becomes a tree.
 //!
 //! The ending of the path says which: `.yaml` and `.yml`; `.json`, `.jsonc` and `.json5`, which are
-//! all read leniently; the name `Procfile`; anything else is TOML.
+//! all read leniently; the names `Procfile` and `dump.pm2`; anything else is TOML.
 
 mod json;
 mod procfile;
@@ -10,6 +10,8 @@ mod yaml;
 
 use std::ops::Range;
 use std::path::Path;
+
+pub(crate) use procfile::needs_shell;
 
 use crate::tree::Written;
 
@@ -34,6 +36,10 @@ impl Format {
     pub fn of(path: &Path) -> Option<Self> {
         if path.file_name()? == "Procfile" {
             return Some(Self::Procfile);
+        }
+        // The files that `pm2 save` writes.
+        if ["dump.pm2", "dump.pm2.bak"].iter().any(|name| path.ends_with(name)) {
+            return Some(Self::Json);
         }
         match path.extension()?.to_str()? {
             "toml" => Some(Self::Toml),

@@ -19,7 +19,7 @@ const SHELL_COMMANDS: [&str; 9] =
     [".", "cd", "eval", "exec", "export", "set", "source", "ulimit", "umask"];
 
 /// Whether a shell has to run the line.
-fn needs_shell(line: &str) -> bool {
+pub(crate) fn needs_shell(line: &str) -> bool {
     let first = line.split_whitespace().next().unwrap_or_default();
     // A variable that is set for the command (POSIX, "Simple Commands").
     let sets = first.split_once('=').is_some_and(|(name, _)| is_name(name));

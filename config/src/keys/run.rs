@@ -133,8 +133,8 @@ static KEYS: &[Key] = &[
         help: "Apps that are started before this one",
         doc: "Apps of the same files that `start`, `apply` and `resurrect` start before this one: a \
               name, an array of names, or a table with what to wait for: `\"ready\"` (the default: \
-              if the other app does not become ready, this one is not started) or `\"started\"` \
-              (its start was tried) ([dependencies](apply.md#dependencies))",
+              if the other app does not become ready, this one is not started), `\"started\"` \
+              (its start was tried) or `\"completed\"` (its work is done) ([dependencies](apply.md#dependencies))",
         example: Some("[\"db\"]"),
         elsewhere: &["after", "requires", "depends"],
         change: Change::Nothing,

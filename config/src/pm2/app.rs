@@ -27,14 +27,14 @@ const NOWHERE: &str = "/dev/null";
 pub(super) fn translate(
     table: &Table,
     item: &Written,
-    profile: Option<&str>,
+    chosen: &Chosen<'_>,
     ecosystem: &mut Ecosystem,
     findings: &mut Findings,
 ) -> Translated {
     let before = findings.list.len();
     let mut app = App { table, keys: Table::default(), span: item.span(), findings };
     app.run();
-    app.environment(profile, ecosystem);
+    app.environment(chosen, ecosystem);
     app.same();
     app.instances();
     app.logs();
@@ -43,11 +43,18 @@ pub(super) fn translate(
     app.memory();
     app.schedule();
     app.accounts();
-    let name = app.name();
+    let name = app.name(chosen.profile);
     app.answers(&name, ecosystem);
     let header = app.find("name").map_or_else(|| item.span(), Written::span);
     let complete = app.findings.list.len() == before;
     Translated { name, table: app.keys, span: item.span(), header, complete }
+}
+
+/// The environment that `--env` chose, and what the file says of it beside the apps.
+pub(super) struct Chosen<'t> {
+    pub(super) profile: Option<&'t str>,
+    /// `deploy.NAME.env`, which is for every app.
+    pub(super) deployed: Option<&'t Written>,
 }
 
 /// An app that is being translated.
@@ -69,11 +76,19 @@ impl<'t> App<'t, '_> {
         self.keys.entries.push(Entry { key: key.to_owned(), span, value });
     }
 
-    fn name(&mut self) -> String {
+    fn name(&mut self, profile: Option<&str>) -> String {
         if let Some(name) = self.find("name") {
             self.findings.text("name", name);
         }
-        run::name(self.table, self.find("script")).unwrap_or_default()
+        let name = run::name(self.table, self.find("script")).unwrap_or_default();
+        match profile.filter(|_| self.is_on("append_env_to_name")) {
+            Some(profile) => format!("{name}-{profile}"),
+            None => name,
+        }
+    }
+
+    fn is_on(&self, option: &str) -> bool {
+        self.find(option).is_some_and(|value| !is_off(value))
     }
 
     fn run(&mut self) {
@@ -95,15 +110,18 @@ impl<'t> App<'t, '_> {
         self.set("command", Value::List(words.collect()), script.span());
     }
 
-    /// `env`, over it the chosen `env_NAME`, and `port`.
-    fn environment(&mut self, profile: Option<&str>, ecosystem: &mut Ecosystem) {
+    /// `env`, over it the chosen `deploy.NAME.env` and `env_NAME`, and `port`.
+    fn environment(&mut self, chosen: &Chosen<'_>, ecosystem: &mut Ecosystem) {
         let mut env = Table::default();
-        let chosen = profile.map(|name| format!("env_{name}"));
-        let layers = in_order(self.table).filter(|(key, ..)| *key == "env");
-        let layers: Vec<_> = layers
-            .chain(in_order(self.table).filter(|(key, ..)| Some(*key) == chosen.as_deref()))
-            .collect();
-        for (key, _, value) in layers {
+        let over = chosen.profile.map(|name| format!("env_{name}"));
+        let of = |wanted: Option<&str>| {
+            let entries = in_order(self.table).filter(move |(key, ..)| Some(*key) == wanted);
+            entries.map(|(key, _, value)| (key, value)).collect::<Vec<_>>()
+        };
+        let mut layers = of(Some("env"));
+        layers.extend(chosen.deployed.map(|value| ("deploy.env", value)));
+        layers.extend(of(over.as_deref()));
+        for (key, value) in layers {
             if !is_off(value)
                 && let Some(table) = self.findings.table(key, value)
             {
@@ -147,13 +165,13 @@ impl<'t> App<'t, '_> {
 
     /// Where the output goes. Relative paths begin at the app's folder.
     fn logs(&mut self) {
-        let is_on = |value: Option<&Written>| value.is_some_and(|value| !is_off(value));
-        let merged = self.find("instances").is_none() || is_on(self.find("merge_logs"));
-        let disabled = is_on(self.find("disable_logs"));
+        let merged = self.find("instances").is_none() || self.is_on("merge_logs");
+        let disabled = self.is_on("disable_logs");
+        let combined = self.combined_log();
         let cwd = self.find("cwd");
         let folder = cwd.and_then(|cwd| self.findings.path("cwd", cwd));
         for option in ["out_file", "error_file"] {
-            let found = self.find(option).filter(|value| !is_off(value));
+            let found = self.find(option).filter(|value| !is_off(value)).or(combined);
             let span = found.map_or_else(|| self.span.clone(), Written::span);
             let text = found.and_then(|value| self.findings.text(option, value));
             let path = match text.as_deref() {
@@ -173,6 +191,14 @@ impl<'t> App<'t, '_> {
         }
     }
 
+    /// `log_file`, where it is the only file that is named. Here it gets both outputs instead of
+    /// the log folder; with PM2 it gets them as well.
+    fn combined_log(&self) -> Option<&'t Written> {
+        let named = self.is_on("out_file") || self.is_on("error_file");
+        let file = self.find("log_file").filter(|value| matches!(value.value, Value::Text(_)));
+        file.filter(|value| !named && !is_off(value))
+    }
+
     /// `wait_ready`, `listen_timeout` and `kill_timeout`.
     fn ready(&mut self) {
         let waits = self.find("wait_ready").filter(|value| !is_off(value));
@@ -186,7 +212,8 @@ impl<'t> App<'t, '_> {
     }
 
     fn time(&mut self, option: &str, key: &str) {
-        let Some(value) = self.find(option) else { return };
+        // PM2 takes 0 for the default as well.
+        let Some(value) = self.find(option).filter(|value| !is_off(value)) else { return };
         if let Some(time) = milliseconds(self.findings, option, value) {
             self.set(key, duration(time), value.span());
         }
@@ -291,6 +318,10 @@ impl<'t> App<'t, '_> {
             };
             match option.answer {
                 _ if does_nothing(option.name, value) => {}
+                Answer::Mapped if option.name == "log_file" && self.combined_log().is_none() => {
+                    let note = format!("{name}: {key:?} is left out: {}", options::LOGS);
+                    ecosystem.notes.push((span, note));
+                }
                 Answer::Mapped | Answer::NeedsNothing => {}
                 Answer::LeftOut => {
                     let note = format!("{name}: {key:?} is left out: {}", option.doc);

@@ -5,12 +5,15 @@
 //! file, so a bad value is reported where PM2's file has it.
 
 mod app;
+mod dump;
 pub(crate) mod options;
 mod run;
 mod values;
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+
+use app::Chosen;
 
 use crate::raw::Findings;
 use crate::tree::{Table, Value, Written, in_order};
@@ -74,6 +77,14 @@ pub(crate) fn translate(
     findings: &mut Findings,
 ) -> Option<Ecosystem> {
     let items = apps(root)?;
+    let saved;
+    let items = match dump::is_dump(items) {
+        true => {
+            saved = dump::apps(items);
+            &saved
+        }
+        false => items,
+    };
     let mut ecosystem = Ecosystem::default();
     if items.is_empty() {
         findings.add(root.span(), "there is no app in the file");
@@ -84,10 +95,11 @@ pub(crate) fn translate(
             ecosystem.notes.push((span, note));
         }
     }
+    let chosen = Chosen { profile, deployed: deployed(root, profile, &mut ecosystem) };
     let mut names = BTreeSet::new();
     for item in items {
         let Some(table) = findings.table("each app", item) else { continue };
-        let app = app::translate(table, item, profile, &mut ecosystem, findings);
+        let app = app::translate(table, item, &chosen, &mut ecosystem, findings);
         if !names.insert(app.name.clone()) {
             let message = format!("two apps are called {:?}: give each a \"name\"", app.name);
             findings.add(item.span(), message);
@@ -95,6 +107,22 @@ pub(crate) fn translate(
         ecosystem.apps.push(app);
     }
     Some(ecosystem)
+}
+
+/// The variables that `deploy.NAME` has for every app. The names of such parts are environments.
+fn deployed<'t>(
+    root: &'t Written,
+    profile: Option<&str>,
+    ecosystem: &mut Ecosystem,
+) -> Option<&'t Written> {
+    let parts = root.as_table()?.get("deploy")?.as_table()?;
+    let mut found = None;
+    for (name, _, part) in in_order(parts) {
+        let Some(env) = part.as_table().and_then(|part| part.get("env")) else { continue };
+        ecosystem.profiles.insert(name.to_owned());
+        found = found.or(Some(env).filter(|_| profile == Some(name)));
+    }
+    found
 }
 
 #[cfg(test)]

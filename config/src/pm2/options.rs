@@ -42,7 +42,8 @@ const fn row(
     PmOption { name, aliases, answer, doc, example }
 }
 
-const LOGS: &str = "\"supervisor logs\" prints stdout and stderr in the order of time";
+/// Why `log_file` does nothing beside another file.
+pub(crate) const LOGS: &str = "\"supervisor logs\" prints stdout and stderr in the order of time";
 const OUTPUT: &str =
     "`out_file`; without `merge_logs`, `instances` puts `-{slot}` before its extension";
 const ERRORS: &str = "`error_file`, in the same way";
@@ -185,7 +186,13 @@ pub(crate) static OPTIONS: &[PmOption] = &[
     ),
     row("out_file", &["out", "out_log", "output"], Mapped, "\"out.log\"", OUTPUT),
     row("error_file", &["err", "err_file", "err_log", "error"], Mapped, "\"err.log\"", ERRORS),
-    row("log_file", &["log"], LeftOut, "\"all.log\"", LOGS),
+    row(
+        "log_file",
+        &["log"],
+        Mapped,
+        "\"all.log\"",
+        "`out_file` and `error_file`, where neither is named; otherwise left out, with a note",
+    ),
     row(
         "merge_logs",
         &["combine_logs"],
@@ -207,7 +214,13 @@ pub(crate) static OPTIONS: &[PmOption] = &[
     row("username", &[], LeftOut, "\"me\"", "write \"uid\" for the user that the workers run as"),
     row("namespace", &[], Mapped, "\"shop\"", "`namespace`; commands call it `shop:`"),
     row("name_prefix", &[], LeftOut, "\"x-\"", "the name of an app is its \"name\""),
-    row("append_env_to_name", &[], LeftOut, "true", "the name of an app is its \"name\""),
+    row(
+        "append_env_to_name",
+        &[],
+        Mapped,
+        "true",
+        "`-NAME` at the end of the name, with `--env NAME`",
+    ),
     row(
         "force",
         &[],

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::values::words;
-use crate::command;
+use crate::command::{self, CommandError};
+use crate::formats::needs_shell;
 use crate::raw::Findings;
 use crate::tree::{Table, Written};
 
@@ -48,7 +49,7 @@ impl<'t> Run<'t> {
                 .chain(options)
                 .chain([runnable(&path, &script)])
                 .collect()),
-            None if path.is_file() => command::for_file(&path).map(|mut command| {
+            None if path.is_file() => of_file(&path).map(|mut command| {
                 command.splice(1..1, options);
                 command
             }),
@@ -71,6 +72,16 @@ impl<'t> Run<'t> {
     }
 }
 
+/// What runs a file. PM2 takes a text without an ending for a script of Node.
+fn of_file(path: &Path) -> Result<Vec<String>, CommandError> {
+    match command::for_file(path) {
+        Err(CommandError::NotExecutable(path)) if path.extension().is_none() => {
+            Ok(vec!["node".to_owned(), path.display().to_string()])
+        }
+        found => found,
+    }
+}
+
 /// A file by its path, a program by its name.
 fn runnable(path: &Path, script: &str) -> String {
     if path.is_file() { path.display().to_string() } else { script.to_owned() }
@@ -78,15 +89,37 @@ fn runnable(path: &Path, script: &str) -> String {
 
 /// A script with spaces that is no file is a command line.
 fn command_line(line: &str, args: Vec<String>) -> Result<Vec<String>, String> {
-    match command::split(line) {
+    let split = match needs_shell(&unquoted(line)) {
+        true => Err(CommandError::NeedsShell(line.to_owned())),
+        false => command::split(line),
+    };
+    match split {
         Ok(words) => Ok(words.into_iter().chain(args).collect()),
-        Err(command::CommandError::NeedsShell(_)) => {
+        Err(CommandError::NeedsShell(_)) => {
             let args = shlex::try_join(args.iter().map(String::as_str));
             let args = args.map_err(|error| error.to_string())?;
             Ok(["sh", "-c", format!("{line} {args}").trim_end()].map(str::to_owned).into())
         }
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// The line without what stands between quotes, where a shell sees only `$` and backquotes.
+fn unquoted(line: &str) -> String {
+    let mut quote = None;
+    let is_seen = |letter: &char| match (quote, *letter) {
+        (None, '\'' | '"') => {
+            quote = Some(*letter);
+            false
+        }
+        (Some(open), letter) if letter == open => {
+            quote = None;
+            false
+        }
+        (Some(open), letter) => open == '"' && matches!(letter, '$' | '`'),
+        (None, _) => true,
+    };
+    line.chars().filter(is_seen).collect()
 }
 
 /// The name of an app that has none: that of its script.

@@ -7,7 +7,7 @@ use super::options::{Answer, OPTIONS};
 use crate::cpus::{CpuLimit, Cpus};
 use crate::file::{Loaded, Reader};
 use crate::keys;
-use crate::spec::{AppSpec, Instances, ReadyRule, RestartOn};
+use crate::spec::{AppSpec, Instances, LogFiles, ReadyRule, RestartOn};
 
 const CPUS: Cpus = Cpus { count: 4, limit: CpuLimit::Machine };
 
@@ -15,7 +15,7 @@ const CPUS: Cpus = Cpus { count: 4, limit: CpuLimit::Machine };
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("sub")).unwrap();
-    for script in ["sub/a.js", "a.js", "b.js", "app.py", "two words.js"] {
+    for script in ["sub/a.js", "a.js", "b.js", "app.py", "two words.js", "plain"] {
         std::fs::write(folder.path().join(script), "").unwrap();
     }
     folder
@@ -67,9 +67,11 @@ fn each_option_does_what_its_row_says() {
             if *name == "script" || option.aliases.contains(&"exec") {
                 continue;
             }
+            // `--env` takes only the name of an environment that an app has.
+            let known = if *name == "append_env_to_name" { ", env_NAME: {}" } else { "" };
             let found = read(
-                &format!(", {name}: {}", option.example),
-                Some("NAME").filter(|_| *name == "env_NAME"),
+                &format!("{known}, {name}: {}", option.example),
+                Some("NAME").filter(|_| ["env_NAME", "append_env_to_name"].contains(name)),
             );
             match option.answer {
                 Answer::Refused => {
@@ -105,6 +107,64 @@ fn what_is_off_needs_no_note() {
 }
 
 #[test]
+fn one_file_for_both_outputs() {
+    let files = |options: &str| {
+        let (spec, notes) = app(&format!("script: 'a.js', {options}"));
+        let name = |path: Option<PathBuf>| path.and_then(|path| file_name(path.to_str().unwrap()));
+        let LogFiles { out_file, error_file, .. } = spec.logs;
+        (name(out_file), name(error_file), notes.len())
+    };
+    let path = |name: &str| Some(PathBuf::from(name));
+    assert_eq!(files("log: 'all.log'"), (path("all.log"), path("all.log"), 0));
+    let each = "log_file: 'all.log', instances: 2";
+    assert_eq!(files(each), (path("all-{slot}.log"), path("all-{slot}.log"), 0));
+    assert_eq!(files("log_file: 'all.log', out: 'o.log'"), (path("o.log"), None, 1));
+}
+
+#[test]
+fn the_chosen_environment_is_in_the_name_and_has_what_deploy_says() {
+    let text = "{ apps: [{ script: 'a.js', append_env_to_name: true, env: { A: 1, B: 1 }, \
+                env_live: { B: 3 } }], deploy: { live: { env: { A: 2, B: 2 } }, test: {} } }";
+    let read = |profile| read_at(folder().path(), "ecosystem.json", text, profile);
+    let spec = &read(Some("live")).unwrap().apps[0];
+    assert_eq!((spec.name.as_str(), &*spec.env["A"], &*spec.env["B"]), ("a-live", "2", "3"));
+    let spec = &read(None).unwrap().apps[0];
+    assert_eq!((spec.name.as_str(), &*spec.env["A"]), ("a", "1"));
+    assert!(read(Some("test")).is_err());
+}
+
+#[test]
+fn a_time_of_zero_is_the_default() {
+    let plain = app("script: 'a.js'").0;
+    assert_eq!(app("script: 'a.js', kill_timeout: 0, listen_timeout: 0").0.times, plain.times);
+}
+
+#[test]
+fn a_saved_list_has_the_apps_that_were_started() {
+    let folder = folder();
+    let process = |name: &str, more: &str| {
+        format!(
+            "{{ name: '{name}', pm_exec_path: '{0}/a.js', pm_cwd: '{0}/sub', args: ['x'], \
+             exec_interpreter: 'node', node_args: [], namespace: 'default', status: 'online', \
+             pm_out_log_path: '/home/u/.pm2/logs/{name}-out.log', PORT: '80', vizion: true, \
+             env: {{ PORT: '80', PM2_HOME: '/x', SHLVL: '1', axm_x: {{}} }} {more} }}",
+            folder.path().display()
+        )
+    };
+    let processes = [process("web", ""), process("api", ", kill_timeout: 300"), process("web", "")];
+    let text = format!("[{}]", processes.join(","));
+    let loaded = read_at(folder.path(), "dump.pm2", &text, None).unwrap();
+    assert!(loaded.notes.is_empty(), "{:?}", loaded.notes);
+    let [web, api] = &loaded.apps[..] else { panic!("{:?}", loaded.apps) };
+    assert_eq!((web.name.as_str(), &web.instances), ("web", &Instances::Count(2)));
+    assert_eq!(web.cwd, folder.path().join("sub"));
+    assert_eq!(web.command[2], "x");
+    assert_eq!(web.env, [("PORT".to_owned(), "80".to_owned())].into());
+    assert_eq!((web.logs.out_file.as_ref(), web.namespace.as_ref()), (None, None));
+    assert_eq!(api.times.kill_timeout.as_millis(), 300);
+}
+
+#[test]
 fn commands() {
     for (options, expected) in [
         ("script: 'a.js'", "node|a.js"),
@@ -119,9 +179,12 @@ fn commands() {
         ("script: 'a.js', interpreter: 'tsx'", "tsx|a.js"),
         ("script: 'npm', args: 'start'", "npm|start"),
         ("script: 'npm start'", "npm|start"),
+        ("script: 'cc a.c; ./a.out'", "sh|-c|cc a.c; ./a.out"),
+        ("script: 'node -e \"f(); g()\"'", "node|-e|f(); g()"),
         ("script: 'npm ci && npm start', args: ['a b']", "sh|-c|npm ci && npm start 'a b'"),
         ("script: 'serve', interpreter: 'none', args: '80'", "serve|80"),
         ("exec: 'a.js'", "node|a.js"),
+        ("script: 'plain'", "node|plain"),
     ] {
         assert_eq!(command(options), expected, "{options}");
     }

@@ -10,4 +10,6 @@ pub enum Dependency {
     Started,
     /// Its workers are ready.
     Ready,
+    /// Its workers have done their work, and ended.
+    Completed,
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use config::spec::{AppSpec, Dependency};
 
+use super::completion;
 use super::exit::Failure;
+use super::output;
 use super::session::Session;
 use super::side_by_side::{Work, side_by_side};
 use super::targets::{Outcome, Results};
@@ -73,11 +75,31 @@ pub(crate) fn in_stages<T: Dependent>(
     (session, results): (&mut Session, &mut Results),
     act: impl Fn(&T, &BTreeSet<String>) -> Result<Outcome, Failure> + Sync,
 ) {
+    let home = session.home.clone();
     for stage in stages(ordered) {
-        let failed = results.failed();
+        let mut failed = results.failed();
+        let jobs: BTreeSet<&str> = stage.iter().flat_map(jobs_of).collect();
+        let jobs: Vec<&str> = jobs.into_iter().filter(|job| !failed.contains(*job)).collect();
+        side_by_side(
+            Work::Waits,
+            &jobs,
+            |job| completion::wait(&home, job),
+            |job, done| {
+                if let Err(failure) = done {
+                    output::above_progress(|| output::report(&failure));
+                    failed.insert((*job).to_owned());
+                }
+            },
+        );
         let take = |app: &T, result| results.take(session, app.name(), result);
         side_by_side(work, stage, |app| act(app, &failed), take);
     }
+}
+
+/// The apps that must have done their work before this one is started.
+fn jobs_of<T: Dependent>(app: &T) -> impl Iterator<Item = &str> {
+    let others = app.spec().into_iter().flat_map(|spec| &spec.depends_on);
+    others.filter(|(_, wait)| **wait == Dependency::Completed).map(|(name, _)| name.as_str())
 }
 
 /// Splits apps that are in [`order`] into stages. No app depends on another one of its own stage.
@@ -120,7 +142,7 @@ fn circle(apps: &[&AppSpec], from: usize, placed: &BTreeSet<&str>) -> Vec<String
 
 /// The app whose failure keeps this one from being started, if there is one.
 pub(crate) fn blocked<'a>(spec: &'a AppSpec, failed: &BTreeSet<String>) -> Option<&'a str> {
-    let mut needed = spec.depends_on.iter().filter(|(_, wait)| **wait == Dependency::Ready);
+    let mut needed = spec.depends_on.iter().filter(|(_, wait)| **wait != Dependency::Started);
     needed.find(|(name, _)| failed.contains(*name)).map(|(name, _)| name.as_str())
 }
 
@@ -178,6 +200,10 @@ mod tests {
         assert_eq!(blocked(&web, &failed), Some("db"));
         web.depends_on.insert("db".to_owned(), Dependency::Started);
         assert_eq!(blocked(&web, &failed), None);
+        assert!(jobs_of(&web).next().is_none());
+        web.depends_on.insert("db".to_owned(), Dependency::Completed);
+        assert_eq!(blocked(&web, &failed), Some("db"));
+        assert!(jobs_of(&web).eq(["db"]));
         assert_eq!(blocked(&app("web", &[]), &failed), None);
     }
 }

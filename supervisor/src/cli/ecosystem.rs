@@ -26,7 +26,7 @@ const ENDINGS: [&str; 3] = [".config.js", ".config.cjs", ".config.mjs"];
 
 /// Prints the answer as the last line, since the file may print lines of its own. What it prints
 /// with `console.log` goes to stderr.
-const SCRIPT: &str = r#"
+const BEGIN: &str = r#"
 const answer = (value) => {
   require('fs').writeFileSync(1, '\n' + JSON.stringify(value));
   process.exit(0);
@@ -37,10 +37,24 @@ const reason = (error) => {
   return lines.join(' | ').slice(0, 500);
 };
 console.log = console.info = console.debug = console.error;
+"#;
+
+/// Answers with what the program exports.
+const EXPORTS: &str = r#"
 import(require('url').pathToFileURL(process.argv[1]))
   .then((module) => ('default' in module ? module.default : { ...module }))
   .then((value) => answer({ exports: value === undefined ? null : value }))
   .catch((error) => answer({ error: reason(error) }));
+"#;
+
+/// Answers with the value of the expression in the file, which gets nothing of Node.
+const VALUE: &str = r#"
+const text = require('fs').readFileSync(process.argv[1], 'utf8');
+try {
+  answer({ exports: require('vm').runInNewContext(`(${text}\n)`, {}, { timeout: 1000 }) });
+} catch (error) {
+  answer({ error: reason(error) });
+}
 "#;
 
 /// What the script prints.
@@ -59,9 +73,19 @@ pub(crate) fn is_program(path: &Path) -> bool {
 /// What the program at `path`, an absolute path, exports, as JSON. It runs in its folder. Fails if
 /// there is no Node, or the program fails, is late or prints too much.
 pub(crate) fn evaluate(path: &Path) -> Result<String, Failure> {
+    answer(path, EXPORTS)
+}
+
+/// The value of the file at `path`, an absolute path, which PM2 calls JSON and which is an
+/// expression of JavaScript, as JSON. Fails as [`evaluate`] does.
+pub(crate) fn evaluate_expression(path: &Path) -> Result<String, Failure> {
+    answer(path, VALUE)
+}
+
+fn answer(path: &Path, script: &str) -> Result<String, Failure> {
     let shown = path.display();
     let mut command = Command::new("node");
-    command.args(["-e", SCRIPT, "--"]).arg(path);
+    command.args(["-e", &format!("{BEGIN}{script}"), "--"]).arg(path);
     command.current_dir(path.parent().unwrap_or_else(|| Path::new("/")));
     let mut child = command
         .stdin(Stdio::null())

@@ -22,6 +22,7 @@
 
 mod apply;
 mod args;
+mod completion;
 mod dash;
 mod deletion;
 mod dependencies;

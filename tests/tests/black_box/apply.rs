@@ -358,3 +358,38 @@ fn a_namespace_is_started_again_and_the_last_file_of_a_set_is_pruned() {
     home.run(&["apply", "--prune", &pattern]).ok();
     assert!(home.list().is_empty());
 }
+
+#[test]
+fn an_app_waits_until_a_job_has_done_its_work() {
+    let home = tests::home!();
+    let file = |ends: &str, restart: &str| {
+        let text = format!(
+            "[app.web]\ncommand = \"sleep 1000\"\ndepends_on = {{ migrate = \"completed\" }}\n\
+             [app.migrate]\ncommand = [\"sh\", \"-c\", \"cat begin; {ends}\"]\nready = \"uptime\"\n\
+             min_uptime = \"10ms\"\n{restart}\n"
+        );
+        home.write("apps.toml", &text).display().to_string()
+    };
+    let begin = home.path().join("begin");
+    nix::unistd::mkfifo(&begin, nix::sys::stat::Mode::S_IRWXU).expect("make a fifo");
+    let path = file("exit 0", "restart = \"on-failure\"");
+    let running = home.spawn(&["start", &path]);
+    tests::wait_until("the job", std::time::Duration::from_secs(10), || {
+        home.list().iter().any(|app| app.name == "migrate" && app.ready == 1).then_some(())
+    });
+    assert!(home.list().iter().all(|app| app.name != "web"), "web waits");
+    std::fs::write(&begin, "x").expect("write");
+    running.end(tests::home::LIMIT).ok();
+    assert_eq!(home.pids("web").len(), 1);
+    home.run(&["delete", "all"]).ok();
+
+    std::fs::remove_file(&begin).expect("remove");
+    home.write("begin", "");
+    let path = file("exit 3", "restart = \"never\"");
+    home.run(&["apply", &path]).code(1).says(&["migrate", "exit code 3", "web: not started"]);
+    home.run(&["delete", "all"]).ok();
+    let path = file("sleep 1000", "");
+    home.run(&["apply", &path]).code(1).says(&["never completed", "web: not started"]);
+    home.run(&["delete", "all"]).ok();
+    home.nothing_left();
+}

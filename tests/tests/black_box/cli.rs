@@ -381,3 +381,30 @@ fn completions_and_help_are_there() {
     home.run(&["--version"]).ok();
     assert_eq!(home.run(&["list", "--json"]).ok().json(), serde_json::json!([]));
 }
+
+#[test]
+fn bash_completes_the_names_of_apps() {
+    let home = tests::home!();
+    let folder = home.path().join("bin");
+    std::fs::create_dir(&folder).expect("make a folder");
+    std::os::unix::fs::symlink(home.binary(), folder.join("supervisor")).expect("make a link");
+    home.run(&["start", "--name", "web-one", "sleep", "1000"]).ok();
+    home.run(&["start", "--name", "web-two", "sleep", "1000"]).ok();
+    home.run(&["start", "--name", "api", "sleep", "1000"]).ok();
+    let complete = |words: &str, current: &str| {
+        let script = format!(
+            "PATH=$PWD/bin:$PATH; source <(supervisor completions bash); \
+             COMP_WORDS=(supervisor {words} {current}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _supervisor_names supervisor '{current}' x; printf '%s ' \"${{COMPREPLY[@]}}\""
+        );
+        let mut command = home.command_of("bash");
+        command.args(["--norc", "-c", &script]);
+        tests::run::spawn(&mut command, home.path()).end(tests::home::LIMIT).ok().stdout
+    };
+    assert_eq!(complete("stop", "web"), "web-one web-two ");
+    assert!(complete("rm", "a").contains("api "));
+    assert!(!complete("apply", "web").contains("web-one"));
+    assert!(complete("stop", "--f").contains("--fast"));
+    home.run(&["delete", "all"]).ok();
+    home.nothing_left();
+}

@@ -93,12 +93,144 @@ fn files_are_started_or_reloaded() {
     let text = format!("module.exports = [{}, {}]", app("one"), app("two"));
     pm2.home.write("ecosystem.config.js", &text);
     pm2.run("start ecosystem.config.js --only one --env x").ok();
-    assert_eq!(pm2.jlist()[0]["pm2_env"]["A"], "1");
+    assert_eq!(pm2.jlist()[0]["pm2_env"]["env"], serde_json::json!({ "A": "<redacted>" }));
+    assert!(pm2.home.run(&["env", "one", "--show"]).ok().stdout.contains("A=1"));
     pm2.run("startOrReload ecosystem.config.js").ok();
     let times: Vec<Value> =
         pm2.jlist().iter().map(|process| process["pm2_env"]["restart_time"].clone()).collect();
     assert_eq!(times, [1, 0]);
     pm2.run("delete ecosystem.config.js").ok();
+    pm2.home.nothing_left();
+}
+
+/// The arguments of the first process.
+fn args(pm2: &Pm2) -> Value {
+    pm2.jlist()[0]["pm2_env"]["args"].clone()
+}
+
+#[test]
+fn restart_takes_what_a_file_says_and_starts_what_is_not_there() {
+    let pm2 = Pm2::new();
+    let app = |args: &str| format!("[{{ name: 'a', script: 'app.sh', args: '{args}' }}]");
+    pm2.home.write("one.json", &app("1"));
+    pm2.home.write("two.json", &app("2"));
+    pm2.run("restart one.json").ok();
+    let before = pm2.home.pids("a");
+    pm2.run("restart two.json").ok();
+    assert_eq!(args(&pm2), serde_json::json!(["2"]));
+    pm2.run("reload one.json").ok();
+    assert_eq!(args(&pm2), serde_json::json!(["1"]));
+    assert_ne!(pm2.home.pids("a"), before);
+    assert_eq!(pm2.jlist()[0]["pm2_env"]["restart_time"], 2);
+    pm2.run("stop one.json").ok();
+    pm2.run("restart a").ok();
+    assert_eq!(pm2.jlist()[0]["pm2_env"]["restart_time"], 2, "it was stopped");
+    let script = format!("cat one.json | {} delete -", pm2.link.display());
+    let mut command = pm2.home.command_of("sh");
+    spawn(command.args(["-c", &script]), pm2.home.path()).end(tests::home::LIMIT).ok();
+    assert!(pm2.jlist().is_empty());
+    pm2.run("delete one.json").code(3).says(&["no app of one.json"]).one_line();
+    pm2.home.nothing_left();
+}
+
+#[test]
+fn restart_changes_arguments_and_names() {
+    let pm2 = Pm2::new();
+    pm2.run("start app.sh --name a -- x").ok();
+    pm2.run("restart a --node-args -u -- y").ok();
+    let env = pm2.jlist()[0]["pm2_env"].clone();
+    assert_eq!(env["node_args"], serde_json::json!(["-u"]));
+    assert_eq!(env["args"], serde_json::json!(["y"]));
+    assert!(pm2.run("prettylist").ok().stdout.contains("node_args: [ '-u' ]"));
+    pm2.run("reload 0 --node-args=null --name b").ok();
+    assert_eq!(pm2.jlist()[0]["pm2_env"]["node_args"], serde_json::json!([]));
+    pm2.run("restart a").code(3).says(&["is called a"]);
+    pm2.run("restart b").ok();
+    pm2.run("start app.sh --name 455").ok();
+    pm2.run("stop 455").ok();
+    pm2.run("delete 455").ok();
+    pm2.run("restart b --time").code(2).says(&["does not change time"]).one_line();
+    pm2.run("delete b").ok();
+    pm2.home.nothing_left();
+}
+
+#[test]
+fn the_first_death_ends_a_start_which_goes_on() {
+    let pm2 = Pm2::new();
+    pm2.home.write("die.sh", "echo broken >&2; exit 3\n");
+    pm2.home.write("end.sh", "exit 0\n");
+    let outcome = pm2.run("start die.sh --restart-delay 60000");
+    outcome.code(1).says(&["die: ", "exit code 3", "broken"]);
+    let env = pm2.jlist()[0]["pm2_env"].clone();
+    assert_eq!((&env["status"], &env["restart_time"]), (&"waiting restart".into(), &0.into()));
+    let outcome = pm2.run("start end.sh --restart-delay 60000").ok();
+    assert!(outcome.stdout.contains("ended with exit code 0"), "{outcome:?}");
+    pm2.run("delete all").ok();
+    pm2.home.nothing_left();
+}
+
+#[test]
+fn workers_have_logs_of_their_own_unless_they_are_merged() {
+    let pm2 = Pm2::new();
+    pm2.run("start app.sh --name each -i 2").ok();
+    pm2.run("start app.sh --name one -i 2 --merge-logs").ok();
+    pm2.run("start app.sh --name both -l all.log").ok();
+    let files: Vec<String> = pm2
+        .jlist()
+        .iter()
+        .map(|process| {
+            process["pm2_env"]["pm_out_log_path"].as_str().unwrap_or_default().to_owned()
+        })
+        .map(|path| path.rsplit('/').next().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(files, ["out-0.log", "out-1.log", "out.log", "out.log", "all.log"]);
+    pm2.run("delete all").ok();
+    pm2.home.nothing_left();
+}
+
+#[test]
+fn saved_apps_come_back_from_either_file() {
+    let pm2 = Pm2::new();
+    pm2.run("start app.sh --name a -i 2").ok();
+    pm2.run("save").ok();
+    let dump = pm2.home.path().join(".pm2/dump.pm2");
+    assert!(dump.is_file() && !dump.with_extension("pm2.bak").exists());
+    pm2.run("save").ok();
+    assert!(dump.with_extension("pm2.bak").is_file());
+    pm2.run("delete all").ok();
+    std::fs::write(&dump, "[{").expect("write");
+    pm2.run("resurrect").ok().says(&["dump.pm2.broken"]);
+    assert!(!dump.exists());
+    assert_eq!(pm2.home.pids("a").len(), 2);
+    pm2.run("delete all").ok();
+
+    let folder = pm2.home.path().display();
+    let saved = format!(
+        "[{{ \"name\": \"old\", \"pm_exec_path\": \"{folder}/app.sh\", \"pm_cwd\": \"{folder}\", \
+         \"exec_interpreter\": \"sh\", \"args\": [], \"env\": {{ \"A\": \"1\", \"SHLVL\": \"1\" }} }}]"
+    );
+    std::fs::write(&dump, saved).expect("write");
+    let imported = pm2.home.run(&["import", &dump.display().to_string()]).ok().stdout;
+    assert!(imported.contains("[app.old]") && !imported.contains("SHLVL"), "{imported}");
+    pm2.run("resurrect").ok();
+    let names: Vec<Value> = pm2.jlist().iter().map(|process| process["name"].clone()).collect();
+    assert_eq!(names, ["old"]);
+    pm2.run("delete all").ok();
+    pm2.home.nothing_left();
+}
+
+#[test]
+fn a_file_of_json_may_be_an_expression() {
+    if fixtures::need("node").is_none() {
+        return;
+    }
+    let pm2 = Pm2::new();
+    pm2.home.write("apps.json", "[{ name: 'a', script: ['app', 'sh'].join('.') }]");
+    pm2.run("start apps.json").ok();
+    pm2.run("restart apps.json").ok();
+    pm2.run("delete apps.json").ok();
+    pm2.home.write("apps.json", "[{ name: 'a', script: require('fs') }]");
+    pm2.run("start apps.json").code(2).says(&["apps.json"]);
     pm2.home.nothing_left();
 }
 

@@ -18,6 +18,15 @@ fn each_line_becomes_an_app() {
     home.write("Procfile", "web sleep\n");
     home.run(&["start", &file]).code(2).says(&["Procfile:1:1", "expected NAME: COMMAND"]);
     home.run(&["delete", &file]).code(2);
+
+    let other = home.write("other/Procfile", "web: sleep 1000\n").display().to_string();
+    let pids = home.pids("web");
+    for verb in ["stop", "restart", "reload", "delete"] {
+        home.run(&[verb, &other]).code(2).says(&["was started from", "another name"]).one_line();
+    }
+    assert_eq!(home.pids("web"), pids);
+    home.run(&["stop", "web"]).ok();
+    home.run(&["start", &other]).code(2).says(&["the app web that is there"]).one_line();
     home.run(&["delete", "all"]).ok();
     home.nothing_left();
 }

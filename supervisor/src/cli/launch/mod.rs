@@ -6,22 +6,26 @@
 mod primary_process;
 
 use std::ffi::OsString;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use config::spec::{AppSpec, Instances};
-use ipc::control::{AppStatus, Reply, Request, Status};
+use ipc::control::{AppStatus, Notice, NoticeKind, Reply, Request, Status};
 
 pub(crate) use primary_process::{LOCATION_VARIABLES, own_program};
 
 use super::args::WaitOptions;
 use super::exit::{Exit, Failure};
-use super::output::Progress;
+use super::output::{Progress, one_line};
 use super::targets::probe::{self, AppState};
 use super::targets::{Outcome, ask};
 use crate::home::Home;
 
 /// How long a primary that has finished may take to exit.
 pub(crate) const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How a primary says that a worker has ended well.
+const CLEAN_EXIT: &str = "exit code 0";
 
 /// Starts an app, and waits until it is ready as `wait` says. The primary gets `environment`, or
 /// the environment of this process. Fails if an app of that name runs, or if the workers fail.
@@ -39,6 +43,54 @@ pub(crate) fn start_app(
     wait_ready(home, &spec.name, wait, spec.instances)
 }
 
+/// Starts an app, and waits until it is ready or the first of its workers has died: what was
+/// started goes on either way. A worker that ended with exit code 0 is no failure.
+pub(crate) fn launch_app(home: &Home, spec: &AppSpec) -> Result<Outcome, Failure> {
+    let name = &spec.name;
+    free_name(home, name)?;
+    primary_process::start(home, spec, None)?;
+    let mut client = probe::connect(home, name)?;
+    let progress = Progress::start(name, "waiting for the workers to be ready");
+    let mut death: Option<Notice> = None;
+    let reply = client.ask_until(&Request::WaitReady, None, |notice| {
+        progress.notice(notice);
+        if notice.event != NoticeKind::WorkerFailed {
+            return ControlFlow::Continue(());
+        }
+        death = Some(notice.clone());
+        ControlFlow::Break(())
+    });
+    drop(progress);
+    match (reply?, death) {
+        (Some(Reply::Done { message, .. }), _) => described(home, name, message, spec.instances),
+        (Some(other), _) => Err(Failure::unexpected_reply(name, other)),
+        (None, Some(death)) => ended(name, &death),
+        (None, None) => Ok(Outcome::new("starts in the background")),
+    }
+}
+
+/// What becomes of a start whose worker has died.
+fn ended(name: &str, death: &Notice) -> Result<Outcome, Failure> {
+    if death.message == CLEAN_EXIT {
+        return Ok(Outcome::new(format!("started; its worker has ended with {CLEAN_EXIT}")));
+    }
+    let reason = format!("{name}: {}", one_line(death));
+    Err(Failure { last_lines: death.last_lines.clone(), ..Failure::failed(reason) })
+}
+
+/// The app that is up, as a result.
+fn described(
+    home: &Home,
+    name: &str,
+    message: String,
+    instances: Instances,
+) -> Result<Outcome, Failure> {
+    let status = probe::status(home, name)?;
+    let up = status.as_ref().filter(|status| status.status != Status::Stopped);
+    let text = up.map_or(message, |status| summary(status, instances));
+    Ok(Outcome { status, ..Outcome::new(text) })
+}
+
 /// Waits until the app is ready, and describes it.
 fn wait_ready(
     home: &Home,
@@ -51,12 +103,7 @@ fn wait_ready(
     let reply = client.ask(&Request::WaitReady, wait.timeout, |notice| progress.notice(notice));
     drop(progress);
     match reply {
-        Ok(Reply::Done { message, .. }) => {
-            let status = probe::status(home, name)?;
-            let up = status.as_ref().filter(|status| status.status != Status::Stopped);
-            let text = up.map_or(message, |status| summary(status, instances));
-            Ok(Outcome { status, ..Outcome::new(text) })
-        }
+        Ok(Reply::Done { message, .. }) => described(home, name, message, instances),
         Ok(other) => Err(Failure::unexpected_reply(name, other)),
         Err(error) => {
             let mut failure = Failure::from(error);

@@ -75,7 +75,11 @@ impl Line {
                 self.options.insert(option.to_owned(), codes.map(json).collect());
             }
             Here::Option(option) => {
-                let value = value.map_or(Json::Bool(true), |text| json(&text));
+                let read = |text: String| match TEXTS.contains(&option) {
+                    true => Json::from(text),
+                    false => json(&text),
+                };
+                let value = value.map_or(Json::Bool(true), read);
                 self.options.insert(option.to_owned(), value);
             }
             Here::Off(option) => _ = self.options.insert(option.to_owned(), Json::Bool(false)),
@@ -113,6 +117,9 @@ fn find(word: &str) -> Result<(&'static Flag, Option<String>), Failure> {
     let short = short.filter(|flag| flag.value != Value::None).ok_or_else(unknown)?;
     Ok((short, Some(word[2..].to_owned())))
 }
+
+/// The options that are text, though it may be digits.
+const TEXTS: [&str; 3] = ["name", "namespace", "cwd"];
 
 /// A number as a number, other text as text: PM2's files tell them apart.
 fn json(text: &str) -> Json {

@@ -4,12 +4,15 @@
 //! It is a translation. Each verb becomes one of ours, with the numbers, expressions and namespaces
 //! that PM2 has for apps. What has no translation fails and says why. [`ids`] has the only state.
 
+mod bring;
+mod described;
 mod flags;
 mod ids;
 mod inspect;
 mod line;
 mod ours;
 mod processes;
+mod saved;
 mod start;
 mod targets;
 
@@ -76,11 +79,8 @@ fn translate(line: &Line, session: &mut Session) -> Result<Exit, Failure> {
     let verb = line.verb.to_ascii_lowercase();
     let needs_no_apps = match verb.as_str() {
         "start" => Some(start::run(line, session)),
-        "save" | "dump" => Some(match line.has("--force") {
-            true => words(&["save", "--empty"]),
-            false => words(&["save"]),
-        }),
-        "resurrect" => Some(words(&["resurrect"])),
+        "save" | "dump" => Some(saved::save(line, session)),
+        "resurrect" => Some(saved::resurrect(line, session)),
         "startup" | "unstartup" => Some(words(&[&verb])),
         "init" | "ecosystem" => Some(words(&["init"])),
         "monit" => Some(words(&["monit"])),
@@ -106,7 +106,7 @@ fn with_apps(verb: &str, line: &Line, session: &mut Session) -> Result<Exit, Fai
         return result;
     }
     let resolve = |words: &[String]| {
-        targets::resolve(words, &processes, session).and_then(|found| only(found, line))
+        targets::resolve(words, line, &processes).and_then(|found| only(found, line))
     };
     match verb {
         "stop" | "delete" | "del" => {
@@ -115,13 +115,14 @@ fn with_apps(verb: &str, line: &Line, session: &mut Session) -> Result<Exit, Fai
             whole(verb, &targets)?;
             each(&[verb], &targets)
         }
-        "restart" | "reload" | "gracefulreload" => replace(verb, line, &resolve(&line.targets)?),
+        "restart" => replace(verb, line, &processes, session),
+        "reload" | "gracefulreload" => replace("reload", line, &processes, session),
         "startorrestart" | "startorreload" | "startorgracefulreload" => {
             let verb = if verb == "startorrestart" { "restart" } else { "reload" };
             let [file] = &line.targets[..] else {
                 return Err(Failure::usage(format!("{} needs one file", line.verb)));
             };
-            start::file(file, line, &processes, verb)
+            start::file(file, line, &processes, verb, session)
         }
         "scale" => {
             let [target, count] = &line.targets[..] else {
@@ -174,7 +175,7 @@ fn show(
     processes: &Processes,
     session: &mut Session,
 ) -> Option<Result<Exit, Failure>> {
-    let resolve = |session: &Session| targets::resolve(&line.targets, processes, session);
+    let resolve = || targets::resolve(&line.targets, line, processes);
     let first = line.targets.first().map(String::as_str);
     let done = match verb {
         "list" | "ls" | "l" | "ps" | "status" => {
@@ -187,10 +188,10 @@ fn show(
             Ok(())
         }
         "describe" | "desc" | "info" | "show" => {
-            return Some(resolve(session).and_then(|targets| each(&["describe"], &targets)));
+            return Some(resolve().and_then(|targets| each(&["describe"], &targets)));
         }
         "env" => {
-            return Some(resolve(session).and_then(|targets| each(&["env", "--show"], &targets)));
+            return Some(resolve().and_then(|targets| each(&["env", "--show"], &targets)));
         }
         "id" => {
             let ids = processes.ids_of(first.unwrap_or_default());
@@ -207,7 +208,7 @@ fn show(
             }
             Ok(())
         }
-        "logs" => return Some(logs(line, processes, session)),
+        "logs" => return Some(logs(line, processes)),
         _ => return None,
     };
     Some(done.map(|()| Exit::Done))
@@ -225,23 +226,25 @@ fn only(targets: Vec<Target>, line: &Line) -> Result<Vec<Target>, Failure> {
     Ok(targets.into_iter().filter(|target| names.contains(&target.app())).collect())
 }
 
-fn replace(verb: &str, line: &Line, targets: &[Target]) -> Result<Exit, Failure> {
-    if let Some(name) = line.value("--env") {
-        return Err(Failure::usage(format!(
-            "{verb} keeps the environment: use \"pm2 startOrReload FILE --env {name}\""
-        )));
+/// `restart` and `reload`: apps that are described get what is described, or are started.
+fn replace(
+    verb: &str,
+    line: &Line,
+    processes: &Processes,
+    session: &mut Session,
+) -> Result<Exit, Failure> {
+    let is_file = |word: &&String| described::is_file(word);
+    let (files, words): (Vec<String>, Vec<String>) =
+        line.targets.iter().cloned().partition(|word| is_file(&word));
+    let mut worst = Exit::Done;
+    for file in &files {
+        worst = worst.or_worse(start::file(file, line, processes, verb, session)?);
     }
-    if let Some(option) = line.options.keys().next() {
-        return Err(Failure::usage(format!(
-            "{verb} changes no options ({option}): start the app from a file and change that, or \
-             \"pm2 delete\" and start it anew"
-        )));
+    if words.is_empty() && !files.is_empty() {
+        return Ok(worst);
     }
-    let mut words = if verb == "restart" { vec!["restart", "--hard"] } else { vec!["reload"] };
-    if line.has("--update-env") {
-        words.push("--update-env");
-    }
-    each(&words, targets)
+    let targets = only(targets::resolve(&words, line, processes)?, line)?;
+    Ok(worst.or_worse(start::replace(verb, line, &targets, processes, session)?))
 }
 
 /// Refuses workers of apps that have more: the others would have to take over their number.
@@ -255,10 +258,10 @@ fn whole(verb: &str, targets: &[Target]) -> Result<(), Failure> {
     }
 }
 
-fn logs(line: &Line, processes: &Processes, session: &Session) -> Result<Exit, Failure> {
+fn logs(line: &Line, processes: &Processes) -> Result<Exit, Failure> {
     let mut words = vec!["logs".to_owned()];
     if !line.targets.is_empty() {
-        let targets = targets::resolve(&line.targets, processes, session)?;
+        let targets = targets::resolve(&line.targets, line, processes)?;
         words.extend(targets.iter().map(|target| target.app().to_owned()));
     }
     if !line.has("--nostream") {

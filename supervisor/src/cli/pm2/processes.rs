@@ -1,9 +1,9 @@
 //! The workers as PM2 lists them: each is a process with a number.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use config::spec::{AppSpec, RestartOn};
+use config::spec::{AppSpec, RestartOn, log_files};
 use ipc::control::{AppStatus, WorkerState, WorkerStatus};
 use serde_json::{Map, Value, json};
 
@@ -17,6 +17,8 @@ use crate::sys::clock;
 
 /// The namespace of apps that name none.
 const NAMESPACE: &str = "default";
+/// What stands for the value of a variable.
+const REDACTED: &str = "<redacted>";
 
 /// All workers, with their numbers.
 #[derive(Debug)]
@@ -54,16 +56,30 @@ impl Processes {
         self.apps.iter().find(|app| app.name == name)
     }
 
+    /// The spec of the app of this name, if its primary answers.
+    pub(super) fn spec(&self, name: &str) -> Option<&AppSpec> {
+        self.specs.get(name)
+    }
+
     /// The namespace of an app.
     pub(super) fn namespace(app: &AppStatus) -> &str {
         app.namespace.as_deref().unwrap_or(NAMESPACE)
     }
 
-    /// All workers by their numbers.
+    /// The worker of each slot by its number: of a worker and its successor, the one that is ready,
+    /// or the successor.
     fn sorted(&self) -> Vec<(u32, &AppStatus, &WorkerStatus)> {
         let mut all = Vec::new();
         for app in &self.apps {
-            let workers = app.workers.iter();
+            let mut slots: BTreeMap<u16, &WorkerStatus> = BTreeMap::new();
+            let rank = |worker: &WorkerStatus| (worker.state == WorkerState::Ready, worker.worker);
+            for worker in &app.workers {
+                let shown = slots.entry(worker.slot).or_insert(worker);
+                if rank(worker) > rank(shown) {
+                    *shown = worker;
+                }
+            }
+            let workers = slots.into_values();
             all.extend(workers.map(|worker| (self.ids.id(&app.name, worker.slot), app, worker)));
         }
         all.sort_by_key(|(id, ..)| *id);
@@ -90,14 +106,16 @@ impl Processes {
     /// not.
     fn restarts(&self, app: &AppStatus, worker: &WorkerStatus) -> u64 {
         let forgotten = self.ids.forgotten(&app.name, worker.slot);
-        counted(worker).saturating_sub(forgotten)
+        counted(app, worker.slot).saturating_sub(forgotten)
     }
 
     /// Forgets the restarts of an app so far.
     pub(super) fn reset(&mut self, app: &str, home: &Home) -> Result<(), Failure> {
         let of_it = self.apps.iter().filter(|status| status.name == app);
-        for worker in of_it.flat_map(|status| &status.workers) {
-            self.ids.forget(app, worker.slot, counted(worker));
+        for status in of_it {
+            for worker in &status.workers {
+                self.ids.forget(app, worker.slot, counted(status, worker.slot));
+            }
         }
         self.ids.write(home)
     }
@@ -172,6 +190,17 @@ impl Processes {
         self.sorted().into_iter().map(|(id, app, worker)| self.process(id, app, worker)).collect()
     }
 
+    /// What `pm2 save` writes of each process: `pm2_env` with the values of the variables.
+    pub(super) fn saved(&self) -> Vec<Map<String, Value>> {
+        let process = |(id, app, worker): (u32, &AppStatus, &WorkerStatus)| {
+            let env = self.specs.get(&app.name).map(|spec| json!(spec.env)).unwrap_or_default();
+            let mut process = self.environment(id, app, worker);
+            process.insert("env".to_owned(), env);
+            process
+        };
+        self.sorted().into_iter().map(process).collect()
+    }
+
     fn process(&self, id: u32, app: &AppStatus, worker: &WorkerStatus) -> Value {
         let pid = worker.pid.unwrap_or(0);
         json!({
@@ -186,14 +215,17 @@ impl Processes {
         })
     }
 
-    /// `pm2_env`: the options of the app, the state of the process, and the variables of the app
-    /// among them, as PM2 has them.
+    /// `pm2_env`: the options of the app and the state of the process, as PM2 has them, and the names
+    /// of the app's variables.
     fn environment(&self, id: u32, app: &AppStatus, worker: &WorkerStatus) -> Map<String, Value> {
         let spec = self.specs.get(&app.name);
         let command = Command::of(&app.command);
         let now = clock::unix_ms();
         let since = |ms: u64| now.saturating_sub(ms);
-        let log = |at: usize| app.logs.get(at).cloned().unwrap_or_default();
+        let log = |at: usize| {
+            let path = app.logs.get(at).map(Path::new);
+            path.map(|path| log_files::for_slot(path, worker.slot)).unwrap_or_default()
+        };
         let state = json!({
             "name": self.ids.name(&app.name),
             "namespace": Self::namespace(app),
@@ -204,7 +236,7 @@ impl Processes {
             "exec_interpreter": command.interpreter,
             "node_args": command.options,
             "args": command.args,
-            "pm_exec_path": Path::new(&app.cwd).join(command.script),
+            "pm_exec_path": command.path(Path::new(&app.cwd)),
             "pm_cwd": app.cwd,
             "pm_out_log_path": log(0),
             "pm_err_log_path": log(1),
@@ -223,14 +255,13 @@ impl Processes {
             "kill_timeout": spec.map(|spec| millis(spec.times.kill_timeout)),
             "axm_actions": [],
             "axm_monitor": {},
-            "axm_options": {},
+            "axm_options": { "module_name": self.ids.name(&app.name) },
             "axm_dynamic": {},
         });
         let mut all = Map::new();
         if let Some(spec) = spec {
-            let variables = spec.env.iter().map(|(key, value)| (key.clone(), json!(value)));
-            all.extend(variables);
-            all.insert("env".to_owned(), json!(spec.env));
+            let names = spec.env.keys().map(|name| (name.clone(), json!(REDACTED)));
+            all.insert("env".to_owned(), Value::Object(names.collect()));
         }
         if let Value::Object(state) = state {
             all.extend(state);
@@ -243,9 +274,18 @@ fn millis(time: std::time::Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A worker of a later generation took the place of one before it, which PM2 calls a restart.
-fn counted(worker: &WorkerStatus) -> u64 {
-    worker.restarts + u64::from(worker.generation.saturating_sub(1))
+/// What PM2 calls restarts of a slot: a worker died, or reached a limit, or one of a later
+/// generation took its place. A successor that is not ready yet counts.
+fn counted(app: &AppStatus, slot: u16) -> u64 {
+    let of_slot = || app.workers.iter().filter(|worker| worker.slot == slot);
+    let past = of_slot().map(|worker| worker.restarts + worker.recycles).max().unwrap_or(0);
+    let generations = || of_slot().map(|worker| worker.generation);
+    let last = generations().max().unwrap_or(1);
+    // Two workers of one generation: one has reached a limit.
+    let recycling = u64::from(generations().filter(|generation| *generation == last).count() > 1);
+    // The restart that is waited for is counted already.
+    let waiting = u64::from(of_slot().any(|worker| worker.state == WorkerState::Waiting));
+    (past + recycling + u64::from(last.saturating_sub(1))).saturating_sub(waiting)
 }
 
 /// All workers share their addresses, which PM2 calls a cluster.
@@ -268,13 +308,24 @@ fn status(state: WorkerState) -> &'static str {
 /// A command as PM2 divides it.
 #[derive(Debug, PartialEq)]
 pub(super) struct Command<'c> {
-    interpreter: &'c str,
-    options: &'c [String],
+    pub(super) interpreter: &'c str,
+    pub(super) options: &'c [String],
     pub(super) script: &'c str,
-    args: &'c [String],
+    pub(super) args: &'c [String],
 }
 
 impl<'c> Command<'c> {
+    /// The path of the script, or of a program that is in a folder of PATH.
+    fn path(&self, cwd: &Path) -> PathBuf {
+        let path = cwd.join(self.script);
+        let folders = std::env::var_os("PATH").unwrap_or_default();
+        let mut found = std::env::split_paths(&folders).map(|folder| folder.join(self.script));
+        match self.interpreter == "none" && !self.script.contains('/') && !path.is_file() {
+            true => found.find(|path| path.is_file()).unwrap_or(path),
+            false => path,
+        }
+    }
+
     pub(super) fn of(command: &'c [String]) -> Self {
         let Some((program, rest)) = command.split_first() else {
             return Self { interpreter: "none", options: &[], script: "", args: &[] };
@@ -328,11 +379,10 @@ mod tests {
             ("args", json!(["-p"])),
             ("pm_exec_path", json!("/srv/app.js")),
             ("restart_time", json!(3)),
-            ("PORT", json!("80")),
         ] {
             assert_eq!(env[key], value, "{key}");
         }
-        assert_eq!(env["env"]["PORT"], "80");
+        assert_eq!(env["env"], json!({ "PORT": "<redacted>", "name": "<redacted>" }));
         all.reset("web", &home).unwrap();
         assert_eq!(all.jlist()[0]["pm2_env"]["restart_time"], 0);
         assert_eq!((all.ids_of("web"), all.pids(None)), (vec![0], vec![5]));
@@ -347,5 +397,8 @@ mod tests {
         assert_eq!((divided.interpreter, divided.script), ("none", "/srv/web"));
         assert_eq!(divided.args, ["-v"]);
         assert_eq!(Command::of(&[]).script, "");
+        let command = ["sh".to_owned()];
+        let path = Command::of(&command).path(Path::new("/srv"));
+        assert!(path.is_file() && path.ends_with("sh"), "{}", path.display());
     }
 }

@@ -1,29 +1,25 @@
-//! `pm2 start`: files, apps that exist, and scripts with PM2's options, which are read as those of
-//! an ecosystem file.
+//! `pm2 start`, and `restart` and `reload` with files or options: files, apps that exist, and
+//! scripts with PM2's options, which are read as those of an ecosystem file.
 
-use std::io::Read;
 use std::path::Path;
 
-use config::Reader;
-use config::cpus::Cpus;
 use config::spec::AppSpec;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::bring::{bring, method};
+use super::described::{self, Described};
 use super::line::Line;
-use super::ours::{each, ours};
-use super::processes::Processes;
+use super::ours::each;
+use super::processes::{Command, Processes};
 use super::targets::{self, Target};
-
-use crate::cli::args::WaitOptions;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::launch::{is_idle, start_app};
-use crate::cli::output;
+use crate::cli::launch::{is_idle, launch_app};
 use crate::cli::session::Session;
-use crate::cli::specs::{check, default_file, is_config_path, read_file, working_dir};
-use crate::cli::targets::Results;
+use crate::cli::specs::{default_file, working_dir};
+use crate::cli::targets::{Outcome, Results};
 
-/// The most that is read from stdin, in bytes.
-const MOST: u64 = 1024 * 1024;
+/// The options that `restart` and `reload` change of an app that runs.
+const CHANGEABLE: [&str; 2] = ["name", "node_args"];
 
 /// Runs the verb. What exists is restarted, as PM2 does it.
 pub(super) fn run(line: &Line, session: &mut Session) -> Result<Exit, Failure> {
@@ -48,137 +44,168 @@ pub(super) fn run(line: &Line, session: &mut Session) -> Result<Exit, Failure> {
 
 fn one(target: &str, line: &Line, session: &mut Session) -> Result<Exit, Failure> {
     let processes = Processes::read(session)?;
-    let path = Path::new(target);
-    if target == "-" {
-        let mut text = String::new();
-        let mut stdin = std::io::stdin().take(MOST);
-        stdin
-            .read_to_string(&mut text)
-            .map_err(|error| Failure::io("cannot read stdin", &error))?;
-        let specs = specs(&text, line.value("--env"))?;
-        return start(specs, line, &processes, session);
+    if described::is_file(target) {
+        return file(target, line, &processes, "restart", session);
     }
-    if is_config_path(path) && path.is_file() {
-        return file(target, line, &processes, "restart");
-    }
-    if !path.is_file()
-        && let Ok(found) = targets::resolve(&[target.to_owned()], &processes, session)
+    if !Path::new(target).is_file()
+        && let Ok(found) = targets::resolve(&[target.to_owned()], line, &processes)
     {
-        return again(&found, line, &processes);
+        return replace("restart", line, &found, &processes, session);
     }
     let mut app = line.options.clone();
     app.insert("script".to_owned(), json!(target));
     if !line.rest.is_empty() {
         app.insert("args".to_owned(), json!(line.rest));
     }
-    let specs = specs(&json!([Value::Object(app)]).to_string(), None)?;
-    start(specs, line, &processes, session)
+    let is_merged = app.contains_key("merge_logs");
+    let Described { mut spec, .. } = described::of_options(app)?;
+    if !is_merged {
+        log_each(&mut spec, session);
+    }
+    start(spec, line, &processes, session)
 }
 
-/// Starts the apps of a file that do not run; `verb`: what happens to those that do.
+/// Gives each worker logs of its own with nothing but its lines, as PM2 does it where nothing else is
+/// said.
+fn log_each(spec: &mut AppSpec, session: &Session) {
+    let folder = session.home.log_dir(&spec.name);
+    let logs = &mut spec.logs;
+    for (file, name) in [(&mut logs.out_file, "out"), (&mut logs.error_file, "err")] {
+        file.get_or_insert_with(|| folder.join(format!("{name}-{{slot}}.log")));
+    }
+}
+
+/// Starts the apps of a file that do not run; `verb`: what happens to those that do. An app without
+/// autostart is started if it is there already, or `--only` names it.
 pub(super) fn file(
     file: &str,
     line: &Line,
     processes: &Processes,
     verb: &str,
+    session: &mut Session,
 ) -> Result<Exit, Failure> {
-    let profile = line.value("--env");
-    let only: Vec<&str> = line.value("--only").unwrap_or_default().split(',').collect();
-    let is_meant = |spec: &AppSpec| only == [""] || only.contains(&spec.name.as_str());
-    let specs = read_file(Path::new(file), profile)?;
-    let meant: Vec<&AppSpec> = specs.iter().filter(|spec| is_meant(spec)).collect();
-    if meant.is_empty() {
-        return Err(Failure::usage(format!("{file} has no app {}", only.join(", "))));
+    let mut apps = described::read(file, line)?;
+    let is_meant = |app: &Described| {
+        app.spec.autostart || line.has("--only") || processes.app(&app.spec.name).is_some()
+    };
+    apps.retain(is_meant);
+    bring(apps, &method(verb), line, processes, session)
+}
+
+/// Replaces the workers of apps, with the options on the command line if there are any. Stopped apps
+/// are started, which is no restart for PM2.
+pub(super) fn replace(
+    verb: &str,
+    line: &Line,
+    targets: &[Target],
+    processes: &Processes,
+    session: &mut Session,
+) -> Result<Exit, Failure> {
+    if let Some(name) = line.value("--env") {
+        return Err(Failure::usage(format!(
+            "{verb} keeps the environment: use \"pm2 {verb} FILE --env {name}\""
+        )));
     }
-    let exists = |spec: &&&AppSpec| processes.app(&spec.name).is_some();
+    let fixed = |option: &&String| !CHANGEABLE.contains(&option.as_str());
+    if let Some(option) = line.options.keys().find(fixed) {
+        return Err(Failure::usage(format!(
+            "{verb} does not change {option}: start the app from a file and change that, or \
+             \"pm2 delete\" and start it anew"
+        )));
+    }
+    if !line.options.is_empty() || !line.rest.is_empty() {
+        return with_options(verb, line, targets, session);
+    }
+    let mut words = if verb == "restart" { vec!["restart", "--hard"] } else { vec!["reload"] };
+    if line.has("--update-env") {
+        words.push("--update-env");
+    }
+    let is_idle = |target: &Target| processes.app(target.app()).is_some_and(is_idle);
+    let (idle, running): (Vec<Target>, Vec<Target>) = targets.iter().cloned().partition(is_idle);
     let mut worst = Exit::Done;
-    let choose = profile.map(|name| ["--profile".to_owned(), name.to_owned()]);
-    let choose = choose.into_iter().flatten();
-    let known: Vec<String> = meant.iter().filter(exists).map(|spec| spec.name.clone()).collect();
-    if !known.is_empty() {
-        // The whole file is the same for the primary as the app's own file.
-        let words = [verb.to_owned()].into_iter().chain(known).chain(choose.clone());
-        worst = worst.or_worse(ours(words)?);
-    }
-    let new: Vec<&str> = meant
-        .iter()
-        .filter(|spec| !exists(spec) && (spec.autostart || only != [""]))
-        .map(|spec| spec.name.as_str())
-        .collect();
-    if !new.is_empty() {
-        let only = new.iter().flat_map(|name| ["--only".to_owned(), (*name).to_owned()]);
-        let words = ["start".to_owned(), file.to_owned()].into_iter().chain(only).chain(choose);
-        worst = worst.or_worse(ours(words)?);
+    for (words, targets) in [(&["start"][..], idle), (&words, running)] {
+        if !targets.is_empty() {
+            worst = worst.or_worse(each(words, &targets)?);
+        }
     }
     Ok(worst)
 }
 
-/// Starts apps that exist once more.
-fn again(found: &[Target], line: &Line, processes: &Processes) -> Result<Exit, Failure> {
-    let is_idle = |target: &&Target| processes.app(target.app()).is_some_and(is_idle);
-    let (idle, running): (Vec<&Target>, Vec<&Target>) = found.iter().partition(is_idle);
-    let names = |targets: Vec<&Target>| targets.into_iter().cloned().collect::<Vec<_>>();
-    let mut worst = Exit::Done;
-    if !idle.is_empty() {
-        worst = worst.or_worse(each(&["start"], &names(idle))?);
-    }
-    if !running.is_empty() {
-        let words: &[&str] = match line.has("--update-env") {
-            true => &["restart", "--hard", "--update-env"],
-            false => &["restart", "--hard"],
+/// Replaces the workers of apps by some with other arguments, and calls an app by another name.
+fn with_options(
+    verb: &str,
+    line: &Line,
+    targets: &[Target],
+    session: &mut Session,
+) -> Result<Exit, Failure> {
+    let mut processes = Processes::read(session)?;
+    if let Some(name) = line.options.get("name").and_then(Value::as_str) {
+        let [target] = targets else {
+            return Err(Failure::usage("--name is for one app"));
         };
-        worst = worst.or_worse(each(words, &names(running))?);
+        config::name::check(name).map_err(Failure::usage)?;
+        processes.ids.call(target.app(), name);
+        processes.ids.write(&session.home)?;
     }
-    Ok(worst)
+    let mut apps = Vec::new();
+    for target in targets {
+        let Some(spec) = processes.spec(target.app()) else {
+            return Err(Failure::failed(format!("{} does not tell its options", target.app())));
+        };
+        apps.push(changed(spec, line)?);
+    }
+    bring(apps, &method(verb), line, &processes, session)
 }
 
-/// The apps that PM2's JSON describes. They belong to no file.
-fn specs(text: &str, profile: Option<&str>) -> Result<Vec<AppSpec>, Failure> {
-    let label = working_dir()?.join("pm2 start");
-    let reader = Reader::new(&Cpus::read()).profile(profile);
-    let mut loaded = reader.evaluated(text, &label).map_err(|report| {
-        let reasons = report.problems.into_iter().map(|problem| problem.message);
-        Failure::usage(reasons.collect::<Vec<_>>().join("\n"))
-    })?;
-    for note in loaded.notes {
-        output::note(note.message);
-    }
-    for spec in &mut loaded.apps {
-        spec.source = None;
-        check(spec)?;
-    }
-    Ok(loaded.apps)
+/// The app with the arguments of the command line.
+fn changed(spec: &AppSpec, line: &Line) -> Result<Described, Failure> {
+    let mut spec = spec.clone();
+    let command = Command::of(&spec.command);
+    let node_args = match line.options.get("node_args") {
+        Some(Value::String(text)) if text == "null" => json!([]),
+        Some(value) => value.clone(),
+        None => json!(command.options),
+    };
+    let args = if line.rest.is_empty() { json!(command.args) } else { json!(line.rest) };
+    let mut options = Map::new();
+    options.extend([
+        ("script".to_owned(), json!(command.script)),
+        ("interpreter".to_owned(), json!(command.interpreter)),
+        ("node_args".to_owned(), node_args),
+        ("args".to_owned(), args),
+        ("cwd".to_owned(), json!(spec.cwd)),
+    ]);
+    spec.command = described::of_options(options)?.spec.command;
+    Ok(Described { spec, counted: std::iter::empty().collect() })
 }
 
 fn start(
-    specs: Vec<AppSpec>,
+    mut spec: AppSpec,
     line: &Line,
     processes: &Processes,
     session: &mut Session,
 ) -> Result<Exit, Failure> {
     let mut results = Results::new(false);
-    for mut spec in specs {
-        let runs = |name: &str| processes.app(name).is_some_and(|app| !is_idle(app));
-        let result = if runs(&spec.name) && !line.has("--force") {
-            Err(Failure::failed(format!(
-                "{name} is running already: \"pm2 reload {name}\" replaces it, -f starts another one",
-                name = spec.name
-            )))
-        } else {
-            let base = spec.name.clone();
-            let free = (2..).map(|number| format!("{base}-{number}")).find(|name| !runs(name));
-            if let Some(free) = free.filter(|_| runs(&base)) {
-                spec.name = free;
-            }
-            let started = start_app(&session.home, &spec, None, &WaitOptions::default());
-            if started.is_ok() && spec.name != base {
-                let mut now = Processes::read(session)?;
-                now.ids.call(&spec.name, &base);
-                now.ids.write(&session.home)?;
-            }
-            started
-        };
-        results.take(session, &spec.name, result);
-    }
+    let runs = |name: &str| processes.app(name).is_some_and(|app| !is_idle(app));
+    let result: Result<Outcome, Failure> = if runs(&spec.name) && !line.has("--force") {
+        Err(Failure::failed(format!(
+            "{name} is running already: \"pm2 reload {name}\" replaces it, -f starts another one",
+            name = spec.name
+        )))
+    } else {
+        let base = spec.name.clone();
+        let free = (2..).map(|number| format!("{base}-{number}")).find(|name| !runs(name));
+        if let Some(free) = free.filter(|_| runs(&base)) {
+            spec.name = free;
+        }
+        let started = launch_app(&session.home, &spec);
+        if started.is_ok() && spec.name != base {
+            let mut now = Processes::read(session)?;
+            now.ids.call(&spec.name, &base);
+            now.ids.write(&session.home)?;
+        }
+        started
+    };
+    results.take(session, &spec.name, result);
     results.finish(session)
 }

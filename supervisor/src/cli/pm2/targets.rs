@@ -1,16 +1,16 @@
 //! What PM2 calls an app: its name, the number of a worker, a namespace, `/regex/`, `all`, its
-//! script, or the file that it came from.
+//! script, or the file that it came from ("-": stdin).
 
 use std::path::Path;
 
 use ipc::control::AppStatus;
 use regex::Regex;
 
+use super::described;
+use super::line::Line;
 use super::processes::{Command, Processes};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::session::Session;
-use crate::cli::specs::{absolute, is_config_path};
-use crate::cli::targets::split_files_and_names;
+use crate::cli::specs::absolute;
 
 /// Apps, or one worker of an app that has several.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,15 +32,15 @@ impl Target {
 /// nothing.
 pub(super) fn resolve(
     words: &[String],
+    line: &Line,
     processes: &Processes,
-    session: &Session,
 ) -> Result<Vec<Target>, Failure> {
     if words.is_empty() {
         return Err(Failure::usage("name an app, the number of a worker, or \"all\""));
     }
     let mut found = Vec::new();
     for word in words {
-        found.extend(named(word, processes, session)?);
+        found.extend(named(word, line, processes)?);
     }
     let mut targets: Vec<Target> = Vec::new();
     for target in &found {
@@ -60,7 +60,7 @@ pub(super) fn resolve(
     Ok(targets)
 }
 
-fn named(word: &str, processes: &Processes, session: &Session) -> Result<Vec<Target>, Failure> {
+fn named(word: &str, line: &Line, processes: &Processes) -> Result<Vec<Target>, Failure> {
     let with = |is_meant: &dyn Fn(&str) -> bool| -> Vec<Target> {
         let names = processes.apps.iter().map(|app| app.name.as_str());
         names.filter(|name| is_meant(name)).map(|name| Target::App(name.to_owned())).collect()
@@ -68,17 +68,20 @@ fn named(word: &str, processes: &Processes, session: &Session) -> Result<Vec<Tar
     let found = if word == "all" {
         // An empty list is a failure for PM2 as well.
         with(&|_| true)
-    } else if let Ok(id) = word.parse::<u32>() {
-        let worker = processes.ids.with_id(id).into_iter();
-        worker.map(|(app, slot)| Target::Worker { app: app.to_owned(), slot }).collect()
+    } else if let Some((app, slot)) = word.parse().ok().and_then(|id| processes.ids.with_id(id)) {
+        vec![Target::Worker { app: app.to_owned(), slot }]
     } else if let Some(text) = word.strip_prefix('/').and_then(|word| word.strip_suffix('/')) {
         let regex = Regex::new(text)
             .map_err(|error| Failure::usage(format!("{word} is no regular expression: {error}")))?;
         with(&|name| regex.is_match(processes.ids.name(name)))
-    } else if is_config_path(Path::new(word)) && Path::new(word).is_file() {
-        let (specs, _) = split_files_and_names(&[word.to_owned()], None, session)?;
-        let names: Vec<String> = specs.into_iter().map(|spec| spec.name).collect();
-        with(&|name| names.iter().any(|known| known == name))
+    } else if described::is_file(word) {
+        let apps = described::read(word, line)?;
+        let found = with(&|name| apps.iter().any(|app| app.spec.name == name));
+        // It is a list of apps, and none of them is there.
+        return match found.is_empty() {
+            true => Err(Failure::new(Exit::NoSuchApp, format!("no app of {word} is there"))),
+            false => Ok(found),
+        };
     } else {
         let script = absolute(Path::new(word))?;
         let runs = |name: &str| {

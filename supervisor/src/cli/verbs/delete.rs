@@ -7,9 +7,9 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::files::logs;
 use crate::cli::session::Session;
 use crate::cli::side_by_side::Work;
-use crate::cli::targets::resolve_with_files;
+use crate::cli::targets::{Outcome, resolve_with_files};
 
-/// Stop an app and forget it. Its logs stay, unless --logs is set.
+/// Stop an app and forget it. Its logs stay, unless --logs is set, now or in a later "delete".
 #[derive(Debug, clap::Args)]
 #[command(aliases = ["del", "rm"])]
 pub(crate) struct Args {
@@ -27,7 +27,14 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     targets.each(session, options.wait.json, Work::Waits, |home, name| {
         // Only the record says where they are, and it goes with the app.
         let own = args.logs.then(|| logs::own(home, name));
-        let mut outcome = delete(home, name, options.fast, &options.wait)?;
+        let mut outcome = match delete(home, name, options.fast, &options.wait) {
+            Err(failure)
+                if failure.exit == Exit::NoSuchApp && args.logs && home.log_dir(name).is_dir() =>
+            {
+                Outcome::new("it was deleted before")
+            }
+            deleted => deleted?,
+        };
         if let Some(own) = own {
             logs::remove(home, name, &own)?;
             outcome.message.push_str(", with its logs");
@@ -62,6 +69,14 @@ mod tests {
         assert_eq!(run(&args, &mut session).unwrap(), Exit::Done);
         assert!(!session.home.files("web").lock().exists());
         primary.end();
+        assert_eq!(run(&args, &mut session).unwrap(), Exit::NoSuchApp);
+        let logs = session.home.log_dir("web");
+        session.home.prepare_logs("web").unwrap();
+        assert_eq!(run(&args, &mut session).unwrap(), Exit::NoSuchApp);
+        assert!(logs.is_dir());
+        let args: Args = parse(&["web", "--logs"]).unwrap();
+        assert_eq!(run(&args, &mut session).unwrap(), Exit::Done);
+        assert!(!logs.exists());
         assert_eq!(run(&args, &mut session).unwrap(), Exit::NoSuchApp);
     }
 

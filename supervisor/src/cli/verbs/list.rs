@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// Print an array of apps as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Print only the names, one on a line, and ask no app: for the completions of shells.
+    #[arg(long, hide = true)]
+    pub(crate) names: bool,
     /// Order the apps by this. The default is their name.
     #[arg(long, value_name = "COLUMN", default_value = "name", hide_default_value = true)]
     pub(crate) sort: Column,
@@ -65,6 +68,12 @@ pub(crate) enum Column {
 
 /// Runs the verb.
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
+    if args.names {
+        for name in session.home.apps()? {
+            session.out.line(name);
+        }
+        return Ok(Exit::Done);
+    }
     if !args.watch {
         return show(args, session, "");
     }
@@ -102,6 +111,8 @@ fn show(args: &Args, session: &mut Session, begin: &str) -> Result<Exit, Failure
         session.out.json(&apps)?;
     } else if apps.is_empty() && exit != Exit::Done {
         // The failures are printed already.
+    } else if apps.is_empty() && !begin.is_empty() {
+        session.out.line(format_args!("{begin}no apps"));
     } else if apps.is_empty() {
         output::note("no apps; start one with: supervisor start -i max -- COMMAND");
     } else {

@@ -14,7 +14,7 @@ use crate::cli::session::Session;
 use crate::cli::side_by_side::Work;
 use crate::cli::specs::working_dir;
 use crate::cli::targets::probe::{AppState, probe};
-use crate::cli::targets::{Results, Targets};
+use crate::cli::targets::{Results, Targets, refuse_other_procfile};
 use crate::cli::{output, service};
 use crate::home::Home;
 use crate::runtime::{LogFormat, Mode};
@@ -54,7 +54,8 @@ fn launch_all(
     in_stages(Work::Waits, specs, (session, &mut results), |spec, failed| {
         match blocked(spec, failed) {
             Some(other) => Err(not_started(&spec.name, other)),
-            None => start_app(&home, spec, None, wait),
+            None => refuse_other_procfile(&home, spec)
+                .and_then(|()| start_app(&home, spec, None, wait)),
         }
     });
     if let [spec] = specs
