@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use tests::run::Outcome;
-use tests::{Home, Load, Port, fixtures, http};
+use tests::{Home, Load, Port, fixtures, http, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
 const SECRET: &str = "hunter2hunter2";
@@ -374,16 +374,16 @@ fn an_app_waits_until_a_job_has_done_its_work() {
     nix::unistd::mkfifo(&begin, nix::sys::stat::Mode::S_IRWXU).expect("make a fifo");
     let path = file("exit 0", "restart = \"on-failure\"");
     let running = home.spawn(&["start", &path]);
-    tests::wait_until("the job", std::time::Duration::from_secs(10), || {
+    wait_until("the job", Duration::from_secs(10), || {
         home.list().iter().any(|app| app.name == "migrate" && app.ready == 1).then_some(())
     });
     assert!(home.list().iter().all(|app| app.name != "web"), "web waits");
-    std::fs::write(&begin, "x").expect("write");
+    fs::write(&begin, "x").expect("write");
     running.end(tests::home::LIMIT).ok();
     assert_eq!(home.pids("web").len(), 1);
     home.run(&["delete", "all"]).ok();
 
-    std::fs::remove_file(&begin).expect("remove");
+    fs::remove_file(&begin).expect("remove");
     home.write("begin", "");
     let path = file("exit 3", "restart = \"never\"");
     home.run(&["apply", &path]).code(1).says(&["migrate", "exit code 3", "web: not started"]);
