@@ -120,7 +120,9 @@ fn deployed<'t>(
     for (name, _, part) in in_order(parts) {
         let Some(env) = part.as_table().and_then(|part| part.get("env")) else { continue };
         ecosystem.profiles.insert(name.to_owned());
-        found = found.or(Some(env).filter(|_| profile == Some(name)));
+        if profile == Some(name) {
+            found = Some(env);
+        }
     }
     found
 }

@@ -12,7 +12,7 @@ use super::output::Progress;
 use super::targets::{probe, running_spec};
 use crate::home::Home;
 
-/// How often the state of a job is looked at while its primary tells nothing.
+/// How often `wait` asks for the state of a job whose primary tells nothing.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Waits until the workers of `name` have done their work. Fails if they failed, if somebody

@@ -215,8 +215,8 @@ impl Processes {
         })
     }
 
-    /// `pm2_env`: the options of the app and the state of the process, as PM2 has them, and the names
-    /// of the app's variables.
+    /// `pm2_env`: the options of the app and the state of the process, as PM2 has them, and the
+    /// names of the app's variables.
     fn environment(&self, id: u32, app: &AppStatus, worker: &WorkerStatus) -> Map<String, Value> {
         let spec = self.specs.get(&app.name);
         let command = Command::of(&app.command);
@@ -283,7 +283,7 @@ fn counted(app: &AppStatus, slot: u16) -> u64 {
     let last = generations().max().unwrap_or(1);
     // Two workers of one generation: one has reached a limit.
     let recycling = u64::from(generations().filter(|generation| *generation == last).count() > 1);
-    // The restart that is waited for is counted already.
+    // The primary has counted the restart that is still to come.
     let waiting = u64::from(of_slot().any(|worker| worker.state == WorkerState::Waiting));
     (past + recycling + u64::from(last.saturating_sub(1))).saturating_sub(waiting)
 }

@@ -65,8 +65,8 @@ fn one(target: &str, line: &Line, session: &mut Session) -> Result<Exit, Failure
     start(spec, line, &processes, session)
 }
 
-/// Gives each worker logs of its own with nothing but its lines, as PM2 does it where nothing else is
-/// said.
+/// Gives each worker logs of its own with nothing but its lines, as PM2 does it where nothing else
+/// is said.
 fn log_each(spec: &mut AppSpec, session: &Session) {
     let folder = session.home.log_dir(&spec.name);
     let logs = &mut spec.logs;
@@ -92,8 +92,8 @@ pub(super) fn file(
     bring(apps, &method(verb), line, processes, session)
 }
 
-/// Replaces the workers of apps, with the options on the command line if there are any. Stopped apps
-/// are started, which is no restart for PM2.
+/// Replaces the workers of apps, with the options on the command line if there are any. Stopped
+/// apps are started, which is no restart for PM2.
 pub(super) fn replace(
     verb: &str,
     line: &Line,

@@ -81,7 +81,7 @@ fn with_names(shell: Shell, script: &str, verbs: &[String]) -> String {
     }
 }
 
-/// A line of zsh's script; the plain arguments that are names of apps are completed by the function.
+/// A line of zsh's script; the function completes the plain arguments that are names of apps.
 fn zsh_line(line: &str) -> String {
     let names = ["names -- ", "name -- ", "target -- "];
     let is_plain = line.trim_start().starts_with(['\'', '*', ':']);
