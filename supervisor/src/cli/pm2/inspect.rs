@@ -47,7 +47,7 @@ fn on_one_line(value: &Value) -> Option<String> {
     let is_plain = |value: &Value| !value.is_array() && !value.is_object();
     let (open, entries, close) = match value {
         Value::Array(items) if items.iter().all(is_plain) => {
-            ("[ ", items.iter().map(|item| text(item)).collect::<Vec<_>>(), " ]")
+            ("[ ", items.iter().map(text).collect::<Vec<_>>(), " ]")
         }
         Value::Object(entries) if entries.values().all(is_plain) => {
             let entry = |(key, value): (&String, &Value)| format!("{}: {}", name(key), text(value));

@@ -65,8 +65,8 @@ fn one(target: &str, line: &Line, session: &mut Session) -> Result<Exit, Failure
     start(spec, line, &processes, session)
 }
 
-/// Gives each worker logs of its own with nothing but its lines, as PM2 does it where nothing else
-/// is said.
+/// Gives each worker logs of its own with nothing but its lines, as PM2 does it unless
+/// `--merge-logs` or a file is named.
 fn log_each(spec: &mut AppSpec, session: &Session) {
     let folder = session.home.log_dir(&spec.name);
     let logs = &mut spec.logs;
