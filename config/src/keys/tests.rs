@@ -121,6 +121,7 @@ fn each_flag_sets_its_key_and_no_other() {
             "x",
             "7000",
             "@daily",
+            "journald",
             "UTC",
             "tcp",
             "204",

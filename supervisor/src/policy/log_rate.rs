@@ -1,4 +1,4 @@
-//! How many lines of each slot are kept, and what is said of those that are not.
+//! How many lines of each slot are kept, and what the log says about the others.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use ipc::token_bucket::TokenBucket;
 use crate::base::stream::Stream;
 use crate::base::time::Time;
 
-/// How long lines are counted before their number is said.
+/// How long dropped lines are counted before the log has their number.
 const SPAN: Duration = Duration::from_secs(1);
 
-/// Lines that were dropped, and not said yet.
+/// Lines that were dropped, of which the log says nothing yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Dropped {
     pub(crate) slot: u16,
@@ -60,7 +60,7 @@ impl LineRates {
         kept
     }
 
-    /// What is to be said now.
+    /// What the log has to say now.
     pub(crate) fn take_dropped(&mut self, now: Time) -> Vec<Dropped> {
         let due = self.unsaid.extract_if(.., |_, (_, since)| now.since(*since) >= SPAN);
         let dropped = due.map(|((slot, is_err), (lines, _))| {
@@ -70,7 +70,7 @@ impl LineRates {
         dropped.collect()
     }
 
-    /// When something is to be said.
+    /// When the log has something to say.
     pub(crate) fn deadline(&self) -> Option<Time> {
         self.unsaid.values().map(|(_, since)| *since + SPAN).min()
     }

@@ -9,7 +9,7 @@
 //! - `leak`: whether a series of sizes only grows;
 //! - `leftovers`: when the rest of a process group is killed, and when its worker is reaped;
 //! - `limit_watch`: when workers that have limits are measured;
-//! - `log_rate`: how many lines of each slot are kept, and what is said of the others;
+//! - `log_rate`: how many lines of each slot are kept, and what the log says about the others;
 //! - `log_retention`: which rotated log files are removed, and which one is compressed next;
 //! - `memory_watch`: when the memory of workers is read, and which of them the notes report;
 //! - `probe_schedule`: when each worker is probed;

@@ -17,7 +17,7 @@ use crate::runtime::LogIdentity;
 /// Bytes that are read at once to find the last newline.
 const BLOCK: u64 = 64 * 1024;
 
-/// Numbers without a file after which a log has no more files. While a log is rotated, one number has
+/// Numbers without a file after which a log has no more files. During a rotation, one number has
 /// none for a moment.
 const GAP: u32 = 2;
 

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use ipc::control::AppStatus;
 
 use crate::cli::exit::{Exit, Failure};
@@ -17,6 +18,21 @@ const MAX_REASON: usize = 60;
 
 /// Listeners of an app that are shown; `describe` shows all.
 const MAX_LISTENERS: usize = 3;
+
+/// The columns of the table.
+const COLUMNS: [&str; 11] = [
+    "name",
+    "namespace",
+    "status",
+    "ready",
+    "gen",
+    "listeners",
+    "restarts",
+    "uptime",
+    "cpu",
+    "mem",
+    "reason",
+];
 
 /// The columns that are left out first, and those that are left out next, where a terminal is too
 /// narrow for all. `describe` shows them.
@@ -45,6 +61,11 @@ pub(crate) struct Args {
     /// Order the apps by this. The default is their name.
     #[arg(long, value_name = "COLUMN", default_value = "name", hide_default_value = true)]
     pub(crate) sort: Column,
+    /// Show these columns only, in this order: name,status,ready. Where stdout is no terminal, they
+    /// are separated by tabs, without a header.
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', conflicts_with = "json")]
+    #[arg(value_parser = PossibleValuesParser::new(COLUMNS))]
+    pub(crate) format: Vec<String>,
     /// Show the table again every second, until you end it with Ctrl-C.
     #[arg(long, conflicts_with = "json")]
     pub(crate) watch: bool,
@@ -117,9 +138,13 @@ fn show(args: &Args, session: &mut Session, begin: &str) -> Result<Exit, Failure
         output::note("no apps; start one with: supervisor start -i max -- COMMAND");
     } else {
         let (width, colours) = (session.out.width(), session.out.has_colours());
-        let mut text = apps_table(&apps, width, colours);
+        if !args.format.is_empty() && width.is_none() {
+            session.out.line(tab_separated(&apps, &args.format));
+            return Ok(exit);
+        }
+        let mut text = apps_table(&apps, &args.format, width, colours);
         // Programs that read the table read no more than apps.
-        if width.is_some() && apps.len() > 1 {
+        if width.is_some() && apps.len() > 1 && args.format.is_empty() {
             text = format!("{text}\n{}", totals(&apps));
         }
         session.out.line(format_args!("{begin}{text}"));
@@ -158,21 +183,31 @@ fn totals(apps: &[AppStatus]) -> String {
     )
 }
 
-/// The table, `width` columns wide if there is a terminal.
-fn apps_table(apps: &[AppStatus], width: Option<u16>, colours: bool) -> String {
-    let header = [
-        "name",
-        "namespace",
-        "status",
-        "ready",
-        "gen",
-        "listeners",
-        "restarts",
-        "uptime",
-        "cpu",
-        "mem",
-        "reason",
-    ];
+/// Where the columns of these names are.
+fn places(format: &[String]) -> Vec<usize> {
+    format.iter().filter_map(|name| COLUMNS.iter().position(|known| known == name)).collect()
+}
+
+/// A line for each app, for programs.
+fn tab_separated(apps: &[AppStatus], format: &[String]) -> String {
+    let places = places(format);
+    let lines = apps.iter().map(|app| {
+        let row = app_row(app);
+        let cells: Vec<&str> = places.iter().map(|at| row[*at].as_str()).collect();
+        cells.join("\t")
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The table, `width` columns wide if there is a terminal. `format`: its columns; if empty, those
+/// for which there is room.
+fn apps_table(
+    apps: &[AppStatus],
+    format: &[String],
+    width: Option<u16>,
+    colours: bool,
+) -> String {
+    let header = COLUMNS;
     let too_narrow = ROOM.iter().filter(|room| width.is_some_and(|width| width < **room)).count();
     // A column that says nothing takes room from the others.
     let has_namespaces = apps.iter().any(|app| app.namespace.is_some());
@@ -180,13 +215,16 @@ fn apps_table(apps: &[AppStatus], width: Option<u16>, colours: bool) -> String {
         let left_out = LESS[..too_narrow].iter().any(|names| names.contains(&name));
         !left_out && (name != "namespace" || has_namespaces)
     };
-    let shown: Vec<usize> = (0..header.len()).filter(|at| is_shown(header[*at])).collect();
+    let shown: Vec<usize> = match format {
+        [] => (0..header.len()).filter(|at| is_shown(header[*at])).collect(),
+        format => places(format),
+    };
     let names: Vec<&str> = shown.iter().map(|at| header[*at]).collect();
     let rows = apps.iter().map(|app| {
-        let mut row = app_row(app);
+        let row = app_row(app);
         let cells = shown.iter().map(|at| {
             let has_tone = colours && header[*at] == "status";
-            (std::mem::take(&mut row[*at]), has_tone.then(|| Tone::of(app.status)))
+            (row[*at].clone(), has_tone.then(|| Tone::of(app.status)))
         });
         cells.collect()
     });
@@ -238,6 +276,7 @@ fn first_line(reason: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::args::parse;
     use crate::cli::targets::fake_primary as fake;
     use ipc::control::{Status, WorkerStatus};
 
@@ -256,7 +295,7 @@ mod tests {
 
     #[test]
     fn apps_in_columns() {
-        let text = apps_table(&[app()], None, false);
+        let text = apps_table(&[app()], &[], None, false);
         let lines: Vec<Vec<&str>> =
             text.lines().map(|line| line.split("  ").filter(|w| !w.is_empty()).collect()).collect();
         assert_eq!(lines[0].len(), 10);
@@ -266,10 +305,21 @@ mod tests {
         assert_eq!(words, expected);
         assert!(text.is_ascii(), "{text}");
         let in_group = AppStatus { namespace: Some("shop".to_owned()), ..app() };
-        let text = apps_table(&[app(), in_group], None, false);
+        let text = apps_table(&[app(), in_group], &[], None, false);
         let column = |line: &str| line.split_whitespace().nth(1).unwrap().to_owned();
         let columns: Vec<String> = text.lines().map(column).collect();
         assert_eq!(columns, ["namespace", "-", "shop"]);
+    }
+
+    #[test]
+    fn columns_may_be_chosen() {
+        let format = ["ready", "name", "restarts"].map(str::to_owned);
+        assert_eq!(tab_separated(&[app(), app()], &format), "1/2\tweb\t0\n1/2\tweb\t0");
+        let text = apps_table(&[app()], &format, Some(40), false);
+        let lines: Vec<Vec<&str>> = text.lines().map(|l| l.split_whitespace().collect()).collect();
+        assert_eq!(lines, [["ready", "name", "restarts"], ["1/2", "web", "0"]]);
+        assert!(parse::<Args>(&["--format", "name,colour"]).is_err());
+        assert_eq!(parse::<Args>(&["--format", "name,mem"]).unwrap().format, ["name", "mem"]);
     }
 
     #[test]
@@ -280,7 +330,7 @@ mod tests {
             ..ipc::control::ListenerStatus::default()
         };
         app.listeners = (8000..8150).map(listener).collect();
-        let text = apps_table(&[app], None, false);
+        let text = apps_table(&[app], &[], None, false);
         assert!(text.contains("127.0.0.1:8002 and 147 more"), "{text}");
         assert!(text.lines().all(|line| line.len() < 200), "{text}");
     }
@@ -289,7 +339,7 @@ mod tests {
     fn a_narrow_terminal_is_kept_to() {
         let mut app = app();
         app.reason = Some("a long reason ".repeat(20));
-        let text = apps_table(&[app], Some(80), false);
+        let text = apps_table(&[app], &[], Some(80), false);
         assert!(text.lines().all(|line| line.len() <= 80), "{text}");
         let header = text.lines().next().unwrap();
         assert_eq!(header.split_whitespace().count(), 6, "{header}");
@@ -297,9 +347,9 @@ mod tests {
 
     #[test]
     fn colours_say_what_needs_attention() {
-        let text = apps_table(&[app()], Some(120), true);
+        let text = apps_table(&[app()], &[], Some(120), true);
         assert!(text.contains("\u{1b}[") && text.contains("degraded"), "{text:?}");
-        assert!(!apps_table(&[app()], Some(120), false).contains('\u{1b}'));
+        assert!(!apps_table(&[app()], &[], Some(120), false).contains('\u{1b}'));
     }
 
     #[test]

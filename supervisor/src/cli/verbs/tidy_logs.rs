@@ -6,7 +6,6 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use config::spec::log_files::{being_compressed, compressed, is_per_slot, rotated};
 use nix::sys::prctl::set_pdeathsig;
@@ -152,8 +151,7 @@ fn write(from: &File, data: &fs::Metadata, mut to: File) -> io::Result<()> {
     std::os::unix::fs::fchown(&to, Some(data.uid()), Some(data.gid()))?;
     compress(from, &mut to)?;
     to.flush()?;
-    let since = Duration::from_nanos(u64::try_from(LogIdentity::of(data).modified).unwrap_or(0));
-    to.set_modified(SystemTime::UNIX_EPOCH + since)?;
+    to.set_modified(data.modified()?)?;
     // Before the other file is removed, this one must be on the disk.
     to.sync_all()
 }

@@ -1,11 +1,12 @@
 //! The journal of systemd, by its native protocol: a datagram for each line, with fields. The
-//! primary never waits for the journal: lines that it does not take at once are dropped and counted.
+//! primary never waits for the journal: it drops and counts lines that the journal does not take at
+//! once.
 
 use std::io::{self, ErrorKind};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
-use super::line_parts::LineParts;
+use super::line_parts::{LineParts, piece};
 use crate::base::stream::Stream;
 
 /// Where the journal listens (systemd-journald.service(8)).
@@ -48,7 +49,7 @@ impl Journal {
         let mut continues = parts.continues;
         let mut rest = parts.text;
         loop {
-            let count = if rest.len() > MOST { super::logs::piece(rest, MOST) } else { rest.len() };
+            let count = if rest.len() > MOST { piece(rest, MOST) } else { rest.len() };
             let (text, later) = rest.split_at(count);
             self.send(&entry(&self.app, stream, LineParts { text, continues, ..parts }))?;
             (rest, continues) = (later, true);

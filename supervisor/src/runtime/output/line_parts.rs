@@ -32,6 +32,14 @@ impl<'a> LineParts<'a> {
     }
 }
 
+/// How many bytes of this too long line are its next piece: at most `longest`, and whole characters
+/// where it is text.
+pub(super) fn piece(line: &[u8], longest: usize) -> usize {
+    // A character of UTF-8 has at most four bytes; those after its first begin with the bits 10.
+    let begins = |at: &usize| line.get(*at).is_none_or(|byte| byte & 0xc0 != 0x80);
+    (longest.saturating_sub(3).max(1)..=longest).rev().find(begins).unwrap_or(longest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

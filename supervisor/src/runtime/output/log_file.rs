@@ -151,8 +151,8 @@ impl LogFile {
     }
 }
 
-/// Opens a log to add to it, without waiting for a reader where it is a fifo. `is_own`: the app named
-/// it, so its folder is made, and a link is followed only if it is to be trusted.
+/// Opens a log to add to it, without waiting for a reader where it is a fifo. `is_own`: the app
+/// named it, so its folder is made, and a link is followed only if it can be trusted.
 pub(super) fn open(path: &Path, is_own: bool, mode: Option<u32>) -> io::Result<File> {
     if let Some(folder) = path.parent().filter(|_| is_own) {
         fs::create_dir_all(folder)?;

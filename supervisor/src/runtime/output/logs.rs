@@ -16,7 +16,7 @@ use super::console::Console;
 use super::event_log::EventLog;
 use super::journal::{self, Journal};
 use super::json_line::time;
-use super::line_parts::prefix;
+use super::line_parts::{piece, prefix};
 use super::log_file::{self, LogFile};
 use crate::base::stream::Stream;
 use crate::base::time::Time;
@@ -65,14 +65,6 @@ impl LineSplitter {
             *self = Self::default();
         }
     }
-}
-
-/// How many bytes of this too long line are its next piece: at most `longest`, and whole characters
-/// where it is text.
-pub(super) fn piece(line: &[u8], longest: usize) -> usize {
-    // A character of UTF-8 has at most four bytes; those after its first begin with the bits 10.
-    let begins = |at: &usize| line.get(*at).is_none_or(|byte| byte & 0xc0 != 0x80);
-    (longest.saturating_sub(3).max(1)..=longest).rev().find(begins).unwrap_or(longest)
 }
 
 /// The last lines of a worker's stderr.
@@ -198,7 +190,7 @@ impl Logs {
         &self.files.rotation
     }
 
-    /// Whether there are rotated files, or limits, that nobody has looked after since the last call.
+    /// Whether there are rotated files, or limits, that came since the last call.
     pub(super) fn take_rotated(&mut self) -> bool {
         let changed = std::mem::take(&mut self.limits_changed);
         self.all().fold(changed, |any, file| std::mem::take(&mut file.has_rotated) || any)
