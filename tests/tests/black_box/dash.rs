@@ -92,8 +92,9 @@ impl Dash {
     /// Opens the stream. `app`: whose log it has.
     fn stream(&self, app: Option<&str>) -> Stream {
         let bearer = format!("Bearer {}", self.token);
-        let path = app.map_or("/events".to_owned(), |app| format!("/events?app={app}"));
-        let stream = self.open(&format!("GET {path}"), &[("Authorization", &bearer)], "");
+        let query = app.map(|app| format!("?app={app}")).unwrap_or_default();
+        let request = format!("GET /events{query}");
+        let stream = self.open(&request, &[("Authorization", &bearer)], "");
         Stream(BufReader::new(stream))
     }
 
