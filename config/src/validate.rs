@@ -14,7 +14,7 @@ use std::time::Duration;
 use nix::unistd::{Group, Uid, User, geteuid};
 
 use crate::instances::MAX_WORKERS;
-use crate::spec::{AppSpec, Balance, Engine, ReadyRule};
+use crate::spec::{AppSpec, Balance, Engine, IoUring, ReadyRule};
 
 /// The shortest window: in less time the samples of memory are too few to show a leak.
 const LEAST_LEAK_WINDOW: Duration = Duration::from_secs(10);
@@ -135,6 +135,12 @@ fn serving(spec: &AppSpec, faults: &mut Vec<Fault>) {
         faults.push(fault(
             "passthrough",
             "passthrough has no meaning with intercept = false: remove one of them",
+        ));
+    }
+    if spec.io_uring == IoUring::Deny && !spec.intercept {
+        faults.push(fault(
+            "io_uring",
+            "io_uring = \"deny\" has no meaning with intercept = false: remove one of them",
         ));
     }
 }

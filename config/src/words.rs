@@ -3,7 +3,9 @@
 //! A file, the command line, the documentation and the messages read the same tables.
 
 use crate::formats::Format;
-use crate::spec::{Balance, Dependency, Engine, Graceful, LogTo, ReadyRule, Resource, RestartOn};
+use crate::spec::{
+    Balance, Dependency, Engine, Graceful, IoUring, LogTo, ReadyRule, Resource, RestartOn,
+};
 
 /// A value that people write as one of a few words.
 pub trait Word: Copy + PartialEq + Send + Sync + 'static {
@@ -59,6 +61,13 @@ impl Word for Engine {
         ("auto", Self::Auto, "kernel where it can, else primary"),
         ("kernel", Self::Kernel, "no connection passes through the primary"),
         ("primary", Self::Primary, "the primary accepts and hands over"),
+    ];
+}
+
+impl Word for IoUring {
+    const WORDS: &'static [(&'static str, Self, &'static str)] = &[
+        ("allow", Self::Allow, "what the kernel allows"),
+        ("deny", Self::Deny, "the workers see a kernel without io_uring"),
     ];
 }
 

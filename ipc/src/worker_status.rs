@@ -53,6 +53,9 @@ pub struct WorkerStatus {
     /// Connections waiting in its accept queues, and those handed to it that it has not taken.
     #[serde(default)]
     pub backlog: Option<u32>,
+    /// Where it listens with TCP sockets that the supervisor did not lend.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub own_listeners: Vec<String>,
     /// How the last worker of this slot ended: `exit 1`, `signal SIGKILL`.
     #[serde(default)]
     pub last_exit: Option<String>,

@@ -48,6 +48,15 @@ impl Outcome {
         self
     }
 
+    /// Panics unless stdout contains all of these words.
+    #[track_caller]
+    pub fn shows(self, words: &[&str]) -> Self {
+        for word in words {
+            assert!(self.stdout.contains(word), "stdout lacks {word:?}: {self:#?}");
+        }
+        self
+    }
+
     /// Panics unless stderr is exactly one line.
     #[track_caller]
     pub fn one_line(self) -> Self {

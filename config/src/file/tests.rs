@@ -342,6 +342,10 @@ fn contradictions_are_cited_at_a_key() {
             "f.toml:3:15: passthrough has no meaning with intercept = false: remove one of them",
         ),
         (
+            "intercept = false\nio_uring = 'deny'",
+            "f.toml:3:12: io_uring = \"deny\" has no meaning with intercept = false: remove one of them",
+        ),
+        (
             "balance = 'shared'\nengine = 'primary'",
             "f.toml:3:10: balance = \"hash\" and \"shared\" need engine = \"kernel\" or \"auto\": in both the kernel chooses the worker",
         ),

@@ -8,13 +8,14 @@ use super::kind::{Field, Form, at};
 use super::shared;
 use crate::address;
 use crate::raw::{Findings, Written, in_order};
-use crate::spec::{AddressPattern, Balance, Engine, ListenSpec};
+use crate::spec::{AddressPattern, Balance, Engine, IoUring, ListenSpec};
 use crate::tree::Value;
 
 pub(super) const SECTION: Section = Section { name: "serving", title: "Serving", keys: KEYS };
 
 static BALANCE: Form<Balance> = choice();
 static ENGINE: Form<Engine> = choice();
+static IO_URING: Form<IoUring> = choice();
 
 static KEYS: &[Key] = &[
     Key {
@@ -147,6 +148,16 @@ static KEYS: &[Key] = &[
               `\"127.0.0.1:*\"` (any port of that address), `\"127.0.0.1:9229\"`",
         example: Some("\":9229\""),
         ..Key::of(&Field { place: at!(passthrough), form: &PATTERNS })
+    },
+    Key {
+        name: "io_uring",
+        flag: Some(Flag::value("WHETHER")),
+        help: "Whether the workers may use io_uring",
+        doc: "Whether the workers may use io_uring. A program that binds and listens by io_uring \
+              passes interception by, so its workers cannot share an address, and a reload is \
+              refused. With `\"deny\"`, `io_uring_setup` fails with ENOSYS; most programs and \
+              runtimes then use the usual system calls",
+        ..Key::of(&Field { place: at!(io_uring), form: &IO_URING })
     },
     Key {
         name: "shared",

@@ -26,7 +26,7 @@ pub use pool::{Instances, PoolSpec};
 pub use privileges::{Limit, Privileges, Resource};
 pub use probe::{ProbeAsk, ProbeSpec, StatusRange};
 pub use recycle::RecyclePolicy;
-pub use serving::{AddressPattern, Balance, Engine, ListenAddress, ListenSpec};
+pub use serving::{AddressPattern, Balance, Engine, IoUring, ListenAddress, ListenSpec};
 
 /// Everything needed to run one app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +82,9 @@ pub struct AppSpec {
     pub keep_detached: bool,
     /// Addresses that interception leaves alone.
     pub passthrough: Vec<AddressPattern>,
+    /// Whether workers may use io_uring, which passes interception by.
+    #[serde(default)]
+    pub io_uring: IoUring,
     /// Run workers as this user (name or number). Only root may.
     pub user: Option<String>,
     /// Run workers with this group (name or number). Default: the user's own.
@@ -223,6 +226,7 @@ impl AppSpec {
             serve: Vec::new(),
             keep_detached: false,
             passthrough: Vec::new(),
+            io_uring: IoUring::Allow,
             user: None,
             group: None,
             privileges: Privileges::default(),

@@ -63,6 +63,17 @@ pub enum Engine {
     Primary,
 }
 
+/// What the workers may do with io_uring.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IoUring {
+    /// What the kernel allows.
+    #[default]
+    Allow,
+    /// Nothing: `io_uring_setup` fails with ENOSYS, as in a kernel without it.
+    Deny,
+}
+
 impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -12,6 +12,7 @@
 //! - `log_rate`: how many lines of each slot are kept, and what the log says about the others;
 //! - `log_retention`: which rotated log files are removed, and which one is compressed next;
 //! - `memory_watch`: when the memory of workers is read, and which of them the notes report;
+//! - `own_sockets`: when the runtime looks for sockets of the programs' own, and what each is;
 //! - `probe_schedule`: when each worker is probed;
 //! - `repetition`: which warnings are written when the same one comes again and again;
 //! - `schedule`: what a look at the clock means for a schedule;
@@ -33,6 +34,7 @@ pub(crate) mod limit_watch;
 pub(crate) mod log_rate;
 pub(crate) mod log_retention;
 pub(crate) mod memory_watch;
+pub(crate) mod own_sockets;
 pub(crate) mod probe_schedule;
 pub(crate) mod repetition;
 pub(crate) mod schedule;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::exit::Exit;
 use crate::base::ids::{ClientId, ListenerId, MergeId, SocketId, Ticket, WorkerId};
+use crate::base::own_sockets::OwnSockets;
 pub(crate) use crate::base::probe_kind::ProbeKind;
 
 /// An event of the core.
@@ -102,6 +103,8 @@ pub(crate) enum Cue {
     Listening { listener: ListenerId, socket: SocketId },
     /// It listens on a unix socket that it made itself at this path, which is absolute.
     ListensOnUnix { path: String },
+    /// The TCP sockets of its own on which it listens now, as a look showed them.
+    OwnSockets(OwnSockets),
     /// It has closed a socket it listened on, and lives on.
     Closed { listener: ListenerId, socket: SocketId },
     /// It says that it leaves of its own accord. `Exited` follows.

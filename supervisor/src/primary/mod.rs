@@ -21,8 +21,10 @@ pub(crate) mod action;
 pub(crate) mod event;
 mod given;
 mod health;
+mod held_back;
 mod jobs;
 mod messages;
+mod own_tcp;
 mod own_unix;
 mod plan;
 mod quiet;
@@ -51,6 +53,7 @@ use crate::primary::plan::Plan;
 use action::Action;
 use event::{Cue, Event, OpenedListener, Scheduled};
 use given::Given;
+use held_back::HeldBack;
 use jobs::state::{HardRestart, Merging, Pending, Rollout, Scaling, Stopping, Waiter};
 use quiet::QuietCommands;
 use recycle::state::{Recycle, Recycling};
@@ -119,6 +122,9 @@ pub(crate) struct Primary {
     /// The restarts of all slots, including slots that no longer exist.
     restarts: u64,
     last_reload: Option<String>,
+    /// The last reload, if it was rolled back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held_back: Option<HeldBack>,
     /// By pool: whether the last worker that was told to stop while it was busy finished first.
     #[serde(default)]
     finishes: BTreeMap<PoolIndex, bool>,
@@ -188,6 +194,7 @@ impl Primary {
             given: Vec::new(),
             restarts: 0,
             last_reload: None,
+            held_back: None,
             finishes: BTreeMap::new(),
             quiet: QuietCommands::default(),
             announced: None,

@@ -66,10 +66,11 @@ impl QuietCommands {
 impl Worker {
     /// Whether it is ready only because it listened on nothing for all of `listen_wait`, although
     /// the supervisor would have seen it listen.
-    fn had_its_time(&self) -> bool {
+    pub(super) fn had_its_time(&self) -> bool {
         let spec = &self.plan.spec;
         let waits = spec.intercept && spec.ready == ReadyRule::Auto && self.required.is_none();
-        let shows = self.said_ready || !self.bound.is_empty() || !self.lent.is_empty();
+        let listens = !self.bound.is_empty() || !self.own.is_empty();
+        let shows = self.said_ready || listens || !self.lent.is_empty();
         waits && !self.is_quiet && !shows
     }
 }

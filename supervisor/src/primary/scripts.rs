@@ -5,6 +5,7 @@ mod closing;
 mod kept;
 mod merge;
 mod one_worker;
+mod own_tcp;
 mod own_unix;
 mod pools;
 mod probes;

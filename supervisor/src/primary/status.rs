@@ -35,7 +35,11 @@ impl Primary {
             generation: self.serving.generation.0,
             balance: spec.balance,
             engine: String::new(),
-            notes: [self.unlike_workers(), self.doubled_unix_sockets()].concat(),
+            notes: [self.unlike_workers(), self.unseen_sockets(), self.doubled_unix_sockets()]
+                .into_iter()
+                .flatten()
+                .chain(self.held_back_code())
+                .collect(),
             done: self.is_done(),
             command: spec.command.clone(),
             cwd: spec.cwd.display().to_string(),
@@ -57,6 +61,14 @@ impl Primary {
                 .map(|(pool_index, plan)| self.pool(pool_index, plan))
                 .collect(),
         }
+    }
+
+    /// A sentence about the last reload, if it was rolled back and none has succeeded since.
+    fn held_back_code(&self) -> Option<String> {
+        let held_back = self.held_back?;
+        let workers = self.wanted().filter_map(|(_, state)| self.seated(state));
+        let newer = workers.filter(|worker| held_back.is_before(worker.started)).count();
+        Some(held_back.sentence(u32::try_from(newer).unwrap_or(u32::MAX)))
     }
 
     /// Whether all workers have done their work, and ended.
@@ -124,6 +136,8 @@ impl Primary {
             connections: None,
             accepted: None,
             backlog: None,
+            own_listeners: worker
+                .map_or_else(Vec::new, |worker| worker.own.all().map(str::to_owned).collect()),
             last_exit: state.and_then(|state| state.last_exit.clone()),
             readiness: worker
                 .filter(|worker| worker.plan.spec.readiness.ask.is_some())

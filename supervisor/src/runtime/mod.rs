@@ -28,6 +28,7 @@ mod node;
 mod notes;
 mod notifications;
 mod output;
+mod own_sockets;
 mod perform;
 mod probe;
 mod service_manager;
@@ -80,6 +81,7 @@ use crate::base::ids::WorkerId;
 use crate::base::time::Time;
 use crate::keeper::Link;
 use crate::policy::closed_sockets::ClosedSockets;
+use crate::policy::own_sockets::OwnSocketsWatch;
 use crate::primary::Primary;
 use crate::primary::action::Action;
 use crate::primary::event::{Cue, Event};
@@ -101,6 +103,8 @@ pub(crate) struct Runtime {
     intercept: Intercept,
     /// Sockets that workers have closed.
     closed_sockets: ClosedSockets,
+    /// Sockets on which workers listen and that the supervisor did not lend.
+    own_sockets: OwnSocketsWatch,
     /// Node's cluster protocol.
     node: Node,
     /// Connections that the primary accepts for workers.
@@ -180,6 +184,7 @@ impl Runtime {
         self.look_for_groups();
         self.look_after_withdrawn(now);
         self.look_for_closed_sockets(now);
+        self.look_for_own_sockets(now);
         self.look_after_hand_overs(now);
         self.look_after_settling(now);
         self.look_after_upgrade(now);
@@ -263,6 +268,7 @@ impl Runtime {
             self.handover.deadline(),
             self.intercept.withdrawn_due,
             self.closed_sockets.deadline(),
+            self.own_sockets.deadline(),
             self.succession.settles,
             self.succession.upgrade.deadline(),
             self.succession.writer.due(),

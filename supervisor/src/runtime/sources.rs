@@ -204,6 +204,7 @@ impl Runtime {
     fn look_for_closed(&mut self) {
         let ours = [std::process::id(), self.keeper.keeper().0];
         closed::tell_closed(context!(self), &ours);
+        self.look_at_own_sockets(self.own_sockets.all());
     }
 
     /// Takes the calls that wait for a worker, a bounded number of them.
@@ -251,6 +252,7 @@ impl Runtime {
                 )),
                 Ok(Some(Report::Running)) => {
                     self.drop_report(worker);
+                    self.own_sockets.begin(worker, clock::now());
                     self.cue(worker, Cue::Spawned);
                     return;
                 }

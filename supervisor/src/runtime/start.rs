@@ -349,6 +349,7 @@ impl Runtime {
             children: Children::default(),
             listeners: Listeners::default(),
             closed_sockets: crate::policy::closed_sockets::ClosedSockets::default(),
+            own_sockets: crate::policy::own_sockets::OwnSocketsWatch::default(),
             intercept: Intercept::default(),
             node: Node::new(BTreeMap::new()),
             handover: HandOver::default(),

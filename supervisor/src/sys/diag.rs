@@ -114,6 +114,17 @@ pub(crate) fn listening(port: u16) -> io::Result<Vec<(SocketAddr, u64)>> {
     Ok(found)
 }
 
+/// All TCP sockets that listen: address and inode.
+pub(crate) fn all_listening() -> io::Result<Vec<(SocketAddr, u64)>> {
+    let mut found = Vec::new();
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        dump(family, 0, 1 << LISTEN, &mut |message| {
+            found.extend(message.addresses().map(|(local, _)| (local, message.inode())));
+        })?;
+    }
+    Ok(found)
+}
+
 fn dump(family: i32, port: u16, states: u32, take: &mut dyn FnMut(&Message<'_>)) -> io::Result<()> {
     let socket = netlink_socket()?;
     let request = request(family, port, states);
@@ -291,6 +302,8 @@ mod tests {
             let port = listener.local_addr().unwrap().port();
             let found = listening(port).unwrap();
             assert!(found.iter().any(|(_, found)| *found == inode), "{address}");
+            let all = all_listening().unwrap();
+            assert!(all.iter().any(|(at, found)| *found == inode && at.port() == port));
             assert_eq!(connections(&[port]).unwrap(), []);
 
             let host = if address.contains("::1") { "::1" } else { "127.0.0.1" };

@@ -89,12 +89,18 @@ pub(crate) enum Answer {
 ///
 /// `shutdown(SHUT_WR)` does nothing to a listening socket, and servers end most connections with
 /// it: it is allowed without a notification.
-fn program() -> Vec<Instruction> {
+///
+/// `deny_io_uring`: `io_uring_setup` fails as in a kernel without it.
+fn program(deny_io_uring: bool) -> Vec<Instruction> {
     let number = |number: libc::c_long| u32::try_from(number).unwrap_or(u32::MAX);
+    let no_call = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
+    let io_uring_setup = if deny_io_uring { no_call } else { libc::SECCOMP_RET_ALLOW };
     vec![
         plain(bpf::LOAD, ARCHITECTURE_OFFSET),
-        branch(bpf::IF_EQUAL, ARCHITECTURE, 0, 6),
+        branch(bpf::IF_EQUAL, ARCHITECTURE, 0, 8),
         plain(bpf::LOAD, NUMBER_OFFSET),
+        branch(bpf::IF_EQUAL, number(libc::SYS_io_uring_setup), 0, 1),
+        plain(bpf::RETURN, io_uring_setup),
         branch(bpf::IF_EQUAL, number(libc::SYS_bind), 5, 0),
         branch(bpf::IF_EQUAL, number(libc::SYS_listen), 4, 0),
         branch(bpf::IF_EQUAL, number(libc::SYS_shutdown), 0, 2),
@@ -108,8 +114,8 @@ fn program() -> Vec<Instruction> {
 /// Installs the filter on the calling thread and all that it starts, for ever. Questions come out
 /// of the returned descriptor. Gives up the right to gain privileges by exec only if there is no
 /// other way: a process with CAP_SYS_ADMIN may install a filter without.
-pub(super) fn install() -> io::Result<OwnedFd> {
-    let code = program();
+pub(super) fn install(deny_io_uring: bool) -> io::Result<OwnedFd> {
+    let code = program(deny_io_uring);
     match install_by_flags(&code) {
         Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
             set_no_new_privs()?;

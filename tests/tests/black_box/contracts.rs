@@ -156,6 +156,39 @@ fn port_zero_goes_through_untouched() {
     assert_eq!(addresses(&home.app("web")), [format!("127.0.0.1:{port}")]);
 }
 
+/// A server that finds its pid file takes itself for a second copy, and ends well.
+#[test]
+fn a_server_that_ends_because_of_the_pid_file_of_a_sibling_is_told_so() {
+    let (home, port) = (tests::home!(), Port::new());
+    let start = |pid_file: &str| {
+        let arguments = [port.to_string(), pid_file.to_owned()];
+        let command = fixtures::python("pid_file.py", &arguments)?;
+        let options = ["-i", "2", "--min-uptime", "300ms", "--backoff-min", "50ms"];
+        Some(home.start("web", &options, &command))
+    };
+    let file = home.path().join("pid").display().to_string();
+    let Some(outcome) = start(&file) else { return };
+    outcome.code(1).says(&["exit code 0", "pid file of a sibling", "${SUPERVISOR_SLOT}"]);
+    home.run(&["delete", "web"]).ok();
+    std::fs::remove_file(&file).expect("the first worker wrote it");
+    start(&format!("{file}-${{SUPERVISOR_SLOT}}")).expect("python").ok();
+    assert_eq!(pids(port.v4()).len(), 2);
+}
+
+/// The count of a worker is that of all its sockets, and this one was given nothing.
+#[test]
+fn a_socket_that_is_bound_and_never_listens_does_not_hide_the_count() {
+    let (home, (port, other)) = (tests::home!(), Port::pair());
+    if !fixtures::need_root("to count connections") {
+        return;
+    }
+    let Some(command) = fixtures::python("binds_only.py", &[&port, &other]) else { return };
+    home.start("web", &[], &command).ok();
+    (0..3).for_each(|_| drop(pids(port.v4())));
+    let accepted = home.app("web").workers[0].accepted;
+    assert!(accepted >= Some(3), "{accepted:?}");
+}
+
 #[test]
 fn unix_sockets_of_the_program_go_through_untouched() {
     let (home, port) = (tests::home!(), Port::new());

@@ -38,6 +38,7 @@ mod node_cluster;
 mod node_conformance;
 mod node_metrics;
 mod one_worker;
+mod own_sockets;
 mod pm2;
 mod pools;
 mod privileges;

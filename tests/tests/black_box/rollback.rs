@@ -4,8 +4,11 @@
 use std::time::{Duration, Instant};
 
 use ipc::control::Status;
+use nix::sys::signal::Signal;
 use tests::fixtures::Deploys;
-use tests::{Load, Port};
+use tests::{Load, Port, process};
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Deploys `script` over a good version, under load. `says` must be on stderr.
 fn is_rolled_back(script: &str, says: &[&str]) {
@@ -85,4 +88,31 @@ fn heavy_a_good_deploy_serves_the_new_code() {
     let served = |version: &str| tally.by_version.get(version).copied().unwrap_or(0);
     assert!(served("one") > 0 && served("two") >= 150, "{tally}");
     assert_eq!(tally.by_pid.len(), 4, "{tally}");
+}
+
+/// The files of the failed code lie where the workers that serve read theirs.
+#[test]
+fn after_a_rollback_it_is_said_that_the_next_worker_runs_what_lies_on_disk() {
+    let (home, port) = (tests::home!(), Port::new());
+    let mut deploys = Deploys::new(&home);
+    deploys.put("good", "pid_server.py");
+    let Some(command) = deploys.command(&[port.to_string()]) else { return };
+    home.start("web", &["-i", "2", "--min-uptime", "300ms"], &command).ok();
+    assert_eq!(home.app("web").reason, None);
+    deploys.put("bad", "exits.py");
+    home.run(&["reload", "web"]).code(4);
+    let expected = "generation 2 was rolled back: the workers run what they loaded before";
+    let reason = home.app("web").reason.unwrap_or_default();
+    assert!(reason.starts_with(expected) && !reason.contains("since then"), "{reason}");
+    home.run(&["explain", "web"]).ok().shows(&[expected, "runs what lies on disk"]);
+    // The deploy is undone, and a worker dies: its successor is named.
+    deploys.put("undone", "pid_server.py");
+    let victim = home.pids("web")[0];
+    process::kill(victim, Signal::SIGKILL);
+    home.wait_app("web", "a new worker", PATIENCE, |app| {
+        app.ready == 2 && app.workers.iter().all(|worker| worker.pid != Some(victim))
+    });
+    home.run(&["describe", "web"]).ok().shows(&[expected, "(1 worker started since then"]);
+    home.run(&["reload", "web"]).ok();
+    assert_eq!(home.app("web").reason, None);
 }

@@ -5,6 +5,7 @@
 
 mod primary_process;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -127,9 +128,18 @@ fn summary(status: &AppStatus, instances: Instances) -> String {
         (ready, wanted) => format!("{ready} of {wanted} workers ready"),
     };
     let addresses: Vec<&str> = status.listeners.iter().map(|l| l.address.as_str()).collect();
-    let place = match addresses.is_empty() {
-        true => ", listening on nothing".to_owned(),
-        false => format!(" on {}", addresses.join(", ")),
+    let own: BTreeSet<&str> = status
+        .workers
+        .iter()
+        .flat_map(|worker| worker.own_listeners.iter().map(String::as_str))
+        .collect();
+    let place = match (addresses.is_empty(), own.is_empty()) {
+        (false, _) => format!(" on {}", addresses.join(", ")),
+        (true, false) => {
+            let own: Vec<&str> = own.into_iter().collect();
+            format!(" on {}, with sockets of their own", own.join(", "))
+        }
+        (true, true) => ", listening on nothing".to_owned(),
     };
     let because = match instances {
         Instances::Count(_) => String::new(),

@@ -107,6 +107,10 @@ fn the_summary_says_where_and_why() {
     assert_eq!(summary(&app, Instances::Max), expected);
     app.notes.clear();
     assert_eq!(summary(&app, Instances::Count(2)), "2 workers ready on 127.0.0.1:8000");
+    app.listeners.clear();
+    app.workers[0].own_listeners = vec!["127.0.0.1:4711".into()];
+    let expected = "2 workers ready on 127.0.0.1:4711, with sockets of their own";
+    assert_eq!(summary(&app, Instances::Count(2)), expected);
     app.ready = 1;
     assert!(summary(&app, Instances::Count(2)).starts_with("1 of 2 workers ready"));
 }

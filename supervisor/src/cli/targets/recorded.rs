@@ -37,6 +37,7 @@ pub(crate) fn status(name: &str, record: &Record, status: Status, reason: &str) 
         connections: None,
         accepted: None,
         backlog: None,
+        own_listeners: Vec::new(),
         last_exit: None,
         next_try_ms: None,
     });

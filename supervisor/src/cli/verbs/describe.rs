@@ -128,7 +128,11 @@ fn text(app: &AppStatus, flags: &[String], width: Option<u16>) -> String {
     }
     for worker in &app.workers {
         let status_text = worker.status_text.as_ref().map(|text| format!("says: {text}"));
-        for line in worker.reason.iter().chain(status_text.as_ref()) {
+        let own = (!worker.own_listeners.is_empty()).then(|| {
+            let addresses = worker.own_listeners.join(", ");
+            format!("listens on {addresses} with a socket of its own")
+        });
+        for line in worker.reason.iter().chain(&own).chain(status_text.as_ref()) {
             let _ = writeln!(text, "  slot {}: {line}", worker.slot);
         }
     }
@@ -241,6 +245,7 @@ mod tests {
         app.workers[0].reason = Some("exit code 1".into());
         app.workers[0].status_text = Some("warming up".into());
         app.workers[0].contract = vec![Contract::Intercept, Contract::Notify];
+        app.workers[0].own_listeners = vec!["127.0.0.1:4711".into()];
         let text = text(&app, &["--env A".to_owned()], None);
         for expected in [
             "web\n  status      errored\n  reason      it always exits\n",
@@ -250,7 +255,8 @@ mod tests {
             "            hash by the kernel: turns need CAP_BPF\n",
             "            slot 0: 100 % of new connections, 7 given, 3 waiting\n",
             "intercept+notify",
-            "  slot 0: exit code 1\n  slot 0: says: warming up\n",
+            "  slot 0: exit code 1\n  slot 0: listens on 127.0.0.1:4711 with a socket of its own\n",
+            "  slot 0: says: warming up\n",
         ] {
             assert!(text.contains(expected), "{expected:?} in\n{text}");
         }

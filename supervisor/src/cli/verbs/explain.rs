@@ -100,7 +100,9 @@ fn explain(app: AppStatus, kept: Vec<Notice>) -> Explanation {
         .iter()
         .rev()
         .find(|event| matches!(event.event, NoticeKind::ReloadDone | NoticeKind::ReloadRolledBack));
-    let rolled_back = reload.is_some_and(|event| event.event == NoticeKind::ReloadRolledBack);
+    // The kept events may be those of a deleted app of the same name.
+    let rolled_back = app.last_reload.is_some()
+        && reload.is_some_and(|event| event.event == NoticeKind::ReloadRolledBack);
     let is_well = matches!(app.status, Status::Ready | Status::Stopped) && !rolled_back;
     let code_is_bad = app.status == Status::Ready && rolled_back;
     let failure = events.iter().rev().find(|event| !event.last_lines.is_empty());
@@ -134,7 +136,8 @@ fn explain(app: AppStatus, kept: Vec<Notice>) -> Explanation {
 
 /// What comes next if every worker is ready and the last reload was rolled back.
 const ROLLED_BACK: &str =
-    "nothing: the workers from before the last reload serve; the new code is not tried again";
+    "nothing: the workers from before the last reload serve, until one of them ends: its successor \
+     runs what lies on disk";
 
 /// What comes next if every worker is ready and the readiness of some fails.
 const PROBED: &str = "each worker gets connections again as soon as its readiness passes";
@@ -299,11 +302,17 @@ mod tests {
         };
         let back = Notice::of_app(NoticeKind::ReloadRolledBack, "rolled back".to_owned());
         let done = Notice::of_app(NoticeKind::ReloadDone, "done".to_owned());
-        let status = || fake::status("web", Status::Ready);
+        let status = || AppStatus {
+            last_reload: Some("rolled back".to_owned()),
+            ..fake::status("web", Status::Ready)
+        };
         let one = explain(status(), vec![failed.clone(), back.clone()]);
         assert_eq!(one.last_lines, ["no such module"]);
-        assert!(one.next.contains("not tried again"), "{}", one.next);
+        assert!(one.next.contains("runs what lies on disk"), "{}", one.next);
         assert!(one.commands.iter().any(|command| command.contains("logs web --err")));
+        let another = fake::status("web", Status::Ready);
+        let one = explain(another, vec![failed.clone(), back.clone()]);
+        assert!(one.next.contains("every wanted"), "an app of the same name was deleted");
         let one = explain(status(), vec![failed, back, done]);
         assert!(one.last_lines.is_empty() && one.next.contains("every wanted worker is ready"));
     }

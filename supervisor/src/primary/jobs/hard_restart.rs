@@ -77,7 +77,11 @@ impl Primary {
             }
             Stage::Starting { until } => {
                 let reply = match self.outlook(..) {
-                    Outlook::Ready => Reply::done(messages::restarted(&self.serving)),
+                    Outlook::Ready => {
+                        let unlike = self.unlike_workers();
+                        let restarted = messages::restarted(&self.serving);
+                        Reply::done(messages::with_notes(restarted, &unlike))
+                    }
                     Outlook::Failed { reason, last_lines } => {
                         messages::failed(FailureKind::Failed, reason, &last_lines)
                     }

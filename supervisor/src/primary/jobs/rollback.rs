@@ -6,6 +6,7 @@ use ipc::control::{FailureKind, Notice, NoticeKind};
 use super::state::{Course, Failure};
 use crate::base::ids::{Slot, WorkerId};
 use crate::primary::action::{Action, ReloadOutcome};
+use crate::primary::held_back::HeldBack;
 use crate::primary::messages;
 use crate::primary::slots::slot::{Seat, SlotState};
 use crate::primary::worker::Worker;
@@ -113,6 +114,11 @@ impl Primary {
         let serves = before.as_ref().unwrap_or_else(|| rollout.leading(&self.serving)).generation;
         let reason = messages::rolled_back(&self.serving, failed, serves, &place, &failure.reason);
         self.last_reload = Some(reason.clone());
+        if let Some(tried) = rollout.to.plan_of(failure.slot) {
+            let serves = self.serving.plan_of(failure.slot);
+            let serves = serves.as_ref().unwrap_or(&self.serving);
+            self.held_back = HeldBack::of(&tried, serves, step.now);
+        }
         step.act(Action::ReloadEnded { outcome: ReloadOutcome::RolledBack });
         step.publish(Notice::of_app(NoticeKind::ReloadRolledBack, reason.clone()));
         let reply = messages::failed(FailureKind::RolledBack, reason, &failure.last_lines);

@@ -41,7 +41,8 @@ impl Primary {
         clients: Vec<ClientId>,
         step: &mut Step<'_>,
     ) {
-        if let Some(reason) = self.owns_unix_sockets(&to) {
+        let hindered = self.owns_unix_sockets(&to).or_else(|| self.owns_unseen_sockets(&to));
+        if let Some(reason) = hindered {
             // The new code is not tried, because that alone would do harm.
             let reason = messages::reload_refused(&self.serving, &reason);
             return self.turn_down(FailureKind::RolledBack, reason, &clients, step);
@@ -167,6 +168,9 @@ impl Primary {
             None => messages::reload_done(leading, rollout.replaced, rollout.cut, &took),
         };
         self.last_reload = Some(message.clone());
+        if rollout.slot.is_none() {
+            self.held_back = None;
+        }
         step.act(Action::ReloadEnded { outcome: ReloadOutcome::Done });
         step.publish(Notice::of_app(NoticeKind::ReloadDone, message.clone()));
         let reply = Reply::Done { message, cut: rollout.cut };

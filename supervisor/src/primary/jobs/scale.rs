@@ -87,7 +87,10 @@ impl Primary {
             Direction::Up { until } => match self
                 .outlook(scaling.pool_index.slots_from(scaling.from))
             {
-                Outlook::Ready => Reply::done(messages::scaled(plan)),
+                Outlook::Ready => {
+                    let unlike = self.unlike_workers();
+                    Reply::done(messages::with_notes(messages::scaled(plan), &unlike))
+                }
                 Outlook::Failed { reason, last_lines } => {
                     messages::failed(FailureKind::Failed, reason, &last_lines)
                 }

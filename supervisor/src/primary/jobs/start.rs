@@ -44,6 +44,7 @@ impl Primary {
         }
         self.serving = planned;
         self.starting = true;
+        self.held_back = None;
         self.sweep_at = None;
     }
 

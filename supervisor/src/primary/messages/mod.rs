@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use config::difference::KeyChange;
 use config::keys::Change;
+use config::spec::RestartOn;
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply, Status};
 
 use super::slots::pools::Pools;
@@ -45,6 +46,12 @@ fn signal_name(signal: i32) -> String {
 fn addresses(listeners: impl Iterator<Item = ListenerId>, sockets: &Sockets) -> Option<String> {
     let names: Vec<&str> = listeners.map(|listener| sockets.address(listener)).collect();
     (!names.is_empty()).then(|| names.join(", "))
+}
+
+/// Where it listens with sockets that the supervisor did not lend.
+fn own_addresses(worker: &Worker) -> Option<String> {
+    let own: Vec<&str> = worker.own.all().collect();
+    (!own.is_empty()).then(|| format!("{} with a socket of its own", own.join(", ")))
 }
 
 fn workers(number: u16) -> String {
@@ -157,9 +164,24 @@ pub(super) fn why(worker: &Worker, end: &End) -> String {
         (EndKind::Told, Some(exit)) => exit,
         (EndKind::Died, Some(exit)) => match &worker.refused {
             Some(refused) if worker.ready_since.is_none() => format!("{exit}; {refused}"),
+            Some(_) | None if ends_for_a_sibling(worker, end) => format!("{exit}; {PID_FILE}"),
             Some(_) | None => exit,
         },
     }
+}
+
+/// What makes a server end cleanly at once, if it has siblings.
+const PID_FILE: &str = "does it find the pid file of a sibling? With ${SUPERVISOR_SLOT} in an \
+                        argument, each worker has a file of its own";
+
+/// Whether a server ended before it was ready as one does that sees that it runs already.
+fn ends_for_a_sibling(worker: &Worker, end: &End) -> bool {
+    let spec = &worker.plan.spec;
+    let tells_apart = spec.command.iter().any(|word| word.contains("${SUPERVISOR_SLOT}"));
+    end.exit == Some(Exit::Code(0))
+        && worker.ready_since.is_none()
+        && spec.restart.on == RestartOn::Always
+        && !tells_apart
 }
 
 /// Why a live worker was not ready in time.
@@ -168,10 +190,11 @@ pub(super) fn not_ready(worker: &Worker, sockets: &Sockets) -> String {
     let missing = addresses(worker.missing(), sockets);
     let awaited_addresses: Vec<String> = worker.awaited.iter().map(ToString::to_string).collect();
     let bound = addresses(worker.bound.iter().copied(), sockets);
-    let has = bound.map_or_else(
-        || "it listens on nothing".to_owned(),
-        |addresses| format!("it listens on {addresses}"),
-    );
+    let own = own_addresses(worker);
+    let has = match bound.or(own) {
+        Some(addresses) => format!("it listens on {addresses}"),
+        None => "it listens on nothing".to_owned(),
+    };
     if !awaited_addresses.is_empty() {
         let addresses = awaited_addresses.join(", ");
         return format!(
@@ -182,7 +205,8 @@ pub(super) fn not_ready(worker: &Worker, sockets: &Sockets) -> String {
     match missing {
         Some(missing) => format!(
             "not ready within {within}: it does not listen on {missing}, which the previous \
-             generation serves ({has})"
+             generation serves ({has}{})",
+            if worker.own.is_empty() { "" } else { "; does the program look for a free port?" }
         ),
         None => {
             let why = probes::held_back(worker).unwrap_or_else(|| awaited(worker, &has));
@@ -214,7 +238,7 @@ fn awaited(worker: &Worker, has: &str) -> String {
 
 pub(super) fn ready(worker: &Worker, sockets: &Sockets) -> String {
     let serves = worker.bound.union(&worker.lent).copied();
-    match addresses(serves, sockets) {
+    match addresses(serves, sockets).or_else(|| own_addresses(worker)) {
         Some(addresses) => format!("ready, listens on {addresses}"),
         None => "ready, listens on nothing".to_owned(),
     }
@@ -388,6 +412,11 @@ pub(super) fn scaling(plan: &Plan, from: u16, wanted: u16) -> String {
 pub(super) fn scaled(plan: &Plan) -> String {
     let count = workers(plan.spec.wanted);
     format!("{}: {}{count} now", name(plan), of_pool(plan))
+}
+
+/// An answer, and what is wrong all the same.
+pub(super) fn with_notes(message: String, notes: &[String]) -> String {
+    std::iter::once(message).chain(notes.iter().cloned()).collect::<Vec<_>>().join("; but ")
 }
 
 pub(super) fn scaled_already(plan: &Plan) -> String {

@@ -51,7 +51,7 @@ impl Primary {
         let mut due: Vec<(Slot, WorkerId, Excess)> = self
             .wanted()
             .filter_map(|(slot, state)| {
-                let worker = self.seated(state).filter(|worker| !worker.serves_own_unix())?;
+                let worker = self.seated(state).filter(|worker| worker.can_be_succeeded())?;
                 Some((slot, worker.id, worker.excess(step.now)?))
             })
             .collect();

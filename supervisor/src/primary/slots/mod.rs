@@ -21,6 +21,7 @@ use super::worker::limits::Limits;
 use super::worker::state::State;
 use super::{Job, Phase, Primary, Step};
 use crate::base::ids::{ListenerId, Slot, SocketId, WorkerId};
+use crate::base::own_sockets::OwnSockets;
 use crate::base::time::Time;
 use crate::primary::plan::Plan;
 
@@ -207,6 +208,7 @@ impl Primary {
             finished: None,
             is_quiet: self.quiet.has(&plan),
             unix_paths: BTreeSet::new(),
+            own: OwnSockets::default(),
             leaves: false,
             said_ready: false,
             notifies: false,

@@ -68,6 +68,7 @@ impl Worker {
             Cue::Listening { listener, socket } => self.listens(listener, socket, step.now),
             Cue::Closed { listener, socket } => self.closes(listener, socket),
             Cue::ListensOnUnix { path } => self.listens_on_unix(path),
+            Cue::OwnSockets(own) => self.has_own(own),
             Cue::Leaving => self.leaves(),
             Cue::RefusesValues { reason } => Change::RefusesValues { reason },
             Cue::Notified(notification) => self.notes(notification),
@@ -107,6 +108,10 @@ impl Worker {
             Cue::Listening { listener, socket } => self.listens(listener, socket, step.now),
             Cue::Closed { listener, socket } => self.closes(listener, socket),
             Cue::ListensOnUnix { path } => self.listens_on_unix(path),
+            Cue::OwnSockets(own) => {
+                self.has_own(own);
+                self.judge(step.now)
+            }
             Cue::Leaving => self.leaves(),
             Cue::RefusesValues { reason } => Change::RefusesValues { reason },
             Cue::Notified(notification) => match notification {
@@ -146,6 +151,7 @@ impl Worker {
             Cue::Listening { listener, socket } => self.listens(listener, socket, step.now),
             Cue::Closed { listener, socket } => self.closes(listener, socket),
             Cue::ListensOnUnix { path } => self.listens_on_unix(path),
+            Cue::OwnSockets(own) => self.has_own(own),
             Cue::Leaving => self.leaves(),
             Cue::RefusesValues { reason } => Change::RefusesValues { reason },
             Cue::Notified(notification) => match notification {
@@ -179,6 +185,7 @@ impl Worker {
             Cue::Listening { listener, socket } => self.listens(listener, socket, step.now),
             Cue::Closed { listener, socket } => self.closes(listener, socket),
             Cue::ListensOnUnix { path } => self.listens_on_unix(path),
+            Cue::OwnSockets(own) => self.has_own(own),
             Cue::Leaving => self.leaves(),
             Cue::Notified(notification) => match notification {
                 Notification::WatchdogTrigger => {
@@ -224,6 +231,7 @@ impl Worker {
             Cue::Listening { listener, socket } => self.listens(listener, socket, now),
             Cue::Closed { listener, socket } => self.closes(listener, socket),
             Cue::ListensOnUnix { path } => self.listens_on_unix(path),
+            Cue::OwnSockets(own) => self.has_own(own),
             Cue::Leaving => self.leaves(),
             Cue::Notified(notification) => self.notes(notification),
             Cue::Exited { exit, last_lines, queued } => {

@@ -25,6 +25,7 @@ use self::state::{Change, State};
 use super::event::{Notification, ProbeKind, ProbeResult, Used};
 use super::plan::Plan;
 use crate::base::ids::{ListenerId, Slot, SocketId, WorkerId};
+use crate::base::own_sockets::OwnSockets;
 use crate::base::time::Time;
 
 /// The least time that a program has to listen on its further addresses.
@@ -67,6 +68,9 @@ pub(super) struct Worker {
     /// The unix sockets that it made itself and listened on.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) unix_paths: BTreeSet<String>,
+    /// Where it listens with TCP sockets of its own.
+    #[serde(default, skip_serializing_if = "OwnSockets::is_empty")]
+    pub(super) own: OwnSockets,
     /// It has the socket of a shared listener, so new connections cannot be steered away from it.
     pub(super) shares: bool,
     /// The watch for hangs, while the worker is ready.
@@ -133,6 +137,8 @@ impl Worker {
             ReadyRule::Notify => self.said_ready.then_some(since),
             ReadyRule::Uptime => Some(lived),
             ReadyRule::Auto | ReadyRule::Listen if !self.bound.is_empty() => Some(since),
+            // Nobody could tell when it began to listen, but it does.
+            ReadyRule::Auto | ReadyRule::Listen if !self.own.unseen.is_empty() => Some(since),
             ReadyRule::Auto | ReadyRule::Listen if !self.already_open.is_empty() => None,
             ReadyRule::Auto if self.said_ready => Some(since),
             ReadyRule::Auto | ReadyRule::Listen if !self.lent.is_empty() => Some(lived),
@@ -202,7 +208,8 @@ impl Worker {
         };
         let required = self.required.as_ref().is_some_and(|required| !required.is_empty());
         let waits = required || !self.awaited.is_empty();
-        expected || waits || !self.bound.is_empty() || !self.lent.is_empty()
+        let serves = !self.bound.is_empty() || !self.lent.is_empty() || !self.own.is_empty();
+        expected || waits || serves
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -245,7 +252,8 @@ impl Worker {
 
     /// It is ready, and listens on unix sockets of its own and on nothing else.
     pub(super) fn serves_own_unix(&self) -> bool {
-        let nothing_else = self.bound.is_empty() && self.lent.is_empty();
+        let nothing_else =
+            self.bound.is_empty() && self.lent.is_empty() && self.own.unseen.is_empty();
         self.is_ready() && nothing_else && !self.unix_paths.is_empty()
     }
 

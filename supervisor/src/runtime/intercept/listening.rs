@@ -30,6 +30,8 @@ impl Intercept {
         else {
             if let Some(path) = path_of_its_own(notification.tid, &theirs) {
                 at.cue(worker, Cue::ListensOnUnix { path });
+            } else if let Some(child) = at.children.get_mut(&worker) {
+                child.lets_through(inode);
             }
             return go_on;
         };

@@ -378,9 +378,12 @@ impl Listener {
 
     /// How many connections a socket was given since it exists, where somebody counts.
     pub(crate) fn given(&self, id: SocketId) -> Option<u64> {
-        let counts = self.round_robin.as_ref()?;
-        // A socket that has never listened was given none.
-        self.index(id).map_or(Some(0), |index| counts.given(index))
+        match self.index(id) {
+            // It has never listened, and maybe none of the group has: then nobody counts yet.
+            None if matches!(self.kind, Kind::Slots) => Some(0),
+            None => self.round_robin.as_ref().map(|_| 0),
+            Some(index) => self.round_robin.as_ref()?.given(index),
+        }
     }
 
     /// Drops new connections from now on; those it has stay. By a socket filter, or where that

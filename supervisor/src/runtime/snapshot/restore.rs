@@ -128,6 +128,7 @@ impl Runtime {
     /// Everything that a predecessor may have left half done.
     fn take_over(&mut self, carried_out: bool) -> Vec<Action> {
         let now = clock::now();
+        self.children.keys().for_each(|worker| self.own_sockets.resume(*worker, now));
         self.watch_children();
         if self.logs.console.format().is_some() {
             self.find_manager(self.core.has_started());

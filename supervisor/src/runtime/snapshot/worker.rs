@@ -1,6 +1,6 @@
 //! One worker, snapshot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -45,6 +45,8 @@ pub(super) struct ChildSnapshot {
     shut_down: Vec<(u64, ListenerId, SocketId)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     bound_only: Vec<(u64, ListenerId, SocketId)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    let_through: Option<BTreeSet<u64>>,
     contracts: Vec<Contract>,
     told_to_stop: bool,
     #[serde(default)]
@@ -111,6 +113,7 @@ impl ChildSnapshot {
                 .collect(),
             shut_down: inodes_of(&child.shut_down),
             bound_only: inodes_of(&child.bound_only),
+            let_through: child.let_through.clone(),
             contracts: child.contracts.iter().copied().collect(),
             told_to_stop: child.told_to_stop,
             ends_kept: child.ends_kept,
@@ -160,6 +163,7 @@ impl ChildSnapshot {
             asking: restore_asking(self.asking, claims),
             shut_down: self.shut_down.into_iter().map(|(i, of, s)| (i, (of, s))).collect(),
             bound_only: self.bound_only.into_iter().map(|(i, of, s)| (i, (of, s))).collect(),
+            let_through: self.let_through,
             contracts: self.contracts.into_iter().filter(known).collect(),
             told_to_stop: self.told_to_stop,
             ends_kept: self.ends_kept,

@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use config::spec::AppSpec;
+use config::spec::{AppSpec, IoUring};
 
 use crate::base::ids::{Generation, ListenerId, Slot, SocketId, WorkerId};
 use crate::home::Home;
@@ -153,6 +153,7 @@ pub(in crate::runtime) fn launch(
         stderr: err_writer.as_fd(),
         inherit,
         intercept: parts.intercept,
+        deny_io_uring: spec.io_uring == IoUring::Deny,
         sibling,
     })
     .map_err(|error| Refusal::temporary("fork", &error))?;
@@ -176,6 +177,7 @@ pub(in crate::runtime) fn launch(
         contracts: parts.used,
         shut_down: BTreeMap::new(),
         bound_only: BTreeMap::new(),
+        let_through: Some(BTreeSet::new()),
         told_to_stop: false,
         ends_kept: parts.ends_kept,
         ended: None,

@@ -64,6 +64,9 @@ pub(crate) struct Child {
     /// The inodes of sockets that it got for a `bind` and has not listened on, and whose place each
     /// takes when it does.
     pub(crate) bound_only: BTreeMap<u64, Place>,
+    /// The inodes of sockets of its own whose intercepted `listen` was left to the kernel. `None`:
+    /// the primary that started it did not write them down.
+    pub(crate) let_through: Option<BTreeSet<u64>>,
     /// Which contracts it used.
     pub(crate) contracts: BTreeSet<Contract>,
     /// Told to stop: when its main process ends, the rest of its group may finish.

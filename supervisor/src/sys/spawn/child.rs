@@ -72,7 +72,7 @@ fn steps(prepared: &Prepared<'_>, report: &OwnedFd) -> Step<Infallible> {
     hand_over_files(prepared).map_err(|error| (Stage::Files, error))?;
     restore_limits().map_err(at(Stage::Limits))?;
     if prepared.launch.intercept {
-        intercept(report).map_err(|error| (Stage::Files, error))?;
+        intercept(prepared.launch, report).map_err(|error| (Stage::Files, error))?;
     }
     prepared.launch.privileges.before_user()?;
     if let Some(groups) = &prepared.groups {
@@ -149,8 +149,8 @@ fn restore_limits() -> nix::Result<()> {
 }
 
 /// Installs the filter. A refusal is reported, and the child starts all the same.
-fn intercept(report: &OwnedFd) -> io::Result<()> {
-    match seccomp::install() {
+fn intercept(launch: &Launch<'_>, report: &OwnedFd) -> io::Result<()> {
+    match seccomp::install(launch.deny_io_uring) {
         Ok(notify) => tell(report, &intercepting(), Some(notify.as_fd())),
         Err(error) => {
             let errno = error.raw_os_error().unwrap_or(libc::EIO);

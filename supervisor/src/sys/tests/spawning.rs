@@ -24,6 +24,7 @@ pub(super) fn launch<'a>(argv: &[&str], out: BorrowedFd<'a>) -> Launch<'a> {
         stderr: out,
         inherit: Vec::new(),
         intercept: false,
+        deny_io_uring: false,
         sibling: false,
     }
 }
