@@ -313,7 +313,7 @@ fn a_job_is_done_once() {
     let ran = || fs::read_to_string(home.path().join("ran")).unwrap_or_default();
     for _ in 0..2 {
         home.run(&["apply", &file]).ok();
-        tests::wait_until("the job to be done", SOON, || {
+        wait_until("the job to be done", SOON, || {
             home.list().first().is_some_and(|app| app.done).then_some(())
         });
         assert_eq!(ran(), "one\n");
@@ -321,7 +321,7 @@ fn a_job_is_done_once() {
     }
     home.write("job.toml", &job("two"));
     home.run(&["apply", &file]).ok();
-    tests::wait_until("the job to be done", SOON, || (ran() == "one\ntwo\n").then_some(()));
+    wait_until("the job to be done", SOON, || (ran() == "one\ntwo\n").then_some(()));
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn a_worker_that_listens_by_io_uring_is_named_and_not_reloaded() {
     assert!(started.took < Duration::from_secs(4), "it listens: {started:#?}");
     let started = started.shows(&[&address, "io_uring"]);
     assert!(!started.stdout.contains("listening on nothing"), "{started:#?}");
-    assert_eq!(home.app("web").workers[0].own_listeners, [address.clone()]);
+    assert_eq!(home.app("web").workers[0].own_listeners, std::slice::from_ref(&address));
     home.run(&["describe", "web"]).ok().shows(&["slot 0: listens on", &address]);
     let before = home.pids("web");
     home.run(&["reload", "web"]).code(4).says(&[&address, "--io-uring deny", "restart --hard"]);

@@ -39,7 +39,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
 fn lock(home: &Home) -> Result<File, Failure> {
     home.prepare()?;
     let path = home.apply_lock();
-    let cannot = |error: &io::Error| Failure::io(format_args!("cannot lock {}", path.display()), error);
+    let cannot =
+        |error: &io::Error| Failure::io(format_args!("cannot lock {}", path.display()), error);
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)

@@ -38,7 +38,8 @@ fn verbs_with_apps(command: &Command) -> Vec<String> {
     };
     let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set());
     let verbs = verbs.filter(|verb| verb.get_positionals().any(is_app));
-    let names = verbs.flat_map(|verb| std::iter::once(verb.get_name()).chain(verb.get_all_aliases()));
+    let names =
+        verbs.flat_map(|verb| std::iter::once(verb.get_name()).chain(verb.get_all_aliases()));
     // "start NAME" starts a stopped app.
     names.chain(["start"]).map(str::to_owned).collect()
 }

@@ -135,9 +135,8 @@ fn explain(app: AppStatus, kept: Vec<Notice>) -> Explanation {
 }
 
 /// What comes next if every worker is ready and the last reload was rolled back.
-const ROLLED_BACK: &str =
-    "nothing: the workers from before the last reload serve, until one of them ends: its successor \
-     runs what lies on disk";
+const ROLLED_BACK: &str = "nothing: the workers from before the last reload serve, until one of \
+     them ends: its successor runs what lies on disk";
 
 /// What comes next if every worker is ready and the readiness of some fails.
 const PROBED: &str = "each worker gets connections again as soon as its readiness passes";

@@ -201,12 +201,7 @@ fn tab_separated(apps: &[AppStatus], format: &[String]) -> String {
 
 /// The table, `width` columns wide if there is a terminal. `format`: its columns; if empty, those
 /// for which there is room.
-fn apps_table(
-    apps: &[AppStatus],
-    format: &[String],
-    width: Option<u16>,
-    colours: bool,
-) -> String {
+fn apps_table(apps: &[AppStatus], format: &[String], width: Option<u16>, colours: bool) -> String {
     let header = COLUMNS;
     let too_narrow = ROOM.iter().filter(|room| width.is_some_and(|width| width < **room)).count();
     // A column that says nothing takes room from the others.

@@ -196,9 +196,9 @@ fn open<'a>(args: &Args, session: &Session, names: &'a [String]) -> Result<Vec<L
 /// What to know about an app whose primary writes no log files.
 fn elsewhere(app: &str, to: LogTo) -> Option<String> {
     match to {
-        LogTo::Journald => Some(format!(
-            "its lines are in the journal: journalctl SUPERVISOR_APP={app}"
-        )),
+        LogTo::Journald => {
+            Some(format!("its lines are in the journal: journalctl SUPERVISOR_APP={app}"))
+        }
         LogTo::Direct => {
             Some("its workers write the files themselves; no line has a slot or a time".to_owned())
         }

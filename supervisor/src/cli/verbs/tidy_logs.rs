@@ -15,7 +15,9 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::logs::compressed::{Compressed, compress};
 use crate::cli::logs::paths::each_slot;
 use crate::cli::output::Stdout;
-use crate::runtime::{Found, Limits, LogIdentity, RotatedFile, TidyAnswer, TidyQuestion, tidy_plan};
+use crate::runtime::{
+    Found, Limits, LogIdentity, RotatedFile, TidyAnswer, TidyQuestion, tidy_plan,
+};
 use crate::sys::daemon;
 
 /// Numbers without a file after which a log has no more rotated files. A rotation leaves one

@@ -178,7 +178,8 @@ fn ask(poller: &Poller, logs: &Logs) -> io::Result<Helper> {
 fn carry_out(answer: &TidyAnswer) -> Option<String> {
     let mut failed = answer.failed.clone();
     if let Some(found) = &answer.compressed {
-        failed = failed.or(put_in_place(found).err().map(|error| error.to_string()));
+        let put = put_in_place(found);
+        failed = failed.or_else(|| Some(put.err()?.to_string()));
     }
     for found in &answer.remove {
         // One that is not there any more needs no work.
@@ -188,7 +189,7 @@ fn carry_out(answer: &TidyAnswer) -> Option<String> {
         if !other.name(number).exists() {
             let _ = fs::remove_file(log_index::path(&rotated(&found.log, number)));
         }
-        failed = failed.or(gone.err().map(|error| error.to_string()));
+        failed = failed.or_else(|| Some(gone.err()?.to_string()));
     }
     failed.map(|why| cannot(&why))
 }

@@ -118,8 +118,7 @@ pub(in crate::runtime) fn launch(
     let spec = &order.spec;
     let user = identity(spec)?;
     let uid = user.as_ref().map(|user| user.uid);
-    let own_files = logs.for_worker(&spec.logs, order.slot.0);
-    let own_files = own_files.map_err(|e| Refusal::temporary("open its log files", &e))?;
+    let outputs = outputs(logs, &order)?;
     let mut offer = Offer {
         worker: order.worker,
         spec,
@@ -132,10 +131,6 @@ pub(in crate::runtime) fn launch(
     };
     contracts.clone().try_for_each(|contract| contract.offer(&mut offer))?;
     let Offer { argv, parts, listeners, .. } = offer;
-    let outputs = match own_files {
-        Some([out, err]) => [(None, OwnedFd::from(out)), (None, OwnedFd::from(err))],
-        None => output_pipes().map_err(|e| Refusal::temporary("make its output pipes", &e))?,
-    };
     let [(out_reader, out_writer), (err_reader, err_writer)] = outputs;
     let lent = parts.lent.iter();
     let mut inherit: Vec<(BorrowedFd<'_>, i32)> = lent
@@ -186,6 +181,15 @@ pub(in crate::runtime) fn launch(
         progress: Progress::default(),
         spec: order.spec,
     })
+}
+
+/// Where stdout and stderr of the worker go: our end of each pipe, and its end; or files of its own.
+fn outputs(logs: &Logs, order: &Order) -> Result<[(Option<io::PipeReader>, OwnedFd); 2], Refusal> {
+    let files = logs.for_worker(&order.spec.logs, order.slot.0);
+    match files.map_err(|error| Refusal::temporary("open its log files", &error))? {
+        Some(files) => Ok(files.map(|file| (None, file.into()))),
+        None => output_pipes().map_err(|e| Refusal::temporary("make its output pipes", &e)),
+    }
 }
 
 /// For stdout and stderr; our ends do not block.

@@ -45,7 +45,8 @@ pub(super) fn ask(
             return verdict;
         }
         let mut space = [0; 4096];
-        let read = stream.set_read_timeout(Some(left(until))).and_then(|()| stream.read(&mut space));
+        let read =
+            stream.set_read_timeout(Some(left(until))).and_then(|()| stream.read(&mut space));
         match read {
             Ok(0) => answer.ended = true,
             Ok(length) => answer.bytes.extend(&space[..length]),
@@ -101,7 +102,8 @@ impl Answer {
         if contains(body, text.as_bytes()) {
             return Some(Ok(()));
         }
-        let announced = head.headers.iter().find(|it| it.name.eq_ignore_ascii_case("content-length"));
+        let announced =
+            head.headers.iter().find(|it| it.name.eq_ignore_ascii_case("content-length"));
         let announced = announced.and_then(|it| std::str::from_utf8(it.value).ok()?.parse().ok());
         let is_whole = announced.is_some_and(|announced: usize| body.len() >= announced);
         let is_all = self.ended || is_whole || body.len() >= MOST_BODY;

@@ -21,7 +21,7 @@ use nix::sys::signal::Signal;
 use self::waiting::{span, wait};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Stdout;
-use crate::runtime::{ProbeAnswer, ProbeAsk, ProbeFound, ProbeQuestion, PROBE_BYTES};
+use crate::runtime::{PROBE_BYTES, ProbeAnswer, ProbeAsk, ProbeFound, ProbeQuestion};
 use crate::sys::channel::{self, Received};
 use crate::sys::packets;
 

@@ -9,7 +9,11 @@ use nix::poll::{PollFd, PollFlags};
 use crate::sys::poll::poll;
 
 /// Waits for a descriptor. Returns whether it is ready.
-pub(super) fn wait(fd: BorrowedFd<'_>, flags: PollFlags, time: Option<Duration>) -> io::Result<bool> {
+pub(super) fn wait(
+    fd: BorrowedFd<'_>,
+    flags: PollFlags,
+    time: Option<Duration>,
+) -> io::Result<bool> {
     Ok(poll(&mut [PollFd::new(fd, flags)], time)? > 0)
 }
 

@@ -54,8 +54,9 @@ fn launch_all(
     in_stages(Work::Waits, specs, (session, &mut results), |spec, failed| {
         match blocked(spec, failed) {
             Some(other) => Err(not_started(&spec.name, other)),
-            None => refuse_other_procfile(&home, spec)
-                .and_then(|()| start_app(&home, spec, None, wait)),
+            None => {
+                refuse_other_procfile(&home, spec).and_then(|()| start_app(&home, spec, None, wait))
+            }
         }
     });
     if let [spec] = specs
