@@ -125,6 +125,7 @@ fn each_flag_sets_its_key_and_no_other() {
             "UTC",
             "tcp",
             "204",
+            "deny",
         ];
         let plain = AppSpec::blank();
         let set = texts.into_iter().chain(more).find_map(|text| {
