@@ -221,6 +221,9 @@ pub struct Notice {
     /// The worker's generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u32>,
+    /// The exit code of a worker that failed because its program ended by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
     /// A lower-case sentence for display.
     pub message: String,
     /// The last lines of stderr, where a worker failed.

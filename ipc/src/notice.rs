@@ -12,6 +12,7 @@ impl Notice {
             worker: None,
             pid: None,
             generation: None,
+            exit_code: None,
             message,
             last_lines: Vec::new(),
         }

@@ -127,7 +127,7 @@ const FLAGS: &[Foreign] = &[
     pm2(&["--listen-timeout"], "use --ready-timeout, with which a late worker has failed"),
     pm2(&["--cron", "-c"], "use --cron-restart"),
     pm2(
-        &["-o", "--output", "--error", "--log", "--merge-logs", "--disable-logs"],
+        &["-o", "--output", "--error", "--merge-logs", "--disable-logs"],
         "write out_file and error_file into a configuration file",
     ),
     pm2(

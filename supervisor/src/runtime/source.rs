@@ -135,6 +135,6 @@ mod tests {
             let source = Source::Endpoint(contract, worker);
             assert_eq!(Source::from_token(source.token()), Some(source));
         }
-        assert_eq!(Source::from_token(14), None);
+        assert_eq!(Source::from_token(15), None);
     }
 }

@@ -36,14 +36,19 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// Starts the threads. `names`: only these apps; `None` for all.
-    pub(super) fn start(home: &Home, names: Option<Vec<String>>) -> Result<Arc<Self>, Failure> {
-        let gathered = Arc::new(Self {
+    /// Without the threads.
+    pub(super) fn new(home: &Home) -> Self {
+        Self {
             home: home.clone(),
             model: Mutex::new(Model::new()),
             changed: watch::Sender::new(()),
             logs: LogFollowers::default(),
-        });
+        }
+    }
+
+    /// Starts the threads. `names`: only these apps; `None` for all.
+    pub(super) fn start(home: &Home, names: Option<Vec<String>>) -> Result<Arc<Self>, Failure> {
+        let gathered = Arc::new(Self::new(home));
         let feed = Arc::clone(&gathered);
         feeds::start(home.clone(), names.unwrap_or_default(), move |report| {
             feed.take(report);

@@ -103,8 +103,7 @@ mod tests {
     fn a_slow_page_skips_states_and_delays_no_other() {
         let folder = tempfile::tempdir().unwrap();
         let session = fake::session(folder.path());
-        // None of its threads finds an app of this name.
-        let gathered = Gathered::start(&session.home, Some(vec!["none".into()])).unwrap();
+        let gathered = Arc::new(Gathered::new(&session.home));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let tasks = tokio::task::LocalSet::new();
         tasks.block_on(&runtime, async {

@@ -25,9 +25,6 @@ use crate::home::Home;
 /// How long a primary that has finished may take to exit.
 pub(crate) const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How a primary says that a worker has ended well.
-const CLEAN_EXIT: &str = "exit code 0";
-
 /// Starts an app, and waits until it is ready as `wait` says. The primary gets `environment`, or
 /// the environment of this process. Fails if an app of that name runs, or if the workers fail.
 pub(crate) fn start_app(
@@ -72,8 +69,8 @@ pub(crate) fn launch_app(home: &Home, spec: &AppSpec) -> Result<Outcome, Failure
 
 /// What becomes of a start whose worker has died.
 fn ended(name: &str, death: &Notice) -> Result<Outcome, Failure> {
-    if death.message == CLEAN_EXIT {
-        return Ok(Outcome::new(format!("started; its worker has ended with {CLEAN_EXIT}")));
+    if death.exit_code == Some(0) {
+        return Ok(Outcome::new("started; its worker has ended with exit code 0"));
     }
     let reason = format!("{name}: {}", one_line(death));
     Err(Failure { last_lines: death.last_lines.clone(), ..Failure::failed(reason) })

@@ -186,6 +186,7 @@ mod tests {
             worker: Some(1),
             pid: Some(12),
             generation: None,
+            exit_code: None,
             message: "is ready".into(),
             last_lines: Vec::new(),
         }

@@ -250,6 +250,7 @@ mod tests {
         let mut app = fake::status("web", Status::Degraded);
         (app.ready, app.wanted) = (1, 1);
         let health = Health { verdict: HealthVerdict::Fails, failures: 3, reason: None };
+        app.workers[0].state = WorkerState::Ready;
         app.workers[0].readiness = Some(health);
         app.workers[0].reason = Some("gets no new connections".to_owned());
         let text = text(&explain(app, Vec::new()), &TimeZone::UTC);

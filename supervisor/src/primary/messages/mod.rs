@@ -79,7 +79,11 @@ pub(super) fn gone(worker: &Worker, end: &End) -> Notice {
         EndKind::Told => Vec::new(),
         EndKind::Died | EndKind::Failed(_) | EndKind::NotStarted { .. } => end.last_lines.clone(),
     };
-    Notice { last_lines, ..about(worker, event, why(worker, end)) }
+    let exit_code = match (&end.kind, end.exit) {
+        (EndKind::Died, Some(Exit::Code(code))) => Some(code),
+        _ => None,
+    };
+    Notice { last_lines, exit_code, ..about(worker, event, why(worker, end)) }
 }
 
 /// Addresses on which the successor of a worker need not listen.
@@ -181,6 +185,7 @@ fn ends_for_a_sibling(worker: &Worker, end: &End) -> bool {
     end.exit == Some(Exit::Code(0))
         && worker.ready_since.is_none()
         && spec.restart.on == RestartOn::Always
+        && spec.total() > 1
         && !tells_apart
 }
 

@@ -183,7 +183,8 @@ pub(in crate::runtime) fn launch(
     })
 }
 
-/// Where stdout and stderr of the worker go: our end of each pipe, and its end; or files of its own.
+/// Where stdout and stderr of the worker go: for each our end of a pipe and the worker's, or a file
+/// of its own.
 fn outputs(logs: &Logs, order: &Order) -> Result<[(Option<io::PipeReader>, OwnedFd); 2], Refusal> {
     let files = logs.for_worker(&order.spec.logs, order.slot.0);
     match files.map_err(|error| Refusal::temporary("open its log files", &error))? {
