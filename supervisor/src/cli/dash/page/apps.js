@@ -31,7 +31,7 @@ function make(app) {
       el("span", { class: "name" }, app.name),
       el("span", { class: "ready" }),
       el("span", { class: "numbers" }, numbers),
-      svg("svg", { class: "spark", viewBox: "0 0 60 18", preserveAspectRatio: "none", "aria-hidden": true }, svg("path", { class: "line" })),
+      svg("svg", { class: "spark", viewBox: "0 0 60 18", preserveAspectRatio: "none", "aria-hidden": "true" }, svg("path", { class: "line" })),
       el("span", { class: "why" }),
     ),
   );
