@@ -14,6 +14,9 @@ use crate::base::time::Time;
 const STARTING: Duration = Duration::from_millis(250);
 /// When a probe is tried again that cannot be made yet.
 const SOON: Duration = Duration::from_millis(50);
+/// Probes under way at a time. Each is a rule of up to 13 instructions in the steering program, and
+/// the kernel takes programs of at most 4096 (BPF_MAXINSNS).
+const MOST: usize = 64;
 /// How long an answer may be overdue.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -44,19 +47,35 @@ impl ProbeSchedule {
         self.probes.retain(|key, _| is_wanted(*key));
     }
 
-    /// The probes that are to be made now.
+    /// The probes that are to be made now, those that have waited longest first.
     pub(crate) fn due(&self, now: Time) -> Vec<Key> {
-        let due = |state: &State| matches!(state, State::Due(at) if *at <= now);
-        self.probes.iter().filter(|(_, state)| due(state)).map(|(key, _)| *key).collect()
+        let mut due: Vec<(Time, Key)> = self
+            .probes
+            .iter()
+            .filter_map(|(key, state)| match state {
+                State::Due(at) if *at <= now => Some((*at, *key)),
+                State::Due(_) | State::Asked { .. } => None,
+            })
+            .collect();
+        due.sort_unstable();
+        due.truncate(MOST.saturating_sub(self.under_way()));
+        due.into_iter().map(|(_, key)| key).collect()
+    }
+
+    fn under_way(&self) -> usize {
+        self.probes.values().filter(|state| matches!(state, State::Asked { .. })).count()
     }
 
     /// When a probe is due, or overdue. `ready`: the process that probes can be asked from then.
     pub(crate) fn deadline(&self, ready: Option<Time>) -> Option<Time> {
+        let is_full = self.under_way() >= MOST;
         let at = |state: &State| match state {
-            State::Due(at) => ready.map_or(*at, |ready| ready.max(*at)),
-            State::Asked { until, .. } => *until,
+            // The next answer makes room.
+            State::Due(_) if is_full => None,
+            State::Due(at) => Some(ready.map_or(*at, |ready| ready.max(*at))),
+            State::Asked { until, .. } => Some(*until),
         };
-        self.probes.values().map(at).min()
+        self.probes.values().filter_map(at).min()
     }
 
     /// A probe is made now. Returns its number.
@@ -110,6 +129,27 @@ mod tests {
 
     const KEY: Key = (WorkerId(1), ProbeKind::Readiness);
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn the_number_of_probes_under_way_has_a_bound() {
+        let now = Time(0);
+        let mut schedule = ProbeSchedule::default();
+        let key = |worker: u64| (WorkerId(worker), ProbeKind::Liveness);
+        for worker in 0..200 {
+            // The last ones have waited longest.
+            schedule.watch(now, key(worker), SECOND.saturating_sub(Duration::from_millis(worker)));
+        }
+        let now = now + SECOND;
+        let due = schedule.due(now);
+        assert_eq!((due.len(), due[0], due[63]), (MOST, key(199), key(136)));
+        let ids: Vec<u64> = due.iter().map(|key| schedule.ask(now, *key, SECOND)).collect();
+        assert_eq!(schedule.due(now), []);
+        assert_eq!(schedule.deadline(None), Some(now + SECOND + GRACE), "no busy loop");
+        let answered = schedule.answered(ids[0]).unwrap();
+        schedule.rest(now, answered, SECOND);
+        assert_eq!((answered, schedule.due(now)), (key(199), vec![key(135)]));
+        assert!(schedule.deadline(None) < Some(now), "there is room");
+    }
 
     #[test]
     fn a_probe_is_asked_answered_and_due_again() {
