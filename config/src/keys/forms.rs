@@ -104,6 +104,28 @@ pub(super) static COUNT: Form<u16> = form(
     |count| Some(json!(count)),
 );
 
+/// An integer of this type within these bounds, in a file also as a text.
+macro_rules! integer {
+    ($kind:ty, $least:expr, $most:expr) => {
+        super::forms::form::<$kind>(
+            "integer",
+            || {
+                let (least, most): ($kind, $kind) = ($least, $most);
+                serde_json::json!({
+                    "type": ["integer", "string"], "minimum": least, "maximum": most
+                })
+            },
+            |findings, key, value| {
+                let text = findings.text_or_integer(key, value)?;
+                findings.keep(key, value, crate::privileges::within::<$kind>(&text, $least, $most))
+            },
+            |text| crate::privileges::within::<$kind>(text, $least, $most),
+            |number| Some(serde_json::json!(number)),
+        )
+    };
+}
+pub(super) use integer;
+
 /// One of the words of `T`.
 pub(super) const fn choice<T: Word>() -> Form<T> {
     fn schema<T: Word>() -> Value {

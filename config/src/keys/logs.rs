@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::forms::{BOOLEAN, DURATION, SIZE, choice, form, shown_size, string, told};
+use super::forms::{BOOLEAN, DURATION, SIZE, choice, form, integer, shown_size, string, told};
 use super::key::{Change, Flag, Key, Section};
 use super::kind::{Field, Form, at};
-use crate::privileges::within;
 use crate::spec::LogTo;
 use crate::units;
 
@@ -154,20 +153,7 @@ static KEYS: &[Key] = &[
 ];
 
 /// Bytes of a line.
-static LINE_LENGTH: Form<usize> = form(
-    "integer",
-    || json!({ "type": ["integer", "string"], "minimum": 1024, "maximum": 1_048_576 }),
-    |findings, key, value| {
-        let text = findings.text_or_integer(key, value)?;
-        findings.keep(key, value, line_length(&text))
-    },
-    line_length,
-    |length| Some(json!(length)),
-);
-
-fn line_length(text: &str) -> Result<usize, String> {
-    within(text, 1024, 1 << 20)
-}
+static LINE_LENGTH: Form<usize> = integer!(usize, 1024, 1 << 20);
 
 /// A file that gets output.
 static OUTPUT_FILE: Form<Option<PathBuf>> = form(
@@ -186,24 +172,8 @@ fn output_file(path: PathBuf) -> Result<PathBuf, &'static str> {
     names_a_file.then_some(path).ok_or("expected the path of a file")
 }
 
-/// A number of lines.
-static LINES: Form<u32> = form(
-    "integer",
-    || json!({ "type": ["integer", "string"], "minimum": 0, "maximum": MOST_LINES }),
-    |findings, key, value| {
-        let text = findings.text_or_integer(key, value)?;
-        findings.keep(key, value, lines(&text))
-    },
-    lines,
-    |count| Some(json!(count)),
-);
-
-/// Above any rate at which lines can be written.
-const MOST_LINES: u32 = 100_000_000;
-
-fn lines(text: &str) -> Result<u32, String> {
-    within(text, 0, MOST_LINES)
-}
+/// A number of lines. The bound is above any rate at which they can be written.
+static LINES: Form<u32> = integer!(u32, 0, 100_000_000);
 
 /// How large a log file may become.
 static FILE_SIZE: Form<u64> = form(
@@ -238,21 +208,5 @@ fn interval(every: Duration) -> Result<Duration, &'static str> {
     fits.then_some(every).ok_or("expected 0s or at least 1s")
 }
 
-/// A number of rotated files.
-static KEPT_FILES: Form<u16> = form(
-    "integer",
-    || json!({ "type": ["integer", "string"], "minimum": 1, "maximum": MOST_KEPT }),
-    |findings, key, value| {
-        let text = findings.text_or_integer(key, value)?;
-        findings.keep(key, value, kept_files(&text))
-    },
-    kept_files,
-    |count| Some(json!(count)),
-);
-
-/// The primary renames every rotated file of a log when it rotates the log.
-const MOST_KEPT: u16 = 365;
-
-fn kept_files(text: &str) -> Result<u16, String> {
-    within(text, 1, MOST_KEPT)
-}
+/// A number of rotated files. The primary renames all of a log when it rotates the log.
+static KEPT_FILES: Form<u16> = integer!(u16, 1, 365);

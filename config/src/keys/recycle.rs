@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::forms::{COUNT, DURATION, SIZE, form, string};
+use super::forms::{COUNT, DURATION, SIZE, form, integer, string};
 use super::key::{Change, Flag, Key, Section};
 use super::kind::{Field, Form, at};
 use crate::privileges::within;
@@ -86,20 +86,7 @@ static KEYS: &[Key] = &[
 ];
 
 /// A number of connections.
-static CONNECTIONS: Form<u64> = form(
-    "integer",
-    || json!({ "type": ["integer", "string"], "minimum": 0 }),
-    |findings, key, value| {
-        let text = findings.text_or_integer(key, value)?;
-        findings.keep(key, value, connections(&text))
-    },
-    connections,
-    |count| Some(json!(count)),
-);
-
-fn connections(text: &str) -> Result<u64, String> {
-    within(text, 0, 1_000_000_000_000)
-}
+static CONNECTIONS: Form<u64> = integer!(u64, 0, 1_000_000_000_000);
 
 /// A jitter in percent.
 static PERCENT: Form<u8> = form(

@@ -18,6 +18,11 @@ impl Time {
     }
 }
 
+/// A span in whole milliseconds.
+pub(crate) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Moment for Time {
     fn since(self, earlier: Self) -> Duration {
         Self::since(self, earlier)

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::base::ids::WorkerId;
-use crate::base::time::Time;
+use crate::base::time::{Time, millis};
 
 /// The shortest time between two measurements of a worker.
 const LEAST: Duration = Duration::from_millis(50);
@@ -110,7 +110,7 @@ impl Watched {
         let (Some(first), Some(last)) = (self.past.front(), self.past.back()) else {
             return (0, 0);
         };
-        let millis = u64::try_from(last.0.since(first.0).as_millis()).unwrap_or(u64::MAX);
+        let millis = millis(last.0.since(first.0));
         let each = |first: u64, last: u64| match millis {
             0 => 0,
             _ => last.saturating_sub(first).saturating_mul(1000) / millis,

@@ -142,7 +142,7 @@ mod tests {
         seen.add(":80".to_owned(), facts);
         assert_eq!(watch.looked(WORKER, seen.clone()), Some(seen.clone()));
         assert_eq!(watch.looked(WORKER, seen.clone()), None);
-        assert_eq!(watch.looked(WorkerId(2), seen), None, "nobody knows it");
+        assert_eq!(watch.looked(WorkerId(2), seen), None, "it is not watched");
         watch.resume(WORKER, Time(0));
         let none = OwnSockets::default();
         assert_eq!(watch.looked(WORKER, none.clone()), Some(none), "it may have had one before");

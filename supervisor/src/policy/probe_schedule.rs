@@ -96,7 +96,7 @@ impl ProbeSchedule {
         self.probes.insert(key, State::Due(now + period));
     }
 
-    /// A probe is answered. `None`: nobody waits for this answer any more.
+    /// A probe is answered. `None`: no probe waits for this answer any more.
     pub(crate) fn answered(&mut self, id: u64) -> Option<Key> {
         let is_it = |state: &State| matches!(state, State::Asked { id: asked, .. } if *asked == id);
         self.probes.iter().find(|(_, state)| is_it(state)).map(|(key, _)| *key)

@@ -14,9 +14,8 @@ use super::{Job, Phase, Primary, Step};
 #[cfg(test)]
 use crate::base::ids::{Generation, WorkerId};
 use crate::base::ids::{PoolIndex, Slot};
-use crate::base::time::Time;
+use crate::base::time::{Time, millis};
 use crate::primary::plan::Plan;
-use crate::primary::text;
 
 impl Primary {
     /// The state of the app. The core knows no pids, memory, queues, logs, contracts or versions.
@@ -51,7 +50,7 @@ impl Primary {
             ready: u16::try_from(self.ready_count()).unwrap_or(u16::MAX),
             restarts: self.restarts,
             recycles: self.recycling.done,
-            uptime_ms: self.born.map_or(0, |born| text::millis(now.since(born))),
+            uptime_ms: self.born.map_or(0, |born| millis(now.since(born))),
             last_reload: self.last_reload.clone(),
             next_restart_unix_ms: self.scheduled.as_ref().and_then(|planned| planned.next),
             workers: self.entries().map(|(slot, worker)| self.entry(slot, worker, now)).collect(),
@@ -130,7 +129,7 @@ impl Primary {
             status_text: worker.and_then(|worker| worker.status_text.clone()),
             restarts: state.map_or(0, |state| state.restarts),
             recycles: state.map_or(0, |state| state.recycles),
-            uptime_ms: worker.map(|worker| text::millis(now.since(worker.started))),
+            uptime_ms: worker.map(|worker| millis(now.since(worker.started))),
             rss_bytes: None,
             cpu_percent: None,
             connections: None,
@@ -148,7 +147,7 @@ impl Primary {
             next_try_ms: state
                 .filter(|_| worker.is_none())
                 .and_then(|state| state.seat.due())
-                .map(|due| text::millis(due.since(now))),
+                .map(|due| millis(due.since(now))),
         }
     }
 

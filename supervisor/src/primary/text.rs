@@ -12,10 +12,6 @@ pub(super) fn span(span: Duration) -> String {
     }
 }
 
-pub(super) fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// `1 connection`, `3 connections`.
 pub(super) fn count(number: u32, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }

@@ -10,10 +10,12 @@ use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use serde::Serialize;
 
 use super::source::Source;
 use crate::base::time::Time;
 use crate::sys::clock;
+use crate::sys::exec::OWN_PROGRAM;
 use crate::sys::pidfd::{self, Pid};
 use crate::sys::poller::Poller;
 
@@ -37,6 +39,20 @@ pub(super) enum Stderr {
 }
 
 impl Helper {
+    /// Asks this program, which answers by a hidden verb, so that both agree on the question.
+    pub(super) fn ask_own(
+        poller: &Poller,
+        source: Source,
+        verb: &str,
+        question: &impl Serialize,
+        time: Duration,
+    ) -> io::Result<Self> {
+        let question = serde_json::to_vec(question)?;
+        let mut command = Command::new(OWN_PROGRAM);
+        command.arg(verb);
+        Self::ask(poller, source, command, &question, Stderr::Inherit, time)
+    }
+
     /// Starts the program with the question on stdin. The poller reports its end as `source`.
     pub(super) fn ask(
         poller: &Poller,
@@ -99,13 +115,14 @@ fn memfd() -> io::Result<File> {
     Ok(memfd_create("supervisor-helper", MFdFlags::MFD_CLOEXEC)?.into())
 }
 
-fn end(child: &mut Child) {
+/// Ends it with what it has started.
+pub(super) fn end(child: &mut Child) {
     kill(child);
     let _ = child.wait();
 }
 
 /// Kills it with what it has started. Errors mean that it is gone already.
-fn kill(child: &mut Child) {
+pub(super) fn kill(child: &mut Child) {
     let _ = pidfd::signal_group(Pid(child.id()), libc::SIGKILL);
     let _ = child.kill();
 }

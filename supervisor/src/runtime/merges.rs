@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::process::Command;
 use std::time::Duration;
 
 use config::change::SpecChange;
@@ -11,7 +10,7 @@ use config::spec::AppSpec;
 use ipc::control::FailureKind;
 use serde::{Deserialize, Serialize};
 
-use super::helper::{Helper, Stderr};
+use super::helper::Helper;
 use super::source::Source;
 use crate::base::ids::MergeId;
 use crate::base::time::Time;
@@ -19,10 +18,8 @@ use crate::primary::event::{Event, Refusal};
 use crate::sys::accounts::{self, Accounts};
 use crate::sys::poller::Poller;
 
-/// The verb that merges. The process runs the same program file as this one, so both agree.
+/// The verb that merges.
 const VERB: &str = "merge-spec";
-/// This program, also if another build has its path by now (proc(5)).
-const OWN_PROGRAM: &str = "/proc/self/exe";
 /// How long a merge may take. A local file takes a few milliseconds, a slow directory service some
 /// seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -135,10 +132,8 @@ fn ask(
     running: &AppSpec,
     change: SpecChange,
 ) -> io::Result<Helper> {
-    let question = serde_json::to_vec(&Question { running: running.clone(), change })?;
-    let mut command = Command::new(OWN_PROGRAM);
-    command.arg(VERB);
-    Helper::ask(poller, Source::Merge(merge), command, &question, Stderr::Inherit, PATIENCE)
+    let question = Question { running: running.clone(), change };
+    Helper::ask_own(poller, Source::Merge(merge), VERB, &question, PATIENCE)
 }
 
 fn refuse(merge: MergeId, kind: FailureKind, from: &str, why: &str) -> Event {

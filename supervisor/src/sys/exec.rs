@@ -39,9 +39,12 @@ fn prepared(program: &Path, arguments: &[OsString]) -> io::Result<(CString, Vec<
     Ok((path, argv))
 }
 
+/// The program of this process, also if another build has its path by now, or none (proc(5)).
+pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// The program of this process, even if its file is replaced; run it as `/proc/self/fd/N`.
 pub(crate) fn own_program() -> io::Result<OwnedFd> {
-    Ok(open("/proc/self/exe", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)
+    Ok(open(OWN_PROGRAM, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)
 }
 
 /// Marks every descriptor but the standard three close-on-exec, so that no program run from now on

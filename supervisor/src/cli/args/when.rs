@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+use crate::base::time::millis;
 use crate::sys::clock;
 
 /// Reads a time: `10m` is ten minutes ago; `2026-11-27T19:11:38Z` has its time zone;
@@ -14,7 +15,7 @@ pub(crate) fn when(text: &str) -> Result<u64, String> {
 
 fn when_at(text: &str, now: u64, zone: &TimeZone) -> Result<u64, String> {
     if let Ok(ago) = humantime::parse_duration(text) {
-        return Ok(now.saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX)));
+        return Ok(now.saturating_sub(millis(ago)));
     }
     let local = || text.parse::<DateTime>().ok()?.to_zoned(zone.clone()).ok();
     let time = text.parse::<Timestamp>().ok().or_else(|| Some(local()?.timestamp()));

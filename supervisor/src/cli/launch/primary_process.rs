@@ -22,6 +22,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::output;
 use crate::home::{HOME_VARIABLE, Home};
 use crate::sys::daemon;
+use crate::sys::exec::OWN_PROGRAM;
 use crate::sys::strays::{APP_VARIABLE, PRIMARY, WORKER_VARIABLE};
 
 /// How long a primary may take until its control socket accepts.
@@ -55,7 +56,7 @@ pub(super) fn start(
 ) -> Result<(), Failure> {
     let program = own_program()?;
     // If its file was removed, the kernel still has the program.
-    let program = if program.is_file() { program } else { "/proc/self/exe".into() };
+    let program = if program.is_file() { program } else { OWN_PROGRAM.into() };
     let mut command = Command::new(program);
     if let Some(environment) = environment {
         // Other commands must find the app, so its folders follow from the variables of today.

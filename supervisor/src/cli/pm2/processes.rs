@@ -8,6 +8,7 @@ use ipc::control::{AppStatus, WorkerState, WorkerStatus};
 use serde_json::{Map, Value, json};
 
 use super::ids::Ids;
+use crate::base::time::millis;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{self, table};
 use crate::cli::session::Session;
@@ -268,10 +269,6 @@ impl Processes {
         }
         all
     }
-}
-
-fn millis(time: std::time::Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What PM2 calls restarts of a slot: a worker died, or reached a limit, or one of a later

@@ -9,9 +9,7 @@ use serde::Deserialize;
 use super::action::Action;
 use super::report::Outcome;
 use crate::home::Home;
-
-/// The program of this process, even if its file was replaced.
-const THIS_PROGRAM: &str = "/proc/self/exe";
+use crate::sys::exec::OWN_PROGRAM;
 
 /// One element of what a verb prints with `--json`.
 #[derive(Debug, Default, Deserialize)]
@@ -30,7 +28,7 @@ pub(crate) fn start(
     action: Action,
     report: impl Fn(Outcome) + Clone + Send + 'static,
 ) {
-    let mut command = Command::new(THIS_PROGRAM);
+    let mut command = Command::new(OWN_PROGRAM);
     if home.run() == Home::system().run() {
         command.arg("--system");
     }

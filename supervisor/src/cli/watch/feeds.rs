@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::tz::TimeZone;
 
 use super::report::{Ended, Report};
+use crate::base::time::millis;
 use crate::cli::args::when;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output;
@@ -155,7 +156,7 @@ impl App {
             }
             Err(failure) => Err(failure.reason),
         };
-        let at_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let at_ms = millis(self.began.elapsed());
         report(Report::Status { app: self.name.clone(), found, at_ms })?;
         Ok(Next::Look)
     }

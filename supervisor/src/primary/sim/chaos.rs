@@ -232,7 +232,7 @@ impl Sim {
             let result = match roll / 7 % 16 {
                 0..9 => ProbeResult::Passed,
                 9..15 => ProbeResult::Failed("it lies".to_owned()),
-                _ => ProbeResult::Unknown("nobody looks".to_owned()),
+                _ => ProbeResult::Unknown("the probe was not made".to_owned()),
             };
             self.answer_probe(worker, probe, result);
         }

@@ -6,6 +6,7 @@ use ipc::control::AppStatus;
 
 use super::placement::balance_note;
 use crate::base::ids::WorkerId;
+use crate::base::time::millis;
 use crate::runtime::Runtime;
 use crate::runtime::probe::drain::Table;
 use crate::sys::{clock, target};
@@ -21,8 +22,7 @@ impl Runtime {
         status.version = crate::version();
         let hands_over = self.listeners.iter().any(|open| open.hand_over().is_some());
         status.engine = if hands_over { "primary" } else { "kernel" }.to_owned();
-        status.uptime_ms =
-            u64::try_from(now.since(self.succession.started).as_millis()).unwrap_or(u64::MAX);
+        status.uptime_ms = millis(now.since(self.succession.started));
         status.logs = self.logs.paths();
         // A list has no room for notes, but for a reason where there is no other.
         status.reason = status.reason.or_else(|| status.notes.first().cloned());

@@ -22,7 +22,7 @@ pub(crate) use self::questions::{Answer, Ask, Found, MOST_BYTES, Question};
 use self::prober::Prober;
 use super::context::{Context, Place};
 use crate::base::ids::{ListenerId, WorkerId};
-use crate::base::time::Time;
+use crate::base::time::{Time, millis};
 use crate::policy::probe_schedule::{Key, ProbeSchedule};
 use crate::primary::event::{ProbeKind, ProbeResult};
 use crate::sys::{accounts, socket};
@@ -94,7 +94,7 @@ impl Health {
             }
         };
         let id = self.schedule.ask(now, key, probe.timeout);
-        let timeout_ms = u64::try_from(probe.timeout.as_millis()).unwrap_or(u64::MAX);
+        let timeout_ms = millis(probe.timeout);
         let question = Question { id, timeout_ms, ask };
         let client = connection.as_ref().map(|connection| connection.client.as_fd());
         let sent = self.prober.ask(&question, client);

@@ -10,15 +10,14 @@ use std::time::Duration;
 
 use super::questions::{Answer, MOST_BYTES, Question};
 use crate::base::time::Time;
+use crate::runtime::helper;
 use crate::runtime::source::Source;
-use crate::sys::pidfd::{self, Pid};
+use crate::sys::exec::OWN_PROGRAM;
 use crate::sys::poller::Poller;
 use crate::sys::{channel, packets};
 
 /// The verb of that process.
 const VERB: &str = "prober";
-/// This program, also if another build has its path by now (proc(5)).
-const OWN_PROGRAM: &str = "/proc/self/exe";
 /// The delay before it is started again doubles from this to `SLOWEST`.
 const FASTEST: Duration = Duration::from_millis(100);
 const SLOWEST: Duration = Duration::from_secs(5);
@@ -107,9 +106,7 @@ impl Prober {
     pub(super) fn end(&mut self, poller: &Poller, now: Time) {
         let Some(Process { mut child, channel }) = self.process.take() else { return };
         poller.remove(channel.as_fd());
-        // It may have ended already.
-        let _ = pidfd::signal_group(Pid(child.id()), libc::SIGKILL);
-        let _ = child.kill();
+        helper::kill(&mut child);
         self.ending.push(child);
         self.rest(now);
     }
@@ -138,8 +135,7 @@ fn start(poller: &Poller) -> io::Result<Process> {
     command.arg(VERB).stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     let mut child = command.spawn()?;
     if let Err(error) = poller.add(ours.as_fd(), Source::Prober.token()) {
-        let _ = child.kill();
-        let _ = child.wait();
+        helper::end(&mut child);
         return Err(error);
     }
     Ok(Process { child, channel: ours })

@@ -1,5 +1,6 @@
 //! What the probes have to do in each turn of the loop, and what the answers mean to the core.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::questions::{Answer, Found};
@@ -35,7 +36,7 @@ impl Runtime {
             child.ended.is_none() && (spec.readiness.ask.is_some() || spec.liveness.ask.is_some())
         };
         let children = self.children.values().filter(is_probed);
-        let all: Vec<(Key, Duration)> = children
+        let all: BTreeMap<Key, Duration> = children
             .flat_map(|child| {
                 let probes = self.core.probes_of(child.id);
                 probes.map(|kind| ((child.id, kind), spec_of(&child.spec, kind).delay))
@@ -45,9 +46,8 @@ impl Runtime {
         if all.is_empty() && was_idle {
             return;
         }
-        let is_wanted = |key: &Key| all.iter().any(|(wanted, _)| wanted == key);
-        self.health.schedule.retain(|key| is_wanted(&key));
-        self.health.silent.retain(is_wanted);
+        self.health.schedule.retain(|key| all.contains_key(&key));
+        self.health.silent.retain(|key| all.contains_key(key));
         all.into_iter().for_each(|(key, delay)| self.health.schedule.watch(now, key, delay));
         if self.health.is_idle() {
             self.health.prober.dismiss(&self.events.poller, now);

@@ -379,7 +379,7 @@ impl Listener {
     /// How many connections a socket was given since it exists, where somebody counts.
     pub(crate) fn given(&self, id: SocketId) -> Option<u64> {
         match self.index(id) {
-            // It has never listened, and maybe none of the group has: then nobody counts yet.
+            // It has never listened, maybe none of the group has: then the kernel counts nothing.
             None if matches!(self.kind, Kind::Slots) => Some(0),
             None => self.round_robin.as_ref().map(|_| 0),
             Some(index) => self.round_robin.as_ref()?.given(index),

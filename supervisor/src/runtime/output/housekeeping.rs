@@ -7,7 +7,6 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use config::spec::Rotation;
@@ -17,14 +16,12 @@ use serde::{Deserialize, Serialize};
 use super::logs::Logs;
 use crate::base::time::Time;
 use crate::log_index;
-use crate::runtime::helper::{Helper, Stderr};
+use crate::runtime::helper::Helper;
 use crate::runtime::source::Source;
 use crate::sys::poller::Poller;
 
-/// The verb that looks after the files. The process runs the same program file as this one.
+/// The verb that looks after the files.
 const VERB: &str = "tidy-logs";
-/// This program, also if another build has its path by now (proc(5)).
-const OWN_PROGRAM: &str = "/proc/self/exe";
 /// How long the process may take. The largest file that is usual takes a second.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
 /// Bytes of an answer that are read.
@@ -169,10 +166,7 @@ impl Housekeeping {
 
 fn ask(poller: &Poller, logs: &Logs) -> io::Result<Helper> {
     let question = TidyQuestion { logs: logs.all_paths(), limits: logs.limits().clone() };
-    let mut command = Command::new(OWN_PROGRAM);
-    command.arg(VERB);
-    let question = serde_json::to_vec(&question)?;
-    Helper::ask(poller, Source::Housekeeping, command, &question, Stderr::Inherit, PATIENCE)
+    Helper::ask_own(poller, Source::Housekeeping, VERB, &question, PATIENCE)
 }
 
 fn carry_out(answer: &TidyAnswer) -> Option<String> {

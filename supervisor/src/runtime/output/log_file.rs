@@ -28,7 +28,7 @@ pub(super) struct LogFile {
     pub(super) is_own: bool,
     /// It takes the place of our stderr, so that what is written there is in it as well.
     is_stderr: bool,
-    /// There are rotated files that nobody has looked after yet.
+    /// The housekeeping has not been told of the rotated files yet.
     pub(super) has_rotated: bool,
     /// What a person should know about it.
     pub(super) remark: Option<String>,
