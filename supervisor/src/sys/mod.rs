@@ -48,4 +48,4 @@ pub(crate) mod usage;
 pub(crate) mod users;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -22,6 +22,18 @@ use crate::base::exit::Exit;
 /// Longer than any step takes on a busy machine; only a failure reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Waits for what holds once a descriptor is closed in all processes.
+///
+/// Another test may have started a process meanwhile: until it executes its program, it has a copy
+/// of every descriptor of this one.
+pub(crate) fn eventually(holds: impl Fn() -> bool) {
+    let deadline = super::clock::now() + PATIENCE;
+    while !holds() {
+        assert!(super::clock::now() < deadline, "the wait timed out");
+        std::thread::yield_now();
+    }
+}
+
 fn wait_readable(fd: BorrowedFd<'_>) {
     let mut poller = Poller::new().unwrap();
     poller.add(fd, 0).unwrap();

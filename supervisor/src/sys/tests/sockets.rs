@@ -1,13 +1,13 @@
 //! Which sockets can share an address, queues, gates, unix sockets.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::*;
 use crate::sys::socket::{
@@ -74,11 +74,21 @@ fn ours_can_join_ours() {
     }
 }
 
+/// Ends a listening socket at once.
+///
+/// Other tests of this program start processes meanwhile. Until such a process executes its program
+/// it has a copy of every socket here, so that a socket which is only closed goes on listening.
+fn end(listener: impl AsFd) {
+    SockRef::from(&listener).shutdown(Shutdown::Both).unwrap();
+}
+
 /// Leaves a connection of this port in TIME_WAIT at the listening side.
 fn linger(listener: OwnedFd) {
     let port = local(&listener).port();
     let mut client = TcpStream::connect(at_port("127.0.0.1:0", port)).unwrap();
-    let (server, _) = TcpListener::from(listener).accept().unwrap();
+    let listener = TcpListener::from(listener);
+    let (server, _) = listener.accept().unwrap();
+    end(listener);
     drop(server);
     assert_eq!(client.read(&mut [0]).unwrap(), 0);
 }
@@ -114,7 +124,7 @@ fn an_address_held_and_not_listened_on_is_held_alone() {
             listen(first.as_fd(), 5).unwrap_or_else(|error| panic!("{case}: {error}"));
             assert!(in_use(first_tcp(address, v6only)), "{case}");
             listen(further.as_fd(), 5).unwrap();
-            drop(further);
+            end(further);
             linger(first);
             // And nothing is left that keeps the next socket from the address.
             drop(foreign(address, false).unwrap_or_else(|error| panic!("{case}: {error}")));
@@ -162,7 +172,7 @@ fn unix_listeners_are_private_and_replace_only_the_dead() {
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let _client = UnixStream::connect(&path).unwrap();
     assert!(in_use(unix_listener(&path, 0o600)));
-    drop(listener);
+    end(listener);
     let again = unix_listener(&path, 0o666).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
     drop(again);
