@@ -31,7 +31,7 @@ impl Control {
     }
 
     /// Sends a request over a connection.
-    fn over(mut stream: UnixStream, request: &Request) -> Self {
+    pub fn over(mut stream: UnixStream, request: &Request) -> Self {
         stream.write_all(&to_line(request).expect("a request is JSON")).expect("send a request");
         Self { stream, reader: LineReader::default(), notices: Vec::new(), end: String::new() }
     }

@@ -85,6 +85,7 @@ use crate::policy::own_sockets::OwnSocketsWatch;
 use crate::primary::Primary;
 use crate::primary::action::Action;
 use crate::primary::event::{Cue, Event};
+use crate::sys::poller::Ready;
 use crate::sys::{clock, daemon, terminal};
 
 /// How long clients may take to read their last answer when the primary ends.
@@ -138,9 +139,7 @@ impl Runtime {
         self.carry_out(first);
         let mut has_started = false;
         loop {
-            let patience = self.patience();
-            let ready = self.events.wait(patience, &mut self.bus.busy_poll)?;
-            for event in ready {
+            for event in self.wait()? {
                 if let Some(source) = Source::from_token(event.token) {
                     self.take(source, event.readable || event.hangup, event.writable, event.hangup);
                 }
@@ -152,6 +151,7 @@ impl Runtime {
                 if self.succession.writer.due().is_some_and(|due| due <= clock::now()) {
                     self.write_snapshot();
                 }
+                self.hand_over_to_upgrade();
                 if let Some(code) = self.events.exit {
                     return Ok(code);
                 }
@@ -172,10 +172,20 @@ impl Runtime {
             let is_ending = self.core.is_ending();
             self.manager.keep_store(&self.keeper, context!(self), is_ending);
             self.manager.tell(&self.keeper, &self.core, true);
+            self.hand_over_to_upgrade();
             if let Some(code) = self.events.exit {
                 return Ok(code);
             }
         }
+    }
+
+    /// Waits for what comes next. A primary that makes way takes nothing more in.
+    fn wait(&mut self) -> io::Result<Vec<Ready>> {
+        if self.succession.upgrade.is_decided() {
+            return Ok(Vec::new());
+        }
+        let patience = self.patience();
+        self.events.wait(patience, &mut self.bus.busy_poll)
     }
 
     /// What the rooms have to do in each turn, or when their time has come.

@@ -15,7 +15,7 @@ use crate::sys::daemon;
 impl Runtime {
     /// Asks a build whether it can take over. `None`: the one that is now where ours was.
     pub(super) fn check_upgrade(&mut self, client: Option<ClientId>, binary: Option<PathBuf>) {
-        if self.succession.upgrade.check.is_some() {
+        if self.succession.upgrade.is_under_way() {
             return self.refuse_upgrade(client, "another upgrade is under way".to_owned());
         }
         let binary = match binary.map_or_else(daemon::own_program, Ok) {
@@ -58,8 +58,18 @@ impl Runtime {
             return self.refuse_upgrade(client, why);
         }
         let from = crate::version();
-        self.succession.upgrade.upgrading =
-            Some(Upgrading { client, binary: binary.clone(), from });
+        self.succession.upgrade.next = Some(Upgrading { client, binary, from });
+    }
+
+    /// Makes way for a build that can take over. At the end of a turn, because what is taken in
+    /// after the state is written, such as a connection, would be lost.
+    pub(super) fn hand_over_to_upgrade(&mut self) {
+        if !self.events.inbox.is_empty() {
+            return;
+        }
+        let Some(next) = self.succession.upgrade.next.take() else { return };
+        let (client, binary) = (next.client, next.binary.clone());
+        self.succession.upgrade.upgrading = Some(next);
         let told = match self.write_snapshot() {
             true => self.keeper.replace(&binary),
             false => Err(io::Error::other("the state could not be written")),

@@ -4,7 +4,9 @@
 //!
 //! `KILLS` sets the number of kills (20).
 
+use std::io::Read;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use ipc::control::{Request, Status};
@@ -243,6 +245,21 @@ fn the_successor_answers_a_reload() {
         outcome.stderr.contains("generation 2 serves") || outcome.stdout.contains("generation 2")
     );
     assert_eq!(home.app("web").generation, before.generation + 1);
+}
+
+/// It is not known whether the dead primary had read a request of this client.
+#[test]
+fn a_client_that_had_not_asked_yet_is_told_to_ask_again() {
+    let home = tests::home!();
+    let Some(_port) = start(&home, Kind::Python, "auto") else { return };
+    let mut silent = UnixStream::connect(home.socket("web")).expect("connect to the primary");
+    silent.set_read_timeout(Some(SOON)).expect("set a timeout");
+    // With this, the primary writes down that it has this client.
+    home.run(&["scale", "web", "3"]).ok();
+    process::kill(home.app("web").primary_pid, Signal::SIGKILL);
+    let mut answer = String::new();
+    silent.read_to_string(&mut answer).expect("an answer, and the end");
+    assert!(answer.contains("busy") && answer.contains("ask again"), "{answer}");
 }
 
 #[test]

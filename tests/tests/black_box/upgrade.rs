@@ -4,11 +4,15 @@
 //! `UPGRADES` sets the number of upgrades (10).
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use ipc::control::{AppStatus, Status};
+use ipc::control::{AppStatus, Reply, Request, Status};
 use nix::sys::signal::Signal;
+use tests::control::{self, Control};
 use tests::fixtures::Kind;
 use tests::staging::write_program;
 use tests::{Home, Load, Port, process};
@@ -260,7 +264,23 @@ fn a_signal_is_enough() {
     let workers = home.pids("web");
     let next = build(&home, "0.9.0");
     fs::rename(next, &own).expect("replace a program");
-    process::kill(home.app("web").keeper_pid.expect("there is one"), Signal::SIGUSR2);
-    home.wait_app("web", "the other build", SOON, |app| app.version == "0.9.0");
+    let socket = home.socket("web");
+    let silent = UnixStream::connect(&socket).expect("connect to the primary");
+    // A client at every moment: each of them is answered by one of the two builds.
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    control::status(&socket);
+                }
+            });
+        }
+        process::kill(home.app("web").keeper_pid.expect("there is one"), Signal::SIGUSR2);
+        home.wait_app("web", "the other build", SOON, |app| app.version == "0.9.0");
+        done.store(true, Ordering::Relaxed);
+    });
     assert_eq!(home.pids("web"), workers);
+    let answer = Control::over(silent, &Request::Status).answer(SOON);
+    assert!(matches!(answer, Reply::Status(_)), "who had not asked yet may ask: {answer:?}");
 }

@@ -397,7 +397,7 @@ impl Client {
         }
     }
 
-    fn refuse(&mut self, kind: FailureKind, reason: &str) {
+    pub(in crate::runtime) fn refuse(&mut self, kind: FailureKind, reason: &str) {
         self.answer(&Reply::failed(kind, reason));
     }
 
@@ -411,7 +411,7 @@ impl Client {
         self.since = clock::now();
     }
 
-    fn flush(&mut self) -> Standing {
+    pub(in crate::runtime) fn flush(&mut self) -> Standing {
         while !self.out.is_empty() {
             match self.stream.write(&self.out) {
                 Ok(count) => drop(self.out.drain(..count)),

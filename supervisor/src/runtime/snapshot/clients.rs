@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use ipc::control::FailureKind;
 use serde::{Deserialize, Serialize};
 
 use crate::base::ids::ClientId;
@@ -87,10 +88,24 @@ impl Clients {
     /// Ends the connections of clients that asked a predecessor and get no answer, because the core
     /// does not know their request. A client that follows the events stays, since it asked for
     /// nothing else.
-    pub(crate) fn keep(&mut self, awaited: &BTreeSet<ClientId>) {
+    ///
+    /// Whether a client has asked is certain if the predecessor ended by itself. If it died, it may
+    /// have read a request that it neither wrote down nor carried out: that client is told to ask
+    /// again.
+    pub(crate) fn keep(&mut self, awaited: &BTreeSet<ClientId>, died: bool) {
         self.connected.retain(|id, client| {
-            let unheard = !client.asked && channel::readable(client.stream.as_fd());
-            awaited.contains(id) || client.follows || unheard
+            if awaited.contains(id) || client.follows {
+                return true;
+            }
+            if client.asked {
+                return false;
+            }
+            let is_unheard = !died || channel::readable(client.stream.as_fd());
+            if !is_unheard {
+                client.refuse(FailureKind::Busy, "its primary has just been replaced: ask again");
+                client.flush();
+            }
+            is_unheard
         });
     }
 }

@@ -161,7 +161,7 @@ impl Runtime {
     fn watch_clients(&mut self) {
         let mut awaited = self.core.awaited();
         awaited.extend(self.succession.upgrade.awaited_by());
-        self.clients.keep(&awaited);
+        self.clients.keep(&awaited, self.succession.upgrade.under_way().is_none());
         for client in self.clients.ids() {
             self.clients.watch(context!(self), client);
         }

@@ -48,11 +48,23 @@ pub(in crate::runtime) struct Upgrading {
 pub(in crate::runtime) struct Upgrade {
     /// Another build is asked whether it can take over.
     pub(in crate::runtime) check: Option<UpgradeCheck>,
-    /// It can: the successor says so.
+    /// It can: this primary makes way at the end of its turn.
+    pub(in crate::runtime) next: Option<Upgrading>,
+    /// The successor says how it went.
     pub(in crate::runtime) upgrading: Option<Upgrading>,
 }
 
 impl Upgrade {
+    /// Whether another build is asked or about to take over.
+    pub(in crate::runtime) fn is_under_way(&self) -> bool {
+        self.check.is_some() || self.next.is_some()
+    }
+
+    /// Whether another build is about to take over.
+    pub(in crate::runtime) fn is_decided(&self) -> bool {
+        self.next.is_some()
+    }
+
     /// For the state, and for the end of the loop.
     pub(in crate::runtime) fn under_way(&self) -> Option<&Upgrading> {
         self.upgrading.as_ref()
@@ -71,7 +83,8 @@ impl Upgrade {
     /// The client that waits for the end of an upgrade.
     pub(super) fn awaited_by(&self) -> Option<ClientId> {
         let asked = self.check.as_ref().and_then(|check| check.client);
-        asked.or_else(|| self.upgrading.as_ref().and_then(|upgrading| upgrading.client))
+        let begun = self.next.as_ref().or(self.upgrading.as_ref());
+        asked.or_else(|| begun.and_then(|upgrading| upgrading.client))
     }
 
     /// Ends the check of a build that has thought too long. Gives the client that asked, and what
