@@ -276,3 +276,40 @@ fn instance_numbers_and_reported_readiness() {
     home.run(&["reload", "web"]).code(4).says(&["not ready within 3s"]);
     assert_eq!(ask().len(), 1, "the old ones serve on");
 }
+
+/// As when it is started by hand, although each worker has a channel to the primary. Programs that
+/// wait for messages, and servers that listen late, stay.
+#[test]
+fn a_program_without_work_ends() {
+    let home = tests::home!();
+    let Some(node) = fixtures::need("node") else { return };
+    let port = Port::new();
+    let programs = [
+        ("nothing", "globalThis.x = 1".to_owned(), false),
+        ("timer", "setTimeout(() => {}, 50)".to_owned(), false),
+        ("message", "process.on('message', () => {})".to_owned(), true),
+        ("cluster", "require('cluster').worker.on('message', () => {})".to_owned(), true),
+        (
+            "late",
+            format!(
+                "setTimeout(() => require('http').createServer().listen({port}, '127.0.0.1'), 100)"
+            ),
+            true,
+        ),
+    ];
+    for engine in ["kernel", "primary"] {
+        for (name, program, stays) in &programs {
+            let file = home.write(&format!("{name}.js"), program).display().to_string();
+            let options = ["-i", "2", "--restart", "never", "--engine", engine];
+            let outcome = home.start(name, &options, &[&node, &file]).ok();
+            let done = format!("{name}: done: 2 of 2 workers ended with exit code 0\n");
+            let is_done = outcome.stdout == done;
+            assert_eq!(is_done, !stays, "{name} in the {engine} engine: {outcome:?}");
+            if *stays {
+                let app = home.app(name);
+                assert_eq!((app.status, app.ready), (Status::Ready, 2), "{name}: {app:#?}");
+            }
+            home.run(&["delete", name]).ok();
+        }
+    }
+}

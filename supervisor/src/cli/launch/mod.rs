@@ -19,7 +19,7 @@ use super::args::WaitOptions;
 use super::exit::{Exit, Failure};
 use super::output::{Progress, one_line};
 use super::targets::probe::{self, AppState};
-use super::targets::{Outcome, ask};
+use super::targets::{Outcome, ask, without_name};
 use crate::home::Home;
 
 /// How long a primary that has finished may take to exit.
@@ -60,7 +60,7 @@ pub(crate) fn launch_app(home: &Home, spec: &AppSpec) -> Result<Outcome, Failure
     });
     drop(progress);
     match (reply?, death) {
-        (Some(Reply::Done { message, .. }), _) => described(home, name, message, spec.instances),
+        (Some(Reply::Done { message, .. }), _) => described(home, name, &message, spec.instances),
         (Some(other), _) => Err(Failure::unexpected_reply(name, other)),
         (None, Some(death)) => ended(name, &death),
         (None, None) => Ok(Outcome::new("starts in the background")),
@@ -80,12 +80,15 @@ fn ended(name: &str, death: &Notice) -> Result<Outcome, Failure> {
 fn described(
     home: &Home,
     name: &str,
-    message: String,
+    message: &str,
     instances: Instances,
 ) -> Result<Outcome, Failure> {
     let status = probe::status(home, name)?;
     let up = status.as_ref().filter(|status| status.status != Status::Stopped);
-    let text = up.map_or(message, |status| summary(status, instances));
+    let text = up.map_or_else(
+        || without_name(name, message).to_owned(),
+        |status| summary(status, instances),
+    );
     Ok(Outcome { status, ..Outcome::new(text) })
 }
 
@@ -101,7 +104,7 @@ fn wait_ready(
     let reply = client.ask(&Request::WaitReady, wait.timeout, |notice| progress.notice(notice));
     drop(progress);
     match reply {
-        Ok(Reply::Done { message, .. }) => described(home, name, message, instances),
+        Ok(Reply::Done { message, .. }) => described(home, name, &message, instances),
         Ok(other) => Err(Failure::unexpected_reply(name, other)),
         Err(error) => {
             let mut failure = Failure::from(error);

@@ -15,7 +15,7 @@ pub(crate) mod fake_primary;
 pub(crate) use named_files::{refuse_other_procfile, resolve_with_files, split_files_and_names};
 pub(crate) use outcome::{Outcome, Results};
 pub(crate) use pool::PoolOption;
-pub(crate) use request::{ask, running_spec};
+pub(crate) use request::{ask, running_spec, without_name};
 
 use std::collections::BTreeSet;
 

@@ -71,7 +71,7 @@ pub(crate) fn running_spec(home: &Home, name: &str) -> Result<AppSpec, Failure> 
 }
 
 /// The message of a primary without the name of the app at its beginning.
-fn without_name<'a>(name: &str, message: &'a str) -> &'a str {
+pub(crate) fn without_name<'a>(name: &str, message: &'a str) -> &'a str {
     let rest = message.strip_prefix(name);
     rest.and_then(|rest| rest.strip_prefix(": ").or_else(|| rest.strip_prefix(" is ")))
         .unwrap_or(message)

@@ -1,11 +1,12 @@
 'use strict';
-// Runs before the program of a Node worker, and does two things for the supervisor over the
-// channel that Node has with its primary: it reports how late the event loop is and how much of
-// the heap is used, and it closes kept connections when the worker drains.
+// Runs before the program of a Node worker. Over the channel that Node has with its primary, it
+// reports to the supervisor how late the event loop is and how much of the heap is used, and it
+// closes kept connections when the worker drains. And a program that has nothing left to do ends,
+// although it has that channel.
 //
-// The program does not see it: no listener, nothing left in its options and caches, nothing that
-// keeps the process alive, and no prototype is touched before the worker drains. An error in here
-// never reaches the program.
+// The program does not see it: no listener of `process`, nothing left in its options and caches,
+// nothing that keeps the process alive, and no prototype is touched before the worker drains. An
+// error in here never reaches the program.
 try {
   const MEASURES = true;
   const CLOSES = true;
@@ -23,6 +24,36 @@ try {
   if (typeof send === 'function' && require('worker_threads').isMainThread) {
     if (MEASURES) measure();
     if (CLOSES) waitForDrain();
+    letEnd();
+  }
+
+  // Node's cluster module listens on the channel of each worker, which keeps every worker alive.
+  // Started by hand, a program without work ends. Here it does so too, until it uses the cluster
+  // module: from its first message to the primary on, mostly for a socket, the channel counts.
+  function letEnd() {
+    const { channel } = process;
+    if (!channel?.refCounted || !channel.unrefCounted) return;
+    const { worker } = require('cluster');
+    const counted = process.listenerCount('message') + process.listenerCount('disconnect');
+    let counts = false;
+    const count = () => {
+      if (counts) return;
+      counts = true;
+      if (process.send === watched) process.send = send;
+      worker.removeListener('newListener', onNewListener);
+      for (let i = 0; i < counted; i += 1) channel.refCounted();
+    };
+    const watched = function (message, handle, options, callback) {
+      if (message?.cmd === 'NODE_CLUSTER') count();
+      return send.call(this, message, handle, options, callback);
+    };
+    // These are messages as well, and not listeners of `process`, which Node counts itself.
+    const onNewListener = (name) => {
+      if (name === 'message') count();
+    };
+    worker.on('newListener', onNewListener);
+    process.send = watched;
+    for (let i = 0; i < counted; i += 1) channel.unrefCounted();
   }
 
   function measure() {
@@ -190,5 +221,5 @@ try {
     };
   }
 } catch {
-  // Neither measured nor told to close then.
+  // Neither measured nor told to close then, and its channel keeps it alive.
 }

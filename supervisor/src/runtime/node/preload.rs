@@ -1,6 +1,6 @@
 //! What is put before a Node program so that it reports its event loop's delay and its heap, and
-//! ends its kept connections when it drains: a file in the run folder, named in the command by
-//! `--require`.
+//! ends its kept connections when it drains, and ends when it has no work left: a file in the run
+//! folder, named in the command by `--require`.
 //!
 //! Refuses to put it where Node could not read it, or would refuse to: there the program starts
 //! without it.
