@@ -338,7 +338,7 @@ impl Primary {
                 self.lend(id, listener, ticket, another, step);
             }
             Change::Listens { listener, socket } => self.listens(id, listener, socket, step),
-            Change::Closes { listener, socket } => self.closes(id, listener, socket),
+            Change::Closes { listener, socket } => self.closes(id, listener, socket, step.now),
             Change::Ready => self.became_ready(id, step),
             Change::RefusesValues { reason } => self.values_refused(id, &reason, step),
             Change::Gone(end) => self.gone(id, end, step),

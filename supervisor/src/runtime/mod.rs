@@ -259,6 +259,9 @@ impl Runtime {
         let now = clock::now();
         let mut actions = Vec::new();
         while let Some(event) = self.events.inbox.pop_front() {
+            if matches!(event, Event::Worker { cue: Cue::Listening { .. }, .. }) {
+                self.closed_sockets.listens(now);
+            }
             self.core.step(now, event, &mut actions);
         }
         self.core.step(now, Event::Turn, &mut actions);

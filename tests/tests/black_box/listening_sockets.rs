@@ -1,8 +1,8 @@
 //! Programs that treat their listening socket in their own way: they shut it down, and listen
 //! again. It is lent; what they do to it must not reach the sockets of other workers.
 
-use std::io::Read;
-use std::net::TcpListener;
+use std::io::{ErrorKind, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -117,6 +117,37 @@ fn a_closed_socket_gets_no_new_connections() {
     assert!(tally.by_pid.contains_key(&pid), "its second socket serves: {tally}");
     let outcome = home.run(&["reload", "web"]).ok();
     assert!(outcome.took < PATIENCE, "{outcome:#?}");
+}
+
+/// A program that opens a port for each transfer, as FTP does. By hand a closed port refuses
+/// connections, and no number of them is too many.
+#[test]
+fn a_port_that_a_worker_opened_for_a_while_is_given_back() {
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(command) = fixtures::python("transfers.py", &[port.to_string()]) else { return };
+    let options = ["-i", "1", "--min-uptime", "300ms", "--listen-wait", "300ms"];
+    home.start("web", &options, &command).ok();
+    // What a worker opens this long after it was ready is no address of the app.
+    tests::wait::let_pass(Duration::from_millis(1200));
+    let mut last = None;
+    for _ in 0..20 {
+        let mut connection = Connection::open(port.v4(), PATIENCE).expect("an answer");
+        let answer = connection.get("/transfer", true).expect("an answer");
+        let text = answer.value("transfer").expect("the port of a transfer");
+        let transfer: SocketAddr = text.parse().expect("an address");
+        let mut byte = [0];
+        let mut data = TcpStream::connect(transfer).expect("the port is open");
+        data.read_exact(&mut byte).expect("the transfer");
+        last = Some(transfer);
+    }
+    let app = home
+        .wait_app("web", "the ports to be given back", PATIENCE, |app| app.listeners.len() == 1);
+    assert_eq!((app.status, app.restarts), (Status::Ready, 0));
+    let refused = TcpStream::connect(last.expect("there was one")).expect_err("it is closed");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(generations(&port), [1]);
+    home.run(&["reload", "web"]).ok();
+    assert_eq!(generations(&port), [2]);
 }
 
 /// What a program binds and connects from is its own: the peer sees the end of each connection, and

@@ -5,7 +5,7 @@ use std::ops::RangeBounds;
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
 
 use super::state::{Outlook, Waiter};
-use crate::base::ids::{ClientId, ListenerId, Slot};
+use crate::base::ids::{ClientId, ListenerId, Slot, WorkerId};
 use crate::base::time::Time;
 use crate::primary::action::Action;
 use crate::primary::event::OpenedListener;
@@ -170,7 +170,8 @@ impl Primary {
     }
 
     /// All workers are new and ready. Addresses that they do not serve will be closed, but not at
-    /// once: a program that listens on several addresses opens them one after the other.
+    /// once: a program that listens on several addresses opens them one after the other. Nor is an
+    /// address that a worker has just given up.
     pub(in crate::primary) fn sweep_later(&mut self, now: Time) {
         self.sweep_at = Some(now + self.serving.spec.times.listen_wait.max(SOON));
     }
@@ -228,9 +229,20 @@ impl Primary {
     /// already.
     pub(in crate::primary) fn is_served(&self, listener: ListenerId) -> bool {
         let serves = |worker: &Worker| {
-            worker.serves(listener) || worker.already_open.contains_key(&listener)
+            let listens = worker.serves(listener) && !worker.has_given_up(listener);
+            listens || worker.already_open.contains_key(&listener)
         };
         self.workers.values().any(serves)
+    }
+
+    /// Whether the worker opened this listener long after its start.
+    pub(crate) fn is_late(&self, worker: WorkerId, listener: ListenerId) -> bool {
+        self.workers.get(&worker).is_some_and(|worker| worker.late.contains(&listener))
+    }
+
+    /// Whether the worker opened any listener long after its start.
+    pub(crate) fn has_late(&self, worker: WorkerId) -> bool {
+        self.workers.get(&worker).is_some_and(|worker| !worker.late.is_empty())
     }
 
     pub(in crate::primary) fn close(&mut self, listener: ListenerId, step: &mut Step<'_>) {

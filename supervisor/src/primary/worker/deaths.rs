@@ -4,6 +4,7 @@ use config::spec::RestartOn;
 use ipc::control::NoticeKind;
 
 use crate::base::ids::{ListenerId, Slot, SocketId, Ticket, WorkerId};
+use crate::base::time::Time;
 use crate::primary::action::Action;
 use crate::primary::jobs::state::Failure;
 use crate::primary::messages;
@@ -103,8 +104,14 @@ impl Primary {
         id: WorkerId,
         listener: ListenerId,
         socket: SocketId,
+        now: Time,
     ) {
         self.sockets.closed(listener, socket, id);
+        if self.sweep_at.is_none()
+            && self.workers.get(&id).is_some_and(|w| w.has_given_up(listener))
+        {
+            self.sweep_later(now);
+        }
         if let Some(slot) = self.workers.get(&id).filter(|w| w.is_ready()).map(|w| w.slot) {
             self.note_served(id, slot);
         }
