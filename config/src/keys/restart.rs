@@ -1,9 +1,12 @@
 //! What follows a worker's death.
 
-use super::forms::{BOOLEAN, COUNT, DURATION, choice};
+use serde_json::json;
+
+use super::forms::{BOOLEAN, COUNT, DURATION, choice, form, one_or_several};
 use super::key::{Flag, Key, Section};
 use super::kind::{Field, Form, at};
-use crate::spec::RestartOn;
+use crate::privileges::within;
+use crate::spec::{ExitCodes, RestartOn};
 
 pub(super) const SECTION: Section =
     Section { name: "restart", title: "When a worker dies", keys: KEYS };
@@ -19,6 +22,16 @@ static KEYS: &[Key] = &[
               code other than 0, or a signal) or `\"never\"`",
         elsewhere: &["autorestart"],
         ..Key::of(&Field { place: at!(restart.on), form: &RESTART })
+    },
+    Key {
+        name: "stop_exit_codes",
+        flag: Some(Flag { repeats: true, ..Flag::value("CODE") }),
+        help: "Exit codes of a worker that no restart follows",
+        doc: "Exit codes from 0 to 255. A worker that ends with one of them has done its work and is \
+              not restarted, whatever `restart` says",
+        example: Some("[42, 43]"),
+        elsewhere: &["exitcodes", "success_exit_status"],
+        ..Key::of(&Field { place: at!(restart.stop_exit_codes), form: &EXIT_CODES })
     },
     Key {
         name: "start_retries",
@@ -74,3 +87,23 @@ static KEYS: &[Key] = &[
         ..Key::of(&Field { place: at!(restart.backoff_reset), form: &DURATION })
     },
 ];
+
+static EXIT_CODES: Form<ExitCodes> = Form {
+    repeat: |codes, more| codes.extend(more.iter()),
+    ..form(
+        "integer or array",
+        one_or_several,
+        |findings, key, value| {
+            let mut codes = ExitCodes::default();
+            for (item, text) in findings.items(key, value) {
+                match within(&text, 0, u8::MAX) {
+                    Ok(code) => codes.extend([code]),
+                    Err(message) => findings.add(item.span(), format!("{key}: {message}")),
+                }
+            }
+            Some(codes)
+        },
+        |text| within(text, 0, u8::MAX).map(|code| [code].into_iter().collect()),
+        |codes| (!codes.is_empty()).then(|| json!(codes)),
+    )
+};

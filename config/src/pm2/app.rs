@@ -226,8 +226,9 @@ impl<'t> App<'t, '_> {
             && self.findings.boolean("autorestart", value) == Some(false)
         {
             self.set("restart", Value::text("never"), value.span());
-        } else if let Some(codes) = self.find("stop_exit_codes").filter(|codes| !is_empty(codes)) {
-            self.stop_exit_codes(codes);
+        }
+        if let Some(codes) = self.find("stop_exit_codes").filter(|codes| !is_empty(codes)) {
+            self.set("stop_exit_codes", codes.value.clone(), codes.span());
         }
         let mut milliseconds =
             |option| Some(milliseconds(self.findings, option, find(self.table, option)?)).flatten();
@@ -277,21 +278,6 @@ impl<'t> App<'t, '_> {
     fn schedule(&mut self) {
         if let Some(pattern) = self.find("cron_restart").filter(|pattern| !is_off(pattern)) {
             self.set("cron_restart", pattern.value.clone(), pattern.span());
-        }
-    }
-
-    fn stop_exit_codes(&mut self, codes: &Written) {
-        let found: Vec<String> = self
-            .findings
-            .items("stop_exit_codes", codes)
-            .into_iter()
-            .map(|(_, code)| code)
-            .collect();
-        if found == ["0"] {
-            self.set("restart", Value::text("on-failure"), codes.span());
-        } else {
-            let message = "stop_exit_codes: only [0] can be kept, as restart = \"on-failure\"";
-            self.findings.add(codes.span(), message);
         }
     }
 

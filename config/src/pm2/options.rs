@@ -145,8 +145,8 @@ pub(crate) static OPTIONS: &[PmOption] = &[
         "stop_exit_codes",
         &[],
         Mapped,
-        "[0]",
-        "`restart = \"on-failure\"`; any other list than [0] is refused",
+        "[42]",
+        "`stop_exit_codes`",
     ),
     row("min_uptime", &[], Mapped, "\"5s\"", "a longer `restart_window`"),
     row(

@@ -7,7 +7,7 @@ use super::options::{Answer, OPTIONS};
 use crate::cpus::{CpuLimit, Cpus};
 use crate::file::{Loaded, Reader};
 use crate::keys;
-use crate::spec::{AppSpec, Instances, LogFiles, ReadyRule, RestartOn};
+use crate::spec::{AppSpec, Instances, LogFiles, ReadyRule};
 
 const CPUS: Cpus = Cpus { count: 4, limit: CpuLimit::Machine };
 
@@ -194,12 +194,12 @@ fn commands() {
 fn values_are_translated() {
     let (spec, _) =
         app("name: 'shop', script: 'a.js', instances: 0, wait_ready: true, listen_timeout: 4000, \
-                         kill_timeout: '2s', stop_exit_codes: [0], restart_delay: 50, port: 3000, \
+                         kill_timeout: '2s', stop_exit_codes: [0, '42'], restart_delay: 50, port: 3000, \
                          max_restarts: 1000000, env: { A: 1, B: { c: 2 }, D: null, E: true }");
     assert_eq!((spec.name.as_str(), spec.instances), ("shop", Instances::Max));
     assert_eq!((spec.ready, spec.times.ready_timeout.as_secs()), (ReadyRule::Notify, 4));
     assert_eq!((spec.times.kill_timeout.as_secs(), spec.stop_signal), (2, 2));
-    assert_eq!(spec.restart.on, RestartOn::Failure);
+    assert_eq!(spec.restart.stop_exit_codes, [0, 42].into_iter().collect());
     assert_eq!(spec.restart.backoff_min, spec.restart.backoff_max);
     assert_eq!((spec.restart.max_restarts, spec.restart.give_up), (u16::MAX, true));
     let env = [("A", "1"), ("B", "{\"c\":2}"), ("E", "true"), ("PORT", "3000")];
@@ -251,7 +251,7 @@ fn refusals_have_their_places() {
         ("name: 'a'", "1:10: nothing says what to run: add a \"script\""),
         ("script: 'a.js', kill_timeout: 'soon'", "kill_timeout \"soon\": expected milliseconds"),
         ("script: 'a.js', instances: 'many'", "instances \"many\""),
-        ("script: 'a.js', stop_exit_codes: [0, 1]", "only [0] can be kept"),
+        ("script: 'a.js', stop_exit_codes: [0, 256]", "stop_exit_codes: expected"),
         ("script: 'a.js', interpreter: 'node@16'", "interpreter \"node@16\": a version"),
         ("script: 'a.js', args: 'a \"b'", "args \"a \\\"b\": a quote"),
         ("script: 'a.js', env: 3", "env must be a table, not an integer"),

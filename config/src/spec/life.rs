@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::ExitCodes;
+
 /// When a worker counts as ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -93,6 +95,8 @@ impl Default for Times {
 pub struct RestartPolicy {
     /// Which exits of a worker are followed by a restart.
     pub on: RestartOn,
+    /// Exit codes that no restart follows, whatever `on` says. None.
+    pub stop_exit_codes: ExitCodes,
     /// Failures in a row after which a slot that was never ready has failed too often.
     pub start_retries: u16,
     /// Failures within `window` after which a slot that has been ready has failed too often.
@@ -125,10 +129,24 @@ pub enum RestartOn {
     Never,
 }
 
+impl RestartPolicy {
+    /// Whether a worker that ends by itself with this exit code has done its work, so that no other
+    /// one follows.
+    pub fn is_done(&self, code: i32) -> bool {
+        self.stop_exit_codes.contains(code) || (code == 0 && self.on != RestartOn::Always)
+    }
+
+    /// Whether a worker may ever have done its work.
+    pub fn has_end(&self) -> bool {
+        self.on != RestartOn::Always || !self.stop_exit_codes.is_empty()
+    }
+}
+
 impl Default for RestartPolicy {
     fn default() -> Self {
         Self {
             on: RestartOn::Always,
+            stop_exit_codes: ExitCodes::default(),
             start_retries: 3,
             max_restarts: 10,
             give_up: false,

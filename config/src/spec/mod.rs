@@ -6,6 +6,7 @@
 //! modules that are called after them.
 
 mod dependency;
+mod exit_codes;
 mod life;
 pub mod log_files;
 mod pool;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use dependency::Dependency;
+pub use exit_codes::ExitCodes;
 pub use life::{Graceful, ReadyRule, RestartOn, RestartPolicy, Times};
 pub use log_files::{LogFiles, LogRate, LogTo, Rotation};
 pub use pool::{Instances, PoolSpec};

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use config::spec::{AppSpec, RestartOn};
+use config::spec::AppSpec;
 use ipc::control::AppStatus;
 
 use super::exit::Failure;
@@ -33,7 +33,7 @@ pub(crate) fn wait(home: &Home, name: &str) -> Result<(), Failure> {
 /// Fails if the work will not be done.
 fn refuse(status: &AppStatus, spec: &AppSpec) -> Result<(), Failure> {
     let name = &spec.name;
-    if spec.restart.on == RestartOn::Always {
+    if !spec.restart.has_end() {
         return Err(Failure::usage(format!(
             "{name} is started again whenever it ends, so it is never completed: write restart = \
              \"on-failure\" or \"never\" for it"
@@ -58,7 +58,7 @@ mod tests {
         let mut spec = fake::spec("migrate");
         let running = fake::status("migrate", Status::Ready);
         assert!(refuse(&running, &spec).unwrap_err().reason.contains("never completed"));
-        spec.restart.on = RestartOn::Failure;
+        spec.restart.on = config::spec::RestartOn::Failure;
         assert!(refuse(&running, &spec).is_ok());
         let mut failed = fake::status("migrate", Status::Errored);
         for worker in &mut failed.workers {

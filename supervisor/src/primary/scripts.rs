@@ -416,6 +416,21 @@ fn a_clean_end_that_is_not_restarted_is_a_stop() {
 }
 
 #[test]
+fn an_exit_code_of_the_list_is_a_stop_and_another_one_a_failure() {
+    // The program ends with code 1.
+    for (codes, stops) in [([1, 42], true), ([0, 2], false)] {
+        for on in [RestartOn::Always, RestartOn::Failure, RestartOn::Never] {
+            let mut spec = app("serve port=8000 crash-after=1000", 1);
+            spec.restart.on = on;
+            spec.restart.stop_exit_codes = codes.into_iter().collect();
+            let mut sim = up(spec);
+            sim.pass(Duration::from_secs(3));
+            assert_eq!(sim.app_status() == Status::Stopped, stops, "{codes:?} {on:?}");
+        }
+    }
+}
+
+#[test]
 fn a_worker_can_announce_and_delay_its_readiness() {
     let mut spec = app("serve port=8000 ready=1500 extend=900", 1);
     spec.ready = ReadyRule::Notify;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use config::difference::KeyChange;
 use config::keys::Change;
-use config::spec::RestartOn;
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply, Status};
 
 use super::slots::pools::Pools;
@@ -184,7 +183,7 @@ fn ends_for_a_sibling(worker: &Worker, end: &End) -> bool {
     let tells_apart = spec.command.iter().any(|word| word.contains("${SUPERVISOR_SLOT}"));
     end.exit == Some(Exit::Code(0))
         && worker.ready_since.is_none()
-        && spec.restart.on == RestartOn::Always
+        && !spec.restart.is_done(0)
         && spec.total() > 1
         && !tells_apart
 }

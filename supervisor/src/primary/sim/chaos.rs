@@ -66,6 +66,9 @@ fn random_spec(dice: &mut Jitter) -> AppSpec {
         1 | 2 => RestartOn::Failure,
         _ => RestartOn::Always,
     };
+    if dice.roll().is_multiple_of(12) {
+        spec.restart.stop_exit_codes = [0, 1].into_iter().collect();
+    }
     spec.restart.max_restarts = u16::try_from(dice.roll() % 10).expect("small");
     spec.restart.backoff_max = Duration::from_secs(1 + dice.roll() % 5);
     spec.times.ready_timeout = Duration::from_millis(500 + dice.roll() % 6000);

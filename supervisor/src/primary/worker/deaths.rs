@@ -225,15 +225,12 @@ impl Primary {
             let again = tries_again.then(|| later(&mut self.dice));
             return errored("cannot be started".to_owned(), again);
         }
+        if end.own_code().is_some_and(|code| policy.is_done(code)) {
+            return Seat::Stopped { reason: format!("ended by itself: {reason}") };
+        }
         match policy.on {
-            RestartOn::Always => {}
-            RestartOn::Failure if !end.is_clean() => {}
-            RestartOn::Failure | RestartOn::Never if end.is_clean() => {
-                return Seat::Stopped { reason: format!("ended by itself: {reason}") };
-            }
-            RestartOn::Failure | RestartOn::Never => {
-                return errored("not restarted".to_owned(), None);
-            }
+            RestartOn::Always | RestartOn::Failure => {}
+            RestartOn::Never => return errored("not restarted".to_owned(), None),
         }
         if worker.left_well(end, step.now) {
             return Seat::Empty;

@@ -61,6 +61,14 @@ impl End {
     }
 
     pub(in crate::primary) fn is_clean(&self) -> bool {
-        matches!(self.kind, EndKind::Died) && self.exit == Some(Exit::Code(0))
+        self.own_code() == Some(0)
+    }
+
+    /// The exit code, if it ended by itself with one.
+    pub(in crate::primary) fn own_code(&self) -> Option<i32> {
+        match (&self.kind, self.exit) {
+            (EndKind::Died, Some(Exit::Code(code))) => Some(code),
+            _ => None,
+        }
     }
 }
