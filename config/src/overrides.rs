@@ -164,7 +164,7 @@ fn object_of(key: &Key) -> Option<&'static str> {
     let in_section = |name| keys::is_in(key, name);
     if in_section("privileges") || matches!(key.name, "user" | "group") {
         Some("rights")
-    } else if in_section("life") && !matches!(key.name, "ready" | "stop_signal") {
+    } else if in_section("life") && !matches!(key.name, "ready" | "stop_signal" | "stop_message") {
         Some("times")
     } else {
         None

@@ -2,6 +2,7 @@
 //! beside its rows.
 
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -93,6 +94,23 @@ pub(super) fn shown_size(bytes: u64) -> Value {
         0 => json!(0),
         _ => json!(units::written_size(bytes)),
     }
+}
+
+/// The path of a file, or none.
+pub(super) static FILE_PATH: Form<Option<PathBuf>> = form(
+    "string",
+    string,
+    |findings, key, value| {
+        let path = findings.path(key, value)?;
+        findings.keep(key, value, file_path(path)).map(Some)
+    },
+    |text| told(file_path(told(std::path::absolute(text))?)).map(Some),
+    |path| path.as_ref().map(|path| json!(path.to_string_lossy())),
+);
+
+fn file_path(path: PathBuf) -> Result<PathBuf, &'static str> {
+    let names_a_file = path.file_name().is_some() && !path.to_string_lossy().ends_with('/');
+    names_a_file.then_some(path).ok_or("expected the path of a file")
 }
 
 /// An integer from 1.

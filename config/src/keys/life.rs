@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::forms::{BOOLEAN, DURATION, choice, form, string_or_integer};
+use super::forms::{BOOLEAN, DURATION, choice, form, string, string_or_integer};
 use super::key::{Flag, InPool, Key, Section};
 use super::kind::{Field, Form, at};
 use crate::signal;
@@ -160,6 +160,17 @@ static KEYS: &[Key] = &[
         elsewhere: &["signal"],
         ..Key::of(&Field { place: at!(stop_signal), form: &SIGNAL })
     },
+    Key {
+        name: "stop_message",
+        flag: Some(Flag::value("TEXT")),
+        help: "What tells a Node worker to stop, in place of the signal",
+        doc: "What a Node program gets by `process.on('message')` in place of `stop_signal`. Every \
+              other program, and one that has closed its channel, gets the signal. SIGKILL follows \
+              after `kill_timeout`, as it does after the signal",
+        example: Some("\"shutdown\""),
+        elsewhere: &["shutdown_with_message"],
+        ..Key::of(&Field { place: at!(stop_message), form: &MESSAGE })
+    },
 ];
 
 /// `wait_ready`: another way to write a ready rule.
@@ -170,6 +181,30 @@ static WAIT_READY: Form<ReadyRule> = form(
     |_| Ok(ReadyRule::Notify),
     |rule| Some(json!(*rule == ReadyRule::Notify)),
 );
+
+/// A text, or none.
+static MESSAGE: Form<Option<String>> = form(
+    "string",
+    string,
+    |findings, key, value| {
+        let text = findings.text(key, value)?;
+        findings.keep(key, value, message(&text))
+    },
+    |text| message(text),
+    |text| text.as_ref().map(|text| json!(text)),
+);
+
+/// A text that fits into a message with room to spare.
+fn message(text: &str) -> Result<Option<String>, String> {
+    match text.len() {
+        0 => Err("expected a text that is not empty".to_owned()),
+        1..=LONGEST_MESSAGE => Ok(Some(text.to_owned())),
+        _ => Err(format!("expected at most {LONGEST_MESSAGE} bytes")),
+    }
+}
+
+/// Bytes of `stop_message`.
+const LONGEST_MESSAGE: usize = 1024;
 
 /// A signal by its name or number.
 static SIGNAL: Form<i32> = form(

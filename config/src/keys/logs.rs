@@ -1,11 +1,12 @@
 //! Where the output of workers goes, and how much of it is kept.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::forms::{BOOLEAN, DURATION, SIZE, choice, form, integer, shown_size, string, told};
+use super::forms::{
+    BOOLEAN, DURATION, FILE_PATH, SIZE, choice, form, integer, shown_size, string, told,
+};
 use super::key::{Change, Flag, Key, Section};
 use super::kind::{Field, Form, at};
 use crate::spec::LogTo;
@@ -52,7 +53,7 @@ static KEYS: &[Key] = &[
               gets both. Missing folders are made. A change holds from the end of the reload on",
         example: Some("\"logs/out-{slot}.log\""),
         elsewhere: &["stdout", "stdout_logfile"],
-        ..Key::of(&Field { place: at!(logs.out_file), form: &OUTPUT_FILE })
+        ..Key::of(&Field { place: at!(logs.out_file), form: &FILE_PATH })
     },
     Key {
         name: "error_file",
@@ -61,7 +62,7 @@ static KEYS: &[Key] = &[
         doc: "As `out_file`, for what the workers write to stderr",
         example: Some("\"logs/err-{slot}.log\""),
         elsewhere: &["stderr", "stderr_logfile"],
-        ..Key::of(&Field { place: at!(logs.error_file), form: &OUTPUT_FILE })
+        ..Key::of(&Field { place: at!(logs.error_file), form: &FILE_PATH })
     },
     Key {
         name: "log_time",
@@ -71,6 +72,16 @@ static KEYS: &[Key] = &[
         example: Some("true"),
         elsewhere: &["log_timestamps"],
         ..Key::of(&Field { place: at!(logs.log_time), form: &BOOLEAN })
+    },
+    Key {
+        name: "log_time_format",
+        help: "How the time before each line is written, as for strftime",
+        doc: "How the time before each line in the log files is written, as for `strftime`, in the \
+              time zone of the machine; `log_time` need not be set then. In the app's own log folder \
+              it follows the slot: `0 | 27 Nov 19:11 hello`. At most 128 characters",
+        example: Some("\"%d %b %H:%M:%S\""),
+        elsewhere: &["log_date_format"],
+        ..Key::of(&Field { place: at!(logs.log_time_format), form: &TIME_FORMAT })
     },
     Key {
         name: "log_rate",
@@ -155,23 +166,6 @@ static KEYS: &[Key] = &[
 /// Bytes of a line.
 static LINE_LENGTH: Form<usize> = integer!(usize, 1024, 1 << 20);
 
-/// A file that gets output.
-static OUTPUT_FILE: Form<Option<PathBuf>> = form(
-    "string",
-    string,
-    |findings, key, value| {
-        let path = findings.path(key, value)?;
-        findings.keep(key, value, output_file(path)).map(Some)
-    },
-    |text| told(output_file(PathBuf::from(text))).map(Some),
-    |path| path.as_ref().map(|path| json!(path.to_string_lossy())),
-);
-
-fn output_file(path: PathBuf) -> Result<PathBuf, &'static str> {
-    let names_a_file = path.file_name().is_some() && !path.to_string_lossy().ends_with('/');
-    names_a_file.then_some(path).ok_or("expected the path of a file")
-}
-
 /// A number of lines. The bound is above any rate at which they can be written.
 static LINES: Form<u32> = integer!(u32, 0, 100_000_000);
 
@@ -210,3 +204,33 @@ fn interval(every: Duration) -> Result<Duration, &'static str> {
 
 /// A number of rotated files. The primary renames all of a log when it rotates the log.
 static KEPT_FILES: Form<u16> = integer!(u16, 1, 365);
+
+/// How a time is written.
+static TIME_FORMAT: Form<Option<String>> = form(
+    "string",
+    string,
+    |findings, key, value| {
+        let text = findings.text(key, value)?;
+        findings.keep(key, value, time_format(&text))
+    },
+    |text| time_format(text),
+    |format| format.as_ref().map(|format| json!(format)),
+);
+
+/// Characters of a format of times.
+const LONGEST_FORMAT: usize = 128;
+
+fn time_format(format: &str) -> Result<Option<String>, String> {
+    if format.is_empty() || format.chars().count() > LONGEST_FORMAT {
+        return Err(format!("expected 1 to {LONGEST_FORMAT} characters"));
+    }
+    if format.chars().any(char::is_control) {
+        return Err("expected a format without control characters".to_owned());
+    }
+    let any_time = jiff::Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC);
+    let made = jiff::fmt::strtime::format(format, &any_time).map_err(|error| error.to_string())?;
+    match made.chars().any(char::is_control) {
+        true => Err("expected a format that gives one line".to_owned()),
+        false => Ok(Some(format.to_owned())),
+    }
+}

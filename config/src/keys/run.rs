@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::forms::{ACCOUNT, BOOLEAN, extend, form, items, nothing, string, told};
+use super::forms::{ACCOUNT, BOOLEAN, FILE_PATH, extend, form, items, nothing, string, told};
 use super::key::{Change, Flag, InPool, Key, Section};
 use super::kind::{Field, Form, at};
 use crate::raw::{Findings, Written, in_order};
@@ -127,6 +127,18 @@ static KEYS: &[Key] = &[
         example: Some("false"),
         change: Change::Nothing,
         ..Key::of(&Field { place: at!(autostart), form: &BOOLEAN })
+    },
+    Key {
+        name: "pid_file",
+        flag: Some(Flag::value("PATH")),
+        help: "A file with the pids of the workers; {slot}: a file for each",
+        doc: "A file in which other programs find the pids of the workers, one a line, the lowest \
+              slot first. With `{slot}` in its name, each worker has a file of its own. A file goes \
+              when its last worker has ended. While a worker is replaced, the pid is that of its \
+              successor. A file that holds anything else is left alone",
+        example: Some("\"run/web-{slot}.pid\""),
+        elsewhere: &["pidfile"],
+        ..Key::of(&Field { place: at!(pid_file), form: &FILE_PATH })
     },
     Key {
         name: "depends_on",

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
+use super::date_format;
 use super::options::{self, Answer};
 use super::run::{self, Run};
 use super::values::{duration, is_off, milliseconds, number};
@@ -13,12 +14,17 @@ use crate::tree::{Entry, Table, Value, Written, in_order};
 
 /// The signal that PM2 stops an app with.
 const STOP_SIGNAL: &str = "INT";
+/// The message that PM2 stops an app with, where the app asks for one.
+const STOP_MESSAGE: &str = "shutdown";
 /// The longest delay between two restarts where the file sets none, and the shortest window in
 /// which restarts are counted; in milliseconds.
 const LONGEST_DELAY: u64 = 15_000;
 const SHORTEST_WINDOW: u64 = 60_000;
 /// Restarts where the file does not limit them.
 const RESTARTS: u64 = 16;
+
+/// The format of `time: true`.
+const TIME: &str = "%Y-%m-%dT%H:%M:%S";
 
 /// The file that keeps nothing.
 const NOWHERE: &str = "/dev/null";
@@ -37,7 +43,7 @@ pub(super) fn translate(
     app.environment(chosen, ecosystem);
     app.same();
     app.instances();
-    app.logs();
+    app.files();
     app.ready();
     app.restarts();
     app.memory();
@@ -163,8 +169,8 @@ impl<'t> App<'t, '_> {
         self.set("instances", value, instances.span());
     }
 
-    /// Where the output goes. Relative paths begin at the app's folder.
-    fn logs(&mut self) {
+    /// Where the output and the pids go. Relative paths begin at the app's folder.
+    fn files(&mut self) {
         let merged = self.find("instances").is_none() || self.is_on("merge_logs");
         let disabled = self.is_on("disable_logs");
         let combined = self.combined_log();
@@ -185,9 +191,31 @@ impl<'t> App<'t, '_> {
             };
             self.set(option, Value::text(path.display().to_string()), span);
         }
-        let dated = ["log_date_format", "time"].map(|option| self.find(option));
-        if let Some(value) = dated.into_iter().flatten().find(|value| !is_off(value)) {
-            self.set("log_time", Value::Boolean(true), value.span());
+        if let Some(value) = self.find("pid_file").filter(|value| !is_off(value))
+            && let Some(text) = self.findings.text("pid_file", value)
+        {
+            let path = folder.as_deref().unwrap_or(&self.findings.base).join(text);
+            let path = log_files::with_slot(&path).display().to_string();
+            self.set("pid_file", Value::text(path), value.span());
+        }
+        self.log_times();
+    }
+
+    /// The time before each line, behind which PM2 writes a colon.
+    fn log_times(&mut self) {
+        let is_on = |option| self.find(option).filter(|value| !is_off(value));
+        let format = match (is_on("log_date_format"), is_on("time")) {
+            (Some(value), _) => {
+                let made = self.findings.text("log_date_format", value);
+                let made = made.map(|text| date_format::strftime(&text));
+                made.and_then(|made| self.findings.keep("log_date_format", value, made))
+                    .map(|format| (format, value))
+            }
+            (None, Some(value)) => Some((TIME.to_owned(), value)),
+            (None, None) => None,
+        };
+        if let Some((format, value)) = format {
+            self.set("log_time_format", Value::text(format!("{format}:")), value.span());
         }
     }
 
@@ -209,6 +237,9 @@ impl<'t> App<'t, '_> {
         self.time("listen_timeout", key);
         self.time("kill_timeout", "kill_timeout");
         self.set("stop_signal", Value::text(STOP_SIGNAL), self.span.clone());
+        if let Some(value) = self.find("shutdown_with_message").filter(|value| !is_off(value)) {
+            self.set("stop_message", Value::text(STOP_MESSAGE), value.span());
+        }
     }
 
     fn time(&mut self, option: &str, key: &str) {

@@ -5,6 +5,7 @@
 //! file, so a bad value is reported where PM2's file has it.
 
 mod app;
+mod date_format;
 mod dump;
 pub(crate) mod options;
 mod run;

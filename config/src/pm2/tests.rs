@@ -192,13 +192,15 @@ fn commands() {
 
 #[test]
 fn values_are_translated() {
-    let (spec, _) =
-        app("name: 'shop', script: 'a.js', instances: 0, wait_ready: true, listen_timeout: 4000, \
-                         kill_timeout: '2s', stop_exit_codes: [0, '42'], restart_delay: 50, port: 3000, \
-                         max_restarts: 1000000, env: { A: 1, B: { c: 2 }, D: null, E: true }");
+    let (spec, _) = app(
+        "name: 'shop', script: 'a.js', instances: 0, wait_ready: true, listen_timeout: 4000, \
+                         kill_timeout: '2s', stop_exit_codes: [0, '42'], shutdown_with_message: true, restart_delay: 50, port: 3000, \
+                         max_restarts: 1000000, env: { A: 1, B: { c: 2 }, D: null, E: true }",
+    );
     assert_eq!((spec.name.as_str(), spec.instances), ("shop", Instances::Max));
     assert_eq!((spec.ready, spec.times.ready_timeout.as_secs()), (ReadyRule::Notify, 4));
     assert_eq!((spec.times.kill_timeout.as_secs(), spec.stop_signal), (2, 2));
+    assert_eq!(spec.stop_message.as_deref(), Some("shutdown"));
     assert_eq!(spec.restart.stop_exit_codes, [0, 42].into_iter().collect());
     assert_eq!(spec.restart.backoff_min, spec.restart.backoff_max);
     assert_eq!((spec.restart.max_restarts, spec.restart.give_up), (u16::MAX, true));
@@ -273,7 +275,8 @@ fn log_files() {
         let show = |path: Option<PathBuf>| {
             path.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
         };
-        (show(spec.logs.out_file), show(spec.logs.error_file), spec.logs.log_time)
+        let dated = spec.logs.log_time_format.is_some();
+        (show(spec.logs.out_file), show(spec.logs.error_file), dated)
     };
     let some = |name: &str| Some(name.to_owned());
     assert_eq!(files("out_file: 'logs/a.log'"), (some("a.log"), None, false));
@@ -283,6 +286,14 @@ fn log_files() {
     assert_eq!(files("out: '/dev/null', err: 'NULL'"), (some("null"), some("null"), false));
     assert_eq!(files("disable_logs: true"), (some("null"), some("null"), false));
     assert_eq!(files("log_date_format: 'YYYY'"), (None, None, true));
+    for (option, expected) in
+        [("log_date_format: 'YYYY-MM', time: true", "%Y-%m:"), ("time: true", "%Y-%m-%dT%H:%M:%S:")]
+    {
+        let (spec, _) = app(&format!("script: 'a.js', {option}"));
+        assert_eq!(spec.logs.log_time_format.as_deref(), Some(expected));
+    }
+    let (spec, _) = app("script: 'a.js', cwd: 'sub', pid: 'x/a.pid'");
+    assert!(spec.pid_file.unwrap().ends_with("sub/x/a-{slot}.pid"));
     let (spec, _) = app("script: 'a.js', cwd: 'sub', out_file: 'x/a.log'");
     let path = spec.logs.out_file.unwrap();
     assert!(path.ends_with("sub/x/a.log"), "it begins at the app's folder: {}", path.display());

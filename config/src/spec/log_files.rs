@@ -40,6 +40,10 @@ pub struct LogFiles {
     /// Whether each line begins with its time. False.
     #[serde(default)]
     pub log_time: bool,
+    /// How that time is written, as for `strftime`, in the time zone of the machine. `None`: as RFC
+    /// 3339 in UTC. A format stands for `log_time`, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_time_format: Option<String>,
     /// How many lines are kept.
     #[serde(default)]
     pub rate: LogRate,

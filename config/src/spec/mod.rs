@@ -109,6 +109,9 @@ pub struct AppSpec {
     pub graceful: Graceful,
     /// The signal that tells a worker to stop; a Linux signal number. SIGTERM (15).
     pub stop_signal: i32,
+    /// What a worker of Node is told in place of the signal, as a message on its channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_message: Option<String>,
     /// What happens when a worker dies by itself.
     pub restart: RestartPolicy,
     /// When a worker that is well is replaced.
@@ -137,6 +140,9 @@ pub struct AppSpec {
     /// Whether `start` starts the app when its file is named, and not the app itself.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub autostart: bool,
+    /// The file that names the pids of the workers. With `{slot}` in its name, each worker has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_file: Option<PathBuf>,
     /// The apps that are started before this one, and what this one waits for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub depends_on: BTreeMap<String, Dependency>,
@@ -238,6 +244,7 @@ impl AppSpec {
             times: Times::default(),
             graceful: Graceful::Auto,
             stop_signal: 15,
+            stop_message: None,
             restart: RestartPolicy::default(),
             recycle: RecyclePolicy::default(),
             readiness: ProbeSpec::default(),
@@ -248,6 +255,7 @@ impl AppSpec {
             logs: LogFiles::default(),
             source: None,
             autostart: true,
+            pid_file: None,
             depends_on: BTreeMap::new(),
             namespace: None,
             applied: false,

@@ -46,6 +46,9 @@ pub(crate) enum Action {
     Upgrade { client: ClientId, binary: Option<PathBuf> },
     /// Send a signal. `group`: to its whole process group, else to its main process.
     Signal { worker: WorkerId, signal: i32, group: bool },
+    /// Tell it to stop, by the message or else the signal that its spec names. The signal goes to
+    /// its whole process group.
+    Stop { worker: WorkerId },
     /// SIGKILL to its whole process group.
     Kill { worker: WorkerId },
     /// Have it end each kept connection with its next response, or no longer, where it is known

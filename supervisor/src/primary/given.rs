@@ -37,6 +37,7 @@ impl Given {
             | Action::Gate { .. }
             | Action::CloseListener { .. }
             | Action::Signal { .. }
+            | Action::Stop { .. }
             | Action::Kill { .. }
             | Action::EndKept { .. }
             | Action::Look { .. }

@@ -271,8 +271,7 @@ impl Worker {
                 step.act(Action::EndKept { worker: self.id, ends: true });
                 if drain.told.is_some() && drain.told == doubtful {
                     drain.told = Some(now);
-                    let signal = self.plan.spec.stop_signal;
-                    step.act(Action::Signal { worker: self.id, signal, group: true });
+                    step.act(Action::Stop { worker: self.id });
                 }
             }
             State::Killing { deadline: None, .. } => {
@@ -285,8 +284,7 @@ impl Worker {
                     *since = now;
                     let grace = GRACE.min(self.plan.spec.times.kill_timeout);
                     *deadline = (*deadline).max(now + grace);
-                    let signal = self.plan.spec.stop_signal;
-                    step.act(Action::Signal { worker: self.id, signal, group: true });
+                    step.act(Action::Stop { worker: self.id });
                 }
             }
         }

@@ -76,6 +76,7 @@ use self::service_manager::Manager;
 use self::snapshot::pieces::Children;
 use self::snapshot::succession::Succession;
 use self::source::Source;
+use self::workers::pid_files::PidFiles;
 use self::workers::record::Recorder;
 use crate::base::ids::WorkerId;
 use crate::base::time::Time;
@@ -119,6 +120,8 @@ pub(crate) struct Runtime {
     /// What looks after rotated log files.
     housekeeping: Housekeeping,
     recorder: Recorder,
+    /// The files in which other programs find the pids of the workers.
+    pid_files: PidFiles,
     /// The primaries before this one, and what the next one needs.
     succession: Succession,
     /// What is seen of the workers.
@@ -330,6 +333,9 @@ impl Runtime {
     fn keep_record(&mut self) {
         if let Err(error) = self.recorder.update(self.core.spec(), &self.children) {
             self.note(format!("cannot write the record of the workers: {error}"));
+        }
+        for complaint in self.pid_files.update(self.core.spec(), &self.children) {
+            self.note(complaint);
         }
     }
 

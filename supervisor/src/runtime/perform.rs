@@ -40,6 +40,7 @@ impl Runtime {
             Action::Gate { listener } => self.gate(listener),
             Action::CloseListener { listener } => self.close_listener(listener),
             Action::Signal { worker, signal, group } => self.signal(worker, signal, group),
+            Action::Stop { worker } => self.stop_worker(worker),
             Action::Kill { worker } => {
                 self.children.leftovers.step(leftovers::Event::Killed { worker });
                 self.signal(worker, libc::SIGKILL, true);
@@ -191,6 +192,18 @@ impl Runtime {
             let address = open.address();
             at.warn(format!("cannot refuse new connections of {address}: {error}"));
         }
+    }
+
+    /// By the message that its spec names, if it takes that; else by the signal.
+    fn stop_worker(&mut self, worker: WorkerId) {
+        let Some(child) = self.children.get(&worker) else { return };
+        let spec = child.spec.clone();
+        if let Some(message) = &spec.stop_message
+            && raw_messages::tell(context!(self), worker, message)
+        {
+            return;
+        }
+        self.signal(worker, spec.stop_signal, true);
     }
 
     fn signal(&mut self, worker: WorkerId, signal: i32, group: bool) {

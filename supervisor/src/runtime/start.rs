@@ -32,6 +32,7 @@ use super::snapshot;
 use super::snapshot::pieces::Children;
 use super::snapshot::succession::Succession;
 use super::source::Source;
+use super::workers::pid_files::PidFiles;
 use super::workers::record::Recorder;
 use crate::home::Home;
 use crate::keeper::{self, Birth, HandoverArgs, Link, Role, SharedFds};
@@ -357,6 +358,7 @@ impl Runtime {
             clients,
             logs,
             recorder: Recorder::new(home.clone(), lock),
+            pid_files: PidFiles::default(),
             succession: Succession::first(now),
             merges: Merges::default(),
             housekeeping: Housekeeping::default(),

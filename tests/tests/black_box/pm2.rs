@@ -143,7 +143,7 @@ fn restart_changes_arguments_and_names() {
     assert_eq!(env["args"], serde_json::json!(["y"]));
     assert!(pm2.run("prettylist").ok().stdout.contains("node_args: [ '-u' ]"));
     pm2.run("reload 0 --node-args=null --name b").ok();
-    assert_eq!(pm2.jlist()[0]["pm2_env"]["node_args"], serde_json::json!([]));
+    assert_eq!(pm2.jlist()[0]["pm2_env"].get("node_args"), None);
     pm2.run("restart a").code(3).says(&["is called a"]);
     pm2.run("restart b").ok();
     pm2.run("start app.sh --name 455").ok();
@@ -165,6 +165,81 @@ fn the_first_death_ends_a_start_which_goes_on() {
     assert_eq!((&env["status"], &env["restart_time"]), (&"waiting restart".into(), &0.into()));
     let outcome = pm2.run("start end.sh --restart-delay 60000").ok();
     assert!(outcome.stdout.contains("ended with exit code 0"), "{outcome:?}");
+    pm2.run("delete all").ok();
+    pm2.home.nothing_left();
+}
+
+#[test]
+fn an_exit_code_of_the_list_ends_an_app() {
+    let pm2 = Pm2::new();
+    pm2.home.write("end.sh", "exit 42\n");
+    pm2.run("start end.sh --name done --stop-exit-codes 3 42").ok();
+    let script = pm2.home.path().join("end.sh").display().to_string();
+    let other = ["start", "--no-wait", "--name", "again", "--stop-exit-codes", "3"];
+    let delays = ["--backoff-min", "1h", "--backoff-max", "1h", &script];
+    pm2.home.run(&[&other[..], &delays].concat()).ok();
+    let states = || -> Vec<Value> {
+        pm2.jlist().iter().map(|process| process["pm2_env"]["status"].clone()).collect()
+    };
+    let expected = ["stopped", "waiting restart"];
+    wait_until("the states", Duration::from_secs(20), || (states() == expected).then_some(()));
+    pm2.run("delete all").ok();
+    pm2.home.nothing_left();
+}
+
+/// A Node program gets the message, another one the signal.
+#[test]
+fn workers_are_stopped_by_a_message_where_the_app_says_so() {
+    if fixtures::need("node").is_none() {
+        return;
+    }
+    let pm2 = Pm2::new();
+    let hears = "process.on('message', (m) => { console.log('got ' + m); process.exit(); });\n\
+                 process.on('SIGINT', () => { console.log('signal'); process.exit(); });\n\
+                 setInterval(() => {}, 1000); process.send('ready');\n";
+    pm2.home.write("hears.js", hears);
+    pm2.home.write("trap.sh", "trap 'echo signal; exit' INT; while :; do sleep 0.1; done\n");
+    pm2.run("start hears.js --shutdown-with-message --wait-ready").ok();
+    pm2.run("start trap.sh --shutdown-with-message").ok();
+    pm2.run("stop all").ok();
+    let said = |name: &str| pm2.home.run(&["logs", name, "--out"]).ok().stdout;
+    assert!(said("hears").contains("got shutdown") && !said("hears").contains("signal"));
+    assert!(said("trap").contains("signal"), "{}", said("trap"));
+    pm2.run("delete all").ok();
+    pm2.home.nothing_left();
+}
+
+#[test]
+fn lines_have_their_date_and_workers_a_pid_file() {
+    let pm2 = Pm2::new();
+    pm2.home.write("says.sh", "echo hello; exec sleep 60\n");
+    pm2.run(
+        "start says.sh -i 2 -p run/says.pid -o says.log --log-date-format [on]YYYY --merge-logs",
+    )
+    .ok();
+    let path = pm2.home.path().join("says.log");
+    let lines = wait_until("the lines", Duration::from_secs(20), || {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        (text.lines().count() == 2).then_some(text)
+    });
+    for line in lines.lines() {
+        let year = line.strip_prefix("on").and_then(|line| line.strip_suffix(": hello"));
+        assert!(
+            year.is_some_and(|year| year.parse::<u16>().is_ok_and(|year| year > 2000)),
+            "{line}"
+        );
+    }
+    let read = |slot: u16| {
+        let path = pm2.home.path().join(format!("run/says-{slot}.pid"));
+        std::fs::read_to_string(path).ok()
+    };
+    let named = |slot: u16| read(slot).and_then(|text| text.trim().parse::<u32>().ok());
+    let before = pm2.home.pids("says");
+    assert_eq!([named(0), named(1)], [Some(before[0]), Some(before[1])]);
+    pm2.run("restart 1").ok();
+    assert_eq!([named(0), named(1)], [Some(before[0]), Some(pm2.home.pids("says")[1])]);
+    pm2.run("stop says").ok();
+    assert_eq!([read(0), read(1)], [None, None]);
     pm2.run("delete all").ok();
     pm2.home.nothing_left();
 }

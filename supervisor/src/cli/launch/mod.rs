@@ -42,7 +42,7 @@ pub(crate) fn start_app(
 }
 
 /// Starts an app, and waits until it is ready or the first of its workers has died: what was
-/// started goes on either way. A worker that ended with exit code 0 is no failure.
+/// started goes on either way. A worker that has done its work, or ended with exit code 0, is no failure.
 pub(crate) fn launch_app(home: &Home, spec: &AppSpec) -> Result<Outcome, Failure> {
     let name = &spec.name;
     free_name(home, name)?;
@@ -62,17 +62,17 @@ pub(crate) fn launch_app(home: &Home, spec: &AppSpec) -> Result<Outcome, Failure
     match (reply?, death) {
         (Some(Reply::Done { message, .. }), _) => described(home, name, &message, spec.instances),
         (Some(other), _) => Err(Failure::unexpected_reply(name, other)),
-        (None, Some(death)) => ended(name, &death),
+        (None, Some(death)) => ended(spec, &death),
         (None, None) => Ok(Outcome::new("starts in the background")),
     }
 }
 
 /// What becomes of a start whose worker has died.
-fn ended(name: &str, death: &Notice) -> Result<Outcome, Failure> {
-    if death.exit_code == Some(0) {
-        return Ok(Outcome::new("started; its worker has ended with exit code 0"));
+fn ended(spec: &AppSpec, death: &Notice) -> Result<Outcome, Failure> {
+    if let Some(code) = death.exit_code.filter(|code| *code == 0 || spec.restart.is_done(*code)) {
+        return Ok(Outcome::new(format!("started; its worker has ended with exit code {code}")));
     }
-    let reason = format!("{name}: {}", one_line(death));
+    let reason = format!("{}: {}", spec.name, one_line(death));
     Err(Failure { last_lines: death.last_lines.clone(), ..Failure::failed(reason) })
 }
 

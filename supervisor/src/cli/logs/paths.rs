@@ -30,7 +30,8 @@ pub(crate) fn logs_of(home: &Home, app: &str) -> Vec<LogPath> {
             continue;
         }
         let of = |slot, path| {
-            let form = Form::Own { slot, has_time: files.log_time };
+            let form =
+                Form::Own { slot, has_time: files.log_time && files.log_time_format.is_none() };
             LogPath { stream, path, form }
         };
         match log_files::is_per_slot(path) {

@@ -1,7 +1,7 @@
 //! The numbers by which PM2 calls workers. The supervisor has none, so this file keeps them: a
 //! worker has its number as long as its app has its slot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 
 use ipc::control::AppStatus;
@@ -19,6 +19,10 @@ pub(super) struct Ids {
     /// Apps that `start -f` started beside one of their name, and that name: PM2 calls both by it.
     #[serde(default)]
     copies: BTreeMap<String, String>,
+    /// Apps whose options for the interpreter `--node-args=null` removed: PM2's lists then lack
+    /// them, where they are otherwise empty.
+    #[serde(default)]
+    without_node_args: BTreeSet<String>,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -73,6 +77,9 @@ impl Ids {
         let copies = self.copies.len();
         self.copies.retain(|copy, _| apps.iter().any(|app| app.name == *copy));
         changed |= self.copies.len() != copies;
+        let without = self.without_node_args.len();
+        self.without_node_args.retain(|name| apps.iter().any(|app| app.name == *name));
+        changed |= self.without_node_args.len() != without;
         if self.known.is_empty() {
             // PM2 begins anew as well when its list is empty.
             changed |= self.next != 0;
@@ -114,6 +121,19 @@ impl Ids {
     /// Notes that `copy` is another app of this name.
     pub(super) fn call(&mut self, copy: &str, name: &str) {
         self.copies.insert(copy.to_owned(), name.to_owned());
+    }
+
+    /// Whether the lists have the options for the interpreter of this app.
+    pub(super) fn has_node_args(&self, app: &str) -> bool {
+        !self.without_node_args.contains(app)
+    }
+
+    /// Notes whether the lists have them from now on.
+    pub(super) fn show_node_args(&mut self, app: &str, are_shown: bool) {
+        match are_shown {
+            true => self.without_node_args.remove(app),
+            false => self.without_node_args.insert(app.to_owned()),
+        };
     }
 
     /// How many of the restarts `reset` forgot.

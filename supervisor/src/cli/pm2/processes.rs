@@ -259,13 +259,21 @@ impl Processes {
             "axm_options": { "module_name": self.ids.name(&app.name) },
             "axm_dynamic": {},
         });
-        let mut all = Map::new();
+        // PM2 has the settings of its modules here, by the name of the app.
+        let mut all = Map::from_iter([(self.ids.name(&app.name).to_owned(), json!({}))]);
         if let Some(spec) = spec {
+            if let Some(path) = &spec.pid_file {
+                let path = log_files::for_slot(path, worker.slot);
+                all.insert("pm_pid_path".to_owned(), json!(path));
+            }
             let names = spec.env.keys().map(|name| (name.clone(), json!(REDACTED)));
             all.insert("env".to_owned(), Value::Object(names.collect()));
         }
         if let Value::Object(state) = state {
             all.extend(state);
+        }
+        if !self.ids.has_node_args(&app.name) {
+            all.remove("node_args");
         }
         all
     }

@@ -45,10 +45,15 @@ pub(super) fn save(line: &Line, session: &Session) -> Result<Exit, Failure> {
 }
 
 fn files() -> Option<[PathBuf; 2]> {
+    let folder = folder()?;
+    Some(FILES.map(|name| folder.join(name)))
+}
+
+/// PM2's folder, unless nothing says where that is.
+pub(super) fn folder() -> Option<PathBuf> {
     let named = std::env::var_os(FOLDER_VARIABLE).filter(|folder| !folder.is_empty());
     let folder = named.map(PathBuf::from);
-    let folder = folder.or_else(|| Some(std::env::home_dir()?.join(FOLDER)))?;
-    Some(FILES.map(|name| folder.join(name)))
+    folder.or_else(|| Some(std::env::home_dir()?.join(FOLDER)))
 }
 
 fn write(file: &Path, before: &Path, processes: &impl serde::Serialize) -> io::Result<()> {

@@ -11,6 +11,7 @@ use super::described::{self, Described};
 use super::line::Line;
 use super::ours::each;
 use super::processes::{Command, Processes};
+use super::saved;
 use super::targets::{self, Target};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::launch::{is_idle, launch_app};
@@ -20,6 +21,10 @@ use crate::cli::targets::{Outcome, Results};
 
 /// The options that `restart` and `reload` change of an app that runs.
 const CHANGEABLE: [&str; 2] = ["name", "node_args"];
+
+/// The variable that has PM2 stop every app by a message. PM2 reads it when its daemon starts; here
+/// it counts for the scripts that are started with it.
+const BY_MESSAGE: &str = "PM2_KILL_USE_MESSAGE";
 
 /// Runs the verb. What exists is restarted, as PM2 does it.
 pub(super) fn run(line: &Line, session: &mut Session) -> Result<Exit, Failure> {
@@ -57,11 +62,17 @@ fn one(target: &str, line: &Line, session: &mut Session) -> Result<Exit, Failure
     if !line.rest.is_empty() {
         app.insert("args".to_owned(), json!(line.rest));
     }
+    if std::env::var_os(BY_MESSAGE).is_some_and(|value| !value.is_empty()) {
+        app.insert("shutdown_with_message".to_owned(), json!(true));
+    }
     let is_merged = app.contains_key("merge_logs");
     let Described { mut spec, .. } = described::of_options(app)?;
     if !is_merged {
         log_each(&mut spec, session);
     }
+    let pids = saved::folder().map(|folder| folder.join("pids"));
+    let pids = pids.map(|folder| folder.join(format!("{}-{{slot}}.pid", spec.name)));
+    spec.pid_file = spec.pid_file.or(pids);
     start(spec, line, &processes, session)
 }
 
@@ -147,6 +158,12 @@ fn with_options(
         processes.ids.call(target.app(), name);
         processes.ids.write(&session.home)?;
     }
+    if let Some(value) = line.options.get("node_args") {
+        for target in targets {
+            processes.ids.show_node_args(target.app(), !is_null(value));
+        }
+        processes.ids.write(&session.home)?;
+    }
     let mut apps = Vec::new();
     for target in targets {
         let Some(spec) = processes.spec(target.app()) else {
@@ -157,12 +174,17 @@ fn with_options(
     bring(apps, &method(verb), line, &processes, session)
 }
 
+/// Whether a flag removes what it names.
+fn is_null(value: &Value) -> bool {
+    value.as_str() == Some("null")
+}
+
 /// The app with the arguments of the command line.
 fn changed(spec: &AppSpec, line: &Line) -> Result<Described, Failure> {
     let mut spec = spec.clone();
     let command = Command::of(&spec.command);
     let node_args = match line.options.get("node_args") {
-        Some(Value::String(text)) if text == "null" => json!([]),
+        Some(value) if is_null(value) => json!([]),
         Some(value) => value.clone(),
         None => json!(command.options),
     };

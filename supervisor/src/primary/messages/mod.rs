@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use config::difference::KeyChange;
 use config::keys::Change;
+use config::spec::AppSpec;
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply, Status};
 
 use super::slots::pools::Pools;
@@ -249,8 +250,8 @@ pub(super) fn ready(worker: &Worker, sockets: &Sockets) -> String {
 }
 
 /// `idle`: the idle connections that the worker closes when it stops.
-pub(super) fn stopping(signal: i32, idle: u32) -> String {
-    let told = format!("told to stop by {}", signal_name(signal));
+pub(super) fn stopping(spec: &AppSpec, idle: u32) -> String {
+    let told = format!("told to stop by {}", stop_word(spec));
     match idle {
         0 => told,
         1 => format!("{told}; 1 idle connection is closed"),
@@ -258,11 +259,19 @@ pub(super) fn stopping(signal: i32, idle: u32) -> String {
     }
 }
 
+/// What tells a worker to stop.
+fn stop_word(spec: &AppSpec) -> String {
+    match &spec.stop_message {
+        Some(message) => format!("the message {message:?}"),
+        None => signal_name(spec.stop_signal),
+    }
+}
+
 /// What the core decided when the connections of a draining worker stayed busy.
-pub(super) fn stays_busy(early: Early, drain: &Drain, signal: i32, now: Time) -> String {
+pub(super) fn stays_busy(early: Early, drain: &Drain, spec: &AppSpec, now: Time) -> String {
     let busy = count(drain.in_flight(), "connection");
     let stay = if drain.in_flight() == 1 { "stays" } else { "stay" };
-    let name = signal_name(signal);
+    let name = stop_word(spec);
     let (why, left) = (early.why(&name), span(drain.until.since(now)));
     match early {
         Early::Told(_) => {
@@ -285,7 +294,7 @@ pub(super) fn reason(worker: &Worker, sockets: &Sockets) -> Option<String> {
             stopping.or_else(|| probes::of_ready(worker))
         }
         State::Draining(drain) => drain.seen.map(|look| {
-            let signal = signal_name(worker.plan.spec.stop_signal);
+            let signal = stop_word(&worker.plan.spec);
             let (queued, busy) = (count(look.queued, "connection"), look.busy);
             let decided = match drain.decided {
                 None => String::new(),
@@ -341,10 +350,18 @@ pub(super) fn up(plan: &Pools, sockets: &Sockets) -> String {
     }
 }
 
-/// `done`: how many workers ended by themselves with code 0 and served nothing.
+/// `done`: how many workers ended by themselves with code 0, or one of `stop_exit_codes`, and served
+/// nothing.
 pub(super) fn jobs_done(plan: &Pools, done: usize) -> String {
     let (name, total) = (name(plan), plan.total());
-    format!("{name}: done: {done} of {} ended with exit code 0", workers(total))
+    let mut codes: BTreeSet<u8> = plan.spec.restart.stop_exit_codes.iter().collect();
+    codes.insert(0);
+    let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
+    format!(
+        "{name}: done: {done} of {} ended with exit code {}",
+        workers(total),
+        codes.join(" or ")
+    )
 }
 
 pub(super) fn restarted(plan: &Pools) -> String {

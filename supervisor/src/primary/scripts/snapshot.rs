@@ -52,6 +52,9 @@ fn workers(ids: impl IntoIterator<Item = u64>) -> BTreeSet<WorkerId> {
 }
 
 fn signal(action: &Action) -> Option<(u64, i32)> {
+    if let Action::Stop { worker } = action {
+        return Some((worker.0, 15));
+    }
     if let Action::Signal { worker, signal, .. } = action {
         Some((worker.0, *signal))
     } else {

@@ -30,6 +30,8 @@ impl Sim {
                 self.listeners.get_mut(&listener).expect("gating nothing").gated = true;
             }
             Action::CloseListener { listener } => self.close_listener(listener),
+            // Nothing here knows another way.
+            Action::Stop { worker } => self.signal_worker(worker, 15, true),
             Action::Signal { worker, signal, group } => self.signal_worker(worker, signal, group),
             Action::Kill { worker } => {
                 self.check_hung(worker);

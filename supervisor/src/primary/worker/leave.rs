@@ -92,12 +92,11 @@ impl Worker {
         }
         let early = Early::decide(spec.graceful, on_stop, self.finishes);
         drain.decided = Some(early);
-        let message = messages::stays_busy(early, drain, spec.stop_signal, step.now);
+        let message = messages::stays_busy(early, drain, spec, step.now);
         let kind = match early {
             Early::Told(_) => {
                 drain.told = Some(step.now);
-                let signal = spec.stop_signal;
-                step.act(Action::Signal { worker: self.id, signal, group: true });
+                step.act(Action::Stop { worker: self.id });
                 NoticeKind::WorkerStopping
             }
             Early::Waits(_) => NoticeKind::WorkerDraining,
@@ -105,7 +104,7 @@ impl Worker {
         step.publish(messages::about(self, kind, message));
     }
 
-    /// The stop signal now, unless it has got it, SIGKILL after `patience`.
+    /// The stop signal or message now, unless it has got it, SIGKILL after `patience`.
     pub(in crate::primary) fn stop(&mut self, patience: Duration, step: &mut Step<'_>) {
         let latest = step.now + patience;
         match &mut self.state {
@@ -115,14 +114,13 @@ impl Worker {
                 self.state = State::Killing { since, deadline, cause: Cause::Told };
             }
             State::Starting { .. } | State::Ready | State::Draining(_) => {
-                let signal = self.plan.spec.stop_signal;
-                step.act(Action::Signal { worker: self.id, signal, group: true });
+                step.act(Action::Stop { worker: self.id });
                 if self.is_frozen() {
                     // Only now, with the stop signal pending ahead of anything else it could do.
                     step.act(Action::Signal { worker: self.id, signal: SIGCONT, group: true });
                 }
                 let idle = if let State::Draining(drain) = &self.state { drain.idle() } else { 0 };
-                let message = messages::stopping(signal, idle);
+                let message = messages::stopping(&self.plan.spec, idle);
                 step.publish(messages::about(self, NoticeKind::WorkerStopping, message));
                 self.state =
                     State::Killing { since: step.now, deadline: Some(latest), cause: Cause::Told };

@@ -80,6 +80,18 @@ pub(in crate::runtime) fn send_to_plain(
     sent.len()
 }
 
+/// Gives a text to one worker, if it is a Node program whose channel is open and has room for it.
+/// Whether it was given.
+pub(in crate::runtime) fn tell(at: &mut Context<'_>, worker: WorkerId, text: &str) -> bool {
+    let Some(child) = at.children.get_mut(&worker) else { return false };
+    // A program that has not said that it is online may be another one, which never reads.
+    let is_online = child.contracts.contains(&Contract::Node);
+    let Some(node) = child.node_mut().filter(|_| is_online) else { return false };
+    let is_taken = node.link.send(&UserMessage::new(&Value::from(text))).is_ok();
+    channel::write(at, worker);
+    is_taken
+}
+
 /// Gives a message to Node workers (`process.on('message')`): all, or one slot's.
 pub(in crate::runtime) fn send(at: &mut Context<'_>, message: &Value, slot: Option<u16>) -> Reply {
     let message = UserMessage::new(message);

@@ -46,3 +46,11 @@ pub(crate) fn time(unix_ms: u64) -> String {
     let ms = i64::try_from(unix_ms).unwrap_or_default();
     format!("{:.3}", jiff::Timestamp::from_millisecond(ms).unwrap_or_default())
 }
+
+/// The time in the zone of the machine, in a format of `strftime` that was checked before.
+pub(super) fn local_time(unix_ms: u64, format: &str) -> String {
+    let ms = i64::try_from(unix_ms).unwrap_or_default();
+    let zone = jiff::tz::TimeZone::system();
+    let at = jiff::Timestamp::from_millisecond(ms).unwrap_or_default().to_zoned(zone);
+    jiff::fmt::strtime::format(format, &at).unwrap_or_default()
+}

@@ -15,7 +15,7 @@ use ipc::control::Notice;
 use super::console::Console;
 use super::event_log::EventLog;
 use super::journal::{self, Journal};
-use super::json_line::time;
+use super::json_line::{local_time, time};
 use super::line_parts::{piece, prefix};
 use super::log_file::{self, LogFile};
 use crate::base::stream::Stream;
@@ -425,23 +425,50 @@ impl Output {
             file.remark = Some(format!("cannot write {}: {error}", file.path.display()));
         }
         file.note_time(now, &files.rotation);
-        if !self.is_own && !files.log_time {
+        let stamp = Stamp::of(files, now);
+        if !self.is_own && stamp.is_none() {
             return file.write(lines, &files.rotation);
         }
-        let lines = rewritten(lines, !self.is_own, files.log_time.then_some(now));
+        let lines = rewritten(lines, !self.is_own, stamp.as_ref());
         file.write(&lines, &files.rotation);
     }
 }
 
-/// Lines that are prefixed, without the prefix or with the time before it.
-fn rewritten(lines: &[u8], with_slot: bool, unix_ms: Option<u64>) -> Vec<u8> {
-    let time = unix_ms.map(|unix_ms| time(unix_ms) + " ").unwrap_or_default();
+/// The time of lines, as the log has it.
+#[derive(Debug, PartialEq)]
+enum Stamp {
+    /// Readers of the log know it: it stands before the slot.
+    Usual(String),
+    /// The app chose the format: it belongs to the text.
+    Own(String),
+}
+
+impl Stamp {
+    /// `None`: the app asks for none.
+    fn of(files: &LogFiles, unix_ms: u64) -> Option<Self> {
+        match &files.log_time_format {
+            Some(format) => Some(Self::Own(local_time(unix_ms, format) + " ")),
+            None => files.log_time.then(|| Self::Usual(time(unix_ms) + " ")),
+        }
+    }
+}
+
+/// Lines that are prefixed, with their time, and without the prefix unless `with_slot`.
+fn rewritten(lines: &[u8], with_slot: bool, stamp: Option<&Stamp>) -> Vec<u8> {
+    let (before, behind) = match stamp {
+        None => ("", ""),
+        Some(Stamp::Usual(time)) => (time.as_str(), ""),
+        Some(Stamp::Own(time)) => ("", time.as_str()),
+    };
     let mut all = Vec::with_capacity(lines.len() + lines.len() / 2);
     for line in lines.split_inclusive(|byte| *byte == b'\n') {
         let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
         let prefix = digits + PREFIX_MARK;
-        all.extend_from_slice(time.as_bytes());
-        all.extend_from_slice(if with_slot { line } else { line.get(prefix..).unwrap_or(line) });
+        let (mark, text) = line.split_at_checked(prefix).unwrap_or((&[], line));
+        all.extend_from_slice(before.as_bytes());
+        all.extend_from_slice(if with_slot { mark } else { &[] });
+        all.extend_from_slice(behind.as_bytes());
+        all.extend_from_slice(text);
     }
     all
 }
@@ -507,6 +534,29 @@ mod tests {
         assert_eq!(texts, ["to stdout", "to stderr"]);
         assert_eq!((&all[..2], &all[23..25]), ("20", "Z "));
         assert_eq!((logs.take_dropped(), logs.paths().len()), (0, 1));
+    }
+
+    #[test]
+    fn times_stand_where_readers_of_the_log_expect_them() {
+        let lines = b"0 | one\n12 > two\n";
+        let of = |with_slot, stamp: Option<&Stamp>| {
+            String::from_utf8(rewritten(lines, with_slot, stamp)).unwrap()
+        };
+        let own = |format: &str| {
+            let log_time_format = Some(format.to_owned());
+            Stamp::of(&LogFiles { log_time_format, ..LogFiles::default() }, 0)
+        };
+        let usual = Stamp::of(&LogFiles { log_time: true, ..LogFiles::default() }, 0);
+        assert_eq!(Stamp::of(&LogFiles::default(), 0), None);
+        assert_eq!(own("at %%"), Some(Stamp::Own("at % ".to_owned())));
+        for (with_slot, stamp, expected) in [
+            (false, None, "one\ntwo\n"),
+            (true, own("T"), "0 | T one\n12 > T two\n"),
+            (false, own("T"), "T one\nT two\n"),
+            (false, usual, "1970-01-01T00:00:00.000Z one\n1970-01-01T00:00:00.000Z two\n"),
+        ] {
+            assert_eq!(of(with_slot, stamp.as_ref()), expected);
+        }
     }
 
     proptest! {

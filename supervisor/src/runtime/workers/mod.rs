@@ -2,6 +2,7 @@
 //! sockets, the end of its standard error.
 
 pub(super) mod launch;
+pub(super) mod pid_files;
 pub(super) mod record;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
