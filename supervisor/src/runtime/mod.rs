@@ -168,6 +168,7 @@ impl Runtime {
             let actions = self.step();
             self.events.core_due = self.core.deadline();
             self.clients.keep_access(context!(self), self.recorder.home());
+            self.keep_pid_files();
             self.carry_out(actions);
             self.turn_bus();
             self.keep_record();
@@ -330,12 +331,16 @@ impl Runtime {
         self.node.done_with_channels(&mut self.children);
     }
 
+    /// Before anybody gets the answer that the workers are ready, or have ended.
+    fn keep_pid_files(&mut self) {
+        for complaint in self.pid_files.update(self.core.spec(), &self.children) {
+            self.note(complaint);
+        }
+    }
+
     fn keep_record(&mut self) {
         if let Err(error) = self.recorder.update(self.core.spec(), &self.children) {
             self.note(format!("cannot write the record of the workers: {error}"));
-        }
-        for complaint in self.pid_files.update(self.core.spec(), &self.children) {
-            self.note(complaint);
         }
     }
 

@@ -175,7 +175,7 @@ fn an_exit_code_of_the_list_ends_an_app() {
     pm2.home.write("end.sh", "exit 42\n");
     pm2.run("start end.sh --name done --stop-exit-codes 3 42").ok();
     let script = pm2.home.path().join("end.sh").display().to_string();
-    let other = ["start", "--no-wait", "--name", "again", "--stop-exit-codes", "3"];
+    let other = ["start", "--no-wait", "--name", "later", "--stop-exit-codes", "3"];
     let delays = ["--backoff-min", "1h", "--backoff-max", "1h", &script];
     pm2.home.run(&[&other[..], &delays].concat()).ok();
     let states = || -> Vec<Value> {

@@ -42,7 +42,8 @@ pub(crate) fn start_app(
 }
 
 /// Starts an app, and waits until it is ready or the first of its workers has died: what was
-/// started goes on either way. A worker that has done its work, or ended with exit code 0, is no failure.
+/// started goes on either way. A worker that has done its work, or ended with exit code 0, is no
+/// failure.
 pub(crate) fn launch_app(home: &Home, spec: &AppSpec) -> Result<Outcome, Failure> {
     let name = &spec.name;
     free_name(home, name)?;

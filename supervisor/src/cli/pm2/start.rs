@@ -70,9 +70,6 @@ fn one(target: &str, line: &Line, session: &mut Session) -> Result<Exit, Failure
     if !is_merged {
         log_each(&mut spec, session);
     }
-    let pids = saved::folder().map(|folder| folder.join("pids"));
-    let pids = pids.map(|folder| folder.join(format!("{}-{{slot}}.pid", spec.name)));
-    spec.pid_file = spec.pid_file.or(pids);
     start(spec, line, &processes, session)
 }
 
@@ -220,6 +217,9 @@ fn start(
         if let Some(free) = free.filter(|_| runs(&base)) {
             spec.name = free;
         }
+        let pids = saved::folder().map(|folder| folder.join("pids"));
+        let pids = pids.map(|folder| folder.join(format!("{}-{{slot}}.pid", spec.name)));
+        spec.pid_file = spec.pid_file.or(pids);
         let started = launch_app(&session.home, &spec);
         if started.is_ok() && spec.name != base {
             let mut now = Processes::read(session)?;

@@ -350,8 +350,8 @@ pub(super) fn up(plan: &Pools, sockets: &Sockets) -> String {
     }
 }
 
-/// `done`: how many workers ended by themselves with code 0, or one of `stop_exit_codes`, and served
-/// nothing.
+/// `done`: how many workers ended by themselves with code 0 or one of `stop_exit_codes`, and
+/// served nothing.
 pub(super) fn jobs_done(plan: &Pools, done: usize) -> String {
     let (name, total) = (name(plan), plan.total());
     let mut codes: BTreeSet<u8> = plan.spec.restart.stop_exit_codes.iter().collect();
