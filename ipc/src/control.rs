@@ -271,6 +271,8 @@ pub enum NoticeKind {
     ReloadRolledBack,
     /// A schedule says that all workers are to be replaced.
     ScheduleDue,
+    /// Watched files have changed, and all workers are to be replaced.
+    FilesChanged,
     /// The number of workers was changed.
     Scaled,
     /// A Node worker sent something with `process.send`; the message is its JSON.
@@ -348,11 +350,25 @@ pub struct AppStatus {
     /// When `cron_restart` is due next; milliseconds since 1970.
     #[serde(default)]
     pub next_restart_unix_ms: Option<u64>,
+    /// How the app's files are watched, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<WatchStatus>,
     /// The workers by slot; a slot without a worker has an entry whose `pid` is null.
     pub workers: Vec<WorkerStatus>,
     /// The app's pools, its own first. Empty if the primary's build knows no pools.
     #[serde(default)]
     pub pools: Vec<PoolStatus>,
+}
+
+/// How the files of an app are watched.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchStatus {
+    /// The number of folders that are watched. `None`: the watch has not begun yet.
+    #[serde(default)]
+    pub folders: Option<u32>,
+    /// Why not all files are watched.
+    #[serde(default)]
+    pub problem: Option<String>,
 }
 
 /// What an app is doing.

@@ -202,6 +202,11 @@ impl Home {
         verify_ours(folder)
     }
 
+    /// Every folder of ours.
+    pub(crate) fn folders(&self) -> [&Path; 3] {
+        [&self.run, &self.logs, &self.state]
+    }
+
     /// The folder of the app's logs.
     pub(crate) fn log_dir(&self, name: &str) -> PathBuf {
         self.logs.join(name)

@@ -82,6 +82,8 @@ pub struct Flag {
     pub value: Option<&'static str>,
     /// The switch sets the key to `false`, and is called `--no-KEY`.
     pub negated: bool,
+    /// What stands for the value where there is none. A value then follows an equals sign.
+    pub without_value: Option<&'static str>,
     /// Whether it may be repeated.
     pub repeats: bool,
     /// Whether its value may begin with a minus.
@@ -105,6 +107,7 @@ impl Flag {
         short: None,
         alias: None,
         value: None,
+        without_value: None,
         negated: false,
         repeats: false,
         signed: false,

@@ -25,6 +25,7 @@ mod serving;
 mod shared;
 pub(crate) mod suggest;
 pub mod template;
+mod watch;
 
 pub use key::{Change, Flag, InPool, Key, Section};
 pub use kind::Choice;
@@ -33,12 +34,13 @@ pub use shared::{LIMIT_KEYS, LimitKey};
 use crate::spec::AppSpec;
 
 /// Every section.
-pub(crate) static SECTIONS: [Section; 9] = [
+pub(crate) static SECTIONS: [Section; 10] = [
     run::SECTION,
     serving::SECTION,
     life::SECTION,
     restart::SECTION,
     recycle::SECTION,
+    watch::SECTION,
     logs::SECTION,
     probes::READINESS_SECTION,
     probes::LIVENESS_SECTION,

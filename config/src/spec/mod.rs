@@ -14,6 +14,7 @@ mod privileges;
 mod probe;
 mod recycle;
 mod serving;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ pub use privileges::{Limit, Privileges, Resource};
 pub use probe::{ProbeAsk, ProbeSpec, StatusRange};
 pub use recycle::RecyclePolicy;
 pub use serving::{AddressPattern, Balance, Engine, IoUring, ListenAddress, ListenSpec};
+pub use watch::WatchSpec;
 
 /// Everything needed to run one app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +131,9 @@ pub struct AppSpec {
     /// The time zone of `cron_restart`. Default: that of the machine.
     #[serde(default)]
     pub cron_timezone: Option<String>,
+    /// Which files are watched: a change of one reloads the app.
+    #[serde(default)]
+    pub watch: WatchSpec,
     /// Bytes of the longest log line; a longer one is cut.
     #[serde(default = "log_line_max")]
     pub log_line_max: usize,
@@ -251,6 +256,7 @@ impl AppSpec {
             liveness: ProbeSpec::default(),
             cron_restart: None,
             cron_timezone: None,
+            watch: WatchSpec::default(),
             log_line_max: log_line_max(),
             logs: LogFiles::default(),
             source: None,

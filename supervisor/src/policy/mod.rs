@@ -4,6 +4,7 @@
 //!
 //! - `admission`: who may connect to the control socket, and for how long without a request;
 //! - `engine`: which engine carries the connections of an address, and why;
+//! - `file_watch`: when files that have changed lead to a reload;
 //! - `hangup`: what SIGHUP means;
 //! - `intercept`: what an intercepted `bind` or `listen` may do;
 //! - `leak`: whether a series of sizes only grows;
@@ -26,6 +27,7 @@
 pub(crate) mod admission;
 pub(crate) mod closed_sockets;
 pub(crate) mod engine;
+pub(crate) mod file_watch;
 pub(crate) mod hangup;
 pub(crate) mod intercept;
 pub(crate) mod leak;

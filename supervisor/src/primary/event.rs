@@ -32,6 +32,13 @@ pub(crate) enum Event {
     /// What the calendar says of `cron_restart`: what is planned from now on (`None`: nothing), and
     /// whether a replacement of all workers is due now.
     Schedule { planned: Option<Scheduled>, is_due: bool },
+    /// Watched files have changed, and all workers are to be replaced.
+    FilesChanged {
+        /// The names of some of them.
+        named: Vec<String>,
+        /// How many there are beside these.
+        more: u32,
+    },
     /// A worker's `bind` made a new address known. Comes before the `Cue::BindAsked` for it.
     ListenerFound(OpenedListener),
     /// An event about one worker. The core ignores cues for a worker that is gone.

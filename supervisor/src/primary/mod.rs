@@ -244,6 +244,7 @@ impl Primary {
             Event::ListenersOpened { result } => self.listeners_opened(result, step),
             Event::Merged { merge, result } => self.merged(merge, result, step),
             Event::Schedule { planned, is_due } => self.schedule(planned, is_due, step),
+            Event::FilesChanged { named, more } => self.files_changed(&named, more, step),
             Event::ListenerFound(opened) => self.open(opened, None, step),
             Event::Worker { worker, cue } => self.cue(worker, cue, step),
         }

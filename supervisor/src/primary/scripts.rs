@@ -2,6 +2,7 @@
 
 mod care;
 mod closing;
+mod file_changes;
 mod kept;
 mod merge;
 mod one_worker;

@@ -53,6 +53,7 @@ impl Primary {
             uptime_ms: self.born.map_or(0, |born| millis(now.since(born))),
             last_reload: self.last_reload.clone(),
             next_restart_unix_ms: self.scheduled.as_ref().and_then(|planned| planned.next),
+            watch: None,
             workers: self.entries().map(|(slot, worker)| self.entry(slot, worker, now)).collect(),
             pools: self
                 .serving

@@ -16,11 +16,13 @@ mod control;
 mod error_text;
 mod event_loop;
 mod family;
+mod file_watch;
 mod files;
 mod handover;
 mod health;
 mod helper;
 mod intercept;
+mod lasting_helper;
 mod listeners;
 mod low_ports;
 mod merges;
@@ -45,10 +47,11 @@ use std::time::Duration;
 
 pub(crate) use crate::policy::log_retention::{Limits, RotatedFile, plan as tidy_plan};
 pub(crate) use crate::primary::event::Refusal;
+pub(crate) use file_watch::{Order as WatchOrder, Report as WatchReport};
 pub(crate) use health::{
-    Answer as ProbeAnswer, Ask as ProbeAsk, Found as ProbeFound, MOST_BYTES as PROBE_BYTES,
-    Question as ProbeQuestion,
+    Answer as ProbeAnswer, Ask as ProbeAsk, Found as ProbeFound, Question as ProbeQuestion,
 };
+pub(crate) use lasting_helper::MOST_BYTES as MESSAGE_BYTES;
 pub(crate) use merges::{Answer, Question};
 pub(crate) use output::console::LogFormat;
 pub(crate) use output::housekeeping::{Found, LogIdentity, TidyAnswer, TidyQuestion};
@@ -62,6 +65,7 @@ use self::calendar::Calendar;
 use self::context::context;
 use self::control::Clients;
 use self::event_loop::EventLoop;
+use self::file_watch::FileWatch;
 use self::handover::HandOver;
 use self::health::Health;
 use self::intercept::Intercept;
@@ -130,6 +134,8 @@ pub(crate) struct Runtime {
     health: Health,
     /// The schedule of `cron_restart`.
     calendar: Calendar,
+    /// The files that `watch` names.
+    file_watch: FileWatch,
     /// The service manager that started us.
     manager: Manager,
     notes: Notes,
@@ -206,6 +212,7 @@ impl Runtime {
         self.look_after_health(now);
         let planned = self.core.scheduled();
         self.calendar.look(context!(self), now, planned);
+        self.look_after_file_watch(now);
         if let Some(meaning) = self.events.terminal.look(now, terminal::lives) {
             self.hang_up(meaning);
         }
@@ -300,6 +307,7 @@ impl Runtime {
             self.probes.limits.deadline(),
             self.calendar.deadline(),
             self.health.deadline(),
+            self.file_watch_deadline(),
         ];
         all.into_iter().flatten().min().map(|deadline| deadline.since(now))
     }

@@ -39,6 +39,8 @@ pub(crate) enum Source {
     Housekeeping,
     /// The process that probes has answered, or ended.
     Prober,
+    /// The process that watches files has reported something, or ended.
+    FileWatcher,
 }
 
 /// The kind is in the low bits, the id above them; ids never come near 2^59.
@@ -70,6 +72,7 @@ impl Source {
             Self::Merge(id) => (12, id.0),
             Self::Housekeeping => (13, 0),
             Self::Prober => (14, 0),
+            Self::FileWatcher => (15, 0),
             Self::Endpoint(contract, id) => (FIRST_ENDPOINT + contract as u64, id.0),
         };
         id << KIND_BITS | kind
@@ -97,6 +100,7 @@ impl Source {
             12 => Self::Merge(MergeId(id)),
             13 => Self::Housekeeping,
             14 => Self::Prober,
+            15 => Self::FileWatcher,
             kind => {
                 let is_it = |known: &&Contract| FIRST_ENDPOINT + **known as u64 == kind;
                 Self::Endpoint(*Contract::KNOWN.iter().find(is_it)?, WorkerId(id))
@@ -128,6 +132,7 @@ mod tests {
             Source::Merge(MergeId(3)),
             Source::Housekeeping,
             Source::Prober,
+            Source::FileWatcher,
         ] {
             assert_eq!(Source::from_token(source.token()), Some(source));
         }
@@ -135,6 +140,6 @@ mod tests {
             let source = Source::Endpoint(contract, worker);
             assert_eq!(Source::from_token(source.token()), Some(source));
         }
-        assert_eq!(Source::from_token(15), None);
+        assert_eq!(Source::from_token(31), None);
     }
 }

@@ -71,6 +71,7 @@ impl Runtime {
             Source::Keeper => self.take_keepers_end(),
             Source::UpgradeCheck => self.take_upgrade_check(),
             Source::Prober => self.take_probes(),
+            Source::FileWatcher => self.take_file_reports(),
             Source::Merge(merge) => {
                 self.events.inbox.extend(self.merges.ended(&self.events.poller, merge));
             }

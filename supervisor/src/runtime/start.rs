@@ -15,6 +15,7 @@ use super::calendar::Calendar;
 use super::context::context;
 use super::control::Clients;
 use super::event_loop::EventLoop;
+use super::file_watch::FileWatch;
 use super::handover::HandOver;
 use super::health::Health;
 use super::intercept::Intercept;
@@ -364,6 +365,7 @@ impl Runtime {
             housekeeping: Housekeeping::default(),
             health: Health::default(),
             calendar: Calendar::default(),
+            file_watch: FileWatch::new(None),
             probes: Probes::new().map_err(failed("watch the processes"))?,
             manager: Manager::default(),
             notes: Notes::default(),

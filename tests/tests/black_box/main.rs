@@ -21,6 +21,7 @@ mod ecosystem;
 mod environment;
 mod examples;
 mod exporter;
+mod file_watch;
 mod fixtures;
 mod handover;
 mod hang_detection;

@@ -93,6 +93,9 @@ fn argument(key: &'static Key, flag: &Flag) -> Arg {
     let Some(value) = flag.value else { return argument.action(ArgAction::SetTrue) };
     let action = if flag.repeats { ArgAction::Append } else { ArgAction::Set };
     argument = argument.value_name(value).action(action).allow_negative_numbers(flag.signed);
+    if let Some(text) = flag.without_value {
+        argument = argument.num_args(0..=1).require_equals(true).default_missing_value(text);
+    }
     let choices = key.choices();
     if choices.is_empty() {
         return argument.value_parser(move |text: &str| {

@@ -68,6 +68,7 @@ pub(crate) fn status(name: &str, record: &Record, status: Status, reason: &str) 
         uptime_ms: 0,
         last_reload: None,
         next_restart_unix_ms: None,
+        watch: None,
         workers: workers.collect(),
         pools: Vec::new(),
     }

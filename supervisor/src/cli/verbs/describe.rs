@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use config::spec::Balance;
-use ipc::control::{AppStatus, Contract, ListenerStatus, PoolStatus, ShareStatus, WorkerStatus};
+use ipc::control::{
+    AppStatus, Contract, ListenerStatus, PoolStatus, ShareStatus, WatchStatus, WorkerStatus,
+};
 use jiff::tz::TimeZone;
 
 use crate::cli::args::when;
@@ -105,6 +107,7 @@ fn text(app: &AppStatus, flags: &[String], width: Option<u16>) -> String {
         let next = when::formatted(unix_ms, &TimeZone::system(), "%Y-%m-%d %H:%M:%S %:z");
         ("next reload", next)
     }));
+    lines.extend(app.watch.as_ref().map(|status| ("watch", watch(status))));
     lines.extend(app.last_reload.iter().map(|last| ("last reload", last.clone())));
     lines.push(("balance", word(app.balance)));
     lines.extend(app.notes.iter().map(|note| ("note", note.clone())));
@@ -212,6 +215,19 @@ fn workers_table(workers: &[WorkerStatus], pools: bool, width: Option<u16>) -> S
 /// `intercept+notify`
 fn contract_words(contracts: &[Contract]) -> String {
     contracts.iter().map(|contract| contract.word()).collect::<Vec<_>>().join("+")
+}
+
+/// `12 folders`, and why not everything is watched.
+fn watch(WatchStatus { folders, problem }: &WatchStatus) -> String {
+    let folders = match folders {
+        None => "begins".to_owned(),
+        Some(1) => "1 folder".to_owned(),
+        Some(folders) => format!("{folders} folders"),
+    };
+    match problem {
+        None => folders,
+        Some(problem) => format!("{folders}; {problem}"),
+    }
 }
 
 #[cfg(test)]

@@ -160,6 +160,7 @@ fn matters(kind: NoticeKind) -> bool {
         | NoticeKind::WorkerWithdrawn
         | NoticeKind::WorkerReturned
         | NoticeKind::ScheduleDue
+        | NoticeKind::FilesChanged
         | NoticeKind::Upgraded
         | NoticeKind::AppStatus
         | NoticeKind::Warning => true,

@@ -20,7 +20,7 @@ const MAX_REASON: usize = 60;
 const MAX_LISTENERS: usize = 3;
 
 /// The columns of the table.
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 12] = [
     "name",
     "namespace",
     "status",
@@ -31,12 +31,13 @@ const COLUMNS: [&str; 11] = [
     "uptime",
     "cpu",
     "mem",
+    "watch",
     "reason",
 ];
 
 /// The columns that are left out first, and those that are left out next, where a terminal is too
 /// narrow for all. `describe` shows them.
-const LESS: [&[&str]; 2] = [&["gen", "namespace"], &["restarts", "uptime", "listeners"]];
+const LESS: [&[&str]; 2] = [&["gen", "namespace", "watch"], &["restarts", "uptime", "listeners"]];
 
 /// The least columns of a terminal for all columns of the table, and for all but the first of
 /// [`LESS`].
@@ -206,9 +207,10 @@ fn apps_table(apps: &[AppStatus], format: &[String], width: Option<u16>, colours
     let too_narrow = ROOM.iter().filter(|room| width.is_some_and(|width| width < **room)).count();
     // A column that says nothing takes room from the others.
     let has_namespaces = apps.iter().any(|app| app.namespace.is_some());
+    let are_watched = apps.iter().any(|app| app.watch.is_some());
     let is_shown = |name: &str| {
         let left_out = LESS[..too_narrow].iter().any(|names| names.contains(&name));
-        !left_out && (name != "namespace" || has_namespaces)
+        !left_out && (name != "namespace" || has_namespaces) && (name != "watch" || are_watched)
     };
     let shown: Vec<usize> = match format {
         [] => (0..header.len()).filter(|at| is_shown(header[*at])).collect(),
@@ -245,6 +247,7 @@ fn app_row(app: &AppStatus) -> Vec<String> {
         if known { table::uptime(app.uptime_ms) } else { "-".to_owned() },
         table::percent(cpu(app)),
         table::bytes(memory(app)),
+        table::or_dash(watch(app).to_owned()),
         table::or_dash(first_line(app.reason.as_deref().unwrap_or_default())),
     ]
 }
@@ -257,6 +260,15 @@ fn cpu(app: &AppStatus) -> Option<f64> {
 /// Bytes of memory of the workers, as far as they are known.
 fn memory(app: &AppStatus) -> Option<f64> {
     table::total(app.workers.iter().map(|worker| worker.rss_bytes.map(|rss| rss as f64)))
+}
+
+/// Whether the files of the app are watched.
+fn watch(app: &AppStatus) -> &'static str {
+    match &app.watch {
+        None => "",
+        Some(watch) if watch.problem.is_some() => "partly",
+        Some(_) => "yes",
+    }
 }
 
 /// The first line of a reason, at most [`MAX_REASON`] characters of it.
@@ -273,7 +285,7 @@ mod tests {
     use super::*;
     use crate::cli::args::parse;
     use crate::cli::targets::fake_primary as fake;
-    use ipc::control::{Status, WorkerStatus};
+    use ipc::control::{Status, WatchStatus, WorkerStatus};
 
     /// A degraded app with two workers.
     fn app() -> AppStatus {
@@ -304,6 +316,20 @@ mod tests {
         let column = |line: &str| line.split_whitespace().nth(1).unwrap().to_owned();
         let columns: Vec<String> = text.lines().map(column).collect();
         assert_eq!(columns, ["namespace", "-", "shop"]);
+    }
+
+    #[test]
+    fn a_column_says_which_apps_are_watched() {
+        let problem = Some("no watches left".to_owned());
+        let partly = WatchStatus { folders: Some(1), problem };
+        let apps = [None, Some(WatchStatus::default()), Some(partly)]
+            .map(|watch| AppStatus { watch, reason: None, ..app() });
+        let text = apps_table(&apps, &["name".to_owned(), "watch".to_owned()], None, false);
+        let last = |line: &str| line.split_whitespace().last().unwrap().to_owned();
+        let column: Vec<String> = text.lines().map(last).collect();
+        assert_eq!(column, ["watch", "-", "yes", "partly"]);
+        assert!(!apps_table(&apps[..1], &[], None, false).contains("watch"));
+        assert!(apps_table(&apps, &[], None, false).contains("watch"));
     }
 
     #[test]

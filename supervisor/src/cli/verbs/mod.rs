@@ -108,6 +108,7 @@ verbs! {
     merge_spec  MergeSpec   output;
     tidy_logs   TidyLogs    output;
     prober      Prober      output;
+    file_watcher FileWatcher output;
     demo_server DemoServer  output;
 }
 

@@ -122,6 +122,16 @@ pub(super) fn listener_closed(address: &str) -> String {
     format!("no longer listens on {address}")
 }
 
+pub(super) fn files_changed(named: &[String], more: u32) -> String {
+    let names = named.join(", ");
+    let has = if named.len() == 1 && more == 0 { "has" } else { "have" };
+    let and_more = match more {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{names}{and_more} {has} changed: every worker is replaced")
+}
+
 pub(super) fn schedule_is_due(cron: &str, replaces: bool) -> String {
     let what = match replaces {
         false => "every worker is replaced",

@@ -265,6 +265,7 @@ impl Sim {
                     self.feed(Event::Schedule { planned, is_due: true });
                 }
                 51..61 => self.probe(),
+                61 => self.feed(Event::FilesChanged { named: vec!["a.js".to_owned()], more: 0 }),
                 _ if self.tick() => {}
                 _ => self.random_request(),
             }

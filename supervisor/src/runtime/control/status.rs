@@ -24,6 +24,7 @@ impl Runtime {
         status.engine = if hands_over { "primary" } else { "kernel" }.to_owned();
         status.uptime_ms = millis(now.since(self.succession.started));
         status.logs = self.logs.paths();
+        status.watch = self.file_watch.status();
         // A list has no room for notes, but for a reason where there is no other.
         status.reason = status.reason.or_else(|| status.notes.first().cloned());
         status.notes.extend(self.notes.iter().cloned());

@@ -6,7 +6,6 @@
 //! time, the answer, is the business of another process (`prober`), which gets the socket.
 //! `policy::probe_schedule` says when.
 
-mod prober;
 mod questions;
 mod turn;
 
@@ -17,21 +16,26 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use config::spec::{AppSpec, ProbeAsk, ProbeSpec};
 
-pub(crate) use self::questions::{Answer, Ask, Found, MOST_BYTES, Question};
+pub(crate) use self::questions::{Answer, Ask, Found, Question};
 
-use self::prober::Prober;
 use super::context::{Context, Place};
+use super::lasting_helper::LastingHelper;
+use super::source::Source;
 use crate::base::ids::{ListenerId, WorkerId};
 use crate::base::time::{Time, millis};
 use crate::policy::probe_schedule::{Key, ProbeSchedule};
 use crate::primary::event::{ProbeKind, ProbeResult};
 use crate::sys::{accounts, socket};
 
+/// The verb of the process that probes.
+const VERB: &str = "prober";
+
 /// The probes of the app.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Health {
     schedule: ProbeSchedule,
-    prober: Prober,
+    /// The process that probes.
+    prober: LastingHelper,
     /// The connections of probes that are under way, by the number of the question.
     connections: BTreeMap<u64, Connection>,
     /// The core knows that these do not listen yet.
@@ -54,6 +58,17 @@ enum Obstacle {
     NotListening(String),
     /// It says this.
     Result(ProbeResult),
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            schedule: ProbeSchedule::default(),
+            prober: LastingHelper::new(VERB, Source::Prober),
+            connections: BTreeMap::new(),
+            silent: BTreeSet::new(),
+        }
+    }
 }
 
 impl Health {
@@ -97,7 +112,7 @@ impl Health {
         let timeout_ms = millis(probe.timeout);
         let question = Question { id, timeout_ms, ask };
         let client = connection.as_ref().map(|connection| connection.client.as_fd());
-        let sent = self.prober.ask(&question, client);
+        let sent = self.prober.send(&question, client);
         if let Some(connection) = connection {
             self.connections.insert(id, connection);
         }

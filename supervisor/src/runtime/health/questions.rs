@@ -6,9 +6,6 @@ use std::path::PathBuf;
 use config::spec::StatusRange;
 use serde::{Deserialize, Serialize};
 
-/// Bytes of the longest message.
-pub(crate) const MOST_BYTES: usize = 64 << 10;
-
 /// One probe to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Question {

@@ -87,7 +87,7 @@ impl Runtime {
     pub(in crate::runtime) fn take_probes(&mut self) {
         let now = clock::now();
         for _ in 0..ANSWERS_PER_TURN {
-            let Answer { id, found } = match self.health.prober.answer() {
+            let Answer { id, found } = match self.health.prober.receive() {
                 Ok(Some(answer)) => answer,
                 Ok(None) => return,
                 Err(_) => return self.health.lose(context!(self), now),

@@ -77,6 +77,9 @@ pub(super) struct Snapshot<Core, Child> {
     /// The workers on the bus.
     #[serde(default)]
     bus: BusSnapshot,
+    /// Up to when all changes of watched files have led to a reload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    files_done_until: Option<u64>,
 }
 
 /// Whether this build could go on from a state; else why not.
@@ -129,6 +132,7 @@ impl Runtime {
             deaths: self.succession.deaths,
             upgrading: self.succession.upgrade.under_way().cloned(),
             bus,
+            files_done_until: self.file_watch.done_until(),
         })
     }
 }

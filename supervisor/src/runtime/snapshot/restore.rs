@@ -22,6 +22,7 @@ use crate::primary::event::{Cue, Event};
 use crate::primary::resume::Facts;
 use crate::runtime::context::context;
 use crate::runtime::contracts;
+use crate::runtime::file_watch::FileWatch;
 use crate::runtime::handover::HandOver;
 use crate::runtime::handover::abandoned_sockets::AbandonedSockets;
 use crate::runtime::handover::reclaimed_connections::ReclaimedConnections;
@@ -100,6 +101,7 @@ pub(in crate::runtime) fn restore(
         AbandonedSockets::of(snapshot.abandoned),
         reclaimed,
     );
+    runtime.file_watch = FileWatch::new(snapshot.files_done_until);
     runtime.notes = Notes::of(snapshot.notes);
     let app = runtime.core.spec().name.clone();
     runtime.bus.restore(app, snapshot.bus, &runtime.children);

@@ -21,7 +21,7 @@ use nix::sys::signal::Signal;
 use self::waiting::{span, wait};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Stdout;
-use crate::runtime::{PROBE_BYTES, ProbeAnswer, ProbeAsk, ProbeFound, ProbeQuestion};
+use crate::runtime::{MESSAGE_BYTES, ProbeAnswer, ProbeAsk, ProbeFound, ProbeQuestion};
 use crate::sys::channel::{self, Received};
 use crate::sys::packets;
 
@@ -42,7 +42,7 @@ pub(crate) fn run(_: &Args, _: &mut Stdout) -> Result<Exit, Failure> {
     let channel = stdin.as_fd().try_clone_to_owned();
     let channel = Arc::new(channel.map_err(|error| Failure::io("cannot use stdin", &error))?);
     let busy = Arc::new(AtomicUsize::new(0));
-    let mut space = vec![0; PROBE_BYTES];
+    let mut space = vec![0; MESSAGE_BYTES];
     loop {
         let received = wait(channel.as_fd(), PollFlags::POLLIN, None)
             .and_then(|_| channel::receive(channel.as_fd(), &mut space));

@@ -1,6 +1,6 @@
-//! The process that probes, as the primary sees it: questions go out, some with a connection, and
-//! answers come back, each as one message of bounded size. It is started when something is to be
-//! probed, and again, after a delay, when it has ended.
+//! A process of this program that stays and exchanges messages with the primary, each of bounded
+//! size. It does what may take long or hang. It is started when it is needed, and again, after a
+//! delay, when it has ended.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,31 +8,37 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::questions::{Answer, MOST_BYTES, Question};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::helper;
+use super::source::Source;
 use crate::base::time::Time;
-use crate::runtime::helper;
-use crate::runtime::source::Source;
 use crate::sys::exec::OWN_PROGRAM;
 use crate::sys::poller::Poller;
 use crate::sys::{channel, packets};
 
-/// The verb of that process.
-const VERB: &str = "prober";
+/// Bytes of the longest message.
+pub(crate) const MOST_BYTES: usize = 64 << 10;
 /// The delay before it is started again doubles from this to `SLOWEST`.
 const FASTEST: Duration = Duration::from_millis(100);
 const SLOWEST: Duration = Duration::from_secs(5);
-/// Ends in a row without an answer after which nothing is expected of it.
+/// Ends in a row without a message after which nothing is expected of it.
 const HOPELESS: u32 = 3;
 
 /// See the module.
-#[derive(Debug, Default)]
-pub(super) struct Prober {
+#[derive(Debug)]
+pub(super) struct LastingHelper {
+    /// The verb of that process.
+    verb: &'static str,
+    /// The poller reports its messages and its end as this.
+    source: Source,
     process: Option<Process>,
     /// Those that were killed and may still be ending.
     ending: Vec<Child>,
     /// It is not started before.
     rests_until: Option<Time>,
-    /// Ends in a row without an answer.
+    /// Ends in a row without a message.
     ends: u32,
 }
 
@@ -42,13 +48,23 @@ struct Process {
     channel: OwnedFd,
 }
 
-impl Prober {
-    /// When it can be asked: `None` means at once.
+impl LastingHelper {
+    /// One that has not been started.
+    pub(super) fn new(verb: &'static str, source: Source) -> Self {
+        Self { verb, source, process: None, ending: Vec::new(), rests_until: None, ends: 0 }
+    }
+
+    /// Whether the process runs, as far as is known.
+    pub(super) fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// When it can be started: `None` means at once, or that it runs.
     pub(super) fn ready_at(&self) -> Option<Time> {
         self.rests_until.filter(|_| self.process.is_none())
     }
 
-    /// Starts it if need be. Returns whether it can be asked now.
+    /// Starts it if need be. Returns whether it runs now.
     pub(super) fn is_up(&mut self, poller: &Poller, now: Time) -> bool {
         if self.process.is_some() {
             return true;
@@ -56,53 +72,54 @@ impl Prober {
         if self.rests_until.is_some_and(|until| until > now) {
             return false;
         }
-        match start(poller) {
+        match start(self.verb, self.source, poller) {
             Ok(process) => self.process = Some(process),
             Err(_) => self.rest(now),
         }
         self.process.is_some()
     }
 
-    /// Whether it has ended again and again without an answer.
+    /// Whether it has ended again and again without a message.
     pub(super) fn is_hopeless(&self) -> bool {
         self.ends >= HOPELESS
     }
 
-    /// Asks. An error: the question is too long, or it does not read; then it is of no use.
-    pub(super) fn ask(
+    /// Sends it a message. An error: the message is too long (`InvalidInput`), or it does not read;
+    /// then it is of no use.
+    pub(super) fn send(
         &mut self,
-        question: &Question,
-        connection: Option<BorrowedFd<'_>>,
+        message: &impl Serialize,
+        fd: Option<BorrowedFd<'_>>,
     ) -> io::Result<()> {
         let Some(process) = &self.process else { return Err(io::ErrorKind::NotConnected.into()) };
-        let bytes = serde_json::to_vec(question)?;
+        let bytes = serde_json::to_vec(message)?;
         if bytes.len() > MOST_BYTES {
-            let why = format!("the probe is longer than {MOST_BYTES} bytes");
+            let why = format!("the message is longer than {MOST_BYTES} bytes");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
-        match channel::send(process.channel.as_fd(), &bytes, connection)? {
+        match channel::send(process.channel.as_fd(), &bytes, fd)? {
             Some(_) => Ok(()),
             None => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
-    /// The next answer that has come. An error: it has ended, or makes no sense.
-    pub(super) fn answer(&mut self) -> io::Result<Option<Answer>> {
+    /// The next message that has come. An error: it has ended, or makes no sense.
+    pub(super) fn receive<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
         let Some(process) = &self.process else { return Ok(None) };
         let mut space = vec![0; MOST_BYTES];
         match packets::receive(process.channel.as_fd(), &mut space) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(length) => {
-                let answer = serde_json::from_slice(&space[..length])?;
+                let message = serde_json::from_slice(&space[..length])?;
                 self.ends = 0;
-                Ok(Some(answer))
+                Ok(Some(message))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Ends it. It is started again after a delay, when something is to be probed.
+    /// Ends it. It is started again after a delay, when it is needed.
     pub(super) fn end(&mut self, poller: &Poller, now: Time) {
         let Some(Process { mut child, channel }) = self.process.take() else { return };
         poller.remove(channel.as_fd());
@@ -111,7 +128,7 @@ impl Prober {
         self.rest(now);
     }
 
-    /// Ends it because nothing is to be probed any more.
+    /// Ends it because it is not needed any more.
     pub(super) fn dismiss(&mut self, poller: &Poller, now: Time) {
         self.end(poller, now);
         (self.rests_until, self.ends) = (None, 0);
@@ -129,12 +146,12 @@ impl Prober {
     }
 }
 
-fn start(poller: &Poller) -> io::Result<Process> {
+fn start(verb: &str, source: Source, poller: &Poller) -> io::Result<Process> {
     let (ours, theirs) = packets::pair()?;
     let mut command = Command::new(OWN_PROGRAM);
-    command.arg(VERB).stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    command.arg(verb).stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     let mut child = command.spawn()?;
-    if let Err(error) = poller.add(ours.as_fd(), Source::Prober.token()) {
+    if let Err(error) = poller.add(ours.as_fd(), source.token()) {
         helper::end(&mut child);
         return Err(error);
     }

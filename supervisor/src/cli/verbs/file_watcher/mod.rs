@@ -1,0 +1,104 @@
+//! `file-watcher`: watches files for a primary that runs it, and reports which have changed. What
+//! may be slow, such as a look through thousands of folders, happens here and not in the loop of
+//! the primary.
+
+mod events;
+mod filter;
+mod seen;
+mod tree;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
+use notify::RecommendedWatcher;
+
+use self::events::Events;
+use self::seen::Seen;
+use self::tree::Tree;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::output::Stdout;
+use crate::runtime::{MESSAGE_BYTES, WatchOrder};
+use crate::sys::poll::poll;
+use crate::sys::{clock, packets};
+
+/// How long what changes is gathered before it is looked at.
+const GATHER: Duration = Duration::from_millis(20);
+/// How often a path that does not exist is looked for.
+const MISSING: Duration = Duration::from_secs(1);
+/// How long the primary may take to make room for a report.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Watch the files that are named on the socket on stdin.
+#[derive(Debug, clap::Args)]
+#[command(hide = true)]
+pub(crate) struct Args {}
+
+/// Runs the verb until the primary ends.
+pub(crate) fn run(_: &Args, _: &mut Stdout) -> Result<Exit, Failure> {
+    let _ = set_pdeathsig(Signal::SIGKILL);
+    let stdin = io::stdin();
+    let channel = stdin.as_fd().try_clone_to_owned();
+    let channel = channel.map_err(|error| Failure::io("cannot use stdin", &error))?;
+    let order = order(&channel).map_err(|error| Failure::io("cannot read stdin", &error))?;
+    match watch(&channel, order) {
+        // The primary has ended, or does not want to know any more.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
+        ended => ended.map_err(|error| Failure::io("cannot watch the files", &error)),
+    }
+}
+
+fn order(channel: &OwnedFd) -> io::Result<WatchOrder> {
+    let mut space = vec![0; MESSAGE_BYTES];
+    wait(channel.as_fd(), PollFlags::POLLIN, None)?;
+    let length = packets::receive(channel.as_fd(), &mut space)?;
+    Ok(serde_json::from_slice(&space[..length])?)
+}
+
+/// Watches until an error; `BrokenPipe` means that the primary reads no more.
+fn watch(channel: &OwnedFd, order: WatchOrder) -> io::Result<Exit> {
+    let since_ms = order.since_ms;
+    let folder = order.folder.clone();
+    let (events, watcher) = Events::new()?;
+    let mut tree = Tree::new(watcher, order);
+    let mut known_until = clock::unix_ms();
+    let mut seen = Seen::new(folder);
+    tree.begin(since_ms, &mut seen);
+    report(channel, &tree, &mut seen, known_until)?;
+    loop {
+        let missing = tree.has_missing().then_some(MISSING);
+        let before = (tree.folders(), tree.problem());
+        match events.wait(missing, GATHER) {
+            Some(changed) => {
+                let looked = std::mem::replace(&mut known_until, clock::unix_ms());
+                tree.take(changed, looked, &mut seen);
+            }
+            None => tree.look_for_missing(&mut seen),
+        }
+        if !seen.is_empty() || before != (tree.folders(), tree.problem()) {
+            report(channel, &tree, &mut seen, known_until)?;
+        }
+    }
+}
+
+fn report(
+    channel: &OwnedFd,
+    tree: &Tree<RecommendedWatcher>,
+    seen: &mut Seen,
+    known_until_ms: u64,
+) -> io::Result<()> {
+    let report = seen.take(tree.folders(), tree.problem(), known_until_ms);
+    let bytes = serde_json::to_vec(&report)?;
+    if !wait(channel.as_fd(), PollFlags::POLLOUT, Some(PATIENCE))? {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    packets::send(channel.as_fd(), &bytes)
+}
+
+/// Waits until the socket is ready. `false`: the time is over.
+fn wait(fd: BorrowedFd<'_>, flags: PollFlags, time: Option<Duration>) -> io::Result<bool> {
+    Ok(poll(&mut [PollFd::new(fd, flags)], time)? > 0)
+}
