@@ -48,6 +48,7 @@ pub(super) fn translate(
     app.restarts();
     app.memory();
     app.schedule();
+    app.watch();
     app.accounts();
     let name = app.name(chosen.profile);
     app.answers(&name, ecosystem);
@@ -310,6 +311,25 @@ impl<'t> App<'t, '_> {
         if let Some(pattern) = self.find("cron_restart").filter(|pattern| !is_off(pattern)) {
             self.set("cron_restart", pattern.value.clone(), pattern.span());
         }
+    }
+
+    /// `watch`, `ignore_watch` and `watch_delay`. Paths start at the folder of the app in both.
+    fn watch(&mut self) {
+        if let Some(watch) = self.find("watch").filter(|watch| !is_off(watch)) {
+            self.set("watch", watch.value.clone(), watch.span());
+        }
+        if let Some(ignore) = self.find("ignore_watch").filter(|ignore| !is_off(ignore)) {
+            let lines =
+                self.findings.items("ignore_watch", ignore).into_iter().map(|(at, text)| {
+                    // A line of a .gitignore begins at its folder without that.
+                    let line =
+                        text.strip_prefix("./").map_or(text.clone(), |rest| format!("/{rest}"));
+                    Written { value: Value::text(line), span: at.span() }
+                });
+            let lines = Value::List(lines.collect());
+            self.set("watch_ignore", lines, ignore.span());
+        }
+        self.time("watch_delay", "watch_delay");
     }
 
     fn accounts(&mut self) {

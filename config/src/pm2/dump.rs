@@ -19,12 +19,13 @@ const RENAMED: [(&str, &str); 5] = [
 ];
 
 /// Options with the same name. Everything else is state, or what PM2 fills in.
-const SAME: [&str; 21] = [
+const SAME: [&str; 23] = [
     "args",
     "autorestart",
     "cron_restart",
     "exp_backoff_restart_delay",
     "gid",
+    "ignore_watch",
     "kill_timeout",
     "listen_timeout",
     "log_date_format",
@@ -41,6 +42,7 @@ const SAME: [&str; 21] = [
     "uid",
     "wait_ready",
     "watch",
+    "watch_delay",
 ];
 
 /// Variables of the terminal that the app was started from, and PM2's own.

@@ -48,7 +48,6 @@ const OUTPUT: &str =
     "`out_file`; without `merge_logs`, `instances` puts `-{slot}` before its extension";
 const ERRORS: &str = "`error_file`, in the same way";
 const LINES: &str = "lines go into the log as the app writes them";
-const WATCH: &str = "files are not watched: run \"supervisor reload\" after a change";
 const AGENT: &str = "it configures PM2's own agent";
 
 /// Every option, in the order of the documentation.
@@ -205,10 +204,10 @@ pub(crate) static OPTIONS: &[PmOption] = &[
         "\"app.pid\"",
         "`pid_file`, with `-{slot}` before its extension, as PM2 has its number there",
     ),
-    row("watch", &[], LeftOut, "true", WATCH),
-    row("ignore_watch", &[], NeedsNothing, "[\"logs\"]", "files are not watched"),
-    row("watch_delay", &[], NeedsNothing, "1000", "files are not watched"),
-    row("watch_options", &[], NeedsNothing, "{ \"a\": 1 }", "files are not watched"),
+    row("watch", &[], Mapped, "true", "`watch`: a change reloads the app, and no request is lost"),
+    row("ignore_watch", &[], Mapped, "[\"logs\"]", "`watch_ignore`, as lines of a `.gitignore`"),
+    row("watch_delay", &[], Mapped, "1000", "`watch_delay`"),
+    row("watch_options", &[], LeftOut, "{ \"a\": 1 }", "they configure the library that PM2 uses"),
     row("uid", &["user"], Mapped, "\"nobody\"", "`user`"),
     row("gid", &[], Mapped, "\"nogroup\"", "`group`"),
     row("username", &[], LeftOut, "\"me\"", "write \"uid\" for the user that the workers run as"),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::options::{Answer, OPTIONS};
 use crate::cpus::{CpuLimit, Cpus};
@@ -95,6 +96,18 @@ fn each_option_does_what_its_row_says() {
             }
         }
     }
+}
+
+#[test]
+fn the_watch() {
+    let (spec, notes) = app("script: 'a.js', watch: ['lib', 'views'], watch_delay: 1000, \
+                             ignore_watch: ['node_modules', './logs/*']");
+    assert_eq!(notes, [""; 0]);
+    assert_eq!(spec.watch.paths, Some(vec!["lib".into(), "views".into()]));
+    assert_eq!(spec.watch.ignore, ["node_modules", "/logs/*"]);
+    assert_eq!(spec.watch.delay, Duration::from_secs(1));
+    assert_eq!(app("script: 'a.js', watch: true").0.watch.paths, Some(Vec::new()));
+    assert_eq!(app("script: 'a.js', watch: false").0.watch.paths, None);
 }
 
 #[test]

@@ -112,10 +112,8 @@ const VERBS: &[Foreign] = &[
 
 /// Flags. Those that ours spell the same way are not here.
 const FLAGS: &[Foreign] = &[
-    pm2(
-        &["--watch", "--ignore-watch", "--watch-delay", "--ext"],
-        "files are not watched: use \"supervisor reload NAME\" after a change",
-    ),
+    pm2(&["--ignore-watch"], "use --watch-ignore"),
+    pm2(&["--ext"], "use --watch-ignore"),
     pm2(&["--no-daemon", "--no-daemonize"], "use --foreground"),
     pm2(&["--no-autorestart"], "use --restart never"),
     pm2(&["--stop-exit-codes"], "use --restart on-failure, which takes 0 for an end"),
@@ -220,7 +218,7 @@ mod tests {
             (&["validate"], "a word of OxMgr: use \"supervisor check FILE\""),
             (&["is-active", "web"], "a word of systemd: use \"supervisor health NAME\""),
             (&["reread"], "a word of supervisord: use \"supervisor plan FILE\""),
-            (&["start", "x.js", "--watch"], "\"--watch\" is a word of PM2: files are not watched"),
+            (&["start", "x.js", "--ext", "js"], "\"--ext\" is a word of PM2: use --watch-ignore"),
             (&["start", "x.js", "--cron=0 4 * * *"], "use --cron-restart"),
             (&["start", "x.js", "-x"], "write the whole command after"),
         ] {

@@ -310,10 +310,38 @@ fn a_file_of_json_may_be_an_expression() {
 }
 
 #[test]
+fn the_watch_goes_on_and_off_as_with_pm2() {
+    let pm2 = Pm2::new();
+    let field = |name: &str| pm2.jlist()[0]["pm2_env"][name].clone();
+    for (line, is_watched) in [
+        ("start app.sh --name w --watch --watch-delay 100", true),
+        ("stop w", false),
+        ("start w", false),
+        ("restart w --watch", true),
+        ("restart w --watch", false),
+        ("restart w --watch", true),
+        ("restart w", true),
+    ] {
+        pm2.run(line).ok();
+        assert_eq!(field("watch"), is_watched, "{line}");
+    }
+    let before = field("restart_time").as_u64();
+    pm2.home.wait_app("w", "the watch", tests::home::LIMIT, |app| {
+        app.watch.as_ref().is_some_and(|watch| watch.folders.is_some())
+    });
+    pm2.home.write("app.sh", "exec sleep 61\n");
+    wait_until("the change to count", tests::home::LIMIT, || {
+        (field("restart_time").as_u64() > before).then_some(())
+    });
+    pm2.run("delete w").ok();
+    pm2.home.nothing_left();
+}
+
+#[test]
 fn what_it_cannot_do_fails_with_a_reason() {
     let pm2 = Pm2::new();
     for (line, code, says) in [
-        ("start app.sh --watch", 2, "files are not watched"),
+        ("start app.sh --attach", 2, "use \"pm2 logs NAME\""),
         ("start app.sh --frobnicate", 2, "no flag --frobnicate"),
         ("start app.sh --increment-var PORT", 2, "no flag --increment-var"),
         ("start nowhere.js", 2, "nowhere.js"),

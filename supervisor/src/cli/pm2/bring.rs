@@ -10,6 +10,7 @@ use ipc::control::{Method, Request};
 use super::described::Described;
 use super::line::Line;
 use super::processes::Processes;
+use super::targets::Target;
 use crate::cli::args::WaitOptions;
 use crate::cli::dependencies;
 use crate::cli::exit::{Exit, Failure};
@@ -53,6 +54,24 @@ pub(super) fn bring(
         },
     );
     results.finish(session)
+}
+
+/// Ends the watch of these apps: with PM2, `stop` does, until a flag or a file brings it back.
+pub(super) fn unwatch(
+    targets: &[Target],
+    processes: &Processes,
+    home: &Home,
+) -> Result<(), Failure> {
+    for spec in targets.iter().filter_map(|target| processes.spec(target.app())) {
+        if spec.watch.paths.is_none() {
+            continue;
+        }
+        let mut spec = spec.clone();
+        spec.watch.paths = None;
+        let app = Described { spec, counted: std::iter::empty().collect() };
+        change(home, &app, &Method::Adopt, None)?;
+    }
+    Ok(())
 }
 
 fn change(

@@ -42,8 +42,6 @@ const fn flag(names: &'static [&'static str], value: Value, here: Here) -> Flag 
     Flag { names, value, here }
 }
 
-const UNWATCHED: &str = "files are not watched: run \"pm2 reload NAME\" after a change";
-
 /// All flags that have a meaning outside PM2's modules and service.
 pub(super) const FLAGS: &[Flag] = &[
     flag(&["--name", "-n"], One, Opt("name")),
@@ -89,9 +87,9 @@ pub(super) const FLAGS: &[Flag] = &[
     flag(&["--err"], No, Read),
     flag(&["--out"], No, Read),
     flag(&["--sort"], One, Read),
-    flag(&["--watch"], Maybe, Refused(UNWATCHED)),
-    flag(&["--ignore-watch"], One, Nothing),
-    flag(&["--watch-delay"], One, Nothing),
+    flag(&["--watch"], Maybe, Opt("watch")),
+    flag(&["--ignore-watch"], Several, Opt("ignore_watch")),
+    flag(&["--watch-delay"], One, Opt("watch_delay")),
     flag(&["--ext"], One, Nothing),
     flag(&["--parallel"], One, Nothing),
     flag(&["--silent", "-s"], No, Read),

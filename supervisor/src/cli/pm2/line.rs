@@ -162,7 +162,7 @@ mod tests {
         for (line, expected) in [
             ("start a.js --wach", "no flag --wach"),
             ("start a.js --name", "--name needs a value"),
-            ("start a.js --watch", "--watch is not supported: files are not watched"),
+            ("start a.js --attach", "--attach is not supported: use"),
         ] {
             let failure = read(line).unwrap_err();
             assert!(failure.reason.contains(expected), "{}", failure.reason);

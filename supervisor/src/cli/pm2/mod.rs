@@ -113,6 +113,9 @@ fn with_apps(verb: &str, line: &Line, session: &mut Session) -> Result<Exit, Fai
             let verb = if verb == "stop" { "stop" } else { "delete" };
             let targets = resolve(&line.targets)?;
             whole(verb, &targets)?;
+            if verb == "stop" {
+                bring::unwatch(&targets, &processes, &session.home)?;
+            }
             each(&[verb], &targets)
         }
         "restart" => replace(verb, line, &processes, session),

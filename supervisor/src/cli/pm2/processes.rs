@@ -247,7 +247,7 @@ impl Processes {
             "unstable_restarts": 0,
             "autostart": spec.is_none_or(|spec| spec.autostart),
             "autorestart": spec.is_none_or(|spec| spec.restart.on != RestartOn::Never),
-            "watch": false,
+            "watch": app.watch.is_some(),
             "instance_var": "NODE_APP_INSTANCE",
             "NODE_APP_INSTANCE": worker.slot,
             "merge_logs": true,

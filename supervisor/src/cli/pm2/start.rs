@@ -20,7 +20,7 @@ use crate::cli::specs::{default_file, working_dir};
 use crate::cli::targets::{Outcome, Results};
 
 /// The options that `restart` and `reload` change of an app that runs.
-const CHANGEABLE: [&str; 2] = ["name", "node_args"];
+const CHANGEABLE: [&str; 3] = ["name", "node_args", "watch"];
 
 /// The variable that has PM2 stop every app by a message. PM2 reads it when its daemon starts; here
 /// it counts for the scripts that are started with it.
@@ -195,6 +195,15 @@ fn changed(spec: &AppSpec, line: &Line) -> Result<Described, Failure> {
         ("cwd".to_owned(), json!(spec.cwd)),
     ]);
     spec.command = described::of_options(options)?.spec.command;
+    match line.options.get("watch") {
+        None => {}
+        Some(Value::String(path)) => spec.watch.paths = Some(vec![path.into()]),
+        // PM2 turns it off with the same flag.
+        Some(_) => {
+            let is_watched = spec.watch.paths.is_some();
+            spec.watch.paths = (!is_watched).then(Vec::new);
+        }
+    }
     Ok(Described { spec, counted: std::iter::empty().collect() })
 }
 
