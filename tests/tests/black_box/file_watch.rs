@@ -126,7 +126,7 @@ fn an_edit_reloads_without_a_lost_request_and_a_broken_one_changes_nothing() {
     assert!(!is_told(&status) && status.restarts == 0, "{status:#?}");
     load.stop().nothing_lost("while files were edited");
     assert!(app.home.run(&["describe", "web"]).ok().stdout.contains("watch       2 folders"));
-    app.home.run(&["list", "--format", "name,watch"]).ok().says(&["web\tyes"]);
+    app.home.run(&["list", "--format", "name,watch"]).ok().shows(&["web\tyes"]);
 }
 
 #[test]
@@ -213,6 +213,29 @@ fn a_path_that_does_not_exist_is_told_and_watched_later() {
     app.write("other.js", "");
     app.edit(1);
     assert_eq!(app.serves(1).generation, 3);
+}
+
+#[test]
+fn dev_runs_one_worker_here_and_waits_for_an_edit_that_mends_it() {
+    let Some(app) = Watched::new(tests::home!()) else { return };
+    app.write("lib/version.js", "module.exports = ;");
+    let folder = app.folder().display().to_string();
+    let mut args = vec!["dev", "--name", "web", "--cwd", &folder, "--watch-delay", "100ms", "--"];
+    args.extend(app.command.iter().map(String::as_str));
+    let dev = app.home.spawn(&args);
+    app.home.wait_app("web", "the failed start", SOON, |app| app.status == Status::Errored);
+    app.is_watched();
+    app.edit(1);
+    assert_eq!(app.serves(1).wanted, 1);
+    app.edit(2);
+    app.serves(2);
+    process::kill(dev.pid(), Signal::SIGINT);
+    let outcome = dev.end(SOON);
+    let output = format!("{}{}", outcome.stdout, outcome.stderr);
+    for words in ["SyntaxError", "lib/version.js has changed"] {
+        assert!(output.contains(words), "{words}: {output}");
+    }
+    assert_eq!(outcome.code, Some(0), "{output}");
 }
 
 #[test]

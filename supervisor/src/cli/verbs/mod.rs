@@ -68,6 +68,7 @@ macro_rules! verbs {
 //   definitions  `run(&Args, Command, &mut Stdout)`: also the definitions of all verbs
 verbs! {
     start       Start       apps;
+    dev         Dev         apps;
     stop        Stop        apps;
     restart     Restart     apps;
     reload      Reload      apps;

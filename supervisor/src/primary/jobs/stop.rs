@@ -82,6 +82,10 @@ impl Primary {
                 Seat::Stopped { .. } => {}
             }
         }
+        // The next change of a file may mend it.
+        if code != 0 && self.serving.spec.watch.paths.is_some() {
+            return;
+        }
         self.answer_waiters(step);
         step.publish(Notice::of_app(NoticeKind::Warning, messages::ends(&self.serving, code)));
         self.stop(true, Some(code), None, step);

@@ -50,6 +50,9 @@ pub(crate) struct Args {
         conflicts_with = "target"
     )]
     pub(crate) spec: Option<PathBuf>,
+    /// Watch the folder of the app if nothing says what is watched. The verb `dev` sets it.
+    #[arg(skip)]
+    pub(crate) watch_anyway: bool,
     #[command(flatten)]
     pub(crate) wait: WaitOptions,
     #[command(flatten)]

@@ -4,6 +4,7 @@
 mod args;
 mod plan;
 
+use config::keys;
 use config::spec::AppSpec;
 
 use crate::cli::args::WaitOptions;
@@ -35,6 +36,9 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
             })
         }
         Plan::Launch(mut specs) if args.foreground => match specs.pop() {
+            Some(spec) if args.watch_anyway => {
+                in_foreground(watched(spec)?, args.log_format, session)
+            }
             Some(spec) => in_foreground(spec, args.log_format, session),
             None => Ok(Exit::Done),
         },
@@ -66,6 +70,17 @@ fn launch_all(
         suggest_next(&home, &spec.name, results.failed().is_empty());
     }
     results.finish(session)
+}
+
+/// The app with its folder watched, if nothing says what is. A later `reload` keeps that.
+fn watched(mut spec: AppSpec) -> Result<AppSpec, Failure> {
+    if spec.watch.paths.is_none() {
+        spec.watch.paths = Some(Vec::new());
+        if let (Some(overrides), Some(key)) = (&mut spec.overrides, keys::find("watch")) {
+            overrides.add(key, "true").map_err(Failure::usage)?;
+        }
+    }
+    Ok(spec)
 }
 
 /// Becomes the primary of the app.
