@@ -1,17 +1,16 @@
-//! What inotify reports, gathered by folder until it is looked at.
+//! What inotify reports, gathered by folder until the tree takes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher};
 
-/// Names that are gathered. Beyond, everything is looked at.
+/// Names that are gathered. Beyond, the tree looks at everything.
 const MOST_NAMES: usize = 10_000;
 
 /// See the module.
@@ -33,7 +32,7 @@ pub(super) struct Changed {
     pub(super) names: BTreeMap<PathBuf, BTreeSet<OsString>>,
     /// The number of these names.
     count: usize,
-    /// Something was lost: everything must be looked at.
+    /// Something was lost: the tree must look at everything.
     pub(super) everything: bool,
 }
 
@@ -67,9 +66,14 @@ impl Events {
             };
             changed = waited;
         }
-        drop(changed);
-        thread::sleep(gather);
-        Some(std::mem::take(&mut *self.lock()))
+        let until = Instant::now() + gather;
+        while let left = until.saturating_duration_since(Instant::now())
+            && !left.is_zero()
+        {
+            let waited = self.shared.has_changed.wait_timeout(changed, left);
+            changed = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Some(std::mem::take(&mut *changed))
     }
 
     fn take(&self, event: notify::Result<notify::Event>) {

@@ -25,7 +25,7 @@ use crate::runtime::{MESSAGE_BYTES, WatchOrder};
 use crate::sys::poll::poll;
 use crate::sys::{clock, packets};
 
-/// How long what changes is gathered before it is looked at.
+/// How long changes are gathered before the tree takes them.
 const GATHER: Duration = Duration::from_millis(20);
 /// How often a path that does not exist is looked for.
 const MISSING: Duration = Duration::from_secs(1);

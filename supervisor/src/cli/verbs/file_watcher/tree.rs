@@ -125,7 +125,7 @@ impl<W: Watcher> Tree<W> {
         self.add_roots(Counts::Always, seen);
     }
 
-    /// Takes what has changed. `since_ms`: when everything has to be looked at, what has changed
+    /// Takes what has changed. `since_ms`: when the tree must look at everything, what has changed
     /// since then counts.
     pub(super) fn take(&mut self, changed: Changed, since_ms: u64, seen: &mut Seen) {
         let mut names = changed.names;
