@@ -3,9 +3,10 @@
 //! many and slow. `policy::file_watch` says when the reload begins.
 
 mod messages;
+mod turn;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use config::spec::{AppSpec, WatchSpec};
@@ -13,19 +14,15 @@ use ipc::control::WatchStatus;
 
 pub(crate) use self::messages::{Order, Report};
 
-use super::Runtime;
-use super::context::{Context, context};
+use super::context::Context;
 use super::lasting_helper::LastingHelper;
 use super::source::Source;
 use crate::base::time::Time;
 use crate::policy::file_watch::{Changes, FileWatch as Policy, Stance};
-use crate::primary::event::Event;
 use crate::sys::clock;
 
 /// The verb of the process that watches.
 const VERB: &str = "file-watcher";
-/// Reports that are read in a turn.
-const REPORTS_PER_TURN: usize = 16;
 
 /// See the module.
 #[derive(Debug)]
@@ -166,56 +163,5 @@ impl FileWatch {
         changes.extend(Changes { named: named.into_iter().collect::<BTreeSet<_>>(), more });
         self.policy.report(now, changes, known_until_ms);
         *at.stale = true;
-    }
-}
-
-impl Runtime {
-    /// Begins a reload if files have changed, and keeps the process that watches alive.
-    pub(super) fn look_after_file_watch(&mut self, now: Time) {
-        let stance = self.watch_stance();
-        self.file_watch.helper.reap();
-        let is_known = |made_of: &Arc<AppSpec>| Arc::ptr_eq(made_of, self.core.spec());
-        if stance == Stance::Stopped {
-            self.file_watch.pause(context!(self), now);
-        } else if !self.file_watch.made_of.as_ref().is_some_and(is_known) {
-            let spec = Arc::clone(self.core.spec());
-            let own = self.recorder.home().folders().map(Path::to_owned);
-            self.file_watch.adjust(context!(self), now, spec, own);
-        }
-        if !self.file_watch.helper.is_running() {
-            self.file_watch.order(context!(self), now);
-        }
-        let delay = self.core.spec().watch.delay;
-        if let Some(Changes { named, more }) = self.file_watch.policy.due(now, stance, delay) {
-            let named = named.into_iter().collect();
-            self.events.inbox.push_back(Event::FilesChanged { named, more });
-        }
-    }
-
-    /// When that has something to do.
-    pub(super) fn file_watch_deadline(&self) -> Option<Time> {
-        self.file_watch.deadline(self.core.spec(), self.watch_stance())
-    }
-
-    /// The process that watches has reported something, or ended.
-    pub(super) fn take_file_reports(&mut self) {
-        let now = clock::now();
-        for _ in 0..REPORTS_PER_TURN {
-            match self.file_watch.helper.receive() {
-                Ok(Some(report)) => self.file_watch.take(context!(self), now, report),
-                Ok(None) => return,
-                Err(error) => {
-                    return self.file_watch.lose(context!(self), now, &error.to_string());
-                }
-            }
-        }
-    }
-
-    fn watch_stance(&self) -> Stance {
-        match (self.core.is_running(), self.core.is_changing()) {
-            (false, _) => Stance::Stopped,
-            (true, true) => Stance::Busy,
-            (true, false) => Stance::Free,
-        }
     }
 }
