@@ -7,7 +7,7 @@
 //! what it refuses by line and column ([`diagnostic`]). [`validate`] refuses what is well written
 //! but cannot work, wherever it came from. [`change`] merges a change with the spec of a running
 //! app, and [`difference`] says key by key in what two specs differ; [`export`] writes the file of
-//! a spec.
+//! a spec, and [`settings`] has what holds for it, key by key.
 
 pub mod address;
 pub mod change;
@@ -30,6 +30,7 @@ pub mod privileges;
 mod probe;
 mod raw;
 pub mod schedule;
+pub mod settings;
 pub mod signal;
 pub mod spec;
 mod tree;

@@ -15,6 +15,7 @@ mod crash;
 mod dash;
 mod decoders;
 mod demo;
+mod describe;
 mod descriptor_passing;
 mod detached;
 mod ecosystem;

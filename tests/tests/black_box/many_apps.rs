@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use tests::{Home, exclusive};
+use nix::sys::signal::Signal;
+use tests::http::Connection;
+use tests::wait::let_pass;
+use tests::{Home, Port, exclusive, process, wait_until};
 
 /// How long a command for many apps may take on a machine that is busy.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -72,6 +75,30 @@ fn a_command_that_served_nothing_is_not_waited_for_again() {
     assert!(other >= Duration::from_secs(5), "another command: {other:?}");
 }
 
+/// A scrape of the exporter asks each app anew, and takes at most 50 ms in the median.
+fn scrapes_are_quick(home: &Home, apps: usize) {
+    let port = Port::new();
+    let exporter = home.spawn(&["metrics", "--listen", &port.to_string()]);
+    wait_until("the exporter", LIMIT, || exporter.stdout().contains("/metrics").then_some(()));
+    let scrape = || {
+        // Scrapes within a second of each other share one answer.
+        let_pass(Duration::from_millis(1100));
+        let began = Instant::now();
+        let mut connection = Connection::open(port.v4(), LIMIT).expect("it listens");
+        let text = connection.get("/metrics", true).expect("an answer").body;
+        let took = began.elapsed();
+        let up = text.lines().filter(|line| line.starts_with("supervisor_up{"));
+        assert_eq!(up.filter(|line| line.ends_with(" 1")).count(), apps, "{text}");
+        took
+    };
+    let mut times: Vec<Duration> = (0..5).map(|_| scrape()).collect();
+    times.sort();
+    println!("scrapes of {apps} apps: {times:?}");
+    assert!(times[2] <= Duration::from_millis(50), "{times:?}");
+    process::kill(exporter.pid(), Signal::SIGTERM);
+    exporter.end(LIMIT).ok();
+}
+
 #[test]
 fn heavy_a_hundred_apps() {
     let _exclusive = exclusive();
@@ -83,6 +110,7 @@ fn heavy_a_hundred_apps() {
     let apps = home.list();
     assert_eq!(apps.len(), 100);
     assert!(apps.iter().all(|app| app.ready == 1), "{apps:#?}");
+    scrapes_are_quick(&home, 100);
     let reloaded = home.run_for(LIMIT, &["reload", "all"]).ok();
     assert_eq!(order(&reloaded.stdout), names(100));
     assert!(home.list().iter().all(|app| app.generation == 2 && app.ready == 1));

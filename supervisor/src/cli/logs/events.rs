@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 
 use config::spec::log_files::rotated;
-use ipc::control::Notice;
+use ipc::control::{Notice, NoticeKind};
 
 use super::segment;
 use crate::home::Home;
@@ -23,6 +23,36 @@ pub(crate) fn kept(home: &Home, app: &str) -> io::Result<Vec<Notice>> {
         events.extend(text.lines().filter_map(|line| serde_json::from_str(line).ok()));
     }
     Ok(events)
+}
+
+/// Whether such an event says why an app is in its state. The steps of a reload do not.
+pub(crate) fn matters(kind: NoticeKind) -> bool {
+    match kind {
+        NoticeKind::WorkerFailed
+        | NoticeKind::SlotErrored
+        | NoticeKind::BindRefused
+        | NoticeKind::ReloadStarted
+        | NoticeKind::ReloadDone
+        | NoticeKind::ReloadRolledBack
+        | NoticeKind::Scaled
+        | NoticeKind::WorkerRecycled
+        | NoticeKind::WorkerWithdrawn
+        | NoticeKind::WorkerReturned
+        | NoticeKind::ScheduleDue
+        | NoticeKind::FilesChanged
+        | NoticeKind::Upgraded
+        | NoticeKind::AppStatus
+        | NoticeKind::Warning => true,
+        NoticeKind::WorkerStarted
+        | NoticeKind::WorkerReady
+        | NoticeKind::WorkerDraining
+        | NoticeKind::WorkerStopping
+        | NoticeKind::WorkerStopped
+        | NoticeKind::ListenerOpened
+        | NoticeKind::ListenerClosed
+        | NoticeKind::SlotReplaced
+        | NoticeKind::WorkerMessage => false,
+    }
 }
 
 fn read(file: File) -> io::Result<String> {

@@ -28,6 +28,17 @@ impl Tone {
             Status::Stopped => Self::Idle,
         }
     }
+
+    /// The text in its colour (ECMA-48: SGR).
+    pub(crate) fn painted(self, text: &str) -> String {
+        let colour = match self {
+            Self::Bad | Self::Warning => 31,
+            Self::Busy => 33,
+            Self::Good => 32,
+            Self::Idle => 90,
+        };
+        format!("\u{1b}[{colour}m{text}\u{1b}[0m")
+    }
 }
 
 /// Whether the user has not turned colours off with NO_COLOR (<https://no-color.org>).

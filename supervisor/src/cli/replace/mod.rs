@@ -2,7 +2,7 @@
 //! that. The primary of each app reads its file and merges the change (`config::change`).
 
 mod options;
-pub(crate) mod overrides;
+mod overrides;
 
 use std::collections::BTreeMap;
 

@@ -21,7 +21,7 @@ pub(super) fn put(options: &ReplaceOptions, spec: &mut AppSpec) -> Result<(), Fa
 }
 
 /// The flags that go before the keys of its file, as the primary of `name` holds them.
-pub(crate) fn flags(home: &Home, name: &str) -> Vec<String> {
+fn flags(home: &Home, name: &str) -> Vec<String> {
     let spec = targets::running_spec(home, name).ok();
     spec.and_then(|spec| spec.overrides).map(|overrides| overrides.flags()).unwrap_or_default()
 }

@@ -93,7 +93,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
 }
 
 fn explain(app: AppStatus, kept: Vec<Notice>) -> Explanation {
-    let mut events: Vec<Notice> = kept.into_iter().filter(|event| matters(event.event)).collect();
+    let mut events: Vec<Notice> =
+        kept.into_iter().filter(|event| events::matters(event.event)).collect();
     let skipped = events.len().saturating_sub(EVENTS);
     events.drain(..skipped);
     let reload = events
@@ -144,36 +145,6 @@ const PROBED: &str = "each worker gets connections again as soon as its readines
 fn fails(worker: &WorkerStatus) -> bool {
     let verdict = worker.readiness.as_ref().map(|health| health.verdict);
     verdict == Some(HealthVerdict::Fails)
-}
-
-/// Whether such an event says why an app is in its state. The steps of a reload do not.
-fn matters(kind: NoticeKind) -> bool {
-    match kind {
-        NoticeKind::WorkerFailed
-        | NoticeKind::SlotErrored
-        | NoticeKind::BindRefused
-        | NoticeKind::ReloadStarted
-        | NoticeKind::ReloadDone
-        | NoticeKind::ReloadRolledBack
-        | NoticeKind::Scaled
-        | NoticeKind::WorkerRecycled
-        | NoticeKind::WorkerWithdrawn
-        | NoticeKind::WorkerReturned
-        | NoticeKind::ScheduleDue
-        | NoticeKind::FilesChanged
-        | NoticeKind::Upgraded
-        | NoticeKind::AppStatus
-        | NoticeKind::Warning => true,
-        NoticeKind::WorkerStarted
-        | NoticeKind::WorkerReady
-        | NoticeKind::WorkerDraining
-        | NoticeKind::WorkerStopping
-        | NoticeKind::WorkerStopped
-        | NoticeKind::ListenerOpened
-        | NoticeKind::ListenerClosed
-        | NoticeKind::SlotReplaced
-        | NoticeKind::WorkerMessage => false,
-    }
 }
 
 /// What happens if you do nothing. `next_try`: milliseconds until an empty slot gets a worker;

@@ -7,6 +7,9 @@
 //! both.
 
 mod aims;
+mod contestant;
+mod log_writer;
+mod logs;
 mod many;
 mod reload;
 mod setup;
@@ -38,19 +41,11 @@ fn main() -> ExitCode {
         return supervisor::main();
     }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(("many", counts)) =
-        arguments.split_first().map(|(mode, rest)| (mode.as_str(), rest))
-    {
-        let Ok(mut counts) = counts.iter().map(|text| text.parse()).collect::<Result<Vec<_>, _>>()
-        else {
-            return usage();
-        };
-        if counts.is_empty() {
-            counts = vec![1, 25, 100];
-        }
-        let _exclusive = exclusive();
-        many::apps(&supervisor_copy(&me), &counts, MANY_ROUNDS);
-        return ExitCode::SUCCESS;
+    match arguments.split_first().map(|(mode, rest)| (mode.as_str(), rest)) {
+        Some(("many", counts)) => return many_apps(&me, counts),
+        Some(("logs", rest)) => return log_lines(&me, rest),
+        Some((log_writer::MODE, rest)) => return log_writer::run(rest),
+        _ => {}
     }
     let Some(options) = options(&arguments) else { return usage() };
     let _exclusive = exclusive();
@@ -75,10 +70,31 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// `bench many COUNT...`
+fn many_apps(me: &Path, counts: &[String]) -> ExitCode {
+    let counts = counts.iter().map(|text| text.parse()).collect::<Result<Vec<usize>, _>>();
+    let Ok(mut counts) = counts else { return usage() };
+    if counts.is_empty() {
+        counts = vec![1, 25, 100];
+    }
+    let _exclusive = exclusive();
+    many::apps(&supervisor_copy(me), &counts, MANY_ROUNDS);
+    ExitCode::SUCCESS
+}
+
+/// `bench logs [ROUNDS [SECONDS]]`
+fn log_lines(me: &Path, arguments: &[String]) -> ExitCode {
+    let Some(options) = options(arguments) else { return usage() };
+    let _exclusive = exclusive();
+    logs::lines(&supervisor_copy(me), me, options.rounds, options.span);
+    ExitCode::SUCCESS
+}
+
 fn usage() -> ExitCode {
     eprintln!(
         "usage: bench [ROUNDS [SECONDS]]   (default: 5 rounds of 4 s)\n       \
-         bench many [COUNT...]      (default: 1, 25 and 100 apps)"
+         bench many [COUNT...]      (default: 1, 25 and 100 apps)\n       \
+         bench logs [ROUNDS [SECONDS]]"
     );
     ExitCode::from(2)
 }
