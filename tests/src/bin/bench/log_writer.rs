@@ -19,8 +19,8 @@ pub(crate) const LINE: usize = 100;
 /// Lines of one `write`.
 const BATCH: u64 = 64;
 
-/// Writes, then leaves the number of lines in a file beside the one that it waited for, and waits
-/// for its end.
+/// Writes, then leaves the number of lines in a file beside the first one, and sleeps until it is
+/// killed.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
     let [go, seconds] = arguments else { return ExitCode::from(2) };
     let Ok(seconds) = seconds.parse() else { return ExitCode::from(2) };

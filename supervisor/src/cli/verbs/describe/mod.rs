@@ -1,17 +1,14 @@
 //! `describe`: prints everything about an app, in sections.
 
+mod description;
 mod sections;
 mod sheet;
 mod workers;
 
-use std::collections::BTreeMap;
-
-use config::settings;
 use config::spec::AppSpec;
-use ipc::control::{AppStatus, Notice, NoticeKind, Status};
+use description::Description;
+use ipc::control::{AppStatus, Status};
 use jiff::tz::TimeZone;
-use serde::Serialize;
-use serde_json::Value;
 
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::logs::events;
@@ -19,9 +16,6 @@ use crate::cli::output;
 use crate::cli::session::Session;
 use crate::cli::targets::{Targets, probe, running_spec};
 use crate::home::Home;
-
-/// Events that are shown.
-const EVENTS: usize = 8;
 
 /// Show everything about an app: workers, listeners, settings, logs, events.
 #[derive(Debug, clap::Args)]
@@ -33,23 +27,6 @@ pub(crate) struct Args {
     /// Print an array of apps as JSON.
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// All that is shown about one app.
-#[derive(Debug, Serialize)]
-struct Description {
-    #[serde(flatten)]
-    status: AppStatus,
-    /// The flags that go before the keys of its file.
-    flags: Vec<String>,
-    /// Every key with the value in effect, without those that may hold secrets.
-    settings: BTreeMap<&'static str, Value>,
-    /// The keys among them that somebody set, in the order of the documentation.
-    changed: Vec<&'static str>,
-    /// The names of the variables of each pool; the app's own are those of `default`.
-    environment: BTreeMap<String, Vec<String>>,
-    /// The last events that say why the app is in its state, the oldest first.
-    events: Vec<Notice>,
 }
 
 /// Runs the verb.
@@ -100,47 +77,14 @@ fn spec(home: &Home, app: &AppStatus) -> Option<AppSpec> {
     asked.or_else(|| home.read_record(&app.name).map(|record| record.spec))
 }
 
-impl Description {
-    fn new(status: AppStatus, spec: Option<&AppSpec>, kept: Vec<Notice>) -> Self {
-        let settings = spec.map(settings::of).unwrap_or_default();
-        let changed = settings.iter().filter(|setting| !setting.is_default);
-        let flags = spec.filter(|spec| spec.source.is_some());
-        let flags = flags.and_then(|spec| spec.overrides.as_ref()).map(|given| given.flags());
-        let mut events = kept;
-        events.retain(|event| tells_more(event.event));
-        let skipped = events.len().saturating_sub(EVENTS);
-        events.drain(..skipped);
-        Self {
-            status,
-            flags: flags.unwrap_or_default(),
-            changed: changed.map(|setting| setting.key).collect(),
-            settings: settings.into_iter().map(|setting| (setting.key, setting.value)).collect(),
-            environment: spec.map(environment).unwrap_or_default(),
-            events,
-        }
-    }
-}
-
-/// Whether an event says more than the status, which is shown already.
-fn tells_more(kind: NoticeKind) -> bool {
-    kind != NoticeKind::AppStatus && events::matters(kind)
-}
-
-/// The names of the variables of each pool that has some.
-fn environment(spec: &AppSpec) -> BTreeMap<String, Vec<String>> {
-    let own = std::iter::once(("default", &spec.env));
-    let pools = spec.pools.iter().map(|pool| (pool.name.as_str(), &pool.env));
-    let names = own.chain(pools).filter(|(_, env)| !env.is_empty());
-    names.map(|(pool, env)| (pool.to_owned(), env.keys().cloned().collect())).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use config::spec::{Balance, PoolSpec};
-    use ipc::control::{Contract, ListenerStatus, ShareStatus};
+    use ipc::control::{Contract, ListenerStatus, Notice, NoticeKind, ShareStatus};
 
+    use super::description::EVENTS;
     use super::*;
     use crate::cli::targets::recorded;
     use crate::home::{Record, RecordedWorker};

@@ -5,7 +5,7 @@ use ipc::control::{AppStatus, ListenerStatus, Notice, PoolStatus, ShareStatus, W
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::Description;
+use super::description::Description;
 use super::sheet::{Row, Section};
 use super::workers;
 use crate::cli::args::when;
