@@ -190,7 +190,7 @@ static MESSAGE: Form<Option<String>> = form(
         let text = findings.text(key, value)?;
         findings.keep(key, value, message(&text))
     },
-    |text| message(text),
+    message,
     |text| text.as_ref().map(|text| json!(text)),
 );
 

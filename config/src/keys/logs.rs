@@ -213,7 +213,7 @@ static TIME_FORMAT: Form<Option<String>> = form(
         let text = findings.text(key, value)?;
         findings.keep(key, value, time_format(&text))
     },
-    |text| time_format(text),
+    time_format,
     |format| format.as_ref().map(|format| json!(format)),
 );
 

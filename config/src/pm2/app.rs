@@ -322,8 +322,9 @@ impl<'t> App<'t, '_> {
             let lines =
                 self.findings.items("ignore_watch", ignore).into_iter().map(|(at, text)| {
                     // A line of a .gitignore begins at its folder without that.
-                    let line =
-                        text.strip_prefix("./").map_or(text.clone(), |rest| format!("/{rest}"));
+                    let line = text
+                        .strip_prefix("./")
+                        .map_or_else(|| text.clone(), |rest| format!("/{rest}"));
                     Written { value: Value::text(line), span: at.span() }
                 });
             let lines = Value::List(lines.collect());

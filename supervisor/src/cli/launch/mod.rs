@@ -8,7 +8,7 @@ mod primary_process;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use config::spec::{AppSpec, Instances};
 use ipc::control::{AppStatus, Notice, NoticeKind, Reply, Request, Status};
@@ -17,11 +17,16 @@ pub(crate) use primary_process::{LOCATION_VARIABLES, own_program};
 
 use super::args::WaitOptions;
 use super::exit::{Exit, Failure};
+use super::logs::events;
 use super::output::{Progress, one_line};
 use super::targets::probe::{self, AppState};
 use super::targets::{Outcome, ask, without_name};
+use crate::base::time::millis;
+use crate::client::ClientError;
 use crate::home::Home;
 
+/// How long the first death is waited for before the events are read, in case it came earlier.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long a primary that has finished may take to exit.
 pub(crate) const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -47,25 +52,43 @@ pub(crate) fn start_app(
 pub(crate) fn launch_app(home: &Home, spec: &AppSpec) -> Result<Outcome, Failure> {
     let name = &spec.name;
     free_name(home, name)?;
+    let began = SystemTime::now();
     primary_process::start(home, spec, None)?;
-    let mut client = probe::connect(home, name)?;
     let progress = Progress::start(name, "waiting for the workers to be ready");
-    let mut death: Option<Notice> = None;
-    let reply = client.ask_until(&Request::WaitReady, None, |notice| {
-        progress.notice(notice);
-        if notice.event != NoticeKind::WorkerFailed {
-            return ControlFlow::Continue(());
+    loop {
+        let mut death: Option<Notice> = None;
+        let mut client = probe::connect(home, name)?;
+        let reply = client.ask_until(&Request::WaitReady, Some(LOOK_EVERY), |notice| {
+            progress.notice(notice);
+            if notice.event != NoticeKind::WorkerFailed {
+                return ControlFlow::Continue(());
+            }
+            death = Some(notice.clone());
+            ControlFlow::Break(())
+        });
+        match (reply, death) {
+            (_, Some(death)) => return ended(spec, &death),
+            (Ok(Some(Reply::Done { message, .. })), _) => {
+                return described(home, name, &message, spec.instances);
+            }
+            (Ok(Some(other)), _) => return Err(Failure::unexpected_reply(name, other)),
+            (Ok(None), None) => return Ok(Outcome::new("starts in the background")),
+            (Err(ClientError::TimedOut { .. }), None) => {}
+            (Err(error), None) => return Err(error.into()),
         }
-        death = Some(notice.clone());
-        ControlFlow::Break(())
-    });
-    drop(progress);
-    match (reply?, death) {
-        (Some(Reply::Done { message, .. }), _) => described(home, name, &message, spec.instances),
-        (Some(other), _) => Err(Failure::unexpected_reply(name, other)),
-        (None, Some(death)) => ended(spec, &death),
-        (None, None) => Ok(Outcome::new("starts in the background")),
+        // The worker may have died before this command listened.
+        if let Some(death) = death_since(home, name, began) {
+            return ended(spec, &death);
+        }
     }
+}
+
+/// The first death of a worker since then that the primary has written down.
+fn death_since(home: &Home, name: &str, began: SystemTime) -> Option<Notice> {
+    let began = began.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let is_new = |notice: &Notice| notice.unix_ms >= millis(began);
+    let events = events::kept(home, name).unwrap_or_default();
+    events.into_iter().find(|one| one.event == NoticeKind::WorkerFailed && is_new(one))
 }
 
 /// What becomes of a start whose worker has died.

@@ -108,18 +108,7 @@ pub(in crate::runtime) fn restore(
     runtime.bus.take_loss_journal(context!(runtime), ledger);
     let first = runtime.take_over(snapshot.carried_out);
     signals::unblock().map_err(failed("watch the signals"))?;
-    match runtime.succession.upgrade.under_way() {
-        Some(_) => {
-            runtime.report_upgrade(
-                birth.not_replaced.map(io::Error::from_raw_os_error),
-                birth.fell_back,
-            );
-        }
-        None if birth.fell_back => runtime.warn(
-            "the build that had taken over could not go on; the one before it does".to_owned(),
-        ),
-        None => runtime.say_what_happened(birth),
-    }
+    runtime.say_how_it_came(birth);
     runtime.bus.say_what_was_lost(context!(runtime));
     runtime.publish_news();
     complaints.into_iter().for_each(|complaint| runtime.note(complaint));
@@ -127,6 +116,20 @@ pub(in crate::runtime) fn restore(
 }
 
 impl Runtime {
+    /// Tells why this primary took over.
+    fn say_how_it_came(&mut self, birth: Birth) {
+        match self.succession.upgrade.under_way() {
+            Some(_) => {
+                let failed = birth.not_replaced.map(io::Error::from_raw_os_error);
+                self.report_upgrade(failed, birth.fell_back);
+            }
+            None if birth.fell_back => self.warn(
+                "the build that had taken over could not go on; the one before it does".to_owned(),
+            ),
+            None => self.say_what_happened(birth),
+        }
+    }
+
     /// Everything that a predecessor may have left half done.
     fn take_over(&mut self, carried_out: bool) -> Vec<Action> {
         let now = clock::now();
