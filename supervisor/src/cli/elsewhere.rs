@@ -116,7 +116,6 @@ const FLAGS: &[Foreign] = &[
     pm2(&["--ext"], "use --watch-ignore"),
     pm2(&["--no-daemon", "--no-daemonize"], "use --foreground"),
     pm2(&["--no-autorestart"], "use --restart never"),
-    pm2(&["--stop-exit-codes"], "use --restart on-failure, which takes 0 for an end"),
     pm2(&["--restart-delay", "--exp-backoff-restart-delay"], "use --backoff-min and --backoff-max"),
     pm2(
         &["--interpreter", "--interpreter-args", "--node-args", "-x", "--execute-command"],

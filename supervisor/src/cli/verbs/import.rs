@@ -50,14 +50,14 @@ mod tests {
     fn what_is_written_means_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("ecosystem.json");
-        let apps = r#"[{ "name": "web", "script": "true", "instances": 2, "watch": true,
+        let apps = r#"[{ "name": "web", "script": "true", "instances": 2, "watch_options": { "a": 1 },
             "env": { "A": "costs $5 ${X}" }, "max_restarts": 3, "cwd": "/", "args": "-v --to 'a b'" },
             { "name": "api", "script": "true", "namespace": "shop", "autorestart": false }]"#;
         std::fs::write(&file, apps).unwrap();
         let loaded = load_with_notes(&file, None).unwrap();
         let page = written("ecosystem.json", &loaded).unwrap();
         assert!(page.starts_with("# From ecosystem.json."), "{page}");
-        assert!(page.contains("\n# web: \"watch\" is left out: "), "{page}");
+        assert!(page.contains("\n# web: \"watch_options\" is left out: "), "{page}");
         let again = folder.path().join("again.toml");
         std::fs::write(&again, page).unwrap();
         let mut read = load_with_notes(&again, None).unwrap().apps;
