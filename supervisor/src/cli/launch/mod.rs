@@ -8,10 +8,10 @@ mod primary_process;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::ops::ControlFlow;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use config::spec::{AppSpec, Instances};
-use ipc::control::{AppStatus, Notice, NoticeKind, Reply, Request, Status};
+use ipc::control::{AppStatus, Notice, NoticeKind, Reply, Request, Status, WorkerStatus};
 
 pub(crate) use primary_process::{LOCATION_VARIABLES, own_program};
 
@@ -21,11 +21,10 @@ use super::logs::events;
 use super::output::{Progress, one_line};
 use super::targets::probe::{self, AppState};
 use super::targets::{Outcome, ask, without_name};
-use crate::base::time::millis;
 use crate::client::ClientError;
 use crate::home::Home;
 
-/// How long the first death is waited for before the events are read, in case it came earlier.
+/// How often `launch_app` reads the events, in case the first death came before it listened.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long a primary that has finished may take to exit.
 pub(crate) const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,7 +51,6 @@ pub(crate) fn start_app(
 pub(crate) fn launch_app(home: &Home, spec: &AppSpec) -> Result<Outcome, Failure> {
     let name = &spec.name;
     free_name(home, name)?;
-    let began = SystemTime::now();
     primary_process::start(home, spec, None)?;
     let progress = Progress::start(name, "waiting for the workers to be ready");
     loop {
@@ -77,18 +75,21 @@ pub(crate) fn launch_app(home: &Home, spec: &AppSpec) -> Result<Outcome, Failure
             (Err(error), None) => return Err(error.into()),
         }
         // The worker may have died before this command listened.
-        if let Some(death) = death_since(home, name, began) {
+        if let Some(death) = death_before(home, name)? {
             return ended(spec, &death);
         }
     }
 }
 
-/// The first death of a worker since then that the primary has written down.
-fn death_since(home: &Home, name: &str, began: SystemTime) -> Option<Notice> {
-    let began = began.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let is_new = |notice: &Notice| notice.unix_ms >= millis(began);
+/// The newest death of a worker, if one of this app has died.
+fn death_before(home: &Home, name: &str) -> Result<Option<Notice>, Failure> {
+    let has_died = |worker: &WorkerStatus| worker.restarts > 0 || worker.next_try_ms.is_some();
+    let status = probe::status(home, name)?;
+    if !status.is_some_and(|app| app.workers.iter().any(has_died)) {
+        return Ok(None);
+    }
     let events = events::kept(home, name).unwrap_or_default();
-    events.into_iter().find(|one| one.event == NoticeKind::WorkerFailed && is_new(one))
+    Ok(events.into_iter().rfind(|one| one.event == NoticeKind::WorkerFailed))
 }
 
 /// What becomes of a start whose worker has died.

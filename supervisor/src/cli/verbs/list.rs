@@ -322,8 +322,11 @@ mod tests {
     fn a_column_says_which_apps_are_watched() {
         let problem = Some("no watches left".to_owned());
         let partly = WatchStatus { folders: Some(1), problem };
-        let apps = [None, Some(WatchStatus::default()), Some(partly)]
-            .map(|watch| AppStatus { watch, reason: None, ..app() });
+        let apps = [None, Some(WatchStatus::default()), Some(partly)].map(|watch| AppStatus {
+            watch,
+            reason: None,
+            ..app()
+        });
         let text = apps_table(&apps, &["name".to_owned(), "watch".to_owned()], None, false);
         let last = |line: &str| line.split_whitespace().last().unwrap().to_owned();
         let column: Vec<String> = text.lines().map(last).collect();

@@ -188,7 +188,7 @@ impl Worker {
         self.bound.contains(&listener) || self.lent.contains(&listener)
     }
 
-    /// Whether it has closed a listener that it opened long after its start, such as the port of one
+    /// Whether it has closed a listener that it opened long after its start, such as the port of a
     /// transfer: nobody expects that it listens there again.
     pub(super) fn has_given_up(&self, listener: ListenerId) -> bool {
         self.closed.contains(&listener) && self.late.contains(&listener)

@@ -106,7 +106,8 @@ fn is_folder(entry: &ignore::DirEntry) -> bool {
 
 /// When a file has last changed or got its name, in milliseconds since 1970.
 pub(super) fn changed_ms(metadata: &fs::Metadata) -> u64 {
-    let ms = metadata.ctime().saturating_mul(1000).saturating_add(metadata.ctime_nsec() / 1_000_000);
+    let ms =
+        metadata.ctime().saturating_mul(1000).saturating_add(metadata.ctime_nsec() / 1_000_000);
     u64::try_from(ms).unwrap_or(0)
 }
 

@@ -278,7 +278,9 @@ impl<W: Watcher> Tree<W> {
             ));
             return false;
         }
-        let Err(error) = self.watcher.watch(folder, RecursiveMode::NonRecursive) else { return true };
+        let Err(error) = self.watcher.watch(folder, RecursiveMode::NonRecursive) else {
+            return true;
+        };
         match error.kind {
             // It is gone again.
             ErrorKind::PathNotFound => {}
