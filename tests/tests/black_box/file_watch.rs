@@ -262,5 +262,7 @@ fn heavy_a_thousand_edits_in_bursts_lose_nothing() {
     app.edit(version + 1);
     let status = app.serves(version + 1);
     load.stop().nothing_lost("during a thousand edits");
-    assert_eq!((status.ready, status.restarts), (2, 0), "{status:#?}");
+    // A worker that is started while the broken code lies there ends and is started again, also one
+    // of an old generation in a rollback. Its neighbour serves meanwhile.
+    assert_eq!((status.status, status.ready), (Status::Ready, 2), "{status:#?}");
 }
