@@ -144,6 +144,23 @@ macro_rules! integer {
 }
 pub(super) use integer;
 
+/// A text or none. `$read`: a function that refuses a text or keeps it.
+macro_rules! optional_text {
+    ($read:path) => {
+        super::forms::form::<Option<String>>(
+            "string",
+            super::forms::string,
+            |findings, key, value| {
+                let text = findings.text(key, value)?;
+                findings.keep(key, value, $read(&text))
+            },
+            $read,
+            |text| text.as_ref().map(|text| serde_json::json!(text)),
+        )
+    };
+}
+pub(super) use optional_text;
+
 /// One of the words of `T`.
 pub(super) const fn choice<T: Word>() -> Form<T> {
     fn schema<T: Word>() -> Value {

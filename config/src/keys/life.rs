@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::forms::{BOOLEAN, DURATION, choice, form, string, string_or_integer};
+use super::forms::{BOOLEAN, DURATION, choice, form, optional_text, string_or_integer};
 use super::key::{Flag, InPool, Key, Section};
 use super::kind::{Field, Form, at};
 use crate::signal;
@@ -183,16 +183,7 @@ static WAIT_READY: Form<ReadyRule> = form(
 );
 
 /// A text, or none.
-static MESSAGE: Form<Option<String>> = form(
-    "string",
-    string,
-    |findings, key, value| {
-        let text = findings.text(key, value)?;
-        findings.keep(key, value, message(&text))
-    },
-    message,
-    |text| text.as_ref().map(|text| json!(text)),
-);
+static MESSAGE: Form<Option<String>> = optional_text!(message);
 
 /// A text that fits into a message with room to spare.
 fn message(text: &str) -> Result<Option<String>, String> {

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::forms::{
-    BOOLEAN, DURATION, FILE_PATH, SIZE, choice, form, integer, shown_size, string, told,
+    BOOLEAN, DURATION, FILE_PATH, SIZE, choice, form, integer, optional_text, shown_size, string,
+    told,
 };
 use super::key::{Change, Flag, Key, Section};
 use super::kind::{Field, Form, at};
@@ -206,16 +205,7 @@ fn interval(every: Duration) -> Result<Duration, &'static str> {
 static KEPT_FILES: Form<u16> = integer!(u16, 1, 365);
 
 /// How a time is written.
-static TIME_FORMAT: Form<Option<String>> = form(
-    "string",
-    string,
-    |findings, key, value| {
-        let text = findings.text(key, value)?;
-        findings.keep(key, value, time_format(&text))
-    },
-    time_format,
-    |format| format.as_ref().map(|format| json!(format)),
-);
+static TIME_FORMAT: Form<Option<String>> = optional_text!(time_format);
 
 /// Characters of a format of times.
 const LONGEST_FORMAT: usize = 128;

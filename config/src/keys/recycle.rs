@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::forms::{COUNT, DURATION, SIZE, form, integer, string};
+use super::forms::{COUNT, DURATION, SIZE, form, integer, optional_text};
 use super::key::{Change, Flag, Key, Section};
 use super::kind::{Field, Form, at};
 use crate::privileges::within;
@@ -108,16 +108,7 @@ fn percent(text: &str) -> Result<u8, String> {
 }
 
 /// A pattern of cron.
-static CRON: Form<Option<String>> = form(
-    "string",
-    string,
-    |findings, key, value| {
-        let text = findings.text(key, value)?;
-        findings.keep(key, value, pattern(&text))
-    },
-    pattern,
-    |pattern| pattern.as_ref().map(|pattern| json!(pattern)),
-);
+static CRON: Form<Option<String>> = optional_text!(pattern);
 
 /// Patterns do not depend on the zone.
 fn pattern(text: &str) -> Result<Option<String>, String> {
@@ -125,16 +116,7 @@ fn pattern(text: &str) -> Result<Option<String>, String> {
 }
 
 /// The name of a time zone.
-static ZONE: Form<Option<String>> = form(
-    "string",
-    string,
-    |findings, key, value| {
-        let text = findings.text(key, value)?;
-        findings.keep(key, value, zone(&text))
-    },
-    zone,
-    |zone| zone.as_ref().map(|zone| json!(zone)),
-);
+static ZONE: Form<Option<String>> = optional_text!(zone);
 
 fn zone(text: &str) -> Result<Option<String>, String> {
     time_zone(text).map(|_| Some(text.to_owned()))

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::forms::{ACCOUNT, BOOLEAN, FILE_PATH, extend, form, items, nothing, string, told};
+use super::forms::{
+    ACCOUNT, BOOLEAN, FILE_PATH, extend, form, items, nothing, optional_text, string, told,
+};
 use super::key::{Change, Flag, InPool, Key, Section};
 use super::kind::{Field, Form, at};
 use crate::raw::{Findings, Written, in_order};
@@ -203,17 +205,11 @@ static NAME: Form<String> = form(
 );
 
 /// The name of a group of apps.
-static NAMESPACE: Form<Option<String>> = form(
-    "string",
-    string,
-    |findings, key, value| {
-        let text = findings.text(key, value)?;
-        findings.keep(key, value, name::part(&text))?;
-        Some(Some(text))
-    },
-    |text| name::part(text).map(|()| Some(text.to_owned())),
-    |namespace| namespace.as_ref().map(|namespace| json!(namespace)),
-);
+static NAMESPACE: Form<Option<String>> = optional_text!(namespace);
+
+fn namespace(text: &str) -> Result<Option<String>, String> {
+    name::part(text).map(|()| Some(text.to_owned()))
+}
 
 /// Other apps, and what to wait for.
 static DEPENDENCIES: Form<BTreeMap<String, Dependency>> = form(

@@ -11,6 +11,7 @@
 //! - `args`, `ecosystem`, `specs`: options that verbs share, and the specs of apps from files and
 //!   flags;
 //! - `targets`: which apps a command is for, their state, and requests to their primaries;
+//! - `primary_channel`: how a helper process speaks with the primary that runs it;
 //! - `files`, `http`: files that commands write and read, and serving HTTP;
 //! - `exporter`: metrics for Prometheus;
 //! - `logs`: the log files of apps;
@@ -38,6 +39,7 @@ mod logs;
 mod monit;
 mod output;
 mod pm2;
+mod primary_channel;
 mod replace;
 mod service;
 mod session;

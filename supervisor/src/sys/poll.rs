@@ -1,10 +1,11 @@
 //! Waiting for a few descriptors with a time limit, outside the loop.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, ppoll};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
 /// Waits until a source is ready, or `timeout` has passed; without one, it waits for as long as it
@@ -15,6 +16,15 @@ pub(crate) fn poll(sources: &mut [PollFd<'_>], timeout: Option<Duration>) -> io:
         Err(Errno::EINTR) => Ok(0),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Waits for one source. `false`: the time is over, or a signal came.
+pub(crate) fn ready(
+    source: BorrowedFd<'_>,
+    events: PollFlags,
+    timeout: Option<Duration>,
+) -> io::Result<bool> {
+    Ok(poll(&mut [PollFd::new(source, events)], timeout)? > 0)
 }
 
 fn time_spec(span: Duration) -> TimeSpec {

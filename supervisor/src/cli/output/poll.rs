@@ -4,14 +4,14 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags};
+use nix::poll::PollFlags;
 
-use crate::sys::poll::poll;
+use crate::sys::poll::{poll, ready};
 
 /// Waits until `fd` is readable or its other end is closed. Returns false if `timeout` passed, or a
 /// signal interrupted the wait.
 pub(crate) fn wait_readable(fd: impl AsFd, timeout: Duration) -> io::Result<bool> {
-    Ok(poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], Some(timeout))? > 0)
+    ready(fd.as_fd(), PollFlags::POLLIN, Some(timeout))
 }
 
 /// Sleeps for `span`, or until a signal arrives: every caller checks its condition again.

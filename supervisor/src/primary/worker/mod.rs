@@ -189,7 +189,7 @@ impl Worker {
     }
 
     /// Whether it has closed a listener that it opened long after its start, such as the port of a
-    /// transfer: nobody expects that it listens there again.
+    /// transfer. Such a listener need not be kept open for it.
     pub(super) fn has_given_up(&self, listener: ListenerId) -> bool {
         self.closed.contains(&listener) && self.late.contains(&listener)
     }

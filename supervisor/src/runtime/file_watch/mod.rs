@@ -5,7 +5,6 @@
 mod messages;
 mod turn;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -159,8 +158,7 @@ impl FileWatch {
             at.note(problem.clone());
         }
         self.status = WatchStatus { folders: Some(folders), problem };
-        let mut changes = Changes::default();
-        changes.extend(Changes { named: named.into_iter().collect::<BTreeSet<_>>(), more });
+        let changes = Changes { named: named.into_iter().collect(), more };
         self.policy.report(now, changes, known_until_ms);
         *at.stale = true;
     }

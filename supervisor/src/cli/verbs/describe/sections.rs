@@ -105,11 +105,7 @@ fn deployment(app: &AppStatus, zone: &TimeZone) -> Vec<Row> {
 
 /// `12 folders`, and why not everything is watched.
 fn watch(WatchStatus { folders, problem }: &WatchStatus) -> String {
-    let folders = match folders {
-        None => "begins".to_owned(),
-        Some(1) => "1 folder".to_owned(),
-        Some(folders) => format!("{folders} folders"),
-    };
+    let folders = folders.map_or_else(|| "begins".to_owned(), |count| counted(count, "folder"));
     match problem {
         None => folders,
         Some(problem) => format!("{folders}; {problem}"),
@@ -139,7 +135,7 @@ fn listener(listener: &ListenerStatus) -> Vec<String> {
     let name = listener.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
     let origin = if listener.configured { "configured" } else { "asked for by a worker" };
     let unserved = if listener.slots.is_empty() { ", no slot gets connections" } else { "" };
-    let sockets = plural(usize::try_from(listener.sockets).unwrap_or(usize::MAX), "socket");
+    let sockets = counted(listener.sockets, "socket");
     let mut lines = vec![format!(
         "{}{name}, {origin}, {sockets}{unserved}, backlog {}",
         listener.address, listener.backlog
@@ -153,6 +149,10 @@ fn listener(listener: &ListenerStatus) -> Vec<String> {
         format!("slot {slot}: {percent:.0} % of new connections, {given}{backlog} waiting")
     }));
     lines
+}
+
+fn counted(count: u32, one: &str) -> String {
+    plural(usize::try_from(count).unwrap_or(usize::MAX), one)
 }
 
 fn word(balance: Balance) -> String {

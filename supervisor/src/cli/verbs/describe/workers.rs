@@ -122,7 +122,7 @@ mod tests {
         let header = |text: &String| text.lines().next().unwrap().trim_end().to_owned();
         let headers: Vec<_> = tables(&app.workers, false, Some(78)).iter().map(header).collect();
         assert_eq!(headers.len(), 2, "{headers:?}");
-        // Nobody counts what is accepted, and no backlog is known.
+        // This status has neither an accepted count nor a backlog.
         assert!(!headers[0].contains("accepted") && headers[0].contains("mem"), "{headers:?}");
         assert_eq!(headers[1], "slot  contract          restarts  last exit");
         assert_eq!(tables(&app.workers, false, Some(150)).len(), 1);

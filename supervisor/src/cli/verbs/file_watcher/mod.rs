@@ -8,12 +8,8 @@ mod seen;
 mod tree;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags};
-use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
 use notify::RecommendedWatcher;
 
 use self::events::Events;
@@ -21,9 +17,10 @@ use self::seen::Seen;
 use self::tree::Tree;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Stdout;
+use crate::cli::primary_channel::PrimaryChannel;
 use crate::runtime::{MESSAGE_BYTES, WatchOrder};
-use crate::sys::poll::poll;
-use crate::sys::{clock, packets};
+use crate::sys::channel::Received;
+use crate::sys::clock;
 
 /// How long changes are gathered before the tree takes them.
 const GATHER: Duration = Duration::from_millis(20);
@@ -39,10 +36,7 @@ pub(crate) struct Args {}
 
 /// Runs the verb until the primary ends.
 pub(crate) fn run(_: &Args, _: &mut Stdout) -> Result<Exit, Failure> {
-    let _ = set_pdeathsig(Signal::SIGKILL);
-    let stdin = io::stdin();
-    let channel = stdin.as_fd().try_clone_to_owned();
-    let channel = channel.map_err(|error| Failure::io("cannot use stdin", &error))?;
+    let channel = PrimaryChannel::open()?;
     let order = order(&channel).map_err(|error| Failure::io("cannot read stdin", &error))?;
     match watch(&channel, order) {
         // The primary has ended, or does not want to know any more.
@@ -51,15 +45,17 @@ pub(crate) fn run(_: &Args, _: &mut Stdout) -> Result<Exit, Failure> {
     }
 }
 
-fn order(channel: &OwnedFd) -> io::Result<WatchOrder> {
+fn order(channel: &PrimaryChannel) -> io::Result<WatchOrder> {
     let mut space = vec![0; MESSAGE_BYTES];
-    wait(channel.as_fd(), PollFlags::POLLIN, None)?;
-    let length = packets::receive(channel.as_fd(), &mut space)?;
-    Ok(serde_json::from_slice(&space[..length])?)
+    match channel.receive(&mut space)? {
+        Received::Some(length, _) => Ok(serde_json::from_slice(&space[..length])?),
+        Received::Nothing => Err(io::ErrorKind::WouldBlock.into()),
+        Received::End => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 /// Watches until an error; `BrokenPipe` means that the primary reads no more.
-fn watch(channel: &OwnedFd, order: WatchOrder) -> io::Result<Exit> {
+fn watch(channel: &PrimaryChannel, order: WatchOrder) -> io::Result<Exit> {
     let since_ms = order.since_ms;
     let folder = order.folder.clone();
     let (events, watcher) = Events::new()?;
@@ -85,20 +81,11 @@ fn watch(channel: &OwnedFd, order: WatchOrder) -> io::Result<Exit> {
 }
 
 fn report(
-    channel: &OwnedFd,
+    channel: &PrimaryChannel,
     tree: &Tree<RecommendedWatcher>,
     seen: &mut Seen,
     known_until_ms: u64,
 ) -> io::Result<()> {
     let report = seen.take(tree.folders(), tree.problem(), known_until_ms);
-    let bytes = serde_json::to_vec(&report)?;
-    if !wait(channel.as_fd(), PollFlags::POLLOUT, Some(PATIENCE))? {
-        return Err(io::ErrorKind::TimedOut.into());
-    }
-    packets::send(channel.as_fd(), &bytes)
-}
-
-/// Waits until the socket is ready. `false`: the time is over.
-fn wait(fd: BorrowedFd<'_>, flags: PollFlags, time: Option<Duration>) -> io::Result<bool> {
-    Ok(poll(&mut [PollFd::new(fd, flags)], time)? > 0)
+    channel.send(&report, PATIENCE)
 }

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
 
-use super::waiting::{span, wait};
+use super::time_limit::span;
 use crate::runtime::ProbeFound;
 use crate::sys::pidfd::{self, Pid};
+use crate::sys::poll::ready;
 
 /// Runs the command and waits for it. At `until` it is killed, with what it has started.
 pub(super) fn run(
@@ -37,7 +38,7 @@ pub(super) fn run(
     };
     let ended = pidfd::open(Pid(child.id())).and_then(|pidfd| {
         let left = until.saturating_duration_since(Instant::now());
-        wait(pidfd.as_fd(), PollFlags::POLLIN, Some(left))
+        ready(pidfd.as_fd(), PollFlags::POLLIN, Some(left))
     });
     match ended {
         Ok(true) => {}

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use config::spec::StatusRange;
 
-use super::waiting::span;
+use super::time_limit::span;
 
 /// Bytes of the head and of the body that are read.
 const MOST_HEAD: usize = 32 << 10;

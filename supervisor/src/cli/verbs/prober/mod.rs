@@ -4,7 +4,7 @@
 
 mod command;
 mod http;
-mod waiting;
+mod time_limit;
 
 use std::io;
 use std::net::TcpStream;
@@ -15,18 +15,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
-use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
 
-use self::waiting::{span, wait};
+use self::time_limit::span;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Stdout;
+use crate::cli::primary_channel::PrimaryChannel;
 use crate::runtime::{MESSAGE_BYTES, ProbeAnswer, ProbeAsk, ProbeFound, ProbeQuestion};
-use crate::sys::channel::{self, Received};
-use crate::sys::packets;
+use crate::sys::channel::Received;
+use crate::sys::poll::ready;
 
 /// The most probes at a time.
 const MOST: usize = 256;
+/// How long the primary may take to make room for an answer.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// The stack of a thread that makes one.
 const STACK: usize = 256 << 10;
 
@@ -37,15 +38,11 @@ pub(crate) struct Args {}
 
 /// Runs the verb until the socket ends.
 pub(crate) fn run(_: &Args, _: &mut Stdout) -> Result<Exit, Failure> {
-    let _ = set_pdeathsig(Signal::SIGKILL);
-    let stdin = io::stdin();
-    let channel = stdin.as_fd().try_clone_to_owned();
-    let channel = Arc::new(channel.map_err(|error| Failure::io("cannot use stdin", &error))?);
+    let channel = Arc::new(PrimaryChannel::open()?);
     let busy = Arc::new(AtomicUsize::new(0));
     let mut space = vec![0; MESSAGE_BYTES];
     loop {
-        let received = wait(channel.as_fd(), PollFlags::POLLIN, None)
-            .and_then(|_| channel::receive(channel.as_fd(), &mut space));
+        let received = channel.receive(&mut space);
         let received = received.map_err(|error| Failure::io("cannot read stdin", &error))?;
         match received {
             Received::Nothing => {}
@@ -63,7 +60,7 @@ pub(crate) fn run(_: &Args, _: &mut Stdout) -> Result<Exit, Failure> {
 
 /// Has a thread make a probe.
 fn begin(
-    channel: &Arc<OwnedFd>,
+    channel: &Arc<PrimaryChannel>,
     busy: &Arc<AtomicUsize>,
     question: ProbeQuestion,
     connection: Option<OwnedFd>,
@@ -86,11 +83,8 @@ fn begin(
 }
 
 /// Without the answer, the primary ends this process and starts another one.
-fn answer(channel: &OwnedFd, id: u64, found: ProbeFound) {
-    if let Ok(bytes) = serde_json::to_vec(&ProbeAnswer { id, found }) {
-        let _ = wait(channel.as_fd(), PollFlags::POLLOUT, Some(Duration::from_secs(1)));
-        let _ = packets::send(channel.as_fd(), &bytes);
-    }
+fn answer(channel: &PrimaryChannel, id: u64, found: ProbeFound) {
+    let _ = channel.send(&ProbeAnswer { id, found }, PATIENCE);
 }
 
 fn probe(question: ProbeQuestion, connection: Option<OwnedFd>) -> ProbeFound {
@@ -123,7 +117,7 @@ fn probe(question: ProbeQuestion, connection: Option<OwnedFd>) -> ProbeFound {
 fn connected(socket: OwnedFd, until: Instant, time: Duration) -> Result<TcpStream, String> {
     let stream = TcpStream::from(socket);
     let left = until.saturating_duration_since(Instant::now());
-    match wait(stream.as_fd(), PollFlags::POLLOUT, Some(left)) {
+    match ready(stream.as_fd(), PollFlags::POLLOUT, Some(left)) {
         Ok(true) => {}
         Ok(false) => return Err(format!("no connection within {}", span(time))),
         Err(error) => return Err(format!("cannot wait for the connection: {error}")),
