@@ -3,6 +3,7 @@
 //! The lock is a file (flock) that names its holder. The kernel gives it back when the holder ends,
 //! in whatever way.
 
+use std::env;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::Path;
@@ -21,11 +22,28 @@ const LONGEST: Duration = Duration::from_secs(45 * 60);
 /// How often a test that waits says for which other one.
 const REPORT: Duration = Duration::from_secs(30);
 
+/// The variable that names a file: every heavy test adds a line to it, with the seconds that it took
+/// and its name. `.ci/run` shows the slowest.
+const TIMES: &str = "HEAVY_TIMES";
+
 /// Held while a heavy test or a benchmark runs.
 #[derive(Debug)]
 #[must_use = "dropping this gives the lock back"]
 pub struct Exclusive {
     _lock: File,
+    holder: String,
+    since: Instant,
+}
+
+impl Drop for Exclusive {
+    fn drop(&mut self) {
+        let Some(path) = env::var_os(TIMES) else { return };
+        let line = format!("{:.1}\t{}\n", self.since.elapsed().as_secs_f64(), self.holder);
+        let written = OpenOptions::new().create(true).append(true).open(&path);
+        if let Err(error) = written.and_then(|mut file| file.write_all(line.as_bytes())) {
+            eprintln!("cannot write the time of {} to {path:?}: {error}", self.holder);
+        }
+    }
 }
 
 /// Waits until no other heavy test runs. Panics if one test holds the lock for longer than any test
@@ -49,7 +67,7 @@ fn lock(path: &Path, me: &str, report: Duration, longest: Duration) -> io::Resul
     };
     file.set_len(0)?;
     write!(file, "{me} (pid {})", std::process::id())?;
-    Ok(Exclusive { _lock: file })
+    Ok(Exclusive { _lock: file, holder: me.to_owned(), since: Instant::now() })
 }
 
 /// Blocks until the kernel gives us the lock. A thread of its own waits, so that this one can say
