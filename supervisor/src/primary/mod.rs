@@ -112,6 +112,9 @@ pub(crate) struct Primary {
     starting: bool,
     /// When to close the listeners that no worker serves.
     sweep_at: Option<Time>,
+    /// Until when the worker that opened an address last may open further ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    opens_until: Option<Time>,
     born: Option<Time>,
     /// The time of the last step. All steps of one turn have the same time.
     stepped: Option<Time>,
@@ -188,6 +191,7 @@ impl Primary {
             founding: true,
             starting: false,
             sweep_at: None,
+            opens_until: None,
             born: None,
             stepped: None,
             returning: false,
@@ -245,7 +249,10 @@ impl Primary {
             Event::Merged { merge, result } => self.merged(merge, result, step),
             Event::Schedule { planned, is_due } => self.schedule(planned, is_due, step),
             Event::FilesChanged { named, more } => self.files_changed(&named, more, step),
-            Event::ListenerFound(opened) => self.open(opened, None, step),
+            Event::ListenerFound(opened) => {
+                self.expect_more_addresses(now);
+                self.open(opened, None, step);
+            }
             Event::Worker { worker, cue } => self.cue(worker, cue, step),
         }
         if !self.returning {
@@ -265,7 +272,9 @@ impl Primary {
     pub(crate) fn deadline(&self) -> Option<Time> {
         let workers = self.workers.values().filter_map(Worker::deadline);
         let slots = self.slots.values().flat_map(SlotState::deadlines);
-        let waiters = self.waiters.iter().map(|waiter| waiter.until);
+        let opening = self.opening_until();
+        let waits = self.waiters.iter().map(|waiter| waiter.until);
+        let waiters = waits.filter(|_| opening.is_none()).chain(opening);
         let job = self.job.as_ref().and_then(|job| match job {
             Job::Rollout(rollout) => {
                 let observed = rollout.until().filter(|until| Some(*until) > self.stepped);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -102,6 +102,21 @@ fn several_ports_are_all_served_by_all_workers() {
     assert_eq!(first.len(), 2);
     assert_eq!(pids(ports[1].v4()), first);
     assert_eq!(pids(ports[2].v4()), first);
+}
+
+/// It opens one after the other. A client that connects when `start` has returned must find all.
+#[test]
+fn a_start_returns_when_every_port_is_open() {
+    let home = tests::home!();
+    let ports: Vec<Port> = (0..20).map(|_| Port::new()).collect();
+    let Some(command) = fixtures::python("several_ports.py", &ports) else { return };
+    home.start("web", &["-i", "2"], &command).ok();
+    for port in &ports {
+        if let Err(error) = TcpStream::connect(port.v4()) {
+            panic!("port {port}: {error}");
+        }
+    }
+    assert_eq!(home.app("web").listeners.len(), ports.len());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Starting: listeners first, then all workers at once; and the answers to the clients that wait.
 
 use std::ops::RangeBounds;
+use std::time::Duration;
 
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
 
@@ -16,6 +17,13 @@ use crate::primary::slots::slot::Seat;
 use crate::primary::worker::state::State;
 use crate::primary::worker::{SOON, Worker};
 use crate::primary::{Job, Phase, Primary, Step};
+
+/// A program that serves several addresses opens them one after the other. A start is answered when
+/// it has opened no further one for a quarter of the time that it has run, within these bounds: that
+/// measures how fast the program and the machine are.
+const OPENING_SHARE: u32 = 4;
+const OPENING_MIN: Duration = Duration::from_millis(10);
+const OPENING_MAX: Duration = Duration::from_millis(250);
 
 impl Primary {
     /// Starts an app that has no live worker.
@@ -129,9 +137,30 @@ impl Primary {
             self.answer_late(step);
             return;
         };
+        if self.opening_until().is_some_and(|until| until > step.now) {
+            return;
+        }
         for waiter in std::mem::take(&mut self.waiters) {
             step.answer(waiter.client, reply.clone());
         }
+    }
+
+    /// A worker has opened an address that was not open before; another one may follow.
+    pub(in crate::primary) fn expect_more_addresses(&mut self, now: Time) {
+        let starting =
+            self.workers.values().filter(|worker| worker.is_coming() || worker.is_ready());
+        let oldest = starting.map(|worker| now.since(worker.started)).max();
+        let patience = oldest.map(|ran| (ran / OPENING_SHARE).clamp(OPENING_MIN, OPENING_MAX));
+        self.opens_until = patience.map(|patience| now + patience);
+    }
+
+    /// Until when the workers may still open further addresses, if a client waits for the app and
+    /// it is ready otherwise. The number of listeners is bounded, so this is, too.
+    pub(in crate::primary) fn opening_until(&self) -> Option<Time> {
+        let is_up =
+            || matches!(self.phase, Phase::Running) && matches!(self.outlook(..), Outlook::Ready);
+        let until = self.opens_until?;
+        (!self.waiters.is_empty() && is_up()).then_some(until)
     }
 
     fn verdict(&self) -> Option<Reply> {

@@ -12,6 +12,28 @@ fn a_word_of_the_program_does_not_stand_for_an_address() {
     assert!(reason.contains("it does not listen on 127.0.0.1:8000"), "{reason}");
 }
 
+/// A program opens its addresses one after the other. The client that waits for the start may
+/// connect to any of them.
+#[test]
+fn a_start_is_answered_when_no_further_address_is_opened() {
+    let mut sim = Sim::begun(app("serve port=8000", 1), 7);
+    let client = sim.ask(Request::WaitReady);
+    sim.until("the worker is ready", |sim| sim.app_status() == Status::Ready);
+    let worker = sim.ids()[0];
+    for port in 8001..8020 {
+        sim.bind(worker, port);
+        sim.pass(Duration::from_millis(9));
+    }
+    let last = sim.now;
+    let said = done(sim.answer(client));
+    assert!(said.contains("127.0.0.1:8000") && said.contains("127.0.0.1:8019"), "{said}");
+    assert!(sim.now.since(last) < Duration::from_millis(100), "{:?}", sim.now.since(last));
+    // A client that asks later is answered at once.
+    let (asked, client) = (sim.now, sim.ask(Request::WaitReady));
+    done(sim.answer(client));
+    assert_eq!(sim.now, asked);
+}
+
 #[test]
 fn no_rule_of_readiness_gives_an_address_up() {
     for rule in [ReadyRule::Auto, ReadyRule::Notify, ReadyRule::Listen, ReadyRule::Uptime] {
