@@ -22,8 +22,8 @@ const LONGEST: Duration = Duration::from_secs(45 * 60);
 /// How often a test that waits says for which other one.
 const REPORT: Duration = Duration::from_secs(30);
 
-/// The variable that names a file: every heavy test adds a line to it, with the seconds that it took
-/// and its name. `.ci/run` shows the slowest.
+/// The variable that names a file: every heavy test adds a line to it, with the seconds that it
+/// took and its name. `.ci/run` shows the slowest.
 const TIMES: &str = "HEAVY_TIMES";
 
 /// Held while a heavy test or a benchmark runs.

@@ -7,6 +7,7 @@
 //! `shutdown` of such a socket: see `shutdown`. Everything else goes on to the kernel untouched.
 
 mod listening;
+mod outliving;
 
 use std::io;
 use std::net::SocketAddr;
@@ -38,6 +39,8 @@ pub(super) struct Intercept {
     heard: Vec<(WorkerId, Notification)>,
     /// Answers that wait until their consequence is in the state.
     late_answers: Vec<(WorkerId, u64, Answer)>,
+    /// They answer for processes that outlive their worker.
+    answering: Vec<std::process::Child>,
     /// When the next look at withdrawn sockets is due (`shutdown`).
     pub(super) withdrawn_due: Option<Time>,
 }

@@ -48,7 +48,10 @@ impl Runtime {
             Action::EndKept { worker, ends } => channel::end_kept(context!(self), worker, ends),
             Action::Look { worker } => self.look(worker),
             Action::Gauge { worker } => self.gauge(worker),
-            Action::Release { worker } => drop(self.children.remove(&worker)),
+            Action::Release { worker } => {
+                self.intercept.release(context!(self), worker);
+                self.children.remove(&worker);
+            }
             Action::Answer { client, reply } => self.answer(client, &reply),
             Action::AnswerStatus { client } => {
                 let reply = Reply::Status(Box::new(self.full_status()));

@@ -356,6 +356,7 @@ impl Runtime {
         self.greet(greeting);
         self.bus.leave(&mut self.clients, context!(self), worker);
         self.probes.growing.forget(context!(self), worker);
+        self.intercept.answer_rest(context!(self), worker);
         let Some(child) = self.children.get_mut(&worker) else { return };
         for (fd, _) in child.sources() {
             // Those that left the poller earlier are not there any more; that is no error.

@@ -14,7 +14,7 @@ use nix::sys::prctl::set_no_new_privs;
 use serde::{Deserialize, Serialize};
 
 use super::bpf::{self, Instruction, branch, plain};
-use super::poll::poll;
+use super::poll::{poll, ready};
 
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: u32 = 0xc000_003e;
@@ -172,6 +172,25 @@ pub(crate) fn waiting(notify: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::new(notify, PollFlags::POLLIN)];
     poll(&mut fds, Some(Duration::ZERO)).is_ok()
         && fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLIN))
+}
+
+/// Whether a process may still ask: the kernel hangs the descriptor up once no process has the
+/// filter any more.
+pub(crate) fn is_in_use(notify: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(notify, PollFlags::empty())];
+    let looked = poll(&mut fds, Some(Duration::ZERO));
+    looked.is_ok() && !fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
+}
+
+/// Lets every call go on, until no process has the filter any more.
+pub(crate) fn let_all_go_on(notify: BorrowedFd<'_>) -> io::Result<()> {
+    while is_in_use(notify) {
+        let asked = ready(notify, PollFlags::POLLIN, None)? && waiting(notify);
+        if let Some(call) = asked.then(|| receive(notify)).transpose()?.flatten() {
+            answer(notify, call.id, Answer::Continue)?;
+        }
+    }
+    Ok(())
 }
 
 fn understand(notification: &libc::seccomp_notif) -> Notification {

@@ -1,6 +1,7 @@
 //! Processes that leave the process group of their worker: they belong to it all the same, drain
 //! with it and end with it, unless they were asked for.
 
+use std::fs;
 use std::time::Duration;
 
 use ipc::control::{NoticeKind, Request, Status};
@@ -114,4 +115,39 @@ fn what_is_asked_for_lives_on() {
     for pid in first {
         process::kill(pid, Signal::SIGKILL);
     }
+}
+
+/// The kernel asks about the calls of such a process for as long as it lives.
+#[test]
+fn what_outlives_its_worker_and_the_app_can_bind_and_listen() {
+    let (home, port) = (tests::home!(), Port::new());
+    let told = home.path().join("told");
+    let arguments = [port.to_string(), "binds".to_owned(), told.display().to_string()];
+    let Some(command) = fixtures::python("detaches.py", &arguments) else { return };
+    let options = ["--min-uptime", "300ms", "--kill-timeout", "2s", "--keep-detached"];
+    home.start("web", &options, &command).ok();
+    let one = tests::wait_until("the detached process", SOON, || detached(&home).pop());
+    let told = home.path().join(format!("told-{one}"));
+    let binds = |when: &str| {
+        let lines = || fs::read_to_string(&told).unwrap_or_default().lines().count();
+        let before = lines();
+        tests::wait_until(when, SOON, || (lines() > before + 20).then_some(()));
+        let failed = fs::read_to_string(&told).unwrap_or_default();
+        let failed = failed.lines().find(|line| line.starts_with("failed")).map(str::to_owned);
+        assert_eq!(failed, None, "{when}");
+    };
+    binds("beside its worker");
+    let mut notices = home.ask("web", &Request::Subscribe);
+    process::kill(home.pids("web")[0], Signal::SIGKILL);
+    notices.notice_of(NoticeKind::WorkerReady, SOON);
+    binds("after its worker");
+    home.kill_primary("web", Signal::SIGKILL);
+    binds("after the primary");
+    home.run(&["delete", "web"]).ok();
+    binds("after the app");
+    assert!(process::is_alive(one));
+    for pid in detached(&home) {
+        process::kill(pid, Signal::SIGKILL);
+    }
+    home.nothing_left();
 }

@@ -110,6 +110,7 @@ verbs! {
     tidy_logs   TidyLogs    output;
     prober      Prober      output;
     file_watcher FileWatcher output;
+    let_calls_go_on LetCallsGoOn output;
     demo_server DemoServer  output;
 }
 

@@ -19,8 +19,8 @@ use crate::primary::worker::{SOON, Worker};
 use crate::primary::{Job, Phase, Primary, Step};
 
 /// A program that serves several addresses opens them one after the other. A start is answered when
-/// it has opened no further one for a quarter of the time that it has run, within these bounds: that
-/// measures how fast the program and the machine are.
+/// it has opened no further one for a quarter of the time that it has run, within these bounds:
+/// that measures how fast the program and the machine are.
 const OPENING_SHARE: u32 = 4;
 const OPENING_MIN: Duration = Duration::from_millis(10);
 const OPENING_MAX: Duration = Duration::from_millis(250);

@@ -53,6 +53,10 @@ impl Endpoint for Calls {
         self.0.as_fd()
     }
 
+    fn outlives_worker(&self) -> bool {
+        true
+    }
+
     fn state(&self) -> serde_json::Result<(&'static str, Value)> {
         Ok((FIELD, serde_json::to_value(Held::of(self.fd()))?))
     }

@@ -54,6 +54,11 @@ pub(in crate::runtime) trait Endpoint: Any + Debug {
     /// The descriptor.
     fn fd(&self) -> BorrowedFd<'_>;
 
+    /// Whether it also serves processes that the worker started and that outlive it.
+    fn outlives_worker(&self) -> bool {
+        false
+    }
+
     /// The field in the state of its worker, and what a successor needs.
     fn state(&self) -> serde_json::Result<(&'static str, Value)>;
 }
@@ -99,9 +104,9 @@ impl Endpoints {
         endpoint.downcast().ok()
     }
 
-    /// Drops all; their descriptors must have left the poller.
-    pub(in crate::runtime) fn clear(&mut self) {
-        self.0.clear();
+    /// Drops those that serve the worker alone; the descriptors of all must have left the poller.
+    pub(in crate::runtime) fn worker_ended(&mut self) {
+        self.0.retain(|endpoint| endpoint.outlives_worker());
     }
 
     /// What the poller watches for this worker.
@@ -254,7 +259,7 @@ mod tests {
         assert_eq!(all.state().unwrap(), fields);
         assert!(all.take::<One>().is_some() && all.take::<One>().is_none());
         assert!(all.get_mut::<Other>().is_some());
-        all.clear();
+        all.worker_ended();
         assert!(all.get::<Other>().is_none());
     }
 

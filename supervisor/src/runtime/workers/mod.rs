@@ -248,10 +248,10 @@ impl Child {
         pidfd::signal_group(self.pid, signal)
     }
 
-    /// Closes everything but its pidfd.
+    /// Closes everything but its pidfd and what serves processes that outlive it.
     pub(crate) fn forget_fds(&mut self) {
         self.report = None;
-        self.endpoints.clear();
+        self.endpoints.worker_ended();
         self.out = None;
         self.err = None;
         self.asking.clear();
