@@ -14,15 +14,15 @@
 //! - `machine`: a machine that runs systemd;
 //! - `decoders`: every decoder, ready for a fuzzer;
 //! - `fixtures`, `staging`: the servers, and the world-readable folder they are copied to;
-//! - `exclusive`: the lock of the heavy tests;
+//! - `heavy`: the lock of the heavy tests;
 //! - `port`, `process`, `wait`: ports, other processes, and polls with a time limit.
 
 pub mod bus;
 pub mod client;
 pub mod control;
 pub mod decoders;
-pub mod exclusive;
 pub mod fixtures;
+pub mod heavy;
 pub mod home;
 pub mod http;
 pub mod machine;
@@ -40,7 +40,7 @@ pub mod staging;
 pub mod wait;
 
 pub use client::{Load, Mode, Tally};
-pub use exclusive::exclusive;
+pub use heavy::{exclusive, under_load};
 pub use home::Home;
 pub use machine::Machine;
 pub use port::Port;

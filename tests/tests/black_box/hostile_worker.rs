@@ -122,7 +122,7 @@ macro_rules! attacks {
             $(
                 #[test]
                 fn $name() {
-                    let _exclusive = tests::exclusive();
+                    let _load = tests::under_load();
                     check($attack, &$end);
                 }
             )*

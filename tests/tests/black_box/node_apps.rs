@@ -56,7 +56,7 @@ fn serves_and_reloads(what: &str, home: &Home, port: &Port, workers: u16, contra
 }
 
 fn app_is_clustered(program: &str, options: &[&str]) {
-    let _exclusive = tests::exclusive();
+    let _load = tests::under_load();
     let (home, port) = (tests::home!(), Port::new());
     let options = [&["-i", "2"], options].concat();
     let Some(()) = start(&home, &port, program, &options) else { return };
@@ -71,7 +71,7 @@ fn heavy_the_classic_cluster_program() {
 
 #[test]
 fn heavy_the_classic_cluster_program_once_per_cpu() {
-    let _exclusive = tests::exclusive();
+    let _load = tests::under_load();
     let (home, port) = (tests::home!(), Port::new());
     let Some(()) = start(&home, &port, "cluster.js", &["-i", "max"]) else { return };
     let app = home.app("web");
@@ -113,7 +113,7 @@ fn heavy_hashing_in_worker_threads() {
 
 #[test]
 fn heavy_workers_may_shut_down_gracefully() {
-    let _exclusive = tests::exclusive();
+    let _load = tests::under_load();
     let (home, port) = (tests::home!(), Port::new());
     let Some(()) = start(&home, &port, "graceful.js", &["-i", "2"]) else { return };
     let mut notices = home.ask("web", &Request::Subscribe);
@@ -127,7 +127,7 @@ fn heavy_workers_may_shut_down_gracefully() {
 
 #[test]
 fn heavy_typescript_by_a_loader() {
-    let _exclusive = tests::exclusive();
+    let _load = tests::under_load();
     let (home, port) = (tests::home!(), Port::new());
     let (Some(node), Some(file)) = (fixtures::need("node"), npm::app("typed.ts")) else { return };
     let env = format!("PORT={port}");
@@ -147,7 +147,7 @@ fn heavy_typescript_by_a_loader() {
 
 #[test]
 fn heavy_npm_start() {
-    let _exclusive = tests::exclusive();
+    let _load = tests::under_load();
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = Kind::Npm.command(&home, port.number()) else { return };
     home.start("web", &["-i", "2", "--min-uptime", "300ms", "--observe", "300ms"], &command).ok();

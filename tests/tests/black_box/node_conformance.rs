@@ -34,7 +34,7 @@ macro_rules! scenarios {
         mod heavy_older {
             $(#[test]
             fn $name() {
-                let _exclusive = tests::exclusive();
+                let _load = tests::under_load();
                 super::$name(&tests::node::older());
             })*
         }

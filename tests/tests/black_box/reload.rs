@@ -91,7 +91,7 @@ fn nothing_is_lost(what: &str, home: &Home, name: &str, address: SocketAddr, mod
 }
 
 fn cell(kind: Kind, engine: &str, mode: Mode) {
-    let _exclusive = tests::exclusive();
+    let _load = tests::under_load();
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = kind.command(&home, port.number()) else { return };
     let options = ["-i", "2", "--min-uptime", "300ms", "--observe", "300ms", "--engine", engine];
@@ -101,7 +101,7 @@ fn cell(kind: Kind, engine: &str, mode: Mode) {
 }
 
 fn demo_cell(mode: Mode) {
-    let _exclusive = tests::exclusive();
+    let _load = tests::under_load();
     let (home, port) = (tests::home!(), Port::new());
     home.demo(port.number()).ok();
     nothing_is_lost("demo", &home, "demo", port.v4(), mode);
@@ -138,7 +138,7 @@ matrix! {
 
 /// Requests that take longer than the start of the next generation are answered.
 fn slow_requests_outlive_their_generation(what: &str, command: &[String], port: &Port) {
-    let _exclusive = tests::exclusive();
+    let _load = tests::under_load();
     let home = tests::home!();
     home.start("web", &["-i", "2", "--min-uptime", "300ms", "--observe", "300ms"], command).ok();
     let mut load = Load::new(port.v4());

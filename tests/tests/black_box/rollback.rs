@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Deploys `script` over a good version, under load. `says` must be on stderr.
 fn is_rolled_back(script: &str, says: &[&str]) {
-    let _exclusive = tests::exclusive();
+    let _load = tests::under_load();
     let (home, port, other) = (tests::home!(), Port::new(), Port::new());
     let mut deploys = Deploys::new(&home);
     deploys.put("good", "pid_server.py");
@@ -72,7 +72,7 @@ fn heavy_code_that_crashes_200_ms_after_listening() {
 
 #[test]
 fn heavy_a_good_deploy_serves_the_new_code() {
-    let _exclusive = tests::exclusive();
+    let _load = tests::under_load();
     let (home, port) = (tests::home!(), Port::new());
     let mut deploys = Deploys::new(&home);
     deploys.put("one", "pid_server.py");

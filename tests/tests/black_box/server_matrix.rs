@@ -79,7 +79,7 @@ fn load(port: &Port, mode: Mode, clients: usize) -> tests::client::Running {
 }
 
 fn check(server: &str, program: Program) {
-    let _exclusive = tests::exclusive();
+    let _load = tests::under_load();
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = program.command(&home, &port) else { return };
     let apps = format!("PYTHONPATH={}", fixtures::file("servers"));
