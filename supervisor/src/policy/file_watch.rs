@@ -3,6 +3,9 @@
 //! The reload begins when no file has changed for a while (`watch_delay`). What changes while the
 //! app is being changed waits for the end of that, and then leads to one reload, however many
 //! changes there were. While the app is stopped nothing counts: the next start reads all files.
+//!
+//! A program that writes into a folder that it watches is reloaded for ever. This shows when the
+//! same files change during one reload after the other.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,6 +16,9 @@ use crate::base::time::Time;
 const NAMED: usize = 5;
 /// Files that change all the time delay the reload by at most this many times the delay.
 const MOST_DELAYS: u32 = 10;
+/// Reloads in a row during which the same files changed, after which they are suspected to be
+/// written by the program. A person who edits a file may save it during one or two.
+const SUSPICIOUS: u32 = 4;
 /// By how much the time of a change in the file system may be behind the clock (a tick of the
 /// kernel); milliseconds.
 const COARSE_MS: u64 = 10;
@@ -64,6 +70,45 @@ pub(crate) struct FileWatch {
     known_until: Option<u64>,
     /// The same for the changes that have led to a reload.
     done_until: Option<u64>,
+    /// When the app was last seen being changed.
+    busy_at: Option<Time>,
+    circle: Circle,
+}
+
+/// Reloads that may be one the cause of the other.
+#[derive(Debug, Default)]
+struct Circle {
+    /// How many there were in a row.
+    reloads: u32,
+    /// The files that changed during each of them.
+    files: BTreeSet<String>,
+}
+
+impl Circle {
+    /// One more reload. `during_another`: the files began to change during the one before.
+    /// `Some`: the files that the program seems to write, once.
+    fn turn(&mut self, changes: &Changes, during_another: bool) -> Option<BTreeSet<String>> {
+        if self.reloads > 0 {
+            self.files.retain(|name| changes.named.contains(name));
+        }
+        if !during_another || (self.reloads > 0 && self.files.is_empty()) {
+            *self = Self::default();
+        }
+        if during_another && self.reloads == 0 {
+            self.files.clone_from(&changes.named);
+        }
+        self.reloads = if during_another { self.reloads.saturating_add(1) } else { 0 };
+        (self.reloads == SUSPICIOUS).then(|| self.files.clone())
+    }
+}
+
+/// A reload is to begin.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// Because of these files.
+    pub(crate) changes: Changes,
+    /// The program seems to write these itself, which is to be told.
+    pub(crate) written: Option<BTreeSet<String>>,
 }
 
 #[derive(Debug)]
@@ -76,7 +121,7 @@ struct Pending {
 impl FileWatch {
     /// As a primary before left it. `done_until`: see [`Self::done_until`].
     pub(crate) fn resumed(done_until: Option<u64>) -> Self {
-        Self { pending: None, known_until: done_until, done_until }
+        Self { known_until: done_until, done_until, ..Self::default() }
     }
 
     /// Begins with the files as they are at `unix_ms`, unless an earlier time is known.
@@ -127,11 +172,15 @@ impl FileWatch {
     }
 
     /// The changes for which a reload is to begin now.
-    pub(crate) fn due(&mut self, now: Time, stance: Stance, delay: Duration) -> Option<Changes> {
+    pub(crate) fn due(&mut self, now: Time, stance: Stance, delay: Duration) -> Option<Due> {
+        if stance == Stance::Busy {
+            self.busy_at = Some(now);
+        }
         self.deadline(stance, delay).filter(|at| *at <= now)?;
-        let pending = self.pending.take()?;
+        let Pending { changes, first, .. } = self.pending.take()?;
         self.done_until = self.known_until;
-        (stance == Stance::Free).then_some(pending.changes)
+        let written = self.circle.turn(&changes, self.busy_at >= Some(first));
+        (stance == Stance::Free).then_some(Due { changes, written })
     }
 }
 
@@ -143,6 +192,10 @@ mod tests {
     const TICK: Duration = Duration::from_millis(50);
     const START: Time = Time(1_000_000_000);
 
+    fn due(names: &[&str]) -> Due {
+        Due { changes: changed(names), written: None }
+    }
+
     fn changed(names: &[&str]) -> Changes {
         Changes { named: names.iter().map(|name| (*name).to_owned()).collect(), more: 0 }
     }
@@ -153,11 +206,11 @@ mod tests {
         assert_eq!(watch.deadline(Stance::Free, DELAY), None);
         watch.report(START, changed(&["a.js"]), 1);
         watch.report(START + TICK, changed(&["b.js", "a.js"]), 2);
-        let due = START + TICK + DELAY;
-        assert_eq!(watch.deadline(Stance::Free, DELAY), Some(due));
+        let at = START + TICK + DELAY;
+        assert_eq!(watch.deadline(Stance::Free, DELAY), Some(at));
         assert_eq!(watch.due(START + DELAY, Stance::Free, DELAY), None);
-        assert_eq!(watch.due(due, Stance::Free, DELAY), Some(changed(&["a.js", "b.js"])));
-        assert_eq!(watch.due(due + DELAY, Stance::Free, DELAY), None, "once");
+        assert_eq!(watch.due(at, Stance::Free, DELAY), Some(due(&["a.js", "b.js"])));
+        assert_eq!(watch.due(at + DELAY, Stance::Free, DELAY), None, "once");
     }
 
     #[test]
@@ -182,7 +235,7 @@ mod tests {
             assert_eq!(watch.due(now, Stance::Busy, DELAY), None);
             now = now + TICK;
         }
-        assert_eq!(watch.due(now, Stance::Free, DELAY), Some(changed(&["a.js"])));
+        assert_eq!(watch.due(now, Stance::Free, DELAY), Some(due(&["a.js"])));
         assert_eq!(watch.due(now + 10 * DELAY, Stance::Free, DELAY), None);
     }
 
@@ -202,7 +255,7 @@ mod tests {
         for name in &names {
             watch.report(START, changed(&[name]), 1);
         }
-        let due = watch.due(START + DELAY, Stance::Free, DELAY).unwrap();
+        let due = watch.due(START + DELAY, Stance::Free, DELAY).unwrap().changes;
         assert_eq!((due.named.len(), due.more), (NAMED, 195));
         assert!(due.named.contains("000.js"));
     }
@@ -225,5 +278,46 @@ mod tests {
         assert_eq!(watch.done_until(), Some(7_000));
         watch.end();
         assert_eq!((watch.unknown_since(), watch.done_until()), (None, None));
+    }
+
+    /// Files change during a reload, or after it; the files that are told as written.
+    fn reload(watch: &mut FileWatch, now: &mut Time, names: &[&str], during: bool) -> Option<Due> {
+        if during {
+            watch.due(*now, Stance::Busy, DELAY);
+        }
+        watch.report(*now, changed(names), 1);
+        watch.due(*now + TICK, if during { Stance::Busy } else { Stance::Free }, DELAY);
+        *now = *now + 10 * DELAY;
+        watch.due(*now, Stance::Free, DELAY)
+    }
+
+    #[test]
+    fn files_that_the_program_writes_itself_are_told_once() {
+        let (mut watch, mut now) = (FileWatch::default(), START);
+        let names: [&[&str]; 3] = [&["a.js", "cache.db"], &["cache.db"], &["b.js", "cache.db"]];
+        let mut told = Vec::new();
+        for turn in 0..20 {
+            let due = reload(&mut watch, &mut now, names[turn % 3], true).unwrap();
+            told.extend(due.written.map(|files| (turn, files)));
+        }
+        assert_eq!(told, [(3, BTreeSet::from(["cache.db".to_owned()]))]);
+        // It ends, and begins again.
+        reload(&mut watch, &mut now, &["cache.db"], false).unwrap();
+        let again = |_| reload(&mut watch, &mut now, &["cache.db"], true).unwrap().written;
+        assert_eq!((0..10).filter_map(again).count(), 1);
+    }
+
+    #[test]
+    fn edits_between_reloads_and_of_different_files_are_no_circle() {
+        let (mut watch, mut now) = (FileWatch::default(), START);
+        for turn in 0..20 {
+            let due = reload(&mut watch, &mut now, &["a.js"], turn % 4 != 0).unwrap();
+            assert_eq!(due.written, None, "{turn}");
+        }
+        for turn in 0..20 {
+            let name = format!("{turn}.js");
+            let due = reload(&mut watch, &mut now, &[&name], true).unwrap();
+            assert_eq!(due.written, None, "{turn}");
+        }
     }
 }

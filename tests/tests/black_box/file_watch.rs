@@ -176,6 +176,44 @@ fn folders_that_are_left_out_are_not_subscribed_to() {
 }
 
 #[test]
+fn an_app_that_writes_into_its_own_folder_is_told_so() {
+    let Some(app) = Watched::new(tests::home!()) else { return };
+    let server = fs::read_to_string(app.folder().join("server.js")).expect("the program");
+    let writes = "require('fs').writeFileSync('started.txt', `${process.pid}`);\n";
+    app.write("server.js", &format!("{writes}{server}"));
+    app.start(&["--min-uptime", "100ms", "--observe", "0s"]);
+    let mut notices = app.home.ask("web", &Request::Subscribe);
+    app.edit(1);
+    let notice = notices.notice_of(NoticeKind::Warning, SOON);
+    let expected = "started.txt changed during each of the last reloads";
+    assert!(notice.message.contains(expected), "{notice:?}");
+    assert!(notice.message.contains("watch_ignore"), "{notice:?}");
+}
+
+/// Each folder that is subscribed to costs the kernel memory, and there is a limit for each user.
+#[test]
+fn heavy_a_tree_of_200_000_files_costs_few_watches() {
+    let _exclusive = tests::exclusive();
+    let Some(app) = Watched::new(tests::home!()) else { return };
+    for package in 0..2_000 {
+        let lib = app.folder().join(format!("node_modules/package-{package}/lib"));
+        fs::create_dir_all(&lib).expect("make a package");
+        for file in 0..100 {
+            fs::File::create(lib.join(format!("{file}.js"))).expect("make a file");
+        }
+    }
+    for folder in 0..500 {
+        app.write(&format!("src/{folder}/index.js"), "");
+    }
+    app.start(&[]);
+    let subscribed = app.subscribed();
+    println!("{subscribed} folders are subscribed to");
+    assert!((503..1_000).contains(&subscribed), "{subscribed}");
+    app.write("src/499/index.js", "// edited");
+    app.home.wait_app("web", "a reload", SOON, |app| app.generation == 2);
+}
+
+#[test]
 fn the_process_that_watches_is_replaced_and_ends_with_the_app() {
     let Some(app) = Watched::new(tests::home!()) else { return };
     app.start(&[]);

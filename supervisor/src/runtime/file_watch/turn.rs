@@ -6,7 +6,7 @@ use std::sync::Arc;
 use config::spec::AppSpec;
 
 use crate::base::time::Time;
-use crate::policy::file_watch::{Changes, Stance};
+use crate::policy::file_watch::{Changes, Due, Stance};
 use crate::primary::event::Event;
 use crate::runtime::Runtime;
 use crate::runtime::context::context;
@@ -32,7 +32,16 @@ impl Runtime {
             self.file_watch.order(context!(self), now);
         }
         let delay = self.core.spec().watch.delay;
-        if let Some(Changes { named, more }) = self.file_watch.policy.due(now, stance, delay) {
+        if let Some(Due { changes, written }) = self.file_watch.policy.due(now, stance, delay) {
+            if let Some(files) = written {
+                let files: Vec<String> = files.into_iter().collect();
+                let files = files.join(", ");
+                context!(self).warn(format!(
+                    "{files} changed during each of the last reloads, so one reload follows the \
+                     other; if the app writes there itself, add it to watch_ignore"
+                ));
+            }
+            let Changes { named, more } = changes;
             let named = named.into_iter().collect();
             self.events.inbox.push_back(Event::FilesChanged { named, more });
         }
