@@ -65,6 +65,9 @@ pub fn contradictions(spec: &AppSpec) -> Vec<Fault> {
         faults.push(fault("backoff_max", "backoff_max is shorter than backoff_min"));
     }
     probes(spec, &mut faults);
+    if spec.hooks.timeout.is_zero() {
+        faults.push(fault("hook_timeout", "hook_timeout is 0: no hook could ever succeed"));
+    }
     if restart.window.is_zero() {
         faults.push(fault("restart_window", "restart_window is 0: no failure could ever count"));
     }

@@ -70,9 +70,9 @@ static KEYS: &[Key] = &[
     Key {
         name: "observe",
         flag: Some(Flag::value("DURATION")),
-        help: "A reload is rolled back if a new worker dies within this time",
+        help: "A reload is rolled back if a new worker fails within this time",
         doc: "How long after its first new worker is ready a reload can be rolled back because a \
-              new worker dies. The reload ends no earlier. `\"0s\"`: it ends when the last slot is \
+              new worker dies, or fails a probe or `observe_check`. The reload ends no earlier. `\"0s\"`: it ends when the last slot is \
               replaced",
         ..Key::of(&Field { place: at!(times.observe), form: &DURATION })
     },

@@ -8,6 +8,7 @@
 //! and use the field.
 
 mod forms;
+mod hooks;
 mod key;
 pub(crate) mod kind;
 mod life;
@@ -34,7 +35,7 @@ pub use shared::{LIMIT_KEYS, LimitKey};
 use crate::spec::AppSpec;
 
 /// Every section.
-pub(crate) static SECTIONS: [Section; 10] = [
+pub(crate) static SECTIONS: [Section; 11] = [
     run::SECTION,
     serving::SECTION,
     life::SECTION,
@@ -44,6 +45,7 @@ pub(crate) static SECTIONS: [Section; 10] = [
     logs::SECTION,
     probes::READINESS_SECTION,
     probes::LIVENESS_SECTION,
+    hooks::SECTION,
     privileges::SECTION,
 ];
 

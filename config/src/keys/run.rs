@@ -257,7 +257,7 @@ static FOLDER: Form<PathBuf> = form(
 );
 
 /// A program and its arguments.
-static COMMAND: Form<Vec<String>> = form(
+pub(super) static COMMAND: Form<Vec<String>> = form(
     "string or array",
     || json!({ "anyOf": [string(), { "type": "array", "items": string(), "minItems": 1 }] }),
     read_command,

@@ -7,6 +7,7 @@
 
 mod dependency;
 mod exit_codes;
+mod hooks;
 mod life;
 pub mod log_files;
 mod pool;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use dependency::Dependency;
 pub use exit_codes::ExitCodes;
+pub use hooks::{HookKind, Hooks};
 pub use life::{Graceful, ReadyRule, RestartOn, RestartPolicy, Times};
 pub use log_files::{LogFiles, LogRate, LogTo, Rotation};
 pub use pool::{Instances, PoolSpec};
@@ -125,6 +127,9 @@ pub struct AppSpec {
     /// How a worker is asked whether it must be replaced.
     #[serde(default)]
     pub liveness: ProbeSpec,
+    /// Commands that run at moments of a worker's life.
+    #[serde(default)]
+    pub hooks: Hooks,
     /// When all workers are replaced, as a pattern of cron that [`crate::schedule`] can read.
     #[serde(default)]
     pub cron_restart: Option<String>,
@@ -254,6 +259,7 @@ impl AppSpec {
             recycle: RecyclePolicy::default(),
             readiness: ProbeSpec::default(),
             liveness: ProbeSpec::default(),
+            hooks: Hooks::default(),
             cron_restart: None,
             cron_timezone: None,
             watch: WatchSpec::default(),

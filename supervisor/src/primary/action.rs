@@ -1,10 +1,11 @@
 //! All actions that the core can order. Their results come back as events of a later turn.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use config::change::SpecChange;
-use config::spec::AppSpec;
+use config::spec::{AppSpec, HookKind};
 use ipc::control::{Notice, Reply};
 use ipc::talk::BusRequest;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,19 @@ pub(crate) enum Action {
         /// How many workers the app has now (SUPERVISOR_WORKERS).
         workers: u16,
         lend: Vec<(ListenerId, SocketId)>,
+    },
+    /// Start the process of a hook, which is known by the number `hook`. Answer: `Spawned` or
+    /// `SpawnFailed`, later `Exited`, as of a worker of this number.
+    RunHook {
+        hook: WorkerId,
+        kind: HookKind,
+        /// The worker that it is about.
+        worker: Option<WorkerId>,
+        slot: Slot,
+        generation: Generation,
+        spec: Arc<AppSpec>,
+        /// What its environment says of its cause.
+        variables: BTreeMap<String, String>,
     },
     /// Answer a `BindAsked`: put this socket over the program's fd. A `SocketId` not seen before
     /// is made. Not answered if the worker is gone meanwhile.

@@ -32,6 +32,7 @@ impl Given {
             Action::OpenListeners { .. }
             | Action::Merge { .. }
             | Action::Spawn { .. }
+            | Action::RunHook { .. }
             | Action::Lend { .. }
             | Action::Steer { .. }
             | Action::Gate { .. }

@@ -9,6 +9,7 @@
 //! - `slots`: the worker of each slot, and what follows when a worker dies;
 //! - `sockets`: which socket is lent to which worker, and which sockets get new connections;
 //! - `jobs`: start, stop, scale, merge, rollout, rollback, hard restart, new shared values;
+//! - `hooks`: commands of the user's at moments of a worker's life;
 //! - `health`: which workers get no connections because their readiness fails;
 //! - `recycle`: workers that are well and have reached a limit;
 //! - `request`: what a client may ask, and what the primary refuses at once;
@@ -22,6 +23,7 @@ pub(crate) mod event;
 mod given;
 mod health;
 mod held_back;
+mod hooks;
 mod jobs;
 mod messages;
 mod own_tcp;
@@ -54,6 +56,7 @@ use action::Action;
 use event::{Cue, Event, OpenedListener, Scheduled};
 use given::Given;
 use held_back::HeldBack;
+use hooks::Hooks;
 use jobs::state::{HardRestart, Merging, Pending, Rollout, Scaling, Stopping, Waiter};
 use quiet::QuietCommands;
 use recycle::state::{Recycle, Recycling};
@@ -99,6 +102,8 @@ pub(crate) struct Primary {
     slots: BTreeMap<Slot, SlotState>,
     workers: BTreeMap<WorkerId, Worker>,
     next_worker: u64,
+    #[serde(default, skip_serializing_if = "Hooks::is_default")]
+    hooks: Hooks,
     sockets: Sockets,
     dice: Jitter,
     #[serde(default)]
@@ -184,6 +189,7 @@ impl Primary {
             slots: BTreeMap::new(),
             workers: BTreeMap::new(),
             next_worker: 1,
+            hooks: Hooks::default(),
             sockets: Sockets::default(),
             dice: Jitter::new(seed),
             recycling: Recycling::default(),
@@ -289,7 +295,7 @@ impl Primary {
             Phase::Over { .. } => return None,
             Phase::Opening | Phase::Running | Phase::Stopped => None,
         };
-        let own = self.sweep_at.into_iter().chain(self.recycle_at());
+        let own = self.sweep_at.into_iter().chain(self.recycle_at()).chain(self.hooks.deadline());
         workers.chain(slots).chain(waiters).chain(job).chain(stop).chain(own).min()
     }
 
@@ -324,6 +330,7 @@ impl Primary {
 
     fn turn(&mut self, step: &mut Step<'_>) {
         self.end_waits(step.now);
+        self.end_late_hooks(step);
         let due = |worker: &&Worker| worker.deadline().is_some_and(|at| at <= step.now);
         let due: Vec<WorkerId> = self.workers.values().filter(due).map(|w| w.id).collect();
         for id in due {
@@ -338,6 +345,8 @@ impl Primary {
         if let Some(worker) = self.workers.get_mut(&id) {
             let change = worker.cue(cue, step);
             self.changed(id, change, step);
+        } else {
+            self.hook_cue(id, cue, step);
         }
     }
 
@@ -363,6 +372,7 @@ impl Primary {
         self.rescue(step);
         self.withdraw(step);
         self.recycle(step);
+        self.settle_hooks(step);
         self.end_with_workers(step);
         self.forget_deserted();
         self.steer(step);

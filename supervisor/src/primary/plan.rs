@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::spec::AppSpec;
+use config::spec::{AppSpec, HookKind};
 use serde::{Deserialize, Serialize};
 
 use crate::base::ids::Generation;
@@ -28,7 +28,9 @@ impl Plan {
     /// The longest time that a start may take, including failures and their delays.
     pub(super) fn patience(&self) -> Duration {
         let (times, restart) = (&self.spec.times, &self.spec.restart);
-        let once = times.ready_timeout + times.min_uptime + restart.backoff_max;
+        let hooks = &self.spec.hooks;
+        let hook = if hooks.has(HookKind::PreStart) { hooks.timeout } else { Duration::ZERO };
+        let once = hook + times.ready_timeout + times.min_uptime + restart.backoff_max;
         once * (u32::from(restart.start_retries) + 1)
     }
 }

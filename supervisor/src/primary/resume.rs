@@ -142,7 +142,9 @@ impl Primary {
     }
 
     fn count_workers(&mut self, found: BTreeSet<WorkerId>, step: &mut Step<'_>) {
-        for worker in found.iter().copied().filter(|id| !self.workers.contains_key(id)) {
+        let is_unknown = |id: &WorkerId| !self.workers.contains_key(id) && !self.hooks.has(*id);
+        let unknown: Vec<WorkerId> = found.iter().copied().filter(is_unknown).collect();
+        for worker in unknown {
             // The runtime started it after the last snapshot, whose writing must have failed.
             if worker >= WorkerId(self.next_worker) {
                 self.next_worker = worker.0 + 1;
@@ -154,7 +156,9 @@ impl Primary {
         let lost: Vec<WorkerId> = self.workers.values().filter(is_lost).map(|w| w.id).collect();
         for id in lost {
             match self.workers.get_mut(&id) {
-                Some(Worker { state: State::Spawning { .. }, .. }) => self.spawn_again(id, step),
+                // Its process is to come, after that of its hook.
+                Some(Worker { prepares: Some(_), .. }) => {}
+                Some(Worker { state: State::Spawning { .. }, .. }) => self.order_spawn(id, step),
                 Some(worker) => {
                     let end = worker.vanished();
                     self.gone(id, end, step);
@@ -162,10 +166,11 @@ impl Primary {
                 None => {}
             }
         }
+        self.resume_hooks(|id| found.contains(&id), step);
     }
 
-    /// The spawn was not carried out, or nothing is left of the process.
-    fn spawn_again(&self, id: WorkerId, step: &mut Step<'_>) {
+    /// Orders the start of a worker's program.
+    pub(super) fn order_spawn(&self, id: WorkerId, step: &mut Step<'_>) {
         let Some(worker) = self.workers.get(&id) else { return };
         let lent = |configured: &ListenSpec| {
             let listener = self.sockets.find(&configured.address.to_string())?;

@@ -3,6 +3,7 @@
 mod care;
 mod closing;
 mod file_changes;
+mod hooks;
 mod kept;
 mod merge;
 mod one_worker;
@@ -23,7 +24,7 @@ use ipc::control::{FailureKind, NoticeKind, Reply, Request, Status, WorkerState}
 
 use super::event::PrimarySignal;
 use super::sim::{Sim, app, listening};
-use crate::base::ids::{SocketId, WorkerId};
+use crate::base::ids::{ClientId, SocketId, WorkerId};
 
 const GOOD: &str = "serve port=8000";
 
@@ -62,6 +63,10 @@ impl Sim {
     fn told(&self, event: NoticeKind) -> Vec<&str> {
         let of_kind = self.notices.iter().filter(|notice| notice.event == event);
         of_kind.map(|notice| notice.message.as_str()).collect()
+    }
+
+    fn has_answered(&self, client: ClientId) -> bool {
+        self.clients[&client].answer.is_some()
     }
 
     fn app_status(&self) -> Status {

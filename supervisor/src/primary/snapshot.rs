@@ -91,20 +91,23 @@ impl Primary {
     fn plans(&self) -> impl Iterator<Item = &Plan> {
         let slots = self.slots.values().map(|state| &state.plan);
         let workers = self.workers.values().map(|worker| &worker.plan);
+        let hooks = self.hooks.plans();
         let job = self.job.as_ref().and_then(Job::planned);
         let all_pools = std::iter::once(&self.serving).chain(job);
         all_pools
             .flat_map(|planned| planned.all().map(|(_, plan)| plan))
             .chain(slots)
             .chain(workers)
+            .chain(hooks)
     }
 
     fn plans_mut(&mut self) -> impl Iterator<Item = &mut Plan> {
         let slots = self.slots.values_mut().map(|state| &mut state.plan);
         let workers = self.workers.values_mut().map(|worker| &mut worker.plan);
+        let hooks = self.hooks.plans_mut();
         let job = self.job.as_mut().and_then(Job::planned_mut);
         let all_pools = std::iter::once(&mut self.serving).chain(job);
-        all_pools.flat_map(Pools::plans_mut).chain(slots).chain(workers)
+        all_pools.flat_map(Pools::plans_mut).chain(slots).chain(workers).chain(hooks)
     }
 
     /// Checks what the rest of the core takes for granted.
@@ -117,6 +120,12 @@ impl Primary {
             if !self.slots.contains_key(&worker.slot) {
                 return broken(format!("worker {id} is of slot {}, which is missing", worker.slot));
             }
+            if let Some(hook) = worker.prepares.filter(|hook| !self.hooks.has(*hook)) {
+                return broken(format!("worker {id} waits for hook {hook}, which is missing"));
+            }
+        }
+        if let Some(id) = self.hooks.ids().find(|id| *id >= WorkerId(self.next_worker)) {
+            return broken(format!("hook {id} has a wrong number"));
         }
         for (slot, state) in &self.slots {
             if let Some(missing) = state.members().find(|id| !self.workers.contains_key(id)) {

@@ -8,6 +8,7 @@ use ipc::talk::BusRequest;
 
 use super::context::context;
 use super::node::{address_requests, channel, raw_messages};
+use super::workers::hooks::{self, About};
 use super::workers::launch::{Order, Surroundings, launch};
 use super::workers::{Asking, Claim};
 use super::{Runtime, contracts, handover, intercept};
@@ -31,7 +32,14 @@ impl Runtime {
                 self.events.inbox.extend(refused);
             }
             Action::Spawn { worker, slot, generation, spec, workers, lend } => {
-                self.spawn(Order { worker, slot, generation, spec, workers, lend });
+                let hook = None;
+                self.spawn(Order { worker, slot, generation, spec, workers, lend, hook });
+            }
+            Action::RunHook { hook, kind, worker, slot, generation, spec, variables } => {
+                let pid = worker.and_then(|id| self.children.get(&id)).map(|child| child.pid);
+                let about = About { kind, pid, variables };
+                let order = hooks::order((hook, slot, generation), &spec, about);
+                self.spawn(order);
             }
             Action::Lend { ticket, worker, listener, socket } => {
                 self.lend(ticket, worker, Claim { listener, socket });
@@ -111,7 +119,10 @@ impl Runtime {
             logs: &self.logs,
             sibling: !self.keeper.is_lost(),
         };
-        let child = match launch(order, contracts::all(), around) {
+        let is_hook = order.hook.is_some();
+        // A hook speaks no contract.
+        let contracts = contracts::all().filter(move |_| !is_hook);
+        let child = match launch(order, contracts, around) {
             Ok(child) => child,
             Err(refusal) => {
                 let (reason, permanent) = (refusal.reason, refusal.permanent);
@@ -134,7 +145,9 @@ impl Runtime {
         }
         self.succession.writer.holds(worker);
         self.children.insert(worker, child);
-        self.bus.join(&self.children, worker);
+        if !is_hook {
+            self.bus.join(&self.children, worker);
+        }
     }
 
     /// A socket that is lent again may have been shut down by its last borrower.

@@ -253,7 +253,9 @@ impl Runtime {
                 )),
                 Ok(Some(Report::Running)) => {
                     self.drop_report(worker);
-                    self.own_sockets.begin(worker, clock::now());
+                    if !self.children.get(&worker).is_some_and(|child| child.is_hook) {
+                        self.own_sockets.begin(worker, clock::now());
+                    }
                     self.cue(worker, Cue::Spawned);
                     return;
                 }

@@ -99,7 +99,7 @@ impl Runtime {
             return self.refuse_upgrade(client, why);
         }
         let name = &self.core.spec().name;
-        let workers = match self.children.len() {
+        let workers = match self.children.workers() {
             1 => "1 worker serves".to_owned(),
             count => format!("{count} workers serve"),
         };

@@ -26,6 +26,7 @@ mod file_watch;
 mod fixtures;
 mod handover;
 mod hang_detection;
+mod hooks;
 mod hostile_worker;
 mod keeper;
 mod kept_connections;

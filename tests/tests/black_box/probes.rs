@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipc::control::{AppStatus, NoticeKind, Request, Status};
+use ipc::control::{AppStatus, NoticeKind, Request, Status, WorkerState, WorkerStatus};
 use ipc::worker_status::{Health, HealthVerdict};
 use nix::sys::signal::Signal;
 use tests::{Home, Load, Port, fixtures, process};
@@ -167,6 +167,28 @@ fn a_new_generation_that_is_not_well_is_rolled_back() {
     assert_eq!(app.home.pids("web"), before, "the old generation serves");
     app.home.run(&["reload", "web"]).ok();
     load.stop().nothing_lost("while a reload was rolled back, and by another one");
+}
+
+#[test]
+fn a_new_worker_that_fails_while_it_is_observed_is_rolled_back() {
+    let app = Probed::new(tests::home!());
+    let Some(command) = app.python() else { return };
+    let options = [&["-i", "2", "--observe", "60s"], &READINESS[..]].concat();
+    app.home.start("web", &options, &command).ok();
+    let load = app.load();
+    let reload = app.home.spawn(&["reload", "web"]);
+    app.wait("the canary to serve", |status| {
+        let new = |worker: &&WorkerStatus| worker.generation == 2;
+        status.workers.iter().filter(new).any(|worker| worker.state == WorkerState::Ready)
+            && status.workers.len() == 2
+    });
+    app.says("generation-2", "500");
+    let outcome = reload.end(SOON).code(4);
+    let why = "readiness failed 2 times in a row: HTTP status 500";
+    assert!(outcome.stderr.contains(why), "{}", outcome.stderr);
+    let app = app.wait("the old generation", |status| status.status == Status::Ready);
+    assert!(app.workers.iter().all(|worker| worker.generation == 1), "{app:#?}");
+    load.stop().nothing_lost("while a canary failed its probe");
 }
 
 #[test]

@@ -4,7 +4,8 @@
 mod files_changed;
 pub(crate) mod hard_restart;
 pub(crate) mod merge;
-pub(crate) mod queue;
+pub(crate) mod observe;
+mod queue;
 pub(crate) mod rollback;
 pub(crate) mod rollout;
 pub(crate) mod scale;

@@ -20,6 +20,7 @@ impl Primary {
         let place = rollout.to.place(failure.slot);
         let message = messages::turning_back(rollout.generation(), &place, &failure.reason);
         step.publish(Notice::of_app(NoticeKind::Warning, message));
+        let (slot, reason) = (failure.slot, failure.reason.clone());
         rollout.course = Course::Back { failure, restored: Vec::new() };
         if let Some((_, id)) = self.successor()
             && let Some(worker) = self.workers.get_mut(&id)
@@ -28,6 +29,7 @@ impl Primary {
         }
         let serving = self.serving.clone();
         self.dismiss(&serving, step);
+        self.hook_rollback(slot, &reason, step);
     }
 
     /// A worker did not apply the shared values. For a worker that the rollout brought, that is a

@@ -61,6 +61,7 @@ impl Primary {
             began: step.now,
             replaced: 0,
             observed_until: BTreeMap::new(),
+            checks: BTreeMap::new(),
             cut: 0,
             course,
         };
@@ -106,6 +107,9 @@ impl Primary {
     }
 
     pub(in crate::primary) fn advance_rollout(&mut self, step: &mut Step<'_>) -> bool {
+        if self.observe(step) {
+            return true;
+        }
         let Some(Job::Rollout(rollout)) = &self.job else { return false };
         if self.anyone_retires() {
             return false;
@@ -121,6 +125,9 @@ impl Primary {
     fn advance_forward(&mut self, to: Pools, step: &mut Step<'_>) -> bool {
         if let Some((slot, _)) = self.successor() {
             return self.commit_if_due(slot, step);
+        }
+        if self.awaits_canary(step) {
+            return false;
         }
         let is_old = |(slot, state): &(Slot, &SlotState)| {
             self.serving.wants(*slot) && to.replaces(*slot, state.plan.generation)

@@ -52,6 +52,7 @@ impl Primary {
         }
         self.serving = planned;
         self.starting = true;
+        self.hooks.begin_anew();
         self.held_back = None;
         self.sweep_at = None;
     }

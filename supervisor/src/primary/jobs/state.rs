@@ -7,7 +7,7 @@ use config::spec::AppSpec;
 use ipc::control::{FailureKind, Method, Reply};
 use serde::{Deserialize, Serialize};
 
-use crate::base::ids::{ClientId, Generation, MergeId, PoolIndex, Slot};
+use crate::base::ids::{ClientId, Generation, MergeId, PoolIndex, Slot, WorkerId};
 use crate::base::time::Time;
 use crate::primary::messages;
 use crate::primary::plan::Plan;
@@ -116,9 +116,21 @@ pub(in crate::primary) struct Rollout {
     /// By pool: until when the worker that took over first is observed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(in crate::primary) observed_until: BTreeMap<PoolIndex, Time>,
+    /// By pool: the `observe_check` of the worker that took over first.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(in crate::primary) checks: BTreeMap<PoolIndex, Check>,
     /// Connections with a request in flight that old workers took with them.
     pub(in crate::primary) cut: u32,
     pub(in crate::primary) course: Course,
+}
+
+/// How far the `observe_check` of a pool is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::primary) enum Check {
+    /// It runs as this process.
+    Runs(WorkerId),
+    Ended,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -244,7 +256,7 @@ impl HardRestart {
 }
 
 /// A stop under way.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(in crate::primary) struct Stopping {
     pub(in crate::primary) clients: Vec<ClientId>,
     /// The primary ends afterwards, with this code.
@@ -253,6 +265,9 @@ pub(in crate::primary) struct Stopping {
     pub(in crate::primary) opening: bool,
     /// The listeners refuse new connections.
     pub(in crate::primary) gated: bool,
+    /// They will, as soon as no worker waits for its `pre_stop`.
+    #[serde(default)]
+    pub(in crate::primary) gates: bool,
     /// The first start failed.
     pub(in crate::primary) failed: Option<FailedStart>,
 }

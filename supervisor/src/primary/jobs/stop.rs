@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use config::spec::HookKind;
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
 
 use super::state::Course;
@@ -12,6 +13,7 @@ use crate::base::ids::ClientId;
 use crate::primary::action::Action;
 use crate::primary::messages;
 use crate::primary::slots::slot::Seat;
+use crate::primary::worker::Worker;
 use crate::primary::worker::end::Cause;
 use crate::primary::{Job, Phase, Primary, Step};
 
@@ -49,12 +51,18 @@ impl Primary {
         } else {
             let opening = self.is_opening();
             self.drop_work(step);
-            if !fast {
-                self.gate(step);
-            }
             let clients = client.into_iter().collect();
-            self.phase =
-                Phase::Stopping(Stopping { clients, exit, opening, gated: !fast, failed: None });
+            let stopping =
+                Stopping { clients, exit, opening, gated: false, gates: !fast, failed: None };
+            self.phase = Phase::Stopping(stopping);
+        }
+        if fast {
+            self.hooks.hurry(step.now);
+        }
+        let takes_leave =
+            |worker: &Worker| worker.is_ready() && worker.plan.spec.hooks.has(HookKind::PreStop);
+        if !self.workers.values().any(takes_leave) {
+            self.gate_if_due(step);
         }
         for worker in self.workers.values_mut() {
             let times = worker.plan.spec.times;
@@ -71,7 +79,8 @@ impl Primary {
     /// Ends the primary if it is to end with its workers, and no worker is left or will start.
     pub(in crate::primary) fn end_with_workers(&mut self, step: &mut Step<'_>) {
         let idle = matches!(self.phase, Phase::Running) && self.job.is_none();
-        if !self.ends_with_workers || !idle || !self.workers.is_empty() {
+        let is_over = self.workers.is_empty() && self.hooks.is_empty();
+        if !self.ends_with_workers || !idle || !is_over {
             return;
         }
         let mut code = 0;
@@ -105,8 +114,7 @@ impl Primary {
         let told = !self.waiters.is_empty();
         let until = (!told).then(|| step.now + LINGER);
         let failed = Some(FailedStart { reason, last_lines, until });
-        let stopping =
-            Stopping { clients: Vec::new(), exit: Some(1), opening, gated: false, failed };
+        let stopping = Stopping { exit: Some(1), opening, failed, ..Stopping::default() };
         let refusal = stopping.refusal(&self.serving);
         for waiter in std::mem::take(&mut self.waiters) {
             step.answer(waiter.client, refusal.clone());
@@ -151,20 +159,31 @@ impl Primary {
         }
     }
 
-    fn gate(&mut self, step: &mut Step<'_>) {
+    /// Refuses new connections, once no worker waits for its `pre_stop`: until that has ended, a
+    /// load balancer may not know that the app goes.
+    fn gate_if_due(&mut self, step: &mut Step<'_>) {
+        let waits = self.anyone_takes_leave();
+        let Phase::Stopping(stopping) = &mut self.phase else { return };
+        if waits || !std::mem::take(&mut stopping.gates) {
+            return;
+        }
+        stopping.gated = true;
         for (listener, _) in self.sockets.steerable() {
             step.act(Action::Gate { listener });
         }
     }
 
     pub(in crate::primary) fn advance_stop(&mut self, step: &mut Step<'_>) -> bool {
+        self.gate_if_due(step);
+        let hooks_run = !self.hooks.is_empty();
         let Phase::Stopping(stopping) = &mut self.phase else { return false };
         if let Some(failed) = &mut stopping.failed
             && (!self.waiters.is_empty() || failed.until.is_some_and(|at| at <= step.now))
         {
             failed.until = None;
         }
-        if !self.workers.is_empty() || stopping.opening || stopping.linger().is_some() {
+        let workers = !self.workers.is_empty();
+        if workers || hooks_run || stopping.opening || stopping.linger().is_some() {
             return false;
         }
         self.answer_waiters(step);

@@ -294,7 +294,7 @@ pub(super) fn stays_busy(early: Early, drain: &Drain, spec: &AppSpec, now: Time)
 /// Why a live worker is in its state, if there is more to say than the state.
 pub(super) fn reason(worker: &Worker, sockets: &Sockets) -> Option<String> {
     match &worker.state {
-        State::Spawning { .. } => None,
+        State::Spawning { .. } => worker.prepares.map(|_| "\"pre_start\" runs".to_owned()),
         State::Starting { .. } => addresses(worker.missing(), sockets)
             .map(|missing| format!("does not listen on {missing} yet"))
             .or_else(|| worker.refused.clone())
@@ -303,6 +303,7 @@ pub(super) fn reason(worker: &Worker, sockets: &Sockets) -> Option<String> {
             let stopping = worker.says_stopping.then(|| "announced that it is stopping".to_owned());
             stopping.or_else(|| probes::of_ready(worker))
         }
+        State::Draining(drain) if drain.is_held() => Some("\"pre_stop\" runs".to_owned()),
         State::Draining(drain) => drain.seen.map(|look| {
             let signal = stop_word(&worker.plan.spec);
             let (queued, busy) = (count(look.queued, "connection"), look.busy);

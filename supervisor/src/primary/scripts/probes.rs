@@ -83,6 +83,40 @@ fn a_successor_that_does_not_pass_changes_nothing() {
     assert_eq!((sim.ids(), sim.steered()), (before, vec![0, 1]));
 }
 
+/// The hole that `observe` had: a worker that lives, and whose readiness fails.
+#[test]
+fn a_new_worker_that_fails_its_probe_while_it_is_observed_rolls_back() {
+    for kind in [ProbeKind::Readiness, ProbeKind::Liveness] {
+        let mut spec = AppSpec { liveness: probe(), ..ready_by(GOOD, 1) };
+        spec.times.observe = Duration::from_secs(20);
+        let mut sim = Sim::served(spec);
+        let before = sim.ids();
+        let client = sim.ask(Request::Reload { spec: None, pool: None });
+        sim.passing("it takes over", |sim| sim.told(NoticeKind::SlotReplaced).len() == 1);
+        sim.passing("the old one is gone", |sim| !sim.ids().contains(&before[0]));
+        sim.pass(Duration::from_secs(10));
+        sim.fails(sim.ids()[0], kind);
+        sim.passing("the answer", |sim| sim.has_answered(client));
+        let (kind, reason, _) = failed(sim.answer(client));
+        assert_eq!(kind, FailureKind::RolledBack);
+        let said = "failed 2 times in a row: HTTP status 500";
+        assert!(reason.ends_with(said), "{reason}");
+        assert_eq!((sim.generations(), sim.app_status()), (vec![1], Status::Ready));
+    }
+}
+
+#[test]
+fn a_predecessor_that_still_drains_serves_again_at_once() {
+    let mut sim = Sim::served(ready_by("serve port=8000 kept", 1));
+    let before = sim.ids();
+    sim.ask(Request::Reload { spec: None, pool: None });
+    sim.passing("it takes over", |sim| sim.told(NoticeKind::SlotReplaced).len() == 1);
+    let new = sim.ids()[1];
+    sim.fails(new, ProbeKind::Readiness);
+    assert!(sim.primary.is_worker_ready(before[0]), "it is taken back");
+    sim.passing("the new one is gone", |sim| sim.ids() == before);
+}
+
 #[test]
 fn a_worker_whose_readiness_fails_gets_no_connections_until_it_passes() {
     let mut sim = Sim::served(ready_by(GOOD, 3));

@@ -98,6 +98,9 @@ fn random_spec(dice: &mut Jitter) -> AppSpec {
     if dice.roll().is_multiple_of(2) {
         add_pools(&mut spec, dice);
     }
+    if dice.roll().is_multiple_of(2) {
+        spec.hooks = hooks::random_hooks(dice);
+    }
     spec
 }
 

@@ -11,7 +11,11 @@ impl Sim {
         match action {
             Action::OpenListeners { spec } => self.open_listeners(&spec),
             Action::Merge { merge, running, change } => self.merge(merge, &running, &change),
+            Action::RunHook { hook, kind, worker, spec, .. } => {
+                self.run_hook(hook, kind, worker, &spec);
+            }
             Action::Spawn { worker, spec, lend, .. } => {
+                self.check_prepared(worker, &spec);
                 let habit = Habit::of(&spec.command, &mut self.dice);
                 self.fork(worker, habit, lend);
             }
@@ -33,23 +37,11 @@ impl Sim {
             // Nothing here knows another way.
             Action::Stop { worker } => self.signal_worker(worker, 15, true),
             Action::Signal { worker, signal, group } => self.signal_worker(worker, signal, group),
-            Action::Kill { worker } => {
-                self.check_hung(worker);
-                let fake = self.known(worker);
-                assert_ne!(fake.life, Life::Forked, "killing what may not run yet");
-                fake.told = true;
-                let after = self.soon(3);
-                self.deed(worker, after, Deed::Killed);
-            }
+            Action::Kill { worker } => self.kill(worker),
             Action::EndKept { worker, ends } => self.end_kept(worker, ends),
             Action::Look { worker } => self.look(worker),
             Action::Gauge { worker } => self.deed(worker, Duration::from_millis(2), Deed::Gauged),
-            Action::Release { worker } => {
-                let fake = self.known(worker);
-                assert_eq!(fake.life, Life::Dead, "releasing a live worker");
-                fake.life = Life::Released;
-                fake.holds.clear();
-            }
+            Action::Release { worker } => self.release(worker),
             Action::Answer { client, reply } => self.take_answer(client, reply),
             Action::AnswerStatus { client } => {
                 let status = self.primary.status(self.now);
@@ -77,6 +69,33 @@ impl Sim {
                 self.exit = Some(code);
             }
         }
+    }
+
+    fn kill(&mut self, worker: WorkerId) {
+        if self.hooks.contains_key(&worker) {
+            return self.kill_hook(worker);
+        }
+        self.check_hung(worker);
+        let fake = self.known(worker);
+        assert_ne!(fake.life, Life::Forked, "killing what may not run yet");
+        fake.told = true;
+        let after = self.soon(3);
+        self.deed(worker, after, Deed::Killed);
+    }
+
+    fn release(&mut self, worker: WorkerId) {
+        if self.hooks.contains_key(&worker) {
+            return self.release_hook(worker);
+        }
+        // What was to come before it was never begun.
+        if self.is_unheard_of(worker) {
+            return;
+        }
+        let fake = self.known(worker);
+        let is_gone = matches!(fake.life, Life::Dead | Life::Awaited);
+        assert!(is_gone, "releasing a live worker");
+        fake.life = Life::Released;
+        fake.holds.clear();
     }
 
     fn lend(&mut self, ticket: Ticket, worker: WorkerId, listener: ListenerId, socket: SocketId) {
@@ -209,9 +228,25 @@ impl Sim {
             Spawns::Permanently => Deed::CannotRun { permanent: true },
             Spawns::Temporarily => Deed::CannotRun { permanent: false },
         };
-        let fake = Fake {
+        let fake = self.new_fake(habit, Life::Forked);
+        let before = self.fakes.insert(worker, fake);
+        let lost = before.as_ref().is_none_or(|fake| {
+            fake.life == Life::Awaited || (self.resuming && fake.life == Life::Dead)
+        });
+        assert!(lost, "a worker id was used twice");
+        for (listener, socket) in lend {
+            self.hold(worker, listener, socket);
+            self.known(worker).listens.push((listener, socket));
+            self.listeners.get_mut(&listener).expect("lent").listening.insert(socket);
+        }
+        let after = self.soon(4);
+        self.deed(worker, after, outcome);
+    }
+
+    pub(super) fn new_fake(&self, habit: Habit, life: Life) -> Fake {
+        Fake {
             habit,
-            life: Life::Forked,
+            life,
             ended: None,
             told: false,
             looked_at: false,
@@ -226,17 +261,7 @@ impl Sim {
             quiet_from: None,
             moved: self.now,
             gauged: self.now,
-        };
-        let before = self.fakes.insert(worker, fake);
-        let lost = before.as_ref().is_none_or(|fake| self.resuming && fake.life == Life::Dead);
-        assert!(lost, "a worker id was used twice");
-        for (listener, socket) in lend {
-            self.hold(worker, listener, socket);
-            self.known(worker).listens.push((listener, socket));
-            self.listeners.get_mut(&listener).expect("lent").listening.insert(socket);
         }
-        let after = self.soon(4);
-        self.deed(worker, after, outcome);
     }
 
     /// A socket is lent to one live worker at a time.
@@ -359,12 +384,13 @@ impl Sim {
         match due {
             Due::Merged(merge, result) => self.feed(Event::Merged { merge, result }),
             Due::Opened(result) => self.feed(Event::ListenersOpened { result }),
+            Due::Hook(hook, deed) => self.act_hook(hook, deed),
             Due::Deed(worker, deed) => {
                 let life = self.fakes.get(&worker).map(|fake| fake.life);
                 match life {
                     Some(Life::Forked | Life::Runs) => self.act(worker, deed),
                     Some(Life::Ended) => self.act_leftovers(worker, deed),
-                    Some(Life::Dead | Life::Released) | None => {}
+                    Some(Life::Awaited | Life::Dead | Life::Released) | None => {}
                 }
             }
         }

@@ -41,6 +41,8 @@ pub(super) struct Ledger {
     recycled: BTreeSet<WorkerId>,
     /// The workers whose readiness has passed at some time, or could not be asked.
     pub(super) passed: BTreeSet<WorkerId>,
+    /// The workers whose `pre_start` has succeeded.
+    pub(super) prepared: BTreeSet<WorkerId>,
 }
 
 impl Sim {
@@ -98,6 +100,7 @@ impl Sim {
         self.check_gates();
         self.check_watches();
         self.check_recycling();
+        self.check_hooks();
     }
 
     /// No more replacements begin within a minute than the budget has.
@@ -203,6 +206,7 @@ impl Sim {
             assert_eq!(fake.life, Life::Released, "worker {id} is left behind");
         }
         assert!(self.listeners.is_empty(), "a listener is left behind");
+        assert!(self.hooks.is_empty(), "a hook is left behind: {:?}", self.hooks);
     }
 
     /// There is never more than one worker above the wanted number, and one for each slot and

@@ -5,6 +5,7 @@ pub(super) mod chaos;
 mod driver;
 pub(super) mod fakes;
 pub(super) mod habit;
+pub(super) mod hooks;
 pub(super) mod laws;
 pub(super) mod mortal;
 mod policies;
@@ -32,6 +33,7 @@ use crate::base::ids::{
 use crate::base::time::Time;
 use crate::policy::leftovers::{self, Leftovers};
 use habit::{Habit, Looks, Moment, Spawns};
+use hooks::{FakeHook, HookDeed};
 use laws::Ledger;
 use mortal::Mortal;
 use policies::Policies;
@@ -52,6 +54,7 @@ pub(super) struct Sim {
     due: BTreeMap<(Time, u64), Due>,
     causes: u64,
     pub(super) fakes: BTreeMap<WorkerId, Fake>,
+    pub(super) hooks: BTreeMap<WorkerId, FakeHook>,
     pub(super) listeners: BTreeMap<ListenerId, FakeListener>,
     next_listener: u32,
     pub(super) clients: BTreeMap<ClientId, Client>,
@@ -86,6 +89,7 @@ enum Past {
 #[derive(Debug)]
 enum Due {
     Deed(WorkerId, Deed),
+    Hook(WorkerId, HookDeed),
     Opened(Result<Vec<OpenedListener>, String>),
     Merged(MergeId, Result<Option<Box<AppSpec>>, Refusal>),
 }
@@ -152,6 +156,8 @@ pub(super) struct Fake {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Life {
+    /// A hook runs before it.
+    Awaited,
     Forked,
     Runs,
     /// Its main process has ended, and others of its group live.
@@ -195,6 +201,7 @@ impl Sim {
             due: BTreeMap::new(),
             causes: 0,
             fakes: BTreeMap::new(),
+            hooks: BTreeMap::new(),
             listeners: BTreeMap::new(),
             next_listener: 0,
             clients: BTreeMap::new(),

@@ -78,7 +78,7 @@ impl Sim {
         }
     }
 
-    fn roll(&mut self) -> u64 {
+    pub(super) fn roll(&mut self) -> u64 {
         self.mortal.as_mut().map_or(0, |mortal| mortal.dice.roll())
     }
 
@@ -141,6 +141,7 @@ impl Sim {
                 self.known(worker).life = Life::Dead;
             }
         }
+        self.suffer_hooks();
     }
 
     /// What the runtime finds: all open listeners, the live workers, and the exits of most dead
@@ -160,7 +161,7 @@ impl Sim {
         facts.listeners = self.listeners.iter().map(opened).collect();
         for id in self.fakes.keys().copied().collect::<Vec<_>>() {
             match self.fakes[&id].life {
-                Life::Released => {}
+                Life::Released | Life::Awaited => {}
                 Life::Dead => {
                     let queued = self.queued(&self.fakes[&id]);
                     let told = !self.roll().is_multiple_of(4);
@@ -188,6 +189,7 @@ impl Sim {
                 }
             }
         }
+        self.find_hooks(&mut facts, &mut events);
         (facts, events)
     }
 

@@ -191,6 +191,8 @@ impl Primary {
             slot,
             plan: plan.clone(),
             state: State::Spawning { doomed: false },
+            prepares: None,
+            took_leave: false,
             started: step.now,
             ready_since: None,
             required,
@@ -224,6 +226,9 @@ impl Primary {
             out_of_memory: false,
         };
         self.workers.insert(id, worker);
+        if self.prepare(id, step) {
+            return id;
+        }
         let Plan { generation, spec, .. } = plan;
         let workers = spec.wanted;
         step.act(Action::Spawn { worker: id, slot, generation, spec, workers, lend });

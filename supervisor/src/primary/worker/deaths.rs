@@ -76,6 +76,7 @@ impl Primary {
             NoticeKind::WorkerReady,
             messages::ready(worker, &self.sockets),
         ));
+        self.hook_ready(id, step);
         match self.slot(slot).role(id) {
             Role::Seated => {
                 self.founding = false;
@@ -134,6 +135,7 @@ impl Primary {
         let queued = end.queued.filter(|queued| *queued > 0 || !self.returning);
         self.sockets.vacate(id, queued);
         step.publish(messages::gone(&worker, &end));
+        self.hook_end(&worker, &end, step);
         if let Some(finished) = worker.finished {
             self.finishes.insert(worker.slot.pool_index(), finished);
         }

@@ -52,6 +52,9 @@ pub(in crate::primary) struct Drain {
     /// What the last look saw.
     pub(in crate::primary) seen: Option<Look>,
     freeze: Freeze,
+    /// It waits for a hook, until this time at the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    held: Option<Time>,
 }
 
 /// Whether the worker is frozen for a look.
@@ -107,6 +110,31 @@ impl Drain {
             decided: None,
             seen: None,
             freeze,
+            held: None,
+        }
+    }
+
+    /// The drain of a worker whose hook runs first, until `limit` at the latest.
+    pub(in crate::primary) fn held(now: Time, within: Duration, limit: Time, shares: bool) -> Self {
+        let freeze = if shares { Freeze::Thawed } else { Freeze::No };
+        Self { held: Some(limit), ..Self::begin(now, within, None, freeze) }
+    }
+
+    pub(in crate::primary) fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// When it waits no longer for its hook.
+    pub(in crate::primary) fn held_until(&self) -> Option<Time> {
+        self.held
+    }
+
+    /// The hook is over: the drain begins, and has its full time.
+    pub(in crate::primary) fn release(&mut self, now: Time) {
+        if self.held.take().is_some() {
+            self.until = now + self.until.since(self.began);
+            self.began = now;
+            self.next_look = Some(now);
         }
     }
 
@@ -147,6 +175,10 @@ impl Drain {
     /// Resumes after a restore: the look that was under way gets no answer any more. The worker is
     /// not frozen, or goes on at once. It has at least `least` left.
     pub(in crate::primary) fn resume(&mut self, now: Time, least: Duration) {
+        if let Some(held) = &mut self.held {
+            *held = (*held).max(now + least);
+            return;
+        }
         self.until = self.until.max(now + least);
         self.calm = None;
         self.busy_since = None;
@@ -202,6 +234,9 @@ impl Drain {
     }
 
     pub(in crate::primary) fn deadline(&self) -> Time {
+        if let Some(held) = self.held {
+            return held;
+        }
         let thaw = match self.freeze {
             Freeze::Frozen { until } => Some(until),
             Freeze::No | Freeze::Thawed => None,

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use config::spec::HookKind;
 use ipc::control::NoticeKind;
 
 use super::drain::{Drain, Next};
 use super::early::Early;
 use super::hang::Watch;
 use super::state::State;
+use crate::base::time::Time;
 use crate::primary::action::Action;
 use crate::primary::event::OnStop;
 use crate::primary::messages;
@@ -27,6 +29,14 @@ impl Worker {
             State::Starting { .. } if self.bound.is_empty() && self.lent.is_empty() => {
                 self.stop(self.plan.spec.times.kill_timeout, step);
             }
+            State::Ready if self.plan.spec.hooks.has(HookKind::PreStop) => {
+                step.act(Action::EndKept { worker: self.id, ends: true });
+                step.act(Action::BusDrain { worker: self.id });
+                let message = "gets no new connections; \"pre_stop\" runs".to_owned();
+                step.publish(messages::about(self, NoticeKind::WorkerDraining, message));
+                let limit = step.now + self.plan.spec.hooks.timeout;
+                self.state = State::Draining(Drain::held(step.now, within, limit, self.shares));
+            }
             State::Starting { .. } | State::Ready if self.shares => {
                 let message = "shares its socket and stops when it has nothing in flight";
                 step.act(Action::BusDrain { worker: self.id });
@@ -44,6 +54,23 @@ impl Worker {
             }
             State::Draining(drain) => drain.until = drain.until.min(step.now + within),
             State::Killing { .. } => {}
+        }
+    }
+
+    /// Whether its `pre_stop` is to be started now. It is asked for once.
+    pub(in crate::primary) fn asks_for_leave(&mut self) -> bool {
+        self.takes_leave() && !std::mem::replace(&mut self.took_leave, true)
+    }
+
+    /// Whether its drain waits for its `pre_stop`.
+    pub(in crate::primary) fn takes_leave(&self) -> bool {
+        matches!(&self.state, State::Draining(drain) if drain.is_held())
+    }
+
+    /// Its `pre_stop` has ended, or has had its time: its drain begins.
+    pub(in crate::primary) fn taken_leave(&mut self, now: Time) {
+        if let State::Draining(drain) = &mut self.state {
+            drain.release(now);
         }
     }
 
@@ -67,10 +94,16 @@ impl Worker {
         }
     }
 
+    /// Whether [`Worker::recall`] can take it back.
+    pub(in crate::primary) fn can_be_recalled(&self) -> bool {
+        let drains = matches!(&self.state, State::Draining(drain) if drain.told.is_none());
+        // What `pre_stop` has undone is not done again.
+        drains && self.ready_since.is_some() && !self.took_leave
+    }
+
     /// Takes back a [`Worker::retire`] that has not come to the stop signal. Whether it could.
     pub(in crate::primary) fn recall(&mut self, step: &mut Step<'_>) -> bool {
-        let drains = matches!(&self.state, State::Draining(drain) if drain.told.is_none());
-        let can = drains && self.ready_since.is_some();
+        let can = self.can_be_recalled();
         if can {
             if self.is_frozen() {
                 self.go_on_draining(Next::Thaw, step);

@@ -203,7 +203,9 @@ impl Worker {
                 Change::Gone(End::told(exit, last_lines, queued))
             }
             Cue::Looked(look) => {
-                if let State::Draining(drain) = &mut self.state {
+                if let State::Draining(drain) = &mut self.state
+                    && !drain.is_held()
+                {
                     let next = drain.looked(look, step.now);
                     self.go_on_draining(next, step);
                     self.lose_patience(look.on_stop, step);
@@ -268,6 +270,12 @@ impl Worker {
                     self.kill(Cause::Failed(reason), step);
                 }
                 change
+            }
+            State::Draining(drain) if drain.is_held() => {
+                if drain.held_until().is_some_and(|at| at <= step.now) {
+                    drain.release(step.now);
+                }
+                Change::Nothing
             }
             State::Draining(drain) if drain.until <= step.now => {
                 let message = drain.cut_short(step.now);

@@ -41,7 +41,13 @@ pub(super) struct Worker {
     pub(super) slot: Slot,
     pub(super) plan: Plan,
     pub(super) state: State,
-    /// When the core ordered its start.
+    /// Its `pre_start` runs as this process, and its program starts afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) prepares: Option<WorkerId>,
+    /// Its `pre_stop` was started, so it is no longer what it was to others.
+    #[serde(default)]
+    pub(super) took_leave: bool,
+    /// When the core ordered the start of its program.
     pub(super) started: Time,
     /// When it became ready. `None`: it was never ready.
     pub(super) ready_since: Option<Time>,

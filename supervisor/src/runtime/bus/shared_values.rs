@@ -94,7 +94,7 @@ impl Bus {
 
     /// The workers that live.
     fn holders(&self, children: &Children) -> Vec<Holder> {
-        let live = children.values().filter(|child| child.ended.is_none());
+        let live = children.values().filter(|child| child.ended.is_none() && !child.is_hook);
         let holder = |child: &Child| Holder {
             worker: child.id,
             slot: child.slot,

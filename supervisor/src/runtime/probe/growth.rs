@@ -13,6 +13,7 @@ use crate::base::time::Time;
 use crate::policy::memory_watch::{Action, Event, Memory, MemoryWatch, Suspicion};
 use crate::runtime::context::Context;
 use crate::runtime::snapshot::pieces::Children;
+use crate::runtime::workers::Child;
 use crate::sys::procfs::{Sampler, Usage};
 use crate::sys::{clock, target};
 
@@ -99,7 +100,8 @@ impl Growing {
     }
 
     fn read_resident(&mut self, at: &mut Context<'_>) {
-        let live = at.children.values().filter(|child| child.ended.is_none());
+        let is_live = |child: &&Child| child.ended.is_none() && !child.is_hook;
+        let live = at.children.values().filter(is_live);
         let families: Vec<(WorkerId, Vec<u32>)> =
             live.map(|child| (child.id, target::descendants(child.pid.0))).collect();
         let pids: Vec<u32> = families.iter().flat_map(|(_, pids)| pids).copied().collect();

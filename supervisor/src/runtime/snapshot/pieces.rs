@@ -78,6 +78,11 @@ impl Children {
         taken.filter_map(|(worker, t)| Some((worker, self.take_asking(worker, t)?))).collect()
     }
 
+    /// How many workers there are; hooks are none.
+    pub(in crate::runtime) fn workers(&self) -> usize {
+        self.all.values().filter(|child| !child.is_hook).count()
+    }
+
     pub(in crate::runtime) fn get_mut(&mut self, worker: &WorkerId) -> Option<&mut Child> {
         self.pieces.remove(worker);
         self.all.get_mut(worker)

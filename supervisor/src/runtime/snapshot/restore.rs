@@ -133,7 +133,8 @@ impl Runtime {
     /// Everything that a predecessor may have left half done.
     fn take_over(&mut self, carried_out: bool) -> Vec<Action> {
         let now = clock::now();
-        self.children.keys().for_each(|worker| self.own_sockets.resume(*worker, now));
+        let workers = self.children.values().filter(|child| !child.is_hook);
+        workers.for_each(|child| self.own_sockets.resume(child.id, now));
         self.watch_children();
         if self.logs.console.format().is_some() {
             self.find_manager(self.core.has_started());
@@ -202,7 +203,9 @@ impl Runtime {
                 Some(Child { failed: None, .. }) => self.cue(worker, Cue::Spawned),
                 Some(_) => {}
             }
-            self.bus.rejoin(context!(self), worker);
+            if self.children.get(&worker).is_some_and(|child| !child.is_hook) {
+                self.bus.rejoin(context!(self), worker);
+            }
             channel::write(context!(self), worker);
         }
         if let Err(error) = self.keeper.settled() {
@@ -226,7 +229,7 @@ impl Runtime {
 
     fn say_what_happened(&mut self, birth: Birth) {
         let how = birth.last.map_or_else(String::new, |exit| format!(" ({exit})"));
-        let workers = match self.children.len() {
+        let workers = match self.children.workers() {
             1 => "1 worker".to_owned(),
             count => format!("{count} workers"),
         };

@@ -30,6 +30,8 @@ pub(super) struct ChildSnapshot {
     slot: Slot,
     generation: Generation,
     spec: usize,
+    #[serde(default, skip_serializing_if = "is_no")]
+    is_hook: bool,
     pid: u32,
     uid: Option<u32>,
     pidfd: Held,
@@ -92,6 +94,7 @@ impl ChildSnapshot {
             slot: child.slot,
             generation: child.generation,
             spec: specs.place(&child.spec),
+            is_hook: child.is_hook,
             pid: child.pid.0,
             uid: child.uid,
             pidfd: Held::of(child.pidfd.as_fd()),
@@ -148,6 +151,7 @@ impl ChildSnapshot {
             id: self.id,
             slot: self.slot,
             generation: self.generation,
+            is_hook: self.is_hook,
             pid,
             uid: self.uid,
             pidfd,
@@ -174,6 +178,11 @@ impl ChildSnapshot {
             spec: Arc::clone(spec),
         })
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_no(flag: &bool) -> bool {
+    !*flag
 }
 
 fn inodes_of(sockets: &BTreeMap<u64, Place>) -> Vec<(u64, ListenerId, SocketId)> {

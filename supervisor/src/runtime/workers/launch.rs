@@ -36,6 +36,8 @@ pub(crate) struct Order {
     pub(crate) spec: Arc<AppSpec>,
     pub(crate) workers: u16,
     pub(crate) lend: Vec<(ListenerId, SocketId)>,
+    /// The variables of a hook, if it is one.
+    pub(crate) hook: Option<BTreeMap<String, String>>,
 }
 
 /// What a start that failed between fork and exec says.
@@ -87,7 +89,7 @@ pub(crate) fn is_permanent(stage: Stage) -> bool {
 
 /// Variables that describe the primary and must not describe its workers, beside those of the
 /// contracts and what a service manager says to it.
-const NOT_INHERITED: [&str; 7] = [
+const NOT_INHERITED: [&str; 12] = [
     APP_VARIABLE,
     WORKER_VARIABLE,
     "SUPERVISOR_POOL",
@@ -95,6 +97,11 @@ const NOT_INHERITED: [&str; 7] = [
     "SUPERVISOR_WORKERS",
     "SUPERVISOR_GENERATION",
     "NODE_APP_INSTANCE",
+    "SUPERVISOR_HOOK",
+    "SUPERVISOR_PID",
+    "SUPERVISOR_REASON",
+    "SUPERVISOR_EXIT_CODE",
+    "SUPERVISOR_EXIT_SIGNAL",
 ];
 
 /// What is the same for every worker.
@@ -156,6 +163,7 @@ pub(in crate::runtime) fn launch(
         id: order.worker,
         slot: order.slot,
         generation: order.generation,
+        is_hook: order.hook.is_some(),
         pid: spawned.pid,
         uid,
         pidfd: spawned.pidfd,
@@ -260,6 +268,9 @@ fn environment<'a>(
     set("SUPERVISOR_GENERATION", order.generation.to_string());
     set("NODE_APP_INSTANCE", order.slot.to_string());
     for (name, value) in parts.variables.iter().chain(&order.spec.env) {
+        set(name, value.clone());
+    }
+    for (name, value) in order.hook.iter().flatten() {
         set(name, value.clone());
     }
     let fixed = parts.fixed_variables.iter();

@@ -1,6 +1,7 @@
 //! The worker processes and everything that is held for each: its pidfd, pipes, notification
 //! sockets, the end of its standard error.
 
+pub(super) mod hooks;
 pub(super) mod launch;
 pub(super) mod pid_files;
 pub(super) mod record;
@@ -38,6 +39,8 @@ pub(crate) struct Child {
     pub(crate) slot: Slot,
     pub(crate) generation: Generation,
     pub(crate) spec: Arc<AppSpec>,
+    /// It is no worker but the process of a hook.
+    pub(crate) is_hook: bool,
     pub(crate) pid: Pid,
     /// The user it runs as, if that is not ours.
     pub(crate) uid: Option<u32>,
