@@ -23,6 +23,7 @@
 
 mod apply;
 mod args;
+mod chaos;
 mod completion;
 mod dash;
 mod deletion;

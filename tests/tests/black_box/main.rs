@@ -7,6 +7,7 @@ mod balance;
 mod bus;
 mod bus_abuse;
 mod bus_recovery;
+mod chaos;
 mod cli;
 mod configuration;
 mod container;

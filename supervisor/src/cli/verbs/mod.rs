@@ -98,6 +98,7 @@ verbs! {
     save        Save        apps;
     resurrect   Resurrect   apps;
     demo        Demo        apps;
+    chaos       Chaos       apps;
     unit        Unit        apps;
     upgrade     Upgrade     apps;
     startup     Startup     apps;

@@ -1,0 +1,179 @@
+//! Whose fault it is that a request was lost. Pure.
+//!
+//! - A request on a connection that a worker had accepted before chaos killed that worker is lost
+//!   without a supervisor, too. It is *excused*.
+//! - What the app loses by itself shows in the *baseline*, a time without faults. As much of a kind
+//!   as that explains is the app's own.
+//! - Everything else is *lost*.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::fault::Fault;
+use super::loss::{Kind, Loss, Style};
+
+/// How long after the end of a step its effects are still counted to it, in milliseconds.
+const AFTERMATH: u64 = 300;
+
+/// A step that was carried out. Times are milliseconds since the run began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) fault: Fault,
+    pub(super) begun: u64,
+    pub(super) ended: u64,
+}
+
+/// A worker that chaos killed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Death {
+    pub(super) at: u64,
+    /// The ports of the clients whose connections it had accepted.
+    pub(super) ports: BTreeSet<u16>,
+}
+
+impl Death {
+    /// Whether the request of this loss went down with the worker.
+    fn explains(&self, loss: &Loss) -> bool {
+        self.ports.contains(&loss.port) && loss.opened <= self.at && self.at <= loss.ended
+    }
+}
+
+/// Requests of one style and how many of them were lost in which way, without faults.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Baseline {
+    pub(super) requests: BTreeMap<Style, u64>,
+    pub(super) lost: BTreeMap<(Style, Kind), u64>,
+}
+
+/// The losses of a run, judged.
+#[derive(Debug, Default)]
+pub(super) struct Verdict {
+    /// Lost, and the step to which each belongs; `None`: between the steps.
+    pub(super) lost: Vec<(Option<Fault>, Loss)>,
+    /// Those of a worker that chaos killed, in the same form.
+    pub(super) excused: Vec<(Option<Fault>, Loss)>,
+    /// Those that the app loses by itself.
+    pub(super) own: Vec<(Option<Fault>, Loss)>,
+}
+
+/// Judges the losses of a run in which `requests` of each style were made.
+pub(super) fn judge(
+    losses: Vec<Loss>,
+    spans: &[Span],
+    deaths: &[Death],
+    baseline: &Baseline,
+    requests: &BTreeMap<Style, u64>,
+) -> Verdict {
+    let mut verdict = Verdict::default();
+    let mut counts: BTreeMap<(Style, Kind), u64> = BTreeMap::new();
+    let mut open = Vec::new();
+    for loss in losses {
+        let step = step_of(&loss, spans);
+        if deaths.iter().any(|death| death.explains(&loss)) {
+            verdict.excused.push((step, loss));
+        } else {
+            *counts.entry((loss.style, loss.kind)).or_default() += 1;
+            open.push((step, loss));
+        }
+    }
+    for (step, loss) in open {
+        let key = (loss.style, loss.kind);
+        let made = requests.get(&loss.style).copied().unwrap_or(0);
+        let is_own = counts[&key] <= allowance(baseline, key, made);
+        if is_own { &mut verdict.own } else { &mut verdict.lost }.push((step, loss));
+    }
+    verdict
+}
+
+/// The last step that the request of this loss met.
+fn step_of(loss: &Loss, spans: &[Span]) -> Option<Fault> {
+    let meets = |span: &&Span| span.begun <= loss.ended && loss.begun <= span.ended + AFTERMATH;
+    spans.iter().rfind(meets).map(|span| span.fault)
+}
+
+/// How many of `made` requests the app may lose by itself: three standard deviations above what the
+/// baseline leads to expect, which is itself uncertain by as much. Nothing, if the baseline saw
+/// none.
+fn allowance(baseline: &Baseline, key: (Style, Kind), made: u64) -> u64 {
+    let seen = baseline.lost.get(&key).copied().unwrap_or(0) as f64;
+    let of = baseline.requests.get(&key.0).copied().unwrap_or(0) as f64;
+    if seen == 0.0 || of == 0.0 {
+        return 0;
+    }
+    let rate = (seen + 3.0 * seen.sqrt()) / of;
+    let expected = made as f64 * rate;
+    (expected + 3.0 * expected.sqrt()).ceil() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loss(kind: Kind, port: u16, begun: u64, ended: u64) -> Loss {
+        let text = String::new();
+        Loss { kind, style: Style::New, port, opened: begun, begun, ended, text }
+    }
+
+    fn span(fault: Fault, begun: u64, ended: u64) -> Span {
+        Span { fault, begun, ended }
+    }
+
+    fn made(count: u64) -> BTreeMap<Style, u64> {
+        [(Style::New, count)].into()
+    }
+
+    #[test]
+    fn what_was_in_flight_on_a_killed_worker_is_excused() {
+        let deaths = [Death { at: 100, ports: [5, 6].into() }];
+        let spans = [span(Fault::KillWorker, 90, 200)];
+        let losses = vec![
+            loss(Kind::Truncated, 5, 80, 101),
+            // The same port, opened after the death.
+            loss(Kind::Reset, 6, 150, 160),
+            // A connection that waited in the queue, which the successor must serve.
+            loss(Kind::Reset, 7, 80, 101),
+            // It ended before the death.
+            loss(Kind::Reset, 5, 50, 60),
+        ];
+        let verdict = judge(losses, &spans, &deaths, &Baseline::default(), &made(1000));
+        assert_eq!(verdict.excused.len(), 1);
+        assert_eq!(verdict.lost.len(), 3);
+        assert!(verdict.own.is_empty());
+    }
+
+    #[test]
+    fn a_loss_belongs_to_the_last_step_that_it_met() {
+        let spans = [span(Fault::Reload, 100, 200), span(Fault::Scale, 600, 700)];
+        let at = |begun, ended| step_of(&loss(Kind::Reset, 1, begun, ended), &spans);
+        assert_eq!(at(0, 99), None);
+        assert_eq!(at(0, 100), Some(Fault::Reload));
+        assert_eq!(at(199, 650), Some(Fault::Scale));
+        assert_eq!(at(200 + AFTERMATH, 590), Some(Fault::Reload));
+        assert_eq!(at(201 + AFTERMATH, 590), None);
+        assert_eq!(at(800 + AFTERMATH, 2000), None);
+    }
+
+    #[test]
+    fn what_the_app_loses_by_itself_is_told_apart() {
+        let baseline = Baseline {
+            requests: [(Style::New, 1000), (Style::Kept, 1000)].into(),
+            lost: [((Style::New, Kind::Reset), 100)].into(),
+        };
+        let resets = |count: usize| vec![loss(Kind::Reset, 1, 0, 1); count];
+        let judged = |losses| judge(losses, &[], &[], &baseline, &made(1000));
+        assert!(judged(resets(130)).lost.is_empty());
+        assert_eq!(judged(resets(300)).lost.len(), 300);
+        // Of another kind, or in another style, it loses none by itself.
+        let verdict = judged(vec![loss(Kind::Refused, 1, 0, 1)]);
+        assert_eq!((verdict.lost.len(), verdict.own.len()), (1, 0));
+        let kept = Loss { style: Style::Kept, ..loss(Kind::Reset, 1, 0, 1) };
+        assert_eq!(judged(vec![kept]).lost.len(), 1);
+    }
+
+    #[test]
+    fn a_clean_baseline_allows_nothing() {
+        let baseline = Baseline { requests: made(100_000), ..Baseline::default() };
+        assert_eq!(allowance(&baseline, (Style::New, Kind::Reset), 1_000_000), 0);
+        let verdict = judge(vec![loss(Kind::Hung, 1, 0, 1)], &[], &[], &baseline, &made(1_000_000));
+        assert_eq!(verdict.lost.len(), 1);
+    }
+}
