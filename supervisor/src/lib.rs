@@ -36,5 +36,6 @@ pub(crate) use version::version;
 
 /// The whole program, as `main` calls it.
 pub fn main() -> ExitCode {
+    sys::name_sources::only_built_in();
     cli::main()
 }

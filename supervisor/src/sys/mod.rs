@@ -21,6 +21,7 @@ pub(crate) mod fork;
 pub(crate) mod held;
 pub(crate) mod holders;
 pub(crate) mod inherited;
+pub(crate) mod name_sources;
 pub(crate) mod notify;
 pub(crate) mod oom;
 pub(crate) mod packets;
