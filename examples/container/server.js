@@ -2,5 +2,5 @@ const http = require('http')
 
 http.createServer((request, response) => {
   console.log(request.method, request.url)
-  response.end(`hello from ${process.pid}\n`)
-}).listen(8000, '0.0.0.0')
+  response.end(`hello from pid=${process.pid}\n`)
+}).listen(process.env.PORT || 8000, '0.0.0.0')

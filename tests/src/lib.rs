@@ -12,6 +12,7 @@
 //! - `bus`: apps whose workers use the bus;
 //! - `scripted_cluster`: workers that follow a test's orders, under Node's own primary or ours;
 //! - `machine`: a machine that runs systemd;
+//! - `packaging`: packages of the program, and a clean root to install them in;
 //! - `decoders`: every decoder, ready for a fuzzer;
 //! - `fixtures`, `staging`: the servers, and the world-readable folder they are copied to;
 //! - `heavy`: the lock of the heavy tests;
@@ -28,6 +29,7 @@ pub mod http;
 pub mod machine;
 pub mod node;
 pub mod npm;
+pub mod packaging;
 pub mod pip;
 pub mod port;
 pub mod primary_death;

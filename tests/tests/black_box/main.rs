@@ -43,6 +43,7 @@ mod node_conformance;
 mod node_metrics;
 mod one_worker;
 mod own_sockets;
+mod packages;
 mod pm2;
 mod pools;
 mod privileges;

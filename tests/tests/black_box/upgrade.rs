@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -14,31 +13,13 @@ use ipc::control::{AppStatus, Reply, Request, Status};
 use nix::sys::signal::Signal;
 use tests::control::{self, Control};
 use tests::fixtures::Kind;
+use tests::packaging::build;
 use tests::staging::write_program;
 use tests::{Home, Load, Port, process};
 
 const SOON: Duration = Duration::from_secs(60);
 /// Longer than the probation of a new build, which is 2 s.
 const PROBATION: Duration = Duration::from_millis(2500);
-/// The bytes before the version in the binary (`supervisor/src/version.rs`).
-const MARK: &[u8] = b"supervisor build version";
-
-/// A copy of the program under test with another version number.
-fn build(home: &Home, version: &str) -> PathBuf {
-    let mut bytes = fs::read(home.binary()).expect("the program under test");
-    let places: Vec<usize> = bytes
-        .windows(MARK.len() + 1)
-        .enumerate()
-        .filter(|(_, window)| window.starts_with(MARK) && window[MARK.len()].is_ascii_digit())
-        .map(|(at, _)| at + MARK.len())
-        .collect();
-    let [place] = places[..] else { panic!("the version is in {} places", places.len()) };
-    bytes[place..place + version.len()].copy_from_slice(version.as_bytes());
-    bytes[place + version.len()] = 0;
-    let path = home.path().join(format!("supervisor-{version}"));
-    write_program(&path, &bytes);
-    path
-}
 
 fn start(home: &Home, kind: Kind, engine: &str) -> Option<Port> {
     let port = Port::new();
