@@ -222,6 +222,7 @@ impl Runtime {
         }
         self.events.inbox.extend(self.merges.give_up(now));
         self.logs.say_dropped(now);
+        output::write_unended(context!(self), &mut self.logs, now);
         self.logs.take_complaints().into_iter().for_each(|complaint| self.note(complaint));
         let complaint = self.housekeeping.look(&self.events.poller, &mut self.logs, now);
         complaint.into_iter().for_each(|complaint| self.warn(complaint));

@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::run::{Outcome, spawn};
 use tests::{Home, fixtures, wait_until};
@@ -241,6 +242,46 @@ fn lines_have_their_date_and_workers_a_pid_file() {
     pm2.run("stop says").ok();
     assert_eq!([read(0), read(1)], [None, None]);
     pm2.run("delete all").ok();
+    pm2.home.nothing_left();
+}
+
+#[test]
+fn the_pid_file_of_pm2_ends_all_apps() {
+    let pm2 = Pm2::new();
+    let path = pm2.home.path().join(".pm2/pm2.pid");
+    pm2.run("ls").ok();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+    pm2.run("start app.sh --name one").ok();
+    pm2.run("start app.sh --name two").ok();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let pids: Vec<u32> = text.lines().map(|pid| pid.parse().expect("a pid")).collect();
+    assert_eq!(pids.len(), 2, "{text:?}");
+    for pid in &pids {
+        tests::process::kill(*pid, Signal::SIGTERM);
+    }
+    wait_until("the end of both apps", Duration::from_secs(20), || {
+        (!pids.iter().any(|pid| tests::process::is_alive(*pid))).then_some(())
+    });
+    assert!(pm2.jlist().is_empty());
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "");
+    pm2.home.nothing_left();
+}
+
+#[test]
+fn a_line_that_has_no_end_reaches_the_log() {
+    let pm2 = Pm2::new();
+    pm2.home.write("asks.sh", "printf 'Password: ' >&2; read answer; exec sleep 60\n");
+    pm2.home.write("block.sh", "head -c 2000 /dev/zero | tr '\\0' x; echo >&2; exec sleep 60\n");
+    pm2.run("start block.sh -o block.out -e block.err --merge-logs").ok();
+    pm2.run("start asks.sh -l asks.log --merge-logs").ok();
+    let read = |name: &str| std::fs::read_to_string(pm2.home.path().join(name)).unwrap_or_default();
+    wait_until("the question", Duration::from_secs(20), || {
+        (read("asks.log") == "Password: \n").then_some(())
+    });
+    // The rest of a block would come with the next one.
+    assert_eq!((read("block.err"), read("block.out")), ("\n".into(), String::new()));
+    pm2.run("delete all").ok();
+    assert_eq!(read("block.out").len(), 2001);
     pm2.home.nothing_left();
 }
 

@@ -11,6 +11,7 @@ mod ids;
 mod inspect;
 mod line;
 mod ours;
+mod pid_file;
 mod processes;
 mod saved;
 mod start;
@@ -70,7 +71,10 @@ pub(super) fn run(arguments: Vec<String>) -> Result<Exit, Failure> {
         Exit::Done
     } else {
         let line = Line::read(arguments.into_iter())?;
-        translate(&line, &mut session)?
+        let exit = translate(&line, &mut session);
+        // It says what runs, whatever the verb has come to.
+        pid_file::write(&session.home);
+        exit?
     };
     session.out.finish().map(|()| exit)
 }

@@ -30,13 +30,21 @@ pub(crate) struct LineSplitter {
     partial: Vec<u8>,
     /// What comes continues a line that was cut.
     continues: bool,
+    /// What came last is so much that its program may write whole blocks, which end anywhere.
+    in_blocks: bool,
 }
+
+/// The smallest block in which a standard library writes: that of musl.
+const LEAST_BLOCK: usize = 1024;
 
 impl LineSplitter {
     /// Takes bytes in, in any split, and gives each whole line (without its newline), one that is
     /// longer than `longest` bytes in pieces. `true`: a piece that continues the line before it.
     pub(crate) fn push(&mut self, bytes: &[u8], longest: usize, mut line: impl FnMut(&[u8], bool)) {
         self.partial.extend_from_slice(bytes);
+        if !bytes.is_empty() {
+            self.in_blocks = bytes.len() >= LEAST_BLOCK;
+        }
         let mut start = 0;
         loop {
             let rest = &self.partial[start..];
@@ -56,6 +64,19 @@ impl LineSplitter {
             }
         }
         self.partial.drain(..start);
+    }
+
+    /// Whether the program has written the beginning of a line, and meant to: the rest of a block
+    /// comes with the next block.
+    pub(crate) fn is_unended(&self) -> bool {
+        !self.partial.is_empty() && !self.in_blocks
+    }
+
+    /// Gives the beginning of a line; what follows continues it.
+    pub(crate) fn give_unended(&mut self, mut line: impl FnMut(&[u8], bool)) {
+        line(&self.partial, self.continues);
+        self.partial.clear();
+        self.continues = true;
     }
 
     /// Gives what is left when the pipe has ended.
@@ -115,6 +136,8 @@ pub(crate) struct Logs {
     rates: LineRates,
     /// What is kept has changed.
     limits_changed: bool,
+    /// When the beginning of a line is written that does not end.
+    unended_due: Option<Time>,
     /// In the foreground the lines also go to our own stdout and stderr.
     pub(in crate::runtime) console: Console,
 }
@@ -146,6 +169,7 @@ impl Logs {
             journal,
             rates,
             limits_changed,
+            unended_due: None,
             console,
         };
         let result = logs.reopen();
@@ -266,9 +290,19 @@ impl Logs {
         }
     }
 
-    /// When there is something to say about dropped lines.
+    /// When there is something to say about dropped lines, or the beginning of one is due.
     pub(in crate::runtime) fn deadline(&self) -> Option<Time> {
-        self.rates.deadline()
+        self.rates.deadline().into_iter().chain(self.unended_due).min()
+    }
+
+    /// A worker has written the beginning of a line, which is written then if it has not ended.
+    pub(super) fn awaits_end(&mut self, due: Option<Time>) {
+        self.unended_due = self.unended_due.into_iter().chain(due).min();
+    }
+
+    /// Whether beginnings of lines are due.
+    pub(super) fn take_unended_due(&mut self, now: Time) -> bool {
+        self.unended_due.take_if(|due| *due <= now).is_some()
     }
 
     /// The lines that the limit of the rate has dropped, by slot.
@@ -601,6 +635,29 @@ mod tests {
         // Bytes that are no text are cut all the same.
         splitter.push(&[0x80; 21], 10, |line, continues| sizes.push((line.len(), continues)));
         assert_eq!(sizes[3..], [(10, false), (10, true)]);
+    }
+
+    #[test]
+    fn the_beginning_of_a_line_is_given_unless_it_is_the_end_of_a_block() {
+        let mut splitter = LineSplitter::default();
+        let mut seen = Vec::new();
+        let mut line = |line: &[u8], continues: bool| {
+            seen.push((String::from_utf8_lossy(line).into_owned(), continues));
+        };
+        splitter.push(b"one\nPassword: ", 5000, &mut line);
+        assert!(splitter.is_unended());
+        splitter.give_unended(&mut line);
+        assert!(!splitter.is_unended());
+        // Its line ends, and the next one is whole.
+        splitter.push(b"\n", 5000, &mut line);
+        splitter.push(b"two\n", 5000, &mut line);
+        splitter.push(&[b'x'; LEAST_BLOCK], 5000, &mut line);
+        splitter.push(b"", 5000, &mut line);
+        assert!(!splitter.is_unended());
+        splitter.push(b"y", 5000, &mut line);
+        assert!(splitter.is_unended());
+        let expected = [("one", false), ("Password: ", false), ("two", false)];
+        assert_eq!(seen, expected.map(|(text, continues)| (text.to_owned(), continues)));
     }
 
     #[test]

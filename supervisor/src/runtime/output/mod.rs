@@ -13,14 +13,35 @@ use self::logs::Logs;
 use super::context::Context;
 use crate::base::ids::WorkerId;
 use crate::base::stream::Stream;
+use crate::base::time::Time;
 use crate::limits::LAST_READS;
 
 /// Reads what one of a worker's pipes holds.
 pub(super) fn read(at: &mut Context<'_>, logs: &mut Logs, worker: WorkerId, stream: Stream) {
     let Some(child) = at.children.get_mut(&worker) else { return };
     match child.read_output(stream) {
-        Some(lines) => logs.write(stream, child.slot.0, &lines),
+        Some(lines) => {
+            logs.write(stream, child.slot.0, &lines);
+            logs.awaits_end(child.unended_due());
+        }
         None => finish(at, logs, worker, stream),
+    }
+}
+
+/// Writes the beginnings of lines whose end does not come: a question, a progress, what a program
+/// said before it hung.
+pub(super) fn write_unended(at: &mut Context<'_>, logs: &mut Logs, now: Time) {
+    if !logs.take_unended_due(now) {
+        return;
+    }
+    let waiting: Vec<WorkerId> =
+        at.children.values().filter(|child| child.unended_due().is_some()).map(|c| c.id).collect();
+    for worker in waiting {
+        let Some(child) = at.children.get_mut(&worker) else { continue };
+        for (stream, lines) in child.take_unended(now) {
+            logs.write(stream, child.slot.0, &lines);
+        }
+        logs.awaits_end(child.unended_due());
     }
 }
 

@@ -11,6 +11,7 @@ use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::spec::AppSpec;
 use ipc::control::{Contract, Notice, NoticeKind};
@@ -26,6 +27,7 @@ use super::source::Source;
 use crate::base::exit::Exit;
 use crate::base::ids::{Generation, ListenerId, Place, Slot, SocketId, Ticket, WorkerId};
 use crate::base::stream::Stream;
+use crate::base::time::Time;
 use crate::limits::PIPE_READ;
 use crate::sys::clock;
 use crate::sys::pidfd::{self, Pid};
@@ -133,12 +135,17 @@ pub(crate) struct Call {
 pub(crate) struct Pipe {
     reader: io::PipeReader,
     splitter: LineSplitter,
+    /// When the beginning of a line that has not ended is written.
+    unended_due: Option<Time>,
 }
+
+/// How long the end of a line may take after its beginning.
+const LINE_TAKES: Duration = Duration::from_secs(1);
 
 impl Pipe {
     /// Takes the reading end, made non-blocking by the caller.
     pub(crate) fn new(reader: io::PipeReader) -> Self {
-        Self { reader, splitter: LineSplitter::default() }
+        Self { reader, splitter: LineSplitter::default(), unended_due: None }
     }
 
     /// For the poller.
@@ -171,7 +178,39 @@ impl Child {
                 tail.push(line);
             }
         });
+        // What was awaited has ended, and another line may have begun.
+        let is_new = !lines.is_empty() || pipe.unended_due.is_none();
+        pipe.unended_due = match pipe.splitter.is_unended() {
+            false => None,
+            true if is_new => Some(clock::now() + LINE_TAKES),
+            true => pipe.unended_due,
+        };
         Some(lines)
+    }
+
+    /// When the beginning of a line that has not ended is written.
+    pub(crate) fn unended_due(&self) -> Option<Time> {
+        let pipes = [&self.out, &self.err].into_iter().flatten();
+        pipes.filter_map(|pipe| pipe.unended_due).min()
+    }
+
+    /// The beginnings of lines that are due, prefixed. What follows continues them.
+    pub(crate) fn take_unended(&mut self, now: Time) -> [(Stream, Vec<u8>); 2] {
+        let (slot, tail) = (self.slot.0, &mut self.tail);
+        [(Stream::Out, &mut self.out), (Stream::Err, &mut self.err)].map(|(stream, pipe)| {
+            let mut lines = Vec::new();
+            if let Some(pipe) = pipe
+                && pipe.unended_due.take_if(|due| *due <= now).is_some()
+            {
+                pipe.splitter.give_unended(|line, continues| {
+                    prefix(slot, (line, continues), &mut lines);
+                    if stream == Stream::Err {
+                        tail.push(line);
+                    }
+                });
+            }
+            (stream, lines)
+        })
     }
 
     /// What is left of one pipe's last, unended line, when nothing more will come.
