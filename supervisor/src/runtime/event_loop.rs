@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::bus::busy_poll::{BusyPoll, MOMENT};
 use super::source::Source;
+use crate::base::ids::ClientId;
 use crate::base::time::Time;
 use crate::policy::hangup::Terminal;
 use crate::primary::event::Event;
@@ -23,6 +24,8 @@ pub(super) struct EventLoop {
     pub(super) terminal: Terminal,
     /// What the core hears in the next step.
     pub(super) inbox: VecDeque<Event>,
+    /// Clients that ask for the status.
+    pub(super) lookers: Vec<ClientId>,
     /// When the core is to be asked again, if nothing happens before.
     pub(super) core_due: Option<Time>,
     /// The code with which the loop ends after this turn.
@@ -36,8 +39,8 @@ impl EventLoop {
         poller.add(signals.fd(), Source::Signals.token())?;
         others.into_iter().try_for_each(|(fd, source)| poller.add(fd, source.token()))?;
         let terminal = Terminal::new(terminal::had(), terminal::hangup_was_ignored());
-        let inbox = VecDeque::new();
-        Ok(Self { poller, signals, terminal, inbox, core_due: None, exit: None })
+        let (inbox, lookers) = (VecDeque::new(), Vec::new());
+        Ok(Self { poller, signals, terminal, inbox, lookers, core_due: None, exit: None })
     }
 
     /// Whether the core need not be asked now.

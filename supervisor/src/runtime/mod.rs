@@ -45,6 +45,8 @@ mod workers;
 use std::io;
 use std::time::Duration;
 
+use ipc::control::Request;
+
 pub(crate) use crate::policy::log_retention::{Limits, RotatedFile, plan as tidy_plan};
 pub(crate) use crate::primary::event::Refusal;
 pub(crate) use file_watch::{Order as WatchOrder, Report as WatchReport};
@@ -155,6 +157,7 @@ impl Runtime {
             }
             self.look_after(clock::now());
             self.turn_bus();
+            self.answer_lookers();
             // Connections that are handed over are none of the core's business.
             if self.events.is_calm() {
                 if self.succession.writer.due().is_some_and(|due| due <= clock::now()) {
@@ -240,6 +243,19 @@ impl Runtime {
             self.handover.resume_all(at);
         }
         self.handover.look_after_slow(at, now);
+    }
+
+    /// Answers the clients that ask for the status. While nothing happens, the core need not be
+    /// asked, and no successor need know: a client whose primary dies before asks the next one.
+    fn answer_lookers(&mut self) {
+        let is_calm = self.events.is_calm();
+        for client in std::mem::take(&mut self.events.lookers) {
+            if is_calm {
+                self.answer_looker(client);
+            } else {
+                self.events.inbox.push_back(Event::Request { client, request: Request::Status });
+            }
+        }
     }
 
     /// The end of a turn for the bus and for what is measured.

@@ -143,7 +143,10 @@ impl Runtime {
             if is_rolling(&request) {
                 self.look_for_closed();
             }
-            self.events.inbox.push_back(Event::Request { client, request });
+            match request {
+                Request::Status => self.events.lookers.push(client),
+                request => self.events.inbox.push_back(Event::Request { client, request }),
+            }
         }
         self.clients.settle(context!(self), client, standing);
     }

@@ -82,13 +82,48 @@ pub(crate) fn remember_nofile(soft: u64) {
     let _ = NOFILE_BEFORE.set(soft);
 }
 
+/// From so many bytes on, the allocator maps a piece of memory of its own, which goes back to the
+/// kernel when it is freed: during a start, and later.
+#[cfg(target_env = "gnu")]
+const OWN_MAPPING: [i32; 2] = [16 * 1024, 512 * 1024];
+/// So many free bytes at the end of the heap go back to the kernel, and so many stay: likewise.
+#[cfg(target_env = "gnu")]
+const FREE_AT_END: [[i32; 2]; 2] = [[32 * 1024, 4 * 1024], [512 * 1024, 128 * 1024]];
+
+/// Has the allocator keep little until [`give_memory_back`]. A start needs large buffers for a
+/// moment; small things that stay would lie between them, and hold their pages for ever.
+pub(crate) fn keep_little_memory() {
+    #[cfg(target_env = "gnu")]
+    set_allocator(0);
+}
+
 /// Gives the kernel the memory back that was needed for a moment, as for a start, and that the
-/// allocator would keep.
+/// allocator would keep. From now on it keeps what is needed again and again.
 pub(crate) fn give_memory_back() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: this frees whole pages that the allocator does not use, and changes no allocation.
-    unsafe {
-        libc::malloc_trim(0);
+    {
+        // SAFETY: this frees whole pages that the allocator does not use, and changes no
+        // allocation.
+        unsafe {
+            libc::malloc_trim(0);
+        }
+        set_allocator(1);
+    }
+}
+
+#[cfg(target_env = "gnu")]
+fn set_allocator(phase: usize) {
+    let [trim, pad] = FREE_AT_END[phase];
+    let all = [
+        (libc::M_MMAP_THRESHOLD, OWN_MAPPING[phase]),
+        (libc::M_TRIM_THRESHOLD, trim),
+        (libc::M_TOP_PAD, pad),
+    ];
+    for (key, value) in all {
+        // SAFETY: this changes how later allocations are made, and none that there is.
+        unsafe {
+            libc::mallopt(key, value);
+        }
     }
 }
 

@@ -262,6 +262,40 @@ fn a_client_that_had_not_asked_yet_is_told_to_ask_again() {
     assert!(answer.contains("busy") && answer.contains("ask again"), "{answer}");
 }
 
+/// A client that only looks changes nothing that a successor must know.
+#[test]
+fn a_list_writes_no_state() {
+    let home = tests::home!();
+    home.run(&["start", "--name", "web", "--", "sleep", "60"]).ok();
+    let primary = home.app("web").primary_pid;
+    // The first seconds of a worker have other reasons to write it.
+    tests::wait_until("a list that writes nothing", SOON, || {
+        let before = state_numbers(primary);
+        (0..3).for_each(|_| _ = home.app("web"));
+        (!before.is_empty() && state_numbers(primary) == before).then_some(())
+    });
+    // After a reload it is written again.
+    let before = state_numbers(primary);
+    home.run(&["restart", "--hard", "web"]).ok();
+    assert_ne!(state_numbers(primary), before);
+}
+
+/// The first lines of the two copies of the state, with their numbers.
+fn state_numbers(primary: u32) -> Vec<String> {
+    let folder = std::fs::read_dir(format!("/proc/{primary}/fd")).expect("it lives");
+    let first_line = |path: std::path::PathBuf| {
+        let name = std::fs::read_link(&path).ok()?.display().to_string();
+        if !name.starts_with("/memfd:") {
+            return None;
+        }
+        let mut begin = Vec::new();
+        std::fs::File::open(path).ok()?.take(64).read_to_end(&mut begin).ok()?;
+        let text = String::from_utf8_lossy(&begin).into_owned();
+        text.starts_with("supervisor ").then_some(text)
+    };
+    folder.filter_map(|entry| first_line(entry.ok()?.path())).collect()
+}
+
 #[test]
 fn a_keeper_costs_almost_nothing() {
     let home = tests::home!();

@@ -14,6 +14,7 @@ use super::exit::{Exit, Failure};
 use super::output::Stdout;
 use super::session::Session;
 use crate::home::Home;
+use crate::sys::daemon;
 
 const AFTER_HELP: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration wrong, 3 no such app, \
     4 rolled back, 5 timed out, 6 not permitted, 10 plan found changes.\n\
@@ -123,6 +124,7 @@ pub(crate) fn primary_alone(
     if arguments.next()? != "primary" {
         return None;
     }
+    daemon::keep_little_memory();
     let definition = primary::Args::augment_args(Command::new("primary")).no_binary_name(true);
     let matches = definition.try_get_matches_from(arguments).ok()?;
     let args = primary::Args::from_arg_matches(&matches).ok()?;

@@ -54,6 +54,8 @@ pub(crate) struct Clients {
     pub(super) resting: bool,
     pub(super) connected: BTreeMap<ClientId, Client>,
     pub(super) next: u64,
+    /// The last one that the written state can name.
+    pub(super) recorded: u64,
 }
 
 #[derive(Debug)]
@@ -101,8 +103,8 @@ impl Clients {
         listener.set_nonblocking(true)?;
         let (path, file) = (path.to_owned(), FileId::at(path));
         let connected = BTreeMap::new();
-        let (spare, resting, next) = (spare(), false, 0);
-        Ok(Self { listener, path, file, access, spare, resting, connected, next })
+        let (spare, resting, next, recorded) = (spare(), false, 0, 0);
+        Ok(Self { listener, path, file, access, spare, resting, connected, next, recorded })
     }
 
     /// The listening socket, for the poller.
@@ -177,6 +179,21 @@ impl Clients {
                     at.inbox.push_back(Event::ClientGone { client });
                 }
             }
+        }
+    }
+
+    /// The final answer for a client of which the core knows nothing.
+    pub(super) fn show(&mut self, at: &mut Context<'_>, client: ClientId, reply: &Reply) {
+        match self.answer(client, reply) {
+            Standing::Over => {
+                if let Some(stream) = self.stream(client) {
+                    at.poller.remove(stream);
+                }
+                self.drop_client(client);
+                // Otherwise no state has ever named it.
+                *at.stale |= client.0 <= self.recorded;
+            }
+            standing => self.settle(at, client, standing),
         }
     }
 

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use ipc::control::AppStatus;
+use ipc::control::{AppStatus, Reply};
 
 use super::placement::balance_note;
-use crate::base::ids::WorkerId;
+use crate::base::ids::{ClientId, WorkerId};
 use crate::base::time::millis;
 use crate::runtime::Runtime;
+use crate::runtime::context::context;
 use crate::runtime::probe::drain::Table;
 use crate::sys::{clock, target};
 
@@ -43,6 +44,12 @@ impl Runtime {
         };
         self.complete_workers(&mut status);
         status
+    }
+
+    /// Gives the status to a client of which the core knows nothing.
+    pub(in crate::runtime) fn answer_looker(&mut self, client: ClientId) {
+        let reply = Reply::Status(Box::new(self.full_status()));
+        self.clients.show(context!(self), client, &reply);
     }
 
     /// What the kernel and the runtime know of each worker that exists.

@@ -88,6 +88,9 @@ impl Table {
     /// How many connections the worker of process `pid` holds; `None`: it cannot be seen.
     pub(crate) fn held_by(&self, pid: u32) -> Option<u32> {
         let (connections, unix) = (self.connections.as_ref().ok()?, self.unix.as_ref().ok()?);
+        if connections.is_empty() && unix.is_empty() {
+            return Some(0);
+        }
         let inodes = target::sockets_of(&target::descendants(pid)).ok()?;
         let held = connections.iter().filter(|c| inodes.contains(&c.inode)).count();
         Some(count(held + inodes.intersection(unix).count()))

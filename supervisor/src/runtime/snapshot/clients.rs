@@ -57,6 +57,7 @@ impl ClientsSnapshot {
             resting: false,
             connected,
             next: self.next,
+            recorded: self.next,
         })
     }
 }

@@ -95,6 +95,7 @@ impl Runtime {
     /// here. Whether that is so.
     pub(super) fn write_snapshot(&mut self) -> bool {
         self.succession.writer.stale = false;
+        self.clients.recorded = self.clients.next;
         let began = clock::now();
         let content = self.snapshot_text().map_err(io::Error::from);
         let memory = self.keeper.memory();
