@@ -68,7 +68,7 @@ pub fn exclusive() -> Heavy {
 pub fn under_load() -> Heavy {
     let me = name();
     let root = staging::root();
-    let locked = place(&root, &me).and_then(|place| {
+    let locked = place(root, &me).and_then(|place| {
         let mut held = lock(&root.join(LOCK), &me, How::Shared, REPORT, LONGEST)?;
         held._place = Some(place);
         Ok(held)
