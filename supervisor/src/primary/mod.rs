@@ -56,7 +56,7 @@ use action::Action;
 use event::{Cue, Event, OpenedListener, Scheduled};
 use given::Given;
 use held_back::HeldBack;
-use hooks::Hooks;
+use hooks::state::Hooks;
 use jobs::state::{HardRestart, Merging, Pending, Rollout, Scaling, Stopping, Waiter};
 use quiet::QuietCommands;
 use recycle::state::{Recycle, Recycling};

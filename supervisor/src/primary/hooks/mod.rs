@@ -8,7 +8,7 @@
 //!
 //! A hook whose time is over is killed and has failed, whatever its exit code says.
 
-mod state;
+pub(super) mod state;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,6 @@ use std::time::Duration;
 use config::spec::HookKind;
 use ipc::control::{Notice, NoticeKind};
 
-pub(super) use self::state::Hooks;
 use self::state::{Hook, Killed, Outcome};
 use super::action::Action;
 use super::event::Cue;
@@ -253,8 +252,8 @@ impl Primary {
         }
     }
 
-    /// Starts `pre_stop` for the workers that wait for it, and kills the hooks that nothing waits for
-    /// any more.
+    /// Starts `pre_stop` for the workers that wait for it, and kills the hooks that nothing waits
+    /// for any more.
     pub(super) fn settle_hooks(&mut self, step: &mut Step<'_>) {
         let doomed = |worker: &Worker| matches!(worker.state, State::Spawning { doomed: true });
         let unwanted: Vec<WorkerId> = self

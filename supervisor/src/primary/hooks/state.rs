@@ -111,6 +111,12 @@ impl Hooks {
         self.running.contains_key(&id)
     }
 
+    /// Whether the program of this hook is known to run, or to have run.
+    #[cfg(test)]
+    pub(in crate::primary) fn runs(&self, id: WorkerId) -> bool {
+        self.running.get(&id).is_some_and(|hook| hook.runs)
+    }
+
     /// The processes of all hooks.
     pub(in crate::primary) fn ids(&self) -> impl Iterator<Item = WorkerId> {
         self.running.keys().copied()

@@ -192,13 +192,23 @@ impl Sim {
         }
     }
 
+    /// Whether the runtime knows nothing of a hook that has ended.
+    fn is_forgotten_hook(&mut self, id: WorkerId) -> bool {
+        let hooks = &self.primary.hooks;
+        (hooks.runs(id) || !hooks.has(id)) && self.roll().is_multiple_of(4)
+    }
+
     /// What the runtime finds of the hooks: how most of those ended that did.
     pub(super) fn find_hooks(&mut self, facts: &mut Facts, events: &mut Vec<Event>) {
         for id in self.hooks.keys().copied().collect::<Vec<_>>() {
-            let (life, ends) = (self.hooks[&id].life, self.hooks[&id].ends);
+            let hook = self.hooks.get_mut(&id).expect("listed");
+            // A primary that comes back gives it some time.
+            hook.since = self.now;
+            let (life, ends) = (hook.life, hook.ends);
             let cue = match (life, ends) {
                 (Life::Runs, _) => Some(Cue::Spawned),
-                (Life::Dead, _) if self.roll().is_multiple_of(4) => {
+                // The process of a hook that the core has not seen run is in every snapshot.
+                (Life::Dead, _) if self.is_forgotten_hook(id) => {
                     if !self.primary.hooks.has(id) {
                         self.hooks.remove(&id);
                     }

@@ -161,7 +161,12 @@ impl Sim {
         facts.listeners = self.listeners.iter().map(opened).collect();
         for id in self.fakes.keys().copied().collect::<Vec<_>>() {
             match self.fakes[&id].life {
-                Life::Released | Life::Awaited => {}
+                Life::Released => {}
+                // It has no process, and the core has let go of it.
+                Life::Awaited if !self.primary.workers.contains_key(&id) => {
+                    self.known(id).life = Life::Released;
+                }
+                Life::Awaited => {}
                 Life::Dead => {
                     let queued = self.queued(&self.fakes[&id]);
                     let told = !self.roll().is_multiple_of(4);
