@@ -1,7 +1,6 @@
 //! The load: clients in threads of this process. Each makes one request after the other at its
 //! share of the rate, and notes what became of it.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -50,8 +49,8 @@ pub(super) struct Load {
 /// What became of the requests that began in one row of the table.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tally {
-    /// Requests of each style that were answered or lost.
-    pub(super) requests: BTreeMap<Style, u64>,
+    /// Requests that were answered or lost.
+    pub(super) requests: u64,
     pub(super) answered: u64,
     /// Requests that were sent again, because the server had closed a kept connection before it
     /// read them.
@@ -61,12 +60,10 @@ pub(super) struct Tally {
 
 impl Tally {
     fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
         self.answered += other.answered;
         self.resent += other.resent;
         self.longest = self.longest.max(other.longest);
-        for (style, count) in &other.requests {
-            *self.requests.entry(*style).or_default() += count;
-        }
     }
 }
 
@@ -215,7 +212,7 @@ impl Shared {
             }
             Err((Fail::Lost(kind, text), mark)) => (kind, text, mark),
         };
-        *notes.rows[row].requests.entry(style).or_default() += 1;
+        notes.rows[row].requests += 1;
         if notes.losses.len() < MOST_LOSSES {
             let Mark { port, opened } = mark;
             let opened = opened.unwrap_or(begun);
@@ -260,16 +257,16 @@ impl Client<'_> {
     /// Makes the requests of one turn.
     fn turn(&mut self, style: Style) -> Result<(), (Fail, Mark)> {
         match style {
-            Style::New => self.single(style, |site, connection| {
+            Style::New => self.single(|site, connection| {
                 connection.send(&site.request("close"))?;
                 connection.answer().map(Some)
             }),
-            Style::SlowReader => self.single(style, |site, connection| {
+            Style::SlowReader => self.single(|site, connection| {
                 connection.read_slowly();
                 connection.send(&site.request("close"))?;
                 connection.answer().map(Some)
             }),
-            Style::SlowWriter => self.single(style, |site, connection| {
+            Style::SlowWriter => self.single(|site, connection| {
                 let request = site.request("close");
                 let (first, second) = request.split_at(request.len() / 2);
                 connection.send(first)?;
@@ -277,11 +274,11 @@ impl Client<'_> {
                 connection.send(second)?;
                 connection.answer().map(Some)
             }),
-            Style::Hold => self.single(style, |_, connection| {
+            Style::Hold => self.single(|_, connection| {
                 connection.hold(HOLD)?;
                 Ok(None)
             }),
-            Style::WebSocket => self.single(style, |site, connection| {
+            Style::WebSocket => self.single(|site, connection| {
                 websocket::echo(site, connection)?;
                 Ok(None)
             }),
@@ -293,7 +290,6 @@ impl Client<'_> {
     /// One request over a connection of its own.
     fn single(
         &mut self,
-        style: Style,
         act: impl FnOnce(&Site, &mut Connection) -> Result<Option<Answer>, Fail>,
     ) -> Result<(), (Fail, Mark)> {
         let begun = Instant::now();
@@ -304,7 +300,7 @@ impl Client<'_> {
         if let Some(answer) = answer {
             self.check(answer).map_err(|fail| (fail, mark))?;
         }
-        self.answered(style, begun);
+        self.answered(begun);
         Ok(())
     }
 
@@ -329,7 +325,7 @@ impl Client<'_> {
         }
         let answer = seen.map_err(|fail| (fail, open.mark()))?;
         self.check(answer).map_err(|fail| (fail, open.mark()))?;
-        self.answered(Style::Kept, begun);
+        self.answered(begun);
         if !answer.closes {
             self.kept = Some(open);
         }
@@ -355,7 +351,7 @@ impl Client<'_> {
                 match open.connection.answer() {
                     Ok(answer) => {
                         self.check(answer).map_err(|fail| (fail, mark))?;
-                        self.answered(Style::Pipelined, begun);
+                        self.answered(begun);
                         left -= 1;
                         if answer.closes {
                             break;
@@ -384,9 +380,9 @@ impl Client<'_> {
         }
     }
 
-    fn answered(&mut self, style: Style, begun: Instant) {
+    fn answered(&mut self, begun: Instant) {
         self.tally.answered += 1;
-        *self.tally.requests.entry(style).or_default() += 1;
+        self.tally.requests += 1;
         self.tally.longest = self.tally.longest.max(begun.elapsed());
     }
 }

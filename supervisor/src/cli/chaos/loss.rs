@@ -63,7 +63,27 @@ pub(super) enum Kind {
     Wrong,
 }
 
+/// Kinds that have the same causes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Family {
+    Refused,
+    /// Reset or truncated: which of the two a broken connection is depends on what was unread.
+    Broken,
+    Hung,
+    Wrong,
+}
+
 impl Kind {
+    /// The kinds that it belongs to.
+    pub(super) fn family(self) -> Family {
+        match self {
+            Self::Refused => Family::Refused,
+            Self::Reset | Self::Truncated => Family::Broken,
+            Self::Hung => Family::Hung,
+            Self::Wrong => Family::Wrong,
+        }
+    }
+
     pub(super) const ALL: [Self; 5] =
         [Self::Refused, Self::Reset, Self::Truncated, Self::Hung, Self::Wrong];
 

@@ -1,7 +1,8 @@
-//! `chaos`: does to an app what production does to it, under load, and counts what its clients lose.
+//! `chaos`: does to an app what production does to it, under load, and counts what its clients
+//! lose.
 //!
-//! The plan of the faults (`plan`) and the judgement of the losses (`verdict`) are pure. The clients
-//! (`load`, `exchange`) run in threads of this process, beside the steps (`act`).
+//! The plan of the faults (`plan`) and the judgement of the losses (`verdict`) are pure. The
+//! clients (`load`, `exchange`) run in threads of this process, beside the steps (`act`).
 
 mod act;
 mod clock;
@@ -32,7 +33,7 @@ use clock::Clock;
 use fault::Fault;
 use footprint::Footprint;
 use interrupt::Interrupt;
-use load::{Load, Notes, Running};
+use load::{Load, Notes, Running, Tally};
 use loss::Style;
 use plan::{Plan, Step, kills_within_window};
 use report::{FailedStep, Report, Row};
@@ -254,8 +255,8 @@ fn carry_out(
     Ok(course)
 }
 
-/// Carries a step out in a thread, so that a signal ends the wait. A step that stopped a worker lets
-/// it go on before that.
+/// Carries a step out in a thread, so that a signal ends the wait. A step that stopped a worker
+/// lets it go on before that.
 fn step_in_thread(actor: &Actor, step: Step) -> Result<Result<(), Failure>, Failure> {
     let (sender, done) = mpsc::channel();
     let mover = actor.clone();
@@ -284,19 +285,14 @@ fn step_in_thread(actor: &Actor, step: Step) -> Result<Result<(), Failure>, Fail
 fn sum_up(report: &mut Report, course: Course, notes: Notes, begun: u64, actor: &Actor) {
     let (before, after): (Vec<_>, Vec<_>) =
         notes.losses.into_iter().partition(|loss| loss.begun < begun);
-    let mut baseline =
-        Baseline { requests: notes.rows[BASELINE].requests.clone(), ..Baseline::default() };
+    let made = |rows: &[Tally]| -> u64 { rows.iter().map(|row| row.requests).sum() };
+    let mut baseline = Baseline { requests: made(&notes.rows[..BETWEEN]), ..Baseline::default() };
     for loss in &before {
-        *baseline.lost.entry((loss.style, loss.kind)).or_default() += 1;
+        *baseline.lost.entry(loss.kind.family()).or_default() += 1;
     }
-    let mut requests: BTreeMap<Style, u64> = BTreeMap::new();
-    for tally in &notes.rows[BETWEEN..] {
-        for (style, count) in &tally.requests {
-            *requests.entry(*style).or_default() += count;
-        }
-    }
+    let requests = made(&notes.rows[BETWEEN..]);
     let deaths = actor.deaths.lock().unwrap_or_else(PoisonError::into_inner);
-    let verdict = judge(after, &course.spans, &deaths, &baseline, &requests);
+    let verdict = judge(after, &course.spans, &deaths, &baseline, requests);
     report.baseline = Row::new(None, 0, &notes.rows[BASELINE]).with_own(before.len() as u64);
     report.rows.push(Row::new(None, 0, &notes.rows[BETWEEN]));
     for (fault, times) in &course.times {

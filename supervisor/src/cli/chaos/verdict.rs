@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::fault::Fault;
-use super::loss::{Kind, Loss, Style};
+use super::loss::{Family, Loss};
 
 /// How long after the end of a step its effects are still counted to it, in milliseconds.
 const AFTERMATH: u64 = 300;
@@ -37,11 +37,12 @@ impl Death {
     }
 }
 
-/// Requests of one style and how many of them were lost in which way, without faults.
+/// Requests without faults, and how many of them were lost in which way. All styles of clients
+/// count together: they have the same shares of the requests with faults and without.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Baseline {
-    pub(super) requests: BTreeMap<Style, u64>,
-    pub(super) lost: BTreeMap<(Style, Kind), u64>,
+    pub(super) requests: u64,
+    pub(super) lost: BTreeMap<Family, u64>,
 }
 
 /// The losses of a run, judged.
@@ -55,30 +56,29 @@ pub(super) struct Verdict {
     pub(super) own: Vec<(Option<Fault>, Loss)>,
 }
 
-/// Judges the losses of a run in which `requests` of each style were made.
+/// Judges the losses of a run of this many requests.
 pub(super) fn judge(
     losses: Vec<Loss>,
     spans: &[Span],
     deaths: &[Death],
     baseline: &Baseline,
-    requests: &BTreeMap<Style, u64>,
+    requests: u64,
 ) -> Verdict {
     let mut verdict = Verdict::default();
-    let mut counts: BTreeMap<(Style, Kind), u64> = BTreeMap::new();
+    let mut counts: BTreeMap<Family, u64> = BTreeMap::new();
     let mut open = Vec::new();
     for loss in losses {
         let step = step_of(&loss, spans);
         if deaths.iter().any(|death| death.explains(&loss)) {
             verdict.excused.push((step, loss));
         } else {
-            *counts.entry((loss.style, loss.kind)).or_default() += 1;
+            *counts.entry(loss.kind.family()).or_default() += 1;
             open.push((step, loss));
         }
     }
     for (step, loss) in open {
-        let key = (loss.style, loss.kind);
-        let made = requests.get(&loss.style).copied().unwrap_or(0);
-        let is_own = counts[&key] <= allowance(baseline, key, made);
+        let family = loss.kind.family();
+        let is_own = counts[&family] <= allowance(baseline, family, requests);
         if is_own { &mut verdict.own } else { &mut verdict.lost }.push((step, loss));
     }
     verdict
@@ -93,9 +93,9 @@ fn step_of(loss: &Loss, spans: &[Span]) -> Option<Fault> {
 /// How many of `made` requests the app may lose by itself: three standard deviations above what the
 /// baseline leads to expect, which is itself uncertain by as much. Nothing, if the baseline saw
 /// none.
-fn allowance(baseline: &Baseline, key: (Style, Kind), made: u64) -> u64 {
-    let seen = baseline.lost.get(&key).copied().unwrap_or(0) as f64;
-    let of = baseline.requests.get(&key.0).copied().unwrap_or(0) as f64;
+fn allowance(baseline: &Baseline, family: Family, made: u64) -> u64 {
+    let seen = baseline.lost.get(&family).copied().unwrap_or(0) as f64;
+    let of = baseline.requests as f64;
     if seen == 0.0 || of == 0.0 {
         return 0;
     }
@@ -107,6 +107,7 @@ fn allowance(baseline: &Baseline, key: (Style, Kind), made: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::chaos::loss::{Kind, Style};
 
     fn loss(kind: Kind, port: u16, begun: u64, ended: u64) -> Loss {
         let text = String::new();
@@ -115,10 +116,6 @@ mod tests {
 
     fn span(fault: Fault, begun: u64, ended: u64) -> Span {
         Span { fault, begun, ended }
-    }
-
-    fn made(count: u64) -> BTreeMap<Style, u64> {
-        [(Style::New, count)].into()
     }
 
     #[test]
@@ -134,7 +131,7 @@ mod tests {
             // It ended before the death.
             loss(Kind::Reset, 5, 50, 60),
         ];
-        let verdict = judge(losses, &spans, &deaths, &Baseline::default(), &made(1000));
+        let verdict = judge(losses, &spans, &deaths, &Baseline::default(), 1000);
         assert_eq!(verdict.excused.len(), 1);
         assert_eq!(verdict.lost.len(), 3);
         assert!(verdict.own.is_empty());
@@ -154,26 +151,24 @@ mod tests {
 
     #[test]
     fn what_the_app_loses_by_itself_is_told_apart() {
-        let baseline = Baseline {
-            requests: [(Style::New, 1000), (Style::Kept, 1000)].into(),
-            lost: [((Style::New, Kind::Reset), 100)].into(),
-        };
+        let lost = [(Family::Broken, 100)].into();
+        let baseline = Baseline { requests: 1000, lost };
         let resets = |count: usize| vec![loss(Kind::Reset, 1, 0, 1); count];
-        let judged = |losses| judge(losses, &[], &[], &baseline, &made(1000));
+        let judged = |losses| judge(losses, &[], &[], &baseline, 1000);
         assert!(judged(resets(130)).lost.is_empty());
         assert_eq!(judged(resets(300)).lost.len(), 300);
-        // Of another kind, or in another style, it loses none by itself.
+        // A connection that the server breaks ends one way or the other, as it happens.
+        let verdict = judged(vec![loss(Kind::Truncated, 1, 0, 1)]);
+        assert_eq!((verdict.lost.len(), verdict.own.len()), (0, 1));
         let verdict = judged(vec![loss(Kind::Refused, 1, 0, 1)]);
         assert_eq!((verdict.lost.len(), verdict.own.len()), (1, 0));
-        let kept = Loss { style: Style::Kept, ..loss(Kind::Reset, 1, 0, 1) };
-        assert_eq!(judged(vec![kept]).lost.len(), 1);
     }
 
     #[test]
     fn a_clean_baseline_allows_nothing() {
-        let baseline = Baseline { requests: made(100_000), ..Baseline::default() };
-        assert_eq!(allowance(&baseline, (Style::New, Kind::Reset), 1_000_000), 0);
-        let verdict = judge(vec![loss(Kind::Hung, 1, 0, 1)], &[], &[], &baseline, &made(1_000_000));
+        let baseline = Baseline { requests: 100_000, ..Baseline::default() };
+        assert_eq!(allowance(&baseline, Family::Broken, 1_000_000), 0);
+        let verdict = judge(vec![loss(Kind::Hung, 1, 0, 1)], &[], &[], &baseline, 1_000_000);
         assert_eq!(verdict.lost.len(), 1);
     }
 }
