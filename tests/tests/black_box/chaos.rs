@@ -26,7 +26,7 @@ fn a_good_server_loses_nothing() {
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = fixtures::pid_server(&port) else { return };
     let options =
-        ["--duration", "4s", "--only", "scale,stop-worker", "--rate", "60", "--kept-for", "500ms"];
+        ["--duration", "3s", "--only", "scale,stop-worker", "--rate", "60", "--kept-for", "500ms"];
     let outcome = home.run_for(LIMIT, &arguments(&options, &command)).ok();
     outcome.shows(&["answered", "sent again", "scale", "nothing lost", "keeper and primary"]);
     nothing_is_left(&home);
@@ -54,7 +54,7 @@ fn a_running_app_needs_a_word_more() {
     home.run(&["chaos", "web", "--live"]).code(2).says(&["--yes"]);
     home.run(&["chaos", "gone", "--live", "--yes"]).code(3);
     let before = home.app("web");
-    let options = ["--duration", "4s", "--only", "kill-primary,kill-worker", "--rate", "60"];
+    let options = ["--duration", "3s", "--only", "kill-primary,kill-worker", "--rate", "60"];
     let live = [&["chaos", "web", "--live", "--yes", "--json"][..], &options].concat();
     let report = home.run_for(LIMIT, &live).ok().json();
     assert_eq!(report["total"]["lost"], serde_json::json!({}));

@@ -108,7 +108,7 @@ fn attack(
     subject: &Subject,
     interrupt: &Interrupt,
 ) -> Result<Report, Failure> {
-    let status = subject.status()?;
+    let status = subject.listening(interrupt)?;
     let address = site::address(&status, options.address, options.anywhere)?;
     let mut site = Site::learn(address, &options.path, options.status)?;
     let seed = options.seed.unwrap_or_else(|| random::number() >> 32);

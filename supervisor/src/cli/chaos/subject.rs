@@ -1,13 +1,14 @@
 //! The app that chaos is done to: one of its own, which is deleted in the end, or one that runs.
 
 use std::io::{BufRead, IsTerminal};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use config::cpus::Cpus;
 use config::keys;
 use config::spec::{AppSpec, LogFiles, WatchSpec};
 use ipc::control::{AppStatus, Request};
 
+use super::interrupt::Interrupt;
 use super::options::ChaosOptions;
 use crate::cli::args::{AppOptions, WaitOptions};
 use crate::cli::deletion::delete;
@@ -24,6 +25,10 @@ use crate::sys::random;
 
 /// How long the app may take to be ready.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long it may take to listen after that.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often it is asked.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long its end may take.
 const END_TIMEOUT: Duration = Duration::from_secs(30);
 /// Workers of an app that chaos starts, unless the user says otherwise: with one alone, nobody
@@ -94,6 +99,19 @@ impl Subject {
     /// The state of the app.
     pub(super) fn status(&self) -> Result<AppStatus, Failure> {
         probe::status(&self.home, &self.name)?.ok_or_else(|| probe::no_such_app(&self.name))
+    }
+
+    /// The state of the app when it listens. A slow program may count as one that listens nowhere
+    /// before it does. An app that does not listen in time is shown as it is.
+    pub(super) fn listening(&self, interrupt: &Interrupt) -> Result<AppStatus, Failure> {
+        let end = Instant::now() + LISTEN_TIMEOUT;
+        loop {
+            let status = self.status()?;
+            if !status.listeners.is_empty() || Instant::now() > end || interrupt.came() {
+                return Ok(status);
+            }
+            interrupt.wait(LOOK_EVERY);
+        }
     }
 
     /// Where its logs are.
