@@ -283,17 +283,13 @@ fn step_in_thread(actor: &Actor, step: Step) -> Result<Result<(), Failure>, Fail
 
 /// Judges the losses and fills the rows.
 fn sum_up(report: &mut Report, course: Course, notes: Notes, begun: u64, actor: &Actor) {
-    let (before, after): (Vec<_>, Vec<_>) =
-        notes.losses.into_iter().partition(|loss| loss.begun < begun);
     let made = |rows: &[Tally]| -> u64 { rows.iter().map(|row| row.requests).sum() };
-    let mut baseline = Baseline { requests: made(&notes.rows[..BETWEEN]), ..Baseline::default() };
-    for loss in &before {
-        *baseline.lost.entry(loss.kind.family()).or_default() += 1;
-    }
+    let before = made(&notes.rows[..BETWEEN]);
+    let (baseline, after) = Baseline::split(notes.losses, begun, before);
     let requests = made(&notes.rows[BETWEEN..]);
     let deaths = actor.deaths.lock().unwrap_or_else(PoisonError::into_inner);
     let verdict = judge(after, &course.spans, &deaths, &baseline, requests);
-    report.baseline = Row::new(None, 0, &notes.rows[BASELINE]).with_own(before.len() as u64);
+    report.baseline = Row::new(None, 0, &notes.rows[BASELINE]).with_own(baseline.lost());
     report.rows.push(Row::new(None, 0, &notes.rows[BETWEEN]));
     for (fault, times) in &course.times {
         report.rows.push(Row::new(Some(*fault), *times, &notes.rows[row_of(*fault)]));

@@ -45,6 +45,25 @@ pub(super) struct Baseline {
     pub(super) lost: BTreeMap<Family, u64>,
 }
 
+impl Baseline {
+    /// Splits the losses of a run at the time of the first fault. A request that was under way then
+    /// may have been lost by the fault.
+    pub(super) fn split(losses: Vec<Loss>, until: u64, requests: u64) -> (Self, Vec<Loss>) {
+        let (before, after): (Vec<Loss>, Vec<Loss>) =
+            losses.into_iter().partition(|loss| loss.ended < until);
+        let mut lost: BTreeMap<Family, u64> = BTreeMap::new();
+        for loss in before {
+            *lost.entry(loss.kind.family()).or_default() += 1;
+        }
+        (Self { requests, lost }, after)
+    }
+
+    /// How many were lost.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.values().sum()
+    }
+}
+
 /// The losses of a run, judged.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
@@ -162,6 +181,14 @@ mod tests {
         assert_eq!((verdict.lost.len(), verdict.own.len()), (0, 1));
         let verdict = judged(vec![loss(Kind::Refused, 1, 0, 1)]);
         assert_eq!((verdict.lost.len(), verdict.own.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_request_that_a_fault_met_is_not_of_the_baseline() {
+        let losses = vec![loss(Kind::Reset, 1, 10, 20), loss(Kind::Reset, 2, 10, 50)];
+        let (baseline, after) = Baseline::split(losses, 40, 100);
+        assert_eq!((baseline.lost(), baseline.requests), (1, 100));
+        assert_eq!(after, [loss(Kind::Reset, 2, 10, 50)]);
     }
 
     #[test]
