@@ -1,7 +1,7 @@
 //! Where a static program looks up users, groups and hosts.
 //!
 //! glibc loads the sources that /etc/nsswitch.conf names as shared libraries. "files" and "dns" are
-//! part of it. In a static program any other one, such as Debian's "systemd", is not merely missing:
+//! part of it. In a static program any other one, such as Debian's "systemd", is not only missing:
 //! the lookup ends the program with SIGSEGV.
 
 /// From now on a static program uses the sources that it has in itself, whatever nsswitch.conf
