@@ -31,7 +31,7 @@ impl Hooked {
         let mut lines = more.to_owned();
         for (key, script) in hooks {
             let command = ["sh".to_owned(), "-c".to_owned(), (*script).to_owned()];
-            lines += &format!("\n{key} = {}", serde_json::to_string(&command).unwrap());
+            lines += &format!("\n{key} = {}", serde_json::to_string(&command).expect("write JSON"));
         }
         lines += &format!("\n[env]\nTRACE = {:?}\n", self.trace.display().to_string());
         Some(self.home.config("web", &command, &lines))
