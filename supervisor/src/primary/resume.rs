@@ -152,6 +152,8 @@ impl Primary {
             }
             step.act(Action::Release { worker });
         }
+        // Before anything that follows has further ones run.
+        self.resume_hooks(|id| found.contains(&id), step);
         let is_lost = |worker: &&Worker| !found.contains(&worker.id);
         let lost: Vec<WorkerId> = self.workers.values().filter(is_lost).map(|w| w.id).collect();
         for id in lost {
@@ -166,7 +168,6 @@ impl Primary {
                 None => {}
             }
         }
-        self.resume_hooks(|id| found.contains(&id), step);
     }
 
     /// Orders the start of a worker's program.
