@@ -50,7 +50,7 @@ impl Hooked {
 }
 
 const TELL: &str = "echo $SUPERVISOR_HOOK $SUPERVISOR_SLOT $SUPERVISOR_GENERATION \
-                    ${SUPERVISOR_EXIT_CODE-}${SUPERVISOR_EXIT_SIGNAL-} >> $TRACE";
+                    $SUPERVISOR_EXIT_CODE$SUPERVISOR_EXIT_SIGNAL >> $TRACE";
 
 #[test]
 fn each_hook_runs_at_its_moment() {
