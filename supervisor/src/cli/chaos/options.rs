@@ -23,7 +23,7 @@ pub(crate) struct ChaosOptions {
     #[arg(value_name = "NAME")]
     pub(crate) target: Option<String>,
     /// After "--": the command to run, as for "start".
-    #[arg(last = true, value_name = "COMMAND", conflicts_with = "target")]
+    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["target", "copy", "live"])]
     pub(crate) rest: Vec<String>,
     /// Run a copy of the app NAME, with the flags given here over its own. It needs another
     /// address: -e PORT=9001, if the program reads that.
