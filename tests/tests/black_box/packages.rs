@@ -161,7 +161,7 @@ dpkg --purge prefork-supervisor
 
 #[test]
 fn heavy_debian_package_on_a_clean_root() {
-    let _exclusive = tests::exclusive();
+    let _load = tests::under_load();
     let home = tests::home!();
     let Some(packager) = Packager::new(&home, &DEB_TOOLS) else { return };
     let Some(root) = packaging::debian() else { return };
@@ -189,7 +189,7 @@ fn heavy_debian_package_on_a_clean_root() {
 
 #[test]
 fn heavy_debian_package_passes_lintian() {
-    let _exclusive = tests::exclusive();
+    let _load = tests::under_load();
     let home = tests::home!();
     let Some(packager) = Packager::new(&home, &DEB_TOOLS) else { return };
     let Some(lintian) = fixtures::need("lintian") else { return };
@@ -212,7 +212,7 @@ fn heavy_debian_package_passes_lintian() {
 
 #[test]
 fn heavy_npm_package() {
-    let _exclusive = tests::exclusive();
+    let _load = tests::under_load();
     let home = tests::home!();
     let Some(packager) = Packager::new(&home, &["npm", "node"]) else { return };
     let package = packager.make("npm");
@@ -234,7 +234,7 @@ fn heavy_npm_package() {
 
 #[test]
 fn heavy_wheel() {
-    let _exclusive = tests::exclusive();
+    let _load = tests::under_load();
     let home = tests::home!();
     let Some(packager) = Packager::new(&home, &["python3"]) else { return };
     let package = packager.make("wheel");
@@ -253,7 +253,7 @@ fn heavy_wheel() {
 
 #[test]
 fn heavy_archive() {
-    let _exclusive = tests::exclusive();
+    let _load = tests::under_load();
     let home = tests::home!();
     let Some(packager) = Packager::new(&home, &["tar", "gzip"]) else { return };
     let package = packager.make("archive");
