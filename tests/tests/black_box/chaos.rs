@@ -25,8 +25,8 @@ fn nothing_is_left(home: &Home) {
 fn a_good_server_loses_nothing() {
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = fixtures::pid_server(&port) else { return };
-    let options =
-        ["--duration", "3s", "--only", "scale,stop-worker", "--rate", "60", "--kept-for", "500ms"];
+    // One step begins in any case, however slow the machine is.
+    let options = ["--duration", "3s", "--only", "scale", "--rate", "60", "--kept-for", "500ms"];
     let outcome = home.run_for(LIMIT, &arguments(&options, &command)).ok();
     outcome.shows(&["answered", "sent again", "scale", "nothing lost", "keeper and primary"]);
     nothing_is_left(&home);
