@@ -216,6 +216,7 @@ impl Runtime {
         let planned = self.core.scheduled();
         self.calendar.look(context!(self), now, planned);
         self.look_after_file_watch(now);
+        self.intercept.reap();
         if let Some(meaning) = self.events.terminal.look(now, terminal::lives) {
             self.hang_up(meaning);
         }

@@ -120,9 +120,7 @@ impl Runtime {
             sibling: !self.keeper.is_lost(),
         };
         let is_hook = order.hook.is_some();
-        // A hook speaks no contract.
-        let contracts = contracts::all().filter(move |_| !is_hook);
-        let child = match launch(order, contracts, around) {
+        let child = match launch(order, contracts::all(), around) {
             Ok(child) => child,
             Err(refusal) => {
                 let (reason, permanent) = (refusal.reason, refusal.permanent);

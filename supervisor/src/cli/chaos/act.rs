@@ -82,14 +82,30 @@ impl Actor {
         self.settle()
     }
 
-    /// Whether this app can have such a fault.
-    pub(super) fn is_possible(fault: Fault, spec: &AppSpec) -> bool {
+    /// Whether an app of this configuration can have such a fault. `is_own`: chaos has started it,
+    /// and deletes it.
+    pub(super) fn is_possible(fault: Fault, spec: &AppSpec, is_own: bool) -> bool {
         match fault {
-            // Such an app is ready without listening, so the deploy would be a good one.
-            Fault::DeployHangs => spec.ready != ReadyRule::Uptime,
-            // The supervisor kills a worker that takes no connections, as the user wants it to.
-            Fault::StopWorker | Fault::FillQueue => spec.times.hang_timeout.is_zero(),
-            _ => true,
+            // Whatever goes wrong, an app of the user's keeps its program and its supervisor.
+            Fault::DeployExits | Fault::DeployThrows | Fault::DeployHangs | Fault::Upgrade
+                if !is_own =>
+            {
+                false
+            }
+            Fault::DeployHangs => fails_without_listening(spec),
+            // The supervisor kills a worker that does not do its work, as the user wants it to.
+            Fault::StopWorker | Fault::FillQueue => {
+                spec.times.hang_timeout.is_zero() && spec.liveness.ask.is_none()
+            }
+            Fault::DeployExits
+            | Fault::DeployThrows
+            | Fault::Upgrade
+            | Fault::Reload
+            | Fault::Scale
+            | Fault::KillWorker
+            | Fault::KillPrimary
+            | Fault::KillPrimaryInReload
+            | Fault::KillWorkerInReload => true,
         }
     }
 
@@ -203,6 +219,9 @@ impl Actor {
             }
             self.interrupt.wait(LOOK_EVERY);
         }
+        if self.interrupt.came() {
+            return Ok(());
+        }
         Err(Failure::failed("no primary took over"))
     }
 
@@ -267,6 +286,14 @@ impl Actor {
 }
 
 /// A change to this spec.
+/// Whether a program that listens nowhere is never ready. One that inherits its sockets, or whose
+/// sockets nobody sees, counts as ready when it has lived for a while.
+fn fails_without_listening(spec: &AppSpec) -> bool {
+    let says_so = spec.readiness.ask.is_some() || spec.ready == ReadyRule::Notify;
+    let is_seen = spec.listen.is_empty() && spec.intercept;
+    says_so || (spec.ready != ReadyRule::Uptime && is_seen)
+}
+
 fn written(spec: AppSpec) -> SpecChange {
     let written = Written { spec: Box::new(spec), counted: BTreeSet::new() };
     SpecChange { written: Some(written), ..SpecChange::default() }

@@ -244,7 +244,7 @@ impl Connection {
     }
 
     fn chunks(&mut self) -> Result<(), Fail> {
-        let mut total = 0;
+        let mut total: u64 = 0;
         loop {
             let (at, size) = match httparse::parse_chunk_size(&self.bytes) {
                 Ok(httparse::Status::Complete(found)) => found,
@@ -261,7 +261,7 @@ impl Connection {
             if size == 0 {
                 return self.trailers();
             }
-            total += size;
+            total = total.saturating_add(size);
             if total > LONGEST_BODY {
                 return Err(wrong("an endless body"));
             }

@@ -71,10 +71,13 @@ fn rows() -> usize {
 
 /// Runs the faults, and prints what they did.
 pub(crate) fn run(options: &ChaosOptions, session: &mut Session) -> Result<Exit, Failure> {
-    let interrupt = Interrupt::new()?;
+    // A signal ends the question whether a running app may be used, and this process with it. An
+    // app that chaos starts is deleted after a signal.
+    let before = (!options.live).then(Interrupt::new).transpose()?;
     let mut subject = Subject::take(options, session)?;
+    let interrupt = before.map_or_else(Interrupt::new, Ok)?;
     let report = attack(options, session, &subject, &interrupt);
-    subject.keep_logs = report.as_ref().is_ok_and(|report| report.exit() != Exit::Done);
+    subject.keep_logs = !report.as_ref().is_ok_and(|report| report.exit() == Exit::Done);
     let logs = subject.keep_logs.then(|| subject.logs());
     drop(subject);
     let report = report?;
@@ -108,6 +111,10 @@ fn attack(
     subject: &Subject,
     interrupt: &Interrupt,
 ) -> Result<Report, Failure> {
+    let faults = faults(options, subject);
+    if faults.is_empty() {
+        return Err(Failure::usage("this app can have none of these faults: see docs/chaos.md"));
+    }
     let status = subject.listening(interrupt)?;
     let address = site::address(&status, options.address, options.anywhere)?;
     let mut site = Site::learn(address, &options.path, options.status)?;
@@ -135,7 +142,6 @@ fn attack(
     interrupt.wait(quiet);
     let begun = clock.now();
     running.enter(BETWEEN);
-    let faults = faults(options, subject);
     let end = begun + u64::try_from((options.duration - quiet).as_millis()).unwrap_or(u64::MAX);
     let course = carry_out(&actor, &running, Plan::new(seed, &faults), subject, end)?;
     interrupt.wait(AFTER);
@@ -153,7 +159,8 @@ fn faults(options: &ChaosOptions, subject: &Subject) -> Vec<Fault> {
         true => Fault::all().collect(),
         false => options.only.clone(),
     };
-    wanted.into_iter().filter(|fault| Actor::is_possible(*fault, &subject.spec)).collect()
+    let can = |fault: &Fault| Actor::is_possible(*fault, &subject.spec, subject.is_own);
+    wanted.into_iter().filter(can).collect()
 }
 
 /// The clients, and the styles that the server cannot do even without faults.

@@ -179,9 +179,11 @@ impl Report {
         self.total.lost() + self.more_lost
     }
 
-    /// 0 if nothing was lost and every step went as it should.
+    /// 0 if anything was done, nothing was lost, and every step went as it should.
     pub(super) fn exit(&self) -> Exit {
-        let is_good = self.lost() == 0 && self.failed.is_empty() && self.total.answered > 0;
+        let steps: u64 = self.rows.iter().map(|row| row.times).sum();
+        let did = steps > 0 && self.total.answered > 0;
+        let is_good = did && self.lost() == 0 && self.failed.is_empty();
         if is_good { Exit::Done } else { Exit::Failed }
     }
 

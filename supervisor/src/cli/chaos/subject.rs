@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use config::cpus::Cpus;
 use config::keys;
-use config::spec::{AppSpec, LogFiles, WatchSpec};
+use config::spec::{AppSpec, Hooks, LogFiles, WatchSpec};
 use ipc::control::{AppStatus, Request};
 
 use super::interrupt::Interrupt;
@@ -41,7 +41,8 @@ pub(super) struct Subject {
     home: Home,
     pub(super) name: String,
     pub(super) spec: AppSpec,
-    is_own: bool,
+    /// Chaos has started it, and deletes it.
+    pub(super) is_own: bool,
     /// How many of the app's own workers were wanted before.
     wanted: u16,
     /// Whether its logs stay, because something was lost.
@@ -182,7 +183,7 @@ fn fresh(options: &ChaosOptions) -> Result<AppSpec, Failure> {
 }
 
 /// A copy of an app that runs. What would reach beyond it is left out: files that it writes,
-/// schedules, and other apps that it needs.
+/// schedules, hooks (one may tell a load balancer of the copy), and other apps that it needs.
 fn copy(mut spec: AppSpec, options: &ChaosOptions) -> Result<AppSpec, Failure> {
     let given = options.app.overrides(&working_dir()?);
     spec.name = given.name().map_or_else(own_name, str::to_owned);
@@ -195,6 +196,7 @@ fn copy(mut spec: AppSpec, options: &ChaosOptions) -> Result<AppSpec, Failure> {
     spec.watch = WatchSpec::default();
     spec.cron_restart = None;
     spec.depends_on.clear();
+    spec.hooks = Hooks::default();
     given.apply(&mut spec, &Cpus::read());
     check(&spec)?;
     Ok(spec)
@@ -245,9 +247,11 @@ mod tests {
         spec.pid_file = Some("/run/web.pid".into());
         spec.cron_restart = Some("0 0 * * *".into());
         spec.source = Some("/etc/web.toml".into());
+        spec.hooks.on_crash = vec!["alert".to_owned()];
         let copied = copy(spec, &options(&["web", "--copy", "-e", "PORT=9001"])).unwrap();
         assert!(copied.name.starts_with("chaos-"));
         assert_eq!((copied.pid_file, copied.cron_restart, copied.source), (None, None, None));
+        assert_eq!(copied.hooks, Hooks::default());
         assert_eq!(copied.env["PORT"], "9001");
     }
 }

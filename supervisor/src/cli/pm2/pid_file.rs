@@ -16,10 +16,15 @@ use crate::home::Home;
 /// The file in PM2's folder, and the variable that names another one.
 const FILE: &str = "pm2.pid";
 const FILE_VARIABLE: &str = "PM2_PID_FILE_PATH";
+/// How the process title of PM2's daemon begins.
+const TITLE: &[u8] = b"PM2 v";
 
 /// Brings the file to what runs now. The apps run whether or not it can be written.
 pub(super) fn write(home: &Home) {
     let Some(path) = path(std::env::var_os(FILE_VARIABLE)) else { return };
+    if is_of_pm2(&path) {
+        return;
+    }
     let Ok(apps) = home.apps() else { return };
     let apps = probe::statuses(home, &apps).into_iter().filter_map(|status| status.ok().flatten());
     let pids = apps.filter_map(|app| app.keeper_pid);
@@ -32,6 +37,13 @@ pub(super) fn write(home: &Home) {
 fn path(named: Option<OsString>) -> Option<PathBuf> {
     let named = named.filter(|path| !path.is_empty()).map(PathBuf::from);
     named.or_else(|| Some(saved::folder()?.join(FILE)))
+}
+
+/// Whether a PM2 that runs has written the file. Its own unit reads it.
+fn is_of_pm2(path: &Path) -> bool {
+    let pid = fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<u32>().ok());
+    let title = pid.and_then(|pid| fs::read(format!("/proc/{pid}/cmdline")).ok());
+    title.is_some_and(|title| title.starts_with(TITLE))
 }
 
 fn put(path: &Path, text: &str) -> io::Result<()> {

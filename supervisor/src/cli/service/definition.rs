@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use config::cpus::Cpus;
-use config::spec::AppSpec;
+use config::spec::{AppSpec, HookKind};
 use systemd::unit::Unit;
 
 use super::installation::Installation;
@@ -76,7 +76,12 @@ impl Service {
             .map(|folder| (HOME_VARIABLE.to_owned(), folder.display().to_string()));
         let environment: Vec<_> = path.into_iter().chain(home).collect();
         let times = self.spec.times;
-        let longest = times.drain_timeout.min(times.kill_timeout) + times.kill_timeout;
+        let hooks = &self.spec.hooks;
+        let before = hooks.has(HookKind::PreStop);
+        let after = hooks.has(HookKind::PostStop) || hooks.has(HookKind::OnCrash);
+        let longest = times.drain_timeout.min(times.kill_timeout)
+            + times.kill_timeout
+            + hooks.timeout * (u32::from(before) + u32::from(after));
         Ok(Unit {
             name: &name,
             start: &start,

@@ -3,8 +3,8 @@
 //!
 //! Workers wait for two of them: `pre_start` runs before the program, `pre_stop` before the drain.
 //! Each worker has at most one of these at a time. A rollout waits for `observe_check`. The others
-//! only report. At most
-//! [`MOST_AT_ONCE`] of them run at a time, [`MOST_WAITING`] wait, and more are left out.
+//! only report. At most [`MOST_AT_ONCE`] of them run at a time, [`MOST_WAITING`] wait, and more are
+//! left out.
 //!
 //! A hook whose time is over is killed and has failed, whatever its exit code says.
 
@@ -194,21 +194,33 @@ impl Primary {
                 let message = format!("{} failed: {reason}", hook.kind.key());
                 step.publish(Notice { last_lines, ..about_hook(&hook, message) });
             }
-            let worker = hook.worker.filter(|_| hook.kind == HookKind::PreStop);
-            if let Some(worker) = worker.and_then(|id| self.workers.get_mut(&id)) {
-                worker.taken_leave(step.now);
+            if hook.kind == HookKind::PreStop {
+                self.taken_leave(hook.worker, step.now);
             }
         }
-        let is_late = self.hooks.hurries.is_some_and(|until| until <= step.now);
+        let is_late = self.hooks.leaves_out(step.now);
         while self.hooks.at_once() < MOST_AT_ONCE
             && let Some(next) = self.hooks.waiting.pop_front()
         {
             if is_late {
-                let message = format!("{} was left out: the stop is fast", next.kind.key());
+                let message = format!("{} was left out: the app stops", next.kind.key());
                 step.publish(about_hook(&next, message));
             } else {
                 self.run_hook(next, step);
             }
+        }
+    }
+
+    /// `pre_stop` of a worker has ended: its drain begins. While an app stops, all workers serve
+    /// until the last `pre_stop` has ended: nobody else serves in the place of one that drains.
+    fn taken_leave(&mut self, worker: Option<WorkerId>, now: Time) {
+        if !self.serves_while_it_stops() {
+            if let Some(worker) = worker.and_then(|id| self.workers.get_mut(&id)) {
+                worker.taken_leave(now);
+            }
+        } else if !self.hooks.anyone_parts() {
+            let waits = self.workers.values_mut().filter(|worker| worker.has_asked_for_leave());
+            waits.for_each(|worker| worker.taken_leave(now));
         }
     }
 

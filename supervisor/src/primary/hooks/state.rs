@@ -24,6 +24,9 @@ pub(in crate::primary) struct Hooks {
     pub(super) waiting: VecDeque<Hook>,
     /// A fast stop is under way, and none that waits begins after this time.
     pub(super) hurries: Option<Time>,
+    /// The app stops, and none that waits begins after this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) begins_until: Option<Time>,
 }
 
 /// One hook.
@@ -103,7 +106,7 @@ impl Hooks {
 
     /// Nothing is known of any, so nothing need be written down.
     pub(in crate::primary) fn is_default(&self) -> bool {
-        self.is_empty() && self.hurries.is_none()
+        self.is_empty() && self.hurries.is_none() && self.begins_until.is_none()
     }
 
     /// Whether this is the process of a hook.
@@ -153,9 +156,25 @@ impl Hooks {
         }
     }
 
+    /// A stop begins. What runs may take its time; what waits has as much to begin.
+    pub(in crate::primary) fn wind_up(&mut self, now: Time, timeout: Duration) {
+        self.begins_until.get_or_insert(now + timeout);
+    }
+
+    /// Whether a hook that waits is left out now, because the app stops.
+    pub(super) fn leaves_out(&self, now: Time) -> bool {
+        let mut limits = self.hurries.iter().chain(&self.begins_until);
+        limits.any(|until| *until <= now)
+    }
+
+    /// Whether a worker waits for a `pre_stop` that runs.
+    pub(super) fn anyone_parts(&self) -> bool {
+        self.running.values().any(|hook| hook.kind == HookKind::PreStop)
+    }
+
     /// The app starts.
     pub(in crate::primary) fn begin_anew(&mut self) {
-        self.hurries = None;
+        (self.hurries, self.begins_until) = (None, None);
     }
 
     pub(in crate::primary) fn plans(&self) -> impl Iterator<Item = &Plan> {

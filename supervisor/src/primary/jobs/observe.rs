@@ -31,9 +31,24 @@ impl Primary {
             let is_new = worker.plan.generation == generation && worker.is_ready();
             let probes = [("readiness", &worker.readiness), ("liveness", &worker.liveness)];
             let failing = probes.into_iter().find(|(_, health)| is_new && health.fails());
-            failing.map(|(probe, health)| probes::failed(probe, health))
+            let (probe, health) = failing?;
+            let counts = probe == "liveness" || self.is_alone_unwell(worker);
+            counts.then(|| probes::failed(probe, health))
         };
         self.workers.values().find_map(|worker| Some((worker.slot, worker.id, fails(worker)?)))
+    }
+
+    /// Whether the readiness of this worker says something about its code. It does not if that of
+    /// all others of its pool fails, too: what they need is then down, a database for example, and
+    /// a rollback would take workers away that serve as well as any other.
+    fn is_alone_unwell(&self, worker: &Worker) -> bool {
+        let of_pool = |other: &&Worker| {
+            other.id != worker.id
+                && other.is_ready()
+                && other.slot.pool_index() == worker.slot.pool_index()
+        };
+        let mut others = self.workers.values().filter(of_pool).peekable();
+        others.peek().is_none() || others.any(|other| other.readiness.failures == 0)
     }
 
     /// Whether the next slot waits for the observation of a canary: where `observe_check` is set,

@@ -59,6 +59,7 @@ impl Primary {
         if fast {
             self.hooks.hurry(step.now);
         }
+        self.hooks.wind_up(step.now, self.serving.spec.hooks.timeout);
         let takes_leave =
             |worker: &Worker| worker.is_ready() && worker.plan.spec.hooks.has(HookKind::PreStop);
         if !self.workers.values().any(takes_leave) {
@@ -157,6 +158,11 @@ impl Primary {
                 state.seat = Seat::Stopped { reason: messages::STOPPED.to_owned() };
             }
         }
+    }
+
+    /// Whether the app stops and still serves, because a `pre_stop` runs.
+    pub(in crate::primary) fn serves_while_it_stops(&self) -> bool {
+        matches!(&self.phase, Phase::Stopping(stopping) if stopping.gates)
     }
 
     /// Refuses new connections, once no worker waits for its `pre_stop`: until that has ended, a

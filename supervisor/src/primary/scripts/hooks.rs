@@ -102,6 +102,26 @@ fn a_pre_stop_that_hangs_delays_the_end_by_its_limit() {
     assert_eq!(sim.warned("pre_stop failed: it did not end within 2s"), 1);
 }
 
+/// A load balancer takes one worker out at once and the other one later. Nobody would accept what
+/// comes to the first one in between.
+#[test]
+fn while_an_app_stops_all_serve_until_the_last_pre_stop_has_ended() {
+    let mut sim = up(hooked(GOOD, 2, &[(HookKind::PreStop, "ok=100")]));
+    let first = sim.ids()[0];
+    let hooks = [(HookKind::PreStop, "ok=1500"), (HookKind::ObserveCheck, "ok=1900")];
+    let slow = Some(Box::new(hooked(GOOD, 2, &hooks)));
+    let client = sim.ask(Request::Reload { spec: slow, pool: None });
+    // The app stops in the middle of a reload, with one worker of each kind.
+    sim.until("one is replaced", |sim| !sim.ids().contains(&first));
+    let stop = sim.ask(Request::Stop { fast: false });
+    let ids = sim.ids();
+    sim.until("the fast one has ended", |sim| sim.hooks_of(HookKind::PreStop) == 1);
+    sim.pass(Duration::from_millis(500));
+    assert!(ids.iter().all(|id| !sim.fakes[id].told && !sim.fakes[id].looked_at), "both serve");
+    done(sim.answer(stop));
+    failed(sim.answer(client));
+}
+
 #[test]
 fn a_fast_stop_waits_for_no_pre_stop() {
     let mut sim = up(hooked(GOOD, 1, &[(HookKind::PreStop, "hang")]));

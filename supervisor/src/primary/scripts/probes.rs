@@ -105,6 +105,25 @@ fn a_new_worker_that_fails_its_probe_while_it_is_observed_rolls_back() {
     }
 }
 
+/// A database is down while a reload is observed: that says nothing about the new code, and the old
+/// code would not become ready either.
+#[test]
+fn readiness_that_fails_everywhere_rolls_nothing_back() {
+    let mut spec = ready_by(GOOD, 3);
+    spec.times.observe = Duration::from_secs(20);
+    let mut sim = Sim::served(spec);
+    let client = sim.ask(Request::Reload { spec: None, pool: None });
+    sim.passing("all are replaced", |sim| sim.told(NoticeKind::SlotReplaced).len() == 3);
+    let new: Vec<WorkerId> = sim.ids().into_iter().rev().take(3).collect();
+    for _ in 0..5 {
+        for worker in &new {
+            sim.probed(*worker, ProbeKind::Readiness, why("HTTP status 500"));
+        }
+    }
+    done(sim.answer(client));
+    assert_eq!(sim.generations(), [2, 2, 2]);
+}
+
 #[test]
 fn a_predecessor_that_still_drains_serves_again_at_once() {
     let mut sim = Sim::served(ready_by("serve port=8000 kept", 1));

@@ -62,6 +62,11 @@ impl Worker {
         self.takes_leave() && !std::mem::replace(&mut self.took_leave, true)
     }
 
+    /// Whether its drain waits for its `pre_stop`, and that has been asked for.
+    pub(in crate::primary) fn has_asked_for_leave(&self) -> bool {
+        self.takes_leave() && self.took_leave
+    }
+
     /// Whether its drain waits for its `pre_stop`.
     pub(in crate::primary) fn takes_leave(&self) -> bool {
         matches!(&self.state, State::Draining(drain) if drain.is_held())

@@ -19,9 +19,13 @@ use crate::sys::seccomp::{self, Answer};
 const VERB: &str = "let-calls-go-on";
 
 impl Intercept {
+    /// Takes the statuses of the processes that have ended.
+    pub(in crate::runtime) fn reap(&mut self) {
+        self.answering.retain_mut(|process| matches!(process.try_wait(), Ok(None)));
+    }
+
     /// The primary lets go of a worker that is reaped.
     pub(in crate::runtime) fn release(&mut self, at: &mut Context<'_>, worker: WorkerId) {
-        self.answering.retain_mut(|process| matches!(process.try_wait(), Ok(None)));
         let calls = at.children.get(&worker).and_then(Child::calls);
         let Some(calls) = calls.filter(|calls| seccomp::is_in_use(*calls)) else { return };
         match start(calls) {

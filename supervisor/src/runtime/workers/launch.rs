@@ -136,7 +136,10 @@ pub(in crate::runtime) fn launch(
         argv: spec.command.iter().map(|argument| placed(argument, &order).into()).collect(),
         parts: Parts::default(),
     };
-    contracts.clone().try_for_each(|contract| contract.offer(&mut offer))?;
+    // A hook speaks no contract; what its environment says of those of another app is removed.
+    if order.hook.is_none() {
+        contracts.clone().try_for_each(|contract| contract.offer(&mut offer))?;
+    }
     let Offer { argv, parts, listeners, .. } = offer;
     let [(out_reader, out_writer), (err_reader, err_writer)] = outputs;
     let lent = parts.lent.iter();
