@@ -38,17 +38,16 @@ impl Primary {
         self.workers.values().find_map(|worker| Some((worker.slot, worker.id, fails(worker)?)))
     }
 
-    /// Whether the readiness of this worker says something about its code. It does not if that of
-    /// all others of its pool fails, too: what they need is then down, a database for example, and
-    /// a rollback would take workers away that serve as well as any other.
+    /// Whether the readiness of this worker says something about its code. It does not if the
+    /// workers that it is to replace fail as well: what they need is then down, a database for
+    /// example.
     fn is_alone_unwell(&self, worker: &Worker) -> bool {
-        let of_pool = |other: &&Worker| {
-            other.id != worker.id
-                && other.is_ready()
-                && other.slot.pool_index() == worker.slot.pool_index()
+        let is_old = |other: &&Worker| {
+            let same_pool = other.slot.pool_index() == worker.slot.pool_index();
+            same_pool && other.is_ready() && other.plan.generation != worker.plan.generation
         };
-        let mut others = self.workers.values().filter(of_pool).peekable();
-        others.peek().is_none() || others.any(|other| other.readiness.failures == 0)
+        let mut old = self.workers.values().filter(is_old).peekable();
+        old.peek().is_none() || old.any(|other| other.readiness.failures == 0)
     }
 
     /// Whether the next slot waits for the observation of a canary: where `observe_check` is set,

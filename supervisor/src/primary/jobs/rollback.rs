@@ -157,9 +157,19 @@ impl Primary {
         }
     }
 
-    /// The old spec does not start any more either. The new worker goes nevertheless, and the
-    /// restart policy does what it can with the old spec.
+    /// The old spec does not start any more either. A new worker that is ready serves on, until it
+    /// ends or the app is changed: it may be worse than the old ones were, and is better than none.
+    /// Any other one goes, and the restart policy does what it can with the old spec.
     fn cannot_restore(&mut self, worker: &Worker, end: End, step: &mut Step<'_>) {
+        let Self { slots, workers, .. } = self;
+        if let Some(state) = slots.get_mut(&worker.slot)
+            && let Seat::Held(new) = state.seat
+            && workers.get(&new).is_some_and(Worker::is_ready)
+        {
+            state.plan = worker.plan.clone();
+            step.publish(messages::unrestored(worker, &end));
+            return;
+        }
         let state = self.slot(worker.slot);
         let held = match state.seat {
             Seat::Held(new) => Some(new),

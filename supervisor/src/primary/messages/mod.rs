@@ -122,6 +122,16 @@ pub(super) fn listener_closed(address: &str) -> String {
     format!("no longer listens on {address}")
 }
 
+/// A rollback could not bring the old generation back.
+pub(super) fn unrestored(worker: &Worker, end: &End) -> Notice {
+    let message = format!(
+        "generation {} does not come back ({}); the worker of the failed generation serves on",
+        worker.plan.generation,
+        why(worker, end)
+    );
+    about(worker, NoticeKind::Warning, message)
+}
+
 pub(super) fn files_changed(named: &[String], more: u32) -> String {
     let names = named.join(", ");
     let has = if named.len() == 1 && more == 0 { "has" } else { "have" };

@@ -105,23 +105,44 @@ fn a_new_worker_that_fails_its_probe_while_it_is_observed_rolls_back() {
     }
 }
 
-/// A database is down while a reload is observed: that says nothing about the new code, and the old
-/// code would not become ready either.
+/// A database goes away after a reload has replaced all workers, and before it ends.
 #[test]
-fn readiness_that_fails_everywhere_rolls_nothing_back() {
-    let mut spec = ready_by(GOOD, 3);
+fn a_rollback_that_can_bring_nothing_back_takes_nothing_away() {
+    let mut spec = ready_by(GOOD, 2);
     spec.times.observe = Duration::from_secs(20);
     let mut sim = Sim::served(spec);
     let client = sim.ask(Request::Reload { spec: None, pool: None });
-    sim.passing("all are replaced", |sim| sim.told(NoticeKind::SlotReplaced).len() == 3);
-    let new: Vec<WorkerId> = sim.ids().into_iter().rev().take(3).collect();
-    for _ in 0..5 {
-        for worker in &new {
-            sim.probed(*worker, ProbeKind::Readiness, why("HTTP status 500"));
-        }
+    sim.passing("all are replaced", |sim| sim.told(NoticeKind::SlotReplaced).len() == 2);
+    sim.passing("the old ones are gone", |sim| sim.generations() == [2, 2]);
+    let new = sim.ids();
+    for worker in &new {
+        sim.fails(*worker, ProbeKind::Readiness);
     }
-    done(sim.answer(client));
-    assert_eq!(sim.generations(), [2, 2, 2]);
+    let (kind, ..) = failed(sim.answer(client));
+    assert_eq!(kind, FailureKind::RolledBack);
+    assert_eq!((sim.ids(), sim.generations()), (new.clone(), vec![2, 2]), "they serve on");
+    let told = sim.told(NoticeKind::Warning);
+    let told = told.iter().filter(|told| told.starts_with("generation 1 does not come back (not"));
+    assert_eq!(told.count(), 2);
+    // The configuration that serves is the one from before: a worker that dies is replaced by it.
+    sim.murder(new[0]);
+    sim.passing("another one", |sim| sim.generations() == [2, 1] && sim.ids().len() == 2);
+}
+
+/// The same while workers of the old generation are still there: they fail as well, so the new code
+/// is not to blame.
+#[test]
+fn readiness_that_fails_for_the_old_generation_too_rolls_nothing_back() {
+    let mut spec = ready_by("serve port=8000 kept", 1);
+    spec.times.observe = Duration::from_secs(20);
+    let mut sim = Sim::served(AppSpec { wanted: 2, ..spec });
+    sim.ask(Request::Reload { spec: None, pool: None });
+    sim.passing("one is replaced", |sim| sim.told(NoticeKind::SlotReplaced).len() == 1);
+    let ids = sim.ids();
+    let (old, new) = (ids[1], ids[2]);
+    sim.probed(old, ProbeKind::Readiness, why("HTTP status 500"));
+    sim.fails(new, ProbeKind::Readiness);
+    assert!(sim.primary.is_worker_ready(new), "it stays");
 }
 
 #[test]
