@@ -20,7 +20,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) fn wait(home: &Home, name: &str) -> Result<(), Failure> {
     let _progress = Progress::start(name, "waiting until it has done its work");
     loop {
-        let status = probe::status(home, name)?.ok_or_else(|| probe::no_such_app(name))?;
+        let status = probe::existing(home, name)?;
         if status.done {
             return Ok(());
         }

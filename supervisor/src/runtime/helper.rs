@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -109,6 +109,18 @@ impl Helper {
         poller.remove(self.pidfd.as_fd());
         end(&mut self.child);
     }
+}
+
+/// Starts this program with a hidden verb, what it works on as stdin, and no output.
+pub(super) fn start_own(verb: &str, stdin: OwnedFd) -> io::Result<Child> {
+    let mut command = Command::new(OWN_PROGRAM);
+    command.arg(verb).stdin(stdin).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    command.spawn()
+}
+
+/// Takes the statuses of those that have ended.
+pub(super) fn reap(processes: &mut Vec<Child>) {
+    processes.retain_mut(|process| matches!(process.try_wait(), Ok(None)));
 }
 
 fn memfd() -> io::Result<File> {

@@ -4,8 +4,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -14,7 +13,6 @@ use serde::de::DeserializeOwned;
 use super::helper;
 use super::source::Source;
 use crate::base::time::Time;
-use crate::sys::exec::OWN_PROGRAM;
 use crate::sys::poller::Poller;
 use crate::sys::{channel, packets};
 
@@ -136,7 +134,7 @@ impl LastingHelper {
 
     /// Takes the statuses of those that have ended.
     pub(super) fn reap(&mut self) {
-        self.ending.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        helper::reap(&mut self.ending);
     }
 
     fn rest(&mut self, now: Time) {
@@ -148,9 +146,7 @@ impl LastingHelper {
 
 fn start(verb: &str, source: Source, poller: &Poller) -> io::Result<Process> {
     let (ours, theirs) = packets::pair()?;
-    let mut command = Command::new(OWN_PROGRAM);
-    command.arg(verb).stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-    let mut child = command.spawn()?;
+    let mut child = helper::start_own(verb, theirs)?;
     if let Err(error) = poller.add(ours.as_fd(), source.token()) {
         helper::end(&mut child);
         return Err(error);

@@ -14,7 +14,7 @@ use nix::sys::prctl::set_no_new_privs;
 use serde::{Deserialize, Serialize};
 
 use super::bpf::{self, Instruction, branch, plain};
-use super::poll::{poll, ready};
+use super::poll::poll;
 
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: u32 = 0xc000_003e;
@@ -169,28 +169,35 @@ pub(crate) fn receive(notify: BorrowedFd<'_>) -> io::Result<Option<Notification>
 
 /// Whether a question waits; `receive` would block otherwise.
 pub(crate) fn waiting(notify: BorrowedFd<'_>) -> bool {
-    let mut fds = [PollFd::new(notify, PollFlags::POLLIN)];
-    poll(&mut fds, Some(Duration::ZERO)).is_ok()
-        && fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLIN))
+    look(notify, Some(Duration::ZERO)).is_ok_and(|seen| seen.contains(PollFlags::POLLIN))
 }
 
 /// Whether a process may still ask: the kernel hangs the descriptor up once no process has the
 /// filter any more.
 pub(crate) fn is_in_use(notify: BorrowedFd<'_>) -> bool {
-    let mut fds = [PollFd::new(notify, PollFlags::empty())];
-    let looked = poll(&mut fds, Some(Duration::ZERO));
-    looked.is_ok() && !fds[0].revents().is_some_and(|events| events.contains(PollFlags::POLLHUP))
+    look(notify, Some(Duration::ZERO)).is_ok_and(|seen| !seen.contains(PollFlags::POLLHUP))
 }
 
 /// Lets every call go on, until no process has the filter any more.
 pub(crate) fn let_all_go_on(notify: BorrowedFd<'_>) -> io::Result<()> {
-    while is_in_use(notify) {
-        let asked = ready(notify, PollFlags::POLLIN, None)? && waiting(notify);
-        if let Some(call) = asked.then(|| receive(notify)).transpose()?.flatten() {
+    loop {
+        let seen = look(notify, None)?;
+        if seen.contains(PollFlags::POLLHUP) {
+            return Ok(());
+        }
+        if seen.contains(PollFlags::POLLIN)
+            && let Some(call) = receive(notify)?
+        {
             answer(notify, call.id, Answer::Continue)?;
         }
     }
-    Ok(())
+}
+
+/// What there is to see, within this time.
+fn look(notify: BorrowedFd<'_>, timeout: Option<Duration>) -> io::Result<PollFlags> {
+    let mut fds = [PollFd::new(notify, PollFlags::POLLIN)];
+    poll(&mut fds, timeout)?;
+    Ok(fds[0].revents().unwrap_or(PollFlags::empty()))
 }
 
 fn understand(notification: &libc::seccomp_notif) -> Notification {

@@ -362,7 +362,8 @@ mount --bind "$2" /etc/passwd
 exec env -u HOME "$3"
 "#;
 
-/// nsswitch.conf names a source that is a shared library: nobody is found in it, and nobody dies.
+/// nsswitch.conf names a source that is a shared library: the lookup finds no user there, and the
+/// program goes on.
 #[test]
 fn a_static_program_looks_users_up() {
     let home = tests::home!();

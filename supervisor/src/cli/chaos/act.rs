@@ -144,7 +144,7 @@ impl Actor {
     }
 
     fn status(&self) -> Result<AppStatus, Failure> {
-        probe::status(&self.home, &self.name)?.ok_or_else(|| probe::no_such_app(&self.name))
+        probe::existing(&self.home, &self.name)
     }
 
     fn reload(&self) -> Result<(), Failure> {
@@ -285,15 +285,15 @@ impl Actor {
     }
 }
 
-/// A change to this spec.
 /// Whether a program that listens nowhere is never ready. One that inherits its sockets, or whose
-/// sockets nobody sees, counts as ready when it has lived for a while.
+/// sockets the supervisor does not see, counts as ready when it has lived for a while.
 fn fails_without_listening(spec: &AppSpec) -> bool {
     let says_so = spec.readiness.ask.is_some() || spec.ready == ReadyRule::Notify;
     let is_seen = spec.listen.is_empty() && spec.intercept;
     says_so || (spec.ready != ReadyRule::Uptime && is_seen)
 }
 
+/// A change to this spec.
 fn written(spec: AppSpec) -> SpecChange {
     let written = Written { spec: Box::new(spec), counted: BTreeSet::new() };
     SpecChange { written: Some(written), ..SpecChange::default() }

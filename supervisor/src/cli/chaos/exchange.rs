@@ -169,7 +169,7 @@ impl Connection {
         let is_reset =
             matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe);
         match is_reset && self.answers > 0 && self.bytes.is_empty() {
-            // Only data that nobody has read makes the kernel of the server send a reset.
+            // The server's kernel sends a reset only if the server left data unread.
             true => Fail::Unread,
             false => failed(what, error),
         }

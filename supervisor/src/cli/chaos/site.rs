@@ -1,12 +1,13 @@
 //! Where the load goes, and what a correct answer is: learnt by asking.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipc::control::AppStatus;
 
 use super::exchange::{Connection, Fail};
 use crate::cli::exit::Failure;
+use crate::sys::socket::reachable;
 
 /// How often a server is asked before it counts as one that does not speak HTTP.
 const TRIES: usize = 3;
@@ -101,16 +102,6 @@ pub(super) fn address(
         )));
     }
     Ok(found)
-}
-
-/// The address under which this machine reaches a socket.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 #[cfg(test)]

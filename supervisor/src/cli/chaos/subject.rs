@@ -99,7 +99,7 @@ impl Subject {
 
     /// The state of the app.
     pub(super) fn status(&self) -> Result<AppStatus, Failure> {
-        probe::status(&self.home, &self.name)?.ok_or_else(|| probe::no_such_app(&self.name))
+        probe::existing(&self.home, &self.name)
     }
 
     /// The state of the app when it listens. A slow program may count as one that listens nowhere

@@ -44,8 +44,7 @@ impl PoolOption {
     /// know pools: it would apply the request to all workers.
     pub(crate) fn find(&self, home: &Home, app: &str) -> Result<Option<PoolStatus>, Failure> {
         let Some(name) = &self.pool else { return Ok(None) };
-        let status = probe::status(home, app)?;
-        let pools = status.ok_or_else(|| probe::no_such_app(app))?.pools;
+        let pools = probe::existing(home, app)?.pools;
         let known: Vec<&str> = pools.iter().map(|pool| pool.name.as_str()).collect();
         let known = known.join(", ");
         let found = pools.into_iter().find(|pool| pool.name == *name);

@@ -29,8 +29,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     };
     let count = AtomicUsize::new(0);
     let exit = targets.each(session, false, Work::Waits, |home, name| {
-        let status = probe::status(home, name)?;
-        let status = status.ok_or_else(|| probe::no_such_app(name))?;
+        let status = probe::existing(home, name)?;
         count.fetch_add(1, Ordering::Relaxed);
         judge(&status, args.ready)
     })?;

@@ -72,8 +72,7 @@ fn scale(
             Request::Scale { wanted: *wanted, because: because.clone(), pool }
         }
         Change::By(by) => {
-            let status = probe::status(home, name)?;
-            let status = status.ok_or_else(|| probe::no_such_app(name))?;
+            let status = probe::existing(home, name)?;
             let now =
                 found.as_ref().or_else(|| status.pools.first()).map_or(status.wanted, |p| p.wanted);
             let wanted = u16::try_from(i32::from(now) + by).ok().filter(|wanted| *wanted > 0);

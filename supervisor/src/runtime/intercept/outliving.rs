@@ -3,16 +3,11 @@
 //! ENOSYS. So a process of this program takes the descriptor over and lets every call go on, for as
 //! long as one of them lives, longer than the primary if need be.
 
-use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::{Child as Process, Command, Stdio};
-
 use super::{Intercept, answer_call};
 use crate::base::ids::WorkerId;
 use crate::runtime::context::Context;
+use crate::runtime::helper;
 use crate::runtime::workers::{Asking, Child};
-use crate::sys::exec::OWN_PROGRAM;
 use crate::sys::seccomp::{self, Answer};
 
 /// The verb of that process.
@@ -21,14 +16,15 @@ const VERB: &str = "let-calls-go-on";
 impl Intercept {
     /// Takes the statuses of the processes that have ended.
     pub(in crate::runtime) fn reap(&mut self) {
-        self.answering.retain_mut(|process| matches!(process.try_wait(), Ok(None)));
+        helper::reap(&mut self.answering);
     }
 
     /// The primary lets go of a worker that is reaped.
     pub(in crate::runtime) fn release(&mut self, at: &mut Context<'_>, worker: WorkerId) {
         let calls = at.children.get(&worker).and_then(Child::calls);
         let Some(calls) = calls.filter(|calls| seccomp::is_in_use(*calls)) else { return };
-        match start(calls) {
+        let calls = calls.try_clone_to_owned();
+        match calls.and_then(|calls| helper::start_own(VERB, calls)) {
             Ok(process) => self.answering.push(process),
             Err(error) => at.warn(format!(
                 "cannot start a process that answers for what outlives worker {}: {error}; \
@@ -55,11 +51,4 @@ impl Intercept {
             answer_call(at, worker, call, answer);
         }
     }
-}
-
-fn start(calls: BorrowedFd<'_>) -> io::Result<Process> {
-    let calls: OwnedFd = calls.try_clone_to_owned()?;
-    let mut command = Command::new(OWN_PROGRAM);
-    command.arg(VERB).stdin(calls).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-    command.spawn()
 }

@@ -105,6 +105,11 @@ pub(crate) fn connect(home: &Home, name: &str) -> Result<Client, Failure> {
     }
 }
 
+/// The state of an app that must exist.
+pub(crate) fn existing(home: &Home, name: &str) -> Result<AppStatus, Failure> {
+    status(home, name)?.ok_or_else(|| no_such_app(name))
+}
+
 /// The failure of a command for an app that does not exist.
 pub(crate) fn no_such_app(name: &str) -> Failure {
     ClientError::NoSuchApp(name.to_owned()).into()
