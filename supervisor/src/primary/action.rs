@@ -101,6 +101,53 @@ pub(crate) enum Action {
     Exit { code: u8 },
 }
 
+/// When the runtime carries out an action, relative to the others of its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// It changes something.
+    Change,
+    /// It tells somebody outside what the core decided. That is true by then: a client that hears
+    /// of a new worker, or that its job is done, may connect at once and is steered accordingly.
+    Tell,
+    Leave,
+}
+
+impl Action {
+    /// The actions of a turn are carried out stage by stage, within a stage in their order.
+    pub(crate) fn stage(&self) -> Stage {
+        match self {
+            Self::Answer { .. }
+            | Self::AnswerStatus { .. }
+            | Self::AnswerSpec { .. }
+            | Self::ReloadEnded { .. }
+            | Self::Publish(_) => Stage::Tell,
+            Self::Exit { .. } => Stage::Leave,
+            Self::OpenListeners { .. }
+            | Self::Merge { .. }
+            | Self::Spawn { .. }
+            | Self::RunHook { .. }
+            | Self::Lend { .. }
+            | Self::Steer { .. }
+            | Self::Gate { .. }
+            | Self::CloseListener { .. }
+            | Self::Upgrade { .. }
+            | Self::Signal { .. }
+            | Self::Stop { .. }
+            | Self::Kill { .. }
+            | Self::EndKept { .. }
+            | Self::Look { .. }
+            | Self::Gauge { .. }
+            | Self::Release { .. }
+            | Self::Send { .. }
+            | Self::Bus { .. }
+            | Self::BusDrain { .. }
+            | Self::NoteQuiet { .. }
+            | Self::Subscribe { .. }
+            | Self::ReopenLogs { .. } => Stage::Change,
+        }
+    }
+}
+
 /// How a reload ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReloadOutcome {

@@ -333,8 +333,7 @@ impl Runtime {
     /// Does what the core wants. A successor goes on from either writing: from the first it does
     /// again what may not have been done.
     fn carry_out(&mut self, mut actions: Vec<Action>) {
-        // A status has what the other actions of the turn lead to, such as where connections go.
-        actions.sort_by_key(|action| matches!(action, Action::AnswerStatus { .. }));
+        actions.sort_by_key(Action::stage);
         self.succession.writer.carried_out = actions.is_empty();
         self.write_snapshot();
         self.heard_all();

@@ -42,7 +42,10 @@ impl Sim {
             Action::Look { worker } => self.look(worker),
             Action::Gauge { worker } => self.deed(worker, Duration::from_millis(2), Deed::Gauged),
             Action::Release { worker } => self.release(worker),
-            Action::Answer { client, reply } => self.take_answer(client, reply),
+            Action::Answer { client, reply } => {
+                self.check_steering();
+                self.take_answer(client, reply);
+            }
             Action::AnswerStatus { client } => {
                 let status = self.primary.status(self.now);
                 self.check_entries(&status);
@@ -59,7 +62,10 @@ impl Sim {
             Action::NoteQuiet { command, quiet } => _ = self.quiet.insert(command, quiet),
             Action::ReloadEnded { outcome } => self.count_reload(outcome),
             Action::Subscribe { client } => self.check_subscriber(client),
-            Action::Publish(notice) => self.hear(notice),
+            Action::Publish(notice) => {
+                self.check_steering();
+                self.hear(notice);
+            }
             Action::ReopenLogs { client: Some(client) } => {
                 self.take_answer(client, Reply::done("opened again".to_owned()));
             }

@@ -358,8 +358,9 @@ impl Sim {
         }
     }
 
-    /// New connections go to all workers that serve, and to no others.
-    fn check_steering(&self) {
+    /// New connections go to all workers that serve, and to no others. So it is after every step,
+    /// and before anybody is told anything.
+    pub(super) fn check_steering(&self) {
         if !matches!(self.primary.phase, Phase::Running) {
             return;
         }

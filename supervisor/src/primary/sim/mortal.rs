@@ -52,7 +52,8 @@ impl Sim {
     }
 
     /// Carries out the actions of a turn, or dies over it. Returns whether the primary lived.
-    pub(super) fn carry_out(&mut self, actions: Vec<Action>) {
+    pub(super) fn carry_out(&mut self, mut actions: Vec<Action>) {
+        actions.sort_by_key(Action::stage);
         let count = match (self.fate(), &mut self.mortal) {
             (Fate::Leaves, Some(mortal)) => {
                 let all = u64::try_from(actions.len()).expect("few actions");
