@@ -3,6 +3,7 @@
 
 pub(crate) mod exit;
 pub(crate) mod ids;
+pub(crate) mod on_stop;
 pub(crate) mod own_sockets;
 pub(crate) mod per_generation;
 pub(crate) mod probe_kind;

@@ -13,6 +13,7 @@
 //! - `log_rate`: how many lines of each slot are kept, and what the log says about the others;
 //! - `log_retention`: which rotated log files are removed, and which one is compressed next;
 //! - `memory_watch`: when the memory of workers is read, and which of them the notes report;
+//! - `on_stop`: what the stop signal means to the processes of a worker, and which of them get it;
 //! - `own_sockets`: when the runtime looks for sockets of the programs' own, and what each is;
 //! - `probe_schedule`: when each worker is probed;
 //! - `repetition`: which warnings are written when the same one comes again and again;
@@ -36,6 +37,7 @@ pub(crate) mod limit_watch;
 pub(crate) mod log_rate;
 pub(crate) mod log_retention;
 pub(crate) mod memory_watch;
+pub(crate) mod on_stop;
 pub(crate) mod own_sockets;
 pub(crate) mod probe_schedule;
 pub(crate) mod repetition;

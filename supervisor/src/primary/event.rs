@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::exit::Exit;
 use crate::base::ids::{ClientId, ListenerId, MergeId, SocketId, Ticket, WorkerId};
+use crate::base::on_stop::OnStop;
 use crate::base::own_sockets::OwnSockets;
 pub(crate) use crate::base::probe_kind::ProbeKind;
 
@@ -194,21 +195,6 @@ pub(crate) struct Look {
     /// What the stop signal means to the processes that hold busy connections.
     #[serde(default)]
     pub(crate) on_stop: OnStop,
-}
-
-/// What the stop signal means to a worker, as far as the kernel shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum OnStop {
-    /// It has no handler for it, or that could not be seen.
-    #[default]
-    Dies,
-    /// The program installed a handler.
-    Handles,
-    /// Its runtime installs a handler in every program (Go, Java, Ruby), so that says nothing.
-    RuntimeHandles,
-    /// It ends its kept connections by itself when it drains.
-    EndsKept,
 }
 
 /// The connections that wait for a ready worker, and whether it takes any.

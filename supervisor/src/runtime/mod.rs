@@ -29,6 +29,7 @@ mod merges;
 mod node;
 mod notes;
 mod notifications;
+mod on_stop;
 mod output;
 mod own_sockets;
 mod perform;

@@ -1,5 +1,6 @@
 //! One match over `Action`: what the core says is done here, and nothing else.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ipc::bus::Json;
@@ -11,14 +12,15 @@ use super::node::{address_requests, channel, raw_messages};
 use super::workers::hooks::{self, About};
 use super::workers::launch::{Order, Surroundings, launch};
 use super::workers::{Asking, Claim};
-use super::{Runtime, contracts, handover, intercept};
+use super::{Runtime, contracts, handover, intercept, on_stop};
 use crate::base::ids::{ClientId, ListenerId, Ticket, WorkerId};
 use crate::base::per_generation::PerGeneration;
 use crate::policy::leftovers;
 use crate::primary::action::{Action, Target};
 use crate::primary::event::{Cue, Event};
 use crate::relay::Trigger;
-use crate::sys::{clock, pidfd};
+use crate::sys::strays::Stray;
+use crate::sys::{clock, pidfd, procfs};
 
 impl Runtime {
     pub(super) fn perform(&mut self, action: Action) {
@@ -217,7 +219,33 @@ impl Runtime {
         {
             return;
         }
-        self.signal(worker, spec.stop_signal, true);
+        self.tell_to_stop(worker, spec.stop_signal);
+    }
+
+    /// The signal goes to all its processes, but to those that their parents stop.
+    fn tell_to_stop(&mut self, worker: WorkerId, signal: i32) {
+        let mut all = self.family(worker);
+        let Some(child) = self.children.get_mut(&worker) else { return };
+        let main = child.pid.0;
+        let left = on_stop::left_to_parents(&all, main, signal);
+        if left.is_empty() {
+            return self.signal(worker, signal, true);
+        }
+        all.extend(procfs::group_members(main));
+        let keeps_detached = child.spec.keep_detached;
+        let told: BTreeSet<u32> =
+            all.into_iter().filter(|pid| left.iter().all(|one| one.pid != *pid)).collect();
+        child.told_to_stop = true;
+        child.left_to_parents = left;
+        // It might replace a child that ends before it knows that it is to stop.
+        self.signal(worker, signal, false);
+        for pid in told.into_iter().filter(|pid| *pid != main) {
+            let told = match keeps_detached {
+                true => Stray::inside(pid, main),
+                false => Stray::of(pid),
+            };
+            told.into_iter().for_each(|one| one.signal(signal));
+        }
     }
 
     fn signal(&mut self, worker: WorkerId, signal: i32, group: bool) {

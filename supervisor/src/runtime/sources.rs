@@ -305,6 +305,8 @@ impl Runtime {
         child.ended = Some(exit);
         self.events.poller.remove(child.pidfd.as_fd());
         let told_to_stop = child.told_to_stop;
+        let signal = child.spec.stop_signal;
+        std::mem::take(&mut child.left_to_parents).into_iter().for_each(|one| one.signal(signal));
         if exit == Exit::Code(0) && !told_to_stop && self.serves_detached(worker) {
             self.note_background(worker);
         }

@@ -79,6 +79,11 @@ pub(crate) fn caught_signals(pid: u32) -> Option<u64> {
     u64::from_str_radix(mask.trim(), 16).ok()
 }
 
+/// The parent of this process.
+pub(crate) fn parent(pid: u32) -> Option<u32> {
+    Stat::of(pid).map(|stat| stat.parent)
+}
+
 /// The first port that every user may open (ip(7), ip_unprivileged_port_start).
 pub(crate) fn unprivileged_port_start() -> u16 {
     let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");

@@ -109,6 +109,16 @@ impl Stray {
         Some(Self { pid, since })
     }
 
+    /// This process, if it runs in this group.
+    pub(crate) fn inside(pid: u32, group: u32) -> Option<Self> {
+        Self::of(pid).filter(|_| procfs::alive_outside(pid, group).is_none())
+    }
+
+    /// This process, if it runs.
+    pub(crate) fn of(pid: u32) -> Option<Self> {
+        Some(Self { pid, since: procfs::alive_since(pid)? })
+    }
+
     /// Sends it a signal. A process that has ended is no error.
     pub(crate) fn signal(self, number: i32) {
         let Ok(pidfd) = pidfd::open(Pid(self.pid)) else { return };

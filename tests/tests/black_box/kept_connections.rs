@@ -2,16 +2,23 @@
 //! `wrk` is: no connection is ever idle for longer than a moment, so waiting for a quiet one would
 //! take for ever. Nothing may be lost, and no reload may wait for its `drain_timeout`.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ipc::control::{NoticeKind, Request};
-use tests::{Home, Load, Mode, Port, fixtures, node, npm, wait_until};
+use tests::http::FaultKind;
+use tests::{Home, Load, Mode, Port, fixtures, node, npm, pip, wait_until};
 
 const RELOADS: usize = 2;
 /// Far below `drain_timeout` (30 s), and far above what a reload takes on a busy machine.
 const IN_TIME: Duration = Duration::from_secs(25);
+
+/// How long a client goes on asking if the reloads do not end.
+const RELOADS_IN: Duration = Duration::from_secs(60);
 
 /// Reloads an app of two workers under 16 clients who keep their connections.
 fn nothing_is_lost(what: &str, home: &Home, name: &str, address: SocketAddr, path: &str) {
@@ -197,6 +204,76 @@ fn heavy_sessions_of_http2_go_elsewhere() {
     assert!(sessions > 4, "no session went elsewhere: {log}");
 }
 
+/// Calls of gRPC, with one answer or with a stream of them, are all answered, and go to the new
+/// workers after each reload.
+#[test]
+fn heavy_calls_and_streams_of_grpc_are_answered() {
+    let _load = tests::under_load();
+    let (home, port) = (tests::home!(), Port::new());
+    let (Some(server), Some(clients)) = (npm::app("grpc.js"), npm::app("grpc-clients.js")) else {
+        return;
+    };
+    let port_is = format!("PORT={port}");
+    home.run(&["start", &server, "--name", "web", "-i", "2", "--env", &port_is]).ok();
+    let options = ["--name", "client", "--ready", "uptime", "--restart", "never"];
+    home.run(&[&["start", &clients, "--env", &port_is][..], &options].concat()).ok();
+    let said = |word: &str| {
+        let log = home.log("client", "out.log");
+        log.lines().rev().find_map(|line| line.split_once(word)?.1.trim().parse::<u64>().ok())
+    };
+    let more = |streams: u64| {
+        wait_until("more streams", IN_TIME, || said("streams ").filter(|now| *now > streams + 8));
+    };
+    more(0);
+    for reload in 1..=RELOADS {
+        let outcome = home.run(&["reload", "web"]).ok();
+        assert!(outcome.took < IN_TIME && !outcome.stdout.contains("cut"), "{outcome:#?}");
+        more(said("streams ").unwrap_or(0));
+        let workers = said("workers ").unwrap_or(0);
+        assert!(workers > u64::try_from(reload * 2).unwrap(), "the old workers answer still");
+    }
+    let log = home.log("client", "out.log");
+    assert!(!log.contains("lost"), "{log}");
+}
+
+/// The workers of a Node app read datagrams from one socket, which the primary keeps: what waits
+/// there while workers are replaced is answered by their successors.
+#[test]
+fn heavy_datagrams_are_answered_by_the_successors() {
+    let _load = tests::under_load();
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(node) = fixtures::need("node") else { return };
+    let command = [node, fixtures::file("node/datagrams.js"), port.to_string()];
+    home.start("web", &["-i", "2", "--ready", "uptime"], &command).ok();
+    let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a client");
+    client.set_read_timeout(Some(Duration::from_secs(5))).expect("set a limit");
+    let ask = |number: u32| {
+        let text = number.to_string();
+        client.send_to(text.as_bytes(), port.v4()).expect("send");
+        let mut bytes = [0; 100];
+        let count = client.recv(&mut bytes).expect("an answer to every datagram");
+        let answer = String::from_utf8_lossy(&bytes[..count]).into_owned();
+        let (pid, same) = answer.split_once(' ').expect("a pid and a text");
+        assert_eq!(same, text);
+        pid.to_owned()
+    };
+    let before = home.pids("web");
+    let done = AtomicBool::new(false);
+    let pids = thread::scope(|scope| {
+        let asks = scope.spawn(|| {
+            let began = Instant::now();
+            let until = || !done.load(Ordering::Relaxed) && began.elapsed() < RELOADS_IN;
+            (0..).take_while(|_| until()).map(ask).collect::<BTreeSet<String>>()
+        });
+        for _ in 0..RELOADS {
+            home.run(&["reload", "web"]).ok();
+        }
+        done.store(true, Ordering::Relaxed);
+        asks.join().expect("all datagrams are answered")
+    });
+    assert!(pids.len() > before.len(), "only {pids:?} answered");
+}
+
 /// Without the order the connections are kept until the drain times out, and are cut then.
 #[test]
 fn heavy_it_can_be_switched_off() {
@@ -221,6 +298,34 @@ fn heavy_a_program_that_stops_gracefully_is_told_early() {
     let Some(command) = fixtures::python("graceful.py", &[port.number()]) else { return };
     home.start("web", &["-i", "2"], &command).ok();
     nothing_is_lost("graceful.py", &home, "web", port.v4(), "/");
+    let log = home.log("web", "primary.log");
+    let told = log.matches("to finish: it handles SIGTERM").count();
+    assert_eq!(told, 2 * RELOADS, "{log}");
+}
+
+/// Hypercorn serves in a child that would die of SIGTERM, and stops it in a way of its own. No
+/// request that it has read is cut. It ends a kept connection between two requests without
+/// `Connection: close`, with the supervisor and without it.
+#[test]
+fn heavy_a_program_whose_parent_stops_its_children_is_told_early() {
+    let _exclusive = tests::exclusive();
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(program) = pip::program("hypercorn") else { return };
+    let bind = format!("127.0.0.1:{port}");
+    let folder = fixtures::file("servers");
+    let command = [program, "--bind".to_owned(), bind, "app:asgi".to_owned()];
+    home.start("web", &["-i", "2", "--cwd", &folder], &command).ok();
+    let load = Load { clients: 16, mode: Mode::Kept, ..Load::new(port.v4()) }.start();
+    load.warm(200);
+    for _ in 0..RELOADS {
+        let outcome = home.run(&["reload", "web"]).ok();
+        assert!(outcome.took < IN_TIME && !outcome.stdout.contains("cut"), "{outcome:#?}");
+        load.warm(load.so_far().ok + 200);
+    }
+    let tally = load.stop();
+    // What a client sends at the moment of such an end may be answered by a reset.
+    let ended = tally.count(FaultKind::ClosedIdle) + tally.count(FaultKind::Reset);
+    assert!(tally.lost() == ended && tally.ok > 0, "requests are cut: {tally}");
     let log = home.log("web", "primary.log");
     let told = log.matches("to finish: it handles SIGTERM").count();
     assert_eq!(told, 2 * RELOADS, "{log}");

@@ -156,12 +156,13 @@ impl Primary {
     }
 
     /// Until when the workers may still open further addresses, if a client waits for the app and
-    /// it is ready otherwise. The number of listeners is bounded, so this is, too.
+    /// it is ready otherwise; never for longer than any of them waits.
     pub(in crate::primary) fn opening_until(&self) -> Option<Time> {
         let is_up =
             || matches!(self.phase, Phase::Running) && matches!(self.outlook(..), Outlook::Ready);
-        let until = self.opens_until?;
-        (!self.waiters.is_empty() && is_up()).then_some(until)
+        let first = self.waiters.iter().map(|waiter| waiter.until).min()?;
+        let until = self.opens_until?.min(first);
+        is_up().then_some(until)
     }
 
     fn verdict(&self) -> Option<Reply> {

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use crate::base::exit::Exit;
-use crate::primary::event::OnStop;
+use crate::base::on_stop::OnStop;
 use crate::primary::slots::restart_policy::Jitter;
 
 #[derive(Debug, Clone)]

@@ -22,14 +22,15 @@ use ipc::control::{Notice, Reply, Request};
 use super::Primary;
 use super::action::{Action, ReloadOutcome, Target};
 use super::event::{
-    Cue, Event, Gauge, Look, Notification, OnStop, OpenedListener, PrimarySignal, ProbeKind,
-    ProbeResult, Refusal, Scheduled, Used,
+    Cue, Event, Gauge, Look, Notification, OpenedListener, PrimarySignal, ProbeKind, ProbeResult,
+    Refusal, Scheduled, Used,
 };
 use super::slots::restart_policy::Jitter;
 use crate::base::exit::Exit;
 use crate::base::ids::{
     ClientId, CommandKey, Generation, ListenerId, MergeId, SocketId, Ticket, WorkerId,
 };
+use crate::base::on_stop::OnStop;
 use crate::base::time::Time;
 use crate::policy::leftovers::{self, Leftovers};
 use habit::{Habit, Looks, Moment, Spawns};

@@ -11,7 +11,7 @@ use config::spec::Graceful;
 use serde::{Deserialize, Serialize};
 
 use crate::base::exit::Exit;
-use crate::primary::event::OnStop;
+use crate::base::on_stop::OnStop;
 
 /// A program that needs longer than this for its end does something before it.
 const AT_ONCE: Duration = Duration::from_millis(250);

@@ -16,10 +16,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::on_stop;
+use crate::base::on_stop::OnStop;
 use crate::limits::WATCHED_CONNECTIONS;
-use crate::primary::event::{Look, OnStop};
+use crate::primary::event::Look;
 use crate::runtime::listeners::Listeners;
+use crate::runtime::on_stop;
 use crate::sys::diag::{Connection, TcpState};
 use crate::sys::{diag, procfs, target};
 
@@ -130,7 +131,7 @@ impl Drain {
         if known.ends_kept {
             look.on_stop = OnStop::EndsKept;
         } else if look.busy > 0 {
-            let of = || on_stop::of(processes, connections, unix, known.stop_signal);
+            let of = || on_stop::of_holders(processes, connections, unix, known.stop_signal);
             look.on_stop = *self.on_stop.get_or_insert_with(of);
         }
         look

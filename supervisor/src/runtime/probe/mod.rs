@@ -6,7 +6,6 @@ pub(crate) mod drain;
 pub(crate) mod growth;
 pub(crate) mod hang;
 mod limits;
-mod on_stop;
 mod oom;
 
 use std::collections::BTreeSet;

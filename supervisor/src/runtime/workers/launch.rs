@@ -142,11 +142,6 @@ pub(in crate::runtime) fn launch(
     }
     let Offer { argv, parts, listeners, .. } = offer;
     let [(out_reader, out_writer), (err_reader, err_writer)] = outputs;
-    let lent = parts.lent.iter();
-    let mut inherit: Vec<(BorrowedFd<'_>, i32)> = lent
-        .filter_map(|(fd, (id, socket))| Some((listeners.get(*id)?.existing(*socket)?, *fd)))
-        .collect();
-    inherit.extend(parts.given.iter().map(|(fd, number)| (fd.as_fd(), *number)));
     let spawned = spawn(&Launch {
         argv,
         env: environment(&order, contracts, &parts),
@@ -156,7 +151,7 @@ pub(in crate::runtime) fn launch(
         privileges: privileges(spec)?,
         stdout: out_writer.as_fd(),
         stderr: err_writer.as_fd(),
-        inherit,
+        inherit: inherited(&parts, listeners),
         intercept: parts.intercept,
         deny_io_uring: spec.io_uring == IoUring::Deny,
         sibling,
@@ -185,6 +180,7 @@ pub(in crate::runtime) fn launch(
         bound_only: BTreeMap::new(),
         let_through: Some(BTreeSet::new()),
         told_to_stop: false,
+        left_to_parents: Vec::new(),
         ends_kept: parts.ends_kept,
         ended: None,
         failed: None,
@@ -192,6 +188,14 @@ pub(in crate::runtime) fn launch(
         progress: Progress::default(),
         spec: order.spec,
     })
+}
+
+/// The descriptors that a worker inherits, with their numbers there.
+fn inherited<'a>(parts: &'a Parts, listeners: &'a Listeners) -> Vec<(BorrowedFd<'a>, i32)> {
+    let lent = parts.lent.iter();
+    let lent =
+        lent.filter_map(|(fd, (id, socket))| Some((listeners.get(*id)?.existing(*socket)?, *fd)));
+    lent.chain(parts.given.iter().map(|(fd, number)| (fd.as_fd(), *number))).collect()
 }
 
 /// Where stdout and stderr of the worker go: for each our end of a pipe and the worker's, or a file
