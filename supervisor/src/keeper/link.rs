@@ -76,6 +76,17 @@ impl Link {
         }
     }
 
+    /// Tells the keeper that this child is no worker any more: the keeper reaps it when it ends.
+    pub(crate) fn disown(&self, pid: Pid) -> io::Result<()> {
+        if self.is_lost {
+            return Ok(());
+        }
+        match self.ask(Ask::Disown(pid))? {
+            Answer::Done => Ok(()),
+            _ => Err(io::Error::other("the keeper does not know it")),
+        }
+    }
+
     /// How a worker whose pidfd is readable ended. It stays a zombie. `None`: it is still alive.
     pub(crate) fn peek(&self, pid: Pid) -> Option<Exit> {
         if self.is_lost {

@@ -26,6 +26,8 @@ const HEAD: usize = 8;
 pub(super) enum Ask<'a> {
     /// This child is a worker: do not reap it before a request says so.
     Own(Pid),
+    /// This child is no worker any more: reap it when it ends.
+    Disown(Pid),
     /// How did this worker end, if it did? It stays a zombie.
     Peek(Pid),
     /// The same, and reap it.
@@ -65,6 +67,7 @@ impl Ask<'_> {
             Self::Settled => (4, 0, None),
             Self::Over => (5, 0, None),
             Self::Alive(millis) => (7, *millis, None),
+            Self::Disown(pid) => (9, pid.0, None),
             Self::Tell(fd, text) => (8, *fd, Some(*text)),
             Self::Replace(path) => (6, 0, Some(path.as_os_str().as_bytes())),
         };
@@ -87,6 +90,7 @@ impl Ask<'_> {
             (5, []) => Ask::Over,
             (8, text) => Ask::Tell(pid.0, text),
             (7, []) => Ask::Alive(pid.0),
+            (9, []) => Ask::Disown(pid),
             (6, path) => Ask::Replace(Path::new(OsStr::from_bytes(path))),
             _ => return None,
         };
@@ -137,6 +141,7 @@ mod tests {
             Ask::Own(pid),
             Ask::Peek(pid),
             Ask::Reap(pid),
+            Ask::Disown(pid),
             Ask::Settled,
             Ask::Over,
             Ask::Alive(7500),
@@ -160,7 +165,7 @@ mod tests {
     fn other_bytes_are_refused() {
         assert_eq!(Ask::decode(b""), None);
         assert_eq!(Ask::decode(&[1, 0, 0, 0, 1, 0, 0, 0, 9]), None);
-        assert_eq!(Ask::decode(&[9, 0, 0, 0, 1, 0, 0, 0]), None);
+        assert_eq!(Ask::decode(&[10, 0, 0, 0, 1, 0, 0, 0]), None);
         assert_eq!(Answer::decode(&[1, 0, 0, 0]), None);
         assert_eq!(Answer::decode(&[0; 8]), None);
     }

@@ -340,6 +340,12 @@ impl Keeper {
                     Answer::Refused
                 }
             }
+            Ask::Disown(pid) => {
+                self.workers.remove(pid);
+                // It may have ended just now, and no other signal would tell.
+                self.somebody_ended = true;
+                Answer::Done
+            }
             Ask::Peek(pid) => ended(pidfd::peek_child(pid)),
             Ask::Reap(pid) => {
                 let exit = pidfd::reap_child(pid);

@@ -8,7 +8,7 @@
 //! replacement. A process that is to be killed may start another one at that moment, so the rest is
 //! killed again until nothing lives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::base::ids::WorkerId;
@@ -23,6 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 pub(crate) struct Leftovers {
     /// Whether what lives is to be killed.
     waiting: BTreeMap<WorkerId, bool>,
+    /// Workers that were to be killed before their main process was seen to have ended.
+    killed: BTreeSet<WorkerId>,
 }
 
 /// What an orphan shows of the worker that it may come from.
@@ -68,15 +70,21 @@ impl Leftovers {
     pub(crate) fn step(&mut self, event: Event) -> Option<Action> {
         match event {
             Event::Ended { worker, told_to_stop } => {
-                self.waiting.insert(worker, !told_to_stop);
-                (!told_to_stop).then_some(Action::Kill(worker))
+                // What is killed has got a signal to stop, too: its rest may not finish.
+                let kills = self.killed.remove(&worker) || !told_to_stop;
+                self.waiting.insert(worker, kills);
+                kills.then_some(Action::Kill(worker))
             }
             Event::Resumed { worker } => {
-                self.waiting.insert(worker, false);
+                let kills = self.killed.remove(&worker);
+                self.waiting.insert(worker, kills);
                 None
             }
             Event::Killed { worker } => {
-                self.waiting.entry(worker).and_modify(|kills| *kills = true);
+                match self.waiting.get_mut(&worker) {
+                    Some(kills) => *kills = true,
+                    None => drop(self.killed.insert(worker)),
+                }
                 None
             }
             Event::Seen { worker, empty: true } => {
@@ -87,6 +95,7 @@ impl Leftovers {
                 kills.then_some(Action::Kill(worker))
             }
             Event::Forgotten { worker } => {
+                self.killed.remove(&worker);
                 self.waiting.remove(&worker);
                 None
             }
@@ -137,6 +146,18 @@ mod tests {
         assert_eq!(leftovers.step(lives), Some(Action::Kill(WORKER)), "its time is over");
         let gone = Event::Seen { worker: WORKER, empty: true };
         assert_eq!(leftovers.step(gone), Some(Action::Reap(WORKER)));
+    }
+
+    #[test]
+    fn the_rest_of_a_worker_that_was_killed_before_its_end_was_seen_is_killed() {
+        let mut leftovers = Leftovers::default();
+        assert_eq!(leftovers.step(Event::Killed { worker: WORKER }), None);
+        assert_eq!(leftovers.deadline(Time(0)), None, "its main process has not ended");
+        // The signal that killed it counts as one to stop.
+        let ended = Event::Ended { worker: WORKER, told_to_stop: true };
+        assert_eq!(leftovers.step(ended), Some(Action::Kill(WORKER)));
+        let lives = Event::Seen { worker: WORKER, empty: false };
+        assert_eq!(leftovers.step(lives), Some(Action::Kill(WORKER)));
     }
 
     #[test]

@@ -74,6 +74,8 @@ pub(crate) enum Action {
     Gauge { worker: WorkerId },
     /// Everything kept for this worker may go; its sockets stay with the primary.
     Release { worker: WorkerId },
+    /// It lives on although it was killed: kill it once more, and know it no longer.
+    Abandon { worker: WorkerId },
     /// A final answer.
     Answer { client: ClientId, reply: Reply },
     /// Give the status as the final answer. The runtime adds what only it knows.
@@ -138,6 +140,7 @@ impl Action {
             | Self::Look { .. }
             | Self::Gauge { .. }
             | Self::Release { .. }
+            | Self::Abandon { .. }
             | Self::Send { .. }
             | Self::Bus { .. }
             | Self::BusDrain { .. }

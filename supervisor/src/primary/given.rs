@@ -44,6 +44,7 @@ impl Given {
             | Action::Look { .. }
             | Action::Gauge { .. }
             | Action::Release { .. }
+            | Action::Abandon { .. }
             | Action::BusDrain { .. }
             | Action::NoteQuiet { .. }
             | Action::ReloadEnded { .. }

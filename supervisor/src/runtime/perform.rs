@@ -60,8 +60,16 @@ impl Runtime {
             Action::Gauge { worker } => self.gauge(worker),
             Action::Release { worker } => {
                 self.intercept.release(context!(self), worker);
-                self.children.remove(&worker);
+                // A dead primary may not have come to abandon it.
+                match self.children.get(&worker) {
+                    Some(child) if child.is_hook && child.ended.is_none() => self.abandon(worker),
+                    _ => {
+                        self.children.leftovers.step(leftovers::Event::Forgotten { worker });
+                        self.children.remove(&worker);
+                    }
+                }
             }
+            Action::Abandon { worker } => self.abandon(worker),
             Action::Answer { client, reply } => self.answer(client, &reply),
             Action::AnswerStatus { client } => {
                 let reply = Reply::Status(Box::new(self.full_status()));
@@ -257,6 +265,25 @@ impl Runtime {
             let pid = child.pid.0;
             self.warn(format!("cannot send signal {signal} to worker {pid}: {error}"));
         }
+    }
+
+    /// A process that nothing ends is no longer ours. The keeper reaps it if it ends one day.
+    fn abandon(&mut self, worker: WorkerId) {
+        self.children.leftovers.step(leftovers::Event::Forgotten { worker });
+        let Some(child) = self.children.remove(&worker) else { return };
+        // Its program may not have begun to run.
+        let _ = pidfd::signal_group(child.pid, libc::SIGKILL);
+        for (fd, _) in child.sources() {
+            self.events.poller.remove(fd);
+        }
+        let pid = child.pid.0;
+        if let Err(error) = self.keeper.disown(child.pid) {
+            self.warn(format!("cannot let go of process {pid}: {error}"));
+        }
+        self.warn(format!(
+            "the hook with pid {pid} was killed and lives on; nothing waits for it any more: end it \
+             as the user as whom it runs"
+        ));
     }
 
     fn look(&mut self, worker: WorkerId) {

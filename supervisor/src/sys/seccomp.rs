@@ -125,6 +125,21 @@ pub(super) fn install(deny_io_uring: bool) -> io::Result<OwnedFd> {
     }
 }
 
+/// Gives up the right to gain privileges by exec if [`install`] would have to, and installs
+/// nothing.
+pub(super) fn give_up_as_install_does() -> io::Result<()> {
+    // The kernel looks at the right before it reads the instructions, which are not there.
+    let nothing = libc::sock_fprog { len: 1, filter: std::ptr::null_mut() };
+    // SAFETY: the kernel refuses instructions at a null pointer, and changes nothing.
+    let result = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const nothing)
+    };
+    if result != 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EACCES) {
+        set_no_new_privs()?;
+    }
+    Ok(())
+}
+
 fn install_by_flags(program: &[Instruction]) -> io::Result<OwnedFd> {
     let listener = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
     // Killable: once the primary has read a question, only a deadly signal ends the wait for its

@@ -6,7 +6,9 @@
 //! only report. At most [`MOST_AT_ONCE`] of them run at a time, [`MOST_WAITING`] wait, and more are
 //! left out.
 //!
-//! A hook whose time is over is killed and has failed, whatever its exit code says.
+//! A hook whose time is over is killed and has failed, whatever its exit code says. One that the
+//! kill does not end (a program with the rights of another user, or one that waits in the kernel)
+//! is abandoned after [`LAST`].
 
 pub(super) mod state;
 
@@ -37,6 +39,8 @@ const MOST_AT_ONCE: usize = 8;
 const MOST_WAITING: usize = 64;
 /// The least time that a hook has after a restore: its end may not have been heard yet.
 const GRACE: Duration = Duration::from_secs(2);
+/// How long a hook may live on after it was killed.
+const LAST: Duration = Duration::from_secs(5);
 /// Bytes of the longest reason in the environment of a hook.
 const MOST_REASON: usize = 4096;
 
@@ -183,8 +187,25 @@ impl Primary {
 
     /// The process of a hook is gone.
     fn hook_over(&mut self, id: WorkerId, outcome: Outcome, step: &mut Step<'_>) {
-        let Some(hook) = self.hooks.running.remove(&id) else { return };
         step.act(Action::Release { worker: id });
+        self.go_on_after(id, outcome, step);
+    }
+
+    /// A hook lives on although it was killed: nothing waits for it any more.
+    fn abandon_hook(&mut self, id: WorkerId, step: &mut Step<'_>) {
+        step.act(Action::Abandon { worker: id });
+        let reason = format!(
+            "it was killed and has not ended {} later: it has the rights of another user, or waits \
+             in the kernel",
+            text::span(LAST)
+        );
+        let outcome = Outcome::Failed { reason, permanent: false, last_lines: Vec::new() };
+        self.go_on_after(id, outcome, step);
+    }
+
+    /// Nothing waits for a hook any more.
+    fn go_on_after(&mut self, id: WorkerId, outcome: Outcome, step: &mut Step<'_>) {
+        let Some(hook) = self.hooks.running.remove(&id) else { return };
         if hook.kind == HookKind::PreStart {
             self.prepared(&hook, outcome, step);
         } else if hook.kind == HookKind::ObserveCheck {
@@ -255,11 +276,12 @@ impl Primary {
         }
     }
 
-    /// Kills the hooks that have had their time.
+    /// Kills the hooks that have had their time, and abandons those that the kill did not end.
     pub(super) fn end_late_hooks(&mut self, step: &mut Step<'_>) {
-        for (id, hook) in &mut self.hooks.running {
-            if hook.killed.is_none() && hook.until <= step.now {
-                hook.kill(*id, Killed::Late, step);
+        for id in self.hooks.late(step.now) {
+            match self.hooks.running.get_mut(&id) {
+                Some(hook) if hook.killed.is_none() => hook.kill(id, Killed::Late, step),
+                _ => self.abandon_hook(id, step),
             }
         }
     }
@@ -321,6 +343,7 @@ impl Primary {
 impl Hook {
     fn kill(&mut self, id: WorkerId, why: Killed, step: &mut Step<'_>) {
         self.killed = Some(why);
+        self.until = step.now + LAST;
         if self.runs {
             step.act(Action::Kill { worker: id });
         }

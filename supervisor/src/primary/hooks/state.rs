@@ -40,7 +40,7 @@ pub(super) struct Hook {
     pub(super) plan: Plan,
     /// What it finds in its environment about its cause.
     pub(super) variables: BTreeMap<String, String>,
-    /// When it has had its time.
+    /// When it has had its time, or, if it was killed, when it is abandoned.
     pub(super) until: Time,
     /// Its program runs.
     #[serde(default)]
@@ -133,8 +133,13 @@ impl Hooks {
 
     /// When the next of them has had its time.
     pub(in crate::primary) fn deadline(&self) -> Option<Time> {
-        let unbroken = self.running.values().filter(|hook| hook.killed.is_none());
-        unbroken.map(|hook| hook.until).min()
+        self.running.values().map(|hook| hook.until).min()
+    }
+
+    /// Those that have had their time.
+    pub(super) fn late(&self, now: Time) -> Vec<WorkerId> {
+        let late = self.running.iter().filter(|(_, hook)| hook.until <= now);
+        late.map(|(id, _)| *id).collect()
     }
 
     /// How many run that no worker waits for.

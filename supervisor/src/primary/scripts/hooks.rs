@@ -183,6 +183,30 @@ fn a_check_that_fails_or_hangs_rolls_back() {
     }
 }
 
+/// As one that runs `sudo`, under a primary without the rights of root.
+#[test]
+fn nothing_waits_for_ever_for_a_hook_that_a_kill_does_not_end() {
+    let abandoned = "pre_stop failed: it was killed and has not ended 5s later";
+    let mut sim = Sim::begun(hooked(GOOD, 1, &[(HookKind::PreStart, "immortal")]), 7);
+    let client = sim.ask(Request::WaitReady);
+    let (_, reason, _) = failed(sim.answer(client));
+    assert!(reason.contains("pre_start failed: it was killed"), "{reason}");
+
+    let mut sim = up(hooked(GOOD, 1, &[(HookKind::PreStop, "immortal")]));
+    let client = sim.ask(Request::Reload { spec: None, pool: None });
+    done(sim.answer(client));
+    sim.until("it is abandoned", |sim| sim.warned(abandoned) == 1 && sim.hooks.is_empty());
+    let client = sim.ask(Request::Delete { fast: false });
+    done(sim.answer(client));
+
+    let mut sim = up(app(GOOD, 2));
+    let new = hooked(GOOD, 2, &[(HookKind::ObserveCheck, "immortal")]);
+    let client = sim.ask(Request::Reload { spec: Some(Box::new(new)), pool: None });
+    let (kind, reason, _) = failed(sim.answer(client));
+    assert_eq!(kind, FailureKind::RolledBack);
+    assert!(reason.contains("observe_check failed: it was killed"), "{reason}");
+}
+
 #[test]
 fn hooks_that_hang_are_bounded() {
     let hooks = [(HookKind::OnCrash, "hang"), (HookKind::PostStop, "hang")];

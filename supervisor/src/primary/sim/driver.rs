@@ -42,6 +42,7 @@ impl Sim {
             Action::Look { worker } => self.look(worker),
             Action::Gauge { worker } => self.deed(worker, Duration::from_millis(2), Deed::Gauged),
             Action::Release { worker } => self.release(worker),
+            Action::Abandon { worker } => self.abandon_hook(worker),
             Action::Answer { client, reply } => {
                 self.check_steering();
                 self.take_answer(client, reply);

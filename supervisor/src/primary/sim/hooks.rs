@@ -1,5 +1,5 @@
 //! Fake hooks. What one does, the word of its command says: `ok=MS`, `fail=MS`, `hang`, `missing`,
-//! `no-memory`.
+//! `no-memory`, `immortal`.
 
 use config::spec::{HookKind, Hooks};
 
@@ -9,6 +9,9 @@ use crate::primary::resume::Facts;
 /// The most hooks at a time that no worker waits for.
 const MOST_AT_ONCE: usize = 8;
 
+/// How long a hook that was killed may delay others.
+const LAST: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 pub(in crate::primary) struct FakeHook {
     pub(in crate::primary) kind: HookKind,
@@ -17,7 +20,8 @@ pub(in crate::primary) struct FakeHook {
     /// When its program began to run.
     since: Time,
     limit: Duration,
-    killed: bool,
+    /// When it was killed first.
+    killed: Option<Time>,
     ends: Ends,
 }
 
@@ -25,6 +29,8 @@ pub(in crate::primary) struct FakeHook {
 enum Ends {
     After(Duration, Exit),
     Never,
+    /// Not even if it is killed.
+    Immortal,
     /// It cannot be started.
     Fails {
         permanent: bool,
@@ -47,6 +53,7 @@ impl Ends {
             "ok" => Self::After(span, Exit::Code(0)),
             "fail" => Self::After(span, Exit::Code(1)),
             "hang" => Self::Never,
+            "immortal" => Self::Immortal,
             "missing" => Self::Fails { permanent: true },
             "no-memory" => Self::Fails { permanent: false },
             unknown => panic!("no such hook: {unknown}"),
@@ -60,6 +67,7 @@ pub(super) fn random_hooks(dice: &mut Jitter) -> Hooks {
         let span = dice.roll() % 3000;
         let word = match dice.roll() % (8 * good) {
             0 => format!("fail={span}"),
+            1 if dice.roll().is_multiple_of(3) => "immortal".to_owned(),
             1 => "hang".to_owned(),
             2 => "no-memory".to_owned(),
             3 => "missing".to_owned(),
@@ -91,7 +99,7 @@ impl Sim {
         let ends = Ends::of(&spec.hooks.command(kind).expect("a hook that is configured")[0]);
         let limit = spec.hooks.timeout;
         let (life, since) = (Life::Forked, self.now);
-        let hook = FakeHook { kind, worker, life, since, limit, killed: false, ends };
+        let hook = FakeHook { kind, worker, life, since, limit, killed: None, ends };
         assert!(self.hooks.insert(id, hook).is_none(), "hook {id} runs twice");
         if let Some(worker) = worker.filter(|_| kind == HookKind::PreStart) {
             let awaited = self.new_fake(Habit::of(&[], &mut Jitter::new(1)), Life::Awaited);
@@ -100,7 +108,7 @@ impl Sim {
         }
         let deed = match ends {
             Ends::Fails { permanent } => HookDeed::CannotRun { permanent },
-            Ends::After(..) | Ends::Never => HookDeed::Run,
+            Ends::After(..) | Ends::Never | Ends::Immortal => HookDeed::Run,
         };
         let after = self.soon(4);
         self.cause(after, Due::Hook(id, deed));
@@ -145,13 +153,26 @@ impl Sim {
         let after = self.soon(3);
         let hook = self.hooks.get_mut(&id).expect("known");
         assert_ne!(hook.life, Life::Forked, "killing a hook that may not run yet");
-        hook.killed = true;
+        hook.killed.get_or_insert(self.now);
+        if matches!(hook.ends, Ends::Immortal) {
+            return;
+        }
         self.cause(after, Due::Hook(id, HookDeed::End(Exit::Signal(9))));
     }
 
     pub(super) fn release_hook(&mut self, id: WorkerId) {
         let hook = self.hooks.remove(&id).expect("known");
-        assert_eq!(hook.life, Life::Dead, "releasing a hook that lives");
+        // A dead primary may not have come to abandon it.
+        let abandoned = self.mortal.is_some() && hook.killed.is_some();
+        assert!(abandoned || hook.life == Life::Dead, "releasing a hook that lives");
+    }
+
+    /// The primary knows it no longer, although it lives.
+    pub(super) fn abandon_hook(&mut self, id: WorkerId) {
+        let hook = self.hooks.remove(&id).expect("only hooks are abandoned");
+        let killed = hook.killed.map_or(Duration::ZERO, |killed| self.now.since(killed));
+        let is_early = self.mortal.is_none() && killed < Duration::from_secs(2);
+        assert!(!is_early || hook.life == Life::Forked, "abandoned {killed:?} after its kill");
     }
 
     /// The turn that was to begin a worker was lost with the primary.
@@ -177,7 +198,10 @@ impl Sim {
         assert!(others <= MOST_AT_ONCE, "{others} hooks run at once");
         for hook in self.hooks.values().filter(runs).filter(|_| self.mortal.is_none()) {
             let ran = self.now.since(hook.since);
-            assert!(hook.killed || ran <= hook.limit, "{:?} runs for {ran:?}", hook.kind);
+            let is_late = ran > hook.limit;
+            assert!(!is_late || hook.killed.is_some(), "{:?} runs for {ran:?}", hook.kind);
+            let lasts = hook.killed.map_or(Duration::ZERO, |killed| self.now.since(killed));
+            assert!(lasts <= LAST, "{:?} is waited for {lasts:?} after its kill", hook.kind);
         }
     }
 
@@ -185,7 +209,8 @@ impl Sim {
     pub(super) fn suffer_hooks(&mut self) {
         for id in self.hooks.keys().copied().collect::<Vec<_>>() {
             let (life, ends) = (self.hooks[&id].life, self.hooks[&id].ends);
-            if life == Life::Runs && self.roll().is_multiple_of(4) {
+            let ends_at_all = life == Life::Runs && !matches!(ends, Ends::Immortal);
+            if ends_at_all && self.roll().is_multiple_of(4) {
                 let exit = if let Ends::After(_, exit) = ends { exit } else { Exit::Signal(9) };
                 self.hook_ends(id, exit);
             }
@@ -215,7 +240,7 @@ impl Sim {
                     continue;
                 }
                 (Life::Dead, Ends::After(_, exit)) => Some(hook_exited(exit)),
-                (Life::Dead, Ends::Never) => Some(hook_exited(Exit::Signal(9))),
+                (Life::Dead, Ends::Never | Ends::Immortal) => Some(hook_exited(Exit::Signal(9))),
                 (Life::Dead, Ends::Fails { permanent }) => {
                     Some(Cue::SpawnFailed { reason: "cannot run it".to_owned(), permanent })
                 }

@@ -153,6 +153,8 @@ pub(in crate::runtime) fn launch(
         stderr: err_writer.as_fd(),
         inherit: inherited(&parts, listeners),
         intercept: parts.intercept,
+        // A hook gets no rights that its worker could not get.
+        as_intercepted: order.hook.is_some() && spec.intercept,
         deny_io_uring: spec.io_uring == IoUring::Deny,
         sibling,
     })

@@ -73,6 +73,8 @@ fn steps(prepared: &Prepared<'_>, report: &OwnedFd) -> Step<Infallible> {
     restore_limits().map_err(at(Stage::Limits))?;
     if prepared.launch.intercept {
         intercept(prepared.launch, report).map_err(|error| (Stage::Files, error))?;
+    } else if prepared.launch.as_intercepted {
+        seccomp::give_up_as_install_does().map_err(|error| (Stage::NoNewPrivileges, error))?;
     }
     prepared.launch.privileges.before_user()?;
     if let Some(groups) = &prepared.groups {

@@ -35,6 +35,9 @@ pub(crate) struct Launch<'a> {
     pub(crate) inherit: Vec<(BorrowedFd<'a>, i32)>,
     /// Whether to intercept its `bind` and `listen`.
     pub(crate) intercept: bool,
+    /// Without interception: whether it gives up the right to gain privileges by exec where
+    /// interception needs that.
+    pub(crate) as_intercepted: bool,
     /// With interception: whether `io_uring_setup` fails.
     pub(crate) deny_io_uring: bool,
     /// Whether it becomes a child of this process's parent, which then has to reap it.

@@ -24,6 +24,7 @@ pub(super) fn launch<'a>(argv: &[&str], out: BorrowedFd<'a>) -> Launch<'a> {
         stderr: out,
         inherit: Vec::new(),
         intercept: false,
+        as_intercepted: false,
         deny_io_uring: false,
         sibling: false,
     }
@@ -210,4 +211,25 @@ fn the_limit_of_open_files_is_ours_to_raise_and_not_the_workers() {
     assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap(), (hard, hard));
     let (text, _) = run(|out| launch(&["sh", "-c", "ulimit -n; ulimit -Hn"], out));
     assert_eq!(text, format!("{}\n{hard}\n", hard - 1));
+}
+
+#[test]
+fn a_child_gives_up_what_an_intercepted_one_gives_up() {
+    let promise = |as_intercepted| {
+        let (text, exit) = run(|out| {
+            let argv = ["grep", "NoNewPrivs", "/proc/self/status"];
+            Launch { as_intercepted, ..launch(&argv, out) }
+        });
+        assert_eq!(exit, Exit::Code(0));
+        text.trim_end().replace("NoNewPrivs:\t", "")
+    };
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().to_owned()
+    };
+    let may_filter = u64::from_str_radix(&field("CapEff:"), 16).unwrap() >> 21 & 1 == 1;
+    let own = field("NoNewPrivs:");
+    let given_up = if may_filter { own.clone() } else { "1".to_owned() };
+    assert_eq!((promise(false), promise(true)), (own, given_up));
 }
