@@ -65,10 +65,18 @@ pub struct WorkerStatus {
     /// What its liveness probe says. `None`: there is no such probe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub liveness: Option<Health>,
+    /// It holds the lease of the leader now.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub leader: bool,
     /// Milliseconds until the primary tries to start a worker in this empty slot. `None`: it does
     /// not, the slot is not empty, or the primary is an older build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_try_ms: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_no(flag: &bool) -> bool {
+    !*flag
 }
 
 /// What a worker is doing, or what its slot waits for.
@@ -134,6 +142,8 @@ pub enum Contract {
     Activation,
     /// Its `bind` was answered with a socket of the supervisor's.
     Intercept,
+    /// It got the lease of the leader.
+    Leader,
     /// It is on the bus.
     Native,
     /// It speaks Node's cluster protocol.
@@ -147,14 +157,15 @@ pub enum Contract {
 
 impl Contract {
     /// All that this build knows.
-    pub const KNOWN: [Self; 5] =
-        [Self::Activation, Self::Intercept, Self::Native, Self::Node, Self::Notify];
+    pub const KNOWN: [Self; 6] =
+        [Self::Activation, Self::Intercept, Self::Leader, Self::Native, Self::Node, Self::Notify];
 
     /// The word for it, as in JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Activation => "activation",
             Self::Intercept => "intercept",
+            Self::Leader => "leader",
             Self::Native => "native",
             Self::Node => "node",
             Self::Notify => "notify",

@@ -96,6 +96,17 @@ static KEYS: &[Key] = &[
         ..Key::of(&Field { place: at!(keep_detached), form: &BOOLEAN })
     },
     Key {
+        name: "leader",
+        flag: Some(Flag {
+            help: Some("Give workers a lease that one of them holds at a time"),
+            ..Flag::SWITCH
+        }),
+        help: "Whether workers get a lease that one of them holds at a time",
+        doc: "Whether each worker gets the lease of the leader, in SUPERVISOR_LEADER_FD: the worker \
+              that holds it does what only one may do ([leader](leader.md))",
+        ..Key::of(&Field { place: at!(leader), form: &BOOLEAN })
+    },
+    Key {
         name: "drain_timeout",
         flag: Some(Flag::value("DURATION")),
         help: "How long a worker without new connections may keep old ones",

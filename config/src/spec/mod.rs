@@ -86,6 +86,9 @@ pub struct AppSpec {
     /// Whether processes of a worker that leave its process group live on when it ends. False.
     #[serde(default)]
     pub keep_detached: bool,
+    /// Whether workers get the lease of the leader. False.
+    #[serde(default)]
+    pub leader: bool,
     /// Addresses that interception leaves alone.
     pub passthrough: Vec<AddressPattern>,
     /// Whether workers may use io_uring, which passes interception by.
@@ -243,6 +246,7 @@ impl AppSpec {
             node_drain: true,
             serve: Vec::new(),
             keep_detached: false,
+            leader: false,
             passthrough: Vec::new(),
             io_uring: IoUring::Allow,
             user: None,

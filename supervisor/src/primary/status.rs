@@ -145,6 +145,7 @@ impl Primary {
             liveness: worker
                 .filter(|worker| worker.plan.spec.liveness.ask.is_some())
                 .map(|worker| worker.liveness.shown()),
+            leader: false,
             next_try_ms: state
                 .filter(|_| worker.is_none())
                 .and_then(|state| state.seat.due())

@@ -23,6 +23,7 @@ mod health;
 mod helper;
 mod intercept;
 mod lasting_helper;
+mod lease;
 mod listeners;
 mod low_ports;
 mod merges;
@@ -72,6 +73,7 @@ use self::file_watch::FileWatch;
 use self::handover::HandOver;
 use self::health::Health;
 use self::intercept::Intercept;
+use self::lease::Lease;
 use self::listeners::Listeners;
 use self::merges::Merges;
 use self::node::Node;
@@ -108,6 +110,8 @@ pub(crate) struct Runtime {
     keeper: Link,
     children: Children,
     listeners: Listeners,
+    /// The lease of the leader.
+    lease: Lease,
     /// Intercepted calls.
     intercept: Intercept,
     /// Sockets that workers have closed.

@@ -125,6 +125,7 @@ impl Runtime {
         let around = Surroundings {
             listeners: &mut self.listeners,
             home: self.recorder.home(),
+            lease: &mut self.lease,
             notes: &mut self.notes,
             logs: &self.logs,
             sibling: !self.keeper.is_lost(),

@@ -19,6 +19,7 @@ use super::file_watch::FileWatch;
 use super::handover::HandOver;
 use super::health::Health;
 use super::intercept::Intercept;
+use super::lease::Lease;
 use super::listeners::Listeners;
 use super::merges::Merges;
 use super::node::Node;
@@ -350,6 +351,7 @@ impl Runtime {
             keeper,
             children: Children::default(),
             listeners: Listeners::default(),
+            lease: Lease::default(),
             closed_sockets: crate::policy::closed_sockets::ClosedSockets::default(),
             own_sockets: crate::policy::own_sockets::OwnSocketsWatch::default(),
             intercept: Intercept::default(),

@@ -96,6 +96,21 @@ pub(crate) fn program_name(pid: u32) -> Option<String> {
     Some(program.file_name()?.to_string_lossy().into_owned())
 }
 
+/// Whether this descriptor of a process holds the exclusive lock (flock(2)) on the file with this
+/// inode. What may not be seen counts as no.
+pub(crate) fn has_locked(pid: u32, fd: i32, inode: u64) -> bool {
+    let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}"));
+    info.is_ok_and(|info| info.lines().any(|line| is_lock_on(line, inode)))
+}
+
+/// `lock: 1: FLOCK  ADVISORY  WRITE 4711 00:01:1049 0 EOF`
+fn is_lock_on(line: &str, inode: u64) -> bool {
+    let Some(lock) = line.strip_prefix("lock:") else { return false };
+    let fields: Vec<&str> = lock.split_ascii_whitespace().collect();
+    let [_, "FLOCK", _, "WRITE", _, file, ..] = fields[..] else { return false };
+    file.rsplit_once(':').is_some_and(|(_, of)| of.parse() == Ok(inode))
+}
+
 /// The processes of this group that still run (zombies do not).
 pub(crate) fn group_members(group: u32) -> Vec<u32> {
     all(|stat| stat.group == group && !stat.zombie)
@@ -267,6 +282,16 @@ mod tests {
         assert!(!stat.zombie);
         assert_eq!((stat.parent, stat.group, stat.start_time), (7, 9, 5555));
         assert!(Stat::parse(b"42 (short) S 1").is_none());
+    }
+
+    #[test]
+    fn only_an_exclusive_flock_on_the_very_file_counts() {
+        let line = |kind: &str| format!("lock:\t1: {kind} 4711 00:01:1049 0 EOF");
+        assert!(is_lock_on(&line("FLOCK  ADVISORY  WRITE"), 1049));
+        assert!(!is_lock_on(&line("FLOCK  ADVISORY  WRITE"), 49));
+        assert!(!is_lock_on(&line("FLOCK  ADVISORY  READ"), 1049));
+        assert!(!is_lock_on(&line("POSIX  ADVISORY  WRITE"), 1049));
+        assert!(!is_lock_on("ino:\t1049", 1049));
     }
 
     #[test]

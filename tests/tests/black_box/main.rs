@@ -31,6 +31,7 @@ mod hooks;
 mod hostile_worker;
 mod keeper;
 mod kept_connections;
+mod leader;
 mod leak_detection;
 mod limits;
 mod listening_sockets;

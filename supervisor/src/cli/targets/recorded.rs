@@ -39,6 +39,7 @@ pub(crate) fn status(name: &str, record: &Record, status: Status, reason: &str) 
         backlog: None,
         own_listeners: Vec::new(),
         last_exit: None,
+        leader: false,
         next_try_ms: None,
     });
     AppStatus {

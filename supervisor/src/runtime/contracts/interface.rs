@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::base::ids::{Place, WorkerId};
 use crate::home::Home;
+use crate::runtime::lease::Lease;
 use crate::runtime::listeners::Listeners;
 use crate::runtime::notes::Notes;
 use crate::runtime::source::Source;
@@ -134,6 +135,7 @@ pub(in crate::runtime) struct Offer<'a> {
     pub(in crate::runtime) lend: &'a [Place],
     pub(in crate::runtime) listeners: &'a mut Listeners,
     pub(in crate::runtime) home: &'a Home,
+    pub(in crate::runtime) lease: &'a mut Lease,
     pub(in crate::runtime) notes: &'a mut Notes,
     /// The program and its arguments.
     pub(in crate::runtime) argv: Vec<OsString>,
@@ -157,6 +159,8 @@ pub(in crate::runtime) struct Parts {
     pub(in crate::runtime) lent: BTreeMap<i32, Place>,
     /// Other descriptors for the worker, with their number there.
     pub(in crate::runtime) given: Vec<(OwnedFd, i32)>,
+    /// The number of its lease.
+    pub(in crate::runtime) lease: Option<i32>,
     /// Our ends.
     pub(in crate::runtime) endpoints: Endpoints,
     /// Contracts that it uses from the beginning.

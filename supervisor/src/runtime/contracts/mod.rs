@@ -7,6 +7,7 @@
 mod activation;
 pub(super) mod intercept;
 pub(super) mod interface;
+mod leader;
 mod native;
 mod node;
 mod notify;
@@ -16,6 +17,7 @@ use ipc::control::Contract;
 use self::activation::Activation;
 use self::intercept::Intercept;
 use self::interface::{Readiness, WorkerContract};
+use self::leader::Leader;
 use self::native::Native;
 use self::node::Node;
 use self::notify::Notify;
@@ -27,12 +29,13 @@ type Take = fn(&mut Runtime, WorkerId, Readiness);
 
 /// Every contract, with what reads its endpoint. Their descriptors are numbered in the worker in
 /// this order; the lent sockets must come first (LISTEN_FDS).
-const REGISTRY: [(&dyn WorkerContract, Take); 5] = [
+const REGISTRY: [(&dyn WorkerContract, Take); 6] = [
     (&Activation, |_, _, _| {}),
     (&Intercept, Runtime::take_calls),
     (&Notify, Runtime::take_notifications),
     (&Node, Runtime::take_node),
     (&Native, Runtime::take_bus),
+    (&Leader, |_, _, _| {}),
 ];
 
 /// All contracts, in the order in which a worker gets its descriptors.

@@ -76,6 +76,7 @@ impl Runtime {
             let handed = u32::try_from(handed).unwrap_or(u32::MAX);
             entry.backlog = Some(self.listeners.queued_in(child.lent.keys()) + handed);
             entry.accepted = child.accepted(&self.listeners);
+            entry.leader = child.lease.is_some_and(|lease| self.lease.is_held_by(child.pid, lease));
         }
     }
 }

@@ -65,6 +65,9 @@ pub(super) struct Snapshot<Core, Child> {
     specs: Vec<AppSpec>,
     children: Vec<Child>,
     listeners: ListenersSnapshot,
+    /// The file that is locked by the leader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lease: Option<Held>,
     /// What the service manager keeps.
     #[serde(default)]
     store: FdStore,
@@ -129,6 +132,7 @@ impl Runtime {
             specs: specs.0.iter().map(|spec| AppSpec::clone(spec)).collect(),
             children,
             listeners: ListenersSnapshot::of(&self.listeners),
+            lease: self.lease.held(),
             store: self.manager.store.clone(),
             deaths: self.succession.deaths,
             upgrading: self.succession.upgrade.under_way().cloned(),

@@ -27,6 +27,7 @@ use crate::runtime::handover::HandOver;
 use crate::runtime::handover::abandoned_sockets::AbandonedSockets;
 use crate::runtime::handover::reclaimed_connections::ReclaimedConnections;
 use crate::runtime::intercept;
+use crate::runtime::lease::Lease;
 use crate::runtime::node::{Node, channel};
 use crate::runtime::notes::Notes;
 use crate::runtime::snapshot::Snapshot;
@@ -70,6 +71,8 @@ pub(in crate::runtime) fn restore(
             Err(error) => complaints.push(format!("a worker was lost: {error}")),
         }
     }
+    let (lease, lost) = Lease::found(snapshot.lease, &mut claims);
+    complaints.extend(lost);
     let reclaimed = ReclaimedConnections::find(&mut claims, &listeners, &snapshot.abandoned)
         .map_err(failed("look for connections"))?;
     // Without it nothing is known to be lost.
@@ -94,7 +97,7 @@ pub(in crate::runtime) fn restore(
     runtime.manager.store = snapshot.store;
     runtime.succession.writer = Writer::new(copy.number, clock::now());
     runtime.children = Children::of(children, snapshot.tickets);
-    runtime.listeners = listeners;
+    (runtime.listeners, runtime.lease) = (listeners, lease);
     runtime.node = Node::new(snapshot.node_places);
     runtime.handover = HandOver::resumed(
         snapshot.next_hand_off.saturating_add(NUMBERS_LEFT_OUT),

@@ -41,6 +41,8 @@ pub(super) struct ChildSnapshot {
     tail: Vec<String>,
     lent: Vec<(ListenerId, SocketId, u64)>,
     inherited: Vec<(i32, ListenerId, SocketId)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lease: Option<i32>,
     accepted: u64,
     asking: Vec<(Ticket, AskingSnapshot)>,
     #[serde(default)]
@@ -108,6 +110,7 @@ impl ChildSnapshot {
                 .iter()
                 .map(|(fd, (of, socket))| (*fd, *of, *socket))
                 .collect(),
+            lease: child.lease,
             accepted: child.accepted,
             asking: child
                 .asking
@@ -162,6 +165,7 @@ impl ChildSnapshot {
             tail: Tail::of(&self.tail),
             lent: self.lent.into_iter().map(|(of, socket, given)| ((of, socket), given)).collect(),
             inherited: self.inherited.into_iter().map(|(fd, of, s)| (fd, (of, s))).collect(),
+            lease: self.lease,
             accepted: self.accepted,
             held: 0,
             asking: restore_asking(self.asking, claims),

@@ -16,6 +16,7 @@ use crate::base::ids::{Generation, ListenerId, Slot, SocketId, WorkerId};
 use crate::home::Home;
 use crate::runtime::contracts::interface::{Offer, Parts, Refusal, WorkerContract};
 use crate::runtime::error_text::plain;
+use crate::runtime::lease::Lease;
 use crate::runtime::listeners::Listeners;
 use crate::runtime::notes::Notes;
 use crate::runtime::output::logs::{Logs, Tail};
@@ -109,6 +110,7 @@ const NOT_INHERITED: [&str; 12] = [
 pub(in crate::runtime) struct Surroundings<'a> {
     pub(in crate::runtime) listeners: &'a mut Listeners,
     pub(in crate::runtime) home: &'a Home,
+    pub(in crate::runtime) lease: &'a mut Lease,
     pub(in crate::runtime) notes: &'a mut Notes,
     pub(in crate::runtime) logs: &'a Logs,
     /// A worker starts as a child of the keeper, not of ours.
@@ -121,7 +123,7 @@ pub(in crate::runtime) fn launch(
     contracts: impl Iterator<Item = &'static dyn WorkerContract> + Clone,
     around: Surroundings<'_>,
 ) -> Result<Child, Refusal> {
-    let Surroundings { listeners, home, notes, logs, sibling } = around;
+    let Surroundings { listeners, home, lease, notes, logs, sibling } = around;
     let spec = &order.spec;
     let user = identity(spec)?;
     let uid = user.as_ref().map(|user| user.uid);
@@ -132,6 +134,7 @@ pub(in crate::runtime) fn launch(
         lend: &order.lend,
         listeners,
         home,
+        lease,
         notes,
         argv: spec.command.iter().map(|argument| placed(argument, &order).into()).collect(),
         parts: Parts::default(),
@@ -174,6 +177,7 @@ pub(in crate::runtime) fn launch(
         tail: Tail::default(),
         lent: order.lend.iter().map(|lent| (*lent, listeners.given(*lent))).collect(),
         inherited: parts.lent,
+        lease: parts.lease,
         accepted: 0,
         held: 0,
         asking: BTreeMap::new(),

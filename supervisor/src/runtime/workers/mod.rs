@@ -58,6 +58,8 @@ pub(crate) struct Child {
     pub(crate) lent: BTreeMap<Place, u64>,
     /// Those of them that it inherited, by their number in it.
     pub(crate) inherited: BTreeMap<i32, Place>,
+    /// The number that its lease has in it.
+    pub(crate) lease: Option<i32>,
     /// Connections handed over to it.
     pub(crate) accepted: u64,
     /// How many connections it held at the last look into the kernel, with those handed over since.

@@ -21,14 +21,15 @@ pub(super) fn section(app: &AppStatus, width: Option<u16>) -> Section {
     Section { heading: "workers".to_owned(), rows }
 }
 
-/// Why a worker is in its state, where it listens by itself, and what it says.
+/// Why a worker is in its state, whether it leads, where it listens by itself, and what it says.
 fn remarks(worker: &WorkerStatus) -> Vec<Row> {
     let status_text = worker.status_text.as_ref().map(|text| format!("says: {text}"));
     let own = (!worker.own_listeners.is_empty()).then(|| {
         let addresses = worker.own_listeners.join(", ");
         format!("listens on {addresses} with a socket of its own")
     });
-    let lines = worker.reason.clone().into_iter().chain(own).chain(status_text);
+    let leads = worker.leader.then(|| "holds the lease of the leader".to_owned());
+    let lines = worker.reason.clone().into_iter().chain(leads).chain(own).chain(status_text);
     lines.map(|line| Row::Line(format!("slot {}: {line}", worker.slot))).collect()
 }
 
