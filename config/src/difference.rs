@@ -154,9 +154,15 @@ fn runs_as_counted(running: &AppSpec, wanted: &AppSpec) -> bool {
 }
 
 /// The number of workers can differ where the key does not: `scale` sets it by hand, and the usable
-/// CPUs decide what `max` is.
+/// CPUs decide what `max` is. Within a range it follows the load.
 fn counts(prefix: &str, running: &AppSpec, wanted: &AppSpec, changes: &mut Vec<KeyChange>) {
-    if running.instances == wanted.instances && running.wanted != wanted.wanted {
+    let is_its_own = match wanted.instances {
+        Instances::Between { min, max } => (min..=max).contains(&running.wanted),
+        Instances::Count(_) | Instances::Max | Instances::MaxMinus(_) | Instances::Percent(_) => {
+            running.wanted == wanted.wanted
+        }
+    };
+    if running.instances == wanted.instances && !is_its_own {
         changes.push(KeyChange {
             key: format!("{prefix}instances"),
             verb: Verb::Changed,

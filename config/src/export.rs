@@ -81,7 +81,7 @@ fn app(
 
 /// The spec with the number of workers that runs, where `scale` set it.
 fn counted(spec: &AppSpec, cpus: &Cpus) -> AppSpec {
-    let scaled = spec.instances.resolve(cpus).count != spec.wanted;
+    let scaled = !spec.instances.allows(cpus, spec.wanted);
     let instances = if scaled { Instances::Count(spec.wanted) } else { spec.instances };
     AppSpec { instances, ..spec.clone() }
 }

@@ -17,8 +17,8 @@ const MAX_PERCENT: u16 = 10_000;
 /// Why a number of workers was refused. The message does not repeat the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InstancesError {
-    /// Not one of the four forms.
-    #[error("expected a number, \"max\", \"-N\" or \"P%\"")]
+    /// Not one of the five forms.
+    #[error("expected a number, \"max\", \"-N\", \"P%\" or \"MIN..MAX\"")]
     NotUnderstood,
     /// No worker at all.
     #[error("at least 1 worker is needed (\"max\" means one per CPU)")]
@@ -26,6 +26,9 @@ pub enum InstancesError {
     /// More than [`MAX_WORKERS`].
     #[error("at most {MAX_WORKERS} workers are possible")]
     TooMany,
+    /// The first number of a range is above the second.
+    #[error("the lowest number of workers is above the highest")]
+    UpsideDown,
     /// A share above the largest that makes sense.
     #[error("at most {MAX_PERCENT}% is possible")]
     TooLarge,
@@ -47,6 +50,9 @@ impl FromStr for Instances {
         let text = text.trim();
         if text == "max" {
             return Ok(Self::Max);
+        }
+        if let Some((min, max)) = text.split_once("..") {
+            return Self::between(digits(min)?, digits(max)?);
         }
         if let Some(share) = text.strip_suffix('%') {
             return match digits(share)? {
@@ -84,11 +90,32 @@ impl fmt::Display for Instances {
             Self::Max => f.write_str("max"),
             Self::MaxMinus(fewer) => write!(f, "-{fewer}"),
             Self::Percent(share) => write!(f, "{share}%"),
+            Self::Between { min, max } => write!(f, "{min}..{max}"),
         }
     }
 }
 
 impl Instances {
+    /// As many as the load asks for, at least `min` and at most `max`.
+    fn between(min: u16, max: u16) -> Result<Self, InstancesError> {
+        match (min, max) {
+            (0, _) | (_, 0) => Err(InstancesError::Zero),
+            _ if max > MAX_WORKERS => Err(InstancesError::TooMany),
+            _ if min > max => Err(InstancesError::UpsideDown),
+            _ => Ok(Self::Between { min, max }),
+        }
+    }
+
+    /// Whether this many workers are what is asked for.
+    pub fn allows(&self, cpus: &Cpus, wanted: u16) -> bool {
+        match *self {
+            Self::Between { min, max } => (min..=max).contains(&wanted),
+            Self::Count(_) | Self::Max | Self::MaxMinus(_) | Self::Percent(_) => {
+                self.resolve(cpus).count == wanted
+            }
+        }
+    }
+
     /// How many workers that is with these CPUs, and which limit decided.
     pub fn resolve(&self, cpus: &Cpus) -> Resolved {
         let max = cpus.count.max(1);
@@ -102,6 +129,7 @@ impl Instances {
                 let rounded = (u32::from(max) * u32::from(share) + 50) / 100;
                 (u16::try_from(rounded).unwrap_or(u16::MAX), format!("{share}% of {cpus}"))
             }
+            Self::Between { min, max } => (min, format!("the fewest of {min} to {max}")),
         };
         match exact {
             0 => Resolved { count: 1, because: format!("{because}, but at least 1") },
@@ -123,6 +151,7 @@ mod tests {
             ("max", Instances::Max),
             ("-1", Instances::MaxMinus(1)),
             ("50%", Instances::Percent(50)),
+            ("2..8", Instances::Between { min: 2, max: 8 }),
         ] {
             assert_eq!(text.parse(), Ok(expected));
             assert_eq!(expected.to_string(), text);
@@ -132,17 +161,21 @@ mod tests {
     #[test]
     fn refusals() {
         for (text, expected) in [
-            ("banana", r#"expected a number, "max", "-N" or "P%""#),
-            ("", r#"expected a number, "max", "-N" or "P%""#),
-            ("+4", r#"expected a number, "max", "-N" or "P%""#),
-            ("1.5", r#"expected a number, "max", "-N" or "P%""#),
-            ("--1", r#"expected a number, "max", "-N" or "P%""#),
-            ("-0", r#"expected a number, "max", "-N" or "P%""#),
-            ("%", r#"expected a number, "max", "-N" or "P%""#),
+            ("banana", r#"expected a number, "max", "-N", "P%" or "MIN..MAX""#),
+            ("", r#"expected a number, "max", "-N", "P%" or "MIN..MAX""#),
+            ("+4", r#"expected a number, "max", "-N", "P%" or "MIN..MAX""#),
+            ("1.5", r#"expected a number, "max", "-N", "P%" or "MIN..MAX""#),
+            ("--1", r#"expected a number, "max", "-N", "P%" or "MIN..MAX""#),
+            ("-0", r#"expected a number, "max", "-N", "P%" or "MIN..MAX""#),
+            ("%", r#"expected a number, "max", "-N", "P%" or "MIN..MAX""#),
             ("0", r#"at least 1 worker is needed ("max" means one per CPU)"#),
             ("0%", r#"at least 1 worker is needed ("max" means one per CPU)"#),
             ("1025", "at most 1024 workers are possible"),
             ("99999999999999999999", "at most 1024 workers are possible"),
+            ("0..4", r#"at least 1 worker is needed ("max" means one per CPU)"#),
+            ("4..1025", "at most 1024 workers are possible"),
+            ("4..2", "the lowest number of workers is above the highest"),
+            ("2..", r#"expected a number, "max", "-N", "P%" or "MIN..MAX""#),
             ("10001%", "at most 10000% is possible"),
         ] {
             assert_eq!(text.parse::<Instances>().unwrap_err().to_string(), expected, "{text}");
@@ -161,6 +194,7 @@ mod tests {
             ("50%", 2, "50% of 4 CPUs (cgroup quota 3.5)"),
             ("60%", 2, "60% of 4 CPUs (cgroup quota 3.5)"),
             ("65%", 3, "65% of 4 CPUs (cgroup quota 3.5)"),
+            ("2..8", 2, "the fewest of 2 to 8"),
             ("1%", 1, "1% of 4 CPUs (cgroup quota 3.5), but at least 1"),
         ] {
             let resolved = text.parse::<Instances>().unwrap().resolve(&cpus);

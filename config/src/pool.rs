@@ -90,13 +90,9 @@ impl AppSpec {
 
     /// Whether `scale` has changed the number of workers of any pool.
     pub fn is_scaled(&self, cpus: &Cpus) -> bool {
-        let mut asked = self.clone();
-        asked.resolve(cpus);
-        let counts = |spec: &Self| {
-            let pools: Vec<u16> = spec.pools.iter().map(|pool| pool.wanted).collect();
-            (spec.wanted, pools)
-        };
-        counts(&asked) != counts(self)
+        let pools = self.pools.iter().map(|pool| (pool.instances, pool.wanted));
+        let mut all = std::iter::once((self.instances, self.wanted)).chain(pools);
+        all.any(|(instances, wanted)| !instances.allows(cpus, wanted))
     }
 }
 

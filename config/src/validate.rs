@@ -14,7 +14,7 @@ use std::time::Duration;
 use nix::unistd::{Group, Uid, User, geteuid};
 
 use crate::instances::MAX_WORKERS;
-use crate::spec::{AppSpec, Balance, Engine, IoUring, ReadyRule};
+use crate::spec::{AppSpec, Balance, Engine, Instances, IoUring, ReadyRule};
 
 /// The shortest window: in less time the samples of memory are too few to show a leak.
 const LEAST_LEAK_WINDOW: Duration = Duration::from_secs(10);
@@ -89,6 +89,16 @@ fn probes(spec: &AppSpec, faults: &mut Vec<Fault>) {
 }
 
 fn workers(spec: &AppSpec, faults: &mut Vec<Fault>) {
+    for pool in &spec.pools {
+        if matches!(pool.instances, Instances::Between { .. }) {
+            let why = format!(
+                "instances {} of the pool {}: only the app's own pool follows the load; give this \
+                 one a number",
+                pool.instances, pool.name
+            );
+            faults.push(fault("instances", why));
+        }
+    }
     if spec.wanted > MAX_WORKERS {
         faults.push(fault(
             "instances",

@@ -182,7 +182,10 @@ const MISTAKES: &[(&str, &str)] = &[
         "env.LISTEN_FDS = 1",
         r#"2:5: "LISTEN_FDS" is set by the supervisor for each worker: remove it"#,
     ),
-    ("instances = 'banana'", r#"2:13: instances "banana": expected a number, "max", "-N" or "P%""#),
+    (
+        "instances = 'banana'",
+        r#"2:13: instances "banana": expected a number, "max", "-N", "P%" or "MIN..MAX""#,
+    ),
     (
         "instances = 0",
         r#"2:13: instances 0: at least 1 worker is needed ("max" means one per CPU)"#,

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::forms::{
-    ACCOUNT, BOOLEAN, FILE_PATH, extend, form, items, nothing, optional_text, string, told,
+    ACCOUNT, BOOLEAN, DURATION, FILE_PATH, extend, form, items, nothing, optional_text, string,
+    told,
 };
 use super::key::{Change, Flag, InPool, Key, Section};
 use super::kind::{Field, Form, at};
 use crate::raw::{Findings, Written, in_order};
 use crate::spec::{Dependency, Instances};
-use crate::tree::Value;
+use crate::tree::{Table, Value};
 use crate::words::{self, Word};
 use crate::{command, env_file, environment, instances, name};
 
@@ -113,14 +114,24 @@ static KEYS: &[Key] = &[
             shown: Some(|spec| vec![spec.instances.to_string()]),
             ..Flag::value("N")
         }),
-        help: "How many workers: 4, max (one per CPU), -1 (max less 1), 50%",
-        doc: "How many workers, see [below](#how-many); at most 1024. `scale` changes it without a \
+        help: "How many workers: 4, max (one per CPU), -1, 50%, 2..8 (by load)",
+        doc: "How many workers, see [below](#how-many); at most 1024. `\"2..8\"` or `{ min = 2, max = \
+              8 }`: as the load asks for ([autoscale](autoscale.md)). `scale` changes it without a \
               reload",
         example: Some("2"),
         change: Change::Scale,
         elsewhere: &["count", "processes", "replicas", "scale", "workers"],
         pool: Some(InPool { absent: "`1`", doc: AS_OF_AN_APP }),
         ..Key::of(&Field { place: at!(instances), form: &INSTANCES })
+    },
+    Key {
+        name: "scale_cooldown",
+        flag: Some(Flag::value("DURATION")),
+        help: "With -i MIN..MAX: how long the load is low before workers go",
+        doc: "With a range of `instances`: how long the load must be low before there are fewer \
+              workers, and the shortest time between two such steps ([autoscale](autoscale.md))",
+        change: Change::Nothing,
+        ..Key::of(&Field { place: at!(scale_cooldown), form: &DURATION })
     },
     Key {
         name: "autostart",
@@ -356,14 +367,30 @@ static ENVIRONMENT_FILES: Form<BTreeMap<String, String>> = Form {
 
 /// How many workers.
 static INSTANCES: Form<Instances> = form(
-    "integer or string",
+    "integer, string or table",
     || {
+        let limit =
+            || json!({ "type": "integer", "minimum": 1, "maximum": instances::MAX_WORKERS });
         json!({ "anyOf": [
             { "type": "integer", "maximum": instances::MAX_WORKERS },
-            { "type": "string", "pattern": "^(max|-?[0-9]+|[0-9]+%)$" },
+            { "type": "string", "pattern": "^(max|-?[0-9]+|[0-9]+%|[0-9]+\\.\\.[0-9]+)$" },
+            {
+                "type": "object",
+                "properties": { "min": limit(), "max": limit() },
+                "required": ["min", "max"],
+                "additionalProperties": false,
+            },
         ] })
     },
     |findings, key, value| {
+        if let Value::Table(table) = &value.value {
+            let Some(text) = range(table) else {
+                let expected = "expected two numbers: { min = 2, max = 8 }";
+                findings.add(value.span(), expected.to_owned());
+                return None;
+            };
+            return findings.keep(key, value, text.parse());
+        }
         let text = findings.text_or_integer(key, value)?;
         findings.keep(key, value, text.parse())
     },
@@ -373,3 +400,15 @@ static INSTANCES: Form<Instances> = form(
         other => Some(json!(other.to_string())),
     },
 );
+
+/// `2..8`, of a table with just these two numbers.
+fn range(table: &Table) -> Option<String> {
+    let number = |name: &str| {
+        let entry = table.entries.iter().find(|entry| entry.key == name)?;
+        match &entry.value.value {
+            Value::Integer(number) if number.radix == 10 => Some(number.digits.as_str()),
+            _ => None,
+        }
+    };
+    (table.entries.len() == 2).then(|| Some(format!("{}..{}", number("min")?, number("max")?)))?
+}

@@ -19,6 +19,7 @@ mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +49,10 @@ pub struct AppSpec {
     pub env: BTreeMap<String, String>,
     /// How many workers, as asked for.
     pub instances: Instances,
+    /// With a range of instances: how long the load must stay low before there are fewer workers,
+    /// and the shortest time between two such steps.
+    #[serde(default = "scale_cooldown")]
+    pub scale_cooldown: Duration,
     /// How many workers, as resolved on this machine. At least 1.
     pub wanted: u16,
     /// Which limit decided `wanted`, for people: `2 CPUs (cgroup quota 1.5)`.
@@ -200,6 +205,10 @@ pub struct Overrides {
 }
 
 /// For fields that the specs of older builds do not have.
+fn scale_cooldown() -> Duration {
+    Duration::from_secs(60)
+}
+
 fn yes() -> bool {
     true
 }
@@ -233,6 +242,7 @@ impl AppSpec {
             cwd,
             env: BTreeMap::new(),
             instances: Instances::Count(1),
+            scale_cooldown: scale_cooldown(),
             wanted: 1,
             wanted_because: "1 asked for".to_owned(),
             listen: Vec::new(),

@@ -19,6 +19,8 @@ pub enum Instances {
     MaxMinus(u16),
     /// This share of `Max` in percent, rounded to the nearest, but at least 1.
     Percent(u16),
+    /// As many as the load asks for, between these two.
+    Between { min: u16, max: u16 },
 }
 
 /// A group of workers besides the app's own, with a program of its own.

@@ -3,6 +3,7 @@
 //! carries the decisions out.
 //!
 //! - `admission`: who may connect to the control socket, and for how long without a request;
+//! - `autoscale`: how many workers the load asks for;
 //! - `engine`: which engine carries the connections of an address, and why;
 //! - `file_watch`: when files that have changed lead to a reload;
 //! - `hangup`: what SIGHUP means;
@@ -26,6 +27,7 @@
 #![deny(clippy::wildcard_enum_match_arm, clippy::match_wildcard_for_single_variants)]
 
 pub(crate) mod admission;
+pub(crate) mod autoscale;
 pub(crate) mod closed_sockets;
 pub(crate) mod engine;
 pub(crate) mod file_watch;

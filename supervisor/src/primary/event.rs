@@ -40,6 +40,8 @@ pub(crate) enum Event {
         /// How many there are beside these.
         more: u32,
     },
+    /// The load asks for another number of workers of the app's own pool.
+    LoadAsks { to: u16, because: String },
     /// A worker's `bind` made a new address known. Comes before the `Cue::BindAsked` for it.
     ListenerFound(OpenedListener),
     /// An event about one worker. The core ignores cues for a worker that is gone.

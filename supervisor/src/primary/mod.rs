@@ -255,6 +255,7 @@ impl Primary {
             Event::Merged { merge, result } => self.merged(merge, result, step),
             Event::Schedule { planned, is_due } => self.schedule(planned, is_due, step),
             Event::FilesChanged { named, more } => self.files_changed(&named, more, step),
+            Event::LoadAsks { to, because } => self.scale_by_load(to, because, step),
             Event::ListenerFound(opened) => {
                 self.expect_more_addresses(now);
                 self.open(opened, None, step);

@@ -1,5 +1,6 @@
 //! Scenarios, each seen from outside: the requests, what the programs do, and the answers.
 
+mod autoscale;
 mod care;
 mod closing;
 mod file_changes;

@@ -7,6 +7,7 @@
 //!
 //! Each room keeps its own state, and is lent what the rooms share (`context`) for each call.
 
+mod autoscale;
 mod bus;
 mod calendar;
 mod closed_sockets;
@@ -64,6 +65,7 @@ pub(crate) use snapshot::check_state;
 pub(crate) use snapshot::upgrade::CAN_GO_ON;
 pub(crate) use start::{LaunchError, Mode, run, run_on};
 
+use self::autoscale::AutoscaleWatch;
 use self::bus::Bus;
 use self::calendar::Calendar;
 use self::context::context;
@@ -141,6 +143,8 @@ pub(crate) struct Runtime {
     health: Health,
     /// The schedule of `cron_restart`.
     calendar: Calendar,
+    /// The load, where the number of workers follows it.
+    autoscale: AutoscaleWatch,
     /// The files that `watch` names.
     file_watch: FileWatch,
     /// The service manager that started us.
@@ -220,6 +224,7 @@ impl Runtime {
         self.look_after_health(now);
         let planned = self.core.scheduled();
         self.calendar.look(context!(self), now, planned);
+        self.autoscale.look(context!(self), now, || self.core.is_settled());
         self.look_after_file_watch(now);
         self.intercept.reap();
         if let Some(meaning) = self.events.terminal.look(now, terminal::lives) {
@@ -331,6 +336,7 @@ impl Runtime {
             self.calendar.deadline(),
             self.health.deadline(),
             self.file_watch_deadline(),
+            self.autoscale.deadline(),
         ];
         all.into_iter().flatten().min().map(|deadline| deadline.since(now))
     }

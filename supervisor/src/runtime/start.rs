@@ -10,6 +10,7 @@ use config::spec::AppSpec;
 use ipc::control::FailureKind;
 use serde::Serialize;
 
+use super::autoscale::AutoscaleWatch;
 use super::bus::Bus;
 use super::calendar::Calendar;
 use super::context::context;
@@ -367,6 +368,7 @@ impl Runtime {
             housekeeping: Housekeeping::default(),
             health: Health::default(),
             calendar: Calendar::default(),
+            autoscale: AutoscaleWatch::default(),
             file_watch: FileWatch::new(None),
             probes: Probes::new().map_err(failed("watch the processes"))?,
             manager: Manager::default(),

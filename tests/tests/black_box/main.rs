@@ -3,6 +3,7 @@
 
 mod apply;
 mod attacks;
+mod autoscale;
 mod balance;
 mod bus;
 mod bus_abuse;

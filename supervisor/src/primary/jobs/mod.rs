@@ -1,6 +1,7 @@
 //! The jobs that change an app: start, stop, scale, merge, rollout, rollback, hard restart, new
 //! values.
 
+mod autoscale;
 mod files_changed;
 pub(crate) mod hard_restart;
 pub(crate) mod merge;

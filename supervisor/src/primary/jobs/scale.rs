@@ -34,9 +34,13 @@ impl Primary {
             step.answer_all(&clients, &Reply::done(message));
             return;
         }
-        self.set_wanted(pool_index, wanted, because);
+        let why = if because.is_empty() { format!("{wanted} asked for") } else { because };
+        self.set_wanted(pool_index, wanted, &why);
         let planned = self.serving.clone();
-        let message = messages::scaling(planned.plan(pool_index).unwrap_or(&planned), from, wanted);
+        let plan = planned.plan(pool_index).unwrap_or(&planned);
+        let message = messages::scaling(plan, from, wanted);
+        // Nobody asked in words: the reason is news.
+        let message = if clients.is_empty() { format!("{message}: {why}") } else { message };
         step.publish(Notice::of_app(NoticeKind::Scaled, message));
         let direction = if wanted > from {
             self.add_slots(&planned);
@@ -48,14 +52,14 @@ impl Primary {
         self.job = Some(Job::Scale(Scaling { clients, pool_index, from, direction }));
     }
 
-    fn set_wanted(&mut self, pool_index: PoolIndex, wanted: u16, because: String) {
-        let because = if because.is_empty() { format!("{wanted} asked for") } else { because };
+    fn set_wanted(&mut self, pool_index: PoolIndex, wanted: u16, because: &str) {
         let mut app = AppSpec::clone(&self.serving.spec);
         // The spec keeps the number in the file, so that a reload notices when the file asks for
-        // another one.
-        let kept = app.source.is_some();
+        // another one; and a range, in which the load goes on to decide.
+        let ranges = matches!(app.instances, Instances::Between { .. });
+        let kept = app.source.is_some() || ranges;
         let change = |instances: &mut Instances, now: &mut u16, why: &mut String| {
-            (*now, *why) = (wanted, because.clone());
+            (*now, *why) = (wanted, because.to_owned());
             *instances = if kept { *instances } else { Instances::Count(wanted) };
         };
         if let Some(plan) = self.serving.pools.get(&pool_index).cloned() {

@@ -2,7 +2,7 @@
 
 use config::change::SpecChange;
 use config::spec::PoolSpec;
-use config::spec::{Balance, ProbeAsk, ProbeSpec, ReadyRule, RecyclePolicy, RestartOn};
+use config::spec::{Balance, Instances, ProbeAsk, ProbeSpec, ReadyRule, RecyclePolicy, RestartOn};
 use ipc::control::Method;
 use ipc::talk::BusRequest;
 
@@ -47,6 +47,9 @@ fn random_spec(dice: &mut Jitter) -> AppSpec {
     let wanted = u16::try_from(1 + dice.roll() % 4).expect("small");
     let command = if dice.roll().is_multiple_of(8) { BAD.as_slice() } else { COMMANDS.as_slice() };
     let mut spec = app(chosen(dice, command), wanted);
+    if dice.roll().is_multiple_of(3) {
+        spec.instances = Instances::Between { min: 1, max: wanted };
+    }
     for port in [8000, 8005, 7000] {
         if dice.roll().is_multiple_of(8) {
             spec = listening(spec, port);
@@ -244,6 +247,22 @@ impl Sim {
         }
     }
 
+    /// The load asks for another number of workers: it changes nothing while something else is
+    /// going on, and never leads out of the bounds.
+    fn load_asks(&mut self, to: u16) {
+        const WHY: &str = "the dice said so";
+        let before = self.primary.spec().clone();
+        let settled = self.primary.is_settled();
+        self.notices.clear();
+        self.feed(Event::LoadAsks { to, because: WHY.to_owned() });
+        if self.notices.iter().any(|notice| notice.message.ends_with(WHY)) {
+            let Instances::Between { min, max } = before.instances else { panic!("no range") };
+            assert!(settled, "it is scaled while something else is going on");
+            let wanted = self.primary.spec().wanted;
+            assert_eq!(wanted, to.clamp(min, max), "of {min} to {max}");
+        }
+    }
+
     fn connection(&mut self) {
         let index = usize::try_from(self.dice.roll()).expect("64 bits");
         let listeners: Vec<ListenerId> = self.listeners.keys().copied().collect();
@@ -269,6 +288,10 @@ impl Sim {
                 }
                 51..61 => self.probe(),
                 61 => self.feed(Event::FilesChanged { named: vec!["a.js".to_owned()], more: 0 }),
+                62..64 => {
+                    let to = u16::try_from(self.dice.roll() % 8).expect("small");
+                    self.load_asks(to);
+                }
                 _ if self.tick() => {}
                 _ => self.random_request(),
             }

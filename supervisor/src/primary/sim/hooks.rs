@@ -200,7 +200,8 @@ impl Sim {
             let ran = self.now.since(hook.since);
             let is_late = ran > hook.limit;
             assert!(!is_late || hook.killed.is_some(), "{:?} runs for {ran:?}", hook.kind);
-            let lasts = hook.killed.map_or(Duration::ZERO, |killed| self.now.since(killed));
+            let since = hook.killed.map(|killed| killed.max(hook.since));
+            let lasts = since.map_or(Duration::ZERO, |since| self.now.since(since));
             assert!(lasts <= LAST, "{:?} is waited for {lasts:?} after its kill", hook.kind);
         }
     }
