@@ -2,8 +2,11 @@
 //! told, and outlive the primary without running twice.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use ipc::control::{NoticeKind, Request, Status, WorkerState};
 use nix::sys::signal::Signal;
@@ -179,4 +182,53 @@ fn hooks_run_as_the_user_of_the_worker_and_write_into_the_log() {
     wait_until("the hook in the log", SOON, || {
         home.log("web", "out.log").contains(&said).then_some(())
     });
+}
+
+/// A home of `nobody`, and in it a program that gains the rights of root. `None`: not here.
+fn of_nobody_with_root() -> Option<(Home, String)> {
+    let home = tests::home_of_nobody!()?;
+    let program = home.path().join("other-user");
+    fs::copy(env!("CARGO_BIN_EXE_other-user"), &program).expect("copy a program");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).expect("make it setuid");
+    let tried = Command::new(&program).arg("try").uid(65534).gid(65534).status();
+    if !tried.expect("it runs").success() {
+        eprintln!("skipped: setuid programs gain no rights here");
+        return None;
+    }
+    Some((home, program.display().to_string()))
+}
+
+#[test]
+fn heavy_a_hook_that_the_supervisor_cannot_kill_is_left_alone() {
+    let _exclusive = tests::exclusive();
+    let Some((home, program)) = of_nobody_with_root() else { return };
+    let app = Hooked::new(home);
+    let keys = format!(
+        "intercept = false\nready = \"uptime\"\nhook_timeout = \"1s\"\npre_stop = [{program:?}]\n"
+    );
+    let Some(file) = app.config(&keys, &[]) else { return };
+    app.home.run(&["start", &file]).ok();
+    let mut notices = app.home.ask("web", &Request::Subscribe);
+    let begun = Instant::now();
+    app.home.run(&["stop", "web"]).ok();
+    assert!(begun.elapsed() >= Duration::from_secs(6), "1 s to end, and 5 s after it was killed");
+    let mut said = Vec::new();
+    while let Some(notice) = notices.notice(Duration::from_millis(100)) {
+        said.push(notice.message);
+    }
+    let lives = said.iter().find_map(|m| m.strip_prefix("the hook with pid ")).expect("it is told");
+    let pid: u32 = lives.split(' ').next().and_then(|pid| pid.parse().ok()).expect("a pid");
+    assert!(process::is_alive(pid), "{said:#?}");
+    let failed = "pre_stop failed: it was killed and has not ended 5s later";
+    assert!(said.iter().any(|message| message.starts_with(failed)), "{said:#?}");
+    process::kill(pid, Signal::SIGKILL);
+}
+
+#[test]
+fn a_hook_gains_no_rights_that_its_worker_cannot_gain() {
+    let Some((home, program)) = of_nobody_with_root() else { return };
+    let app = Hooked::new(home);
+    let Some(file) = app.config(&format!("pre_start = [{program:?}]\n"), &[]) else { return };
+    let refused = app.home.run(&["start", &file]).code(1);
+    assert!(refused.stderr.contains("pre_start failed: exit code 1"), "{refused:#?}");
 }
