@@ -172,12 +172,14 @@ impl SpecChange {
     }
 }
 
-/// Keeps the number of workers that `scale` set, unless the file has another number than before.
+/// Keeps the number of workers that `scale` or the load set, unless the file has another number
+/// than before.
 fn keep_scale(spec: &mut AppSpec, running: &AppSpec) {
     if spec.instances == running.instances {
         spec.wanted = running.wanted;
         spec.wanted_because.clone_from(&running.wanted_because);
     }
+    spec.wanted = spec.instances.going_on_from(running.wanted, spec.wanted);
     for pool in &mut spec.pools {
         let before = running.pools.iter().find(|running| running.name == pool.name);
         if let Some(running) = before.filter(|running| running.instances == pool.instances) {
@@ -343,6 +345,9 @@ mod tests {
         (changed.instances, changed.wanted) = (Instances::Count(3), 3);
         keep_scale(&mut changed, &running);
         assert_eq!(changed.wanted, 3);
+        (changed.instances, changed.wanted) = (Instances::Between { min: 2, max: 4 }, 2);
+        keep_scale(&mut changed, &running);
+        assert_eq!(changed.wanted, 4, "the load goes on from what runs");
     }
 
     #[test]

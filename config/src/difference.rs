@@ -243,6 +243,13 @@ mod tests {
         assert_eq!(between(&running, &counted), []);
         let max = AppSpec { instances: Instances::Max, ..running.clone() };
         assert_eq!(shown(&running, &max), ["instances Changed 1 \"max\" Scale"]);
+        let ranged = |wanted| AppSpec {
+            instances: Instances::Between { min: 2, max: 8 },
+            wanted,
+            ..running.clone()
+        };
+        assert_eq!(between(&ranged(5), &ranged(2)), [], "the load decides");
+        assert_eq!(shown(&ranged(9), &ranged(2)), ["instances Changed 9 2 Scale"]);
     }
 
     #[test]

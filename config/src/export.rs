@@ -81,7 +81,9 @@ fn app(
 
 /// The spec with the number of workers that runs, where `scale` set it.
 fn counted(spec: &AppSpec, cpus: &Cpus) -> AppSpec {
-    let scaled = !spec.instances.allows(cpus, spec.wanted);
+    // The load leads back into a range.
+    let ranges = matches!(spec.instances, Instances::Between { .. });
+    let scaled = !ranges && !spec.instances.allows(cpus, spec.wanted);
     let instances = if scaled { Instances::Count(spec.wanted) } else { spec.instances };
     AppSpec { instances, ..spec.clone() }
 }

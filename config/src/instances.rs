@@ -116,6 +116,15 @@ impl Instances {
         }
     }
 
+    /// How many workers an app is to have that has so many now. `resolved`: what an app would begin
+    /// with. Within a range, the load has decided.
+    pub fn going_on_from(&self, running: u16, resolved: u16) -> u16 {
+        match *self {
+            Self::Between { min, max } => running.clamp(min, max),
+            Self::Count(_) | Self::Max | Self::MaxMinus(_) | Self::Percent(_) => resolved,
+        }
+    }
+
     /// How many workers that is with these CPUs, and which limit decided.
     pub fn resolve(&self, cpus: &Cpus) -> Resolved {
         let max = cpus.count.max(1);
@@ -180,6 +189,19 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Instances>().unwrap_err().to_string(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_range_goes_on_from_what_runs() {
+        let range = Instances::Between { min: 2, max: 8 };
+        for (running, expected) in [(1, 2), (6, 6), (12, 8)] {
+            assert_eq!(range.going_on_from(running, 2), expected);
+            assert_eq!(
+                range.allows(&Cpus { count: 1, limit: CpuLimit::Machine }, running),
+                running == 6
+            );
+        }
+        assert_eq!(Instances::Count(3).going_on_from(6, 3), 3);
     }
 
     #[test]

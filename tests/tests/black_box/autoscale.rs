@@ -15,14 +15,12 @@ const UP: Duration = Duration::from_secs(2);
 const DATED: Duration = Duration::from_millis(5);
 
 /// From 2 to 6 workers that answer one request at a time.
-fn start(home: &Home, port: &Port, more: &str) -> bool {
-    let Some(command) = fixtures::python("one_at_a_time.py", &[&port.to_string(), "0.02"]) else {
-        return false;
-    };
-    let keys = format!("instances = {{ min = 2, max = 6 }}\nscale_cooldown = \"1s\"\n{more}");
-    let file = home.config("web", &command, &keys);
+fn start(home: &Home, port: &Port) -> Option<String> {
+    let command = fixtures::python("one_at_a_time.py", &[&port.to_string(), "0.02"])?;
+    let keys = "instances = { min = 2, max = 6 }\nscale_cooldown = \"1s\"\n";
+    let file = home.config("web", &command, keys);
     home.run(&["start", &file]).ok();
-    true
+    Some(file)
 }
 
 /// All changes so far.
@@ -44,9 +42,7 @@ fn wanted(home: &Home, count: u16, limit: Duration) {
 fn heavy_a_step_of_load_leads_to_the_most_workers_and_back() {
     let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
-    if !start(&home, &port, "") {
-        return;
-    }
+    let Some(file) = start(&home, &port) else { return };
     let mut notices = home.ask("web", &Request::Subscribe);
     assert_eq!(home.app("web").wanted, 2, "it begins with the fewest");
     for round in 0..2 {
@@ -57,6 +53,8 @@ fn heavy_a_step_of_load_leads_to_the_most_workers_and_back() {
         let begun = Instant::now();
         wanted(&home, 6, SOON);
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        home.run(&["apply", &file]).ok();
+        assert_eq!(home.app("web").wanted, 6, "the file has a range, not a number");
         load.warm(load.so_far().ok + 100);
         load.stop().nothing_lost("at the top");
         light.stop().nothing_lost("all the way");

@@ -96,7 +96,8 @@ fn live(
         let scaled = now.wanted != pool.wanted;
         scaled.then(|| (Some(pool.name.clone()), pool.wanted, pool.wanted_because.clone()))
     });
-    let own = (running.wanted != to.wanted).then(|| (None, to.wanted, to.wanted_because.clone()));
+    let wanted = to.instances.going_on_from(running.wanted, to.wanted);
+    let own = (running.wanted != wanted).then(|| (None, wanted, to.wanted_because.clone()));
     for (pool, wanted, because) in own.into_iter().chain(pools) {
         let request = Request::Scale { wanted, because, pool };
         done.push(ask(home, name, &request, "scaling", &waits)?);
