@@ -72,6 +72,11 @@ pub enum Request {
         /// The slot.
         slot: u16,
     },
+    /// Pause, resume or abort the rollout under way.
+    Rollout {
+        /// What becomes of it.
+        command: RolloutCommand,
+    },
     /// Change the number of workers.
     Scale {
         /// The number of workers from now on; at least 1.
@@ -111,6 +116,21 @@ pub enum Request {
     ReopenLogs,
     /// Send every notice from now on, until the connection ends.
     Subscribe,
+}
+
+/// What becomes of the rollout under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum RolloutCommand {
+    /// Replace no further slot. The slot under way is finished. Answered at once.
+    Pause {
+        /// After this many milliseconds the rollout is rolled back, unless it was resumed.
+        for_ms: u64,
+    },
+    /// Go on with the next slot. Answered at once.
+    Resume,
+    /// Go back to the generation that served before. Answered when it serves.
+    Abort,
 }
 
 /// How the workers get a new spec.
@@ -265,6 +285,10 @@ pub enum NoticeKind {
     WorkerReturned,
     /// The new generation serves one slot, or the successor of a recycled worker does.
     SlotReplaced,
+    /// A rollout waits before its next slot.
+    ReloadPaused,
+    /// A rollout goes on.
+    ReloadResumed,
     /// The new generation serves all slots.
     ReloadDone,
     /// A reload failed, and everything is as before.
@@ -347,6 +371,9 @@ pub struct AppStatus {
     /// How the last reload ended.
     #[serde(default)]
     pub last_reload: Option<String>,
+    /// The rollout under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutStatus>,
     /// When `cron_restart` is due next; milliseconds since 1970.
     #[serde(default)]
     pub next_restart_unix_ms: Option<u64>,
@@ -358,6 +385,23 @@ pub struct AppStatus {
     /// The app's pools, its own first. Empty if the primary's build knows no pools.
     #[serde(default)]
     pub pools: Vec<PoolStatus>,
+}
+
+/// A rollout under way.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutStatus {
+    /// The generation that it brings in.
+    pub generation: u32,
+    /// How many slots that generation has taken over.
+    pub replaced: u32,
+    /// How many slots the rollout is about.
+    pub slots: u32,
+    /// Whether it goes back to the generation that served before.
+    #[serde(default)]
+    pub going_back: bool,
+    /// It is paused, and is rolled back after this many milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_for_ms: Option<u64>,
 }
 
 /// How the files of an app are watched.

@@ -165,7 +165,7 @@ enum Phase {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Job {
-    Rollout(Rollout),
+    Rollout(Box<Rollout>),
     Scale(Scaling),
     Hard(HardRestart),
     Recycle(Recycle),
@@ -285,7 +285,8 @@ impl Primary {
         let job = self.job.as_ref().and_then(|job| match job {
             Job::Rollout(rollout) => {
                 let observed = rollout.until().filter(|until| Some(*until) > self.stepped);
-                self.commit_at(rollout).or(observed)
+                let paused = rollout.paused_until();
+                self.commit_at(rollout).or(observed).into_iter().chain(paused).min()
             }
             Job::Scale(scaling) => scaling.until(),
             Job::Hard(hard) => hard.until(),

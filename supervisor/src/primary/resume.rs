@@ -85,22 +85,21 @@ impl Primary {
         if let Some(merging) = &mut self.merging {
             merging.clients.retain(&stays);
         }
-        if let Some(clients) = self.job_clients_mut() {
-            clients.retain(&stays);
-        }
+        self.job_clients_mut().for_each(|clients| clients.retain(&stays));
     }
 
     /// The clients that wait for the end of the current job.
-    fn job_clients_mut(&mut self) -> Option<&mut Vec<ClientId>> {
-        if let Phase::Stopping(stopping) = &mut self.phase {
-            return Some(&mut stopping.clients);
-        }
-        match self.job.as_mut()? {
-            Job::Rollout(rollout) => Some(&mut rollout.clients),
-            Job::Scale(scaling) => Some(&mut scaling.clients),
-            Job::Hard(hard) => Some(&mut hard.clients),
-            Job::Recycle(_) => None,
-        }
+    fn job_clients_mut(&mut self) -> impl Iterator<Item = &mut Vec<ClientId>> {
+        let (one, other) = match (&mut self.phase, &mut self.job) {
+            (Phase::Stopping(stopping), _) => (Some(&mut stopping.clients), None),
+            (_, Some(Job::Rollout(rollout))) => {
+                (Some(&mut rollout.clients), Some(&mut rollout.aborting))
+            }
+            (_, Some(Job::Scale(scaling))) => (Some(&mut scaling.clients), None),
+            (_, Some(Job::Hard(hard))) => (Some(&mut hard.clients), None),
+            (_, Some(Job::Recycle(_)) | None) => (None, None),
+        };
+        one.into_iter().chain(other)
     }
 
     /// The clients that still get an answer, or whose answer may not have reached them.
@@ -110,7 +109,7 @@ impl Primary {
         let queued = self.queue.iter().flat_map(|pending| pending.clients.iter().copied());
         let merging = self.merging.iter().flat_map(|merging| merging.clients.iter().copied());
         let mut all: BTreeSet<ClientId> = waiters.chain(queued).chain(merging).collect();
-        all.extend(self.job_clients_mut().into_iter().flat_map(|clients| clients.iter().copied()));
+        all.extend(self.job_clients_mut().flat_map(|clients| clients.iter().copied()));
         all
     }
 

@@ -15,6 +15,7 @@ mod probes;
 mod quiet;
 mod readiness;
 mod recycle;
+mod rollout;
 mod snapshot;
 mod values;
 

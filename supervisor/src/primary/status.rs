@@ -1,7 +1,8 @@
 //! The app as people see it. Fields that only the runtime knows stay empty.
 
 use ipc::control::{
-    AppStatus, ListenerStatus, Notice, NoticeKind, PoolStatus, Status, WorkerState, WorkerStatus,
+    AppStatus, ListenerStatus, Notice, NoticeKind, PoolStatus, RolloutStatus, Status, WorkerState,
+    WorkerStatus,
 };
 
 use super::jobs::state::Course;
@@ -21,7 +22,7 @@ impl Primary {
     /// The state of the app. The core knows no pids, memory, queues, logs, contracts or versions.
     pub(crate) fn status(&self, now: Time) -> AppStatus {
         let spec = &self.serving.spec;
-        let (status, reason) = self.standing();
+        let (status, reason) = self.standing(now);
         AppStatus {
             name: spec.name.clone(),
             namespace: spec.namespace.clone(),
@@ -52,6 +53,7 @@ impl Primary {
             recycles: self.recycling.done,
             uptime_ms: self.born.map_or(0, |born| millis(now.since(born))),
             last_reload: self.last_reload.clone(),
+            rollout: self.rollout_status(now),
             next_restart_unix_ms: self.scheduled.as_ref().and_then(|planned| planned.next),
             watch: None,
             workers: self.entries().map(|(slot, worker)| self.entry(slot, worker, now)).collect(),
@@ -69,6 +71,20 @@ impl Primary {
         let workers = self.wanted().filter_map(|(_, state)| self.seated(state));
         let newer = workers.filter(|worker| held_back.is_before(worker.started)).count();
         Some(held_back.sentence(u32::try_from(newer).unwrap_or(u32::MAX)))
+    }
+
+    fn rollout_status(&self, now: Time) -> Option<RolloutStatus> {
+        let rollout = match &self.job {
+            Some(Job::Rollout(rollout)) => rollout,
+            Some(Job::Scale(_) | Job::Hard(_) | Job::Recycle(_)) | None => return None,
+        };
+        Some(RolloutStatus {
+            generation: rollout.generation().0,
+            replaced: rollout.replaced,
+            slots: rollout.slots(),
+            going_back: matches!(rollout.course, Course::Back { .. }),
+            paused_for_ms: rollout.paused_until().map(|until| millis(until.since(now))),
+        })
     }
 
     /// Whether all workers have done their work, and ended.
@@ -180,7 +196,7 @@ impl Primary {
     }
 
     /// The status of the app, and the reason for it.
-    fn standing(&self) -> (Status, Option<String>) {
+    fn standing(&self, now: Time) -> (Status, Option<String>) {
         match (&self.phase, &self.job) {
             (Phase::Stopped | Phase::Over { .. }, _) => {
                 (Status::Stopped, Some(messages::STOPPED.to_owned()))
@@ -192,11 +208,7 @@ impl Primary {
                 (Status::Starting, Some("its addresses are being opened".to_owned()))
             }
             (Phase::Running, Some(Job::Rollout(rollout))) => {
-                let going_back = matches!(rollout.course, Course::Back { .. });
-                (
-                    Status::Reloading,
-                    Some(messages::rolling(rollout.leading(&rollout.to), going_back)),
-                )
+                (Status::Reloading, Some(messages::rollout::rolling(rollout, now)))
             }
             (Phase::Running, Some(Job::Hard(hard))) if hard.empties() => {
                 (Status::Reloading, Some("all workers are stopped, then started".to_owned()))
@@ -245,7 +257,7 @@ impl Primary {
 
     /// Publishes a notice if the app's status has changed.
     pub(super) fn announce(&mut self, step: &mut Step<'_>) {
-        let (status, reason) = self.standing();
+        let (status, reason) = self.standing(step.now);
         if self.announced != Some(status) {
             self.announced = Some(status);
             let message = messages::standing(&self.serving, status, reason.as_deref());

@@ -12,6 +12,15 @@ pub(super) fn span(span: Duration) -> String {
     }
 }
 
+/// The same for spans that people choose: `60min`, `24h`.
+pub(super) fn long_span(long: Duration) -> String {
+    match long.as_secs() {
+        0..120 => span(long),
+        seconds @ 120..36_000 => format!("{}min", seconds / 60),
+        seconds => format!("{}h", seconds / 3600),
+    }
+}
+
 /// `1 connection`, `3 connections`.
 pub(super) fn count(number: u32, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }

@@ -59,6 +59,7 @@ mod reload_merge;
 mod resource_exhaustion;
 mod resource_growth;
 mod rollback;
+mod rollout;
 mod round_robin;
 mod save_resurrect;
 mod sd_notify;

@@ -32,6 +32,8 @@ pub(crate) fn matters(kind: NoticeKind) -> bool {
         | NoticeKind::SlotErrored
         | NoticeKind::BindRefused
         | NoticeKind::ReloadStarted
+        | NoticeKind::ReloadPaused
+        | NoticeKind::ReloadResumed
         | NoticeKind::ReloadDone
         | NoticeKind::ReloadRolledBack
         | NoticeKind::Scaled

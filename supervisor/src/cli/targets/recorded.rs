@@ -68,6 +68,7 @@ pub(crate) fn status(name: &str, record: &Record, status: Status, reason: &str) 
         recycles: 0,
         uptime_ms: 0,
         last_reload: None,
+        rollout: None,
         next_restart_unix_ms: None,
         watch: None,
         workers: workers.collect(),

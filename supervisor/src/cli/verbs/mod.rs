@@ -73,6 +73,7 @@ verbs! {
     stop        Stop        apps;
     restart     Restart     apps;
     reload      Reload      apps;
+    rollout     Rollout     apps;
     scale       Scale       apps;
     delete      Delete      apps;
     list        List        apps;

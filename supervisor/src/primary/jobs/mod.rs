@@ -6,6 +6,7 @@ mod files_changed;
 pub(crate) mod hard_restart;
 pub(crate) mod merge;
 pub(crate) mod observe;
+pub(crate) mod pause;
 mod queue;
 pub(crate) mod rollback;
 pub(crate) mod rollout;

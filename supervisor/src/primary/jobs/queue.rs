@@ -25,6 +25,11 @@ impl Primary {
             step.answer_all(client.as_slice(), &stopping.refusal(&self.serving));
             return;
         }
+        // It would have to wait for a person. What no client asks for waits.
+        if let Some(client) = client.filter(|_| self.is_paused()) {
+            let reason = messages::rollout::is_paused(&self.serving);
+            return step.answer(client, messages::failed(FailureKind::Failed, reason, &[]));
+        }
         let waiting: usize = self.queue.iter().map(|pending| pending.clients.len().max(1)).sum();
         if waiting >= LIMIT {
             let reason = messages::queue_full(&self.serving, LIMIT);

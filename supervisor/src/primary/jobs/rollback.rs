@@ -1,7 +1,7 @@
 //! A failed rollout goes back the way it came: the same replacement, slot by slot, to the plan that
 //! served before, until no worker of the failed generation is left.
 
-use ipc::control::{FailureKind, Notice, NoticeKind};
+use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
 
 use super::state::{Course, Failure};
 use crate::base::ids::{Slot, WorkerId};
@@ -17,8 +17,9 @@ impl Primary {
     /// Turns a failed rollout round.
     pub(in crate::primary) fn turn_back(&mut self, failure: Failure, step: &mut Step<'_>) {
         let Some(Job::Rollout(rollout)) = &mut self.job else { return };
-        let place = rollout.to.place(failure.slot);
-        let message = messages::turning_back(rollout.generation(), &place, &failure.reason);
+        let place = rollout.aborted.is_none().then(|| rollout.to.place(failure.slot));
+        let place = place.as_deref();
+        let message = messages::turning_back(rollout.generation(), place, &failure.reason);
         step.publish(Notice::of_app(NoticeKind::Warning, message));
         let (slot, reason) = (failure.slot, failure.reason.clone());
         rollout.course = Course::Back { failure, restored: Vec::new() };
@@ -110,11 +111,12 @@ impl Primary {
             self.close_if_unserved(listener, step);
         }
         let Course::Back { failure, .. } = &rollout.course else { return false };
-        let place = rollout.to.place(failure.slot);
+        let place = rollout.aborted.is_none().then(|| rollout.to.place(failure.slot));
+        let place = place.as_deref();
         let failed = rollout.generation();
         let before = rollout.slot.and_then(|slot| self.serving.plan_of(slot));
         let serves = before.as_ref().unwrap_or_else(|| rollout.leading(&self.serving)).generation;
-        let reason = messages::rolled_back(&self.serving, failed, serves, &place, &failure.reason);
+        let reason = messages::rolled_back(&self.serving, failed, serves, place, &failure.reason);
         self.last_reload = Some(reason.clone());
         if let Some(tried) = rollout.to.plan_of(failure.slot) {
             let serves = self.serving.plan_of(failure.slot);
@@ -123,6 +125,7 @@ impl Primary {
         }
         step.act(Action::ReloadEnded { outcome: ReloadOutcome::RolledBack });
         step.publish(Notice::of_app(NoticeKind::ReloadRolledBack, reason.clone()));
+        step.answer_all(&rollout.aborting, &Reply::done(reason.clone()));
         let reply = messages::failed(FailureKind::RolledBack, reason, &failure.last_lines);
         step.answer_all(&rollout.clients, &reply);
         true

@@ -64,13 +64,16 @@ impl Primary {
             checks: BTreeMap::new(),
             cut: 0,
             course,
+            pause: None,
+            aborted: None,
+            aborting: Vec::new(),
         };
         let (before, after) = (rollout.leading(&self.serving), rollout.leading(&rollout.to));
         step.publish(match slot {
             Some(slot) => messages::worker_replacement_started(&self.serving, slot),
             None => messages::reload_started(before, after),
         });
-        self.job = Some(Job::Rollout(rollout));
+        self.job = Some(Job::Rollout(Box::new(rollout)));
     }
 
     /// A rollout ends before any worker of it was started.
@@ -100,14 +103,16 @@ impl Primary {
                 let leading = rollout.leading(&self.serving);
                 let reason = messages::reload_refused(leading, &reason);
                 let clients = std::mem::take(&mut rollout.clients);
+                let aborting = std::mem::take(&mut rollout.aborting);
                 self.job = None;
+                step.answer_all(&aborting, &Reply::done(reason.clone()));
                 self.turn_down(FailureKind::Failed, reason, &clients, step);
             }
         }
     }
 
     pub(in crate::primary) fn advance_rollout(&mut self, step: &mut Step<'_>) -> bool {
-        if self.observe(step) {
+        if self.observe(step) || self.abort_if_due(step) {
             return true;
         }
         let Some(Job::Rollout(rollout)) = &self.job else { return false };
@@ -126,7 +131,7 @@ impl Primary {
         if let Some((slot, _)) = self.successor() {
             return self.commit_if_due(slot, step);
         }
-        if self.awaits_canary(step) {
+        if self.awaits_canary(step) || self.is_paused() {
             return false;
         }
         let is_old = |(slot, state): &(Slot, &SlotState)| {

@@ -122,6 +122,23 @@ pub(in crate::primary) struct Rollout {
     /// Connections with a request in flight that old workers took with them.
     pub(in crate::primary) cut: u32,
     pub(in crate::primary) course: Course,
+    /// No further slot is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::primary) pause: Option<Pause>,
+    /// Why it goes back though nothing has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::primary) aborted: Option<String>,
+    /// The clients that asked for that and wait for its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::primary) aborting: Vec<ClientId>,
+}
+
+/// A pause of a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::primary) struct Pause {
+    pub(in crate::primary) since: Time,
+    /// The rollout is aborted then.
+    pub(in crate::primary) until: Time,
 }
 
 /// How far the `observe_check` of a pool is.
@@ -173,6 +190,23 @@ impl Rollout {
     /// When the core must look at it again, if it waits for nothing else.
     pub(in crate::primary) fn until(&self) -> Option<Time> {
         self.observed_until().filter(|_| matches!(self.course, Course::Forward))
+    }
+
+    /// When it is aborted because nobody has resumed it.
+    pub(in crate::primary) fn paused_until(&self) -> Option<Time> {
+        let pause = self.pause.filter(|_| matches!(self.course, Course::Forward));
+        pause.map(|pause| pause.until)
+    }
+
+    /// How many slots it is about.
+    pub(in crate::primary) fn slots(&self) -> u32 {
+        let is_its = |slot: Slot| match (self.slot, self.only) {
+            (Some(one), _) => slot == one,
+            (None, Some(pool)) => slot.pool_index() == pool,
+            (None, None) => true,
+        };
+        let its = self.to.slots().filter(|(slot, _)| is_its(*slot)).count();
+        u32::try_from(its).unwrap_or(u32::MAX)
     }
 
     /// The plan among `planned` that tells people what is being replaced.

@@ -139,7 +139,7 @@ impl Primary {
     /// Ends the job, empties the queue, and tells every waiting client.
     fn drop_work(&mut self, step: &mut Step<'_>) {
         let job = match self.job.take() {
-            Some(Job::Rollout(rollout)) => rollout.clients,
+            Some(Job::Rollout(rollout)) => [rollout.clients, rollout.aborting].concat(),
             Some(Job::Hard(hard)) => hard.clients,
             Some(Job::Scale(scaling)) => scaling.clients,
             Some(Job::Recycle(_)) | None => Vec::new(),

@@ -25,6 +25,7 @@ use crate::primary::worker::end::{Cause, End, EndKind};
 pub(super) mod pools;
 pub(super) mod probes;
 pub(super) mod recycle;
+pub(super) mod rollout;
 
 use pools::{name, of_pool};
 pub(super) use pools::{
@@ -543,11 +544,6 @@ pub(super) fn reload_done(serving: &Plan, replaced: u32, cut: u32, took: &str) -
         0 => done,
         _ => format!("{done}; {} cut by the drain timeout", count(cut, "connection")),
     }
-}
-
-pub(super) fn rolling(to: &Plan, back: bool) -> String {
-    let way = if back { "is rolled back" } else { "takes over" };
-    format!("{}generation {} {way}", of_pool(to), to.generation)
 }
 
 pub(super) fn standing(plan: &Plan, status: Status, reason: Option<&str>) -> String {

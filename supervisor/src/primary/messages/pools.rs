@@ -39,13 +39,18 @@ pub(in crate::primary) fn scale_too_far(plan: &Plan, most: u16) -> String {
     format!("{}: at most {most} workers are possible", name(plan))
 }
 
-/// `place`: the slot that failed.
+/// `place`: the slot that failed, if one did.
 pub(in crate::primary) fn turning_back(
     generation: Generation,
-    place: &str,
+    place: Option<&str>,
     reason: &str,
 ) -> String {
-    format!("generation {generation} failed in {place} and is rolled back: {reason}")
+    match place {
+        Some(place) => {
+            format!("generation {generation} failed in {place} and is rolled back: {reason}")
+        }
+        None => format!("generation {generation} is rolled back: {reason}"),
+    }
 }
 
 pub(in crate::primary) fn worker_replacement_started(serving: &Pools, slot: Slot) -> Notice {
@@ -66,16 +71,17 @@ pub(in crate::primary) fn worker_replaced(
     }
 }
 
-/// `failed` was rolled back and `serves` serves. `place`: the slot that failed.
+/// `failed` was rolled back and `serves` serves. `place`: the slot that failed, if one did.
 pub(in crate::primary) fn rolled_back(
     serving: &Pools,
     failed: Generation,
     serves: Generation,
-    place: &str,
+    place: Option<&str>,
     reason: &str,
 ) -> String {
+    let place = place.map_or_else(String::new, |place| format!("{place}: "));
     format!(
-        "{}: generation {failed} was rolled back, generation {serves} serves: {place}: {reason}",
+        "{}: generation {failed} was rolled back, generation {serves} serves: {place}{reason}",
         name(serving),
     )
 }

@@ -3,7 +3,7 @@
 use config::change::SpecChange;
 use config::spec::PoolSpec;
 use config::spec::{Balance, Instances, ProbeAsk, ProbeSpec, ReadyRule, RecyclePolicy, RestartOn};
-use ipc::control::Method;
+use ipc::control::{Method, RolloutCommand};
 use ipc::talk::BusRequest;
 
 use super::*;
@@ -153,6 +153,14 @@ fn random_pool(dice: &mut Jitter) -> Option<String> {
     dice.roll().is_multiple_of(2).then(|| chosen(dice, &among).to_owned())
 }
 
+fn random_command(dice: &mut Jitter) -> RolloutCommand {
+    match dice.roll() % 4 {
+        0 => RolloutCommand::Abort,
+        1 => RolloutCommand::Resume,
+        _ => RolloutCommand::Pause { for_ms: dice.roll() % 60_000 },
+    }
+}
+
 /// Sets a variable, or names a file that cannot be read.
 fn random_change(dice: &mut Jitter) -> Request {
     let roll = dice.roll();
@@ -173,7 +181,7 @@ impl Sim {
         let roll = dice.roll();
         let new = (roll & 0x1_0000 != 0).then(|| Box::new(random_spec(dice)));
         let wanted = u16::try_from(dice.roll() % 6).expect("small");
-        let request = match roll % 32 {
+        let request = match roll % 36 {
             0..8 => Request::Reload { spec: new, pool: random_pool(dice) },
             8..10 => Request::Restart { hard: false, spec: new },
             10..13 => Request::Restart { hard: true, spec: new },
@@ -198,6 +206,7 @@ impl Sim {
             28 => return self.signal(PrimarySignal::More),
             29 => return self.signal(PrimarySignal::Fewer),
             30 => return self.signal(PrimarySignal::Reload),
+            31..35 => Request::Rollout { command: random_command(dice) },
             _ => match self.waiting_clients().first() {
                 Some(client) => return self.leave(*client),
                 None => Request::Spec,

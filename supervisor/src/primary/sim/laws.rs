@@ -35,6 +35,8 @@ pub(super) struct Ledger {
     failed: Option<usize>,
     /// The slots whose workers stay, of a generation that was rolled back.
     unrestored: BTreeSet<Slot>,
+    /// The paused rollout: its generation, and the slots that it had begun with.
+    paused: Option<(Generation, BTreeSet<Slot>)>,
     /// How a reload has just ended, until that is published.
     ended: Option<ReloadOutcome>,
     /// When replacements of workers that reached a limit began.
@@ -98,6 +100,7 @@ impl Sim {
         self.check_withdrawn();
         self.check_floor();
         self.check_generations();
+        self.check_pause();
         self.check_pools();
         self.check_sockets();
         self.check_rescues();
@@ -461,6 +464,25 @@ impl Sim {
             assert!(now <= before, "a failed generation took over a slot");
         }
         self.ledger.failed = failed;
+    }
+
+    /// A paused rollout begins with no further slot, and does not end by itself.
+    fn check_pause(&mut self) {
+        let primary = &self.primary;
+        let before = self.ledger.paused.take();
+        let Some(Job::Rollout(rollout)) = &primary.job else { return };
+        let Some(until) = rollout.paused_until() else { return };
+        assert!(until > self.now, "a pause has no end");
+        let generation = rollout.generation();
+        let workers = primary.workers.values();
+        let new = workers.filter(|worker| worker.plan.generation == generation);
+        let begun: BTreeSet<Slot> = new.map(|worker| worker.slot).collect();
+        let mut known = begun.clone();
+        if let Some((of, earlier)) = before.filter(|(of, _)| *of == generation) {
+            assert!(begun.is_subset(&earlier), "generation {of} is paused and takes another slot");
+            known.extend(earlier);
+        }
+        self.ledger.paused = Some((generation, known));
     }
 
     /// No two pools share a range of slots, and a job for one pool changes no other.

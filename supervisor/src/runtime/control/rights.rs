@@ -158,6 +158,7 @@ impl Rights {
             | Request::Delete { .. }
             | Request::Scale { .. }
             | Request::ReplaceWorker { .. }
+            | Request::Rollout { .. }
             | Request::Signal { .. }
             | Request::Send { .. }
             | Request::ReopenLogs
