@@ -77,6 +77,8 @@ pub enum Request {
         /// What becomes of it.
         command: RolloutCommand,
     },
+    /// Switch back to the generation that stayed after [`Method::BlueGreen`].
+    Rollback,
     /// Change the number of workers.
     Scale {
         /// The number of workers from now on; at least 1.
@@ -142,6 +144,13 @@ pub enum Method {
         /// Replace only this pool's workers, and take only its settings from the new spec.
         #[serde(default)]
         pool: Option<String>,
+    },
+    /// Start a whole new generation beside the old one, and switch when all of it is ready.
+    BlueGreen {
+        /// For how many milliseconds the old generation stays after the switch, for
+        /// [`Request::Rollback`].
+        #[serde(default)]
+        keep_old_ms: u64,
     },
     /// Stop all workers first, and start the new ones afterwards.
     Hard,

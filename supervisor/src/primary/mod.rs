@@ -57,7 +57,7 @@ use event::{Cue, Event, OpenedListener, Scheduled};
 use given::Given;
 use held_back::HeldBack;
 use hooks::state::Hooks;
-use jobs::state::{HardRestart, Merging, Pending, Rollout, Scaling, Stopping, Waiter};
+use jobs::state::{HardRestart, Merging, Pending, Rollout, Scaling, Stopping, Waiter, Warm};
 use quiet::QuietCommands;
 use recycle::state::{Recycle, Recycling};
 use slots::pools::Pools;
@@ -91,6 +91,12 @@ pub(crate) struct Primary {
     phase: Phase,
     /// The change of the whole app that is under way; one at a time.
     job: Option<Job>,
+    /// The generation before a switch, while it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    warm: Option<Warm>,
+    /// Why the last one that stayed does so no longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cooled: Option<String>,
     queue: VecDeque<Pending>,
     /// The change whose new spec is being made; one at a time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -182,6 +188,8 @@ impl Primary {
             editions: 1,
             phase: Phase::Stopped,
             job: None,
+            warm: None,
+            cooled: None,
             queue: VecDeque::new(),
             merging: None,
             merges: 0,
@@ -297,7 +305,9 @@ impl Primary {
             Phase::Over { .. } => return None,
             Phase::Opening | Phase::Running | Phase::Stopped => None,
         };
+        let warm = self.warm.as_ref().and_then(|warm| warm.until);
         let own = self.sweep_at.into_iter().chain(self.recycle_at()).chain(self.hooks.deadline());
+        let own = own.chain(warm);
         workers.chain(slots).chain(waiters).chain(job).chain(stop).chain(own).min()
     }
 
@@ -333,6 +343,7 @@ impl Primary {
     fn turn(&mut self, step: &mut Step<'_>) {
         self.end_waits(step.now);
         self.end_late_hooks(step);
+        self.cool_if_due(step);
         let due = |worker: &&Worker| worker.deadline().is_some_and(|at| at <= step.now);
         let due: Vec<WorkerId> = self.workers.values().filter(due).map(|w| w.id).collect();
         for id in due {

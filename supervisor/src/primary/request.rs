@@ -51,6 +51,7 @@ impl Primary {
                 step.act(Action::Subscribe { client });
                 self.enqueue(Wish::ReplaceWorker { slot: Slot(slot) }, Some(client), step);
             }
+            Request::Rollback => self.request_rollback(client, step),
             Request::Rollout { command } => self.request_rollout(client, &command, step),
             Request::Scale { wanted: 0, .. } => {
                 refuse(client, messages::scale_to_none(&self.serving), step);

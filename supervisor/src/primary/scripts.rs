@@ -1,6 +1,7 @@
 //! Scenarios, each seen from outside: the requests, what the programs do, and the answers.
 
 mod autoscale;
+mod blue_green;
 mod care;
 mod closing;
 mod file_changes;

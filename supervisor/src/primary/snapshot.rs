@@ -20,7 +20,10 @@ use crate::primary::plan::Plan;
 use crate::primary::{Job, Primary};
 
 /// The newest format that this build writes and reads.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
+/// The format that it writes for an app with pools whose generations do not switch at once. Older
+/// versions would neither end a generation that stays nor switch.
+const WITHOUT_SWITCH: u32 = 2;
 /// The format that it writes for an app without pools, which older versions can read too.
 const WITHOUT_POOLS: u32 = 1;
 
@@ -65,7 +68,14 @@ impl Primary {
         let mut all_pools =
             std::iter::once(&self.serving).chain(self.job.as_ref().and_then(Job::planned));
         let pools = all_pools.any(|planned| !planned.pools.is_empty());
-        let format = if pools { FORMAT } else { WITHOUT_POOLS };
+        let switches = self.warm.is_some()
+            || matches!(&self.job, Some(Job::Rollout(rollout)) if rollout.at_once.is_some())
+            || self.queue.iter().any(|pending| pending.wish.is_of_switch());
+        let format = match (switches, pools) {
+            (true, _) => FORMAT,
+            (false, true) => WITHOUT_SWITCH,
+            (false, false) => WITHOUT_POOLS,
+        };
         to_raw_value(&Snapshot { format, specs, core: self })
     }
 
@@ -93,7 +103,8 @@ impl Primary {
         let workers = self.workers.values().map(|worker| &worker.plan);
         let hooks = self.hooks.plans();
         let job = self.job.as_ref().and_then(Job::planned);
-        let all_pools = std::iter::once(&self.serving).chain(job);
+        let warm = self.warm.as_ref().map(|warm| &warm.planned);
+        let all_pools = std::iter::once(&self.serving).chain(job).chain(warm);
         all_pools
             .flat_map(|planned| planned.all().map(|(_, plan)| plan))
             .chain(slots)
@@ -106,7 +117,8 @@ impl Primary {
         let workers = self.workers.values_mut().map(|worker| &mut worker.plan);
         let hooks = self.hooks.plans_mut();
         let job = self.job.as_mut().and_then(Job::planned_mut);
-        let all_pools = std::iter::once(&mut self.serving).chain(job);
+        let warm = self.warm.as_mut().map(|warm| &mut warm.planned);
+        let all_pools = std::iter::once(&mut self.serving).chain(job).chain(warm);
         all_pools.flat_map(Pools::plans_mut).chain(slots).chain(workers).chain(hooks)
     }
 

@@ -39,6 +39,7 @@ impl Primary {
                 .into_iter()
                 .flatten()
                 .chain(self.held_back_code())
+                .chain(self.warm_note())
                 .collect(),
             done: self.is_done(),
             command: spec.command.clone(),

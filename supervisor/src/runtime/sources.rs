@@ -30,7 +30,7 @@ fn is_rolling(request: &Request) -> bool {
         request,
         Request::Reload { .. }
             | Request::Restart { hard: false, .. }
-            | Request::Configure { method: Method::Rolling { .. }, .. }
+            | Request::Configure { method: Method::Rolling { .. } | Method::BlueGreen { .. }, .. }
     )
 }
 

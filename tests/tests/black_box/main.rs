@@ -5,6 +5,7 @@ mod apply;
 mod attacks;
 mod autoscale;
 mod balance;
+mod blue_green;
 mod bus;
 mod bus_abuse;
 mod bus_recovery;

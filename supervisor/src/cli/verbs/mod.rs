@@ -74,6 +74,7 @@ verbs! {
     restart     Restart     apps;
     reload      Reload      apps;
     rollout     Rollout     apps;
+    rollback    Rollback    apps;
     scale       Scale       apps;
     delete      Delete      apps;
     list        List        apps;

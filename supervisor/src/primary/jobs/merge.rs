@@ -3,6 +3,7 @@
 //! one after the other, each with what the one before left.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::change::{SpecChange, keys_that_need_a_reload};
 use config::difference::{self, adopt, takes};
@@ -61,6 +62,11 @@ impl Primary {
         let (hard, pool) = match method {
             Method::Adopt => return self.adopt_merged(spec, &clients, step),
             Method::SharedValues => return self.share_merged(spec, &clients, step),
+            Method::BlueGreen { keep_old_ms } => {
+                let keep_old = Duration::from_millis(keep_old_ms);
+                let wish = Wish::ReplaceAtOnce { spec, keep_old };
+                return self.queue.push_front(Pending { wish, clients });
+            }
             Method::Hard => (true, None),
             Method::Rolling { pool } => (false, pool),
         };

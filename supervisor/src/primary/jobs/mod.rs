@@ -2,6 +2,7 @@
 //! values.
 
 mod autoscale;
+pub(crate) mod blue_green;
 mod files_changed;
 pub(crate) mod hard_restart;
 pub(crate) mod merge;

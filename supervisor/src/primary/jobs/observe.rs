@@ -113,6 +113,7 @@ impl Primary {
         };
         if !state.leaving && state.retiring.iter().any(returns) {
             state.retiring.insert(id);
+            state.seat = Seat::Empty;
             self.bring_back(slot, step);
             self.steer(step);
             self.retire(id, step);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use config::spec::AppSpec;
 use ipc::control::FailureKind;
 
-use super::state::{Pending, Wish};
+use super::blue_green::{self, LONGEST};
+use super::rollout::Extent;
+use super::state::{AtOnce, Pending, Wish};
 use crate::base::ids::{ClientId, Generation, Slot};
 use crate::primary::messages;
 use crate::primary::plan::Plan;
@@ -66,12 +68,26 @@ impl Primary {
             return false;
         }
         let Some(Pending { wish, clients }) = self.queue.pop_front() else { return false };
+        match &wish {
+            Wish::Configure { .. } | Wish::Rollback => {}
+            Wish::Replace { .. }
+            | Wish::ReplaceAtOnce { .. }
+            | Wish::ReplaceWorker { .. }
+            | Wish::Scale { .. } => self.cool(blue_green::ANOTHER_CHANGE.to_owned(), step),
+        }
         match wish {
+            Wish::Rollback => self.roll_back(&clients, step),
+            Wish::ReplaceAtOnce { spec, keep_old } => {
+                let at_once = AtOnce { keep_old: keep_old.min(LONGEST), switched: false };
+                self.begin_replace(false, spec, Some(at_once), clients, step);
+            }
             Wish::Configure { change, method } => self.begin_merge(change, method, clients, step),
             Wish::Replace { hard: false, spec, pool: Some(pool) } => {
                 self.begin_replace_of(&pool, spec, clients, step);
             }
-            Wish::Replace { hard, spec, pool: _ } => self.begin_replace(hard, spec, clients, step),
+            Wish::Replace { hard, spec, pool: _ } => {
+                self.begin_replace(hard, spec, None, clients, step);
+            }
             Wish::ReplaceWorker { slot } => self.begin_replace_worker(slot, clients, step),
             Wish::Scale { .. } if matches!(self.phase, Phase::Stopped) => {
                 let reason = messages::is_stopped(&self.serving);
@@ -90,6 +106,7 @@ impl Primary {
         &mut self,
         hard: bool,
         spec: Option<Box<AppSpec>>,
+        at_once: Option<AtOnce>,
         clients: Vec<ClientId>,
         step: &mut Step<'_>,
     ) {
@@ -112,7 +129,8 @@ impl Primary {
         } else if hard {
             self.begin_hard(planned, clients, step);
         } else {
-            self.begin_rollout(planned, None, None, clients, step);
+            let extent = Extent { at_once, ..Extent::default() };
+            self.begin_rollout(planned, extent, clients, step);
         }
     }
 
@@ -131,7 +149,10 @@ impl Primary {
         let Some(pool_index) = self.pool_index(Some(pool), &clients, step) else { return };
         self.newest = Generation(self.newest.0 + 1);
         match self.replan_pool(pool_index, spec.map(|spec| *spec)) {
-            Ok(planned) => self.begin_rollout(planned, Some(pool_index), None, clients, step),
+            Ok(planned) => {
+                let extent = Extent { only: Some(pool_index), ..Extent::default() };
+                self.begin_rollout(planned, extent, clients, step);
+            }
             Err(reason) => self.refuse_reload(&reason, &clients, step),
         }
     }
@@ -150,7 +171,9 @@ impl Primary {
         }
         self.newest = Generation(self.newest.0 + 1);
         let to = self.serving.clone().with_slot(slot, self.newest);
-        self.begin_rollout(to, Some(slot.pool_index()), Some(slot), clients, step);
+        let only = Some(slot.pool_index());
+        let extent = Extent { only, slot: Some(slot), at_once: None };
+        self.begin_rollout(to, extent, clients, step);
     }
 
     fn refuse_reload(&self, reason: &str, clients: &[ClientId], step: &mut Step<'_>) {

@@ -23,13 +23,16 @@ impl Primary {
         step.publish(Notice::of_app(NoticeKind::Warning, message));
         let (slot, reason) = (failure.slot, failure.reason.clone());
         rollout.course = Course::Back { failure, restored: Vec::new() };
-        if let Some((_, id)) = self.successor()
-            && let Some(worker) = self.workers.get_mut(&id)
-        {
-            worker.kill(Cause::Told, step);
+        let Self { slots, workers, .. } = self;
+        for id in slots.values().filter_map(|state| state.successor) {
+            if let Some(worker) = workers.get_mut(&id) {
+                worker.kill(Cause::Told, step);
+            }
         }
         let serving = self.serving.clone();
-        self.dismiss(&serving, step);
+        if !self.switch_back(step) {
+            self.dismiss(&serving, step);
+        }
         self.hook_rollback(slot, &reason, step);
     }
 
@@ -137,6 +140,9 @@ impl Primary {
         let Some(serving) = self.serving.plan_of(slot) else { return };
         let Self { slots, workers, job, .. } = self;
         let Some(state) = slots.get_mut(&slot).filter(|state| !state.leaving) else { return };
+        if matches!(state.seat, Seat::Held(_)) {
+            return;
+        }
         let is_old = |worker: &Worker| worker.plan.generation == serving.generation;
         let successor = state.successor.take_if(|id| workers.get(id).is_some_and(is_old));
         let mut recall = |id: &WorkerId| {

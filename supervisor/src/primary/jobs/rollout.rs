@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
 
-use super::state::{Course, Rollout};
+use super::state::{AtOnce, Course, Rollout};
 use crate::base::ids::{ClientId, ListenerId, PoolIndex, Slot, WorkerId};
 use crate::base::time::Time;
 use crate::primary::action::{Action, ReloadOutcome};
@@ -32,16 +32,28 @@ use crate::primary::{Job, Primary, Step};
 /// The longest time for which a canary is watched because it took so long to become ready.
 const WATCHED_AT_MOST: Duration = Duration::from_secs(10);
 
+/// What a rollout replaces, and in how many steps.
+#[derive(Debug, Default)]
+pub(in crate::primary) struct Extent {
+    /// This pool alone.
+    pub(in crate::primary) only: Option<PoolIndex>,
+    /// The worker of this slot alone.
+    pub(in crate::primary) slot: Option<Slot>,
+    /// All slots at once.
+    pub(in crate::primary) at_once: Option<AtOnce>,
+}
+
 impl Primary {
     pub(in crate::primary) fn begin_rollout(
         &mut self,
         to: Pools,
-        only: Option<PoolIndex>,
-        slot: Option<Slot>,
+        extent: Extent,
         clients: Vec<ClientId>,
         step: &mut Step<'_>,
     ) {
+        let Extent { only, slot, at_once } = extent;
         let hindered = self.owns_unix_sockets(&to).or_else(|| self.owns_unseen_sockets(&to));
+        let hindered = hindered.or_else(|| self.cannot_switch().filter(|_| at_once.is_some()));
         if let Some(reason) = hindered {
             // The new code is not tried, because that alone would do harm.
             let reason = messages::reload_refused(&self.serving, &reason);
@@ -64,6 +76,7 @@ impl Primary {
             checks: BTreeMap::new(),
             cut: 0,
             course,
+            at_once,
             pause: None,
             aborted: None,
             aborting: Vec::new(),
@@ -128,6 +141,9 @@ impl Primary {
     }
 
     fn advance_forward(&mut self, to: Pools, step: &mut Step<'_>) -> bool {
+        if self.switches_at_once() {
+            return self.advance_at_once(&to, step);
+        }
         if let Some((slot, _)) = self.successor() {
             return self.commit_if_due(slot, step);
         }
@@ -161,7 +177,8 @@ impl Primary {
             return false;
         }
         self.serving = to.clone();
-        if self.dismiss(&to, step)
+        let cools = self.settle_warm(step);
+        if (self.dismiss(&to, step) || cools)
             && let Some(Job::Rollout(rollout)) = &mut self.job
         {
             rollout.course = Course::Shrinking;
@@ -179,6 +196,7 @@ impl Primary {
             Some(slot) => messages::worker_replaced(&self.serving, slot, rollout.cut, &took),
             None => messages::reload_done(leading, rollout.replaced, rollout.cut, &took),
         };
+        let message = message + &self.stays_warm(step.now);
         self.last_reload = Some(message.clone());
         if rollout.slot.is_none() {
             self.held_back = None;
@@ -232,6 +250,9 @@ impl Primary {
 
     /// When the successor may take over, if it is ready.
     pub(in crate::primary) fn commit_at(&self, rollout: &Rollout) -> Option<Time> {
+        if rollout.switches() && matches!(rollout.course, Course::Forward) {
+            return self.switch_at(rollout);
+        }
         let (slot, id) = self.successor()?;
         let worker = self.workers.get(&id).filter(|worker| worker.is_ready())?;
         let seat = &self.slots.get(&slot)?.seat;
@@ -255,8 +276,21 @@ impl Primary {
 
     /// The successor takes over: new connections go to it first, then the old worker may drain.
     pub(in crate::primary) fn commit(&mut self, slot: Slot, step: &mut Step<'_>) {
-        let Some(id) = self.slot(slot).successor.take() else { return };
-        let Some(worker) = self.workers.get(&id) else { return };
+        if let Some(old) = self.seat_successor(slot, step) {
+            self.slot(slot).retiring.insert(old);
+            self.steer(step);
+            self.retire(old, step);
+        }
+    }
+
+    /// Gives the seat to the successor. Returns the worker that had it; nothing is steered yet.
+    pub(in crate::primary) fn seat_successor(
+        &mut self,
+        slot: Slot,
+        step: &mut Step<'_>,
+    ) -> Option<WorkerId> {
+        let id = self.slot(slot).successor.take()?;
+        let worker = self.workers.get(&id)?;
         let (plan, late, bound) = (worker.plan.clone(), worker.late.clone(), worker.listens_now());
         let recycles = matches!(self.job, Some(Job::Recycle(_)));
         let from = match self.slots.get(&slot).map(|state| &state.seat) {
@@ -281,15 +315,12 @@ impl Primary {
         }
         state.history.became_ready();
         self.founding = false;
-        let old = match std::mem::replace(&mut self.slot(slot).seat, Seat::Held(id)) {
-            Seat::Held(old) => old,
+        match std::mem::replace(&mut self.slot(slot).seat, Seat::Held(id)) {
+            Seat::Held(old) => Some(old),
             Seat::Empty | Seat::Waiting { .. } | Seat::Errored { .. } | Seat::Stopped { .. } => {
-                return;
+                None
             }
-        };
-        self.slot(slot).retiring.insert(old);
-        self.steer(step);
-        self.retire(old, step);
+        }
     }
 
     /// A seat was lost while a rollout runs.
@@ -308,6 +339,7 @@ impl Primary {
                 self.bring_back(slot, step);
             }
             Course::Back { .. } if is_new => self.bring_back(slot, step),
+            Course::Forward if rollout.switches() => self.seat_failed(worker, end, step),
             Course::Forward if self.commit_at(rollout).is_some() && self.is_succeeded(slot) => {
                 self.commit(slot, step);
             }
@@ -325,7 +357,7 @@ impl Primary {
 impl Worker {
     /// How long it must live as a canary after it is ready: what took long to start takes long to
     /// show what is wrong with it.
-    fn probation(&self, ready_since: Time) -> Duration {
+    pub(in crate::primary) fn probation(&self, ready_since: Time) -> Duration {
         let took = ready_since.since(self.started);
         self.plan.spec.times.min_uptime.max(took.min(WATCHED_AT_MOST))
     }

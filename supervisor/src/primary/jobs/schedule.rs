@@ -46,7 +46,11 @@ impl Primary {
         };
         let waits = |wish: &Wish| match wish {
             Wish::Replace { pool, .. } => pool.is_none(),
-            Wish::ReplaceWorker { .. } | Wish::Configure { .. } | Wish::Scale { .. } => false,
+            Wish::ReplaceAtOnce { .. } => true,
+            Wish::Rollback
+            | Wish::ReplaceWorker { .. }
+            | Wish::Configure { .. }
+            | Wish::Scale { .. } => false,
         };
         now || self.merging.is_some() || self.queue.iter().any(|pending| waits(&pending.wish))
     }

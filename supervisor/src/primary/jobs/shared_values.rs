@@ -20,6 +20,14 @@ impl Primary {
         if let Some(spec) = changed(&self.serving) {
             self.serving.app = self.edited(self.serving.app.clone(), spec);
         }
+        if let Some(plan) = self.warm.as_ref().map(|warm| warm.planned.app.clone())
+            && let Some(spec) = changed(&plan)
+        {
+            let plan = self.edited(plan, spec);
+            if let Some(warm) = &mut self.warm {
+                warm.planned.app = plan;
+            }
+        }
         if let Some(plan) = self.job.as_ref().and_then(Job::planned).map(|to| to.app.clone())
             && let Some(spec) = changed(&plan)
         {
@@ -33,8 +41,13 @@ impl Primary {
         }
         for pending in &mut self.queue {
             match &mut pending.wish {
-                Wish::Replace { spec: Some(spec), .. } => spec.shared = shared.map(str::to_owned),
+                Wish::Replace { spec: Some(spec), .. }
+                | Wish::ReplaceAtOnce { spec: Some(spec), .. } => {
+                    spec.shared = shared.map(str::to_owned);
+                }
                 Wish::Replace { spec: None, .. }
+                | Wish::ReplaceAtOnce { spec: None, .. }
+                | Wish::Rollback
                 | Wish::ReplaceWorker { .. }
                 | Wish::Configure { .. }
                 | Wish::Scale { .. } => {}
@@ -72,7 +85,11 @@ mod tests {
             Some(Job::Rollout(rollout)) => rollout.to.spec.shared.clone(),
             _ => match &primary.queue.front().unwrap().wish {
                 Wish::Replace { spec, .. } => spec.as_ref().unwrap().shared.clone(),
-                Wish::ReplaceWorker { .. } | Wish::Configure { .. } | Wish::Scale { .. } => None,
+                Wish::ReplaceAtOnce { .. }
+                | Wish::Rollback
+                | Wish::ReplaceWorker { .. }
+                | Wish::Configure { .. }
+                | Wish::Scale { .. } => None,
             },
         };
         assert_eq!(coming, shared);

@@ -1,6 +1,7 @@
 //! The jobs under way and the requests that wait, as data.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use config::change::SpecChange;
 use config::spec::AppSpec;
@@ -32,6 +33,10 @@ pub(in crate::primary) enum Wish {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pool: Option<String>,
     },
+    /// Start a whole new generation, and switch to it at once.
+    ReplaceAtOnce { spec: Option<Box<AppSpec>>, keep_old: Duration },
+    /// Switch back to the generation that is warm.
+    Rollback,
     /// Replace the worker of one slot, with the spec that serves at that time.
     ReplaceWorker { slot: Slot },
     /// Replace workers with a spec that has yet to be merged.
@@ -43,6 +48,13 @@ pub(in crate::primary) enum Wish {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pool: Option<String>,
     },
+}
+
+impl Wish {
+    /// Whether only builds that switch whole generations know it.
+    pub(in crate::primary) fn is_of_switch(&self) -> bool {
+        matches!(self, Self::ReplaceAtOnce { .. } | Self::Rollback)
+    }
 }
 
 /// The number of workers that a request wants.
@@ -122,6 +134,9 @@ pub(in crate::primary) struct Rollout {
     /// Connections with a request in flight that old workers took with them.
     pub(in crate::primary) cut: u32,
     pub(in crate::primary) course: Course,
+    /// It replaces all slots at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::primary) at_once: Option<AtOnce>,
     /// No further slot is replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::primary) pause: Option<Pause>,
@@ -131,6 +146,22 @@ pub(in crate::primary) struct Rollout {
     /// The clients that asked for that and wait for its end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(in crate::primary) aborting: Vec<ClientId>,
+}
+
+/// How far a rollout is that replaces all slots at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::primary) struct AtOnce {
+    /// How long the old generation stays warm afterwards.
+    pub(in crate::primary) keep_old: Duration,
+    pub(in crate::primary) switched: bool,
+}
+
+/// A generation that served before a switch. Its workers are ready and get no new connections.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::primary) struct Warm {
+    pub(in crate::primary) planned: Pools,
+    /// Until when it stays. `None`: the rollout that replaced it is still under way.
+    pub(in crate::primary) until: Option<Time>,
 }
 
 /// A pause of a rollout.
@@ -196,6 +227,11 @@ impl Rollout {
     pub(in crate::primary) fn paused_until(&self) -> Option<Time> {
         let pause = self.pause.filter(|_| matches!(self.course, Course::Forward));
         pause.map(|pause| pause.until)
+    }
+
+    /// Whether a new generation has yet to take over all slots at once.
+    pub(in crate::primary) fn switches(&self) -> bool {
+        self.at_once.is_some_and(|at_once| !at_once.switched)
     }
 
     /// How many slots it is about.

@@ -152,7 +152,9 @@ impl Primary {
         let reason = messages::stopped_meanwhile(&self.serving);
         step.answer_all(&all, &messages::failed(FailureKind::Failed, reason, &[]));
         self.sweep_at = None;
+        (self.warm, self.cooled) = (None, None);
         for (slot, state) in &mut self.slots {
+            state.retiring.extend(state.warm.take());
             state.leaving |= !self.serving.wants(*slot);
             if !matches!(state.seat, Seat::Held(_)) {
                 state.seat = Seat::Stopped { reason: messages::STOPPED.to_owned() };

@@ -340,6 +340,7 @@ pub(super) fn role(role: Role) -> Option<String> {
         Role::Seated => None,
         Role::Successor => Some("will take over when ready".to_owned()),
         Role::Retiring => Some("was replaced".to_owned()),
+        Role::Warm => Some("stays warm for a rollback".to_owned()),
         Role::Rescue => Some("serves the connections that its predecessor left waiting".to_owned()),
     }
 }

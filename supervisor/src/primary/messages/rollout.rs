@@ -11,6 +11,8 @@ use crate::primary::text::{count, long_span};
 
 pub(in crate::primary) const ABORTED: &str = "it was aborted by a request";
 
+pub(in crate::primary) const ASKED_BACK: &str = "a request asked for that";
+
 /// How far a rollout is.
 pub(in crate::primary) fn rolling(rollout: &Rollout, now: Time) -> String {
     let to = rollout.leading(&rollout.to);
@@ -87,5 +89,72 @@ pub(in crate::primary) fn is_paused(plan: &Plan) -> String {
     format!(
         "a rollout of {name} is paused: use \"supervisor rollout resume {name}\" or \"supervisor \
          rollout abort {name}\" first"
+    )
+}
+
+/// Why a whole generation cannot be kept from serving beside the other one.
+pub(in crate::primary) fn cannot_switch(address: &str) -> String {
+    format!(
+        "all workers share the socket of {address}, so the new ones would serve before the switch; \
+         reload without --strategy blue-green"
+    )
+}
+
+pub(in crate::primary) fn switched(serving: &Pools, to: &Plan, slots: u32) -> String {
+    format!(
+        "{}: all new connections go to generation {} from now on, in {}",
+        name(serving),
+        to.generation,
+        count(slots, "slot")
+    )
+}
+
+pub(in crate::primary) fn stays_warm(serving: &Pools, warm: &Plan, rest: Duration) -> String {
+    format!(
+        "; generation {} stays for {}: \"supervisor rollback {}\" switches back to it",
+        warm.generation,
+        long_span(rest),
+        name(serving)
+    )
+}
+
+pub(in crate::primary) fn warm_note(serving: &Pools, warm: &Plan) -> String {
+    format!(
+        "the workers of generation {} stay without new connections: \"supervisor rollback {}\" \
+         switches back to them",
+        warm.generation,
+        name(serving)
+    )
+}
+
+pub(in crate::primary) fn warm_worker_ended(place: &str, why: &str) -> String {
+    format!("its worker in {place} ended: {why}")
+}
+
+pub(in crate::primary) fn probe_of_warm_fails(place: &str) -> String {
+    format!("the probes of its worker in {place} fail")
+}
+
+/// Why the workers that stayed are let go.
+pub(in crate::primary) fn cools(warm: &Plan, why: &str) -> String {
+    format!("generation {} stays no longer: {why}", warm.generation)
+}
+
+pub(in crate::primary) fn nothing_is_warm(serving: &Pools, cooled: Option<&str>) -> String {
+    let name = name(serving);
+    match cooled {
+        Some(why) => format!("cannot roll {name} back: {why}"),
+        None => format!(
+            "cannot roll {name} back: no earlier generation of it stays; reload with --strategy \
+             blue-green and --keep-old to keep one"
+        ),
+    }
+}
+
+pub(in crate::primary) fn roll_out_is_under_way(serving: &Pools) -> String {
+    let name = name(serving);
+    format!(
+        "cannot roll {name} back while a reload is under way; \"supervisor rollout abort {name}\" \
+         does that"
     )
 }

@@ -158,9 +158,9 @@ fn an_invalid_snapshot_is_refused_with_a_reason() {
     assert!(matches!(Primary::restore(""), Err(RestoreError::Malformed(_))));
     assert!(matches!(Primary::restore("{\"format\":1}"), Err(RestoreError::Malformed(_))));
     let mut newer = golden();
-    newer["format"] = json!(3);
+    newer["format"] = json!(4);
     newer["core"] = json!("of another shape");
-    let reason = "the snapshot has format 3, and this version reads formats up to 2; use the \
+    let reason = "the snapshot has format 4, and this version reads formats up to 3; use the \
                   version that wrote it, or a newer one";
     assert_eq!(refusal(&newer), reason);
     let cut = |room: &str, key: &str| {

@@ -167,7 +167,8 @@ fn random_change(dice: &mut Jitter) -> Request {
     let env = vec![(chosen(dice, &["A", "B"]).to_owned(), (roll % 4).to_string())];
     let file = roll.is_multiple_of(5).then(|| "/broken.toml".into());
     let change = SpecChange { file, env, ..SpecChange::default() };
-    let method = match roll / 8 % 4 {
+    let method = match roll / 8 % 6 {
+        4 | 5 => Method::BlueGreen { keep_old_ms: (roll / 64 % 3) * 5_000 },
         0 => Method::Hard,
         1 => Method::Rolling { pool: random_pool(dice) },
         _ => Method::Rolling { pool: None },
@@ -181,7 +182,8 @@ impl Sim {
         let roll = dice.roll();
         let new = (roll & 0x1_0000 != 0).then(|| Box::new(random_spec(dice)));
         let wanted = u16::try_from(dice.roll() % 6).expect("small");
-        let request = match roll % 36 {
+        let request = match roll % 39 {
+            _ if self.primary.warm.is_some() && (roll / 39).is_multiple_of(3) => Request::Rollback,
             0..8 => Request::Reload { spec: new, pool: random_pool(dice) },
             8..10 => Request::Restart { hard: false, spec: new },
             10..13 => Request::Restart { hard: true, spec: new },
@@ -195,8 +197,8 @@ impl Sim {
                 Request::Bus(BusRequest::Share { shared })
             }
             23 => Request::Status,
-            24 => random_change(dice),
-            25..27 => Request::WaitReady,
+            24 | 25 => random_change(dice),
+            26 => Request::Rollback,
             27 if wanted == 0 => Request::Delete { fast: false },
             27 if wanted == 1 => Request::Subscribe,
             27 => {
@@ -206,6 +208,7 @@ impl Sim {
             28 => return self.signal(PrimarySignal::More),
             29 => return self.signal(PrimarySignal::Fewer),
             30 => return self.signal(PrimarySignal::Reload),
+            35 | 36 => Request::WaitReady,
             31..35 => Request::Rollout { command: random_command(dice) },
             _ => match self.waiting_clients().first() {
                 Some(client) => return self.leave(*client),

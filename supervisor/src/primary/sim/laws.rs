@@ -26,6 +26,8 @@ const FROZEN_AT_MOST: Duration = Duration::from_millis(30);
 pub(super) struct Ledger {
     /// The most workers wanted since the primary was last idle.
     wanted: u16,
+    /// The most workers of a second generation since then.
+    second: u16,
     /// The most workers ever wanted.
     ever_wanted: u16,
     /// The running rollout: its generation, how many workers were ready when it began, and the
@@ -101,6 +103,7 @@ impl Sim {
         self.check_floor();
         self.check_generations();
         self.check_pause();
+        self.check_switch();
         self.check_pools();
         self.check_sockets();
         self.check_rescues();
@@ -241,7 +244,16 @@ impl Sim {
             && !primary.anyone_retires();
         let before = if calm { 0 } else { self.ledger.wanted };
         self.ledger.wanted = before.max(serving).max(coming);
-        self.ledger.ever_wanted = self.ledger.ever_wanted.max(self.ledger.wanted);
+        let second = match (&primary.job, &primary.warm) {
+            (_, Some(warm)) => warm.planned.total().max(serving),
+            (Some(Job::Rollout(rollout)), None) if rollout.at_once.is_some() => {
+                rollout.to.total().max(serving)
+            }
+            (Some(Job::Rollout(_) | Job::Scale(_) | Job::Hard(_) | Job::Recycle(_)) | None, _) => 0,
+        };
+        self.ledger.second = second.max(if calm { 0 } else { self.ledger.second });
+        let wanted = self.ledger.wanted + self.ledger.second;
+        self.ledger.ever_wanted = self.ledger.ever_wanted.max(wanted);
 
         let is_rescue = |worker: &&Worker| {
             matches!(primary.slots[&worker.slot].rescue,
@@ -249,7 +261,7 @@ impl Sim {
         };
         let regular: Vec<_> =
             primary.workers.values().filter(|worker| !is_rescue(worker)).collect();
-        let limit = usize::from(self.ledger.wanted) + 1;
+        let limit = usize::from(self.ledger.wanted + self.ledger.second) + 1;
         assert!(regular.len() <= limit, "{} workers, {limit} allowed", regular.len());
         let lasting: Vec<_> = regular.iter().filter(|w| w.recycled.is_none()).collect();
         let places: BTreeSet<_> = lasting.iter().map(|w| (w.slot, w.plan.generation)).collect();
@@ -464,6 +476,40 @@ impl Sim {
             assert!(now <= before, "a failed generation took over a slot");
         }
         self.ledger.failed = failed;
+    }
+
+    /// A switch has no half: before it no slot has the new generation, and after it all have. The
+    /// workers that stay are ready and have no seat.
+    fn check_switch(&self) {
+        let primary = &self.primary;
+        if !matches!(primary.phase, Phase::Running) {
+            return;
+        }
+        if let Some(Job::Rollout(rollout)) = &primary.job
+            && let Some(at_once) = rollout.at_once
+            && matches!(rollout.course, Course::Forward)
+        {
+            let generation = rollout.generation();
+            for worker in primary.wanted().filter_map(|(_, state)| primary.seated(state)) {
+                let is_new = worker.plan.generation == generation;
+                assert_eq!(is_new, at_once.switched, "worker {} in a switch", worker.id);
+            }
+        }
+        for (slot, state) in &primary.slots {
+            let Some(id) = state.warm else { continue };
+            let warm = primary.warm.as_ref().expect("a generation that stays");
+            let worker = &primary.workers[&id];
+            assert!(state.seat != Seat::Held(id), "worker {id} stays and serves slot {slot}");
+            assert!(!warm.planned.replaces(*slot, worker.plan.generation), "worker {id} is new");
+            let dies = matches!(worker.state, State::Killing { .. });
+            assert!(worker.is_ready() || dies, "worker {id} stays and is not ready");
+        }
+        let busy = match &primary.job {
+            Some(Job::Rollout(rollout)) => rollout.at_once.is_none_or(|it| !it.switched),
+            Some(Job::Scale(_) | Job::Hard(_)) => true,
+            Some(Job::Recycle(_)) | None => false,
+        };
+        assert!(!busy || primary.warm.is_none(), "a generation stays during another change");
     }
 
     /// A paused rollout begins with no further slot, and does not end by itself.

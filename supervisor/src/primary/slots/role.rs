@@ -7,4 +7,6 @@ pub(in crate::primary) enum Role {
     Successor,
     Retiring,
     Rescue,
+    /// It served before a switch, and can serve again at once.
+    Warm,
 }

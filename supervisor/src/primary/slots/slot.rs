@@ -21,6 +21,9 @@ pub(in crate::primary) struct SlotState {
     pub(in crate::primary) successor: Option<WorkerId>,
     /// Workers that had the seat and were told to go.
     pub(in crate::primary) retiring: BTreeSet<WorkerId>,
+    /// A ready worker of the generation before, to which the primary can switch back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::primary) warm: Option<WorkerId>,
     pub(in crate::primary) rescue: Rescue,
     /// Where the slot's last ready worker listened of its own accord. `None`: no worker was ready.
     pub(in crate::primary) served: Option<BTreeSet<ListenerId>>,
@@ -111,6 +114,7 @@ impl SlotState {
             seat: Seat::Empty,
             successor: None,
             retiring: BTreeSet::new(),
+            warm: None,
             rescue: Rescue::None,
             served: None,
             late: BTreeSet::new(),
@@ -151,6 +155,8 @@ impl SlotState {
             Role::Successor
         } else if matches!(self.rescue, Rescue::Live { worker: rescue, .. } if rescue == worker) {
             Role::Rescue
+        } else if self.warm == Some(worker) {
+            Role::Warm
         } else {
             Role::Retiring
         }
@@ -169,7 +175,8 @@ impl SlotState {
             Rescue::None | Rescue::Due { .. } => None,
         };
         let retiring = self.retiring.iter().copied();
-        seated.into_iter().chain(self.successor).chain(rescue).chain(retiring)
+        let beside = self.successor.into_iter().chain(self.warm).chain(rescue);
+        seated.into_iter().chain(beside).chain(retiring)
     }
 
     /// There is no worker any more, because its work is done.
@@ -202,6 +209,7 @@ impl SlotState {
     /// The slot has no worker.
     pub(in crate::primary) fn is_deserted(&self) -> bool {
         self.successor.is_none()
+            && self.warm.is_none()
             && self.retiring.is_empty()
             && self.rescue == Rescue::None
             && !matches!(self.seat, Seat::Held(_))

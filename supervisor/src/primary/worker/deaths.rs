@@ -31,7 +31,7 @@ impl Primary {
         let (slot, by) = (worker.slot, worker.plan.generation);
         let inherits = match self.slot(slot).role(id) {
             Role::Seated | Role::Successor | Role::Rescue => true,
-            Role::Retiring => false,
+            Role::Retiring | Role::Warm => false,
         };
         let borrower = Borrower { worker: id, slot, inherits };
         // Without the listener there is no answer: the code that closed it has refused the `bind`.
@@ -84,7 +84,7 @@ impl Primary {
                 self.note_served(id, slot);
             }
             Role::Rescue => self.retire(id, step),
-            Role::Successor | Role::Retiring => {}
+            Role::Successor | Role::Retiring | Role::Warm => {}
         }
     }
 
@@ -159,6 +159,10 @@ impl Primary {
                 }
             }
             Role::Rescue => self.rescue_lost(&worker, &end, step),
+            Role::Warm => {
+                state.warm = None;
+                self.warm_lost(&worker, &end, step);
+            }
         }
     }
 

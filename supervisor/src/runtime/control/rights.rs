@@ -148,7 +148,8 @@ impl Rights {
             | Request::Bus(BusRequest::Metrics) => Self::Observe,
             // Which changes, see `refuse_change`.
             Request::Configure {
-                method: Method::Rolling { .. } | Method::Hard | Method::Adopt,
+                method:
+                    Method::Rolling { .. } | Method::BlueGreen { .. } | Method::Hard | Method::Adopt,
                 ..
             }
             | Request::Reload { .. }
@@ -159,6 +160,7 @@ impl Rights {
             | Request::Scale { .. }
             | Request::ReplaceWorker { .. }
             | Request::Rollout { .. }
+            | Request::Rollback
             | Request::Signal { .. }
             | Request::Send { .. }
             | Request::ReopenLogs
