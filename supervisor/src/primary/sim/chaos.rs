@@ -182,8 +182,7 @@ impl Sim {
         let roll = dice.roll();
         let new = (roll & 0x1_0000 != 0).then(|| Box::new(random_spec(dice)));
         let wanted = u16::try_from(dice.roll() % 6).expect("small");
-        let request = match roll % 39 {
-            _ if self.primary.warm.is_some() && (roll / 39).is_multiple_of(3) => Request::Rollback,
+        let request = match roll % 36 {
             0..8 => Request::Reload { spec: new, pool: random_pool(dice) },
             8..10 => Request::Restart { hard: false, spec: new },
             10..13 => Request::Restart { hard: true, spec: new },
@@ -198,7 +197,8 @@ impl Sim {
             }
             23 => Request::Status,
             24 | 25 => random_change(dice),
-            26 => Request::Rollback,
+            26 if wanted > 1 => Request::Rollback,
+            26 => Request::WaitReady,
             27 if wanted == 0 => Request::Delete { fast: false },
             27 if wanted == 1 => Request::Subscribe,
             27 => {
@@ -208,7 +208,6 @@ impl Sim {
             28 => return self.signal(PrimarySignal::More),
             29 => return self.signal(PrimarySignal::Fewer),
             30 => return self.signal(PrimarySignal::Reload),
-            35 | 36 => Request::WaitReady,
             31..35 => Request::Rollout { command: random_command(dice) },
             _ => match self.waiting_clients().first() {
                 Some(client) => return self.leave(*client),
