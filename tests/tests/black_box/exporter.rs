@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tests::http::Connection;
 use tests::run::Running;
-use tests::{Home, Port, pip, process, wait_until};
+use tests::{Home, Port, fixtures, pip, process, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -92,6 +92,54 @@ fn prometheus_reads_the_metrics_of_all_apps() {
     });
     process::kill(running.pid(), Signal::SIGTERM);
     running.end(SOON).ok();
+}
+
+/// The answer to Prometheus, or to a client from before OpenMetrics: its head and its body.
+fn ask(address: SocketAddr, accept: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n").expect("write");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    (head.to_lowercase(), body.to_owned())
+}
+
+/// Prometheus' own tool reads the format from before OpenMetrics, and finds nothing to better in
+/// names, units and help. What workers send is in it, too.
+#[test]
+fn promtool_has_no_complaint() {
+    let Some(promtool) = fixtures::need("promtool") else { return };
+    let Some(node) = fixtures::need("node") else { return };
+    let (home, own, port) = (tests::home!(), Port::new(), Port::new());
+    home.demo(port.number()).ok();
+    let server = Port::new();
+    let command = [node, fixtures::file("node/plain.js"), server.to_string()];
+    home.start("web", &["-i", "2"], &command).ok();
+    let _running = exporter(&home, &own);
+    home.run(&["reload", "web"]).ok();
+    // With what Node workers measure, which comes a moment later.
+    let (head, text) = wait_until("the delay of the event loops", SOON, || {
+        let answer = ask(own.v4(), "text/plain;version=0.0.4;q=0.5,*/*;q=0.1");
+        answer.1.contains("quantile=\"0.99\"").then_some(answer)
+    });
+    assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    assert!(text.contains("\n# TYPE supervisor_reloads_total counter\n"), "{text}");
+    assert!(!text.contains("# EOF"), "{text}");
+    let mut check = Command::new(promtool);
+    check.args(["check", "metrics"]).stdin(Stdio::piped());
+    check.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut check = check.spawn().expect("promtool runs");
+    let mut input = check.stdin.take().expect("a pipe");
+    input.write_all(text.as_bytes()).expect("promtool reads");
+    drop(input);
+    let output = check.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned()
+        + &String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.is_empty(), "{said}\n{text}");
+    let openmetrics = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+    let (head, text) = ask(own.v4(), openmetrics);
+    assert!(head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{head}");
+    assert!(text.ends_with("# EOF\n"), "{text}");
 }
 
 /// A primary that does not answer shows as down, and hides no other.

@@ -1,5 +1,8 @@
 //! What the supervisor's own metrics mean: the `# HELP` lines of OpenMetrics.
 
+/// A family of quantiles, which the formats call a summary.
+pub(super) const EVENT_LOOP_DELAY: &str = "supervisor_node_event_loop_delay_seconds";
+
 /// The meaning of each family that the primary measures itself.
 const HELP: &[(&str, &str)] = &[
     ("supervisor_up", "Whether the app's primary answered: 1 or 0."),
@@ -24,7 +27,7 @@ const HELP: &[(&str, &str)] = &[
     ("supervisor_worker_liveness", "Whether the worker's liveness probe passes: 1 or 0."),
     ("supervisor_worker_cpu_percent", "CPU use of the worker and its children; 100 is one core."),
     (
-        "supervisor_node_event_loop_delay_seconds",
+        EVENT_LOOP_DELAY,
         "How late Node's event loop ran its timers in the last ten seconds, by quantile.",
     ),
     ("supervisor_node_heap_used_bytes", "JavaScript heap that the Node worker uses."),
@@ -62,9 +65,12 @@ const HELP: &[(&str, &str)] = &[
     ),
 ];
 
-/// The meaning of a family; `None`: workers pushed it.
-pub(super) fn help(family: &str) -> Option<&'static str> {
-    HELP.iter().find(|(name, _)| *name == family).map(|(_, help)| *help)
+/// The meaning of a family that the primary does not know.
+const SENT: &str = "Sent by workers.";
+
+/// The meaning of a family.
+pub(super) fn help(family: &str) -> &'static str {
+    HELP.iter().find(|(name, _)| *name == family).map_or(SENT, |(_, help)| help)
 }
 
 #[cfg(test)]
@@ -94,7 +100,7 @@ mod tests {
             });
             let mut seen = 0;
             for word in words {
-                assert!(help(word).is_some(), "{word} is no family");
+                assert!(help(word) != SENT, "{word} is no family");
                 seen += 1;
             }
             assert!(seen > 4, "{seen} families");

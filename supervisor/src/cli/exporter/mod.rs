@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, HeaderValue};
+use hyper::header::{ACCEPT, ALLOW, HeaderMap, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use tokio::sync::Mutex;
 
@@ -31,6 +31,8 @@ const CONNECTIONS: usize = 32;
 
 /// What the answer is (OpenMetrics 1.0, "Overall Structure").
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The same for clients that ask for the format from before OpenMetrics.
+const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Serves until SIGTERM or SIGINT. `names`: which apps; none stand for all that run at the time of
 /// each scrape.
@@ -63,7 +65,14 @@ struct Exporter {
     /// `None`: all apps.
     names: Option<Vec<String>>,
     /// The last answer, and when it was made. Locked while the next one is made.
-    last: Mutex<Option<(Instant, Bytes)>>,
+    last: Mutex<Option<(Instant, Answer)>>,
+}
+
+/// The metrics in both formats.
+#[derive(Debug, Clone)]
+struct Answer {
+    openmetrics: Bytes,
+    classic: Bytes,
 }
 
 impl Exporter {
@@ -75,7 +84,10 @@ impl Exporter {
         }
         match request.uri().path() {
             "/metrics" => match self.metrics().await {
-                Ok(text) => response(StatusCode::OK, OPENMETRICS, text),
+                Ok(answer) if wants_classic(request.headers()) => {
+                    response(StatusCode::OK, CLASSIC, answer.classic)
+                }
+                Ok(answer) => response(StatusCode::OK, OPENMETRICS, answer.openmetrics),
                 Err(reason) => plain(StatusCode::INTERNAL_SERVER_ERROR, reason + "\n"),
             },
             "/" => plain(StatusCode::OK, "the metrics are at /metrics\n"),
@@ -83,28 +95,63 @@ impl Exporter {
         }
     }
 
-    async fn metrics(self: &Arc<Self>) -> Result<Bytes, String> {
+    async fn metrics(self: &Arc<Self>) -> Result<Answer, String> {
         let mut last = self.last.lock().await;
-        if let Some((made, text)) = &*last
+        if let Some((made, answer)) = &*last
             && made.elapsed() < FRESH
         {
-            return Ok(text.clone());
+            return Ok(answer.clone());
         }
         let exporter = Arc::clone(self);
-        let text = tokio::task::spawn_blocking(move || exporter.scrape())
+        let answer = tokio::task::spawn_blocking(move || exporter.scrape())
             .await
             .map_err(|error| format!("cannot ask the apps: {error}"))??;
-        let text = Bytes::from(text);
-        *last = Some((Instant::now(), text.clone()));
-        Ok(text)
+        *last = Some((Instant::now(), answer.clone()));
+        Ok(answer)
     }
 
-    fn scrape(&self) -> Result<String, String> {
+    fn scrape(&self) -> Result<Answer, String> {
         let names = match &self.names {
             Some(names) => names.clone(),
             None => self.home.apps().map_err(|error| error.to_string())?,
         };
         let all = scrape::fetch_all(&self.home, &names, self.names.is_some());
-        Ok(openmetrics::openmetrics(&all))
+        Ok(Answer {
+            openmetrics: openmetrics::openmetrics(&all).into(),
+            classic: openmetrics::classic(&all).into(),
+        })
+    }
+}
+
+/// Whether a client asks for the classic format and cannot read OpenMetrics.
+fn wants_classic(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let kinds = values.flat_map(|value| value.split(','));
+    let names = kinds.map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    let names: Vec<&str> = names.collect();
+    names.contains(&"text/plain") && !names.contains(&"application/openmetrics-text")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_is_what_the_client_can_read() {
+        let of = |accept: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in accept {
+                headers.append(ACCEPT, HeaderValue::from_static(value));
+            }
+            wants_classic(&headers)
+        };
+        // Prometheus from 2.5 on, one from before it, curl, and a client that says nothing.
+        assert!(!of(&[
+            "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
+        ]));
+        assert!(of(&["application/vnd.google.protobuf;q=0.7, text/plain;version=0.0.4;q=0.3"]));
+        assert!(!of(&["*/*"]));
+        assert!(!of(&[]));
+        assert!(!of(&["text/plain", "application/openmetrics-text"]));
     }
 }

@@ -1,15 +1,40 @@
-//! OpenMetrics 1.0 text, as Prometheus reads it.
+//! Metrics as text: OpenMetrics 1.0, and the text format 0.0.4 of Prometheus, which it came from.
 
 use std::fmt::Write;
 
 use ipc::bus::MetricKind;
 use ipc::talk::Metric;
 
-use super::help::help;
+use super::help::{EVENT_LOOP_DELAY, help};
 use super::scrape::AppMetrics;
 
-/// The text. The metrics of a family are together, even if they come from several apps.
+/// One of the two formats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    OpenMetrics,
+    Classic,
+}
+
+impl Format {
+    /// The name of a family as its `# TYPE` and `# HELP` have it. That of a counter has the suffix
+    /// of its samples in the classic format alone.
+    fn title(self, family: &str, kind: MetricKind) -> String {
+        let has_suffix = self == Self::Classic && kind == MetricKind::Counter;
+        format!("{family}{}", if has_suffix { "_total" } else { "" })
+    }
+}
+
+/// OpenMetrics 1.0. The metrics of a family are together, even if they come from several apps.
 pub(crate) fn openmetrics(all: &[AppMetrics]) -> String {
+    text(all, Format::OpenMetrics) + "# EOF\n"
+}
+
+/// The same in the text format 0.0.4 of Prometheus.
+pub(crate) fn classic(all: &[AppMetrics]) -> String {
+    text(all, Format::Classic)
+}
+
+fn text(all: &[AppMetrics], format: Format) -> String {
     let mut rows: Vec<(String, &str, &Metric)> = all
         .iter()
         .flat_map(|m| m.metrics.iter().map(|metric| (family(metric), m.app.as_str(), metric)))
@@ -23,16 +48,15 @@ pub(crate) fn openmetrics(all: &[AppMetrics]) -> String {
             Some((known, kind)) if known == name && kind != metric.kind => continue,
             Some((known, _)) if known == name => {}
             _ => {
-                let _ = writeln!(text, "# TYPE {name} {}", metric.kind.word());
-                if let Some(help) = help(name) {
-                    let _ = writeln!(text, "# HELP {name} {help}");
-                }
+                let title = format.title(name, metric.kind);
+                let _ = writeln!(text, "# HELP {title} {}", help(name));
+                let kind = if name == EVENT_LOOP_DELAY { "summary" } else { metric.kind.word() };
+                let _ = writeln!(text, "# TYPE {title} {kind}");
                 last = Some((name, metric.kind));
             }
         }
         append(&mut text, name, app, metric);
     }
-    text.push_str("# EOF\n");
     text
 }
 
@@ -97,11 +121,14 @@ mod tests {
             AppMetrics { app: "a".to_owned(), metrics: vec![took, hits.clone()] },
             AppMetrics { app: "b".to_owned(), metrics: vec![hits, also] },
         ];
+        let text = openmetrics(&all);
         assert_eq!(
-            openmetrics(&all),
-            "# TYPE hits counter\n\
+            text,
+            "# HELP hits Sent by workers.\n\
+             # TYPE hits counter\n\
              hits_total{app=\"a\",pa_th=\"a\\\"b\"} 3\n\
              hits_total{app=\"b\",pa_th=\"a\\\"b\"} 3\n\
+             # HELP took Sent by workers.\n\
              # TYPE took histogram\n\
              took_bucket{app=\"a\",pa_th=\"a\\\"b\",le=\"1.0\"} 1\n\
              took_bucket{app=\"a\",pa_th=\"a\\\"b\",le=\"+Inf\"} 2\n\
@@ -109,13 +136,17 @@ mod tests {
              took_sum{app=\"a\",pa_th=\"a\\\"b\"} 0.5\n\
              # EOF\n"
         );
+        let classic = classic(&all);
+        let begin = "# HELP hits_total Sent by workers.\n# TYPE hits_total counter\nhits_total{";
+        assert!(classic.starts_with(begin), "{classic}");
+        assert_eq!(classic.replace(" hits_total ", " hits ") + "# EOF\n", text);
     }
 
     #[test]
     fn our_own_families_are_explained() {
         let reloads = metric("supervisor_reloads", MetricKind::Counter, 1.0);
         let text = openmetrics(&[AppMetrics { app: "a".to_owned(), metrics: vec![reloads] }]);
-        let begin = "# TYPE supervisor_reloads counter\n# HELP supervisor_reloads Reloads that ";
+        let begin = "# HELP supervisor_reloads Reloads that ended";
         assert!(text.starts_with(begin), "{text}");
     }
 }
