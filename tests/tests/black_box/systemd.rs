@@ -288,3 +288,74 @@ fn heavy_activated_by_a_socket_with_reuseport() {
 fn heavy_activated_by_one_socket() {
     socket_activated(false);
 }
+
+/// Writes to both streams, and again when its file says so.
+const TALKER: &str = "
+import os, sys, time
+slot = os.environ['SUPERVISOR_SLOT']
+print('hello', slot, flush=True)
+print('oh no ✓', file=sys.stderr, flush=True)
+while not os.path.exists('/etc/say-more'):
+    time.sleep(0.05)
+print('still here', flush=True)
+time.sleep(1000)
+";
+
+/// The entries of the app that `journalctl` shows with these words.
+fn journal(machine: &Machine, words: &[&str]) -> Vec<serde_json::Value> {
+    let command = ["journalctl", "--no-pager", "--output=json", "SUPERVISOR_APP=talker"];
+    let shown = machine.run(&[&command, words].concat()).ok().stdout;
+    shown.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// Each line of `log = "journald"` is an entry with its app, slot, stream and priority, also after
+/// the death of the primary.
+#[test]
+fn heavy_lines_are_entries_of_the_journal() {
+    let _exclusive = tests::under_load();
+    let home = tests::home!();
+    let Some(python) = fixtures::need("python3") else { return };
+    let Some(machine) = Machine::boot(&home) else { return };
+    let command = serde_json::to_string(&[&python, "-c", TALKER]).expect("strings");
+    let text = format!(
+        "name = \"talker\"\ncommand = {command}\ninstances = 2\nlisten_wait = \"50ms\"\n\
+         log = \"journald\"\n"
+    );
+    machine.write("/etc/supervisor/talker.toml", &text);
+    machine.supervisor(&["startup", "/etc/supervisor/talker.toml", "--now"]).ok();
+    let entries = wait_until("the lines of both workers", SOON, || {
+        Some(journal(&machine, &[])).filter(|entries| entries.len() == 4)
+    });
+    for slot in ["0", "1"] {
+        for (stream, priority, message) in
+            [("stdout", "6", format!("hello {slot}")), ("stderr", "3", "oh no ✓".to_owned())]
+        {
+            let entry = entries.iter().find(|entry| {
+                entry["SUPERVISOR_SLOT"] == slot && entry["SUPERVISOR_STREAM"] == stream
+            });
+            let entry = entry.unwrap_or_else(|| panic!("no {stream} of slot {slot}: {entries:#?}"));
+            for (field, value) in [
+                ("MESSAGE", message.as_str()),
+                ("PRIORITY", priority),
+                ("SYSLOG_IDENTIFIER", "talker"),
+                // journald adds this itself, for the process that sent the entry.
+                ("_SYSTEMD_UNIT", "supervisor-talker.service"),
+            ] {
+                assert_eq!(entry[field], value, "{field} of {entry:#}");
+            }
+        }
+    }
+    let errors = journal(&machine, &["--priority=err"]);
+    assert!(errors.len() == 2 && errors.iter().all(|e| e["MESSAGE"] == "oh no ✓"), "{errors:#?}");
+    assert_eq!(journal(&machine, &["SUPERVISOR_SLOT=1"]).len(), 2);
+
+    let app = machine.supervisor(&["describe", "talker", "--json"]).ok().json();
+    machine.run(&["kill", "-s", "KILL", &app[0]["primary_pid"].to_string()]).ok();
+    machine.write("/etc/say-more", "");
+    wait_until("the lines after the death of the primary", SOON, || {
+        let more = journal(&machine, &[]);
+        let said = |entry: &&serde_json::Value| entry["MESSAGE"] == "still here";
+        (more.iter().filter(said).count() == 2).then_some(())
+    });
+    machine.supervisor(&["logs", "talker"]).ok().says(&["journalctl SUPERVISOR_APP=talker"]);
+}
