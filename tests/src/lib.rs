@@ -13,6 +13,7 @@
 //! - `scripted_cluster`: workers that follow a test's orders, under Node's own primary or ours;
 //! - `machine`: a machine that runs systemd;
 //! - `packaging`: packages of the program, and a clean root to install them in;
+//! - `pty`, `picture`: a pseudo-terminal with its screen, and that as a picture;
 //! - `decoders`: every decoder, ready for a fuzzer;
 //! - `fixtures`, `staging`: the servers, and the world-readable folder they are copied to;
 //! - `heavy`: the lock of the heavy tests;
@@ -30,6 +31,7 @@ pub mod machine;
 pub mod node;
 pub mod npm;
 pub mod packaging;
+pub mod picture;
 pub mod pip;
 pub mod port;
 pub mod primary_death;

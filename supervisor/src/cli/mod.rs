@@ -17,6 +17,7 @@
 //! - `logs`: the log files of apps;
 //! - `launch`, `replace`, `service`: starting apps, replacing workers, and systemd units;
 //! - `watch`: what apps, their logs and commands report to a dashboard;
+//! - `sheet`: how sections with labels and values are laid out;
 //! - `monit`, `dash`: the dashboards on the terminal and in the browser;
 //! - `verbs`: one file for each verb, and the table of all verbs;
 //! - `pm2`: the command line of PM2, translated into ours.
@@ -44,6 +45,7 @@ mod primary_channel;
 mod replace;
 mod service;
 mod session;
+mod sheet;
 mod side_by_side;
 mod specs;
 mod targets;

@@ -47,6 +47,7 @@ mod node_metrics;
 mod one_worker;
 mod own_sockets;
 mod packages;
+mod pictures;
 mod pm2;
 mod pools;
 mod privileges;

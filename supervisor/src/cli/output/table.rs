@@ -4,21 +4,26 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use comfy_table::{Cell, Color, ContentArrangement, Row, Table, presets};
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Row, Table, presets};
 
 use super::tone::Tone;
 
 /// A table of `header` and `rows`, wrapped to `width` columns if there is a terminal.
 pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>, width: Option<u16>) -> String {
-    arranged(header, rows.into_iter().map(Row::from), width)
+    arranged(header.iter().map(Cell::new), rows.into_iter().map(Row::from), width)
 }
 
-/// The same, where some cells have the colour of a state.
+/// The same, where some cells have the colour of a state. `colours`: the header is bold.
 pub(crate) fn coloured(
     header: &[&str],
     rows: Vec<Vec<(String, Option<Tone>)>>,
     width: Option<u16>,
+    colours: bool,
 ) -> String {
+    let title = |name: &&str| match colours {
+        true => Cell::new(name).add_attribute(Attribute::Bold),
+        false => Cell::new(name),
+    };
     let cell = |(text, tone): (String, Option<Tone>)| match tone {
         None => Cell::new(text),
         Some(Tone::Bad | Tone::Warning) => Cell::new(text).fg(Color::Red),
@@ -27,12 +32,16 @@ pub(crate) fn coloured(
         Some(Tone::Idle) => Cell::new(text).fg(Color::DarkGrey),
     };
     let rows = rows.into_iter().map(|row| Row::from(row.into_iter().map(cell)));
-    arranged(header, rows, width)
+    arranged(header.iter().map(title), rows, width)
 }
 
-fn arranged(header: &[&str], rows: impl Iterator<Item = Row>, width: Option<u16>) -> String {
+fn arranged(
+    header: impl Iterator<Item = Cell>,
+    rows: impl Iterator<Item = Row>,
+    width: Option<u16>,
+) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header.iter().copied()).add_rows(rows);
+    table.load_style(presets::NOTHING).set_header(header).add_rows(rows);
     // The caller knows whether there is a terminal.
     table.enforce_styling();
     if let Some(width) = width {

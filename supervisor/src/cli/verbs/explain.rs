@@ -9,8 +9,10 @@ use serde::Serialize;
 use crate::cli::args::when;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::logs::events;
+use crate::cli::output::tone::Tone;
 use crate::cli::output::{self, table};
 use crate::cli::session::Session;
+use crate::cli::sheet::{self, Row, Section};
 use crate::cli::targets::{Targets, probe};
 
 /// Events that are shown.
@@ -83,11 +85,13 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
         session.out.json(&all)?;
         return Ok(exit);
     }
+    let (width, colours) = (session.out.width(), session.out.has_colours());
     for (at, one) in all.iter().enumerate() {
         if at > 0 {
             session.out.line("");
         }
-        session.out.bytes(text(one, &TimeZone::system()).as_bytes());
+        let text = text(one, &TimeZone::system(), width, colours);
+        session.out.bytes(text.as_bytes());
     }
     Ok(exit)
 }
@@ -187,28 +191,53 @@ fn commands(status: Status, app: &str) -> Vec<String> {
     verbs.iter().map(|verb| format!("supervisor {}", verb.replace("NAME", app))).collect()
 }
 
-fn text(one: &Explanation, zone: &TimeZone) -> String {
+/// How it is shown: `width` columns wide if there is a terminal.
+fn text(one: &Explanation, zone: &TimeZone, width: Option<u16>, colours: bool) -> String {
+    let section = |heading: &str, rows| Section { heading: heading.to_owned(), rows };
+    let lines = |lines: Vec<String>| lines.into_iter().map(Row::Line).collect();
+    let last = one.last_lines.iter().map(|line| format!("| {line}")).collect();
+    let sections = [
+        section("what happened", happened(&one.events, zone)),
+        section("what the program wrote last", lines(last)),
+        section("what comes next", lines(vec![one.next.clone()])),
+        section("what you can do", lines(one.commands.clone())),
+    ];
+    format!("{}\n{}", head(one, width, colours), sheet::text(&sections, width, colours))
+}
+
+/// The state with its reason, and what each slot does that is not ready.
+fn head(one: &Explanation, width: Option<u16>, colours: bool) -> String {
+    let is = format!("{} is {}", one.app, one.status.word());
     let because = one.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-    let mut lines = vec![format!("{} is {}{because}", one.app, one.status.word())];
+    let mut text = sheet::paragraph(&format!("{is}{because}"), width);
+    if colours && text.starts_with(&is) {
+        let word = Tone::of(one.status).painted(one.status.word());
+        text.replace_range(..is.len(), &format!("{} is {word}", sheet::bold(&one.app, true)));
+    }
+    text.push('\n');
     for Slot { slot, state, reason, .. } in &one.slots {
-        let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        lines.push(format!("  slot {slot} is {state}{reason}"));
+        let reason = reason.as_deref().unwrap_or_default();
+        let is_said = one.reason.as_ref() == Some(&format!("slot {slot}: {reason}"));
+        if is_said {
+            continue;
+        }
+        let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        let line = sheet::paragraph(&format!("  slot {slot} is {state}{because}"), width);
+        text.push_str(&format!("{line}\n"));
     }
-    if !one.events.is_empty() {
-        lines.push("what happened".to_owned());
-    }
-    for event in &one.events {
-        let time = when::to_text(event.unix_ms, zone);
-        lines.push(format!("  {time}  {}", output::one_line(event)));
-    }
-    if !one.last_lines.is_empty() {
-        lines.push("what the program wrote last".to_owned());
-        lines.extend(one.last_lines.iter().map(|line| format!("  | {line}")));
-    }
-    lines.push(format!("what comes next\n  {}", one.next));
-    lines.push("what you can do".to_owned());
-    lines.extend(one.commands.iter().map(|command| format!("  {command}")));
-    lines.join("\n") + "\n"
+    text
+}
+
+/// The events with their times. What one says after another is not said again.
+fn happened(events: &[Notice], zone: &TimeZone) -> Vec<Row> {
+    let lines: Vec<String> = events.iter().map(output::one_line).collect();
+    let before = std::iter::once("").chain(lines.iter().map(String::as_str));
+    let rows = events.iter().zip(&lines).zip(before).map(|((event, line), before)| {
+        let again = format!(": {before}");
+        let line = line.strip_suffix(&again).filter(|_| !before.is_empty()).unwrap_or(line);
+        Row::pair(when::to_text(event.unix_ms, zone), line)
+    });
+    rows.collect()
 }
 
 #[cfg(test)]
@@ -225,7 +254,7 @@ mod tests {
         app.workers[0].state = WorkerState::Ready;
         app.workers[0].readiness = Some(health);
         app.workers[0].reason = Some("gets no new connections".to_owned());
-        let text = text(&explain(app, Vec::new()), &TimeZone::UTC);
+        let text = text(&explain(app, Vec::new()), &TimeZone::UTC, None, false);
         assert!(text.contains("  slot 0 is ready: gets no new connections\n"), "{text}");
         assert!(text.contains(PROBED), "{text}");
     }
@@ -244,17 +273,32 @@ mod tests {
             ..Notice::of_app(NoticeKind::WorkerFailed, "died: exit code 1".to_owned())
         };
         let started = Notice::of_app(NoticeKind::WorkerStarted, "started".to_owned());
-        let text = text(&explain(app, vec![started, failed]), &TimeZone::UTC);
+        let again = Notice {
+            unix_ms: 1_000_000_000_124,
+            ..Notice::of_app(
+                NoticeKind::AppStatus,
+                "web is degraded: slot 0: died: exit code 1".to_owned(),
+            )
+        };
+        let one = explain(app, vec![started, failed, again]);
+        let shown = |width, colours| text(&one, &TimeZone::UTC, width, colours);
         let expected = "web is degraded: slot 0 waits\n  \
-                        slot 0 is waiting: restarts in 3s: exit code 1\n\
+                        slot 0 is waiting: restarts in 3s: exit code 1\n\n\
                         what happened\n  \
-                        2001-09-09 01:46:40.123  slot 0: died: exit code 1\n\
+                        2001-09-09 01:46:40.123  slot 0: died: exit code 1\n  \
+                        2001-09-09 01:46:40.124  web is degraded\n\n\
                         what the program wrote last\n  \
-                        | no such module\n\
+                        | no such module\n\n\
                         what comes next\n  \
-                        the primary starts a worker in the empty slot in 3s\n\
+                        the primary starts a worker in the empty slot in 3s\n\n\
                         what you can do\n";
+        let text = shown(None, false);
         assert!(text.starts_with(expected), "{text}");
+        let narrow = shown(Some(40), true);
+        let heads = "\u{1b}[1mweb\u{1b}[0m is \u{1b}[31mdegraded\u{1b}[0m: slot 0 waits\n";
+        assert!(narrow.starts_with(heads), "{narrow}");
+        let expected = "the primary starts a worker in the\n    empty slot in 3s\n";
+        assert!(narrow.contains(expected), "{narrow}");
         assert!(text.contains("  supervisor logs web --err -n 50\n"), "{text}");
     }
 

@@ -14,7 +14,7 @@ use crate::cli::session::Session;
 use crate::cli::targets::probe;
 
 /// Characters of an app's reason that are shown.
-const MAX_REASON: usize = 60;
+const MAX_REASON: usize = 100;
 
 /// Listeners of an app that are shown; `describe` shows all.
 const MAX_LISTENERS: usize = 3;
@@ -225,7 +225,7 @@ fn apps_table(apps: &[AppStatus], format: &[String], width: Option<u16>, colours
         });
         cells.collect()
     });
-    table::coloured(&names, rows.collect(), width)
+    table::coloured(&names, rows.collect(), width, colours)
 }
 
 fn app_row(app: &AppStatus) -> Vec<String> {
@@ -271,11 +271,15 @@ fn watch(app: &AppStatus) -> &'static str {
     }
 }
 
-/// The first line of a reason, at most [`MAX_REASON`] characters of it.
+/// The first line of a reason, at most [`MAX_REASON`] characters of it, and whole parts of the
+/// sentence if it has some.
 fn first_line(reason: &str) -> String {
     let line = reason.lines().next().unwrap_or_default();
     match line.char_indices().nth(MAX_REASON) {
-        Some((at, _)) => format!("{}...", &line[..at]),
+        Some((at, _)) => match line[..at].rfind("; ") {
+            Some(end) => line[..end].to_owned(),
+            None => format!("{}...", &line[..at]),
+        },
         None => line.to_owned(),
     }
 }
@@ -404,7 +408,8 @@ mod tests {
 
     #[test]
     fn a_reason_is_one_short_line() {
-        assert_eq!(first_line(&"x".repeat(61)).len(), 63);
+        assert_eq!(first_line(&"x".repeat(101)).len(), 103);
         assert_eq!(first_line("one\ntwo"), "one");
+        assert_eq!(first_line(&format!("one; two; {}", "x".repeat(100))), "one; two");
     }
 }

@@ -112,7 +112,7 @@ fn draw_row(
             Column::Addresses => _ = put(buffer, at, &app.addresses(), theme.plain()),
             Column::Reason => {
                 let text = app.reason().unwrap_or_default();
-                put(buffer, at, text, theme.tone(tone));
+                put(buffer, at, text, theme.reason(tone));
             }
             Column::CpuGraph => {
                 let scale = from_zero(&app.cpu, at.width, 10.0);

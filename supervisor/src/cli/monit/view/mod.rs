@@ -1,6 +1,7 @@
 //! Draws a model. Nothing here changes it.
 
 mod apps;
+mod charts;
 mod dialogs;
 mod header;
 mod help;

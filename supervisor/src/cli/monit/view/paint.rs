@@ -65,29 +65,40 @@ pub(super) fn rule(buffer: &mut Buffer, theme: Theme, area: Rect, title: &[(&str
     put(buffer, left, &"─".repeat(left.width.into()), theme.dim());
 }
 
-/// Draws the latest samples as bars, one for each column, the newest at the right. `floor` is the
-/// value of the lowest bar, and `top` that of the highest.
+/// Draws the latest samples as bars in one line, one for each column, the newest at the right.
+/// `floor` is the value of the lowest bar, and `top` that of the highest.
 pub(super) fn graph(
+    buffer: &mut Buffer,
+    area: Rect,
+    series: &Series,
+    scale: (f64, f64),
+    style: Style,
+) {
+    bars(buffer, line(area, 0), series, scale, style);
+}
+
+/// The same over all lines of the area. A sample that is known has at least the lowest bar.
+pub(super) fn bars(
     buffer: &mut Buffer,
     area: Rect,
     series: &Series,
     (floor, top): (f64, f64),
     style: Style,
 ) {
-    const BARS: [&str; 8] = ["▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
-    let samples: Vec<Option<f64>> = series.last(area.width.into()).collect();
-    let mut text = String::new();
-    for sample in &samples {
-        text.push_str(match sample {
-            None => " ",
-            Some(value) => {
-                let share = ((value - floor) / (top - floor).max(f64::EPSILON)).clamp(0.0, 1.0);
-                // A share of 0 to 1 is an index of 0 to 7.
-                BARS[(share * 7.0).round() as usize]
-            }
-        });
+    const BARS: [&str; 9] = [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
+    let steps = usize::from(area.height) * 8;
+    let samples = series.last(area.width.into()).map(|sample| {
+        let share = ((sample? - floor) / (top - floor).max(f64::EPSILON)).clamp(0.0, 1.0);
+        // A share of 0 to 1 is a number of steps, of which there is at least one.
+        Some(1 + (share * steps.saturating_sub(1) as f64).round() as usize)
+    });
+    let samples: Vec<Option<usize>> = samples.collect();
+    for at in 0..area.height {
+        let below = usize::from(area.height - 1 - at) * 8;
+        let bar = |high: &Option<usize>| BARS[high.unwrap_or(0).saturating_sub(below).min(8)];
+        let text: String = samples.iter().map(bar).collect();
+        put_right(buffer, line(area, at), &text, style);
     }
-    put_right(buffer, area, &text, style);
 }
 
 /// The values of the lowest and the highest bar: from zero, and at least up to `least`.

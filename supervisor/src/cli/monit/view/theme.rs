@@ -27,9 +27,15 @@ impl Theme {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    /// For a row that keys and commands are for.
+    /// For a row that keys and commands are for: one bar, whatever colours its cells had.
     pub(super) fn selected(self) -> Style {
-        Style::new().add_modifier(Modifier::REVERSED)
+        Style::reset().add_modifier(Modifier::REVERSED | Modifier::BOLD)
+    }
+
+    /// For the reason of a state. One that serves as wanted has a reason only if something else
+    /// went wrong, such as a reload that was rolled back.
+    pub(super) fn reason(self, tone: Tone) -> Style {
+        self.tone(if tone == Tone::Good { Tone::Warning } else { tone })
     }
 
     /// For the title of a pane.

@@ -5,6 +5,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::apps::{cell, draw_name, draw_titles, known, number_style};
+use super::charts;
 use super::paint::{
     around, from_zero, graph, line, put, put_all, put_right, right_of, rule, width,
 };
@@ -28,7 +29,6 @@ pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer)
     };
     draw_title(theme, line(area, 0), app, focused, buffer);
     draw_reason(theme, line(area, 1), app, buffer);
-    draw_graphs(theme, line(area, 2), app, buffer);
     let columns = model.worker_columns(area.width);
     draw_titles(theme, line(area, 3), &columns, model.worker_table.sort.key, buffer);
     let rows = Rect { y: area.y + 4, height: area.height.saturating_sub(4), ..area };
@@ -39,6 +39,12 @@ pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer)
             false => "no worker matches the filter (Esc clears it)",
         };
         put(buffer, right_of(line(rows, 0), 3), text, theme.dim());
+    }
+    let taken = u16::try_from(shown.len().max(1)).unwrap_or(u16::MAX).min(rows.height);
+    let left = Rect { y: rows.y + taken, height: rows.height - taken, ..rows };
+    match charts::fit(left) {
+        true => charts::draw(theme, left, app, buffer),
+        false => draw_graphs(theme, line(area, 2), app, buffer),
     }
     let selected = model.worker_row(&shown);
     let first = first_row(selected.unwrap_or(0), shown.len(), rows.height);
@@ -90,7 +96,7 @@ fn draw_reason(theme: Theme, area: Rect, app: &App, buffer: &mut Buffer) {
         return;
     }
     match (app.reason(), &app.status.last_reload, app.status.notes.first()) {
-        (Some(reason), ..) => put(buffer, area, reason, theme.tone(app.tone())),
+        (Some(reason), ..) => put(buffer, area, reason, theme.reason(app.tone())),
         (None, Some(last), _) => put(buffer, area, &format!("last reload: {last}"), theme.dim()),
         (None, None, Some(note)) => put(buffer, area, note, theme.dim()),
         (None, None, None) => area.x,

@@ -2,7 +2,6 @@
 
 mod description;
 mod sections;
-mod sheet;
 mod workers;
 
 use config::spec::AppSpec;
@@ -14,6 +13,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::logs::events;
 use crate::cli::output;
 use crate::cli::session::Session;
+use crate::cli::sheet;
 use crate::cli::targets::{Targets, probe, running_spec};
 use crate::home::Home;
 

@@ -6,11 +6,11 @@ use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::description::Description;
-use super::sheet::{Row, Section};
 use super::workers;
 use crate::cli::args::when;
 use crate::cli::output::tone::Tone;
 use crate::cli::output::{self, table};
+use crate::cli::sheet::{Row, Section};
 use crate::cli::watch::plural;
 
 /// Keys that the other sections show.

@@ -2,8 +2,8 @@
 
 use ipc::control::{AppStatus, Contract, WorkerStatus};
 
-use super::sheet::{Row, Section, table_width};
 use crate::cli::output::table;
+use crate::cli::sheet::{Row, Section, table_width};
 
 /// The columns that a narrow terminal gets in a second table.
 const HISTORY: [&str; 3] = ["contract", "restarts", "last exit"];

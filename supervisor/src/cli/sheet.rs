@@ -13,14 +13,14 @@ const LEAST: usize = 20;
 
 /// One section.
 #[derive(Debug)]
-pub(super) struct Section {
-    pub(super) heading: String,
-    pub(super) rows: Vec<Row>,
+pub(crate) struct Section {
+    pub(crate) heading: String,
+    pub(crate) rows: Vec<Row>,
 }
 
 /// What a section has.
 #[derive(Debug)]
-pub(super) enum Row {
+pub(crate) enum Row {
     /// A value with its label; an empty label continues the value above.
     Pair(String, String),
     /// The same, in the colour of a state.
@@ -32,7 +32,7 @@ pub(super) enum Row {
 }
 
 impl Row {
-    pub(super) fn pair(label: impl Into<String>, value: impl Into<String>) -> Self {
+    pub(crate) fn pair(label: impl Into<String>, value: impl Into<String>) -> Self {
         Self::Pair(label.into(), value.into())
     }
 
@@ -45,23 +45,29 @@ impl Row {
 }
 
 /// The columns that a table has for itself.
-pub(super) fn table_width(width: Option<u16>) -> Option<u16> {
+pub(crate) fn table_width(width: Option<u16>) -> Option<u16> {
     width.map(|width| width.saturating_sub(u16::try_from(INDENT).unwrap_or(0)))
 }
 
 /// The sections, with an empty line between them. Sections without rows are left out.
-pub(super) fn text(sections: &[Section], width: Option<u16>, colours: bool) -> String {
+pub(crate) fn text(sections: &[Section], width: Option<u16>, colours: bool) -> String {
     let filled = sections.iter().filter(|section| !section.rows.is_empty());
     let texts: Vec<String> = filled.map(|section| one(section, width, colours)).collect();
     texts.join("\n")
 }
 
+/// A text by itself, whose further lines are indented.
+pub(crate) fn paragraph(text: &str, width: Option<u16>) -> String {
+    wrapped(text, room(width, INDENT)).join(&format!("\n{:INDENT$}", ""))
+}
+
+/// The text in bold, where there are colours (ECMA-48: SGR).
+pub(crate) fn bold(text: &str, colours: bool) -> String {
+    if colours { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() }
+}
+
 fn one(section: &Section, width: Option<u16>, colours: bool) -> String {
-    let bold = |text: &str| match colours {
-        true => format!("\u{1b}[1m{text}\u{1b}[0m"),
-        false => text.to_owned(),
-    };
-    let mut text = format!("{}\n", bold(&section.heading));
+    let mut text = format!("{}\n", bold(&section.heading, colours));
     let longest = section.rows.iter().map(|row| row.label().chars().count()).max().unwrap_or(0);
     let column = INDENT + LABEL.max(longest + 2);
     for row in &section.rows {
