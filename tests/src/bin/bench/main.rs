@@ -8,6 +8,7 @@
 
 mod aims;
 mod contestant;
+mod dash;
 mod log_writer;
 mod logs;
 mod many;
@@ -29,6 +30,9 @@ use wrk::{Kind, Measured};
 /// How often `bench many` measures each number of apps.
 const MANY_ROUNDS: usize = 3;
 
+/// Pages that `bench dash` opens.
+const PAGES: usize = 50;
+
 /// How much to measure.
 struct Options {
     rounds: usize,
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
     match arguments.split_first().map(|(mode, rest)| (mode.as_str(), rest)) {
         Some(("many", counts)) => return many_apps(&me, counts),
         Some(("logs", rest)) => return log_lines(&me, rest),
+        Some(("dash", rest)) => return dash_pages(&me, rest),
         Some((log_writer::MODE, rest)) => return log_writer::run(rest),
         _ => {}
     }
@@ -90,11 +95,20 @@ fn log_lines(me: &Path, arguments: &[String]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// `bench dash [ROUNDS [SECONDS]]`
+fn dash_pages(me: &Path, arguments: &[String]) -> ExitCode {
+    let Some(options) = options(arguments) else { return usage() };
+    let _exclusive = exclusive();
+    dash::pages(&supervisor_copy(me), PAGES, options.rounds, options.span);
+    ExitCode::SUCCESS
+}
+
 fn usage() -> ExitCode {
     eprintln!(
         "usage: bench [ROUNDS [SECONDS]]   (default: 5 rounds of 4 s)\n       \
          bench many [COUNT...]      (default: 1, 25 and 100 apps)\n       \
-         bench logs [ROUNDS [SECONDS]]"
+         bench logs [ROUNDS [SECONDS]]\n       \
+         bench dash [ROUNDS [SECONDS]]"
     );
     ExitCode::from(2)
 }
