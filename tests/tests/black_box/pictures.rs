@@ -20,7 +20,7 @@ const SOON: Duration = Duration::from_secs(30);
 /// the charts have two steps.
 const SHORT: Duration = Duration::from_secs(9);
 /// The same for the pictures that the documents show.
-const LONG: Duration = Duration::from_secs(330);
+const LONG: Duration = Duration::from_secs(240);
 /// What all pictures of the documents may take.
 const BYTES: u64 = 1_500_000;
 
@@ -196,6 +196,8 @@ fn heavy_pictures_of_the_documents() {
     stage.home.write("srv/shop/api.py", "import flask_that_is_not_there\n");
     stage.supervisor(&["reload", "api"], "").code(4);
     let_pass(span / 3);
+    let said = clients.stderr();
+    assert!(process::is_alive(clients.pid()) && said.is_empty(), "the clients say: {said}");
 
     let apps = ["shop", "api", "search", "reports", "mailer"];
     let list = [&apps[..], &["ready", "3/3", "stopped", "errored", "8080"]].concat();
