@@ -134,14 +134,31 @@ struct Pictures {
 }
 
 impl Pictures {
-    /// Takes one of a screen, down to its last line that is not empty.
+    /// Takes one of what a command prints. On a busy machine a primary may answer too late to be
+    /// on it; then the command runs again.
+    #[track_caller]
+    fn print(&self, stage: &Stage, name: &str, size: (u16, u16), words: &str, expected: &[&str]) {
+        let screen = wait_until(&format!("{expected:?} in {words}"), 2 * SOON, || {
+            let screen = stage.printed(words, size);
+            let text = screen.text();
+            expected.iter().all(|word| text.contains(word)).then_some(screen)
+        });
+        self.take(name, &format!("supervisor {words}"), &screen, expected);
+    }
+
+    /// Takes one of a screen that shows all this, down to its last line that is not empty.
     #[track_caller]
     fn take(&self, name: &str, title: &str, screen: &Pty, expected: &[&str]) {
-        let text = screen.shows(expected, SOON);
-        assert!(!text.contains("sv-") && !text.contains("/tmp"), "a path of this machine:\n{text}");
-        let lines = text.trim_end().lines().count();
-        let lines = u16::try_from(lines).expect("lines of a screen");
-        let svg = screen.with_screen(|screen| picture::svg(screen, lines, title));
+        screen.shows(expected, SOON);
+        let svg = wait_until(&format!("{expected:?} again"), SOON, || {
+            screen.with_screen(|screen| {
+                let text = screen.contents();
+                assert!(!text.contains("sv-") && !text.contains("/tmp"), "a path in\n{text}");
+                let lines = u16::try_from(text.trim_end().lines().count()).ok()?;
+                let is_whole = expected.iter().all(|word| text.contains(word));
+                is_whole.then(|| picture::svg(screen, lines, title))
+            })
+        });
         fs::write(self.folder.join(name), svg).expect("write a picture");
     }
 }
@@ -201,13 +218,11 @@ fn heavy_pictures_of_the_documents() {
 
     let apps = ["shop", "api", "search", "reports", "mailer"];
     let list = [&apps[..], &["ready", "3/3", "stopped", "errored", "8080"]].concat();
-    pictures.take("list.svg", "supervisor list", &stage.printed("list", (112, 30)), &list);
+    pictures.print(&stage, "list.svg", (112, 30), "list", &list);
     let describe = ["node shop.js", "3 of 3 ready", "round-robin", "/srv/state/logs/shop/out.log"];
-    let screen = stage.printed("describe shop", (112, 60));
-    pictures.take("describe.svg", "supervisor describe shop", &screen, &describe);
+    pictures.print(&stage, "describe.svg", (112, 60), "describe shop", &describe);
     let explain = ["mailer is errored", "exit code 1", "connection refused", "what you can do"];
-    let screen = stage.printed("explain mailer", (112, 40));
-    pictures.take("explain.svg", "supervisor explain mailer", &screen, &explain);
+    pictures.print(&stage, "explain.svg", (112, 40), "explain mailer", &explain);
     let monit = [&apps[..], &["▸● shop", "3/3", "log of shop", "GET /cart 200"]].concat();
     for (screen, name) in [(&mut small, "monit-80x24.svg"), (&mut large, "monit-200x60.svg")] {
         has_graphs(screen);
