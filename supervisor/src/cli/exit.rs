@@ -56,6 +56,21 @@ impl Exit {
         }
     }
 
+    /// The exit of a process of ours that ended with this code.
+    pub(crate) fn of_number(code: u8) -> Self {
+        let named = [
+            Self::Done,
+            Self::Failed,
+            Self::Usage,
+            Self::NoSuchApp,
+            Self::RolledBack,
+            Self::TimedOut,
+            Self::NotPermitted,
+            Self::Changes,
+        ];
+        named.into_iter().find(|exit| exit.number() == code).unwrap_or(Self::Primary(code))
+    }
+
     /// The worse of two: the higher number.
     pub(crate) fn or_worse(self, other: Self) -> Self {
         if other.number() > self.number() { other } else { self }

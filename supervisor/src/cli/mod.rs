@@ -18,6 +18,7 @@
 //! - `launch`, `replace`, `service`: starting apps, replacing workers, and systemd units;
 //! - `watch`: what apps, their logs and commands report to a dashboard;
 //! - `sheet`: how sections with labels and values are laid out;
+//! - `trial`: what verbs share that try the user's own app;
 //! - `monit`, `dash`: the dashboards on the terminal and in the browser;
 //! - `verbs`: one file for each verb, and the table of all verbs;
 //! - `pm2`: the command line of PM2, translated into ours.
@@ -49,6 +50,7 @@ mod sheet;
 mod side_by_side;
 mod specs;
 mod targets;
+mod trial;
 mod usage;
 mod verbs;
 mod watch;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use tests::run::Running;
 use tests::{Home, Port, fixtures, process, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -43,6 +44,85 @@ fn a_signal_ends_it_and_the_app() {
     process::kill(running.pid(), Signal::SIGTERM);
     running.end(LIMIT);
     nothing_is_left(&home);
+}
+
+/// The process that does the trial; the command itself is its guard.
+fn trial(guard: &Running) -> u32 {
+    wait_until("the process of the trial", LIMIT, || {
+        process::all().into_iter().find(|one| one.parent == guard.pid()).map(|one| one.pid)
+    })
+}
+
+/// Chaos with a good server, when the app is up.
+fn with_app(home: &Home, command: &[String]) -> Running {
+    let running = home.spawn(&arguments(&["--duration", "10m"], command));
+    wait_until("the app of chaos", LIMIT, || {
+        home.list().iter().any(|app| app.ready == 2).then_some(())
+    });
+    running
+}
+
+#[test]
+fn a_panic_leaves_nothing_behind() {
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(command) = fixtures::pid_server(&port) else { return };
+    let running = with_app(&home, &command);
+    // What a panic is in a release.
+    process::kill(trial(&running), Signal::SIGABRT);
+    running.end(LIMIT).code(1).says(&["SIGABRT", "cleared away"]);
+    nothing_is_left(&home);
+}
+
+#[test]
+fn neither_does_the_suspend_key() {
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(command) = fixtures::pid_server(&port) else { return };
+    let running = with_app(&home, &command);
+    for pid in [running.pid(), trial(&running)] {
+        process::kill(pid, Signal::SIGTSTP);
+    }
+    running.end(LIMIT).shows(&["ended early by a signal"]);
+    nothing_is_left(&home);
+}
+
+#[test]
+fn a_trial_whose_guard_is_killed_ends_and_clears_away() {
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(command) = fixtures::pid_server(&port) else { return };
+    let running = with_app(&home, &command);
+    let trial = trial(&running);
+    process::kill(running.pid(), Signal::SIGKILL);
+    wait_until("the end of the trial", LIMIT, || (!process::is_alive(trial)).then_some(()));
+    drop(running);
+    nothing_is_left(&home);
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_the_app() {
+    let home = tests::home!();
+    let command = ["sleep", "600"].map(str::to_owned);
+    let running = home.spawn(&arguments(&["--min-uptime", "5m"], &command));
+    wait_until("the app of chaos", LIMIT, || (!home.list().is_empty()).then_some(()));
+    process::kill(running.pid(), Signal::SIGINT);
+    let outcome = running.end(Duration::from_secs(60)).code(1);
+    outcome.says(&["broken off by a signal"]);
+    nothing_is_left(&home);
+}
+
+#[test]
+fn a_worker_that_stands_still_goes_on_when_chaos_is_killed() {
+    let (home, port) = (tests::home!(), Port::new());
+    let Some(command) = fixtures::pid_server(&port) else { return };
+    home.start("web", &["-i", "2"], &command).ok();
+    let options = ["chaos", "web", "--live", "--yes", "--only", "fill-queue", "--duration", "10m"];
+    let running = home.spawn(&options);
+    let stands = |pid: &u32| process::get(*pid).is_some_and(|one| one.state == 'T');
+    let workers = home.pids("web");
+    wait_until("workers that stand still", LIMIT, || workers.iter().all(stands).then_some(()));
+    process::kill(trial(&running), Signal::SIGKILL);
+    running.end(LIMIT).code(1).says(&["SIGKILL"]);
+    wait_until("the workers to go on", LIMIT, || (!workers.iter().any(stands)).then_some(()));
+    assert_eq!(home.pids("web"), workers);
 }
 
 #[test]

@@ -15,14 +15,15 @@ use nix::sys::signal::Signal;
 
 use super::clock::Clock;
 use super::fault::Fault;
-use super::interrupt::Interrupt;
 use super::plan::Step;
 use super::verdict::Death;
 use crate::cli::args::WaitOptions;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::launch::own_program;
-use crate::cli::output::pause;
 use crate::cli::targets::{ask, probe, running_spec};
+use crate::cli::trial::guard::{Duty, Guard};
+use crate::cli::trial::interrupt::Interrupt;
+use crate::cli::trial::stopped::Stopped;
 use crate::home::Home;
 use crate::sys::pidfd::{self, Pid};
 use crate::sys::{diag, procfs, target};
@@ -33,8 +34,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(150);
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often it is asked.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How long a stopped process may take to stand still.
-const STILL_TIMEOUT: Duration = Duration::from_millis(500);
 /// The ready timeout of a deploy that never listens.
 const HANGS_FOR: Duration = Duration::from_secs(3);
 /// The most connections that fill queues, and the longest time for that.
@@ -51,6 +50,7 @@ pub(super) struct Actor {
     pub(super) address: SocketAddr,
     pub(super) clock: Clock,
     pub(super) interrupt: Interrupt,
+    pub(super) guard: Guard,
     /// The workers that were killed.
     pub(super) deaths: Arc<Mutex<Vec<Death>>>,
 }
@@ -176,25 +176,51 @@ impl Actor {
         chosen.ok_or_else(|| Failure::failed("no worker is ready"))
     }
 
+    /// Stops these workers, and does something meanwhile. The guard lets them go on if this process
+    /// ends.
+    fn while_stopped(
+        &self,
+        workers: &[u32],
+        act: impl FnOnce(Stopped) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        for worker in workers {
+            self.guard.tell(Duty::Stopped { worker: *worker })?;
+        }
+        let stopped = Stopped::all(workers, &|| self.interrupt.came());
+        let done = match stopped {
+            Ok(stopped) => act(stopped),
+            Err(error) => {
+                let workers: Vec<String> = workers.iter().map(u32::to_string).collect();
+                let what = format!("cannot stop worker {}", workers.join(", "));
+                Err(Failure::io(what, &error))
+            }
+        };
+        for worker in workers {
+            self.guard.tell(Duty::GoesOn { worker: *worker })?;
+        }
+        done
+    }
+
     /// Kills a worker and its processes. They stand still before that, so that what they have
     /// accepted is known.
     fn kill_worker(&self, step: &Step) -> Result<(), Failure> {
         let pid = self.worker(step)?;
         let cannot = |error| Failure::io(format_args!("cannot kill worker {pid}"), &error);
-        let stopped = Stopped::stop(pid).map_err(cannot)?;
-        let ports = accepted_by(pid, self.address.port()).map_err(cannot)?;
-        let death = Death { at: self.clock.now(), ports };
-        self.deaths.lock().unwrap_or_else(PoisonError::into_inner).push(death);
-        stopped.kill().map_err(cannot)
+        self.while_stopped(&[pid], |stopped| {
+            let clients = accepted_by(pid, self.address.port()).map_err(cannot)?;
+            let death = Death { at: self.clock.now(), clients };
+            self.deaths.lock().unwrap_or_else(PoisonError::into_inner).push(death);
+            stopped.kill().map_err(cannot)
+        })
     }
 
     fn stop_worker(&self, step: &Step) -> Result<(), Failure> {
         let pid = self.worker(step)?;
-        let stopped = Stopped::stop(pid)
-            .map_err(|error| Failure::io(format_args!("cannot stop worker {pid}"), &error))?;
-        self.interrupt.wait(step.delay);
-        drop(stopped);
-        Ok(())
+        self.while_stopped(&[pid], |stopped| {
+            self.interrupt.wait(step.delay);
+            drop(stopped);
+            Ok(())
+        })
     }
 
     /// Kills the primary, and waits until there is another one.
@@ -261,27 +287,22 @@ impl Actor {
 
     /// Stops all workers, and connects until their queues are full.
     fn fill_queue(&self, step: &Step) -> Result<(), Failure> {
-        let mut stopped = Vec::new();
-        for pid in ready_workers(&self.status()?) {
-            stopped.push(
-                Stopped::stop(pid).map_err(|error| {
-                    Failure::io(format_args!("cannot stop worker {pid}"), &error)
-                })?,
-            );
-        }
-        let end = Instant::now() + FILL_TIMEOUT;
-        let mut waiting = Vec::new();
-        while waiting.len() < MOST_QUEUED && Instant::now() < end && !self.interrupt.came() {
-            match std::net::TcpStream::connect_timeout(&self.address, QUEUE_IS_FULL) {
-                Ok(stream) => waiting.push(stream),
-                // The queue is full, or this process has no descriptor left.
-                Err(_) => break,
+        let workers = ready_workers(&self.status()?);
+        self.while_stopped(&workers, |stopped| {
+            let end = Instant::now() + FILL_TIMEOUT;
+            let mut waiting = Vec::new();
+            while waiting.len() < MOST_QUEUED && Instant::now() < end && !self.interrupt.came() {
+                match std::net::TcpStream::connect_timeout(&self.address, QUEUE_IS_FULL) {
+                    Ok(stream) => waiting.push(stream),
+                    // The queue is full, or this process has no descriptor left.
+                    Err(_) => break,
+                }
             }
-        }
-        self.interrupt.wait(step.delay / 2);
-        drop(waiting);
-        drop(stopped);
-        Ok(())
+            self.interrupt.wait(step.delay / 2);
+            drop(waiting);
+            drop(stopped);
+            Ok(())
+        })
     }
 }
 
@@ -304,48 +325,12 @@ fn ready_workers(status: &AppStatus) -> Vec<u32> {
     ready.filter_map(|worker| worker.pid).collect()
 }
 
-/// The ports of the clients whose connections the processes of this worker have accepted.
-fn accepted_by(worker: u32, port: u16) -> io::Result<BTreeSet<u16>> {
+/// The clients' ends of the connections that the processes of this worker have accepted.
+fn accepted_by(worker: u32, port: u16) -> io::Result<BTreeSet<SocketAddr>> {
     let mut family = procfs::group_members(worker);
     family.extend(target::descendants(worker));
     let sockets = target::sockets_of(&family)?;
     let connections = diag::connections(&[port])?.into_iter();
     let held = connections.filter(|connection| sockets.contains(&connection.inode));
-    Ok(held.map(|connection| connection.remote.port()).collect())
-}
-
-/// The processes of a worker, which stand still until this is dropped.
-struct Stopped(u32);
-
-impl Stopped {
-    /// Stops them, and waits until they stand still.
-    fn stop(worker: u32) -> io::Result<Self> {
-        // While the leader stands still, its number cannot become that of another process.
-        let leader = pidfd::open(Pid(worker))?;
-        if !procfs::group_members(worker).contains(&worker) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        pidfd::signal(leader.as_fd(), Signal::SIGSTOP as i32)?;
-        let stopped = Self(worker);
-        pidfd::signal_group(Pid(worker), Signal::SIGSTOP as i32)?;
-        let end = Instant::now() + STILL_TIMEOUT;
-        while Instant::now() < end && !procfs::is_still(&procfs::group_members(worker), worker) {
-            pause(Duration::from_millis(1));
-        }
-        Ok(stopped)
-    }
-
-    fn kill(self) -> io::Result<()> {
-        let killed = pidfd::signal_group(Pid(self.0), Signal::SIGKILL as i32);
-        // Nothing is left to go on.
-        std::mem::forget(self);
-        killed
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        // A worker that is gone needs nothing.
-        let _ = pidfd::signal_group(Pid(self.0), Signal::SIGCONT as i32);
-    }
+    Ok(held.map(|connection| connection.remote).collect())
 }

@@ -1,6 +1,7 @@
 //! The load: clients in threads of this process. Each makes one request after the other at its
 //! share of the rate, and notes what became of it.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -9,12 +10,14 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 
 use super::clock::Clock;
-use super::exchange::{Answer, Connection, Fail, wrong};
-use super::loss::{Kind, Loss, Style};
-use super::site::Site;
+use super::loss::{Loss, Style};
 use super::websocket;
 use crate::cli::exit::Failure;
 use crate::cli::output::pause;
+use crate::cli::trial::exchange::{Answer, Connection, Fail};
+use crate::cli::trial::interrupt::Interrupt;
+use crate::cli::trial::kind::Kind;
+use crate::cli::trial::site::Site;
 
 /// Requests that a pipelining client sends at once.
 const PIPELINED: u32 = 3;
@@ -26,6 +29,10 @@ const HOLD: Duration = Duration::from_millis(300);
 const AFTER_LOSS: Duration = Duration::from_millis(20);
 /// The longest wait for the next turn at once, so that the end of the load is noticed.
 const SLICE: Duration = Duration::from_millis(100);
+/// A turn has several requests, each with the time limit, and none takes longer than this many.
+const LIMITS_OF_A_TURN: u32 = 8;
+/// How often it is checked whether every client has finished.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Losses of one client that are kept with their details. Further ones are counted.
 const MOST_LOSSES: usize = 2000;
 /// Bytes of the stack of a client.
@@ -134,12 +141,15 @@ impl Running {
         self.shared.row.store(row, Ordering::Relaxed);
     }
 
-    /// Lets every client finish its request, and returns what all have noted.
-    pub(super) fn stop(mut self) -> Notes {
+    /// Lets every client finish its request, unless a signal comes, and returns what all have noted.
+    pub(super) fn stop(self, interrupt: &Interrupt) -> Notes {
         self.shared.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
-            // A client that panicked has noted what it did before.
-            let _ = thread.join();
+        let end = Instant::now() + self.shared.load.limit * LIMITS_OF_A_TURN;
+        while !self.threads.iter().all(JoinHandle::is_finished) {
+            if Instant::now() > end || interrupt.came() {
+                break;
+            }
+            interrupt.wait(LOOK_EVERY);
         }
         let mut all = Notes::default();
         for notes in &self.shared.notes {
@@ -214,9 +224,9 @@ impl Shared {
         };
         notes.rows[row].requests += 1;
         if notes.losses.len() < MOST_LOSSES {
-            let Mark { port, opened } = mark;
+            let Mark { client, opened } = mark;
             let opened = opened.unwrap_or(begun);
-            notes.losses.push(Loss { kind, style, port, opened, begun, ended, text });
+            notes.losses.push(Loss { kind, style, client, opened, begun, ended, text });
         } else {
             notes.more += 1;
         }
@@ -228,7 +238,7 @@ impl Shared {
 /// The connection of a request that was lost.
 #[derive(Debug, Clone, Copy, Default)]
 struct Mark {
-    port: u16,
+    client: Option<SocketAddr>,
     opened: Option<u64>,
 }
 
@@ -240,7 +250,7 @@ struct Open {
 
 impl Open {
     fn mark(&self) -> Mark {
-        Mark { port: self.connection.port, opened: Some(self.opened) }
+        Mark { client: Some(self.connection.client), opened: Some(self.opened) }
     }
 }
 
@@ -298,7 +308,7 @@ impl Client<'_> {
         let mark = open.mark();
         let answer = done.map_err(|fail| (fail, mark))?;
         if let Some(answer) = answer {
-            self.check(answer).map_err(|fail| (fail, mark))?;
+            self.load.site.check(answer).map_err(|fail| (fail, mark))?;
         }
         self.answered(begun);
         Ok(())
@@ -324,7 +334,7 @@ impl Client<'_> {
             seen = self.ask_kept(&mut open.connection);
         }
         let answer = seen.map_err(|fail| (fail, open.mark()))?;
-        self.check(answer).map_err(|fail| (fail, open.mark()))?;
+        self.load.site.check(answer).map_err(|fail| (fail, open.mark()))?;
         self.answered(begun);
         if !answer.closes {
             self.kept = Some(open);
@@ -337,11 +347,12 @@ impl Client<'_> {
         connection.answer()
     }
 
-    /// Several requests at once. What the server does not read before it closes is sent again.
+    /// Several requests at once. Where the server says that it closes, what is left is sent again.
+    /// If it closes without a word, the kernel tells that it has not read everything: so only the
+    /// last request is known to be unread.
     fn pipelined(&mut self) -> Result<(), (Fail, Mark)> {
         let mut left = PIPELINED;
         while left > 0 {
-            let before = left;
             let mut open = self.open()?;
             let request = self.load.site.request("keep-alive").repeat(left as usize);
             let mark = open.mark();
@@ -350,14 +361,18 @@ impl Client<'_> {
                 let begun = Instant::now();
                 match open.connection.answer() {
                     Ok(answer) => {
-                        self.check(answer).map_err(|fail| (fail, mark))?;
+                        self.load.site.check(answer).map_err(|fail| (fail, mark))?;
                         self.answered(begun);
                         left -= 1;
                         if answer.closes {
                             break;
                         }
                     }
-                    Err(Fail::Unread) if left < before => break,
+                    Err(Fail::Unread) if left == 1 => break,
+                    Err(Fail::Unread) => {
+                        let text = format!("closed before {left} pipelined requests, unannounced");
+                        return Err((Fail::Lost(Kind::Reset, text), mark));
+                    }
                     Err(fail) => return Err((fail, mark)),
                 }
             }
@@ -373,13 +388,6 @@ impl Client<'_> {
         Ok(Open { connection, opened })
     }
 
-    fn check(&self, answer: Answer) -> Result<(), Fail> {
-        match self.load.site.status.filter(|status| *status != answer.status) {
-            None => Ok(()),
-            Some(wanted) => Err(wrong(&format!("status {} instead of {wanted}", answer.status))),
-        }
-    }
-
     fn answered(&mut self, begun: Instant) {
         self.tally.answered += 1;
         self.tally.requests += 1;
@@ -390,4 +398,67 @@ impl Client<'_> {
 /// No client panics while it holds its notes.
 fn lock(notes: &Mutex<Notes>) -> std::sync::MutexGuard<'_, Notes> {
     notes.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    /// What a pipelining client makes of a server that answers one request, reads this many
+    /// further ones, and closes.
+    fn pipelined(reads: usize) -> (Result<(), Fail>, Tally) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let site = Site { address, path: "/".into(), status: Some(200), socket: None };
+        let request = site.request("keep-alive").len();
+        let server = move || {
+            let (mut first, _) = listener.accept().unwrap();
+            let good = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+            first.read_exact(&mut vec![0; request]).unwrap();
+            first.write_all(good).unwrap();
+            if reads > 1 {
+                first.read_exact(&mut vec![0; request]).unwrap();
+                first.write_all(good).unwrap();
+            } else {
+                first.read_exact(&mut vec![0; reads * request]).unwrap();
+            }
+            // The answers arrive before the reset, which would take them away.
+            pause(Duration::from_millis(100));
+            drop(first);
+            if reads > 1 {
+                let (mut second, _) = listener.accept().unwrap();
+                second.read_exact(&mut vec![0; request]).unwrap();
+                second.write_all(good).unwrap();
+            }
+        };
+        let server = thread::Builder::new().spawn(server).unwrap();
+        let load = Load {
+            site,
+            styles: vec![Style::Pipelined],
+            connections: 1,
+            rate: 1,
+            limit: Duration::from_secs(5),
+            kept_for: Duration::from_secs(1),
+            seed: 1,
+        };
+        let clock = Clock::begin();
+        let mut client = Client { load: &load, clock, kept: None, tally: Tally::default() };
+        let done = client.turn(Style::Pipelined).map_err(|(fail, _)| fail);
+        server.join().unwrap();
+        (done, client.tally)
+    }
+
+    #[test]
+    fn a_pipelined_request_that_may_have_been_read_is_lost() {
+        let (done, _) = pipelined(1);
+        assert!(matches!(done, Err(Fail::Lost(Kind::Reset, _))), "{done:?}");
+    }
+
+    #[test]
+    fn a_pipelined_request_that_was_not_read_is_sent_again() {
+        let (done, tally) = pipelined(2);
+        assert_eq!((done, tally.answered, tally.resent), (Ok(()), 3, 1));
+    }
 }

@@ -1,6 +1,10 @@
 //! What can become of a request.
 
+use std::net::SocketAddr;
+
 use serde::Serialize;
+
+use crate::cli::trial::kind::Kind;
 
 /// How a client behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -47,22 +51,6 @@ impl Style {
     }
 }
 
-/// How a request was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Kind {
-    /// Nobody listened.
-    Refused,
-    /// The connection was reset.
-    Reset,
-    /// The answer ended before its end, or before its beginning.
-    Truncated,
-    /// No complete answer within the time limit.
-    Hung,
-    /// Another status than expected, or no HTTP.
-    Wrong,
-}
-
 /// Kinds that have the same causes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Family {
@@ -73,28 +61,14 @@ pub(super) enum Family {
     Wrong,
 }
 
-impl Kind {
-    /// The kinds that it belongs to.
-    pub(super) fn family(self) -> Family {
-        match self {
-            Self::Refused => Family::Refused,
-            Self::Reset | Self::Truncated => Family::Broken,
-            Self::Hung => Family::Hung,
-            Self::Wrong => Family::Wrong,
-        }
-    }
-
-    pub(super) const ALL: [Self; 5] =
-        [Self::Refused, Self::Reset, Self::Truncated, Self::Hung, Self::Wrong];
-
-    /// The word for it, as in JSON.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Reset => "reset",
-            Self::Truncated => "truncated",
-            Self::Hung => "hung",
-            Self::Wrong => "wrong",
+impl Family {
+    /// The kinds that this one belongs to.
+    pub(super) fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Refused => Self::Refused,
+            Kind::Reset | Kind::Truncated => Self::Broken,
+            Kind::Hung => Self::Hung,
+            Kind::Wrong => Self::Wrong,
         }
     }
 }
@@ -104,8 +78,8 @@ impl Kind {
 pub(super) struct Loss {
     pub(super) kind: Kind,
     pub(super) style: Style,
-    /// The client's port; 0 if there was no connection.
-    pub(super) port: u16,
+    /// The client's end of the connection, if there was one.
+    pub(super) client: Option<SocketAddr>,
     /// When the connection was opened.
     pub(super) opened: u64,
     pub(super) begun: u64,

@@ -2,20 +2,18 @@
 //! lose.
 //!
 //! The plan of the faults (`plan`) and the judgement of the losses (`verdict`) are pure. The
-//! clients (`load`, `exchange`) run in threads of this process, beside the steps (`act`).
+//! clients (`load`) run in threads of this process, beside the steps (`act`). What the run leaves
+//! behind, its guard clears away (`trial`).
 
 mod act;
 mod clock;
-mod exchange;
 mod fault;
 mod footprint;
-mod interrupt;
 mod load;
 mod loss;
 mod options;
 mod plan;
 mod report;
-mod site;
 mod subject;
 mod verdict;
 mod websocket;
@@ -32,12 +30,10 @@ use act::Actor;
 use clock::Clock;
 use fault::Fault;
 use footprint::Footprint;
-use interrupt::Interrupt;
 use load::{Load, Notes, Running, Tally};
 use loss::Style;
 use plan::{Plan, Step, kills_within_window};
 use report::{FailedStep, Report, Row};
-use site::Site;
 use subject::Subject;
 use verdict::{Baseline, Span, judge};
 
@@ -45,6 +41,9 @@ use super::exit::{Exit, Failure};
 use super::output::{note, stderr_is_terminal};
 use super::session::Session;
 use super::side_by_side::{Work, side_by_side};
+use super::trial::guard::{self, Guard};
+use super::trial::interrupt::Interrupt;
+use super::trial::site::{self, Site};
 use crate::sys::random;
 
 /// The time without faults before the first: a tenth of the run, between these.
@@ -71,15 +70,19 @@ fn rows() -> usize {
 
 /// Runs the faults, and prints what they did.
 pub(crate) fn run(options: &ChaosOptions, session: &mut Session) -> Result<Exit, Failure> {
-    // A signal ends the question whether a running app may be used, and this process with it. An
-    // app that chaos starts is deleted after a signal.
-    let before = (!options.live).then(Interrupt::new).transpose()?;
-    let mut subject = Subject::take(options, session)?;
-    let interrupt = before.map_or_else(Interrupt::new, Ok)?;
-    let report = attack(options, session, &subject, &interrupt);
-    subject.keep_logs = !report.as_ref().is_ok_and(|report| report.exit() == Exit::Done);
-    let logs = subject.keep_logs.then(|| subject.logs());
-    drop(subject);
+    if !options.guarded {
+        subject::may_be_used(options, session)?;
+        return guard::run(&session.home, subject::VERB, false);
+    }
+    let guard = Guard::take(&session.home)?;
+    let interrupt = Interrupt::new()?;
+    let subject = Subject::take(options, session, &guard, &interrupt)?;
+    let report = attack(options, session, &subject, &guard, &interrupt);
+    let is_good = report.as_ref().is_ok_and(|report| report.exit() == Exit::Done);
+    if is_good {
+        subject.needs_no_logs()?;
+    }
+    let logs = (!is_good).then(|| subject.logs());
     let report = report?;
     if options.json {
         session.out.json(&report)?;
@@ -109,6 +112,7 @@ fn attack(
     options: &ChaosOptions,
     session: &Session,
     subject: &Subject,
+    guard: &Guard,
     interrupt: &Interrupt,
 ) -> Result<Report, Failure> {
     let faults = faults(options, subject);
@@ -135,6 +139,7 @@ fn attack(
         address,
         clock,
         interrupt: interrupt.clone(),
+        guard: guard.clone(),
         deaths: Arc::new(Mutex::new(Vec::new())),
     };
     let running = load.start(clock, rows(), BASELINE)?;
@@ -145,7 +150,7 @@ fn attack(
     let end = begun + u64::try_from((options.duration - quiet).as_millis()).unwrap_or(u64::MAX);
     let course = carry_out(&actor, &running, Plan::new(seed, &faults), subject, end)?;
     interrupt.wait(AFTER);
-    let notes = running.stop();
+    let notes = running.stop(interrupt);
     report.duration_ms = clock.now();
     report.interrupted = interrupt.came();
     report.after = subject.status().ok().map(|status| Footprint::of(&status));

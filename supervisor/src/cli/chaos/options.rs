@@ -8,6 +8,7 @@ use clap::Args;
 use super::fault::Fault;
 use crate::cli::args::AppOptions;
 use crate::cli::args::words::words;
+use crate::cli::trial::values::{between, path};
 
 /// The longest run.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -88,6 +89,9 @@ pub(crate) struct ChaosOptions {
     /// Print the result as Markdown.
     #[arg(long)]
     pub(crate) markdown: bool,
+    /// The process that runs the trial: set by its guard.
+    #[arg(long, hide = true)]
+    pub(crate) guarded: bool,
     #[command(flatten)]
     pub(crate) app: AppOptions,
 }
@@ -98,27 +102,6 @@ fn run_time(text: &str) -> Result<Duration, String> {
 
 fn request_time(text: &str) -> Result<Duration, String> {
     between(text, Duration::from_millis(100), LONGEST_REQUEST)
-}
-
-fn between(text: &str, shortest: Duration, longest: Duration) -> Result<Duration, String> {
-    let span = config::units::duration(text).map_err(|error| error.to_string())?;
-    match (shortest..=longest).contains(&span) {
-        true => Ok(span),
-        false => Err(format!(
-            "expected between {} and {}",
-            humantime::format_duration(shortest),
-            humantime::format_duration(longest)
-        )),
-    }
-}
-
-/// Reads a path of HTTP: it goes into a request as it is.
-fn path(text: &str) -> Result<String, String> {
-    let is_plain = |c: char| c.is_ascii_graphic();
-    match text.starts_with('/') && text.chars().all(is_plain) && text.len() <= 4096 {
-        true => Ok(text.to_owned()),
-        false => Err("expected a path such as /health, without spaces".to_owned()),
-    }
 }
 
 #[cfg(test)]

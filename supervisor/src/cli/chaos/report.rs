@@ -8,11 +8,12 @@ use serde::Serialize;
 use super::fault::Fault;
 use super::footprint::{Footprint, Held};
 use super::load::Tally;
-use super::loss::{Kind, Loss, Style};
-use super::site::Site;
+use super::loss::{Loss, Style};
 use super::verdict::Verdict;
 use crate::cli::exit::Exit;
 use crate::cli::output::table::{bytes, table};
+use crate::cli::trial::kind::Kind;
+use crate::cli::trial::site::Site;
 
 /// Losses that are shown one by one.
 const EXAMPLES: usize = 10;
@@ -338,7 +339,7 @@ mod tests {
 
     fn reset() -> Loss {
         let (kind, style) = (Kind::Reset, Style::Kept);
-        Loss { kind, style, port: 1, opened: 1, begun: 5, ended: 9, text: "x".into() }
+        Loss { kind, style, client: None, opened: 1, begun: 5, ended: 9, text: "x".into() }
     }
 
     #[test]

@@ -1,41 +1,33 @@
 //! The app that chaos is done to: one of its own, which is deleted in the end, or one that runs.
 
 use std::io::{BufRead, IsTerminal};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use config::cpus::Cpus;
-use config::keys;
 use config::spec::{AppSpec, Hooks, LogFiles, WatchSpec};
-use ipc::control::{AppStatus, Request};
+use ipc::control::AppStatus;
 
-use super::interrupt::Interrupt;
 use super::options::ChaosOptions;
-use crate::cli::args::{AppOptions, WaitOptions};
-use crate::cli::deletion::delete;
+use crate::cli::args::AppOptions;
 use crate::cli::exit::Failure;
-use crate::cli::files::logs;
-use crate::cli::launch::start_app;
 use crate::cli::output::note;
 use crate::cli::session::Session;
-use crate::cli::specs::{check, from_options, working_dir};
-use crate::cli::targets::probe::{self, AppState};
-use crate::cli::targets::{ask, running_spec};
+use crate::cli::specs::{check, working_dir};
+use crate::cli::targets::{probe, running_spec};
+use crate::cli::trial::guard::{Duty, Guard};
+use crate::cli::trial::interrupt::Interrupt;
+use crate::cli::trial::own_app::{self, own_name};
 use crate::home::Home;
-use crate::sys::random;
 
+/// What the names of own apps begin with.
+pub(super) const VERB: &str = "chaos";
 /// How long the app may take to be ready.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long it may take to listen after that.
-const LISTEN_TIMEOUT: Duration = Duration::from_secs(20);
-/// How often it is asked.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How long its end may take.
-const END_TIMEOUT: Duration = Duration::from_secs(30);
 /// Workers of an app that chaos starts, unless the user says otherwise: with one alone, nobody
 /// serves while it is killed.
 const WORKERS: &str = "2";
 
-/// The app. One of chaos's own is deleted when this is dropped.
+/// The app. The guard deletes one of chaos's own in the end, and gives another one its workers back.
 #[derive(Debug)]
 pub(super) struct Subject {
     home: Home,
@@ -43,58 +35,67 @@ pub(super) struct Subject {
     pub(super) spec: AppSpec,
     /// Chaos has started it, and deletes it.
     pub(super) is_own: bool,
-    /// How many of the app's own workers were wanted before.
-    wanted: u16,
-    /// Whether its logs stay, because something was lost.
-    pub(super) keep_logs: bool,
+    guard: Guard,
+}
+
+/// Whether the app of these options may be used; a running one needs a word more.
+pub(super) fn may_be_used(options: &ChaosOptions, session: &Session) -> Result<(), Failure> {
+    let Some(name) = &options.target else {
+        return match options.rest.is_empty() {
+            true => {
+                Err(Failure::usage("name a command after \"--\", or an app with --copy or --live"))
+            }
+            false => Ok(()),
+        };
+    };
+    config::name::check(name).map_err(Failure::usage)?;
+    running_spec(&session.home, name)?;
+    if options.copy {
+        return Ok(());
+    }
+    if !options.live {
+        return Err(Failure::usage(format!(
+            "{name} runs: --copy starts a copy of it, --live does it to the app itself"
+        )));
+    }
+    if options.app != AppOptions::default() {
+        return Err(Failure::usage("--live takes the app as it is: no other flags of an app"));
+    }
+    if options.yes { Ok(()) } else { confirm(name) }
 }
 
 impl Subject {
-    /// Starts the app, or asks whether the running one may be used.
-    pub(super) fn take(options: &ChaosOptions, session: &Session) -> Result<Self, Failure> {
+    /// Starts the app, or takes the running one.
+    pub(super) fn take(
+        options: &ChaosOptions,
+        session: &Session,
+        guard: &Guard,
+        interrupt: &Interrupt,
+    ) -> Result<Self, Failure> {
         let home = session.home.clone();
-        let name = match &options.target {
-            None if options.rest.is_empty() => {
-                return Err(Failure::usage(
-                    "name a command after \"--\", or an app with --copy or --live",
-                ));
-            }
-            None => return Self::start(home, fresh(options)?),
-            Some(name) => name,
+        let Some(name) = &options.target else {
+            return Self::start(home, fresh(options)?, guard, interrupt);
         };
-        config::name::check(name).map_err(Failure::usage)?;
         let spec = running_spec(&home, name)?;
         if options.copy {
-            return Self::start(home, copy(spec, options)?);
+            return Self::start(home, copy(spec, options)?, guard, interrupt);
         }
-        if !options.live {
-            return Err(Failure::usage(format!(
-                "{name} runs: --copy starts a copy of it, --live does it to the app itself"
-            )));
-        }
-        if options.app != AppOptions::default() {
-            return Err(Failure::usage("--live takes the app as it is: no other flags of an app"));
-        }
-        if !options.yes {
-            confirm(name)?;
-        }
-        let wanted = spec.wanted;
-        Ok(Self { home, name: name.clone(), spec, is_own: false, wanted, keep_logs: true })
+        guard.tell(Duty::Workers {
+            name: name.clone(),
+            wanted: spec.wanted,
+            because: spec.wanted_because.clone(),
+        })?;
+        Ok(Self { home, name: name.clone(), spec, is_own: false, guard: guard.clone() })
     }
 
-    fn start(home: Home, spec: AppSpec) -> Result<Self, Failure> {
-        let wait = WaitOptions { timeout: Some(START_TIMEOUT), ..WaitOptions::default() };
-        let name = spec.name.clone();
-        if !matches!(probe::probe(&home, &name)?, AppState::Absent) {
-            return Err(Failure::usage(format!(
-                "there is an app {name} already: choose another --name, or leave it out"
-            )));
-        }
-        // From here on, the app is deleted whatever happens.
-        let wanted = spec.wanted;
-        let subject = Self { home, name, spec, is_own: true, wanted, keep_logs: false };
-        start_app(&subject.home, &subject.spec, None, &wait)?;
-        Ok(subject)
+    fn start(
+        home: Home,
+        spec: AppSpec,
+        guard: &Guard,
+        interrupt: &Interrupt,
+    ) -> Result<Self, Failure> {
+        own_app::start(&home, &spec, START_TIMEOUT, guard, interrupt)?;
+        Ok(Self { home, name: spec.name.clone(), spec, is_own: true, guard: guard.clone() })
     }
 
     /// The state of the app.
@@ -102,17 +103,9 @@ impl Subject {
         probe::existing(&self.home, &self.name)
     }
 
-    /// The state of the app when it listens. A slow program may count as one that listens nowhere
-    /// before it does. An app that does not listen in time is shown as it is.
+    /// The state of the app when it listens.
     pub(super) fn listening(&self, interrupt: &Interrupt) -> Result<AppStatus, Failure> {
-        let end = Instant::now() + LISTEN_TIMEOUT;
-        loop {
-            let status = self.status()?;
-            if !status.listeners.is_empty() || Instant::now() > end || interrupt.came() {
-                return Ok(status);
-            }
-            interrupt.wait(LOOK_EVERY);
-        }
+        own_app::listening(&self.home, &self.name, interrupt)
     }
 
     /// Where its logs are.
@@ -120,73 +113,27 @@ impl Subject {
         self.home.log_dir(&self.name).display().to_string()
     }
 
-    fn delete(&self) -> Result<(), Failure> {
-        let wait = WaitOptions { timeout: Some(END_TIMEOUT), ..WaitOptions::default() };
-        match probe::status(&self.home, &self.name)? {
-            Some(_) => delete(&self.home, &self.name, true, &wait)?,
-            None => return Ok(()),
-        };
-        match self.keep_logs {
-            true => Ok(()),
-            false => logs::remove(&self.home, &self.name, &[]),
-        }
-    }
-
-    /// Gives a running app the number of workers that it had, if a step was broken off.
-    fn restore(&self) -> Result<(), Failure> {
-        let spec = running_spec(&self.home, &self.name)?;
-        if spec.wanted == self.wanted {
+    /// Says that nothing was lost: the logs of an own app go with it.
+    pub(super) fn needs_no_logs(&self) -> Result<(), Failure> {
+        if !self.is_own {
             return Ok(());
         }
-        let because = self.spec.wanted_because.clone();
-        let request = Request::Scale { wanted: self.wanted, because, pool: None };
-        let wait = WaitOptions { no_wait: true, ..WaitOptions::default() };
-        ask(&self.home, &self.name, &request, "scaling", &wait).map(drop)
+        let name = self.name.clone();
+        self.guard.tell(Duty::App { name, keep_logs: false, is_starting: false })
     }
-}
-
-impl Drop for Subject {
-    fn drop(&mut self) {
-        if !self.is_own {
-            if let Err(failure) = self.restore() {
-                note(format_args!(
-                    "supervisor: cannot give {} its {} workers back: {}",
-                    self.name, self.wanted, failure.reason
-                ));
-            }
-            return;
-        }
-        if let Err(failure) = self.delete() {
-            note(format_args!(
-                "supervisor: {} is still there ({}): \"supervisor delete {} --fast\" removes it",
-                self.name, failure.reason, self.name
-            ));
-        }
-    }
-}
-
-/// `chaos-1f0a`.
-fn own_name() -> String {
-    format!("chaos-{:04x}", random::number() & 0xffff)
 }
 
 /// The app of a command line.
 fn fresh(options: &ChaosOptions) -> Result<AppSpec, Failure> {
-    let mut app = options.app.clone();
-    let name = own_name();
-    for (key, value) in [("name", name.as_str()), ("instances", WORKERS)] {
-        if let Some(key) = keys::find(key).filter(|key| !app.overrides.has(key.name)) {
-            app.overrides.add(key, value).map_err(Failure::usage)?;
-        }
-    }
-    from_options(&app, options.rest.clone(), &[], &working_dir()?)
+    let name = own_name(VERB);
+    own_app::fresh(&options.app, &options.rest, &[("name", &name), ("instances", WORKERS)])
 }
 
 /// A copy of an app that runs. What would reach beyond it is left out: files that it writes,
 /// schedules, hooks (one may tell a load balancer of the copy), and other apps that it needs.
 fn copy(mut spec: AppSpec, options: &ChaosOptions) -> Result<AppSpec, Failure> {
     let given = options.app.overrides(&working_dir()?);
-    spec.name = given.name().map_or_else(own_name, str::to_owned);
+    spec.name = given.name().map_or_else(|| own_name(VERB), str::to_owned);
     spec.namespace = None;
     spec.source = None;
     spec.overrides = None;

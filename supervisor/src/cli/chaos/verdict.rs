@@ -7,6 +7,7 @@
 //! - Everything else is *lost*.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use super::fault::Fault;
 use super::loss::{Family, Loss};
@@ -26,14 +27,15 @@ pub(super) struct Span {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Death {
     pub(super) at: u64,
-    /// The ports of the clients whose connections it had accepted.
-    pub(super) ports: BTreeSet<u16>,
+    /// The clients' ends of the connections that it had accepted.
+    pub(super) clients: BTreeSet<SocketAddr>,
 }
 
 impl Death {
     /// Whether the request of this loss went down with the worker.
     fn explains(&self, loss: &Loss) -> bool {
-        self.ports.contains(&loss.port) && loss.opened <= self.at && self.at <= loss.ended
+        let was_accepted = loss.client.is_some_and(|client| self.clients.contains(&client));
+        was_accepted && loss.opened <= self.at && self.at <= loss.ended
     }
 }
 
@@ -53,7 +55,7 @@ impl Baseline {
             losses.into_iter().partition(|loss| loss.ended < until);
         let mut lost: BTreeMap<Family, u64> = BTreeMap::new();
         for loss in before {
-            *lost.entry(loss.kind.family()).or_default() += 1;
+            *lost.entry(Family::of(loss.kind)).or_default() += 1;
         }
         (Self { requests, lost }, after)
     }
@@ -91,12 +93,12 @@ pub(super) fn judge(
         if deaths.iter().any(|death| death.explains(&loss)) {
             verdict.excused.push((step, loss));
         } else {
-            *counts.entry(loss.kind.family()).or_default() += 1;
+            *counts.entry(Family::of(loss.kind)).or_default() += 1;
             open.push((step, loss));
         }
     }
     for (step, loss) in open {
-        let family = loss.kind.family();
+        let family = Family::of(loss.kind);
         let is_own = counts[&family] <= allowance(baseline, family, requests);
         if is_own { &mut verdict.own } else { &mut verdict.lost }.push((step, loss));
     }
@@ -110,27 +112,33 @@ fn step_of(loss: &Loss, spans: &[Span]) -> Option<Fault> {
 }
 
 /// How many of `made` requests the app may lose by itself: three standard deviations above what the
-/// baseline leads to expect, which is itself uncertain by as much. Nothing, if the baseline saw
-/// none.
+/// baseline leads to expect. Both the count and what is expected of it vary, and independently, so
+/// their variances add. Nothing, if the baseline saw none.
 fn allowance(baseline: &Baseline, family: Family, made: u64) -> u64 {
     let seen = baseline.lost.get(&family).copied().unwrap_or(0) as f64;
     let of = baseline.requests as f64;
     if seen == 0.0 || of == 0.0 {
         return 0;
     }
-    let rate = (seen + 3.0 * seen.sqrt()) / of;
-    let expected = made as f64 * rate;
-    (expected + 3.0 * expected.sqrt()).ceil() as u64
+    let scale = made as f64 / of;
+    let expected = seen * scale;
+    (expected + 3.0 * (expected + expected * scale).sqrt()).floor() as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::chaos::loss::{Kind, Style};
+    use crate::cli::chaos::loss::Style;
+    use crate::cli::trial::kind::Kind;
 
     fn loss(kind: Kind, port: u16, begun: u64, ended: u64) -> Loss {
         let text = String::new();
-        Loss { kind, style: Style::New, port, opened: begun, begun, ended, text }
+        let client = Some(client(port));
+        Loss { kind, style: Style::New, client, opened: begun, begun, ended, text }
+    }
+
+    fn client(port: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], port))
     }
 
     fn span(fault: Fault, begun: u64, ended: u64) -> Span {
@@ -139,7 +147,9 @@ mod tests {
 
     #[test]
     fn what_was_in_flight_on_a_killed_worker_is_excused() {
-        let deaths = [Death { at: 100, ports: [5, 6].into() }];
+        // A client of another machine.
+        let other = SocketAddr::from(([192, 0, 2, 1], 8));
+        let deaths = [Death { at: 100, clients: [client(5), client(6), other].into() }];
         let spans = [span(Fault::KillWorker, 90, 200)];
         let losses = vec![
             loss(Kind::Truncated, 5, 80, 101),
@@ -147,12 +157,14 @@ mod tests {
             loss(Kind::Reset, 6, 150, 160),
             // A connection that waited in the queue, which the successor must serve.
             loss(Kind::Reset, 7, 80, 101),
+            // Another client had this port on another machine.
+            loss(Kind::Truncated, 8, 80, 101),
             // It ended before the death.
             loss(Kind::Reset, 5, 50, 60),
         ];
         let verdict = judge(losses, &spans, &deaths, &Baseline::default(), 1000);
         assert_eq!(verdict.excused.len(), 1);
-        assert_eq!(verdict.lost.len(), 3);
+        assert_eq!(verdict.lost.len(), 4);
         assert!(verdict.own.is_empty());
     }
 
@@ -189,6 +201,19 @@ mod tests {
         let (baseline, after) = Baseline::split(losses, 40, 100);
         assert_eq!((baseline.lost(), baseline.requests), (1, 100));
         assert_eq!(after, [loss(Kind::Reset, 2, 10, 50)]);
+    }
+
+    #[test]
+    fn the_allowance_is_three_standard_deviations() {
+        let allowed = |seen, of, made| {
+            let lost = [(Family::Broken, seen)].into();
+            allowance(&Baseline { requests: of, lost }, Family::Broken, made)
+        };
+        // 100, and three times the root of 100 + 100.
+        assert_eq!(allowed(100, 1000, 1000), 142);
+        // 900, and three times the root of 900 + 8100.
+        assert_eq!(allowed(100, 1000, 9000), 1184);
+        assert_eq!(allowed(1, 1000, 1000), 5);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! A short WebSocket conversation (RFC 6455): a handshake, text frames that the server must send
 //! back, and the closing frame.
 
-use super::exchange::{Connection, Fail, wrong};
-use super::site::Site;
+use crate::cli::trial::exchange::{Connection, Fail, wrong};
+use crate::cli::trial::site::Site;
 
 /// Frames of one conversation.
 const FRAMES: u8 = 3;

@@ -118,7 +118,7 @@ fn described(
 }
 
 /// Waits until the app is ready, and describes it.
-fn wait_ready(
+pub(crate) fn wait_ready(
     home: &Home,
     name: &str,
     wait: &WaitOptions,

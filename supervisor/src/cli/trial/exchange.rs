@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
 
-use super::loss::Kind;
+use super::kind::Kind;
 use crate::cli::output::pause;
 use crate::sys::poll::poll;
 
@@ -32,7 +32,7 @@ const SIPS: u32 = 25;
 
 /// A request that got no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Fail {
+pub(crate) enum Fail {
     Lost(Kind, String),
     /// The server closed the connection before it read the request: it may be sent again.
     Unread,
@@ -42,18 +42,18 @@ pub(super) enum Fail {
 
 /// A complete answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// Whether the server ends the connection after it.
-    pub(super) closes: bool,
+    pub(crate) closes: bool,
 }
 
 /// An open connection.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
-    /// The client's port.
-    pub(super) port: u16,
+    /// The client's end.
+    pub(crate) client: SocketAddr,
     /// Answers so far.
     answers: u32,
     limit: Duration,
@@ -66,29 +66,28 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Connects. `limit` is for this, and later for each request.
-    pub(super) fn open(address: SocketAddr, limit: Duration) -> Result<Self, Fail> {
+    pub(crate) fn open(address: SocketAddr, limit: Duration) -> Result<Self, Fail> {
         let end = Instant::now() + limit;
-        let stream =
-            TcpStream::connect_timeout(&address, limit).map_err(|e| failed("connect", &e))?;
+        let stream = TcpStream::connect_timeout(&address, limit).map_err(|e| not_connected(&e))?;
         let ready = |e: &io::Error| failed("set up a connection", e);
         stream.set_nodelay(true).map_err(|e| ready(&e))?;
-        let port = stream.local_addr().map_err(|e| ready(&e))?.port();
-        Ok(Self { stream, port, answers: 0, limit, end, bytes: Vec::new(), sips: 0 })
+        let client = stream.local_addr().map_err(|e| ready(&e))?;
+        Ok(Self { stream, client, answers: 0, limit, end, bytes: Vec::new(), sips: 0 })
     }
 
     /// Whether the server has closed the connection already: then a client opens another one.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         let mut fds = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
         self.bytes.is_empty() && poll(&mut fds, Some(Duration::ZERO)).is_ok_and(|count| count > 0)
     }
 
     /// Reads the next answers late and slowly.
-    pub(super) fn read_slowly(&mut self) {
+    pub(crate) fn read_slowly(&mut self) {
         self.sips = SIPS;
     }
 
     /// Sends bytes. The time limit begins.
-    pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), Fail> {
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<(), Fail> {
         self.end = Instant::now() + self.limit;
         let sent = self
             .stream
@@ -98,7 +97,7 @@ impl Connection {
     }
 
     /// Reads one answer.
-    pub(super) fn answer(&mut self) -> Result<Answer, Fail> {
+    pub(crate) fn answer(&mut self) -> Result<Answer, Fail> {
         loop {
             let head = self.head()?;
             match head.status {
@@ -113,7 +112,7 @@ impl Connection {
     }
 
     /// Holds the connection for `span`. Fails if the server breaks it.
-    pub(super) fn hold(&mut self, span: Duration) -> Result<(), Fail> {
+    pub(crate) fn hold(&mut self, span: Duration) -> Result<(), Fail> {
         self.end = Instant::now() + span;
         loop {
             match self.more() {
@@ -128,7 +127,7 @@ impl Connection {
     }
 
     /// Takes exactly this many bytes.
-    pub(super) fn exactly(&mut self, count: usize) -> Result<Vec<u8>, Fail> {
+    pub(crate) fn exactly(&mut self, count: usize) -> Result<Vec<u8>, Fail> {
         while self.bytes.len() < count {
             if !self.more()? {
                 let text = format!("{} of {count} bytes", self.bytes.len());
@@ -336,7 +335,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Fail> {
 }
 
 /// An answer that is no good.
-pub(super) fn wrong(text: &str) -> Fail {
+pub(crate) fn wrong(text: &str) -> Fail {
     Fail::Lost(Kind::Wrong, text.to_owned())
 }
 
@@ -350,8 +349,35 @@ fn failed(what: &str, error: &io::Error) -> Fail {
             Fail::Lost(Kind::Reset, text)
         }
         E::TimedOut | E::WouldBlock => Fail::Lost(Kind::Hung, text),
-        _ => Fail::NoRoom(text),
+        _ if has_no_room(error) => Fail::NoRoom(text),
+        // Whatever it is, the request has no answer.
+        _ => Fail::Lost(Kind::Reset, text),
     }
+}
+
+/// What it means that no connection was made.
+fn not_connected(error: &io::Error) -> Fail {
+    match failed("connect", error) {
+        // Such as "no route to host": nobody is reached.
+        Fail::Lost(Kind::Reset, text) if error.kind() != io::ErrorKind::ConnectionReset => {
+            Fail::Lost(Kind::Refused, text)
+        }
+        other => other,
+    }
+}
+
+/// Whether this machine lacks what one more client needs.
+fn has_no_room(error: &io::Error) -> bool {
+    let lacks = [
+        libc::EMFILE,
+        libc::ENFILE,
+        libc::EADDRNOTAVAIL,
+        libc::EADDRINUSE,
+        libc::ENOBUFS,
+        libc::ENOMEM,
+        libc::EAGAIN,
+    ];
+    error.raw_os_error().is_some_and(|number| lacks.contains(&number))
 }
 
 #[cfg(test)]
@@ -443,6 +469,20 @@ mod tests {
         assert!(client.is_closed());
         let sent = client.send(ASK);
         assert_eq!(sent.and_then(|()| client.answer()), Err(Fail::Unread));
+    }
+
+    #[test]
+    fn only_a_lack_of_this_machine_is_no_loss() {
+        let of = |number| io::Error::from_raw_os_error(number);
+        for number in [libc::EMFILE, libc::EADDRNOTAVAIL, libc::ENOMEM] {
+            assert!(matches!(not_connected(&of(number)), Fail::NoRoom(_)), "{number}");
+            assert!(matches!(failed("read", &of(number)), Fail::NoRoom(_)), "{number}");
+        }
+        for number in [libc::EHOSTUNREACH, libc::ENETUNREACH, libc::EACCES, libc::ECONNREFUSED] {
+            assert!(matches!(not_connected(&of(number)), Fail::Lost(Kind::Refused, _)), "{number}");
+        }
+        assert!(matches!(failed("read", &of(libc::EIO)), Fail::Lost(Kind::Reset, _)));
+        assert!(matches!(not_connected(&of(libc::ECONNRESET)), Fail::Lost(Kind::Reset, _)));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ipc::control::AppStatus;
 
-use super::exchange::{Connection, Fail};
+use super::exchange::{Answer, Connection, Fail, wrong};
 use crate::cli::exit::Failure;
 use crate::sys::socket::reachable;
 
@@ -16,29 +16,37 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the clients ask of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Site {
-    pub(super) address: SocketAddr,
-    pub(super) path: String,
+pub(crate) struct Site {
+    pub(crate) address: SocketAddr,
+    pub(crate) path: String,
     /// The status of a correct answer. `None`: the server does not speak HTTP, so the clients only
     /// connect and hold.
-    pub(super) status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// The path of the WebSocket, if it is another one.
-    pub(super) socket: Option<String>,
+    pub(crate) socket: Option<String>,
 }
 
 impl Site {
     /// The request, with this value of `Connection`.
-    pub(super) fn request(&self, connection: &str) -> Vec<u8> {
+    pub(crate) fn request(&self, connection: &str) -> Vec<u8> {
         format!(
             "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: {connection}\r\n\
-             User-Agent: supervisor-chaos\r\nAccept: */*\r\n\r\n",
+             User-Agent: supervisor\r\nAccept: */*\r\n\r\n",
             self.path, self.address
         )
         .into_bytes()
     }
 
+    /// Whether this answer is correct, as far as its status says.
+    pub(crate) fn check(&self, answer: Answer) -> Result<(), Fail> {
+        match self.status.filter(|status| *status != answer.status) {
+            None => Ok(()),
+            Some(wanted) => Err(wrong(&format!("status {} instead of {wanted}", answer.status))),
+        }
+    }
+
     /// Asks the server what a correct answer is, unless the user said so.
-    pub(super) fn learn(
+    pub(crate) fn learn(
         address: SocketAddr,
         path: &str,
         status: Option<u16>,
@@ -79,7 +87,7 @@ impl Site {
 
 /// The address of the app that clients of this machine connect to. Fails if there is none, or if it
 /// is not of this machine and `anywhere` is false.
-pub(super) fn address(
+pub(crate) fn address(
     status: &AppStatus,
     chosen: Option<SocketAddr>,
     anywhere: bool,
@@ -90,18 +98,23 @@ pub(super) fn address(
         Some(address) => address,
         None => known.into_iter().next().ok_or_else(|| {
             Failure::failed(format!(
-                "{} listens on no TCP address ({}): chaos needs one",
+                "{} listens on no TCP address ({}): the clients need one",
                 status.name,
                 if all.is_empty() { "it listens on nothing".to_owned() } else { all.join(", ") }
             ))
         })?,
     };
-    if !found.ip().to_canonical().is_loopback() && !anywhere {
-        return Err(Failure::usage(format!(
+    match is_of_this_machine(found) || anywhere {
+        true => Ok(found),
+        false => Err(Failure::usage(format!(
             "{found} is not an address of loopback: --anywhere sends the load there"
-        )));
+        ))),
     }
-    Ok(found)
+}
+
+/// Whether this is an address of loopback.
+pub(crate) fn is_of_this_machine(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
 }
 
 #[cfg(test)]

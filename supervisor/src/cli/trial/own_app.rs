@@ -1,0 +1,105 @@
+//! An app that is started for a trial alone.
+
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use config::keys;
+use config::spec::AppSpec;
+use ipc::control::AppStatus;
+
+use super::guard::{Duty, Guard};
+use super::interrupt::Interrupt;
+use crate::cli::args::{AppOptions, WaitOptions};
+use crate::cli::exit::Failure;
+use crate::cli::launch::{start_app, wait_ready};
+use crate::cli::specs::{from_options, working_dir};
+use crate::cli::targets::probe::{self, AppState};
+use crate::home::Home;
+use crate::sys::random;
+
+/// How long it may take to listen after it is ready.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often it is asked.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// `chaos-1f0a`.
+pub(crate) fn own_name(verb: &str) -> String {
+    format!("{verb}-{:04x}", random::number() & 0xffff)
+}
+
+/// The app of a command line. Keys that the user does not set are those of `defaults`.
+pub(crate) fn fresh(
+    options: &AppOptions,
+    command: &[String],
+    defaults: &[(&str, &str)],
+) -> Result<AppSpec, Failure> {
+    let mut app = options.clone();
+    for (key, value) in defaults {
+        if let Some(key) = keys::find(key).filter(|key| !app.overrides.has(key.name)) {
+            app.overrides.add(key, value).map_err(Failure::usage)?;
+        }
+    }
+    from_options(&app, command.to_vec(), &[], &working_dir()?)
+}
+
+/// Starts the app, and waits at most this long until it is ready. A signal breaks that off.
+pub(crate) fn start(
+    home: &Home,
+    spec: &AppSpec,
+    limit: Duration,
+    guard: &Guard,
+    interrupt: &Interrupt,
+) -> Result<(), Failure> {
+    let name = &spec.name;
+    if !matches!(probe::probe(home, name)?, AppState::Absent) {
+        return Err(Failure::usage(format!(
+            "there is an app {name} already: choose another --name, or leave it out"
+        )));
+    }
+    // From here on, the app is deleted whatever happens.
+    let duty = |is_starting| Duty::App { name: name.clone(), keep_logs: true, is_starting };
+    guard.tell(duty(true))?;
+    let begun =
+        start_app(home, spec, None, &WaitOptions { no_wait: true, ..WaitOptions::default() });
+    guard.tell(duty(false))?;
+    begun?;
+    let (sender, done) = mpsc::channel();
+    let (home, spec) = (home.clone(), spec.clone());
+    let waits = move || {
+        let wait = WaitOptions { timeout: Some(limit), ..WaitOptions::default() };
+        _ = sender.send(wait_ready(&home, &spec.name, &wait, spec.instances).map(drop));
+    };
+    thread::Builder::new()
+        .spawn(waits)
+        .map_err(|error| Failure::io(format_args!("cannot start a thread for {name}"), &error))?;
+    loop {
+        match done.recv_timeout(LOOK_EVERY) {
+            Ok(result) => return result,
+            Err(RecvTimeoutError::Timeout) if interrupt.came() => {
+                return Err(Failure::failed("broken off by a signal while the app started"));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Failure::failed(format!("the start of {name} ended without a result")));
+            }
+        }
+    }
+}
+
+/// The state of the app when it listens. A slow program may count as one that listens nowhere
+/// before it does. An app that does not listen in time is shown as it is.
+pub(crate) fn listening(
+    home: &Home,
+    name: &str,
+    interrupt: &Interrupt,
+) -> Result<AppStatus, Failure> {
+    let end = Instant::now() + LISTEN_TIMEOUT;
+    loop {
+        let status = probe::existing(home, name)?;
+        if !status.listeners.is_empty() || Instant::now() > end || interrupt.came() {
+            return Ok(status);
+        }
+        interrupt.wait(LOOK_EVERY);
+    }
+}
