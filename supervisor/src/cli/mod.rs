@@ -25,6 +25,7 @@
 
 mod apply;
 mod args;
+mod bench;
 mod chaos;
 mod completion;
 mod dash;

@@ -157,7 +157,7 @@ pub(crate) fn descendants(pid: u32) -> Vec<u32> {
 }
 
 /// The processes whose parent is this one.
-pub(super) fn children_of(pid: u32) -> Vec<u32> {
+pub(crate) fn children_of(pid: u32) -> Vec<u32> {
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let mut children = Vec::new();
     for task in tasks.flatten() {

@@ -1,11 +1,23 @@
-//! What this process uses of the machine: how often the kernel took the CPU away from it
-//! (getrusage(2)), and memory that it no longer needs.
+//! What processes use of the machine: how often the kernel took the CPU away from this one
+//! (getrusage(2)), the CPU time of any, and memory that this one no longer needs.
+
+use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::time::ClockId;
+
+use super::pidfd::Pid;
 
 /// How often the kernel gave the CPU to another process while this one still wanted it.
 pub(crate) fn times_preempted() -> i64 {
     getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| usage.involuntary_context_switches())
+}
+
+/// The CPU time of all threads of this process, of those that have ended, too. `None`: there is no
+/// such process.
+pub(crate) fn cpu_time(pid: u32) -> Option<Duration> {
+    let clock = ClockId::pid_cpu_clock_id(Pid(pid).into()).ok()?;
+    Some(Duration::from(clock.now().ok()?))
 }
 
 /// Returns freed memory to the kernel. glibc keeps what was freed below a block that is still in
@@ -16,5 +28,21 @@ pub(crate) fn return_freed_memory() {
     // SAFETY: malloc_trim(3) takes the allocator's own locks and only touches free memory.
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_grows_with_work() {
+        let me = std::process::id();
+        let before = cpu_time(me).unwrap();
+        let mut sum = 0u64;
+        while cpu_time(me).unwrap() < before + Duration::from_millis(2) {
+            sum = std::hint::black_box(sum.wrapping_add(1));
+        }
+        assert_eq!(cpu_time(u32::MAX >> 1), None);
     }
 }

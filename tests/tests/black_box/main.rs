@@ -5,6 +5,7 @@ mod apply;
 mod attacks;
 mod autoscale;
 mod balance;
+mod bench;
 mod blue_green;
 mod bus;
 mod bus_abuse;

@@ -141,7 +141,8 @@ impl Running {
         self.shared.row.store(row, Ordering::Relaxed);
     }
 
-    /// Lets every client finish its request, unless a signal comes, and returns what all have noted.
+    /// Lets every client finish its request, unless a signal comes, and returns what they have
+    /// noted.
     pub(super) fn stop(self, interrupt: &Interrupt) -> Notes {
         self.shared.stop.store(true, Ordering::Relaxed);
         let end = Instant::now() + self.shared.load.limit * LIMITS_OF_A_TURN;

@@ -76,8 +76,20 @@ pub(crate) fn run(options: &ChaosOptions, session: &mut Session) -> Result<Exit,
     }
     let guard = Guard::take(&session.home)?;
     let interrupt = Interrupt::new()?;
-    let subject = Subject::take(options, session, &guard, &interrupt)?;
-    let report = attack(options, session, &subject, &guard, &interrupt);
+    let done = trial(options, session, &guard, &interrupt);
+    guard.end();
+    done
+}
+
+/// The run itself.
+fn trial(
+    options: &ChaosOptions,
+    session: &mut Session,
+    guard: &Guard,
+    interrupt: &Interrupt,
+) -> Result<Exit, Failure> {
+    let subject = Subject::take(options, session, guard, interrupt)?;
+    let report = attack(options, session, &subject, guard, interrupt);
     let is_good = report.as_ref().is_ok_and(|report| report.exit() == Exit::Done);
     if is_good {
         subject.needs_no_logs()?;

@@ -27,7 +27,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// serves while it is killed.
 const WORKERS: &str = "2";
 
-/// The app. The guard deletes one of chaos's own in the end, and gives another one its workers back.
+/// The app. In the end, the guard deletes one of chaos's own, and gives another one its workers
+/// back.
 #[derive(Debug)]
 pub(super) struct Subject {
     home: Home,

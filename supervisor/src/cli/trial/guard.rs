@@ -57,7 +57,11 @@ pub(crate) fn run(home: &Home, verb: &str, adopts: bool) -> Result<Exit, Failure
     // Its end of the socket is the trial's alone from here on.
     drop(command);
     let mut ward = Ward::new(home.clone());
-    let watched = watch(&mut trial, &mut duties, &mut ward, &signals);
+    let watched = watch(&mut trial, &mut duties, &mut ward, &signals, adopts);
+    if watched.is_err() {
+        // An error means that it has ended.
+        let _ = trial.kill();
+    }
     ward.clear();
     if adopts {
         sweep();
@@ -87,6 +91,7 @@ fn watch(
     duties: &mut UnixStream,
     ward: &mut Ward,
     signals: &Interrupt,
+    adopts: bool,
 ) -> io::Result<()> {
     let end = pidfd::open(Pid(trial.id()))?;
     duties.set_nonblocking(true)?;
@@ -108,10 +113,22 @@ fn watch(
             // It may have ended just now.
             let _ = pidfd::signal(end.as_fd(), Signal::SIGTERM as i32);
         }
+        if adopts {
+            reap(trial.id());
+        }
         if !is_open {
             // Nothing comes any more; the end of the process does.
             poll(&mut [PollFd::new(end.as_fd(), PollFlags::POLLIN)], Some(LOOK_EVERY))?;
         }
+    }
+}
+
+/// Takes note of the ends of processes that came here. Otherwise their numbers look alive.
+fn reap(trial: u32) {
+    let me = std::process::id();
+    for child in target::children_of(me).into_iter().filter(|child| *child != trial) {
+        // It may run still.
+        let _ = pidfd::reap_child(Pid(child));
     }
 }
 
@@ -188,13 +205,18 @@ impl Guard {
         told.ward.take(duty);
         told.socket.write_all(&line).map_err(|error| Failure::io("the guard is gone", &error))
     }
-}
 
-impl Drop for Told {
-    fn drop(&mut self) {
-        if std::os::unix::process::parent_id() != self.guard {
-            self.ward.clear();
+    /// The trial is over. If the guard is gone, this process clears away.
+    pub(crate) fn end(&self) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if std::os::unix::process::parent_id() != told.guard {
+            told.ward.clear();
         }
+    }
+
+    /// Whether it is told to delete this app.
+    pub(crate) fn deletes(&self, name: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).ward.deletes(name)
     }
 }
 

@@ -10,6 +10,7 @@ use ipc::control::AppStatus;
 
 use super::guard::{Duty, Guard};
 use super::interrupt::Interrupt;
+use super::ward;
 use crate::cli::args::{AppOptions, WaitOptions};
 use crate::cli::exit::Failure;
 use crate::cli::launch::{start_app, wait_ready};
@@ -85,6 +86,21 @@ pub(crate) fn start(
             }
         }
     }
+}
+
+/// Deletes it before the trial ends.
+pub(crate) fn delete(
+    home: &Home,
+    name: &str,
+    keep_logs: bool,
+    guard: &Guard,
+) -> Result<(), Failure> {
+    // An app of another's with this name is not touched.
+    if !guard.deletes(name) {
+        return Ok(());
+    }
+    ward::remove_app(home, name, keep_logs)?;
+    guard.tell(Duty::AppIsGone { name: name.to_owned() })
 }
 
 /// The state of the app when it listens. A slow program may count as one that listens nowhere

@@ -61,8 +61,8 @@ impl Group {
 pub(crate) struct Stopped(Vec<Group>);
 
 impl Stopped {
-    /// Stops the workers with these main processes, until `enough` says that no further one is wanted. The wait until all
-    /// stand still has one bound, however many they are.
+    /// Stops the workers with these main processes, until `enough` says that no further one is
+    /// wanted. The wait until all stand still has one bound, however many they are.
     pub(crate) fn all(workers: &[u32], enough: &dyn Fn() -> bool) -> io::Result<Self> {
         let mut stopped = Self(Vec::with_capacity(workers.len()));
         for worker in workers {

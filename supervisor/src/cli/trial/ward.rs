@@ -68,6 +68,11 @@ impl Ward {
         }
     }
 
+    /// Whether this app is to be deleted.
+    pub(super) fn deletes(&self, name: &str) -> bool {
+        self.apps.contains_key(name)
+    }
+
     pub(super) fn take(&mut self, duty: Duty) {
         match duty {
             Duty::App { name, keep_logs, is_starting } => {

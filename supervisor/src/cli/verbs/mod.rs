@@ -102,6 +102,7 @@ verbs! {
     resurrect   Resurrect   apps;
     demo        Demo        apps;
     chaos       Chaos       apps;
+    bench       Bench       apps;
     unit        Unit        apps;
     upgrade     Upgrade     apps;
     startup     Startup     apps;
@@ -115,6 +116,7 @@ verbs! {
     prober      Prober      output;
     file_watcher FileWatcher output;
     let_calls_go_on LetCallsGoOn output;
+    copies      Copies      output;
     demo_server DemoServer  output;
 }
 
