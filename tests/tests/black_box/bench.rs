@@ -10,8 +10,8 @@ use tests::run::Outcome;
 use tests::{Home, Port, fixtures, process, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(120);
-/// As short as a measurement can be.
-const SHORT: [&str; 6] = ["--span", "100ms", "--connections", "4", "-i", "2"];
+/// Short, but a server that waits for a CPU answers something in it.
+const SHORT: [&str; 6] = ["--span", "300ms", "--connections", "4", "-i", "2"];
 
 /// `bench OPTIONS -- COMMAND`.
 fn arguments(options: &[&str], command: &[String]) -> Vec<String> {

@@ -42,6 +42,11 @@ const VERB: &str = "bench";
 /// The load before a measurement, a part of its time between these.
 const SHORTEST_WARM_UP: Duration = Duration::from_millis(100);
 const LONGEST_WARM_UP: Duration = Duration::from_secs(1);
+/// A setup that uses less CPU time than the first within the second has done its start; and the
+/// longest wait for that. Without it, the start of some copies would be measured with the others.
+const QUIET: Duration = Duration::from_millis(10);
+const QUIET_WITHIN: Duration = Duration::from_millis(100);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Errors that are shown.
 const EXAMPLES: usize = 5;
 
@@ -223,6 +228,7 @@ impl Bench<'_> {
         let (options, stage) = (*options, *stage);
         let warm_up = (options.span / 4).clamp(SHORTEST_WARM_UP, LONGEST_WARM_UP);
         let load = |what, span| load::load(site, what, options.connections, span, stage.interrupt);
+        settle(stage, running)?;
         let mut found = Vec::new();
         for what in What::ALL {
             load(what, warm_up)?;
@@ -247,6 +253,19 @@ impl Bench<'_> {
             self.measured.push(what, setup, sample);
         }
         Ok(())
+    }
+}
+
+/// Waits until the copies have done their start.
+fn settle(stage: &Stage<'_>, running: &Running) -> Result<(), Failure> {
+    let end = Instant::now() + SETTLE_TIMEOUT;
+    loop {
+        let before = Used::by(&stage.processes(running)?);
+        stage.interrupt.wait(QUIET_WITHIN);
+        let used = Used::by(&stage.processes(running)?).server_since(&before);
+        if used < QUIET || Instant::now() > end || stage.interrupt.came() {
+            return Ok(());
+        }
     }
 }
 
@@ -280,23 +299,29 @@ impl Used {
         }
     }
 
-    /// The sample, with what was used since then for each answer. A process that began in between
-    /// counts as a whole.
+    /// What the app and what stands around it have used since then.
+    fn server_since(&self, before: &Self) -> Duration {
+        between(&self.app, &before.app) + between(&self.outside, &before.outside)
+    }
+
+    /// The sample, with what was used since then for each answer.
     fn since(&self, before: &Self, sample: Sample) -> Sample {
-        let sum = |now: &BTreeMap<u32, Duration>, then: &BTreeMap<u32, Duration>| -> Duration {
-            let of = |(pid, used): (&u32, &Duration)| {
-                used.saturating_sub(then.get(pid).copied().unwrap_or_default())
-            };
-            now.iter().map(of).sum()
-        };
         let each = |used: Duration| used.as_secs_f64() * 1e6 / sample.answered.max(1) as f64;
         Sample {
             client_us: each(self.client.saturating_sub(before.client)),
-            app_us: each(sum(&self.app, &before.app)),
-            outside_us: each(sum(&self.outside, &before.outside)),
+            app_us: each(between(&self.app, &before.app)),
+            outside_us: each(between(&self.outside, &before.outside)),
             ..sample
         }
     }
+}
+
+/// What these processes have used between two looks. One that began in between counts as a whole.
+fn between(now: &BTreeMap<u32, Duration>, then: &BTreeMap<u32, Duration>) -> Duration {
+    let of = |(pid, used): (&u32, &Duration)| {
+        used.saturating_sub(then.get(pid).copied().unwrap_or_default())
+    };
+    now.iter().map(of).sum()
 }
 
 #[cfg(test)]
@@ -316,5 +341,6 @@ mod tests {
         let after = used(8, &[(1, 14), (4, 2)], &[(3, 2)]);
         let sample = after.since(&before, Sample { answered: 1000, ..Sample::default() });
         assert_eq!((sample.client_us, sample.app_us, sample.outside_us), (3.0, 6.0, 1.0));
+        assert_eq!(after.server_since(&before), ms(7));
     }
 }
