@@ -94,8 +94,8 @@ impl Autoscale {
                 now
             }
         };
+        // A worker that is replaced says nothing about the load before and after.
         if !load.settled {
-            (self.pressed_since, self.calm_since) = (None, None);
             return None;
         }
         if let Some(to) = out_of_bounds(bounds, load.wanted) {
@@ -174,8 +174,14 @@ fn fewer(bounds: Bounds, load: Load) -> Option<Verdict> {
     let Load { wanted, backlog, cpu, .. } = load;
     let step = (wanted / 4).max(1);
     let to = enough(cpu, CALM).max(wanted.saturating_sub(step)).max(bounds.min);
-    let because = format!("no connection waits, and {wanted} workers use {cpu:.0}% of a CPU");
-    (backlog == 0 && to < wanted).then_some(Verdict { to, because })
+    let waits = match backlog {
+        0 => "no connection waits".to_owned(),
+        1 => "1 connection waits".to_owned(),
+        more => format!("{more} connections wait"),
+    };
+    let because = format!("{waits}, and {wanted} workers use {cpu:.0}% of a CPU");
+    // A look meets now and then a connection that is about to be accepted.
+    (backlog * 4 < u32::from(wanted) && to < wanted).then_some(Verdict { to, because })
 }
 
 /// How many workers that use so much each use this CPU together.

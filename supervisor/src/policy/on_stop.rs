@@ -9,8 +9,12 @@
 
 use crate::base::on_stop::OnStop;
 
-/// Runtimes that handle SIGTERM in every program, by the name of their executable.
-const RUNTIMES: [&str; 7] = ["node", "nodejs", "bun", "deno", "java", "ruby", "dotnet"];
+/// Runtimes that handle SIGTERM in every program, by the name of their executable; and shells,
+/// whose traps run only once the child in the foreground has ended.
+const RUNTIMES: [&str; 15] = [
+    "node", "nodejs", "bun", "deno", "java", "ruby", "dotnet", "sh", "bash", "dash", "ash",
+    "busybox", "zsh", "ksh", "mksh",
+];
 /// No program handles so many signals by itself; the runtime of Go does.
 const MOST: u32 = 32;
 
@@ -96,6 +100,8 @@ mod tests {
         let npm = [process(10, 1, RuntimeHandles), process(11, 10, Dies), process(12, 11, Dies)];
         assert_eq!(left(&npm), [0; 0]);
         assert_eq!(least(&npm, |pid| pid == 12), Dies);
+        // A shell with a trap.
+        assert_eq!(judge(0x1_4002, TERM, "dash"), RuntimeHandles);
         // gunicorn: everybody has a handler.
         assert_eq!(left(&[process(10, 1, Handles), process(11, 10, Handles)]), [0; 0]);
         // A grandchild whose parent dies of the signal gets it itself.

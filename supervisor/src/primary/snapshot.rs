@@ -14,6 +14,7 @@ use config::spec::AppSpec;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
+use super::jobs::state::is_blue_green;
 use super::slots::pools::Pools;
 use crate::base::ids::WorkerId;
 use crate::primary::plan::Plan;
@@ -68,8 +69,10 @@ impl Primary {
         let mut all_pools =
             std::iter::once(&self.serving).chain(self.job.as_ref().and_then(Job::planned));
         let pools = all_pools.any(|planned| !planned.pools.is_empty());
+        let is_new = |job: &Job| matches!(job, Job::Rollout(rollout) if rollout.is_steered());
         let switches = self.warm.is_some()
-            || matches!(&self.job, Some(Job::Rollout(rollout)) if rollout.at_once.is_some())
+            || self.job.as_ref().is_some_and(is_new)
+            || self.merging.as_ref().is_some_and(|merging| is_blue_green(&merging.method))
             || self.queue.iter().any(|pending| pending.wish.is_of_switch());
         let format = match (switches, pools) {
             (true, _) => FORMAT,

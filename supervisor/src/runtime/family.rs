@@ -5,8 +5,10 @@ use std::collections::HashSet;
 
 use super::Runtime;
 use super::listeners::Listeners;
+use super::on_stop::LeftToParents;
 use super::workers::Child;
 use crate::base::ids::WorkerId;
+use crate::base::time::Time;
 use crate::policy::leftovers::{self, Origin};
 use crate::sys::strays::{self, Stray};
 use crate::sys::target;
@@ -43,6 +45,12 @@ impl Runtime {
             holds_lent(&self.listeners, child, &sockets)
         };
         self.strays(worker).into_iter().any(serves)
+    }
+
+    /// When processes that were left to their parents get the stop signal after all.
+    pub(super) fn left_to_parents_until(&self) -> Option<Time> {
+        let left = self.children.values().filter_map(|child| child.left.as_ref());
+        left.map(LeftToParents::deadline).min()
     }
 
     /// Those of its processes that are not in its process group.

@@ -317,6 +317,7 @@ impl Runtime {
             self.events.core_due,
             self.events.terminal.deadline(),
             self.children.leftovers.deadline(now),
+            self.left_to_parents_until(),
             self.handover.deadline(),
             self.intercept.withdrawn_due,
             self.closed_sockets.deadline(),

@@ -1,12 +1,38 @@
 //! What /proc shows of the processes of a worker and the stop signal.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::time::Duration;
 
 use crate::base::on_stop::OnStop;
+use crate::base::time::Time;
 use crate::policy::on_stop::{self as policy, Process};
 use crate::sys::diag::Connection;
 use crate::sys::strays::Stray;
 use crate::sys::{procfs, target};
+
+/// Processes of a worker that got no stop signal, since their parents are to stop them.
+#[derive(Debug)]
+pub(super) struct LeftToParents {
+    processes: Vec<Stray>,
+    /// When they get the signal after all: a parent with a handler may not know of its children.
+    until: Time,
+}
+
+impl LeftToParents {
+    /// They have half of the time after which the worker may be killed.
+    pub(super) fn new(processes: Vec<Stray>, now: Time, kill_timeout: Duration) -> Self {
+        Self { processes, until: now + kill_timeout / 2 }
+    }
+
+    pub(super) fn deadline(&self) -> Time {
+        self.until
+    }
+
+    /// Sends the signal to those that live.
+    pub(super) fn signal(self, signal: i32) {
+        self.processes.into_iter().for_each(|one| one.signal(signal));
+    }
+}
 
 /// What the signal means to those of these processes that hold one of the connections.
 pub(super) fn of_holders(
@@ -24,7 +50,7 @@ pub(super) fn of_holders(
 }
 
 /// Those of these processes that are left to their parents when the worker `main` is told to stop.
-pub(super) fn left_to_parents(processes: &[u32], main: u32, signal: i32) -> Vec<Stray> {
+pub(super) fn left_to_parents(processes: &BTreeSet<u32>, main: u32, signal: i32) -> Vec<Stray> {
     if processes.len() < 2 {
         return Vec::new();
     }
@@ -33,12 +59,12 @@ pub(super) fn left_to_parents(processes: &[u32], main: u32, signal: i32) -> Vec<
     all.iter().filter(left).filter_map(|one| Stray::of(one.pid)).collect()
 }
 
-fn look(processes: &[u32], signal: i32) -> Vec<Process> {
+fn look<'p>(processes: impl IntoIterator<Item = &'p u32>, signal: i32) -> Vec<Process> {
     let one = |pid: &u32| {
         let (pid, caught) = (*pid, procfs::caught_signals(*pid)?);
         let program = procfs::program_name(pid).unwrap_or_default();
         let alone = policy::judge(caught, signal, &program);
         Some(Process { pid, parent: procfs::parent(pid)?, alone })
     };
-    processes.iter().filter_map(one).collect()
+    processes.into_iter().filter_map(one).collect()
 }

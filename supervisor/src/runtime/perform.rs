@@ -9,6 +9,7 @@ use ipc::talk::BusRequest;
 
 use super::context::context;
 use super::node::{address_requests, channel, raw_messages};
+use super::on_stop::LeftToParents;
 use super::workers::hooks::{self, About};
 use super::workers::launch::{Order, Surroundings, launch};
 use super::workers::{Asking, Claim};
@@ -233,28 +234,23 @@ impl Runtime {
 
     /// The signal goes to all its processes, but to those that their parents stop.
     fn tell_to_stop(&mut self, worker: WorkerId, signal: i32) {
-        let mut all = self.family(worker);
+        let all = self.family(worker);
         let Some(child) = self.children.get_mut(&worker) else { return };
         let main = child.pid.0;
+        let stops = |pid: &u32| !child.spec.keep_detached || Stray::inside(*pid, main).is_some();
+        let mut all: BTreeSet<u32> = all.into_iter().filter(stops).collect();
         let left = on_stop::left_to_parents(&all, main, signal);
         if left.is_empty() {
             return self.signal(worker, signal, true);
         }
         all.extend(procfs::group_members(main));
-        let keeps_detached = child.spec.keep_detached;
-        let told: BTreeSet<u32> =
-            all.into_iter().filter(|pid| left.iter().all(|one| one.pid != *pid)).collect();
+        let is_told = |pid: &u32| *pid != main && left.iter().all(|one| one.pid != *pid);
+        let told: Vec<Stray> = all.into_iter().filter(is_told).filter_map(Stray::of).collect();
         child.told_to_stop = true;
-        child.left_to_parents = left;
+        child.left = Some(LeftToParents::new(left, clock::now(), child.spec.times.kill_timeout));
         // It might replace a child that ends before it knows that it is to stop.
         self.signal(worker, signal, false);
-        for pid in told.into_iter().filter(|pid| *pid != main) {
-            let told = match keeps_detached {
-                true => Stray::inside(pid, main),
-                false => Stray::of(pid),
-            };
-            told.into_iter().for_each(|one| one.signal(signal));
-        }
+        told.into_iter().for_each(|one| one.signal(signal));
     }
 
     fn signal(&mut self, worker: WorkerId, signal: i32, group: bool) {

@@ -105,6 +105,21 @@ fn a_program_that_goes_into_the_background_is_told_so() {
     assert!(detached(&home).is_empty());
 }
 
+/// A child without a handler is left to a parent that has one, but not for ever: this parent waits
+/// for its child and does not tell it anything.
+#[test]
+fn a_child_that_its_parent_does_not_stop_gets_the_signal() {
+    let (home, port) = (tests::home!(), Port::new());
+    let server = [fixtures::file("python/pid_server.py"), port.to_string()];
+    let Some(command) = fixtures::python("wraps.py", &server) else { return };
+    let options = ["--min-uptime", "300ms", "--observe", "300ms", "--kill-timeout", "2s"];
+    home.start("web", &options, &command).ok();
+    home.run(&["reload", "web"]).ok();
+    home.run(&["delete", "web"]).ok();
+    let log = home.log("web", "primary.log");
+    assert!(!log.contains("SIGKILL"), "{log}");
+}
+
 #[test]
 fn what_is_asked_for_lives_on() {
     let (home, port) = (tests::home!(), Port::new());

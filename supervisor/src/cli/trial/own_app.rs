@@ -13,7 +13,7 @@ use super::interrupt::Interrupt;
 use super::ward;
 use crate::cli::args::{AppOptions, WaitOptions};
 use crate::cli::exit::Failure;
-use crate::cli::launch::{start_app, wait_ready};
+use crate::cli::launch::{free_name, start_app, wait_ready};
 use crate::cli::specs::{from_options, working_dir};
 use crate::cli::targets::probe::{self, AppState};
 use crate::home::Home;
@@ -58,6 +58,13 @@ pub(crate) fn start(
             "there is an app {name} already: choose another --name, or leave it out"
         )));
     }
+    // It would be removed with those of the trial.
+    if home.log_dir(name).exists() {
+        return Err(Failure::usage(format!(
+            "there are logs of an earlier app {name}: choose another --name, or leave it out"
+        )));
+    }
+    free_name(home, name)?;
     // From here on, the app is deleted whatever happens.
     let duty = |is_starting| Duty::App { name: name.clone(), keep_logs: true, is_starting };
     guard.tell(duty(true))?;

@@ -119,6 +119,16 @@ impl Primary {
         for worker in leavers {
             self.retire(worker, step);
         }
+        if !self.is_warm_whole() {
+            // To switch back would take workers away that serve.
+            self.cool("not all of its workers were ready".to_owned(), step);
+        }
+    }
+
+    /// Whether every slot that the warm generation wants has its worker.
+    fn is_warm_whole(&self) -> bool {
+        let is_there = |slot: &Slot| self.slots.get(slot).is_some_and(|s| s.warm.is_some());
+        self.warm.as_ref().is_some_and(|warm| warm.planned.slots().all(|(slot, _)| is_there(&slot)))
     }
 
     /// Takes the seat of a slot that is no longer wanted.

@@ -74,7 +74,9 @@ impl Primary {
 
     /// Whether the rollout under way replaces no further slot.
     pub(in crate::primary) fn is_paused(&self) -> bool {
-        matches!(&self.job, Some(Job::Rollout(rollout)) if rollout.paused_until().is_some())
+        let goes_on = |course: &Course| matches!(course, Course::Opening | Course::Forward);
+        matches!(&self.job, Some(Job::Rollout(rollout))
+            if rollout.pause.is_some() && goes_on(&rollout.course))
     }
 
     /// Turns a rollout round that was aborted, or paused for too long.

@@ -3,7 +3,7 @@
 
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
 
-use super::state::{Course, Failure};
+use super::state::{Course, Failure, Rollout};
 use crate::base::ids::{Slot, WorkerId};
 use crate::primary::action::{Action, ReloadOutcome};
 use crate::primary::held_back::HeldBack;
@@ -31,6 +31,15 @@ impl Primary {
         }
         let serving = self.serving.clone();
         if !self.switch_back(step) {
+            // A switch has taken these from the old generation, which is not warm any more.
+            let gone = |slot: &Slot| self.slots.get(slot).is_none_or(|state| state.leaving);
+            let vacated: Vec<Slot> = serving.slots().map(|(slot, _)| slot).filter(gone).collect();
+            self.add_slots(&serving);
+            if let Some(Job::Rollout(rollout)) = &mut self.job
+                && let Course::Back { restored, .. } = &mut rollout.course
+            {
+                restored.extend(vacated);
+            }
             self.dismiss(&serving, step);
         }
         self.hook_rollback(slot, &reason, step);
@@ -117,6 +126,7 @@ impl Primary {
         let place = rollout.aborted.is_none().then(|| rollout.to.place(failure.slot));
         let place = place.as_deref();
         let failed = rollout.generation();
+        let is_back = self.is_back_in(&rollout);
         let before = rollout.slot.and_then(|slot| self.serving.plan_of(slot));
         let serves = before.as_ref().unwrap_or_else(|| rollout.leading(&self.serving)).generation;
         let reason = messages::rolled_back(&self.serving, failed, serves, place, &failure.reason);
@@ -128,10 +138,35 @@ impl Primary {
         }
         step.act(Action::ReloadEnded { outcome: ReloadOutcome::RolledBack });
         step.publish(Notice::of_app(NoticeKind::ReloadRolledBack, reason.clone()));
-        step.answer_all(&rollout.aborting, &Reply::done(reason.clone()));
+        let aborted = match is_back {
+            true => Reply::done(reason.clone()),
+            false => {
+                let reason = messages::rollout::not_everywhere(&reason);
+                messages::failed(FailureKind::Failed, reason, &failure.last_lines)
+            }
+        };
+        step.answer_all(&rollout.aborting, &aborted);
         let reply = messages::failed(FailureKind::RolledBack, reason, &failure.last_lines);
         step.answer_all(&rollout.clients, &reply);
         true
+    }
+
+    /// Whether workers that are not of this rollout serve all slots that it was to replace.
+    fn is_back_in(&self, rollout: &Rollout) -> bool {
+        let meant = |slot: Slot| match (rollout.slot, rollout.only) {
+            (Some(only), _) => slot == only,
+            (None, Some(pool)) => slot.pool_index() == pool,
+            (None, None) => true,
+        };
+        let is_old =
+            |worker: &Worker| worker.is_ready() && worker.plan.generation != rollout.generation();
+        let serves = |state: &SlotState| match state.seat {
+            Seat::Held(worker) => self.workers.get(&worker).is_some_and(is_old),
+            Seat::Empty | Seat::Waiting { .. } | Seat::Errored { .. } | Seat::Stopped { .. } => {
+                state.is_done()
+            }
+        };
+        self.wanted().all(|(slot, state)| !meant(slot) || serves(state))
     }
 
     /// The new worker of a replaced slot is gone. A worker of the old generation takes the seat if

@@ -86,7 +86,10 @@ impl Primary {
         let Some(Job::Scale(scaling)) = &self.job else { return false };
         let plan = self.serving.plan(scaling.pool_index).unwrap_or(&self.serving);
         let reply = match scaling.direction {
-            Direction::Down if self.anyone_retires() => return false,
+            // What nobody waits for delays no other change while workers drain.
+            Direction::Down if self.anyone_retires() && !scaling.clients.is_empty() => {
+                return false;
+            }
             Direction::Down => Reply::done(messages::scaled(plan)),
             Direction::Up { until } => match self
                 .outlook(scaling.pool_index.slots_from(scaling.from))

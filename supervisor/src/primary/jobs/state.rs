@@ -53,8 +53,17 @@ pub(in crate::primary) enum Wish {
 impl Wish {
     /// Whether only builds that switch whole generations know it.
     pub(in crate::primary) fn is_of_switch(&self) -> bool {
-        matches!(self, Self::ReplaceAtOnce { .. } | Self::Rollback)
+        match self {
+            Self::ReplaceAtOnce { .. } | Self::Rollback => true,
+            Self::Configure { method, .. } => is_blue_green(method),
+            Self::Replace { .. } | Self::ReplaceWorker { .. } | Self::Scale { .. } => false,
+        }
     }
+}
+
+/// Whether this method switches a whole generation.
+pub(in crate::primary) fn is_blue_green(method: &Method) -> bool {
+    matches!(method, Method::BlueGreen { .. })
 }
 
 /// The number of workers that a request wants.
@@ -227,6 +236,12 @@ impl Rollout {
     pub(in crate::primary) fn paused_until(&self) -> Option<Time> {
         let pause = self.pause.filter(|_| matches!(self.course, Course::Forward));
         pause.map(|pause| pause.until)
+    }
+
+    /// Whether only builds that switch, pause and abort know what it is to do.
+    pub(in crate::primary) fn is_steered(&self) -> bool {
+        let aborts = self.aborted.is_some() || !self.aborting.is_empty();
+        self.at_once.is_some() || self.pause.is_some() || aborts
     }
 
     /// Whether a new generation has yet to take over all slots at once.

@@ -80,6 +80,10 @@ impl Primary {
     /// Ends the primary if it is to end with its workers, and no worker is left or will start.
     pub(in crate::primary) fn end_with_workers(&mut self, step: &mut Step<'_>) {
         let idle = matches!(self.phase, Phase::Running) && self.job.is_none();
+        let hopeless = || !self.wanted().any(|(_, state)| state.has_hope());
+        if self.ends_with_workers && idle && self.warm.is_some() && hopeless() {
+            self.cool("no worker serves any more".to_owned(), step);
+        }
         let is_over = self.workers.is_empty() && self.hooks.is_empty();
         if !self.ends_with_workers || !idle || !is_over {
             return;

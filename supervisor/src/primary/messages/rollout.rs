@@ -54,6 +54,11 @@ pub(in crate::primary) fn resumed(serving: &Pools, rollout: &Rollout) -> String 
     format!("{name}: {pool}generation {} goes on {}", to.generation, reached(rollout))
 }
 
+/// What an abort that came too late for some slots answers.
+pub(in crate::primary) fn not_everywhere(rolled_back: &str) -> String {
+    format!("{rolled_back}, but not in every slot: the old code does not become ready there")
+}
+
 pub(in crate::primary) fn paused_too_long(lasted: Duration) -> String {
     format!("it was paused for {} and nobody resumed it", long_span(lasted))
 }

@@ -126,7 +126,7 @@ impl Sim {
 
     /// One worker at a time is replaced because it reached a limit, and it serves until its
     /// successor is ready.
-    fn check_recycling(&mut self) {
+    pub(super) fn check_recycling(&mut self) {
         let primary = &self.primary;
         let recycled = || primary.workers.values().filter(|worker| worker.recycled.is_some());
         assert!(recycled().count() <= 1, "several workers are recycled at a time");

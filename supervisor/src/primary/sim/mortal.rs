@@ -89,6 +89,8 @@ impl Sim {
             mortal.deaths += 1;
         }
         self.now = self.now + Duration::from_micros(1 + self.roll() % 3_000_000);
+        // What the dead primary had decided was right when it decided.
+        self.check_recycling();
         self.lose();
         self.suffer();
         self.primary = restored(&self.primary);

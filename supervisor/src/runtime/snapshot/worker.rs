@@ -175,7 +175,7 @@ impl ChildSnapshot {
             contracts: self.contracts.into_iter().filter(known).collect(),
             told_to_stop: self.told_to_stop,
             // They get SIGKILL after `kill_timeout` if their parent ends without them.
-            left_to_parents: Vec::new(),
+            left: None,
             ends_kept: self.ends_kept,
             ended: self.ended,
             failed: self.failed,

@@ -186,7 +186,7 @@ pub(in crate::runtime) fn launch(
         bound_only: BTreeMap::new(),
         let_through: Some(BTreeSet::new()),
         told_to_stop: false,
-        left_to_parents: Vec::new(),
+        left: None,
         ends_kept: parts.ends_kept,
         ended: None,
         failed: None,

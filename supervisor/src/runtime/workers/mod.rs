@@ -19,6 +19,7 @@ use ipc::node::ServerAsk;
 
 use super::contracts::interface::Endpoints;
 use super::listeners::Listeners;
+use super::on_stop::LeftToParents;
 use super::output::line_parts::prefix;
 use super::output::logs::{LineSplitter, Tail};
 use super::probe::drain::Drain;
@@ -31,7 +32,7 @@ use crate::base::time::Time;
 use crate::limits::PIPE_READ;
 use crate::sys::clock;
 use crate::sys::pidfd::{self, Pid};
-use crate::sys::strays::{Mark, Stray};
+use crate::sys::strays::Mark;
 use crate::sys::unseen::Theirs;
 
 /// One worker, from fork until the core lets go of it.
@@ -79,9 +80,8 @@ pub(crate) struct Child {
     pub(crate) contracts: BTreeSet<Contract>,
     /// Told to stop: when its main process ends, the rest of its group may finish.
     pub(crate) told_to_stop: bool,
-    /// Its processes that got no stop signal, since their parents stop them. They get it when the
-    /// main process ends without them.
-    pub(crate) left_to_parents: Vec<Stray>,
+    /// Its processes that got no stop signal. They get it when the main process ends without them.
+    pub(in crate::runtime) left: Option<LeftToParents>,
     /// It has the preload that ends its kept connections when it drains.
     pub(crate) ends_kept: bool,
     /// How its main process ended, while other processes of its group live.
