@@ -1,6 +1,7 @@
 //! The black-box tests of the built binary, in one test program: libtest then runs tests of several
 //! files side by side, and only one program is linked. A file for each behaviour.
 
+mod api;
 mod apply;
 mod attacks;
 mod autoscale;
