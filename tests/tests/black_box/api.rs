@@ -1,4 +1,5 @@
-//! docs/api.md: its example works, and it names every word that the control socket knows.
+//! docs/api.md: its example works, it names every word that the control socket knows, and the
+//! clients in Python and Node do what it says.
 
 use std::fs;
 use std::path::Path;
@@ -36,6 +37,30 @@ fn the_example_works() {
     assert!(said.contains("\nslot-replaced\n"), "{said}");
     let last = said.lines().last().expect("a reply");
     assert!(last.starts_with("done web: generation 2 serves"), "{said}");
+}
+
+/// The clients in Python and Node say the same of the same conversation.
+#[test]
+fn clients_in_python_and_node_steer_an_app() {
+    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("../worker");
+    let wanted = "web ready\ndone\n2\ntold\nweb: 3 workers now\nusage\nusage\nlost\ntimed-out\n\
+                  done\nfailed\n";
+    for (runtime, variable, folder, script) in [
+        ("python3", "PYTHONPATH", "python", "control/control.py"),
+        ("node", "NODE_PATH", "node", "control/control.js"),
+    ] {
+        let (home, port) = (tests::home!(), Port::new());
+        let (Some(runtime), Some(server)) = (fixtures::need(runtime), fixtures::pid_server(&port))
+        else {
+            continue;
+        };
+        let mut command = home.command_of(runtime);
+        command.env(variable, clients.join(folder)).arg(fixtures::file(script));
+        command.arg(home.binary()).args(server);
+        let running = run::spawn(&mut command, home.path());
+        let said = running.end(Duration::from_secs(120)).ok();
+        assert_eq!(said.stdout, wanted, "{script}: {said:#?}");
+    }
 }
 
 /// The words of an enumeration, which serde names when it meets another one.
