@@ -81,7 +81,10 @@ fn neither_does_the_suspend_key() {
     for pid in [running.pid(), trial(&running)] {
         process::kill(pid, Signal::SIGTSTP);
     }
-    running.end(LIMIT).shows(&["ended early by a signal"]);
+    let outcome = running.end(LIMIT);
+    // The trial may not have noticed yet that the app is up.
+    let early = outcome.stderr.contains("broken off by a signal while the app started");
+    assert!(early || outcome.stdout.contains("ended early by a signal"), "{outcome:#?}");
     nothing_is_left(&home);
 }
 
