@@ -154,15 +154,15 @@ impl Primary {
     }
 
     /// Each slot has at most one worker per generation: a leaving worker of the same generation
-    /// must be gone first, unless it was recycled.
+    /// must be gone first, unless it was recycled; and so must a successor that is being killed.
     fn may_start(&self, state: &SlotState) -> bool {
-        let same = |id| {
-            let worker: Option<&Worker> = self.workers.get(id);
-            worker.is_some_and(|worker| {
-                worker.plan.generation == state.plan.generation && worker.recycled.is_none()
-            })
+        let same = |worker: &&Worker| {
+            worker.plan.generation == state.plan.generation && worker.recycled.is_none()
         };
-        !state.retiring.iter().any(same)
+        let worker = |id: &WorkerId| self.workers.get(id);
+        let mut leaving = state.retiring.iter().filter_map(worker);
+        let mut coming = state.successor.iter().filter_map(worker);
+        !leaving.any(|one| same(&one)) && !coming.any(|one| same(&one) && one.is_ending())
     }
 
     /// Starts a worker, without a role yet.
