@@ -156,13 +156,8 @@ fn runs_as_counted(running: &AppSpec, wanted: &AppSpec) -> bool {
 /// The number of workers can differ where the key does not: `scale` sets it by hand, and the usable
 /// CPUs decide what `max` is. Within a range it follows the load.
 fn counts(prefix: &str, running: &AppSpec, wanted: &AppSpec, changes: &mut Vec<KeyChange>) {
-    let is_its_own = match wanted.instances {
-        Instances::Between { min, max } => (min..=max).contains(&running.wanted),
-        Instances::Count(_) | Instances::Max | Instances::MaxMinus(_) | Instances::Percent(_) => {
-            running.wanted == wanted.wanted
-        }
-    };
-    if running.instances == wanted.instances && !is_its_own {
+    let goes_on = wanted.instances.going_on_from(running.wanted, wanted.wanted);
+    if running.instances == wanted.instances && running.wanted != goes_on {
         changes.push(KeyChange {
             key: format!("{prefix}instances"),
             verb: Verb::Changed,

@@ -108,12 +108,7 @@ impl Instances {
 
     /// Whether this many workers are what is asked for.
     pub fn allows(&self, cpus: &Cpus, wanted: u16) -> bool {
-        match *self {
-            Self::Between { min, max } => (min..=max).contains(&wanted),
-            Self::Count(_) | Self::Max | Self::MaxMinus(_) | Self::Percent(_) => {
-                self.resolve(cpus).count == wanted
-            }
-        }
+        self.going_on_from(wanted, self.resolve(cpus).count) == wanted
     }
 
     /// How many workers an app is to have that has so many now. `resolved`: what an app would begin

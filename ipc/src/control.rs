@@ -8,6 +8,7 @@
 use config::change::SpecChange;
 use config::spec::{AppSpec, Balance};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -119,6 +120,11 @@ pub enum Request {
     /// Send every notice from now on, until the connection ends.
     Subscribe,
 }
+
+/// The longest pause of a rollout that a primary takes.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// The longest time for which a primary keeps the generation before, see [`Method::BlueGreen`].
+pub const LONGEST_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// What becomes of the rollout under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

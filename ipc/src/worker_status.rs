@@ -66,17 +66,12 @@ pub struct WorkerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub liveness: Option<Health>,
     /// It holds the lease of the leader now.
-    #[serde(default, skip_serializing_if = "is_no")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leader: bool,
     /// Milliseconds until the primary tries to start a worker in this empty slot. `None`: it does
     /// not, the slot is not empty, or the primary is an older build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_try_ms: Option<u64>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_no(flag: &bool) -> bool {
-    !*flag
 }
 
 /// What a worker is doing, or what its slot waits for.

@@ -118,6 +118,13 @@ impl Running {
         });
     }
 
+    /// Waits until the clients have got this many more answers or faults.
+    #[track_caller]
+    pub fn more(&self, answers: u64) {
+        let tally = self.so_far();
+        self.warm(tally.ok + tally.lost() + answers);
+    }
+
     /// Lets every client finish its request, and ends the load.
     pub fn stop(mut self) -> Tally {
         self.shared.stop.store(true, Ordering::Relaxed);

@@ -59,6 +59,11 @@ impl Control {
         }
     }
 
+    /// The notices that have come: all until none comes for a moment.
+    pub fn come(&mut self) -> Vec<Notice> {
+        std::iter::from_fn(|| self.notice(Duration::from_millis(100))).collect()
+    }
+
     /// The next notice of this kind. Panics if none comes in time.
     pub fn notice_of(&mut self, kind: NoticeKind, limit: Duration) -> Notice {
         let end = Instant::now() + limit;

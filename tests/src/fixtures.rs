@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::home::Home;
-use crate::{process, run, staging};
+use crate::{Port, process, run, staging};
 
 /// An unmodified server of some language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,6 +210,15 @@ impl<'a> Deploys<'a> {
     /// Versions of one app in this home.
     pub fn new(home: &'a Home) -> Self {
         Self { home, count: 0 }
+    }
+
+    /// The app `web` with the version `old` of the server that returns its pid. `None` if Python is
+    /// not installed.
+    pub fn start(home: &'a Home, options: &[&str], port: &Port) -> Option<Self> {
+        let mut deploys = Self::new(home);
+        deploys.put("old", "pid_server.py");
+        home.start("web", options, &deploys.command(&[port])?).ok();
+        Some(deploys)
     }
 
     /// Makes `script` (of fixtures/python) the current `server.py`, in a new folder with this

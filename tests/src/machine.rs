@@ -56,9 +56,7 @@ impl Machine {
         let unshare = run::spawn(&mut command, &self.folder);
         let parent = unshare.pid();
         self.unshare = Some(unshare);
-        self.pid = wait_until("the machine's first process", SOON, || {
-            process::all().into_iter().find(|one| one.parent == parent).map(|one| one.pid)
-        });
+        self.pid = wait_until("the machine's first process", SOON, || process::child_of(parent));
         let up = try_until(SOON, || {
             let state = self.run_for(SOON, &["systemctl", "is-system-running"]).stdout;
             matches!(state.trim(), "running" | "degraded").then_some(())

@@ -52,6 +52,11 @@ pub fn all() -> Vec<Process> {
         .collect()
 }
 
+/// A child of this process, if it has one.
+pub fn child_of(parent: u32) -> Option<u32> {
+    all().into_iter().find(|one| one.parent == parent).map(|one| one.pid)
+}
+
 /// Whether it runs. A zombie does not.
 pub fn is_alive(pid: u32) -> bool {
     get(pid).is_some_and(|p| p.state != 'Z')

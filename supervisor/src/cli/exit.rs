@@ -26,7 +26,7 @@ pub(crate) enum Exit {
     NotPermitted,
     /// 10: `plan` found something to do.
     Changes,
-    /// The exit code of a primary that ran in the foreground.
+    /// The exit code of a process of ours that did the work: a primary in the foreground, a trial.
     Primary(u8),
 }
 
@@ -54,21 +54,6 @@ impl Exit {
             Self::Changes => 10,
             Self::Primary(code) => code,
         }
-    }
-
-    /// The exit of a process of ours that ended with this code.
-    pub(crate) fn of_number(code: u8) -> Self {
-        let named = [
-            Self::Done,
-            Self::Failed,
-            Self::Usage,
-            Self::NoSuchApp,
-            Self::RolledBack,
-            Self::TimedOut,
-            Self::NotPermitted,
-            Self::Changes,
-        ];
-        named.into_iter().find(|exit| exit.number() == code).unwrap_or(Self::Primary(code))
     }
 
     /// The worse of two: the higher number.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use config::cpus::Cpus;
@@ -214,6 +215,16 @@ fn is_name_of(named: &Path, here: &Path) -> bool {
     named.is_absolute()
         && named.components().all(is_plain)
         && folder(named).is_some_and(|named| Some(named) == folder(here))
+}
+
+/// The executable of this name in a folder of PATH.
+pub(crate) fn in_path(program: &str) -> Option<PathBuf> {
+    let is_executable = |path: &PathBuf| {
+        let data = path.metadata();
+        data.is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+    };
+    let folders = std::env::var_os("PATH").filter(|_| !program.is_empty())?;
+    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(is_executable)
 }
 
 #[cfg(test)]

@@ -106,15 +106,15 @@ impl Autoscale {
         let fewer = if pressure.is_some() { None } else { fewer(bounds, load) };
         let pressed = since(&mut self.pressed_since, pressure.is_some(), now);
         let calm = since(&mut self.calm_since, fewer.is_some(), now);
+        let cooldown = bounds.cooldown.max(EVERY) * self.backoff;
         if let Some(verdict) = pressure
             && verdict.to > load.wanted
             && pressed >= PRESSED
             && now.since(changed) >= UP_COOLDOWN
         {
-            self.grows(now, bounds);
+            self.grows(now, cooldown);
             return Some(verdict);
         }
-        let cooldown = bounds.cooldown.max(EVERY) * self.backoff;
         let verdict = fewer.filter(|_| calm >= cooldown && now.since(changed) >= cooldown)?;
         self.shrinks(now, cooldown);
         Some(verdict)
@@ -122,8 +122,7 @@ impl Autoscale {
 
     /// There are too few workers. If there were more a short time ago, the next cool-down is
     /// longer.
-    fn grows(&mut self, now: Time, bounds: Bounds) {
-        let cooldown = bounds.cooldown.max(EVERY) * self.backoff;
+    fn grows(&mut self, now: Time, cooldown: Duration) {
         if self.shrunk.take().is_some_and(|shrunk| now.since(shrunk) < cooldown * 2) {
             self.backoff = (self.backoff * 2).min(MOST_BACKOFF);
         }
@@ -174,14 +173,17 @@ fn fewer(bounds: Bounds, load: Load) -> Option<Verdict> {
     let Load { wanted, backlog, cpu, .. } = load;
     let step = (wanted / 4).max(1);
     let to = enough(cpu, CALM).max(wanted.saturating_sub(step)).max(bounds.min);
+    // A look meets now and then a connection that is about to be accepted.
+    if backlog * 4 >= u32::from(wanted) || to >= wanted {
+        return None;
+    }
     let waits = match backlog {
         0 => "no connection waits".to_owned(),
         1 => "1 connection waits".to_owned(),
         more => format!("{more} connections wait"),
     };
     let because = format!("{waits}, and {wanted} workers use {cpu:.0}% of a CPU");
-    // A look meets now and then a connection that is about to be accepted.
-    (backlog * 4 < u32::from(wanted) && to < wanted).then_some(Verdict { to, because })
+    Some(Verdict { to, because })
 }
 
 /// How many workers that use so much each use this CPU together.

@@ -7,6 +7,8 @@
 //! a handler, the parent stops it in its own way, as Hypercorn does; such a process is left to its
 //! parent.
 
+use std::time::Duration;
+
 use crate::base::on_stop::OnStop;
 
 /// Runtimes that handle SIGTERM in every program, by the name of their executable; and shells,
@@ -46,6 +48,12 @@ pub(crate) fn is_left_to_parent(process: Process, all: &[Process]) -> bool {
         other.pid == process.parent && other.pid != process.pid && other.alone == OnStop::Handles
     };
     process.alone == OnStop::Dies && all.iter().any(handles)
+}
+
+/// How long such processes may go on without the signal: half of the time after which the worker is
+/// killed. A parent with a handler may not know of its children, so those that still live get it.
+pub(crate) fn patience(kill_timeout: Duration) -> Duration {
+    kill_timeout / 2
 }
 
 /// What it means to those of these processes that are `holders`: that of the one that promises

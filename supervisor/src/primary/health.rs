@@ -27,8 +27,7 @@ impl Primary {
     /// Withdraws the workers whose readiness fails, and gives those connections again that pass, or
     /// that have become the last of their pool.
     pub(super) fn withdraw(&mut self, step: &mut Step<'_>) {
-        let seated: Vec<WorkerId> =
-            self.wanted().filter_map(|(_, state)| self.seated(state)).map(|it| it.id).collect();
+        let seated: Vec<WorkerId> = self.seated_workers().map(|it| it.id).collect();
         for id in seated {
             let Some(worker) = self.workers.get(&id).filter(|worker| worker.is_ready()) else {
                 continue;

@@ -66,9 +66,7 @@ impl Primary {
     pub(crate) fn snapshot(&self) -> serde_json::Result<Box<RawValue>> {
         let specs: BTreeMap<u32, &AppSpec> =
             self.plans().map(|plan| (plan.edition, plan.spec.as_ref())).collect();
-        let mut all_pools =
-            std::iter::once(&self.serving).chain(self.job.as_ref().and_then(Job::planned));
-        let pools = all_pools.any(|planned| !planned.pools.is_empty());
+        let pools = self.planned().any(|planned| !planned.pools.is_empty());
         let is_new = |job: &Job| matches!(job, Job::Rollout(rollout) if rollout.is_steered());
         let switches = self.warm.is_some()
             || self.job.as_ref().is_some_and(is_new)
@@ -101,14 +99,18 @@ impl Primary {
         Ok(core)
     }
 
+    /// The plans of all pools: those that serve, that are coming in, and that stay warm.
+    fn planned(&self) -> impl Iterator<Item = &Pools> {
+        let job = self.job.as_ref().and_then(Job::planned);
+        let warm = self.warm.as_ref().map(|warm| &warm.planned);
+        std::iter::once(&self.serving).chain(job).chain(warm)
+    }
+
     fn plans(&self) -> impl Iterator<Item = &Plan> {
         let slots = self.slots.values().map(|state| &state.plan);
         let workers = self.workers.values().map(|worker| &worker.plan);
         let hooks = self.hooks.plans();
-        let job = self.job.as_ref().and_then(Job::planned);
-        let warm = self.warm.as_ref().map(|warm| &warm.planned);
-        let all_pools = std::iter::once(&self.serving).chain(job).chain(warm);
-        all_pools
+        self.planned()
             .flat_map(|planned| planned.all().map(|(_, plan)| plan))
             .chain(slots)
             .chain(workers)

@@ -69,8 +69,8 @@ impl Primary {
     /// A sentence about the last reload, if it was rolled back and none has succeeded since.
     fn held_back_code(&self) -> Option<String> {
         let held_back = self.held_back?;
-        let workers = self.wanted().filter_map(|(_, state)| self.seated(state));
-        let newer = workers.filter(|worker| held_back.is_before(worker.started)).count();
+        let newer =
+            self.seated_workers().filter(|worker| held_back.is_before(worker.started)).count();
         Some(held_back.sentence(u32::try_from(newer).unwrap_or(u32::MAX)))
     }
 
@@ -225,7 +225,7 @@ impl Primary {
         let (ready, wanted) = (self.ready_count(), self.wanted().count());
         if ready == wanted {
             let fails = |worker: &&Worker| worker.is_ready() && worker.readiness.fails();
-            let failing = self.wanted().find_map(|(_, state)| self.seated(state).filter(fails));
+            let failing = self.seated_workers().find(fails);
             let reason = |worker: &Worker| {
                 let why = messages::probes::failed("readiness", &worker.readiness);
                 format!("{}: {why}", self.serving.place(worker.slot))

@@ -5,13 +5,12 @@ use std::collections::HashSet;
 
 use super::Runtime;
 use super::listeners::Listeners;
-use super::on_stop::LeftToParents;
 use super::workers::Child;
 use crate::base::ids::WorkerId;
 use crate::base::time::Time;
 use crate::policy::leftovers::{self, Origin};
 use crate::sys::strays::{self, Stray};
-use crate::sys::target;
+use crate::sys::{clock, target};
 
 impl Runtime {
     /// The processes of a worker, its main process first.
@@ -50,10 +49,23 @@ impl Runtime {
     /// When processes that were left to their parents get the stop signal after all.
     pub(super) fn left_to_parents_until(&self) -> Option<Time> {
         let left = self.children.values().filter_map(|child| child.left.as_ref());
-        left.map(LeftToParents::deadline).min()
+        left.map(|left| left.until).min()
     }
 
-    /// Those of its processes that are not in its process group.
+    /// Sends the stop signal to those whose parents have not stopped them in time.
+    pub(super) fn stop_those_left(&mut self) {
+        let now = clock::now();
+        let is_due = |child: &&Child| child.left.as_ref().is_some_and(|left| left.until <= now);
+        let due: Vec<WorkerId> = self.children.values().filter(is_due).map(|c| c.id).collect();
+        for worker in due {
+            let Some(child) = self.children.get_mut(&worker) else { continue };
+            if let Some(left) = child.left.take() {
+                left.signal(child.spec.stop_signal);
+            }
+        }
+    }
+
+    /// Those of its processes that are not in its process group and end with it.
     pub(super) fn strays(&self, worker: WorkerId) -> Vec<Stray> {
         let Some(child) = self.children.get(&worker) else { return Vec::new() };
         if child.spec.keep_detached {

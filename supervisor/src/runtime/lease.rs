@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(lease.held(), None);
         let [one, other] = [(); 2].map(|()| File::from(lease.open().unwrap()));
         one.try_lock().unwrap();
-        one.try_lock().expect("who has it may ask again");
+        one.try_lock().expect("the holder locks it again");
         let copy = one.try_clone().unwrap();
         drop(one);
         assert!(other.try_lock().is_err(), "a copy lives");

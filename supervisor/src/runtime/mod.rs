@@ -214,6 +214,7 @@ impl Runtime {
     fn look_after(&mut self, now: Time) {
         self.bus.write_to_all(context!(self));
         self.look_for_groups();
+        self.stop_those_left();
         self.look_after_withdrawn(now);
         self.look_for_closed_sockets(now);
         self.look_for_own_sockets(now);

@@ -14,18 +14,13 @@ use crate::sys::{procfs, target};
 #[derive(Debug)]
 pub(super) struct LeftToParents {
     processes: Vec<Stray>,
-    /// When they get the signal after all: a parent with a handler may not know of its children.
-    until: Time,
+    /// When they get the signal after all.
+    pub(super) until: Time,
 }
 
 impl LeftToParents {
-    /// They have half of the time after which the worker may be killed.
     pub(super) fn new(processes: Vec<Stray>, now: Time, kill_timeout: Duration) -> Self {
-        Self { processes, until: now + kill_timeout / 2 }
-    }
-
-    pub(super) fn deadline(&self) -> Time {
-        self.until
+        Self { processes, until: now + policy::patience(kill_timeout) }
     }
 
     /// Sends the signal to those that live.
@@ -60,11 +55,25 @@ pub(super) fn left_to_parents(processes: &BTreeSet<u32>, main: u32, signal: i32)
 }
 
 fn look<'p>(processes: impl IntoIterator<Item = &'p u32>, signal: i32) -> Vec<Process> {
-    let one = |pid: &u32| {
-        let (pid, caught) = (*pid, procfs::caught_signals(*pid)?);
+    processes.into_iter().map(|pid| one(*pid, signal)).collect()
+}
+
+/// A process that cannot be read promises nothing.
+fn one(pid: u32, signal: i32) -> Process {
+    let judge = |caught| {
         let program = procfs::program_name(pid).unwrap_or_default();
-        let alone = policy::judge(caught, signal, &program);
-        Some(Process { pid, parent: procfs::parent(pid)?, alone })
+        policy::judge(caught, signal, &program)
     };
-    processes.into_iter().filter_map(one).collect()
+    let alone = procfs::caught_signals(pid).map_or(OnStop::Dies, judge);
+    Process { pid, parent: procfs::parent(pid).unwrap_or_default(), alone }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_gone_promises_nothing() {
+        assert_eq!(one(u32::MAX, libc::SIGTERM).alone, OnStop::Dies);
+    }
 }

@@ -237,17 +237,19 @@ impl Runtime {
         let all = self.family(worker);
         let Some(child) = self.children.get_mut(&worker) else { return };
         let main = child.pid.0;
-        let stops = |pid: &u32| !child.spec.keep_detached || Stray::inside(*pid, main).is_some();
+        let stops = |pid: &u32| !child.spec.keep_detached || Stray::outside(*pid, main).is_none();
         let mut all: BTreeSet<u32> = all.into_iter().filter(stops).collect();
-        let left = on_stop::left_to_parents(&all, main, signal);
-        if left.is_empty() {
-            return self.signal(worker, signal, true);
+        let processes = on_stop::left_to_parents(&all, main, signal);
+        if processes.is_empty() {
+            let strays = all.into_iter().filter_map(|pid| Stray::outside(pid, main)).collect();
+            return self.signal_with(worker, signal, true, strays);
         }
         all.extend(procfs::group_members(main));
-        let is_told = |pid: &u32| *pid != main && left.iter().all(|one| one.pid != *pid);
+        let is_told = |pid: &u32| *pid != main && processes.iter().all(|one| one.pid != *pid);
         let told: Vec<Stray> = all.into_iter().filter(is_told).filter_map(Stray::of).collect();
         child.told_to_stop = true;
-        child.left = Some(LeftToParents::new(left, clock::now(), child.spec.times.kill_timeout));
+        let kill_timeout = child.spec.times.kill_timeout;
+        child.left = Some(LeftToParents::new(processes, clock::now(), kill_timeout));
         // It might replace a child that ends before it knows that it is to stop.
         self.signal(worker, signal, false);
         told.into_iter().for_each(|one| one.signal(signal));
@@ -256,6 +258,10 @@ impl Runtime {
     fn signal(&mut self, worker: WorkerId, signal: i32, group: bool) {
         // A process that left the group is found by its parents: before they end.
         let strays = if group { self.strays(worker) } else { Vec::new() };
+        self.signal_with(worker, signal, group, strays);
+    }
+
+    fn signal_with(&mut self, worker: WorkerId, signal: i32, group: bool, strays: Vec<Stray>) {
         strays.into_iter().for_each(|stray| stray.signal(signal));
         let Some(child) = self.children.get_mut(&worker) else { return };
         if let Err(error) = child.signal(signal, group) {

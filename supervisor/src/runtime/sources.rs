@@ -12,7 +12,6 @@ use super::contracts::interface::{Endpoint, Readiness};
 use super::node::{Told, raw_messages};
 use super::probe::closed;
 use super::source::Source;
-use super::workers::Child;
 use super::workers::launch::{explain, is_permanent};
 use super::{Runtime, contracts, intercept, notifications, output};
 use crate::base::exit::Exit;
@@ -329,15 +328,6 @@ impl Runtime {
 
     /// Looks which workers have nothing left that lives.
     pub(super) fn look_for_groups(&mut self) {
-        let now = clock::now();
-        let is_due = |child: &&Child| child.left.as_ref().is_some_and(|l| l.deadline() <= now);
-        let due: Vec<WorkerId> = self.children.values().filter(is_due).map(|c| c.id).collect();
-        for worker in due {
-            let Some(child) = self.children.get_mut(&worker) else { continue };
-            if let Some(left) = child.left.take() {
-                left.signal(child.spec.stop_signal);
-            }
-        }
         for worker in self.children.leftovers.waiting() {
             self.step_leftovers(match self.children.get(&worker) {
                 Some(child) => {

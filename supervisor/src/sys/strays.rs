@@ -109,11 +109,6 @@ impl Stray {
         Some(Self { pid, since })
     }
 
-    /// This process, if it runs in this group.
-    pub(crate) fn inside(pid: u32, group: u32) -> Option<Self> {
-        Self::of(pid).filter(|_| procfs::alive_outside(pid, group).is_none())
-    }
-
     /// This process, if it runs.
     pub(crate) fn of(pid: u32) -> Option<Self> {
         Some(Self { pid, since: procfs::alive_since(pid)? })

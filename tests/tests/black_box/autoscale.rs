@@ -25,11 +25,7 @@ fn start(home: &Home, port: &Port) -> Option<String> {
 
 /// All changes so far.
 fn changes(notices: &mut Control) -> Vec<Notice> {
-    let mut all = Vec::new();
-    while let Some(notice) = notices.notice(Duration::from_millis(50)) {
-        all.extend(Some(notice).filter(|notice| notice.event == NoticeKind::Scaled));
-    }
-    all
+    notices.come().into_iter().filter(|notice| notice.event == NoticeKind::Scaled).collect()
 }
 
 fn wanted(home: &Home, count: u16, limit: Duration) {
@@ -55,7 +51,7 @@ fn heavy_a_step_of_load_leads_to_the_most_workers_and_back() {
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         home.run(&["apply", &file]).ok();
         assert_eq!(home.app("web").wanted, 6, "the file has a range, not a number");
-        load.warm(load.so_far().ok + 100);
+        load.more(100);
         load.stop().nothing_lost("at the top");
         light.stop().nothing_lost("all the way");
         if round == 0 {
@@ -106,6 +102,6 @@ fn a_range_that_cannot_be_is_refused() {
     }
     let pool = "[pool.mail]\ncommand = \"true\"\ninstances = \"2..4\"\n";
     let file = home.config("web", &["true".to_owned()], pool);
-    let refused = home.run(&["check", &file]);
+    let refused = home.run(&["check", &file]).code(2);
     assert!(refused.stderr.contains("only the app's own pool"), "{refused:#?}");
 }

@@ -127,8 +127,8 @@ fn however_it_ends_nothing_is_left() {
         process::of_home(home.path()).iter().filter(|one| one.name.starts_with("python")).count()
     };
     wait_until("two copies", LIMIT, || (copies() == 2).then_some(()));
-    let trial = process::all().into_iter().find(|one| one.parent == running.pid());
-    process::kill(trial.expect("the trial runs").pid, Signal::SIGKILL);
+    let trial = process::child_of(running.pid()).expect("the trial runs");
+    process::kill(trial, Signal::SIGKILL);
     running.end(LIMIT).code(1).says(&["SIGKILL"]);
     home.nothing_left();
 }

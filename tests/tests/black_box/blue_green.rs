@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ipc::control::{AppStatus, Status};
 use nix::sys::signal::Signal;
 use tests::fixtures::Deploys;
-use tests::{Home, Load, Port, process};
+use tests::{Home, Load, Port, client, process};
 
 const SOON: Duration = Duration::from_secs(60);
 /// Far above what a switch takes, for a machine that does other things at the same time.
@@ -79,12 +79,16 @@ fn of_generation(app: &AppStatus, generation: u32) -> Vec<u32> {
     its.filter_map(|worker| worker.pid).collect()
 }
 
-fn deployed(home: &Home, deploys: &mut Deploys<'_>, port: &Port) -> bool {
-    deploys.put("old", "pid_server.py");
-    let Some(command) = deploys.command(&[port.to_string()]) else { return false };
-    let options = ["-i", "2", "--min-uptime", "300ms", "--observe", "500ms"];
-    home.start("web", &options, &command).ok();
-    true
+fn deployed<'h>(home: &'h Home, port: &Port) -> Option<Deploys<'h>> {
+    Deploys::start(home, &["-i", "2", "--min-uptime", "300ms", "--observe", "500ms"], port)
+}
+
+/// The same under load.
+fn under_clients<'h>(home: &'h Home, port: &Port) -> Option<(Deploys<'h>, client::Running)> {
+    let deploys = deployed(home, port)?;
+    let load = Load { clients: 16, ..Load::new(port.v4()) }.start();
+    load.warm(100);
+    Some((deploys, load))
 }
 
 const KEPT: [&str; 6] = ["reload", "web", "--strategy", "blue-green", "--keep-old", "10m"];
@@ -93,17 +97,12 @@ const KEPT: [&str; 6] = ["reload", "web", "--strategy", "blue-green", "--keep-ol
 fn heavy_a_switch_and_the_way_back_lose_nothing() {
     let _exclusive = tests::exclusive();
     let (home, port) = (tests::home!(), Port::new());
-    let mut deploys = Deploys::new(&home);
-    if !deployed(&home, &mut deploys, &port) {
-        return;
-    }
-    let load = Load { clients: 16, ..Load::new(port.v4()) }.start();
-    load.warm(100);
+    let Some((mut deploys, load)) = under_clients(&home, &port) else { return };
     let before = of_generation(&home.app("web"), 1);
     deploys.put("new", "pid_server.py");
     let watch = Watch::new(port.v4());
     home.run(&KEPT).ok().shows(&["2 workers replaced", "generation 1 stays for 10min"]);
-    load.warm(load.so_far().ok + 200);
+    load.more(200);
     watch.end("switch", "old", "new");
     let app = home.app("web");
     assert_eq!((app.status, app.ready, app.workers.len()), (Status::Ready, 2, 4), "{app:#?}");
@@ -114,11 +113,11 @@ fn heavy_a_switch_and_the_way_back_lose_nothing() {
         app.status == Status::Ready && of_generation(app, 1) == before
     });
     let watch = Watch::new(port.v4());
-    load.warm(load.so_far().ok + 200);
+    load.more(200);
     let begun = Instant::now();
     home.run(&["rollback", "web"]).ok().shows(&["generation 1 serves"]);
     println!("rollback: the command took {:.1?}", begun.elapsed());
-    load.warm(load.so_far().ok + 200);
+    load.more(200);
     watch.end("rollback", "new", "old");
     home.run(&["rollback", "web"]).code(1).says(&["cannot roll web back", "it serves again"]);
     home.wait_app("web", "the first generation alone", SOON, |app| {
@@ -131,29 +130,21 @@ fn heavy_a_switch_and_the_way_back_lose_nothing() {
 fn heavy_old_workers_leave_without_loss() {
     let _load = tests::under_load();
     let (home, port) = (tests::home!(), Port::new());
-    let mut deploys = Deploys::new(&home);
-    if !deployed(&home, &mut deploys, &port) {
-        return;
-    }
-    let load = Load { clients: 16, ..Load::new(port.v4()) }.start();
-    load.warm(100);
+    let Some((_deploys, load)) = under_clients(&home, &port) else { return };
     // A reload while an older generation stays lets that go first.
     home.run(&KEPT).ok();
     home.run(&KEPT[..4]).ok();
     let app = home.app("web");
     assert_eq!((app.workers.len(), of_generation(&app, 3).len()), (2, 2), "{app:#?}");
     home.run(&["rollback", "web"]).code(1).says(&["generation 2 stays no longer"]);
-    load.warm(load.so_far().ok + 200);
+    load.more(200);
     load.stop().nothing_lost("two switches");
 }
 
 #[test]
 fn the_death_of_an_old_worker_ends_the_way_back() {
     let (home, port) = (tests::home!(), Port::new());
-    let mut deploys = Deploys::new(&home);
-    if !deployed(&home, &mut deploys, &port) {
-        return;
-    }
+    let Some(_deploys) = deployed(&home, &port) else { return };
     home.run(&["rollback", "web"]).code(1).says(&["no earlier generation of it stays"]);
     home.run(&KEPT).ok();
     home.run(&["describe", "web"]).ok().shows(&["supervisor rollback web"]);
@@ -166,10 +157,7 @@ fn the_death_of_an_old_worker_ends_the_way_back() {
 #[test]
 fn a_new_generation_that_fails_touches_no_old_worker() {
     let (home, port) = (tests::home!(), Port::new());
-    let mut deploys = Deploys::new(&home);
-    if !deployed(&home, &mut deploys, &port) {
-        return;
-    }
+    let Some(mut deploys) = deployed(&home, &port) else { return };
     let before = home.pids("web");
     deploys.put("bad", "crashes_late.py");
     home.run(&KEPT).code(4).says(&["exit code 3", "late and fatal"]);

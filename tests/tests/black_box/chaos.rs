@@ -37,10 +37,7 @@ fn a_good_server_loses_nothing() {
 fn a_signal_ends_it_and_the_app() {
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = fixtures::pid_server(&port) else { return };
-    let running = home.spawn(&arguments(&["--duration", "10m", "--json"], &command));
-    wait_until("the app of chaos", LIMIT, || {
-        home.list().iter().any(|app| app.ready == 2).then_some(())
-    });
+    let running = with_app(&home, &["--json"], &command);
     process::kill(running.pid(), Signal::SIGTERM);
     running.end(LIMIT);
     nothing_is_left(&home);
@@ -48,14 +45,13 @@ fn a_signal_ends_it_and_the_app() {
 
 /// The process that does the trial; the command itself is its guard.
 fn trial(guard: &Running) -> u32 {
-    wait_until("the process of the trial", LIMIT, || {
-        process::all().into_iter().find(|one| one.parent == guard.pid()).map(|one| one.pid)
-    })
+    wait_until("the process of the trial", LIMIT, || process::child_of(guard.pid()))
 }
 
 /// Chaos with a good server, when the app is up.
-fn with_app(home: &Home, command: &[String]) -> Running {
-    let running = home.spawn(&arguments(&["--duration", "10m"], command));
+fn with_app(home: &Home, options: &[&str], command: &[String]) -> Running {
+    let options = [&["--duration", "10m"], options].concat();
+    let running = home.spawn(&arguments(&options, command));
     wait_until("the app of chaos", LIMIT, || {
         home.list().iter().any(|app| app.ready == 2).then_some(())
     });
@@ -66,7 +62,7 @@ fn with_app(home: &Home, command: &[String]) -> Running {
 fn a_panic_leaves_nothing_behind() {
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = fixtures::pid_server(&port) else { return };
-    let running = with_app(&home, &command);
+    let running = with_app(&home, &[], &command);
     // What a panic is in a release.
     process::kill(trial(&running), Signal::SIGABRT);
     running.end(LIMIT).code(1).says(&["SIGABRT", "cleared away"]);
@@ -77,7 +73,7 @@ fn a_panic_leaves_nothing_behind() {
 fn neither_does_the_suspend_key() {
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = fixtures::pid_server(&port) else { return };
-    let running = with_app(&home, &command);
+    let running = with_app(&home, &[], &command);
     for pid in [running.pid(), trial(&running)] {
         process::kill(pid, Signal::SIGTSTP);
     }
@@ -92,7 +88,7 @@ fn neither_does_the_suspend_key() {
 fn a_trial_whose_guard_is_killed_ends_and_clears_away() {
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = fixtures::pid_server(&port) else { return };
-    let running = with_app(&home, &command);
+    let running = with_app(&home, &[], &command);
     let trial = trial(&running);
     process::kill(running.pid(), Signal::SIGKILL);
     wait_until("the end of the trial", LIMIT, || (!process::is_alive(trial)).then_some(()));

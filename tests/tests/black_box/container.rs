@@ -40,9 +40,7 @@ impl First {
     fn spawn(home: &Home, command: &mut Command) -> Self {
         let unshare = run::spawn(command, home.path());
         let parent = unshare.pid();
-        let pid = wait_until("the first process", SOON, || {
-            process::all().into_iter().find(|one| one.parent == parent).map(|one| one.pid)
-        });
+        let pid = wait_until("the first process", SOON, || process::child_of(parent));
         Self { unshare, pid }
     }
 

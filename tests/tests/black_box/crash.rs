@@ -53,7 +53,7 @@ fn heavy_only_the_request_in_flight_dies_with_its_worker() {
         let victim = home.pids("web")[usize::try_from(count % 2).unwrap()];
         process::kill(victim, Signal::SIGKILL);
         notices.notice_of(NoticeKind::WorkerReady, SOON);
-        load.warm(load.so_far().ok + 40);
+        load.more(40);
     }
     let tally = load.stop();
     println!("{kills} killed while serving one connection each:\n{tally}");

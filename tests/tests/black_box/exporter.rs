@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -41,16 +41,19 @@ fn scrape(address: SocketAddr) -> String {
     connection.get("/metrics", true).expect("an answer").body
 }
 
+/// What a program says that reads this text.
+fn fed(command: &mut Command, text: &str) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
+    child.wait_with_output().expect("it ends")
+}
+
 /// The samples, as the parser understands them. `None`: it cannot be installed.
 fn samples(text: &str) -> Option<Vec<String>> {
-    let mut parser = Command::new(pip::program("python")?);
-    parser.args(["-c", PARSER]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut parser = parser.spawn().expect("python runs");
-    let mut input = parser.stdin.take().expect("a pipe");
-    input.write_all(text.as_bytes()).expect("the parser reads");
-    drop(input);
-    let output = parser.wait_with_output().expect("it ends");
-    assert!(output.status.success(), "this is not OpenMetrics:\n{text}");
+    let output = fed(Command::new(pip::program("python")?).args(["-c", PARSER]), text);
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "this is not OpenMetrics: {why}\n{text}");
     Some(String::from_utf8(output.stdout).expect("text").lines().map(str::to_owned).collect())
 }
 
@@ -61,11 +64,16 @@ fn has(samples: &[String], line: &str) {
 
 /// The status line of the answer to a request.
 fn status(address: SocketAddr, request: &str) -> String {
+    answer(address, request, "").lines().next().unwrap_or_default().to_owned()
+}
+
+/// The whole answer to a request with these headers, each with its line end.
+fn answer(address: SocketAddr, request: &str, headers: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("it listens");
-    write!(stream, "{request} HTTP/1.1\r\nHost: x\r\n\r\n").expect("it reads");
+    write!(stream, "{request} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
-    answer.lines().next().unwrap_or_default().to_owned()
+    answer
 }
 
 #[test]
@@ -96,10 +104,7 @@ fn prometheus_reads_the_metrics_of_all_apps() {
 
 /// The answer to Prometheus, or to a client from before OpenMetrics: its head and its body.
 fn ask(address: SocketAddr, accept: &str) -> (String, String) {
-    let mut stream = TcpStream::connect(address).expect("it listens");
-    write!(stream, "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n").expect("write");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
+    let answer = answer(address, "GET /metrics", &format!("Accept: {accept}\r\n"));
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
     (head.to_lowercase(), body.to_owned())
 }
@@ -125,14 +130,7 @@ fn promtool_has_no_complaint() {
     assert!(head.contains("content-type: text/plain; version=0.0.4"), "{head}");
     assert!(text.contains("\n# TYPE supervisor_reloads_total counter\n"), "{text}");
     assert!(!text.contains("# EOF"), "{text}");
-    let mut check = Command::new(promtool);
-    check.args(["check", "metrics"]).stdin(Stdio::piped());
-    check.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut check = check.spawn().expect("promtool runs");
-    let mut input = check.stdin.take().expect("a pipe");
-    input.write_all(text.as_bytes()).expect("promtool reads");
-    drop(input);
-    let output = check.wait_with_output().expect("it ends");
+    let output = fed(Command::new(promtool).args(["check", "metrics"]), &text);
     let said = String::from_utf8_lossy(&output.stderr).into_owned()
         + &String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.is_empty(), "{said}\n{text}");

@@ -184,7 +184,8 @@ fn hooks_run_as_the_user_of_the_worker_and_write_into_the_log() {
     });
 }
 
-/// A home of `nobody`, and in it a program that gains the rights of root. `None`: not here.
+/// A home of `nobody`, and in it a program that gains the rights of root. `None`:
+/// setuid programs gain no rights here, or the tests do not run as root.
 fn of_nobody_with_root() -> Option<(Home, String)> {
     let home = tests::home_of_nobody!()?;
     let program = home.path().join("other-user");
@@ -212,10 +213,7 @@ fn heavy_a_hook_that_the_supervisor_cannot_kill_is_left_alone() {
     let begun = Instant::now();
     app.home.run(&["stop", "web"]).ok();
     assert!(begun.elapsed() >= Duration::from_secs(6), "1 s to end, and 5 s after it was killed");
-    let mut said = Vec::new();
-    while let Some(notice) = notices.notice(Duration::from_millis(100)) {
-        said.push(notice.message);
-    }
+    let said: Vec<String> = notices.come().into_iter().map(|notice| notice.message).collect();
     let lives = said.iter().find_map(|m| m.strip_prefix("the hook with pid ")).expect("it is told");
     let pid: u32 = lives.split(' ').next().and_then(|pid| pid.parse().ok()).expect("a pid");
     assert!(process::is_alive(pid), "{said:#?}");

@@ -96,7 +96,7 @@ fn check(attack: &str, end: &End) {
             assert!(log.contains(said), "{attack}: {log}");
         }
     }
-    running.warm(running.so_far().ok + 100);
+    running.more(100);
     running.stop().nothing_lost(attack);
     drop(notices);
 

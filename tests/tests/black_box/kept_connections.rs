@@ -30,7 +30,7 @@ fn nothing_is_lost(what: &str, home: &Home, name: &str, address: SocketAddr, pat
     let mut took = Vec::new();
     for _ in 0..RELOADS {
         took.push(home.run(&["reload", name]).ok().took);
-        load.warm(load.so_far().ok + 200);
+        load.more(200);
     }
     let tally = load.stop().nothing_lost(&format!("{what}, kept connections, reloads {took:.1?}"));
     assert!(tally.by_pid.len() > 2 * RELOADS, "not every worker answers: {tally}");
@@ -178,6 +178,12 @@ fn an_upgraded_socket_goes_on() {
     assert!(!outcome.stdout.contains("cut"), "{outcome:#?}");
 }
 
+/// The number that the app `client` printed last after this word.
+fn last_count(home: &Home, word: &str) -> Option<u64> {
+    let log = home.log("client", "out.log");
+    log.lines().rev().find_map(|line| line.split_once(word)?.1.trim().parse().ok())
+}
+
 /// Sessions of HTTP/2 get their GOAWAY, and each stream its answer.
 #[test]
 fn heavy_sessions_of_http2_go_elsewhere() {
@@ -188,10 +194,7 @@ fn heavy_sessions_of_http2_go_elsewhere() {
     home.start("web", &["-i", "2"], &server).ok();
     let client = [node, fixtures::file("node/http2-client.js"), port.to_string()];
     home.start("client", &["--ready", "uptime", "--restart", "never"], &client).ok();
-    let said = |word: &str| {
-        let log = home.log("client", "out.log");
-        log.lines().rev().find_map(|line| line.split_once(word)?.1.trim().parse::<u64>().ok())
-    };
+    let said = |word: &str| last_count(&home, word);
     wait_until("the first streams", IN_TIME, || said("ok ").filter(|ok| *ok > 100));
     let outcome = home.run(&["reload", "web"]).ok();
     assert!(outcome.took < IN_TIME && !outcome.stdout.contains("cut"), "{outcome:#?}");
@@ -217,10 +220,7 @@ fn heavy_calls_and_streams_of_grpc_are_answered() {
     home.run(&["start", &server, "--name", "web", "-i", "2", "--env", &port_is]).ok();
     let options = ["--name", "client", "--ready", "uptime", "--restart", "never"];
     home.run(&[&["start", &clients, "--env", &port_is][..], &options].concat()).ok();
-    let said = |word: &str| {
-        let log = home.log("client", "out.log");
-        log.lines().rev().find_map(|line| line.split_once(word)?.1.trim().parse::<u64>().ok())
-    };
+    let said = |word: &str| last_count(&home, word);
     let more = |streams: u64| {
         wait_until("more streams", IN_TIME, || said("streams ").filter(|now| *now > streams + 8));
     };
@@ -320,7 +320,7 @@ fn heavy_a_program_whose_parent_stops_its_children_is_told_early() {
     for _ in 0..RELOADS {
         let outcome = home.run(&["reload", "web"]).ok();
         assert!(outcome.took < IN_TIME && !outcome.stdout.contains("cut"), "{outcome:#?}");
-        load.warm(load.so_far().ok + 200);
+        load.more(200);
     }
     let tally = load.stop();
     // What a client sends at the moment of such an end may be answered by a reset.

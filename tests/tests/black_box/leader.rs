@@ -54,12 +54,6 @@ impl Workers {
         })
     }
 
-    /// The pids of the leaders by the status.
-    fn shown(&self) -> Vec<u32> {
-        let workers = self.home.app("web").workers;
-        workers.iter().filter(|w| w.leader).filter_map(|w| w.pid).collect()
-    }
-
     /// Kills the leader; the next one.
     fn depose(&self) -> u32 {
         let old = self.leader();
@@ -92,12 +86,30 @@ impl Workers {
     }
 }
 
+/// The pids of the leaders by the status.
+fn shown(home: &Home) -> Vec<u32> {
+    let workers = home.app("web").workers;
+    workers.iter().filter(|w| w.leader).filter_map(|w| w.pid).collect()
+}
+
+/// Kills the leader and waits for another one.
+fn another_leads(home: &Home) {
+    let leader = || {
+        let leads = shown(home);
+        assert!(leads.len() < 2, "{leads:?}");
+        leads.first().copied()
+    };
+    let first = wait_until("a leader", SOON, leader);
+    process::kill(first, Signal::SIGKILL);
+    wait_until("the other one", SOON, || leader().filter(|pid| *pid != first));
+}
+
 #[test]
 fn heavy_one_worker_leads_whatever_happens() {
     let _exclusive = tests::exclusive();
     let Some(all) = Workers::start(&["-i", "4"]) else { return };
     let first = all.leader();
-    assert_eq!(all.shown(), [first]);
+    assert_eq!(shown(&all.home), [first]);
     let described = all.home.run(&["describe", "web"]).ok().stdout;
     assert!(described.contains("holds the lease of the leader"), "{described}");
     for _ in 0..3 {
@@ -121,14 +133,14 @@ fn heavy_one_worker_leads_whatever_happens() {
     // The lease outlives the primary, and the workers of the next one have the same.
     let leader = all.leader();
     all.home.kill_primary("web", Signal::SIGKILL);
-    assert_eq!((all.leader(), all.shown()), (leader, vec![leader]));
+    assert_eq!((all.leader(), shown(&all.home)), (leader, vec![leader]));
     for _ in 0..4 {
         all.depose();
         all.home.wait_app("web", "4 workers", SOON, |app| app.ready == 4);
     }
     let leader = all.leader();
     all.home.run(&["upgrade", "web"]).ok();
-    assert_eq!((all.leader(), all.shown()), (leader, vec![leader]));
+    assert_eq!((all.leader(), shown(&all.home)), (leader, vec![leader]));
     all.depose();
     all.home.wait_app("web", "4 workers", SOON, |app| app.ready == 4);
     all.home.run(&["reload", "web"]).ok();
@@ -151,13 +163,7 @@ fn what_a_leader_leaves_behind_does_not_keep_the_lease() {
          time.sleep(1000)\n";
     let command = [python, "-c".to_owned(), script.to_owned()];
     home.start("web", &["-i", "2", "--leader", "--ready", "uptime"], &command).ok();
-    let leader = || {
-        let app = home.app("web");
-        app.workers.iter().find(|w| w.leader).and_then(|w| w.pid)
-    };
-    let first = wait_until("a leader", SOON, leader);
-    process::kill(first, Signal::SIGKILL);
-    wait_until("the other one", SOON, || leader().filter(|pid| *pid != first));
+    another_leads(&home);
 }
 
 /// As docs/leader.md shows it for programs without flock(2).
@@ -176,15 +182,7 @@ fn a_node_program_leads_by_the_command_flock() {
     let script = home.write("leads.js", script).display().to_string();
     let options = ["-i", "2", "--leader", "--ready", "uptime"];
     home.start("web", &options, &[node, script]).ok();
-    let leader = || {
-        let workers = home.app("web").workers;
-        let leads: Vec<u32> = workers.iter().filter(|w| w.leader).filter_map(|w| w.pid).collect();
-        assert!(leads.len() < 2, "{leads:?}");
-        leads.first().copied()
-    };
-    let first = wait_until("a leader", SOON, leader);
-    process::kill(first, Signal::SIGKILL);
-    wait_until("the other one", SOON, || leader().filter(|pid| *pid != first));
+    another_leads(&home);
     wait_until("both said so", SOON, || {
         (home.log("web", "out.log").matches("leads").count() == 2).then_some(())
     });

@@ -46,7 +46,7 @@ fn serves_and_reloads(what: &str, home: &Home, port: &Port, workers: u16, contra
         load.warm(100);
         for _ in 0..RELOADS {
             home.run(&["reload", "web"]).ok();
-            load.warm(load.so_far().ok + 50);
+            load.more(50);
         }
         let tally = load.stop().nothing_lost(&format!("{what}, {mode:?}, {RELOADS} reloads"));
         let generations = RELOADS as usize + 1;

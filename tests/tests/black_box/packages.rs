@@ -115,7 +115,7 @@ fn heavy_debian_package_is_upgraded_under_load_and_removed() {
     let kept = machine.run(&["cat", "/etc/default/prefork-supervisor"]).ok();
     assert_eq!(kept.stdout, "GREETING=hello\n");
     assert_eq!(machine.property("supervisor@web", "NRestarts"), "0");
-    loads.iter().for_each(|load| load.warm(load.so_far().ok + 100));
+    loads.iter().for_each(|load| load.more(100));
 
     // The apps run on without the package, also when their primary dies.
     let removed = machine.run(&["dpkg", "--no-triggers", "-r", "prefork-supervisor"]).ok();
@@ -128,7 +128,7 @@ fn heavy_debian_package_is_upgraded_under_load_and_removed() {
         (outcome.code == Some(0) && installed.app("api").1 != primary).then_some(())
     });
     assert_eq!(installed.app("api").2, workers);
-    loads.iter().for_each(|load| load.warm(load.so_far().ok + 100));
+    loads.iter().for_each(|load| load.more(100));
     for (load, name) in loads.into_iter().zip(["the service", "the app that root started"]) {
         load.stop().nothing_lost(&format!("{name}, over an upgrade and a removal"));
     }
@@ -296,7 +296,7 @@ fn heavy_image() {
     load.warm(100);
     home.write("go", "");
     comes("reloaded");
-    load.warm(load.so_far().ok + 100);
+    load.more(100);
     load.stop().nothing_lost("a reload in a container");
     home.write("stop", "");
     packaging::ends_well(running).shows(&["generation 2 serves", "exit code 0"]);

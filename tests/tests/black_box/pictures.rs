@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use tests::run::{self, Outcome, Running};
@@ -173,15 +173,23 @@ fn has_graphs(screen: &Pty) {
 
 /// Marks an app in `monit`.
 fn choose(screen: &mut Pty, app: &str) {
-    let wanted = format!("▸● {app}");
-    wait_until(&wanted, SOON, || {
-        let there = screen.text().contains(&wanted);
-        if !there {
-            screen.keys(DOWN);
-            let_pass(Duration::from_millis(200));
+    let marked = |screen: &Pty| {
+        let text = screen.text();
+        let (_, row) = text.split_once('▸')?;
+        row.split_whitespace().nth(1).map(str::to_owned)
+    };
+    let end = Instant::now() + SOON;
+    loop {
+        let now = wait_until("a marked app", SOON, || marked(screen));
+        if now == app {
+            return;
         }
-        there.then_some(())
-    });
+        assert!(Instant::now() < end, "{app} is never marked");
+        screen.keys(DOWN);
+        wait_until(&format!("the app after {now}"), SOON, || {
+            marked(screen).filter(|name| *name != now)
+        });
+    }
 }
 
 #[test]

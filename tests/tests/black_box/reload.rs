@@ -81,7 +81,7 @@ fn nothing_is_lost(what: &str, home: &Home, name: &str, address: SocketAddr, mod
             app.workers.iter().filter(|w| w.pid.is_some()).count() == usize::from(wanted)
         });
         assert_eq!((app.status, app.wanted, app.ready), (Status::Ready, wanted, wanted));
-        load.warm(load.so_far().ok + 100);
+        load.more(100);
     }
     let tally = load.stop().nothing_lost(&format!(
         "{what}, {mode:?}: {RELOADS} reloads, {killed} drained workers killed, scale 2→4→1→3"

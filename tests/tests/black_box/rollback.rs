@@ -27,7 +27,7 @@ fn is_rolled_back(script: &str, says: &[&str]) {
     let begun = Instant::now();
     home.run(&["reload", "web"]).code(4).says(says);
     println!("{script}: refused after {:.1?}", begun.elapsed());
-    load.warm(load.so_far().ok + 100);
+    load.more(100);
     let tally = load.stop().nothing_lost(script);
     assert_eq!(tally.by_version.get("good"), Some(&tally.ok), "new code served: {tally}");
 

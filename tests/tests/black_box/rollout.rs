@@ -7,7 +7,7 @@ use ipc::control::{AppStatus, NoticeKind, Request, Status};
 use nix::sys::signal::Signal;
 use tests::fixtures::Deploys;
 use tests::run::Running;
-use tests::{Home, Load, Port};
+use tests::{Home, Load, Port, client};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -35,23 +35,29 @@ fn is_paused(app: &AppStatus) -> bool {
         && generations == [1, 1, 2]
 }
 
-const OPTIONS: [&str; 6] = ["-i", "3", "--min-uptime", "300ms", "--observe", "500ms"];
+/// An app of three workers.
+fn deployed<'h>(home: &'h Home, port: &Port) -> Option<Deploys<'h>> {
+    Deploys::start(home, &["-i", "3", "--min-uptime", "300ms", "--observe", "500ms"], port)
+}
+
+/// The same under load.
+fn under_clients<'h>(home: &'h Home, port: &Port) -> Option<(Deploys<'h>, client::Running)> {
+    let deploys = deployed(home, port)?;
+    let load = Load::new(port.v4()).start();
+    load.warm(100);
+    Some((deploys, load))
+}
 
 #[test]
 fn heavy_a_paused_reload_outlives_the_primary_and_is_aborted_without_loss() {
     let _load = tests::under_load();
     let (home, port) = (tests::home!(), Port::new());
-    let mut deploys = Deploys::new(&home);
-    deploys.put("old", "pid_server.py");
-    let Some(command) = deploys.command(&[&port]) else { return };
-    home.start("web", &OPTIONS, &command).ok();
-    let load = Load::new(port.v4()).start();
-    load.warm(100);
+    let Some((mut deploys, load)) = under_clients(&home, &port) else { return };
     let reload = paused(&home, &mut deploys, &[]);
     home.kill_primary("web", Signal::SIGKILL);
     home.wait_app("web", "the pause after the death of the primary", SOON, is_paused);
     home.run(&["upgrade", "web"]).ok();
-    load.warm(load.so_far().ok + 300);
+    load.more(300);
     assert!(is_paused(&home.app("web")), "{:#?}", home.app("web"));
     home.run(&["reload", "web"]).code(1).says(&["a rollout of web is paused"]);
 
@@ -61,7 +67,7 @@ fn heavy_a_paused_reload_outlives_the_primary_and_is_aborted_without_loss() {
     let app = home.app("web");
     assert_eq!((app.status, app.ready, app.rollout.is_none()), (Status::Ready, 3, true), "{app:?}");
     assert!(app.workers.iter().all(|worker| worker.generation == 1), "{app:#?}");
-    load.warm(load.so_far().ok + 100);
+    load.more(100);
     let tally = load.stop().nothing_lost("a paused and aborted reload");
     let served = |version: &str| tally.by_version.get(version).copied().unwrap_or(0);
     assert!(served("new") > 0 && served("old") > 0, "{tally}");
@@ -71,20 +77,15 @@ fn heavy_a_paused_reload_outlives_the_primary_and_is_aborted_without_loss() {
 fn heavy_a_paused_reload_goes_on_without_loss() {
     let _load = tests::under_load();
     let (home, port) = (tests::home!(), Port::new());
-    let mut deploys = Deploys::new(&home);
-    deploys.put("old", "pid_server.py");
-    let Some(command) = deploys.command(&[&port]) else { return };
-    home.start("web", &OPTIONS, &command).ok();
-    let load = Load::new(port.v4()).start();
-    load.warm(100);
+    let Some((mut deploys, load)) = under_clients(&home, &port) else { return };
     let reload = paused(&home, &mut deploys, &["--for", "1m"]);
     for look in [&["list"][..], &["describe", "web"]] {
         home.run(look).ok().shows(&["paused after 1 of 3 slots"]);
     }
-    load.warm(load.so_far().ok + 300);
+    load.more(300);
     home.run(&["rollout", "resume", "web"]).ok().shows(&["generation 2 goes on after 1 of 3"]);
     reload.end(SOON).ok().shows(&["generation 2 serves; 3 workers replaced"]);
-    load.warm(load.so_far().ok + 100);
+    load.more(100);
     load.stop().nothing_lost("a paused and resumed reload");
     let events = home.run(&["events", "web", "--last", "100"]).ok();
     events.shows(&["is paused after 0 of 3 slots", "goes on after 1 of 3 slots"]);
@@ -93,10 +94,7 @@ fn heavy_a_paused_reload_goes_on_without_loss() {
 #[test]
 fn a_reload_that_nobody_resumes_is_rolled_back() {
     let (home, port) = (tests::home!(), Port::new());
-    let mut deploys = Deploys::new(&home);
-    deploys.put("old", "pid_server.py");
-    let Some(command) = deploys.command(&[&port]) else { return };
-    home.start("web", &OPTIONS, &command).ok();
+    let Some(mut deploys) = deployed(&home, &port) else { return };
     for verb in ["pause", "resume", "abort"] {
         home.run(&["rollout", verb, "web"]).code(2).says(&["no rollout under way"]);
     }

@@ -78,7 +78,7 @@ fn across_a_reload(kind: Kind, engine: &str) {
     load.warm(500);
     home.run(&["reload", "web"]).ok();
     counts.look(&home, "web");
-    load.warm(load.so_far().ok + 500);
+    load.more(500);
     let what = format!("{kind:?}, engine {engine}, across a reload");
     let tally = load.stop().nothing_lost(&what);
     assert_eq!(tally.by_pid.len(), 6, "{tally}");
@@ -101,7 +101,7 @@ fn across_a_kill(kind: Kind, engine: &str) {
     let load = Load::new(port.v4());
     let load = Load { clients: 4, ..load }.start();
     notices.notice_of(NoticeKind::WorkerReady, SOON);
-    load.warm(load.so_far().ok + 1000);
+    load.more(1000);
     counts.look(&home, "web");
     let meanwhile = load.stop().nothing_lost(&format!("{what}, across a kill"));
     let meanwhile = counts.count(&meanwhile);

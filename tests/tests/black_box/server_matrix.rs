@@ -101,12 +101,12 @@ fn check(server: &str, program: Program) {
     let kept = load(&port, Mode::KeepAlive { requests_per_connection: 20 }, 8);
     let mut took = Vec::new();
     for _ in 0..RELOADS {
-        fresh.warm(fresh.so_far().ok + 50);
-        kept.warm(kept.so_far().ok + 50);
+        fresh.more(50);
+        kept.more(50);
         took.push(home.run(&["reload", "web"]).ok().took);
     }
-    fresh.warm(fresh.so_far().ok + 50);
-    kept.warm(kept.so_far().ok + 50);
+    fresh.more(50);
+    kept.more(50);
     let fresh = fresh.stop().nothing_lost(&format!("{server}, new connections, {took:.1?}"));
     let kept = kept.stop().nothing_lost(&format!("{server}, kept connections, {took:.1?}"));
 

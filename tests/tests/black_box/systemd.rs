@@ -56,7 +56,7 @@ fn heavy_start_reload_under_load_and_stop() {
     for generation in 2..=4 {
         machine.run(&["systemctl", "reload", UNIT]).ok();
         status(&machine, &format!("2/2 workers ready, generation {generation}"));
-        load.warm(load.so_far().ok + 100);
+        load.more(100);
     }
     load.stop().nothing_lost("systemctl reload, three times");
     assert_eq!(machine.property(UNIT, "NRestarts"), "0");
@@ -82,7 +82,7 @@ fn heavy_a_bad_deploy_fails_the_reload_and_nothing_else() {
     let said = status(&machine, "rolled back");
     assert!(said.contains("generation 1") && said.contains("exit code 1"), "{said}");
     assert_eq!(machine.property(UNIT, "ActiveState"), "active");
-    load.warm(load.so_far().ok + 100);
+    load.more(100);
     load.stop().nothing_lost("a bad deploy");
 
     machine.write("/etc/supervisor/web.toml", &config);
@@ -115,7 +115,7 @@ fn heavy_the_primary_is_killed_and_hangs() {
         assert_eq!(workers(&app()), workers(&before), "{signal}");
     }
     status(&machine, "2/2 workers ready");
-    load.warm(load.so_far().ok + 100);
+    load.more(100);
     load.stop().nothing_lost("a primary that is killed, and one that hangs");
     assert_eq!(machine.property(UNIT, "NRestarts"), "0");
     assert_eq!(machine.property(UNIT, "MainPID"), keeper);
@@ -143,7 +143,7 @@ fn heavy_the_keeper_is_killed() {
         });
         assert_ne!(machine.property(UNIT, "MainPID"), before);
         status(&machine, "2/2 workers ready");
-        load.warm(load.so_far().ok + 100);
+        load.more(100);
     }
     // The workers die with their keeper, and the requests that they were serving are lost.
     let tally = load.stop();
@@ -154,7 +154,7 @@ fn heavy_the_keeper_is_killed() {
     let load = Load::new(port.v4()).start();
     load.warm(100);
     machine.run(&["systemctl", "restart", UNIT]).ok();
-    load.warm(load.so_far().ok + 100);
+    load.more(100);
     load.stop().nothing_lost("systemctl restart");
 }
 

@@ -151,7 +151,7 @@ fn heavy_a_build_whose_keeper_cannot_start_is_rolled_back() {
     let load = load(&port);
     let outcome = home.run_for(SOON * 2, &["upgrade", "web", "--binary", &path]);
     outcome.code(1).says(&["took over and could not go on", "nothing was changed"]);
-    load.warm(load.so_far().ok + 100);
+    load.more(100);
     load.stop().nothing_lost("a build whose keeper cannot start");
     as_before(&home, &before, &workers);
 }
@@ -179,7 +179,7 @@ fn heavy_a_build_whose_primaries_die_is_rolled_back() {
         Some(())
     });
     home.wait_app("web", "to be as before", SOON, |app| app.version == before.version);
-    load.warm(load.so_far().ok + 100);
+    load.more(100);
     load.stop().nothing_lost("a build whose primaries die");
     let log = home.log("web", "primary.log");
     assert!(log.contains("the build that had taken over could not go on"), "{log}");
@@ -206,7 +206,7 @@ fn heavy_a_build_stays_after_its_probation() {
     }
     assert_eq!(home.app("web").version, "0.9.0");
     assert_eq!(home.pids("web"), workers);
-    load.warm(load.so_far().ok + 100);
+    load.more(100);
     load.stop().nothing_lost("a build that stays");
 }
 

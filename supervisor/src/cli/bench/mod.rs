@@ -15,7 +15,6 @@ mod stage;
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use config::cpus::Cpus;
@@ -30,11 +29,13 @@ use stage::{Processes, Running, Stage};
 use super::exit::{Exit, Failure};
 use super::output::{note, stderr_is_terminal};
 use super::session::Session;
-use super::targets::probe::{self, AppState};
+use super::specs::in_path;
 use super::trial::guard::{self, Duty, Guard};
 use super::trial::interrupt::Interrupt;
 use super::trial::own_app::{self, own_name};
+use super::trial::report::{Report as _, print};
 use super::trial::site::Site;
+use crate::base::time::millis;
 use crate::sys::{random, usage};
 
 /// What the names of own apps begin with.
@@ -52,34 +53,11 @@ const EXAMPLES: usize = 5;
 
 /// Measures, and prints the tables.
 pub(crate) fn run(options: &BenchOptions, session: &mut Session) -> Result<Exit, Failure> {
-    if !options.guarded {
-        return guard::run(&session.home, VERB, true);
-    }
-    let guard = Guard::take(&session.home)?;
-    let interrupt = Interrupt::new()?;
-    let done = trial(options, session, &guard, &interrupt);
-    guard.end();
-    done
-}
-
-/// The run itself.
-fn trial(
-    options: &BenchOptions,
-    session: &mut Session,
-    guard: &Guard,
-    interrupt: &Interrupt,
-) -> Result<Exit, Failure> {
-    let stage = stage(options, session, guard, interrupt)?;
-    let report = measure(options, &stage)?;
-    if options.json {
-        session.out.json(&report)?;
-    } else if options.markdown {
-        session.out.bytes(report.markdown().as_bytes());
-    } else {
-        let width = session.out.width();
-        session.out.bytes(report.text(width).as_bytes());
-    }
-    Ok(report.exit())
+    guard::guarded(&options.trial, session, (VERB, true), |session, guard, interrupt| {
+        let report = measure(options, &stage(options, session, guard, interrupt)?)?;
+        print(&report, &options.trial, session)?;
+        Ok(report.exit())
+    })
 }
 
 fn stage<'a>(
@@ -97,24 +75,15 @@ fn stage<'a>(
     };
     let defaults = [("name", name.as_str()), ("instances", &instances)];
     let spec = own_app::fresh(&options.app, &options.rest, &defaults)?;
-    if !matches!(probe::probe(&session.home, &spec.name)?, AppState::Absent) {
-        let text = format!("there is an app {} already: choose another --name", spec.name);
-        return Err(Failure::usage(text));
-    }
+    own_app::must_be_new(&session.home, &spec.name)?;
     let folder = std::env::temp_dir().join(format!("supervisor-bench-{:016x}", random::number()));
     DirBuilder::new().mode(0o700).create(&folder).map_err(|error| {
         Failure::io(format_args!("cannot make the folder {}", folder.display()), &error)
     })?;
     guard.tell(Duty::Folder { path: folder.clone() })?;
     let patience = options.duration.min(stage::START_TIMEOUT);
-    let pm2 = options.peer.clone().or_else(|| on_path("pm2"));
+    let pm2 = options.peer.clone().or_else(|| in_path("pm2"));
     Ok(Stage { home: session.home.clone(), spec, program, pm2, folder, guard, interrupt, patience })
-}
-
-/// Where a program is.
-fn on_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 /// A run that goes on.
@@ -131,7 +100,7 @@ struct Bench<'a> {
 fn measure(options: &BenchOptions, stage: &Stage<'_>) -> Result<Report, Failure> {
     let end = Instant::now() + options.duration;
     let (running, address) = stage.single(options.address)?;
-    let site = Site::learn(address, &options.path, Some(options.status));
+    let site = Site::learn(address, &options.trial.path, Some(options.status));
     stage.end(running, Some(address));
     let mut bench = Bench {
         options,
@@ -146,12 +115,12 @@ fn measure(options: &BenchOptions, stage: &Stage<'_>) -> Result<Report, Failure>
     Ok(Report {
         command: options.rest.clone(),
         address: address.to_string(),
-        path: options.path.clone(),
+        path: options.trial.path.clone(),
         status: options.status,
         copies: stage.spec.wanted,
         cpus: Cpus::read().count,
-        connections: options.connections,
-        span_ms: u64::try_from(options.span.as_millis()).unwrap_or(u64::MAX),
+        connections: options.trial.connections,
+        span_ms: millis(options.span),
         rounds: options.rounds,
         base: bench.measured.base(),
         rows: bench.measured.rows(),
@@ -186,7 +155,6 @@ impl Bench<'_> {
         for round in 0..self.options.rounds {
             let shift = usize::from(round > 0 && !setups.is_empty());
             setups.rotate_left(shift);
-            let mut failed = Vec::new();
             for setup in &setups {
                 if self.stage.interrupt.came() {
                     return Ok(Some(INTERRUPTED));
@@ -199,25 +167,20 @@ impl Bench<'_> {
                     note(format_args!("round {} of {rounds}: {}", round + 1, setup.word()));
                 }
                 let address = self.site.address;
-                match self.stage.start(*setup, address) {
+                let done = match self.stage.start(*setup, address) {
                     Ok(running) => {
                         let done = self.one(*setup, &running, round);
                         self.stage.end(running, Some(address));
-                        if let Err(failure) = done {
-                            failed.push(*setup);
-                            let reason = described(&failure);
-                            self.missing.push(Missing { setup: *setup, reason });
-                        }
+                        done
                     }
                     Err(_) if self.stage.interrupt.came() => return Ok(Some(INTERRUPTED)),
-                    Err(failure) => {
-                        failed.push(*setup);
-                        let reason = described(&failure);
-                        self.missing.push(Missing { setup: *setup, reason });
-                    }
+                    Err(failure) => Err(failure),
+                };
+                if let Err(failure) = done {
+                    self.missing.push(Missing { setup: *setup, reason: described(&failure) });
                 }
             }
-            setups.retain(|setup| !failed.contains(setup));
+            setups.retain(|setup| self.missing.iter().all(|one| one.setup != *setup));
         }
         Ok(None)
     }
@@ -227,7 +190,8 @@ impl Bench<'_> {
         let Self { options, stage, site, .. } = self;
         let (options, stage) = (*options, *stage);
         let warm_up = (options.span / 4).clamp(SHORTEST_WARM_UP, LONGEST_WARM_UP);
-        let load = |what, span| load::load(site, what, options.connections, span, stage.interrupt);
+        let load =
+            |what, span| load::load(site, what, options.trial.connections, span, stage.interrupt);
         settle(stage, running)?;
         let mut found = Vec::new();
         for what in What::ALL {

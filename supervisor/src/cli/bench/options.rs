@@ -8,13 +8,13 @@ use clap::Args;
 
 use super::setup::Setup;
 use crate::cli::args::AppOptions;
-use crate::cli::trial::values::{between, path};
+use crate::cli::trial::options::{LONGEST, TrialOptions};
+use crate::cli::trial::values::between;
 
-/// The longest run, and the longest measurement.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
-const LONGEST_SPAN: Duration = Duration::from_secs(600);
-/// The shortest of them.
+/// The shortest run.
 const SHORTEST: Duration = Duration::from_secs(1);
+/// The longest and the shortest measurement.
+const LONGEST_SPAN: Duration = Duration::from_secs(600);
 const SHORTEST_SPAN: Duration = Duration::from_millis(50);
 
 /// Which app, which setups, and which load.
@@ -37,14 +37,8 @@ pub(crate) struct BenchOptions {
     /// How long each measurement takes.
     #[arg(long, value_name = "DURATION", default_value = "400ms", value_parser = span)]
     pub(crate) span: Duration,
-    /// Clients at once, each with one request at a time.
-    #[arg(
-        long,
-        value_name = "COUNT",
-        default_value_t = 16,
-        value_parser = clap::value_parser!(u16).range(1..=512)
-    )]
-    pub(crate) connections: u16,
+    #[command(flatten)]
+    pub(crate) trial: TrialOptions,
     /// Only this setup, or all of this engine: single, bare, kernel, kernel/hash, primary,
     /// node-cluster, pm2, gunicorn and so on. May be repeated, or several with commas.
     #[arg(long, value_name = "SETUP", value_delimiter = ',', value_parser = setup)]
@@ -52,9 +46,6 @@ pub(crate) struct BenchOptions {
     /// Where another supervisor is: pm2=/path/of/pm2. Default: on PATH.
     #[arg(long, value_name = "NAME=PATH", value_parser = peer)]
     pub(crate) peer: Option<PathBuf>,
-    /// The path that the clients ask for.
-    #[arg(long, value_name = "PATH", default_value = "/", value_parser = path)]
-    pub(crate) path: String,
     /// The status of a correct answer.
     #[arg(
         long,
@@ -66,15 +57,6 @@ pub(crate) struct BenchOptions {
     /// Where the clients connect to, of loopback. Default: the first TCP address of the command.
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) address: Option<SocketAddr>,
-    /// Print the result as JSON.
-    #[arg(long, conflicts_with = "markdown")]
-    pub(crate) json: bool,
-    /// Print the result as Markdown.
-    #[arg(long)]
-    pub(crate) markdown: bool,
-    /// The process that runs the trial: set by its guard.
-    #[arg(long, hide = true)]
-    pub(crate) guarded: bool,
     #[command(flatten)]
     pub(crate) app: AppOptions,
 }

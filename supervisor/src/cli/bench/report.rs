@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use config::spec::Balance;
 use serde::Serialize;
 
 use super::figures::{Against, Sample, Spread, Summary, What};
 use super::setup::Setup;
 use crate::cli::exit::Exit;
 use crate::cli::output::table::table;
+use crate::cli::trial::report as trial;
 
 /// A run.
 #[derive(Debug, Serialize)]
@@ -92,9 +94,9 @@ impl Measured {
     }
 }
 
-impl Report {
+impl trial::Report for Report {
     /// 0 if everything that was begun has figures without errors.
-    pub(super) fn exit(&self) -> Exit {
+    fn exit(&self) -> Exit {
         let is_good = |row: &Row| row.summary.valid;
         let is_whole = self.ended_early != Some(INTERRUPTED);
         match !self.rows.is_empty() && self.rows.iter().all(is_good) && is_whole {
@@ -103,39 +105,21 @@ impl Report {
         }
     }
 
-    /// The tables and the sentences, for people.
-    pub(super) fn text(&self, width: Option<u16>) -> String {
-        let mut text = String::new();
-        for what in What::ALL {
-            text.push_str(title(what));
-            text.push('\n');
-            text.push_str(&table(&HEADER, self.cells(what), width));
-            text.push_str("\n\n");
-        }
-        for line in self.sentences() {
-            text.push_str(&line);
-            text.push('\n');
-        }
-        text
+    fn text(&self, width: Option<u16>) -> String {
+        let of = |what| format!("{}\n{}\n\n", title(what), table(&HEADER, self.cells(what), width));
+        What::ALL.map(of).concat() + &trial::lines(&self.sentences())
     }
 
-    /// The same as Markdown.
-    pub(super) fn markdown(&self) -> String {
-        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-        let mut text = String::new();
-        for what in What::ALL {
-            text.push_str(&format!("**{}**\n\n", title(what)));
-            text.push_str(&line(&HEADER.map(str::to_owned)));
-            text.push_str(&format!("|---|{}---|\n", "--:|".repeat(HEADER.len() - 2)));
-            self.cells(what).iter().for_each(|row| text.push_str(&line(row)));
-            text.push('\n');
-        }
-        for sentence in self.sentences() {
-            text.push_str(&format!("* {}\n", sentence.replace('|', "\\|")));
-        }
-        text
+    fn markdown(&self) -> String {
+        let of = |what| {
+            let table = trial::table(&HEADER, &self.cells(what), 1);
+            format!("**{}**\n\n{table}\n", title(what))
+        };
+        What::ALL.map(of).concat() + &trial::list(&self.sentences())
     }
+}
 
+impl Report {
     fn cells(&self, what: What) -> Vec<Vec<String>> {
         self.rows.iter().filter(|row| row.what == what).map(Row::cells).collect()
     }
@@ -225,7 +209,7 @@ impl Row {
         if summary.keeps_nothing {
             notes.push("keeps no connection".to_owned());
         }
-        if self.setup.word().ends_with("/sticky") {
+        if let Setup::Kernel(Balance::Sticky) | Setup::Primary(Balance::Sticky) = self.setup {
             notes.push("one client address: one worker".to_owned());
         }
         notes.join(", ")
@@ -238,6 +222,7 @@ fn counts(errors: &BTreeMap<crate::cli::trial::kind::Kind, u64>) -> Vec<String> 
 
 #[cfg(test)]
 mod tests {
+    use super::trial::Report as _;
     use super::*;
     use crate::cli::trial::kind::Kind;
 

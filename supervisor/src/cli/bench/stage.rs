@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use nix::sys::signal::Signal;
 
 use super::setup::{Program, Setup, with_one_worker};
 use crate::cli::exit::Failure;
+use crate::cli::files::tail::tail;
 use crate::cli::launch::own_program;
 use crate::cli::output::pause;
 use crate::cli::specs::check;
@@ -87,10 +87,20 @@ impl Stage<'_> {
     ) -> Result<(Running, SocketAddr), Failure> {
         let mut running = self.copies(Setup::Single, &with_one_worker(&self.spec.command), 1)?;
         let found = self.address_of(&mut running, chosen);
+        self.or_end(running, None, found)
+    }
+
+    /// A setup and what was found out about it. If that failed, it is ended.
+    fn or_end<T>(
+        &self,
+        running: Running,
+        address: Option<SocketAddr>,
+        found: Result<T, Failure>,
+    ) -> Result<(Running, T), Failure> {
         match found {
-            Ok(address) => Ok((running, address)),
+            Ok(found) => Ok((running, found)),
             Err(failure) => {
-                self.end(running, None);
+                self.end(running, address);
                 Err(failure)
             }
         }
@@ -109,13 +119,8 @@ impl Stage<'_> {
             Setup::Cluster => self.copies(setup, &self.cluster(), 1)?,
         };
         let sockets = if setup == Setup::Bare { usize::from(count) } else { 1 };
-        match self.await_sockets(&mut running, address, sockets) {
-            Ok(()) => Ok(running),
-            Err(failure) => {
-                self.end(running, Some(address));
-                Err(failure)
-            }
-        }
+        let listens = self.await_sockets(&mut running, address, sockets);
+        self.or_end(running, Some(address), listens).map(|(running, ())| running)
     }
 
     /// Ends a setup, and waits until its port is free.
@@ -216,13 +221,7 @@ impl Stage<'_> {
                     false => Ok(()),
                 }
             });
-        match begun {
-            Ok(()) => Ok(running),
-            Err(failure) => {
-                self.end(running, Some(address));
-                Err(failure)
-            }
-        }
+        self.or_end(running, Some(address), begun).map(|(running, ())| running)
     }
 
     fn pm2(&self, count: u16) -> Result<Running, Failure> {
@@ -233,13 +232,8 @@ impl Stage<'_> {
         let mut words = vec!["start", script, "-i", &count, "--name", "bench", "--"];
         words.extend(arguments.iter().map(String::as_str));
         let running = Running { setup: Setup::Pm2, copies: None };
-        match self.run_pm2(&words) {
-            Ok(()) => Ok(running),
-            Err(failure) => {
-                self.end(running, None);
-                Err(failure)
-            }
-        }
+        let started = self.run_pm2(&words);
+        self.or_end(running, None, started).map(|(running, ())| running)
     }
 
     fn run_pm2(&self, words: &[&str]) -> Result<(), Failure> {
@@ -392,22 +386,10 @@ impl Stage<'_> {
 
     /// A failure with the last lines that the setup wrote.
     fn failed(&self, reason: String) -> Failure {
-        Failure { last_lines: last_lines(&self.output()), ..Failure::failed(reason) }
+        let output = File::open(self.output());
+        let mut last_lines =
+            output.map_or_else(|_| Vec::new(), |mut file| tail(&mut file, 0, TAIL, TAIL_LINES));
+        last_lines.retain(|line| !line.trim().is_empty());
+        Failure { last_lines, ..Failure::failed(reason) }
     }
-}
-
-/// The last lines of a file. None, if it cannot be read.
-fn last_lines(path: &Path) -> Vec<String> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|mut file| {
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
-        file.take(TAIL).read_to_end(&mut bytes)
-    });
-    let text = String::from_utf8_lossy(&bytes);
-    let mut lines: Vec<String> = match read {
-        Ok(_) => text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect(),
-        Err(_) => Vec::new(),
-    };
-    lines.split_off(lines.len().saturating_sub(TAIL_LINES))
 }

@@ -43,6 +43,7 @@ use super::session::Session;
 use super::side_by_side::{Work, side_by_side};
 use super::trial::guard::{self, Guard};
 use super::trial::interrupt::Interrupt;
+use super::trial::report::{Report as _, print};
 use super::trial::site::{self, Site};
 use crate::sys::random;
 
@@ -70,15 +71,13 @@ fn rows() -> usize {
 
 /// Runs the faults, and prints what they did.
 pub(crate) fn run(options: &ChaosOptions, session: &mut Session) -> Result<Exit, Failure> {
-    if !options.guarded {
+    if !options.trial.guarded {
         subject::may_be_used(options, session)?;
-        return guard::run(&session.home, subject::VERB, false);
     }
-    let guard = Guard::take(&session.home)?;
-    let interrupt = Interrupt::new()?;
-    let done = trial(options, session, &guard, &interrupt);
-    guard.end();
-    done
+    let verb = (subject::VERB, false);
+    guard::guarded(&options.trial, session, verb, |session, guard, interrupt| {
+        trial(options, session, guard, interrupt)
+    })
 }
 
 /// The run itself.
@@ -96,14 +95,7 @@ fn trial(
     }
     let logs = (!is_good).then(|| subject.logs());
     let report = report?;
-    if options.json {
-        session.out.json(&report)?;
-    } else if options.markdown {
-        session.out.bytes(report.markdown().as_bytes());
-    } else {
-        let width = session.out.width();
-        session.out.bytes(report.text(width).as_bytes());
-    }
+    print(&report, &options.trial, session)?;
     if let Some(logs) = logs {
         note(format_args!("the logs of the app are in {logs}"));
     }
@@ -133,7 +125,7 @@ fn attack(
     }
     let status = subject.listening(interrupt)?;
     let address = site::address(&status, options.address, options.anywhere)?;
-    let mut site = Site::learn(address, &options.path, options.status)?;
+    let mut site = Site::learn(address, &options.trial.path, options.status)?;
     let seed = options.seed.unwrap_or_else(|| random::number() >> 32);
     let clock = Clock::begin();
     let (load, left_out) = clients(options, &mut site, seed, clock)?;
@@ -191,7 +183,7 @@ fn clients(
     let mut load = Load {
         site: site.clone(),
         styles: Vec::new(),
-        connections: usize::from(options.connections),
+        connections: usize::from(options.trial.connections),
         rate: options.rate,
         limit: options.limit,
         kept_for: options.kept_for,

@@ -8,10 +8,9 @@ use clap::Args;
 use super::fault::Fault;
 use crate::cli::args::AppOptions;
 use crate::cli::args::words::words;
+use crate::cli::trial::options::{LONGEST, TrialOptions};
 use crate::cli::trial::values::{between, path};
 
-/// The longest run.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// The shortest run: less has no time without faults to compare with.
 const SHORTEST: Duration = Duration::from_secs(2);
 /// The longest time limit of a request, and of a kept connection.
@@ -47,23 +46,14 @@ pub(crate) struct ChaosOptions {
         value_parser = clap::value_parser!(u32).range(1..=100_000)
     )]
     pub(crate) rate: u32,
-    /// Clients at once.
-    #[arg(
-        long,
-        value_name = "COUNT",
-        default_value_t = 16,
-        value_parser = clap::value_parser!(u16).range(1..=512)
-    )]
-    pub(crate) connections: u16,
+    #[command(flatten)]
+    pub(crate) trial: TrialOptions,
     /// Repeat the faults of the run that printed this number.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,
     /// Only this fault. May be repeated, or several with commas.
     #[arg(long, value_name = "FAULT", value_delimiter = ',', value_parser = words::<Fault>())]
     pub(crate) only: Vec<Fault>,
-    /// The path that the clients ask for.
-    #[arg(long, value_name = "PATH", default_value = "/", value_parser = path)]
-    pub(crate) path: String,
     /// The status of a correct answer. Default: that of the first one.
     #[arg(long, value_name = "STATUS", value_parser = clap::value_parser!(u16).range(200..=599))]
     pub(crate) status: Option<u16>,
@@ -83,15 +73,6 @@ pub(crate) struct ChaosOptions {
     /// Also send the load to an address that is not of loopback.
     #[arg(long)]
     pub(crate) anywhere: bool,
-    /// Print the result as JSON.
-    #[arg(long, conflicts_with = "markdown")]
-    pub(crate) json: bool,
-    /// Print the result as Markdown.
-    #[arg(long)]
-    pub(crate) markdown: bool,
-    /// The process that runs the trial: set by its guard.
-    #[arg(long, hide = true)]
-    pub(crate) guarded: bool,
     #[command(flatten)]
     pub(crate) app: AppOptions,
 }

@@ -13,6 +13,7 @@ use super::verdict::Verdict;
 use crate::cli::exit::Exit;
 use crate::cli::output::table::{bytes, table};
 use crate::cli::trial::kind::Kind;
+use crate::cli::trial::report as trial;
 use crate::cli::trial::site::Site;
 
 /// Losses that are shown one by one.
@@ -122,6 +123,24 @@ impl Row {
     }
 }
 
+impl trial::Report for Report {
+    /// 0 if anything was done, nothing was lost, and every step went as it should.
+    fn exit(&self) -> Exit {
+        let steps: u64 = self.rows.iter().map(|row| row.times).sum();
+        let did = steps > 0 && self.total.answered > 0;
+        let is_good = did && self.lost() == 0 && self.failed.is_empty();
+        if is_good { Exit::Done } else { Exit::Failed }
+    }
+
+    fn text(&self, width: Option<u16>) -> String {
+        table(&HEADER, self.table_rows(), width) + "\n\n" + &trial::lines(&self.sentences())
+    }
+
+    fn markdown(&self) -> String {
+        trial::table(&HEADER, &self.table_rows(), 0) + "\n" + &trial::list(&self.sentences())
+    }
+}
+
 impl Report {
     /// A report without results.
     pub(super) fn new(site: &Site, seed: u64, before: Footprint) -> Self {
@@ -180,46 +199,12 @@ impl Report {
         self.total.lost() + self.more_lost
     }
 
-    /// 0 if anything was done, nothing was lost, and every step went as it should.
-    pub(super) fn exit(&self) -> Exit {
-        let steps: u64 = self.rows.iter().map(|row| row.times).sum();
-        let did = steps > 0 && self.total.answered > 0;
-        let is_good = did && self.lost() == 0 && self.failed.is_empty();
-        if is_good { Exit::Done } else { Exit::Failed }
-    }
-
     fn table_rows(&self) -> Vec<Vec<String>> {
         let name = |fault: Option<Fault>| fault.map_or(NONE, Fault::word);
         let mut rows = vec![self.baseline.cells("(before)")];
         rows.extend(self.rows.iter().map(|row| row.cells(name(row.fault))));
         rows.push(self.total.cells("all"));
         rows
-    }
-
-    /// The table and the sentences, for people.
-    pub(super) fn text(&self, width: Option<u16>) -> String {
-        let mut text = table(&HEADER, self.table_rows(), width);
-        text.push_str("\n\n");
-        for line in self.sentences() {
-            text.push_str(&line);
-            text.push('\n');
-        }
-        text
-    }
-
-    /// The same as Markdown.
-    pub(super) fn markdown(&self) -> String {
-        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-        let mut text = line(&HEADER.map(str::to_owned));
-        text.push_str(&format!("|---|{}\n", "--:|".repeat(HEADER.len() - 1)));
-        for row in self.table_rows() {
-            text.push_str(&line(&row));
-        }
-        text.push('\n');
-        for sentence in self.sentences() {
-            text.push_str(&format!("* {}\n", sentence.replace('|', "\\|")));
-        }
-        text
     }
 
     fn sentences(&self) -> Vec<String> {
@@ -322,6 +307,7 @@ fn example(fault: Option<Fault>, loss: &Loss) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::trial::Report as _;
     use super::*;
     use std::net::SocketAddr;
 

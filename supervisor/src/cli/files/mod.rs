@@ -4,3 +4,4 @@ pub(crate) mod atomic_file;
 pub(crate) mod dump;
 pub(crate) mod follow;
 pub(crate) mod logs;
+pub(crate) mod tail;

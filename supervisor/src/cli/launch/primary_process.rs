@@ -19,6 +19,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::Deserialize;
 
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::files::tail::tail;
 use crate::cli::output;
 use crate::home::{HOME_VARIABLE, Home};
 use crate::sys::daemon;
@@ -130,7 +131,7 @@ fn start_command(
                 spec.name,
                 log_path.display()
             ),
-            last_lines: tail(&mut log, log_end),
+            last_lines: tail(&mut log, log_end, TAIL_BYTES, TAIL_LINES),
         }),
         Answer::Late => {
             kill(&mut child);
@@ -142,7 +143,7 @@ fn start_command(
                     humantime::format_duration(timeout),
                     log_path.display()
                 ),
-                last_lines: tail(&mut log, log_end),
+                last_lines: tail(&mut log, log_end, TAIL_BYTES, TAIL_LINES),
             })
         }
     }
@@ -196,21 +197,6 @@ fn kill(child: &mut Child) {
     // An error means that it has ended already.
     let _ = child.kill();
     let _ = child.wait();
-}
-
-/// The last lines of the log after the offset `from`.
-fn tail(log: &mut File, from: u64) -> Vec<String> {
-    let end = log.seek(SeekFrom::End(0)).unwrap_or(from);
-    let start = from.max(end.saturating_sub(TAIL_BYTES));
-    let mut bytes = Vec::new();
-    let read =
-        log.seek(SeekFrom::Start(start)).and_then(|_| log.take(TAIL_BYTES).read_to_end(&mut bytes));
-    if read.is_err() {
-        return Vec::new();
-    }
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|&line| line.to_owned()).collect()
 }
 
 #[cfg(test)]

@@ -358,7 +358,7 @@ fn failed(what: &str, error: &io::Error) -> Fail {
 /// What it means that no connection was made.
 fn not_connected(error: &io::Error) -> Fail {
     match failed("connect", error) {
-        // Such as "no route to host": nobody is reached.
+        // Such as "no route to host": the client reached no server.
         Fail::Lost(Kind::Reset, text) if error.kind() != io::ErrorKind::ConnectionReset => {
             Fail::Lost(Kind::Refused, text)
         }

@@ -5,6 +5,7 @@
 //! The trial tells the guard what there is to do before it exists, over its stdin, which is a
 //! socket. If the guard is killed, the trial gets SIGTERM, ends early, and clears away itself.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,16 +20,19 @@ use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::Signal;
 
 use super::interrupt::Interrupt;
+use super::options::TrialOptions;
 pub(crate) use super::ward::Duty;
 use super::ward::Ward;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::launch::own_program;
 use crate::cli::output::pause;
+use crate::cli::session::Session;
 use crate::home::Home;
 use crate::sys::exec::OWN_PROGRAM;
 use crate::sys::pidfd::{self, Pid};
 use crate::sys::poll::poll;
-use crate::sys::{procfs, target};
+use crate::sys::strays::Stray;
+use crate::sys::target;
 
 /// The flag of the process that is guarded.
 const FLAG: &str = "--guarded";
@@ -41,7 +45,7 @@ const SWEEP_PAUSE: Duration = Duration::from_millis(50);
 /// Runs this command again with `FLAG`, guards it, and returns how it ended. `verb`: the verb of
 /// the command line. `adopts`: what the trial starts, and what that starts, comes to the guard when
 /// its parent ends, and is killed in the end.
-pub(crate) fn run(home: &Home, verb: &str, adopts: bool) -> Result<Exit, Failure> {
+fn run(home: &Home, verb: &str, adopts: bool) -> Result<Exit, Failure> {
     let cannot = |error: &io::Error| Failure::io(format_args!("cannot start {verb}"), error);
     if adopts {
         nix::sys::prctl::set_child_subreaper(true).map_err(|error| cannot(&error.into()))?;
@@ -69,12 +73,30 @@ pub(crate) fn run(home: &Home, verb: &str, adopts: bool) -> Result<Exit, Failure
     watched.map_err(|error| Failure::io(format_args!("cannot guard {verb}"), &error))?;
     let status = trial.wait().map_err(|error| cannot(&error))?;
     match (status.code().and_then(|code| u8::try_from(code).ok()), status.signal()) {
-        (Some(code), _) => Ok(Exit::of_number(code)),
+        (Some(code), _) => Ok(Exit::Primary(code)),
         (None, signal) => Err(Failure::failed(format!(
             "{verb} was ended by {}; what it had started is cleared away",
             signal.and_then(config::signal::name).unwrap_or("a signal")
         ))),
     }
+}
+
+/// Runs a trial: in the process that the user started, under a guard (`run`); in that of the trial,
+/// with what breaks it off. `adopts`: see `run`.
+pub(crate) fn guarded(
+    options: &TrialOptions,
+    session: &mut Session,
+    (verb, adopts): (&str, bool),
+    trial: impl FnOnce(&mut Session, &Guard, &Interrupt) -> Result<Exit, Failure>,
+) -> Result<Exit, Failure> {
+    if !options.guarded {
+        return run(&session.home, verb, adopts);
+    }
+    let guard = Guard::take(&session.home)?;
+    let interrupt = Interrupt::new()?;
+    let done = trial(session, &guard, &interrupt);
+    guard.end();
+    done
 }
 
 /// The arguments of the trial: those of this process, with the flag after the verb.
@@ -96,15 +118,16 @@ fn watch(
     let end = pidfd::open(Pid(trial.id()))?;
     duties.set_nonblocking(true)?;
     let mut reader = LineReader::default();
-    let mut told = false;
+    let (mut told, mut is_open) = (false, true);
     loop {
         let mut sources = [
-            PollFd::new(duties.as_fd(), PollFlags::POLLIN),
             PollFd::new(end.as_fd(), PollFlags::POLLIN),
+            PollFd::new(duties.as_fd(), PollFlags::POLLIN),
         ];
-        poll(&mut sources, Some(LOOK_EVERY))?;
-        let has_ended = sources[1].any().unwrap_or(false);
-        let is_open = read(duties, &mut reader, ward)?;
+        // Once it is closed, only the end of the process is to come.
+        poll(&mut sources[..1 + usize::from(is_open)], Some(LOOK_EVERY))?;
+        let has_ended = sources[0].any().unwrap_or(false);
+        is_open = is_open && read(duties, &mut reader, ward)?;
         if has_ended {
             return Ok(());
         }
@@ -115,10 +138,6 @@ fn watch(
         }
         if adopts {
             reap(trial.id());
-        }
-        if !is_open {
-            // Nothing comes any more; the end of the process does.
-            poll(&mut [PollFd::new(end.as_fd(), PollFlags::POLLIN)], Some(LOOK_EVERY))?;
         }
     }
 }
@@ -155,19 +174,15 @@ fn read(duties: &mut UnixStream, reader: &mut LineReader, ward: &mut Ward) -> io
 fn sweep() {
     let me = std::process::id();
     for _ in 0..SWEEPS {
-        let left: Vec<u32> = target::descendants(me).into_iter().filter(|pid| *pid != me).collect();
-        let mut lives = false;
-        for pid in left {
-            // It is a descendant still if its number has not changed hands in between.
-            let Ok(held) = pidfd::open(Pid(pid)) else { continue };
-            if target::descendants(me).contains(&pid) && procfs::alive_since(pid).is_some() {
-                lives = true;
-                let _ = pidfd::signal(held.as_fd(), Signal::SIGKILL as i32);
-            }
-        }
-        if !lives {
+        let all = || target::descendants(me).into_iter().filter(|pid| *pid != me);
+        let mut left: Vec<Stray> = all().filter_map(Stray::of).collect();
+        // Numbers that have changed hands before that are no descendants' any more.
+        let still: BTreeSet<u32> = all().collect();
+        left.retain(|one| still.contains(&one.pid));
+        if left.is_empty() {
             return;
         }
+        left.into_iter().for_each(|one| one.signal(Signal::SIGKILL as i32));
         pause(SWEEP_PAUSE);
     }
 }
@@ -186,7 +201,7 @@ struct Told {
 
 impl Guard {
     /// The guard of this process. From now on this process ends when the guard does.
-    pub(crate) fn take(home: &Home) -> Result<Self, Failure> {
+    fn take(home: &Home) -> Result<Self, Failure> {
         let cannot = |error: &io::Error| Failure::io("cannot use the guard", error);
         nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).map_err(|error| cannot(&error.into()))?;
         let stdin = io::stdin().as_fd().try_clone_to_owned().map_err(|error| cannot(&error))?;
@@ -207,7 +222,7 @@ impl Guard {
     }
 
     /// The trial is over. If the guard is gone, this process clears away.
-    pub(crate) fn end(&self) {
+    fn end(&self) {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if std::os::unix::process::parent_id() != told.guard {
             told.ward.clear();

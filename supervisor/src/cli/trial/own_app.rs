@@ -13,7 +13,7 @@ use super::interrupt::Interrupt;
 use super::ward;
 use crate::cli::args::{AppOptions, WaitOptions};
 use crate::cli::exit::Failure;
-use crate::cli::launch::{free_name, start_app, wait_ready};
+use crate::cli::launch::{start_app, wait_ready};
 use crate::cli::specs::{from_options, working_dir};
 use crate::cli::targets::probe::{self, AppState};
 use crate::home::Home;
@@ -44,6 +44,19 @@ pub(crate) fn fresh(
     from_options(&app, command.to_vec(), &[], &working_dir()?)
 }
 
+/// Fails if there is an app of this name, or logs of an earlier one: they would be removed with
+/// those of the trial.
+pub(crate) fn must_be_new(home: &Home, name: &str) -> Result<(), Failure> {
+    let there_is = match probe::probe(home, name)? {
+        AppState::Absent if home.log_dir(name).exists() => {
+            format!("there are logs of an earlier app {name}")
+        }
+        AppState::Absent => return Ok(()),
+        _ => format!("there is an app {name} already"),
+    };
+    Err(Failure::usage(format!("{there_is}: choose another --name, or leave it out")))
+}
+
 /// Starts the app, and waits at most this long until it is ready. A signal breaks that off.
 pub(crate) fn start(
     home: &Home,
@@ -53,18 +66,7 @@ pub(crate) fn start(
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
     let name = &spec.name;
-    if !matches!(probe::probe(home, name)?, AppState::Absent) {
-        return Err(Failure::usage(format!(
-            "there is an app {name} already: choose another --name, or leave it out"
-        )));
-    }
-    // It would be removed with those of the trial.
-    if home.log_dir(name).exists() {
-        return Err(Failure::usage(format!(
-            "there are logs of an earlier app {name}: choose another --name, or leave it out"
-        )));
-    }
-    free_name(home, name)?;
+    must_be_new(home, name)?;
     // From here on, the app is deleted whatever happens.
     let duty = |is_starting| Duty::App { name: name.clone(), keep_logs: true, is_starting };
     guard.tell(duty(true))?;

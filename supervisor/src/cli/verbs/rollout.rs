@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use ipc::control::{Request, RolloutCommand};
+use ipc::control::{LONGEST_PAUSE, Request, RolloutCommand};
 
+use crate::base::time::millis;
 use crate::cli::args::WaitOptions;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::session::Session;
@@ -54,14 +55,11 @@ struct Which {
     wait: WaitOptions,
 }
 
-/// The longest pause that a primary takes.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
 fn pause(text: &str) -> Result<Duration, String> {
     let span = config::units::duration(text).map_err(|error| error.to_string())?;
     match span {
         Duration::ZERO => Err("a pause of no time does nothing".to_owned()),
-        _ if span > LONGEST => Err("a pause is at most 7 days".to_owned()),
+        _ if span > LONGEST_PAUSE => Err("a pause is at most 7 days".to_owned()),
         _ => Ok(span),
     }
 }
@@ -70,7 +68,7 @@ fn pause(text: &str) -> Result<Duration, String> {
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     let (which, command, activity) = match &args.command {
         Command::Pause { which, within } => {
-            let for_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+            let for_ms = millis(*within);
             (which, RolloutCommand::Pause { for_ms }, "pausing the reload")
         }
         Command::Resume { which } => (which, RolloutCommand::Resume, "resuming the reload"),

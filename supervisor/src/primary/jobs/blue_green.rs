@@ -12,9 +12,9 @@ use config::spec::AppSpec;
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
 
 use super::state::{Rollout, Warm, Wish};
-use crate::base::ids::{ClientId, Slot, WorkerId};
+use crate::base::ids::{ClientId, Slot};
 use crate::base::time::Time;
-use crate::primary::action::{Action, ReloadOutcome};
+use crate::primary::action::Action;
 use crate::primary::held_back::HeldBack;
 use crate::primary::messages::{self, rollout as said};
 use crate::primary::slots::pools::Pools;
@@ -24,9 +24,6 @@ use crate::primary::worker::Worker;
 use crate::primary::worker::end::End;
 use crate::primary::{Job, Phase, Primary, Step};
 
-/// The longest time that a generation stays warm.
-pub(in crate::primary) const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
 pub(in crate::primary) const ANOTHER_CHANGE: &str = "another change of the app began";
 
 impl Primary {
@@ -34,10 +31,6 @@ impl Primary {
     pub(in crate::primary) fn cannot_switch(&self) -> Option<String> {
         let shared = self.sockets.iter().find(|listener| listener.opened.shared)?;
         Some(said::cannot_switch(&shared.opened.address))
-    }
-
-    pub(in crate::primary) fn switches_at_once(&self) -> bool {
-        matches!(&self.job, Some(Job::Rollout(rollout)) if rollout.switches())
     }
 
     /// Starts what is missing of the new generation, and switches when all of it has proved itself.
@@ -92,7 +85,8 @@ impl Primary {
                 }
                 self.seat_successor(slot, step)
             } else {
-                self.vacate(slot)
+                let state = self.slot(slot);
+                if state.leaving { None } else { state.vacate() }
             };
             let Some(old) = old else { continue };
             if self.workers.get(&old).is_some_and(Worker::is_ready) {
@@ -129,22 +123,6 @@ impl Primary {
     fn is_warm_whole(&self) -> bool {
         let is_there = |slot: &Slot| self.slots.get(slot).is_some_and(|s| s.warm.is_some());
         self.warm.as_ref().is_some_and(|warm| warm.planned.slots().all(|(slot, _)| is_there(&slot)))
-    }
-
-    /// Takes the seat of a slot that is no longer wanted.
-    fn vacate(&mut self, slot: Slot) -> Option<WorkerId> {
-        let state = self.slot(slot);
-        if state.leaving {
-            return None;
-        }
-        state.leaving = true;
-        let stopped = Seat::Stopped { reason: "no longer wanted".to_owned() };
-        match std::mem::replace(&mut state.seat, stopped) {
-            Seat::Held(old) => Some(old),
-            Seat::Empty | Seat::Waiting { .. } | Seat::Errored { .. } | Seat::Stopped { .. } => {
-                None
-            }
-        }
     }
 
     /// Gives all slots back to the warm generation, if there is one. Its plans must serve already.
@@ -261,10 +239,8 @@ impl Primary {
         let reason = messages::rolled_back(&self.serving, from, to, None, said::ASKED_BACK);
         self.cooled = Some(said::cools(&self.serving, "it serves again"));
         self.held_back = HeldBack::of(&failed, &self.serving, step.now);
-        self.last_reload = Some(reason.clone());
         self.sweep_later(step.now);
-        step.act(Action::ReloadEnded { outcome: ReloadOutcome::RolledBack });
-        step.publish(Notice::of_app(NoticeKind::ReloadRolledBack, reason.clone()));
+        self.tell_rolled_back(&reason, step);
         step.answer_all(clients, &Reply::done(reason.clone()));
         self.hook_rollback(Slot(0), &reason, step);
     }

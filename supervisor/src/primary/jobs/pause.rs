@@ -7,16 +7,13 @@
 
 use std::time::Duration;
 
-use ipc::control::{FailureKind, Notice, NoticeKind, Reply, RolloutCommand};
+use ipc::control::{FailureKind, LONGEST_PAUSE, Notice, NoticeKind, Reply, RolloutCommand};
 
 use super::state::{Course, Failure, Pause, Rollout};
 use crate::base::ids::{ClientId, Slot};
 use crate::primary::action::Action;
 use crate::primary::messages::{self, rollout as said};
 use crate::primary::{Job, Phase, Primary, Step};
-
-/// The longest pause.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 impl Primary {
     pub(in crate::primary) fn request_rollout(
@@ -59,7 +56,7 @@ impl Primary {
                 return;
             }
             RolloutCommand::Pause { for_ms } => {
-                let within = Duration::from_millis((*for_ms).max(1)).min(LONGEST);
+                let within = Duration::from_millis((*for_ms).max(1)).min(LONGEST_PAUSE);
                 rollout.pause = Some(Pause { since: step.now, until: step.now + within });
                 (NoticeKind::ReloadPaused, said::paused(serving, rollout, within))
             }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use config::spec::AppSpec;
-use ipc::control::FailureKind;
+use ipc::control::{FailureKind, LONGEST_KEPT};
 
-use super::blue_green::{self, LONGEST};
+use super::blue_green;
 use super::rollout::Extent;
 use super::state::{AtOnce, Pending, Wish};
 use crate::base::ids::{ClientId, Generation, Slot};
@@ -78,7 +78,7 @@ impl Primary {
         match wish {
             Wish::Rollback => self.roll_back(&clients, step),
             Wish::ReplaceAtOnce { spec, keep_old } => {
-                let at_once = AtOnce { keep_old: keep_old.min(LONGEST), switched: false };
+                let at_once = AtOnce { keep_old: keep_old.min(LONGEST_KEPT), switched: false };
                 self.begin_replace(false, spec, Some(at_once), clients, step);
             }
             Wish::Configure { change, method } => self.begin_merge(change, method, clients, step),

@@ -5,7 +5,6 @@ use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
 
 use super::state::{Course, Failure, Rollout};
 use crate::base::ids::{Slot, WorkerId};
-use crate::primary::action::{Action, ReloadOutcome};
 use crate::primary::held_back::HeldBack;
 use crate::primary::messages;
 use crate::primary::slots::slot::{Seat, SlotState};
@@ -17,9 +16,9 @@ impl Primary {
     /// Turns a failed rollout round.
     pub(in crate::primary) fn turn_back(&mut self, failure: Failure, step: &mut Step<'_>) {
         let Some(Job::Rollout(rollout)) = &mut self.job else { return };
-        let place = rollout.aborted.is_none().then(|| rollout.to.place(failure.slot));
-        let place = place.as_deref();
-        let message = messages::turning_back(rollout.generation(), place, &failure.reason);
+        let place = rollout.place_of(&failure);
+        let message =
+            messages::turning_back(rollout.generation(), place.as_deref(), &failure.reason);
         step.publish(Notice::of_app(NoticeKind::Warning, message));
         let (slot, reason) = (failure.slot, failure.reason.clone());
         rollout.course = Course::Back { failure, restored: Vec::new() };
@@ -123,21 +122,19 @@ impl Primary {
             self.close_if_unserved(listener, step);
         }
         let Course::Back { failure, .. } = &rollout.course else { return false };
-        let place = rollout.aborted.is_none().then(|| rollout.to.place(failure.slot));
-        let place = place.as_deref();
+        let place = rollout.place_of(failure);
         let failed = rollout.generation();
         let is_back = self.is_back_in(&rollout);
         let before = rollout.slot.and_then(|slot| self.serving.plan_of(slot));
         let serves = before.as_ref().unwrap_or_else(|| rollout.leading(&self.serving)).generation;
-        let reason = messages::rolled_back(&self.serving, failed, serves, place, &failure.reason);
-        self.last_reload = Some(reason.clone());
+        let reason =
+            messages::rolled_back(&self.serving, failed, serves, place.as_deref(), &failure.reason);
         if let Some(tried) = rollout.to.plan_of(failure.slot) {
             let serves = self.serving.plan_of(failure.slot);
             let serves = serves.as_ref().unwrap_or(&self.serving);
             self.held_back = HeldBack::of(&tried, serves, step.now);
         }
-        step.act(Action::ReloadEnded { outcome: ReloadOutcome::RolledBack });
-        step.publish(Notice::of_app(NoticeKind::ReloadRolledBack, reason.clone()));
+        self.tell_rolled_back(&reason, step);
         let aborted = match is_back {
             true => Reply::done(reason.clone()),
             false => {
@@ -153,20 +150,10 @@ impl Primary {
 
     /// Whether workers that are not of this rollout serve all slots that it was to replace.
     fn is_back_in(&self, rollout: &Rollout) -> bool {
-        let meant = |slot: Slot| match (rollout.slot, rollout.only) {
-            (Some(only), _) => slot == only,
-            (None, Some(pool)) => slot.pool_index() == pool,
-            (None, None) => true,
-        };
         let is_old =
             |worker: &Worker| worker.is_ready() && worker.plan.generation != rollout.generation();
-        let serves = |state: &SlotState| match state.seat {
-            Seat::Held(worker) => self.workers.get(&worker).is_some_and(is_old),
-            Seat::Empty | Seat::Waiting { .. } | Seat::Errored { .. } | Seat::Stopped { .. } => {
-                state.is_done()
-            }
-        };
-        self.wanted().all(|(slot, state)| !meant(slot) || serves(state))
+        let serves = |state: &SlotState| state.is_done() || self.seated(state).is_some_and(is_old);
+        self.wanted().all(|(slot, state)| !rollout.is_about(slot) || serves(state))
     }
 
     /// The new worker of a replaced slot is gone. A worker of the old generation takes the seat if
@@ -215,12 +202,7 @@ impl Primary {
             return;
         }
         let state = self.slot(worker.slot);
-        let held = match state.seat {
-            Seat::Held(new) => Some(new),
-            Seat::Empty | Seat::Waiting { .. } | Seat::Errored { .. } | Seat::Stopped { .. } => {
-                None
-            }
-        };
+        let held = state.seat.holder();
         state.retiring.extend(held);
         state.plan = worker.plan.clone();
         state.served = state.served_before.take();

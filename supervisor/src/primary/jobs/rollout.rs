@@ -89,6 +89,13 @@ impl Primary {
         self.job = Some(Job::Rollout(Box::new(rollout)));
     }
 
+    /// A reload has ended without its generation.
+    pub(in crate::primary) fn tell_rolled_back(&mut self, reason: &str, step: &mut Step<'_>) {
+        self.last_reload = Some(reason.to_owned());
+        step.act(Action::ReloadEnded { outcome: ReloadOutcome::RolledBack });
+        step.publish(Notice::of_app(NoticeKind::ReloadRolledBack, reason.to_owned()));
+    }
+
     /// A rollout ends before any worker of it was started.
     fn turn_down(
         &mut self,
@@ -97,9 +104,7 @@ impl Primary {
         clients: &[ClientId],
         step: &mut Step<'_>,
     ) {
-        self.last_reload = Some(reason.clone());
-        step.act(Action::ReloadEnded { outcome: ReloadOutcome::RolledBack });
-        step.publish(Notice::of_app(NoticeKind::ReloadRolledBack, reason.clone()));
+        self.tell_rolled_back(&reason, step);
         step.answer_all(clients, &messages::failed(kind, reason, &[]));
     }
 
@@ -134,6 +139,9 @@ impl Primary {
         }
         match rollout.course {
             Course::Opening => false,
+            Course::Forward if rollout.switches() => {
+                self.advance_at_once(&rollout.to.clone(), step)
+            }
             Course::Forward => self.advance_forward(rollout.to.clone(), step),
             Course::Shrinking => self.finish_rollout(step),
             Course::Back { .. } => self.advance_back(step),
@@ -141,9 +149,6 @@ impl Primary {
     }
 
     fn advance_forward(&mut self, to: Pools, step: &mut Step<'_>) -> bool {
-        if self.switches_at_once() {
-            return self.advance_at_once(&to, step);
-        }
         if let Some((slot, _)) = self.successor() {
             return self.commit_if_due(slot, step);
         }
@@ -315,12 +320,7 @@ impl Primary {
         }
         state.history.became_ready();
         self.founding = false;
-        match std::mem::replace(&mut self.slot(slot).seat, Seat::Held(id)) {
-            Seat::Held(old) => Some(old),
-            Seat::Empty | Seat::Waiting { .. } | Seat::Errored { .. } | Seat::Stopped { .. } => {
-                None
-            }
-        }
+        std::mem::replace(&mut self.slot(slot).seat, Seat::Held(id)).holder()
     }
 
     /// A seat was lost while a rollout runs.

@@ -86,7 +86,8 @@ impl Primary {
         let Some(Job::Scale(scaling)) = &self.job else { return false };
         let plan = self.serving.plan(scaling.pool_index).unwrap_or(&self.serving);
         let reply = match scaling.direction {
-            // What nobody waits for delays no other change while workers drain.
+            // Only a client that waits for its reply keeps the job open while workers drain.
+            // Without one, the next change begins at once.
             Direction::Down if self.anyone_retires() && !scaling.clients.is_empty() => {
                 return false;
             }

@@ -17,23 +17,13 @@ impl Primary {
             let is_news = spec.shared.as_deref() != shared;
             is_news.then(|| Arc::new(AppSpec { shared: shared.map(str::to_owned), ..spec }))
         };
-        if let Some(spec) = changed(&self.serving) {
-            self.serving.app = self.edited(self.serving.app.clone(), spec);
-        }
-        if let Some(plan) = self.warm.as_ref().map(|warm| warm.planned.app.clone())
-            && let Some(spec) = changed(&plan)
-        {
-            let plan = self.edited(plan, spec);
-            if let Some(warm) = &mut self.warm {
-                warm.planned.app = plan;
-            }
-        }
-        if let Some(plan) = self.job.as_ref().and_then(Job::planned).map(|to| to.app.clone())
-            && let Some(spec) = changed(&plan)
-        {
-            let plan = self.edited(plan, spec);
-            if let Some(coming) = self.job.as_mut().and_then(Job::planned_mut) {
-                coming.app = plan;
+        let Self { serving, warm, job, editions, .. } = self;
+        let warm = warm.as_mut().map(|warm| &mut warm.planned);
+        let coming = job.as_mut().and_then(Job::planned_mut);
+        for planned in std::iter::once(serving).chain(warm).chain(coming) {
+            if let Some(spec) = changed(&planned.app) {
+                *editions += 1;
+                (planned.app.edition, planned.app.spec) = (*editions, spec);
             }
         }
         if let Some(merging) = &mut self.merging {

@@ -232,7 +232,7 @@ impl Rollout {
         self.observed_until().filter(|_| matches!(self.course, Course::Forward))
     }
 
-    /// When it is aborted because nobody has resumed it.
+    /// When the primary aborts it, if no client resumes it before.
     pub(in crate::primary) fn paused_until(&self) -> Option<Time> {
         let pause = self.pause.filter(|_| matches!(self.course, Course::Forward));
         pause.map(|pause| pause.until)
@@ -249,15 +249,24 @@ impl Rollout {
         self.at_once.is_some_and(|at_once| !at_once.switched)
     }
 
-    /// How many slots it is about.
-    pub(in crate::primary) fn slots(&self) -> u32 {
-        let is_its = |slot: Slot| match (self.slot, self.only) {
+    /// Whether it is about this slot.
+    pub(in crate::primary) fn is_about(&self, slot: Slot) -> bool {
+        match (self.slot, self.only) {
             (Some(one), _) => slot == one,
             (None, Some(pool)) => slot.pool_index() == pool,
             (None, None) => true,
-        };
-        let its = self.to.slots().filter(|(slot, _)| is_its(*slot)).count();
+        }
+    }
+
+    /// How many slots it is about.
+    pub(in crate::primary) fn slots(&self) -> u32 {
+        let its = self.to.slots().filter(|(slot, _)| self.is_about(*slot)).count();
         u32::try_from(its).unwrap_or(u32::MAX)
+    }
+
+    /// Where it failed. `None`: it was aborted.
+    pub(in crate::primary) fn place_of(&self, failure: &Failure) -> Option<String> {
+        self.aborted.is_none().then(|| self.to.place(failure.slot))
     }
 
     /// The plan among `planned` that tells people what is being replaced.

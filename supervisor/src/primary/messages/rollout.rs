@@ -15,8 +15,7 @@ pub(in crate::primary) const ASKED_BACK: &str = "a request asked for that";
 
 /// How far a rollout is.
 pub(in crate::primary) fn rolling(rollout: &Rollout, now: Time) -> String {
-    let to = rollout.leading(&rollout.to);
-    let subject = format!("{}generation {}", of_pool(to), to.generation);
+    let subject = subject(rollout);
     match (&rollout.course, rollout.pause) {
         (Course::Back { .. }, _) => format!("{subject} is rolled back"),
         (Course::Opening | Course::Forward | Course::Shrinking, None) => {
@@ -29,6 +28,12 @@ pub(in crate::primary) fn rolling(rollout: &Rollout, now: Time) -> String {
     }
 }
 
+/// `generation 2`, and of which pool.
+fn subject(rollout: &Rollout) -> String {
+    let to = rollout.leading(&rollout.to);
+    format!("{}generation {}", of_pool(to), to.generation)
+}
+
 /// `after 1 of 3 slots`
 fn reached(rollout: &Rollout) -> String {
     format!("after {} of {}", rollout.replaced, count(rollout.slots(), "slot"))
@@ -36,22 +41,18 @@ fn reached(rollout: &Rollout) -> String {
 
 /// It is the answer to the client, too.
 pub(in crate::primary) fn paused(serving: &Pools, rollout: &Rollout, within: Duration) -> String {
-    let to = rollout.leading(&rollout.to);
     let name = name(serving);
     format!(
-        "{name}: {}generation {} is paused {}; \"supervisor rollout resume {name}\" goes on, and \
-         after {} it is rolled back",
-        of_pool(to),
-        to.generation,
+        "{name}: {} is paused {}; \"supervisor rollout resume {name}\" goes on, and after {} it is \
+         rolled back",
+        subject(rollout),
         reached(rollout),
         long_span(within),
     )
 }
 
 pub(in crate::primary) fn resumed(serving: &Pools, rollout: &Rollout) -> String {
-    let to = rollout.leading(&rollout.to);
-    let (name, pool) = (name(serving), of_pool(to));
-    format!("{name}: {pool}generation {} goes on {}", to.generation, reached(rollout))
+    format!("{}: {} goes on {}", name(serving), subject(rollout), reached(rollout))
 }
 
 /// What an abort that came too late for some slots answers.

@@ -36,8 +36,7 @@ impl Primary {
 
     /// When the core must look at the limits again.
     pub(super) fn recycle_at(&self) -> Option<Time> {
-        let seated = self.wanted().filter_map(|(_, state)| self.seated(state));
-        let old = seated.filter_map(Worker::old_at);
+        let old = self.seated_workers().filter_map(Worker::old_at);
         let coming = |at: &Time| Some(*at) > self.stepped;
         old.chain(self.recycling.again).filter(coming).min()
     }
@@ -70,8 +69,8 @@ impl Primary {
     fn may_recycle(&self) -> bool {
         let idle = self.job.is_none() && self.queue.is_empty() && self.merging.is_none();
         let busy = || {
-            let mut seated = self.wanted().filter_map(|(_, state)| self.seated(state));
-            seated.any(Worker::is_coming) || self.anyone_retires() || self.successor().is_some()
+            let starts = self.seated_workers().any(Worker::is_coming);
+            starts || self.anyone_retires() || self.successor().is_some()
         };
         matches!(self.phase, Phase::Running) && idle && !busy()
     }

@@ -202,7 +202,11 @@ impl Sim {
             assert!(!is_late || hook.killed.is_some(), "{:?} runs for {ran:?}", hook.kind);
             let since = hook.killed.map(|killed| killed.max(hook.since));
             let lasts = since.map_or(Duration::ZERO, |since| self.now.since(since));
-            assert!(lasts <= LAST, "{:?} is waited for {lasts:?} after its kill", hook.kind);
+            assert!(
+                lasts <= LAST,
+                "the primary has waited {lasts:?} for {:?} after its kill",
+                hook.kind
+            );
         }
     }
 

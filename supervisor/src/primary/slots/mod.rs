@@ -63,12 +63,12 @@ impl Primary {
 
     /// The worker in the slot's seat.
     pub(super) fn seated(&self, state: &SlotState) -> Option<&Worker> {
-        match state.seat {
-            Seat::Held(worker) => self.workers.get(&worker),
-            Seat::Empty | Seat::Waiting { .. } | Seat::Errored { .. } | Seat::Stopped { .. } => {
-                None
-            }
-        }
+        self.workers.get(&state.seat.holder()?)
+    }
+
+    /// The workers in the seats of the wanted slots.
+    pub(super) fn seated_workers(&self) -> impl Iterator<Item = &Worker> {
+        self.wanted().filter_map(|(_, state)| self.seated(state))
     }
 
     pub(super) fn is_ready(&self, state: &SlotState) -> bool {
@@ -99,9 +99,7 @@ impl Primary {
         let unwanted = |(slot, s): &(&Slot, &mut SlotState)| !s.leaving && !planned.wants(**slot);
         for (_, state) in self.slots.iter_mut().filter(unwanted) {
             dismissed = true;
-            state.leaving = true;
-            let stopped = Seat::Stopped { reason: "no longer wanted".to_owned() };
-            if let Seat::Held(worker) = std::mem::replace(&mut state.seat, stopped) {
+            if let Some(worker) = state.vacate() {
                 state.retiring.insert(worker);
                 leavers.push(worker);
             }

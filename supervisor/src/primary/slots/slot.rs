@@ -97,6 +97,16 @@ pub(in crate::primary) enum Rescue {
 }
 
 impl Seat {
+    /// The worker that has it.
+    pub(in crate::primary) fn holder(&self) -> Option<WorkerId> {
+        match self {
+            Self::Held(worker) => Some(*worker),
+            Self::Empty | Self::Waiting { .. } | Self::Errored { .. } | Self::Stopped { .. } => {
+                None
+            }
+        }
+    }
+
     /// When the primary fills it by itself.
     pub(in crate::primary) fn due(&self) -> Option<Time> {
         match self {
@@ -162,21 +172,22 @@ impl SlotState {
         }
     }
 
+    /// The slot is no longer wanted. Returns the worker that had the seat.
+    pub(in crate::primary) fn vacate(&mut self) -> Option<WorkerId> {
+        self.leaving = true;
+        let stopped = Seat::Stopped { reason: "no longer wanted".to_owned() };
+        std::mem::replace(&mut self.seat, stopped).holder()
+    }
+
     /// All workers of the slot.
     pub(in crate::primary) fn members(&self) -> impl Iterator<Item = WorkerId> {
-        let seated = match self.seat {
-            Seat::Held(worker) => Some(worker),
-            Seat::Empty | Seat::Waiting { .. } | Seat::Errored { .. } | Seat::Stopped { .. } => {
-                None
-            }
-        };
         let rescue = match self.rescue {
             Rescue::Live { worker, .. } => Some(worker),
             Rescue::None | Rescue::Due { .. } => None,
         };
         let retiring = self.retiring.iter().copied();
         let beside = self.successor.into_iter().chain(self.warm).chain(rescue);
-        seated.into_iter().chain(beside).chain(retiring)
+        self.seat.holder().into_iter().chain(beside).chain(retiring)
     }
 
     /// There is no worker any more, because its work is done.

@@ -36,7 +36,8 @@ const FIGURES: [&str; 6] = [
     "answer of a worker, ms",
 ];
 
-/// Measures without a dashboard, with one that nobody looks at, with one page and with `pages`.
+/// Measures without a dashboard, and with a dashboard that has no page open, one page, and `pages`
+/// pages.
 pub(crate) fn pages(binary: &str, pages: usize, rounds: usize, span: Duration) {
     let home = Home::new(binary);
     let ports: Vec<Port> = (0..APPS).map(|_| Port::new()).collect();

@@ -23,10 +23,10 @@ pub(crate) fn under_load(plan: &Plan) {
             let load = Load::new(running.address());
             let load = Load { mode, hang: Duration::from_secs(10), ..load }.start();
             for _ in 0..RELOADS {
-                load.warm(load.so_far().ok + BETWEEN);
+                load.more(BETWEEN);
                 plan.reload(&running);
             }
-            load.warm(load.so_far().ok + BETWEEN);
+            load.more(BETWEEN);
             let tally = load.stop();
             println!(
                 "  {:<32} lost {} of {}; slowest {:.0?} {:?}",

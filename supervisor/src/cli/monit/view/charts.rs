@@ -16,30 +16,29 @@ const HEAD: u16 = 2;
 /// Columns before a chart, as before the graphs above.
 const INDENT: u16 = 3;
 
-/// A chart: its title, its values, how they are written, and its scale.
-type Chart<'a> = (&'a str, &'a Series, fn(f64) -> String, (f64, f64));
+/// A chart: its title, its values, how they are written, and its scale in so many columns.
+pub(super) type Chart<'a> =
+    (&'a str, &'a Series, fn(f64) -> String, fn(&Series, u16) -> (f64, f64));
 
-/// The lines of bars of each chart in this area. `None`: it is not enough for all.
-fn bar_lines(area: Rect) -> Option<u16> {
+/// Those of an app, also for the small form.
+pub(super) fn of(app: &App) -> [Chart<'_>; 3] {
+    [
+        ("cpu", &app.cpu, |value| table::percent(Some(value)), |all, w| from_zero(all, w, 10.0)),
+        ("mem", &app.memory, |value| table::bytes(Some(value)), around),
+        ("acc/s", &app.accepted, rate, |all, w| from_zero(all, w, 1.0)),
+    ]
+}
+
+/// Draws them into what is left of the pane. Returns whether that is enough for all; if not, it
+/// draws nothing.
+pub(super) fn draw(theme: Theme, area: Rect, app: &App, buffer: &mut Buffer) -> bool {
     let high = (area.height / 3).saturating_sub(HEAD).min(BARS[1]);
-    (high >= BARS[0]).then_some(high)
-}
-
-/// Whether an area has room for them.
-pub(super) fn fit(area: Rect) -> bool {
-    bar_lines(area).is_some()
-}
-
-/// Draws them into what is left of the pane, if that is enough for all.
-pub(super) fn draw(theme: Theme, area: Rect, app: &App, buffer: &mut Buffer) {
+    if high < BARS[0] {
+        return false;
+    }
     let width = area.width.saturating_sub(INDENT);
-    let charts: [Chart<'_>; 3] = [
-        ("cpu", &app.cpu, |value| table::percent(Some(value)), from_zero(&app.cpu, width, 10.0)),
-        ("mem", &app.memory, |value| table::bytes(Some(value)), around(&app.memory, width)),
-        ("acc/s", &app.accepted, rate, from_zero(&app.accepted, width, 1.0)),
-    ];
-    let Some(high) = bar_lines(area) else { return };
-    for ((title, series, form, scale), at) in charts.into_iter().zip(0..) {
+    for ((title, series, form, scale), at) in of(app).into_iter().zip(0..) {
+        let scale = scale(series, width);
         let y = area.y + at * (high + HEAD) + 1;
         let place = Rect { x: area.x + INDENT, y, width, height: high + 1 };
         let end = put(buffer, line(place, 0), title, theme.dim());
@@ -53,4 +52,5 @@ pub(super) fn draw(theme: Theme, area: Rect, app: &App, buffer: &mut Buffer) {
         let place = Rect { y: y + 1, height: high, ..place };
         bars(buffer, place, series, scale, theme.graph());
     }
+    true
 }

@@ -6,9 +6,7 @@ use ratatui::layout::Rect;
 
 use super::apps::{cell, draw_name, draw_titles, known, number_style};
 use super::charts;
-use super::paint::{
-    around, from_zero, graph, line, put, put_all, put_right, right_of, rule, width,
-};
+use super::paint::{graph, line, put, put_all, put_right, right_of, rule, width};
 use super::theme::Theme;
 use crate::cli::monit::model::{Column, Model, Pane, Placed, Tone, first_row};
 use crate::cli::output::table;
@@ -42,9 +40,8 @@ pub(super) fn draw(model: &Model, theme: Theme, area: Rect, buffer: &mut Buffer)
     }
     let taken = u16::try_from(shown.len().max(1)).unwrap_or(u16::MAX).min(rows.height);
     let left = Rect { y: rows.y + taken, height: rows.height - taken, ..rows };
-    match charts::fit(left) {
-        true => charts::draw(theme, left, app, buffer),
-        false => draw_graphs(theme, line(area, 2), app, buffer),
+    if !charts::draw(theme, left, app, buffer) {
+        draw_graphs(theme, line(area, 2), app, buffer);
     }
     let selected = model.worker_row(&shown);
     let first = first_row(selected.unwrap_or(0), shown.len(), rows.height);
@@ -122,23 +119,14 @@ fn bar(progress: &Progress) -> String {
 fn draw_graphs(theme: Theme, area: Rect, app: &App, buffer: &mut Buffer) {
     let area = right_of(area, 3);
     let third = area.width / 3;
-    let values = [
-        ("cpu", table::percent(app.cpu.latest()), &app.cpu),
-        ("mem", table::bytes(app.memory.latest()), &app.memory),
-        ("acc/s", known(app.accepted.latest(), rate), &app.accepted),
-    ];
-    for ((name, value, series), part) in values.into_iter().zip(0..) {
+    for ((name, series, form, scale), part) in charts::of(app).into_iter().zip(0..) {
+        let value = known(series.latest(), form);
         let part = Rect { width: third.saturating_sub(2), ..right_of(area, third * part) };
         let texts = [(name, theme.dim()), (" ", theme.dim()), (&value, theme.plain())];
         let used = width(name) + 1 + width(&value).max(6) + 1;
         put_all(buffer, part, &texts);
         let at = right_of(part, used);
-        let scale = match name {
-            "cpu" => from_zero(series, at.width, 10.0),
-            "mem" => around(series, at.width),
-            _ => from_zero(series, at.width, 1.0),
-        };
-        graph(buffer, at, series, scale, theme.graph());
+        graph(buffer, at, series, scale(series, at.width), theme.graph());
     }
 }
 

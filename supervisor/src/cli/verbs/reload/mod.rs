@@ -4,8 +4,9 @@ mod shared_values;
 
 use std::time::Duration;
 
-use ipc::control::Method;
+use ipc::control::{LONGEST_KEPT, Method};
 
+use crate::base::time::millis;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::replace::{ReplaceOptions, replace};
 use crate::cli::session::Session;
@@ -36,12 +37,9 @@ pub(crate) enum Strategy {
     BlueGreen,
 }
 
-/// The longest time for which a primary keeps old workers.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
 fn keep_old(text: &str) -> Result<Duration, String> {
     let span = config::units::duration(text).map_err(|error| error.to_string())?;
-    match span > LONGEST {
+    match span > LONGEST_KEPT {
         true => Err("old workers are kept for at most 7 days".to_owned()),
         false => Ok(span),
     }
@@ -64,8 +62,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
         let reason = "--strategy blue-green replaces whole apps: name the app without its pool";
         return Err(Failure::usage(reason));
     }
-    let keep_old = args.keep_old.unwrap_or_default();
-    let keep_old_ms = u64::try_from(keep_old.as_millis()).unwrap_or(u64::MAX);
+    let keep_old_ms = millis(args.keep_old.unwrap_or_default());
     replace(&groups, session, "reloading", |_| Method::BlueGreen { keep_old_ms })
 }
 

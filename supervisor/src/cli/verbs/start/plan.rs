@@ -1,6 +1,5 @@
 //! What `start` does with its arguments: start new apps, or apps that are stopped.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use config::command::{self, CommandError};
@@ -12,7 +11,7 @@ use crate::cli::args::AppOptions;
 use crate::cli::exit::Failure;
 use crate::cli::file_set::{FileSet, pattern};
 use crate::cli::output::note;
-use crate::cli::specs::{CONFIG_FILE, check, default_file, from_options, is_config_path};
+use crate::cli::specs::{CONFIG_FILE, check, default_file, from_options, in_path, is_config_path};
 
 /// What `start` does.
 #[derive(Debug, PartialEq)]
@@ -88,7 +87,7 @@ pub(super) fn plan(args: &Args, working_dir: &Path, known: &[String]) -> Result<
 /// PATH. A line with spaces that needs a shell gets one.
 fn as_command(first: &str) -> Result<Option<Vec<String>>, Failure> {
     let program = first.split_whitespace().next().unwrap_or_default();
-    if program.contains('/') || !is_in_path(program) {
+    if program.contains('/') || in_path(program).is_none() {
         return Ok(None);
     }
     match command::split(first) {
@@ -96,17 +95,6 @@ fn as_command(first: &str) -> Result<Option<Vec<String>>, Failure> {
         Err(CommandError::NeedsShell(_)) => Ok(Some(["sh", "-c", first].map(str::to_owned).into())),
         Err(error) => Err(Failure::usage(format!("{first:?}: {error}"))),
     }
-}
-
-/// Whether a folder of PATH has an executable of this name.
-fn is_in_path(program: &str) -> bool {
-    let is_executable = |path: PathBuf| {
-        let data = path.metadata();
-        data.is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
-    };
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    !program.is_empty()
-        && std::env::split_paths(&folders).any(|folder| is_executable(folder.join(program)))
 }
 
 /// Reads the apps of configuration files: all of them, or those named by `--only`.
