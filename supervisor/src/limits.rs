@@ -12,8 +12,9 @@ pub(crate) const CLIENTS: usize = 64;
 pub(crate) const CLIENTS_PER_USER: usize = 16;
 /// Bytes that may wait for one control client; a slower client is disconnected.
 pub(crate) const CLIENT_OUT: usize = 4 * 1024 * 1024;
-/// Bytes that the loop reads from one control client in one turn.
-pub(crate) const CLIENT_READ: usize = 64 * 1024;
+/// Bytes that the loop reads from one control client in one turn. Most requests are short, and the
+/// allocator keeps the pages of a buffer.
+pub(crate) const CLIENT_READ: usize = 8 * 1024;
 /// Notifications (`bind`, `listen`, NOTIFY_SOCKET) that the loop takes from one worker in one turn.
 pub(crate) const CALLS_PER_TURN: usize = 16;
 /// Bytes that one read of a worker's channel takes.

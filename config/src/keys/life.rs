@@ -125,7 +125,8 @@ static KEYS: &[Key] = &[
         flag: Some(Flag::value("DURATION")),
         help: "How long a drain stays busy before an early stop signal",
         doc: "How long the connections of a draining worker must stay busy before a program that \
-              finishes its requests gets its stop signal",
+              finishes its requests gets its stop signal; a quarter of it if the last worker was \
+              seen to finish",
         ..Key::of(&Field { place: at!(times.drain_patience), form: &DURATION })
     },
     Key {

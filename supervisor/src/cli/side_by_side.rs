@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
 
 use config::cpus::Cpus;
 
@@ -16,6 +17,11 @@ const WAITS_PER_CPU: usize = 64;
 const MAX_WAITS: usize = 256;
 /// Apps at once for each usable CPU, where new workers start beside old ones.
 const REPLACES_PER_CPU: usize = 4;
+
+/// Threads that begin. Apps that answer at once, as to `list`, need no more of them.
+const FIRST_THREADS: usize = 4;
+/// There are twice as many threads after this time without a result.
+const PATIENCE: Duration = Duration::from_millis(2);
 
 /// What a command does with each of its apps, which decides how many it does at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,23 +72,36 @@ fn at_once<T: Sync, R: Send>(
     };
     let (sender, results) = mpsc::channel();
     thread::scope(|scope| {
-        for _ in 0..width {
-            let (sender, begin, act) = (sender.clone(), &begin, &act);
-            let thread = thread::Builder::new().spawn_scoped(scope, move || {
-                while let Some((index, item)) = begin() {
-                    if sender.send((index, act(item))).is_err() {
-                        return;
+        // Starts threads until there are `many`. `None`: there may be no more of them.
+        let begin_threads = |sender: mpsc::Sender<(usize, R)>, there: usize, many: usize| {
+            for _ in there..many {
+                let (sender, begin, act) = (sender.clone(), &begin, &act);
+                let thread = thread::Builder::new().spawn_scoped(scope, move || {
+                    while let Some((index, item)) = begin() {
+                        if sender.send((index, act(item))).is_err() {
+                            return;
+                        }
                     }
-                }
-            });
-            if thread.is_err() {
-                break;
+                });
+                thread.ok()?;
             }
-        }
-        drop(sender);
+            (many < width).then_some(sender)
+        };
+        let mut threads = width.min(FIRST_THREADS);
+        let mut sender = begin_threads(sender, 0, threads);
         let (mut early, mut due) = (BTreeMap::new(), 0);
-        for (index, result) in results {
-            early.insert(index, result);
+        while due < items.len() {
+            // Without a sender here, this ends when no thread is left.
+            let wait = if sender.is_some() { PATIENCE } else { Duration::MAX };
+            match results.recv_timeout(wait) {
+                Ok((index, result)) => _ = early.insert(index, result),
+                Err(RecvTimeoutError::Timeout) => {
+                    let many = (2 * threads).min(width);
+                    sender = sender.and_then(|sender| begin_threads(sender, threads, many));
+                    threads = many;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
             while let Some(result) = early.remove(&due) {
                 take(&items[due], result);
                 due += 1;

@@ -9,12 +9,14 @@ use systemd::unit::Unit;
 
 use super::installation::Installation;
 use super::places::{spec_file, unit_folder};
+use super::reach::{Reach, strings};
 use crate::cli::exit::Failure;
 use crate::cli::launch::own_program;
 use crate::cli::session::Session;
 use crate::cli::specs::{check, is_config_path, read_file};
 use crate::cli::targets::running_spec;
 use crate::home::HOME_VARIABLE;
+use crate::sys::users::home_folder;
 
 /// Seconds that a stop may take beyond the longest stop of a worker.
 const STOP_MARGIN: u64 = 10;
@@ -75,6 +77,7 @@ impl Service {
             .home_override()
             .map(|folder| (HOME_VARIABLE.to_owned(), folder.display().to_string()));
         let environment: Vec<_> = path.into_iter().chain(home).collect();
+        let reach = self.reach(&start, &environment)?;
         let times = self.spec.times;
         let hooks = &self.spec.hooks;
         let before = hooks.has(HookKind::PreStop);
@@ -89,8 +92,23 @@ impl Service {
             environment: &environment,
             stop_seconds: longest.as_secs() + STOP_MARGIN,
             of_user: self.of_user,
+            protect_home: !reach.homes,
+            private_tmp: !reach.temporary,
         }
         .text())
+    }
+
+    /// The folders that the app uses, as far as its spec and its unit say.
+    fn reach(&self, start: &[String], environment: &[(String, String)]) -> Result<Reach, Failure> {
+        let spec = serde_json::to_value(&self.spec).map_err(no_json)?;
+        let users = [&self.spec.user].into_iter().chain(self.spec.pools.iter().map(|p| &p.user));
+        let homes: Vec<String> = users
+            .flatten()
+            .filter_map(|user| Some(home_folder(user)?.display().to_string()))
+            .collect();
+        let values = environment.iter().map(|(_, value)| value);
+        let words = start.iter().chain(values).chain(&homes).map(String::as_str);
+        Ok(Reach::of(words.chain(strings(&spec))))
     }
 
     /// Writes the unit, and the spec file if the unit needs one. Leaves nothing behind if it fails.
@@ -108,15 +126,17 @@ impl Service {
     fn write(&self, session: &Session, files: &mut Installation) -> Result<(), Failure> {
         let text = self.text(session)?;
         if self.spec.source.is_none() || self.spec.overrides.is_some() {
-            let json = serde_json::to_string_pretty(&self.spec).map_err(|error| {
-                Failure::failed(format!("cannot write the spec as JSON: {error}"))
-            })?;
+            let json = serde_json::to_string_pretty(&self.spec).map_err(no_json)?;
             // Only its owner can read it: it holds values of environment variables.
             files.write(&spec_file(&self.spec.name, self.of_user)?, json.as_bytes(), 0o600)?;
         }
         let path = unit_folder(self.of_user)?.join(Unit::file_name(&self.spec.name));
         files.write(&path, text.as_bytes(), 0o644)
     }
+}
+
+fn no_json(error: serde_json::Error) -> Failure {
+    Failure::failed(format!("cannot write the spec as JSON: {error}"))
 }
 
 /// Reads the spec file that [`Service::install`] wrote, and the configuration file that it names.

@@ -4,6 +4,7 @@ mod definition;
 mod installation;
 mod options;
 mod places;
+mod reach;
 mod systemctl;
 
 pub(crate) use definition::{Service, read_spec};

@@ -3,7 +3,6 @@
 
 use config::spec::Instances;
 
-use super::blue_green::ANOTHER_CHANGE;
 use super::state::Count;
 use crate::primary::slots::pools::OWN;
 use crate::primary::{Phase, Primary, Step};
@@ -26,7 +25,6 @@ impl Primary {
         let Instances::Between { min, max } = self.serving.spec.instances else { return };
         let to = to.clamp(min, max);
         if self.is_settled() && to != self.serving.spec.wanted {
-            self.cool(ANOTHER_CHANGE.to_owned(), step);
             self.begin_scale(OWN, Count::Exactly(to), because, Vec::new(), step);
         }
     }

@@ -226,8 +226,10 @@ impl Primary {
 
     /// Switches back to the warm generation.
     pub(in crate::primary) fn roll_back(&mut self, clients: &[ClientId], step: &mut Step<'_>) {
-        if let Some(why) = self.is_warm_unwell() {
-            self.cool(why, step);
+        if let (Some(why), Some(warm)) = (self.is_warm_unwell(), &self.warm) {
+            // It may be well again before its time is over.
+            let reason = said::cannot_go_back_now(&self.serving, &warm.planned, &why);
+            return step.answer_all(clients, &messages::failed(FailureKind::Failed, reason, &[]));
         }
         let Some(planned) = self.warm.as_ref().map(|warm| warm.planned.clone()) else {
             let reason = said::nothing_is_warm(&self.serving, self.cooled.as_deref());
@@ -245,11 +247,16 @@ impl Primary {
         self.hook_rollback(Slot(0), &reason, step);
     }
 
-    /// Why the warm generation cannot serve.
+    /// Why the warm generation cannot serve. Where the readiness of all that serve fails, too, what
+    /// the workers need is down, and the warm ones are no worse.
     fn is_warm_unwell(&self) -> Option<String> {
+        let mut serving = self.wanted().filter_map(|(_, state)| self.seated(state)).peekable();
+        let all_fail = serving.peek().is_some() && serving.all(|worker| worker.readiness.fails());
         self.slots.iter().find_map(|(slot, state)| {
             let worker = self.workers.get(&state.warm?)?;
-            let well = worker.is_ready() && !worker.readiness.fails() && !worker.liveness.fails();
+            let well = worker.is_ready()
+                && (all_fail || !worker.readiness.fails())
+                && !worker.liveness.fails();
             (!well).then(|| said::probe_of_warm_fails(&self.serving.place(*slot)))
         })
     }

@@ -69,11 +69,11 @@ impl Primary {
         }
         let Some(Pending { wish, clients }) = self.queue.pop_front() else { return false };
         match &wish {
-            Wish::Configure { .. } | Wish::Rollback => {}
-            Wish::Replace { .. }
-            | Wish::ReplaceAtOnce { .. }
-            | Wish::ReplaceWorker { .. }
-            | Wish::Scale { .. } => self.cool(blue_green::ANOTHER_CHANGE.to_owned(), step),
+            // These find out first whether they change anything.
+            Wish::Configure { .. } | Wish::Rollback | Wish::Scale { .. } => {}
+            Wish::Replace { .. } | Wish::ReplaceAtOnce { .. } | Wish::ReplaceWorker { .. } => {
+                self.cool(blue_green::ANOTHER_CHANGE.to_owned(), step);
+            }
         }
         match wish {
             Wish::Rollback => self.roll_back(&clients, step),

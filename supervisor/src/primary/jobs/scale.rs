@@ -6,6 +6,7 @@ use config::instances::MAX_WORKERS;
 use config::spec::{AppSpec, Instances};
 use ipc::control::{FailureKind, Notice, NoticeKind, Reply};
 
+use super::blue_green::ANOTHER_CHANGE;
 use super::state::Count;
 use super::state::Outlook;
 use super::state::{Direction, Scaling};
@@ -34,6 +35,7 @@ impl Primary {
             step.answer_all(&clients, &Reply::done(message));
             return;
         }
+        self.cool(ANOTHER_CHANGE.to_owned(), step);
         let why = if because.is_empty() { format!("{wanted} asked for") } else { because };
         self.set_wanted(pool_index, wanted, &why);
         let planned = self.serving.clone();

@@ -157,6 +157,14 @@ pub(in crate::primary) fn nothing_is_warm(serving: &Pools, cooled: Option<&str>)
     }
 }
 
+pub(in crate::primary) fn cannot_go_back_now(serving: &Pools, warm: &Plan, why: &str) -> String {
+    format!(
+        "cannot roll {} back now: {why}; generation {} stays, so try again when they pass",
+        name(serving),
+        warm.generation
+    )
+}
+
 pub(in crate::primary) fn roll_out_is_under_way(serving: &Pools) -> String {
     let name = name(serving);
     format!(

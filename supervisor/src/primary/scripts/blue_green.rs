@@ -102,6 +102,21 @@ fn the_old_generation_goes_before_the_next_reload() {
 }
 
 #[test]
+fn the_old_generation_goes_when_the_app_is_scaled_and_only_then() {
+    let mut sim = warm();
+    let scale = |sim: &mut Sim, wanted: u16| {
+        let client = sim.ask(Request::Scale { wanted, because: String::new(), pool: None });
+        done(sim.answer(client))
+    };
+    assert!(scale(&mut sim, 3).contains("already"));
+    assert_eq!(sim.generations(), [1, 1, 1, 2, 2, 2]);
+    scale(&mut sim, 4);
+    sim.until("the old workers to leave", |sim| sim.ids().len() == 4);
+    let (_, reason, _) = failed(rollback(&mut sim));
+    assert!(reason.ends_with("another change of the app began"), "{reason}");
+}
+
+#[test]
 fn a_generation_that_fails_before_the_switch_changes_nothing() {
     let mut sim = up(app(GOOD, 3));
     let before = sim.ids();

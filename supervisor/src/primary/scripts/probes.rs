@@ -1,6 +1,8 @@
 //! Scenarios of workers that are probed.
 
+use config::change::SpecChange;
 use config::spec::{ProbeAsk, ProbeSpec};
+use ipc::control::Method;
 
 use super::*;
 use crate::primary::event::{ProbeKind, ProbeResult};
@@ -50,6 +52,28 @@ impl Sim {
         sim.passing("all are ready", |sim| sim.app_status() == Status::Ready);
         sim
     }
+}
+
+#[test]
+fn a_rollback_to_workers_whose_probes_fail_is_refused_unless_the_others_fail_too() {
+    let mut sim = Sim::served(ready_by(GOOD, 1));
+    let old = sim.ids()[0];
+    let method = Method::BlueGreen { keep_old_ms: 600_000 };
+    let client = sim.ask(Request::Configure { change: SpecChange::default(), method });
+    sim.passing("it is answered", |sim| sim.clients[&client].answer.is_some());
+    let new = sim.ids()[1];
+    let rollback = |sim: &mut Sim| {
+        let client = sim.ask(Request::Rollback);
+        sim.answer(client)
+    };
+    sim.fails(old, ProbeKind::Readiness);
+    let (_, reason, _) = failed(rollback(&mut sim));
+    let expected = "cannot roll web back now: the probes of its worker in slot 0 fail; \
+                    generation 1 stays, so try again when they pass";
+    assert_eq!((reason.as_str(), sim.ids()), (expected, vec![old, new]));
+    sim.fails(new, ProbeKind::Readiness);
+    done(rollback(&mut sim));
+    sim.until("the new one leaves", |sim| sim.ids() == [old]);
 }
 
 #[test]

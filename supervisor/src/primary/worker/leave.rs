@@ -6,7 +6,7 @@ use config::spec::HookKind;
 use ipc::control::NoticeKind;
 
 use super::drain::{Drain, Next};
-use super::early::Early;
+use super::early::{self, Early};
 use super::hang::Watch;
 use super::state::State;
 use crate::base::on_stop::OnStop;
@@ -124,8 +124,9 @@ impl Worker {
     /// Where its connections stay busy it gets its stop signal now, if that is known to be of use.
     pub(in crate::primary) fn lose_patience(&mut self, on_stop: OnStop, step: &mut Step<'_>) {
         let spec = &self.plan.spec;
+        let patience = early::patience(spec.times.drain_patience, self.finishes);
         let State::Draining(drain) = &mut self.state else { return };
-        if drain.decided.is_some() || !drain.stays_busy(spec.times.drain_patience, step.now) {
+        if drain.decided.is_some() || !drain.stays_busy(patience, step.now) {
             return;
         }
         let early = Early::decide(spec.graceful, on_stop, self.finishes);
