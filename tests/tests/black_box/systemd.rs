@@ -47,6 +47,9 @@ fn heavy_start_reload_under_load_and_stop() {
     assert!(!started.contains("note"), "{started}");
     let app = machine.supervisor(&["describe", "web", "--json"]).ok().json();
     // Interception and the steering program work under the hardening of the unit.
+    for (property, value) in [("ProtectProc", "invisible"), ("ProtectHome", "yes")] {
+        assert_eq!(machine.property(UNIT, property), value, "{property}");
+    }
     assert_eq!(app[0]["workers"][1]["contract"][0], "intercept", "{app:#}");
     assert_eq!(app[0]["listeners"][0]["balance"], "round-robin", "{app:#}");
     assert_eq!(app[0]["notes"], serde_json::json!([]), "{app:#}");
