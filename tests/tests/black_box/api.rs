@@ -39,23 +39,27 @@ fn the_example_works() {
     assert!(last.starts_with("done web: generation 2 serves"), "{said}");
 }
 
-/// The clients in Python and Node say the same of the same conversation.
+/// The clients say the same of the same conversation.
 #[test]
-fn clients_in_python_and_node_steer_an_app() {
+fn clients_in_python_node_and_rust_steer_an_app() {
     let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("../worker");
     let wanted = "web ready\ndone\n2\ntold\nweb: 3 workers now\nusage\nusage\nlost\ntimed-out\n\
                   done\nfailed\n";
     for (runtime, variable, folder, script) in [
         ("python3", "PYTHONPATH", "python", "control/control.py"),
         ("node", "NODE_PATH", "node", "control/control.js"),
+        ("", "", "", "control-client"),
     ] {
         let (home, port) = (tests::home!(), Port::new());
-        let (Some(runtime), Some(server)) = (fixtures::need(runtime), fixtures::pid_server(&port))
-        else {
-            continue;
+        let Some(server) = fixtures::pid_server(&port) else { return };
+        let mut command = if runtime.is_empty() {
+            home.command_of(home.built().with_file_name(script))
+        } else {
+            let Some(runtime) = fixtures::need(runtime) else { continue };
+            let mut command = home.command_of(runtime);
+            command.env(variable, clients.join(folder)).arg(fixtures::file(script));
+            command
         };
-        let mut command = home.command_of(runtime);
-        command.env(variable, clients.join(folder)).arg(fixtures::file(script));
         command.arg(home.binary()).args(server);
         let running = run::spawn(&mut command, home.path());
         let said = running.end(Duration::from_secs(120)).ok();
