@@ -3,13 +3,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use ipc::control::{FailureKind, Method, NoticeKind, Reply, Request, RolloutCommand};
 use ipc::talk::BusRequest;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tests::{Port, fixtures, run};
+use tests::{Home, Port, fixtures, run};
 
 fn page() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/api.md");
@@ -39,31 +40,39 @@ fn the_example_works() {
     assert!(last.starts_with("done web: generation 2 serves"), "{said}");
 }
 
-/// The clients say the same of the same conversation.
+/// The clients: runtime, the variable that names the folder of the client, and the program.
+pub(crate) const CLIENTS: [[&str; 4]; 3] = [
+    ["python3", "PYTHONPATH", "python", "control/control.py"],
+    ["node", "NODE_PATH", "node", "control/control.js"],
+    ["", "", "", "control-client"],
+];
+
+/// What each of them says of the same conversation.
+pub(crate) const CONVERSATION: &str = "web ready\ndone\n2\ntold\nweb: 3 workers now\nusage\n\
+                                       usage\nlost\ntimed-out\ndone\nfailed\n";
+
+/// The command of a client, without arguments. `None` if its runtime is not installed.
+pub(crate) fn client(home: &Home, client: [&str; 4]) -> Option<Command> {
+    let [runtime, variable, folder, script] = client;
+    if runtime.is_empty() {
+        return Some(home.command_of(home.built().with_file_name(script)));
+    }
+    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("../worker");
+    let mut command = home.command_of(fixtures::need(runtime)?);
+    command.env(variable, clients.join(folder)).arg(fixtures::file(script));
+    Some(command)
+}
+
 #[test]
 fn clients_in_python_node_and_rust_steer_an_app() {
-    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("../worker");
-    let wanted = "web ready\ndone\n2\ntold\nweb: 3 workers now\nusage\nusage\nlost\ntimed-out\n\
-                  done\nfailed\n";
-    for (runtime, variable, folder, script) in [
-        ("python3", "PYTHONPATH", "python", "control/control.py"),
-        ("node", "NODE_PATH", "node", "control/control.js"),
-        ("", "", "", "control-client"),
-    ] {
+    for one in CLIENTS {
         let (home, port) = (tests::home!(), Port::new());
         let Some(server) = fixtures::pid_server(&port) else { return };
-        let mut command = if runtime.is_empty() {
-            home.command_of(home.built().with_file_name(script))
-        } else {
-            let Some(runtime) = fixtures::need(runtime) else { continue };
-            let mut command = home.command_of(runtime);
-            command.env(variable, clients.join(folder)).arg(fixtures::file(script));
-            command
-        };
+        let Some(mut command) = client(&home, one) else { continue };
         command.arg(home.binary()).args(server);
         let running = run::spawn(&mut command, home.path());
         let said = running.end(Duration::from_secs(120)).ok();
-        assert_eq!(said.stdout, wanted, "{script}: {said:#?}");
+        assert_eq!(said.stdout, CONVERSATION, "{one:?}: {said:#?}");
     }
 }
 

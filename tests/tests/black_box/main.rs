@@ -2,12 +2,14 @@
 //! files side by side, and only one program is linked. A file for each behaviour.
 
 mod api;
+mod api_versions;
 mod apply;
 mod attacks;
 mod autoscale;
 mod balance;
 mod bench;
 mod blue_green;
+mod bridge;
 mod bus;
 mod bus_abuse;
 mod bus_recovery;

@@ -317,6 +317,15 @@ fn manifests_follow_their_schemas() {
         let wrong = home.write("wrong.yaml", &manifest.replace("replicas:", "replicates:"));
         call(&home, &[&validate, "--strict", &wrong.display().to_string()]).code(1);
     }
+    for name in ["availability.yaml", "autoscale.yaml"] {
+        if let Some(validate) = pip::program("kubernetes-validate") {
+            call(&home, &[&validate, "--strict", &example(name)]).ok();
+        }
+    }
+    if let Some(ansible) = fixtures::need("ansible-playbook") {
+        let playbook = example("../ansible/site.yml");
+        call(&home, &[&ansible, "--inventory", "web1,", "--syntax-check", &playbook]).ok();
+    }
     if let Some(compose) = fixtures::need("docker-compose") {
         call(&home, &[&compose, "--file", &example("compose.yaml"), "config", "--quiet"]).ok();
     }

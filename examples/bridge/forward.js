@@ -1,0 +1,132 @@
+'use strict';
+// What the bridges have in common: this machine's name at the broker, which of two bridges forwards
+// while one replaces the other, and a bounded queue for the time in which the broker is away.
+const { hostname } = require('node:os');
+const { identity } = require('../../worker/node');
+
+// How often the bridge that forwards says so, and for how long the others believe it.
+const SAYS_SO = 1000;
+const BELIEVED = 3 * SAYS_SO;
+// How many messages may wait for the broker. Beyond that the oldest are lost, and counted.
+const MOST_WAITING = 20_000;
+// How many of them are handed to the broker at once.
+const AT_ONCE = 500;
+const HERE = 'bridge:here';
+
+function list(variable, otherwise = '') {
+  return (process.env[variable] ?? otherwise).split(',').filter(Boolean);
+}
+
+// A word that no other machine on this broker has, and that outlives restarts.
+function host() {
+  const name = process.env.BRIDGE_HOST ?? `${hostname()}-${identity()?.app ?? 'bridge'}`;
+  return name.replace(/[^A-Za-z0-9_-]/g, '-');
+}
+
+// Counts for `metrics`: a message of its own for each count would cost more than what is counted.
+class Counts {
+  #worker;
+  #counts = new Map();
+
+  constructor(worker) {
+    this.#worker = worker;
+    setInterval(() => this.flush(), SAYS_SO / 2).unref();
+  }
+
+  add(metric, topic, more = 1) {
+    const of = `${metric} ${topic}`;
+    const count = this.#counts.get(of) ?? { metric, topic, more: 0 };
+    count.more += more;
+    this.#counts.set(of, count);
+  }
+
+  flush() {
+    for (const { metric, topic, more } of this.#counts.values()) {
+      this.#worker.counter(metric, more, { topic });
+    }
+    this.#counts.clear();
+  }
+}
+
+// Hands events of the bus to `publish(batch)`, whose promise fails if the broker may not have them.
+class Forwarder {
+  #worker;
+  #publish;
+  #counts;
+  #waiting = [];
+  #running = false;
+  #open = false;
+  #other = 0;
+  #heard = 0;
+
+  constructor(worker, counts, publish) {
+    this.#worker = worker;
+    this.#counts = counts;
+    this.#publish = publish;
+  }
+
+  // Subscribes. The newest bridge forwards: the one before stops where it reads the word of this
+  // one, and this one begins there, since the supervisor gives both the same order.
+  start(topics) {
+    const worker = this.#worker;
+    const say = () => worker.emit(HERE, null);
+    worker.on(HERE, (_, from) => {
+      if (from.worker <= worker.peer.worker) return;
+      this.#other = from.worker;
+      this.#heard = Date.now();
+    });
+    say();
+    for (const topic of topics) {
+      // With `wait` the bus holds the senders back while this promise is one of too many.
+      worker.on(topic, (data, from) => this.#take(topic, data, from), { wait: true });
+    }
+    setInterval(say, SAYS_SO).unref();
+  }
+
+  // Whether there is a broker to hand them to.
+  set open(open) {
+    this.#open = open;
+    if (open) this.#run();
+  }
+
+  #take(topic, data, from) {
+    // What a bridge emits came from the broker. It must not go there again.
+    if (from.pool === this.#worker.peer.pool) return undefined;
+    if (this.#other > 0 && Date.now() - this.#heard < BELIEVED) return undefined;
+    if (this.#waiting.length >= MOST_WAITING) this.#lose([this.#waiting.shift()]);
+    return new Promise((done) => {
+      this.#waiting.push({ topic, data, done });
+      this.#run();
+    });
+  }
+
+  // One batch after the other, in the order of the bus.
+  async #run() {
+    if (this.#running) return;
+    this.#running = true;
+    while (this.#open && this.#waiting.length > 0) {
+      const batch = this.#waiting.splice(0, AT_ONCE);
+      try {
+        await this.#publish(batch);
+        this.#count('bridge_sent', batch);
+      } catch (error) {
+        // Nobody knows which of them the broker has. At most once: none is sent again.
+        this.#lose(batch);
+      }
+    }
+    this.#running = false;
+  }
+
+  #lose(batch) {
+    this.#count('bridge_lost', batch);
+  }
+
+  #count(metric, batch) {
+    for (const { topic, done } of batch) {
+      this.#counts.add(metric, topic);
+      done();
+    }
+  }
+}
+
+module.exports = { Counts, Forwarder, host, list };
