@@ -269,7 +269,7 @@ fn heavy_jetstream_at_least_once() {
     let mut broker = Broker::start(&home, &network, command);
     let env = format!("NATS_URL = \"nats://{BROKER}:4222\", DURABLE = \"kept\"");
     start(&home, &network, &folder, ("nats.js", &env));
-    let (count, kills) = (number(MESSAGES, 10_000), number(KILLS, 2));
+    let (count, kills) = (number(MESSAGES, 6_000), number(KILLS, 2));
     let begun = Instant::now();
     trigger(&home, "east", "publish", &json!({ "count": count }));
     kill_while_sending(&home, &mut broker, count, kills);
