@@ -5,8 +5,8 @@
 //! describes the requests, replies and notices, and how they may change: a client of one build
 //! talks with primaries of earlier and later builds.
 //!
-//! Every call blocks. Each sends one request over a connection of its own, so an [`App`] can be used
-//! by several threads at once.
+//! Every call blocks. Each sends one request over a connection of its own, so several threads can
+//! use one [`App`] at once.
 //!
 //! ```no_run
 //! use std::time::Duration;

@@ -56,6 +56,8 @@ class Forwarder {
   #waiting = [];
   #running = false;
   #open = false;
+  #started = false;
+  // The newer bridge, and when it last said that it is here.
   #other = 0;
   #heard = 0;
 
@@ -76,11 +78,17 @@ class Forwarder {
       this.#heard = Date.now();
     });
     say();
+    this.#started = true;
     for (const topic of topics) {
       // With `wait` the bus holds the senders back while this promise is one of too many.
       worker.on(topic, (data, from) => this.#take(topic, data, from), { wait: true });
     }
     setInterval(say, SAYS_SO).unref();
+  }
+
+  // Whether this bridge has started, and no newer one says that it is here.
+  get isNewest() {
+    return this.#started && (this.#other === 0 || Date.now() - this.#heard >= BELIEVED);
   }
 
   // Whether there is a broker to hand them to.
@@ -92,7 +100,7 @@ class Forwarder {
   #take(topic, data, from) {
     // What a bridge emits came from the broker. It must not go there again.
     if (from.pool === this.#worker.peer.pool) return undefined;
-    if (this.#other > 0 && Date.now() - this.#heard < BELIEVED) return undefined;
+    if (!this.isNewest) return undefined;
     if (this.#waiting.length >= MOST_WAITING) this.#lose([this.#waiting.shift()]);
     return new Promise((done) => {
       this.#waiting.push({ topic, data, done });

@@ -27,18 +27,19 @@ async function main() {
   }
   const publish = ({ topic, data }) => out.publish(`bus:${topic}`, JSON.stringify({ me, data }));
   const forwarder = new Forwarder(worker, counts, (batch) => Promise.all(batch.map(publish)));
-  forwarder.start(TOPICS);
   out.on('ready', () => { forwarder.open = true; });
   out.on('error', () => { forwarder.open = false; });
   await Promise.all([out.connect(), back.connect()]);
   for (const topic of TOPICS) {
     await back.subscribe(`bus:${topic}`, (text) => {
       const said = JSON.parse(text);
-      if (said.me === me) return;
+      // Redis gives a message to both bridges while one replaces the other.
+      if (said.me === me || !forwarder.isNewest) return;
       worker.emit(topic, said.data);
       counts.add('bridge_received', topic);
     });
   }
+  forwarder.start(TOPICS);
   worker.onDrain(async () => {
     await back.close();
     await out.close();

@@ -1,5 +1,5 @@
-//! The bridges of examples/bridge join two hosts, each a network namespace, while the broker between
-//! them is killed again and again. What is lost, doubled and out of order is counted.
+//! The bridges of examples/bridge join two hosts, each a network namespace, while the broker
+//! between them is killed again and again. What is lost, doubled and out of order is counted.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -195,15 +195,20 @@ fn settled(home: &Home, host: &str) -> Counts {
     last
 }
 
+/// Both bridges are there, and see each other.
+fn joined(home: &Home) {
+    wait_until("a message through both bridges", SOON, || {
+        home.run(&["send", "east", "here", "1"]).ok();
+        (counts(home, "west").greeted > 0).then_some(())
+    });
+}
+
 /// At most once: in order, nothing twice; lost is what the bridge counts, and what is sent while
 /// one of the bridges has found the broker again and the other has not.
 fn at_most_once(home: &Home, mut broker: Broker<'_>) {
     let (count, kills) = (number(MESSAGES, 40_000), number(KILLS, 2));
     let rate = 5_000.max(count / 100);
-    wait_until("a message through both bridges", SOON, || {
-        home.run(&["send", "east", "here", "1"]).ok();
-        (counts(home, "west").greeted > 0).then_some(())
-    });
+    joined(home);
     trigger(home, "east", "emit", &json!({ "count": count, "rate": rate }));
     kill_while_sending(home, &mut broker, count, kills);
     let came = settled(home, "west");
@@ -243,6 +248,27 @@ fn heavy_nats_at_most_once() {
     let env = format!("NATS_URL = \"nats://{BROKER}:4222\"");
     start(&home, &network, &folder, ("nats.js", &env));
     at_most_once(&home, broker);
+}
+
+/// A reload replaces the bridge of either host while messages pass: none is lost, none comes twice.
+#[test]
+fn heavy_nats_bridges_are_replaced() {
+    let _exclusive = tests::exclusive();
+    let (Some(folder), home) = (npm::example("bridge"), tests::home!()) else { return };
+    let (Some(command), Some(network)) = (nats(&home), Network::new(&home)) else { return };
+    let _broker = Broker::start(&home, &network, command);
+    let env = format!("NATS_URL = \"nats://{BROKER}:4222\"");
+    start(&home, &network, &folder, ("nats.js", &env));
+    joined(&home);
+    let count = 20_000;
+    trigger(&home, "east", "emit", &json!({ "count": count, "rate": 3_000 }));
+    for host in ["east", "west"] {
+        home.run(&["reload", host, "--pool", "bridge"]).ok();
+    }
+    let sent = || (counts(&home, "east").sent == count).then_some(());
+    wait_until("the end of the sender", SOON * 2, sent);
+    let came = settled(&home, "west");
+    assert_eq!((came.heard, came.doubled), (count, 0), "{came:?}");
 }
 
 #[test]
