@@ -26,7 +26,7 @@ const AT_ONCE = 512;
 const WORK_MS = 30_000;
 // How soon the broker offers a message again of which it hears nothing, and how often it hears that
 // a worker is at it.
-const SILENCE_MS = 5_000;
+const SILENCE_MS = 10_000;
 const WORKING_MS = 2_000;
 // After that many failures a message is given up, and counted.
 const MOST_TRIES = 20;
@@ -104,6 +104,8 @@ function store(streams, headers) {
 class Deliverer {
   #broker;
   #finished = new Set();
+  // The work that is under way, by id: on a busy machine the broker may offer a message again.
+  #underWay = new Map();
 
   constructor(broker) {
     this.#broker = broker;
@@ -113,7 +115,7 @@ class Deliverer {
     const id = message.headers?.get('Nats-Msg-Id') || String(message.seq);
     const working = setInterval(() => message.working(), WORKING_MS);
     try {
-      if (!this.#finished.has(id)) await this.#work(topic, id, message);
+      if (!this.#finished.has(id)) await this.#once(topic, id, message);
       await this.#settle(() => message.ackAck({ timeout: STORE_ONCE_MS }));
     } catch (error) {
       const tries = message.info.deliveryCount;
@@ -127,6 +129,14 @@ class Deliverer {
     } finally {
       clearInterval(working);
     }
+  }
+
+  #once(topic, id, message) {
+    if (!this.#underWay.has(id)) {
+      const work = this.#work(topic, id, message).finally(() => this.#underWay.delete(id));
+      this.#underWay.set(id, work);
+    }
+    return this.#underWay.get(id);
   }
 
   async #work(topic, id, message) {
