@@ -11,6 +11,8 @@ const BELIEVED = 3 * SAYS_SO;
 const MOST_WAITING = 20_000;
 // How many of them are handed to the broker at once.
 const AT_ONCE = 500;
+// For how long a bridge that leaves tries to hand over what waits; less than `kill_timeout`.
+const FINISHES = 5000;
 const HERE = 'bridge:here';
 
 function list(variable, otherwise = '') {
@@ -21,6 +23,15 @@ function list(variable, otherwise = '') {
 function host() {
   const name = process.env.BRIDGE_HOST ?? `${hostname()}-${identity()?.app ?? 'bridge'}`;
   return name.replace(/[^A-Za-z0-9_-]/g, '-');
+}
+
+// Runs this once, when this bridge is to leave. SIGTERM may come before the supervisor's word on the
+// bus, which follows all events that are for this bridge; without that word it counts after a while.
+function onLeave(worker, run) {
+  let left = null;
+  const leave = () => { left ??= run(); };
+  worker.onDrain(leave);
+  process.on('SIGTERM', () => setTimeout(leave, 2 * SAYS_SO));
 }
 
 // Counts for `metrics`: a message of its own for each count would cost more than what is counted.
@@ -68,7 +79,7 @@ class Forwarder {
   }
 
   // Subscribes. The newest bridge forwards: the one before stops where it reads the word of this
-  // one, and this one begins there, since the supervisor gives both the same order.
+  // one, and this one begins after it, since the supervisor gives both the same order.
   start(topics) {
     const worker = this.#worker;
     const say = () => worker.emit(HERE, null);
@@ -84,6 +95,14 @@ class Forwarder {
       worker.on(topic, (data, from) => this.#take(topic, data, from), { wait: true });
     }
     setInterval(say, SAYS_SO).unref();
+  }
+
+  // Resolves when nothing waits any more, or after a while.
+  async finish() {
+    const end = Date.now() + FINISHES;
+    while ((this.#running || this.#waiting.length > 0) && Date.now() < end) {
+      await new Promise((done) => { setTimeout(done, 10); });
+    }
   }
 
   // Whether this bridge has started, and no newer one says that it is here.
@@ -137,4 +156,4 @@ class Forwarder {
   }
 }
 
-module.exports = { Counts, Forwarder, host, list };
+module.exports = { Counts, Forwarder, host, list, onLeave };

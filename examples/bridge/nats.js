@@ -8,7 +8,7 @@
 // often it is sent. A worker that serves the topic gets `{ id, data }`; if it fails or dies, it or
 // another one gets it again.
 const { join } = require('../../worker/node');
-const { Counts, Forwarder, host, list } = require('./forward.js');
+const { Counts, Forwarder, host, list, onLeave } = require('./forward.js');
 
 const TOPICS = list('TOPICS', 'orders');
 const DURABLE = list('DURABLE');
@@ -228,7 +228,8 @@ async function main() {
     }
   })();
   const flows = DURABLE.length > 0 ? await durable(broker, ours) : [];
-  worker.onDrain(async () => {
+  onLeave(worker, async () => {
+    await forwarder.finish();
     worker.unserve('publish');
     await Promise.all(flows.map((flow) => flow.close()));
     await broker.drain();

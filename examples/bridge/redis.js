@@ -2,7 +2,7 @@
 // Forwards the topics in TOPICS between the bus and Redis. It delivers at most once, as the bus
 // itself does: what waits while Redis is away is bounded, and what is lost is counted.
 const { join } = require('../../worker/node');
-const { Counts, Forwarder, host, list } = require('./forward.js');
+const { Counts, Forwarder, host, list, onLeave } = require('./forward.js');
 
 const TOPICS = list('TOPICS', 'orders');
 const RETRY_MS = 200;
@@ -40,7 +40,8 @@ async function main() {
     });
   }
   forwarder.start(TOPICS);
-  worker.onDrain(async () => {
+  onLeave(worker, async () => {
+    await forwarder.finish();
     await back.close();
     await out.close();
     counts.flush();
