@@ -25,8 +25,9 @@ function host() {
   return name.replace(/[^A-Za-z0-9_-]/g, '-');
 }
 
-// Runs this once, when this bridge is to leave. SIGTERM may come before the supervisor's word on the
-// bus, which follows all events that are for this bridge; without that word it counts after a while.
+// Runs this once, when this bridge is to leave. SIGTERM may come before the supervisor's word on
+// the bus, which follows all events that are for this bridge. Without that word it counts after a
+// while.
 function onLeave(worker, run) {
   let left = null;
   const leave = () => { left ??= run(); };
