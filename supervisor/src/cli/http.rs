@@ -109,7 +109,7 @@ impl Lasting {
 }
 
 /// Tells the service manager that started this process, if there is one, that it serves.
-fn tell_manager() {
+pub(crate) fn tell_manager() {
     let told = Notifier::from_env().and_then(|manager| match manager {
         Some(manager) => manager.send("READY=1"),
         None => Ok(()),
@@ -120,7 +120,7 @@ fn tell_manager() {
 }
 
 /// Completes with SIGTERM or SIGINT.
-fn ends() -> io::Result<impl Future<Output = ()>> {
+pub(crate) fn ends() -> io::Result<impl Future<Output = ()>> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
         tokio::select! {

@@ -13,7 +13,7 @@
 //! - `targets`: which apps a command is for, their state, and requests to their primaries;
 //! - `primary_channel`: how a helper process speaks with the primary that runs it;
 //! - `files`, `http`: files that commands write and read, and serving HTTP;
-//! - `exporter`: metrics for Prometheus;
+//! - `exporter`: metrics for Prometheus and OpenTelemetry;
 //! - `logs`: the log files of apps;
 //! - `launch`, `replace`, `service`: starting apps, replacing workers, and systemd units;
 //! - `watch`: what apps, their logs and commands report to a dashboard;

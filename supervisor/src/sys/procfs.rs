@@ -66,6 +66,11 @@ pub(crate) fn resident(pids: &[u32]) -> u64 {
     kib.sum::<u64>() * 1024
 }
 
+/// The name of this machine, or of the container that this process is in.
+pub(crate) fn host_name() -> io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned())
+}
+
 /// When the process started, in clock ticks since boot. Pid and start time together name a process
 /// for ever.
 pub(crate) fn start_time(pid: u32) -> Option<u64> {

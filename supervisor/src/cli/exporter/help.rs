@@ -3,6 +3,9 @@
 /// A family of quantiles, which the formats call a summary.
 pub(super) const EVENT_LOOP_DELAY: &str = "supervisor_node_event_loop_delay_seconds";
 
+/// Since when the counters of an app count.
+pub(super) const START_TIME: &str = "supervisor_start_time_seconds";
+
 /// The meaning of each family that the primary measures itself.
 const HELP: &[(&str, &str)] = &[
     ("supervisor_up", "Whether the app's primary answered: 1 or 0."),
@@ -11,7 +14,8 @@ const HELP: &[(&str, &str)] = &[
     ("supervisor_generation", "The generation that serves; each reload adds one."),
     ("supervisor_restarts", "Restarts of workers since the app was started."),
     ("supervisor_recycles", "Workers that were replaced because they reached a limit."),
-    ("supervisor_uptime_seconds", "Time since the primary started."),
+    ("supervisor_uptime_seconds", "Time since the app was started."),
+    (START_TIME, "When the app was started, since 1970; counters count from then on."),
     ("supervisor_pool_workers_wanted", "Workers that the pool wants."),
     ("supervisor_pool_workers_ready", "Workers of the pool that are ready."),
     ("supervisor_listener_backlog", "Connections that wait in the address's accept queues."),

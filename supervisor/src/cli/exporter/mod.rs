@@ -1,4 +1,7 @@
-//! `metrics --listen`: answers Prometheus. A process of its own, so that no scrape takes a moment
+//! `metrics --listen` and `metrics --otlp`: metrics for Prometheus and for collectors of
+//! OpenTelemetry.
+//!
+//! `--listen` answers Prometheus. A process of its own, so that no scrape takes a moment
 //! of a primary's loop, except for the metrics themselves.
 //!
 //! Every scrape asks all apps. Scrapes at the same time, and within [`FRESH`], share one answer, so
@@ -6,6 +9,8 @@
 
 mod help;
 pub(crate) mod openmetrics;
+#[cfg(feature = "otlp")]
+pub(crate) mod otlp;
 pub(crate) mod scrape;
 
 use std::net::SocketAddr;

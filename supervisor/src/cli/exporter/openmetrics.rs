@@ -84,13 +84,13 @@ fn append(text: &mut String, name: &str, app: &str, metric: &Metric) {
 }
 
 /// The name of a metric's family: without the suffix of counters, which the text appends.
-fn family(metric: &Metric) -> String {
+pub(super) fn family(metric: &Metric) -> String {
     let name = sanitized(&metric.name);
     name.strip_suffix("_total").map_or_else(|| name.clone(), str::to_owned)
 }
 
 /// The name with `_` in place of every character that OpenMetrics does not allow.
-fn sanitized(name: &str) -> String {
+pub(super) fn sanitized(name: &str) -> String {
     let allowed = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     let word: String = name.chars().map(allowed).collect();
     if word.starts_with(|c: char| c.is_ascii_digit()) { format!("_{word}") } else { word }

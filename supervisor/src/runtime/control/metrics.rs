@@ -21,6 +21,8 @@ impl Runtime {
         let status = self.full_status();
         self.probes.growing.looked_at(context!(self), &status);
         let mut all = of_app(&status);
+        let started = number(self.succession.started_unix_ms) / 1000.0;
+        all.push(metric(MetricKind::Gauge, "supervisor_start_time_seconds", &[], started));
         all.extend(of_node(self.probes.growing.measured(&self.children)));
         let (done, rolled_back) = self.bus.reloads();
         all.push(counter("supervisor_reloads", &[("outcome", "done")], done));

@@ -52,6 +52,9 @@ pub(super) struct Snapshot<Core, Child> {
     /// Everything that the core wanted by then was done.
     carried_out: bool,
     started: Time,
+    /// `started` in milliseconds since 1970. Absent: the build that wrote this did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    started_unix_ms: Option<u64>,
     tickets: u64,
     next_hand_off: u64,
     node_places: BTreeMap<String, ListenerId>,
@@ -123,6 +126,7 @@ impl Runtime {
             clients: self.clients.snapshot(),
             carried_out: self.succession.writer.carried_out,
             started: self.succession.started,
+            started_unix_ms: Some(self.succession.started_unix_ms),
             tickets,
             next_hand_off: self.handover.next(),
             node_places: self.node.places().clone(),

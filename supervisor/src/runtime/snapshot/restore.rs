@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::worker::ChildSnapshot;
 use crate::base::ids::WorkerId;
-use crate::base::time::Time;
+use crate::base::time::{Time, millis};
 use crate::home::Home;
 use crate::keeper::{Birth, Link, SharedFds};
 use crate::policy::leftovers;
@@ -93,6 +93,9 @@ pub(in crate::runtime) fn restore(
     }
     runtime.succession.deaths = snapshot.deaths + u32::from(snapshot.upgrading.is_none());
     runtime.succession.started = snapshot.started;
+    runtime.succession.started_unix_ms = snapshot.started_unix_ms.unwrap_or_else(|| {
+        clock::unix_ms().saturating_sub(millis(clock::now().since(snapshot.started)))
+    });
     runtime.succession.upgrade.take_up(snapshot.upgrading);
     runtime.manager.store = snapshot.store;
     runtime.succession.writer = Writer::new(copy.number, clock::now());
