@@ -67,6 +67,7 @@ pub(crate) fn resident(pids: &[u32]) -> u64 {
 }
 
 /// The name of this machine, or of the container that this process is in.
+#[cfg(feature = "otlp")]
 pub(crate) fn host_name() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned())
 }

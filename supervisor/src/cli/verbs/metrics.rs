@@ -2,8 +2,6 @@
 //! table, JSON or OpenMetrics, served to Prometheus or pushed to a collector of OpenTelemetry.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use ipc::talk::Metric;
 
@@ -17,7 +15,6 @@ use crate::cli::http;
 use crate::cli::output::{self, table};
 use crate::cli::session::Session;
 use crate::cli::targets::Targets;
-use crate::cli::trial::values::between;
 
 /// Show the metrics of an app's workers and of its primary.
 #[derive(Debug, clap::Args)]
@@ -35,20 +32,9 @@ pub(crate) struct Args {
     /// IP:PORT or [IPV6]:PORT. For Prometheus.
     #[arg(long, value_name = "ADDR", value_parser = http::address, conflicts_with_all = ["json", "openmetrics"])]
     pub(crate) listen: Option<SocketAddr>,
-    /// Push to this collector by OTLP/HTTP until the command is stopped: http://HOST:4318. Headers
-    /// are read from OTEL_EXPORTER_OTLP_HEADERS, too.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["json", "openmetrics", "listen"])]
-    pub(crate) otlp: Option<String>,
-    /// How often to push, between 1 s and 1 h.
-    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = interval, requires = "otlp")]
-    pub(crate) interval: Duration,
-    /// Send the headers in this file, one "Name: value" a line, which only its owner can read.
-    #[arg(long, value_name = "FILE", requires = "otlp")]
-    pub(crate) otlp_headers: Option<PathBuf>,
-}
-
-fn interval(text: &str) -> Result<Duration, String> {
-    between(text, Duration::from_secs(1), Duration::from_secs(3600))
+    #[cfg(feature = "otlp")]
+    #[command(flatten)]
+    pub(crate) push: otlp::Args,
 }
 
 /// Runs the verb.
@@ -56,8 +42,9 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     if let Some(address) = args.listen {
         return serve(session, &args.names, address);
     }
-    if let Some(url) = &args.otlp {
-        return push(args, url, session);
+    #[cfg(feature = "otlp")]
+    if let Some(url) = &args.push.otlp {
+        return otlp::push(session, &args.names, url, &args.push);
     }
     let targets = Targets::named_or_all(session, &args.names)?;
     let mut exit = Exit::Done;
@@ -84,18 +71,6 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
         }
     }
     Ok(exit)
-}
-
-#[cfg(feature = "otlp")]
-fn push(args: &Args, url: &str, session: &mut Session) -> Result<Exit, Failure> {
-    let headers = args.otlp_headers.as_deref();
-    let options = otlp::Options { url, interval: args.interval, headers };
-    otlp::push(session, &args.names, &options)
-}
-
-#[cfg(not(feature = "otlp"))]
-fn push(_: &Args, _: &str, _: &mut Session) -> Result<Exit, Failure> {
-    Err(Failure::usage("cannot push metrics: this program was built without the feature \"otlp\""))
 }
 
 /// The row of the table.

@@ -48,7 +48,13 @@ impl Endpoint {
                  list of processes: use --otlp-headers or OTEL_EXPORTER_OTLP_HEADERS",
             );
         }
-        let port = uri.port_u16().unwrap_or(PORT);
+        let port = match authority.as_str()[host.len()..].strip_prefix(':') {
+            None => Some(PORT),
+            Some(number) => number.parse().ok(),
+        };
+        let Some(port) = port.filter(|port| *port != 0) else {
+            return refuse("it has no port that can be connected to");
+        };
         let path = uri.path().trim_end_matches('/');
         let path =
             if path.ends_with(METRICS) { path.to_owned() } else { format!("{path}{METRICS}") };
@@ -96,7 +102,8 @@ mod tests {
             ("http://me:hunter2@c.example", "--otlp-headers"),
             ("http://c.example/?key=hunter2", "--otlp-headers"),
             ("http://c.example/#hunter2", "--otlp-headers"),
-            ("http://c.example:70000", "not a URL"),
+            ("http://c.example:70000", "no port"),
+            ("http://c.example:0", "no port"),
             ("", "not a URL"),
         ] {
             let reason = Endpoint::parse(url).unwrap_err().reason;

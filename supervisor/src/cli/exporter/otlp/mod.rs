@@ -10,7 +10,7 @@ mod starts;
 
 use std::future::pending;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,13 +39,27 @@ const LAST: Duration = Duration::from_secs(5);
 /// Threads for what may block: asking the apps, and looking the host up.
 const THREADS: usize = 4;
 
-/// What the command line says.
-#[derive(Debug)]
-pub(crate) struct Options<'a> {
-    pub(crate) url: &'a str,
+/// The part of the command line that is about pushing.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Push to this collector by OTLP/HTTP until the command is stopped: http://HOST:4318. Headers
+    /// are read from OTEL_EXPORTER_OTLP_HEADERS, too.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["json", "openmetrics", "listen"])]
+    pub(crate) otlp: Option<String>,
+    /// How often to push, between 1 s and 1 h.
+    #[arg(long, value_name = "TIME", default_value = "1m", value_parser = interval, requires = "otlp")]
     pub(crate) interval: Duration,
-    /// A file with headers.
-    pub(crate) headers: Option<&'a Path>,
+    /// Send the headers in this file, one "Name: value" a line, which only its owner can read.
+    #[arg(long, value_name = "FILE", requires = "otlp")]
+    pub(crate) otlp_headers: Option<PathBuf>,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let span = config::units::duration(text).map_err(|error| error.to_string())?;
+    match (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&span) {
+        true => Ok(span),
+        false => Err("expected between 1s and 1h".to_owned()),
+    }
 }
 
 /// Pushes until SIGTERM or SIGINT. `names`: which apps; none stand for all that run at the time of
@@ -53,17 +67,18 @@ pub(crate) struct Options<'a> {
 pub(crate) fn push(
     session: &mut Session,
     names: &[String],
-    options: &Options<'_>,
+    url: &str,
+    args: &Args,
 ) -> Result<Exit, Failure> {
-    let endpoint = Endpoint::parse(options.url)?;
-    let headers = pairs::headers(options.headers, |name| std::env::var_os(name))?;
+    let endpoint = Endpoint::parse(url)?;
+    let headers = pairs::headers(args.otlp_headers.as_deref(), |name| std::env::var_os(name))?;
     let attributes = pairs::attributes(|name| std::env::var_os(name))?;
     let names = Targets::named(session, names)?;
     let host = procfs::host_name()
         .map_err(|error| Failure::io("cannot read the name of this machine", &error))?;
     let folder = session.home.run().display().to_string();
     let whose = names.as_ref().map_or_else(|| "all apps".into(), |names| names.join(", "));
-    let every = humantime::format_duration(options.interval);
+    let every = humantime::format_duration(args.interval);
     session
         .out
         .line(format_args!("metrics of {whose}: pushed to {} every {every}", endpoint.url()));
@@ -89,7 +104,7 @@ pub(crate) fn push(
         target: Arc::new((endpoint, headers)),
         sending: None,
     };
-    let exit = runtime.block_on(pusher.run(Arc::new(source), options.interval));
+    let exit = runtime.block_on(pusher.run(Arc::new(source), args.interval));
     // A look-up of the host may still block.
     runtime.shutdown_background();
     exit
