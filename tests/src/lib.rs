@@ -21,6 +21,7 @@
 
 pub mod bus;
 pub mod client;
+pub mod collector;
 pub mod control;
 pub mod decoders;
 pub mod fixtures;

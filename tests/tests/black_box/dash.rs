@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tests::run::{self, Running};
+use tests::wait::let_pass;
 use tests::{Home, Port, fixtures, process, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -412,6 +413,18 @@ fn chromium_opens_the_page() {
         &["sh", "-c", &format!("echo \"{}\" >&2; exit 3", evil.replace('"', "\\\""))],
     )
     .code(1);
+    // A program that is gone when it is to start again: its name is in the reason.
+    let tag = "<img src=x onerror=\"document.title='owned'\">";
+    let gone = home.write(tag, "#!/bin/sh\nexec sleep 600\n");
+    fs::set_permissions(&gone, fs::Permissions::from_mode(0o700)).expect("chmod");
+    home.start("missing", &[], &[format!("./{tag}")]).ok();
+    fs::remove_file(&gone).expect("it is there");
+    process::kill(home.pids("missing")[0], Signal::SIGKILL);
+    home.wait_app("missing", "a reason", SOON, |app| {
+        app.reason.as_ref().is_some_and(|reason| reason.contains("onerror"))
+    });
+    // A name cannot contain a tag.
+    home.start("<img>", &[], &["sleep", "1"]).code(2);
     let dash = Dash::start(&home, &own, &["--allow-actions"]);
     let url = format!("http://127.0.0.1:{own}/?token={}", dash.token);
     let script = fixtures::file("browser/dash_check.mjs");
@@ -420,5 +433,48 @@ fn chromium_opens_the_page() {
     let outcome = run::spawn(&mut command, home.path()).end(Duration::from_secs(60)).ok();
     assert!(outcome.stdout.contains("all checks passed"), "{outcome:#?}");
     assert_eq!(home.app("web").wanted, 3, "the page scaled it");
+    dash.end();
+}
+
+/// Fifty tabs of a real browser, each of a profile of its own: all of them are live at once, see a
+/// change soon, and cost the primary no more than one would.
+#[test]
+fn heavy_fifty_tabs() {
+    let _exclusive = tests::exclusive();
+    let (Some(chromium), Some(node)) = (fixtures::need("chromium"), fixtures::need("node")) else {
+        return;
+    };
+    let (home, own) = (tests::home!(), Port::new());
+    let _port = start(&home, "web", "2");
+    let dash = Dash::start(&home, &own, &[]);
+    let url = format!("http://127.0.0.1:{own}/?token={}", dash.token);
+    let (script, pid) = (fixtures::file("browser/dash_tabs.mjs"), home.pids("web")[0].to_string());
+    let mut command: Command = home.command_of(node);
+    command.args([&script, &chromium, &url, "50", &pid]);
+    let primary = home.app("web").primary_pid;
+    let (began, before) = (Instant::now(), process::ticks(primary));
+    let tabs = run::spawn(&mut command, home.path());
+    let mut answers = Vec::new();
+    wait_until("the fifty tabs", Duration::from_secs(60), || {
+        let asked = Instant::now();
+        assert_eq!(home.app("web").name, "web");
+        answers.push(asked.elapsed());
+        let_pass(Duration::from_millis(200));
+        tabs.stdout().contains("slowest").then_some(())
+    });
+    // A clock tick is 10 ms. However many pages there are, the primary is asked once a second.
+    let (used, span) = (process::ticks(primary) - before, began.elapsed());
+    let outcome = tabs.end(SOON).ok();
+    let slowest = outcome.stdout.split("slowest ").nth(1).expect("a time").trim();
+    let slowest = Duration::from_millis(slowest.parse().expect("a time"));
+    answers.sort();
+    let median = answers[answers.len() / 2];
+    eprintln!(
+        "{} the primary used {used} ticks in {span:?}, answered in {median:?}",
+        outcome.stdout
+    );
+    assert!(slowest < 3 * LIVE, "{outcome:#?}");
+    assert!(median < Duration::from_millis(200), "{answers:?}");
+    assert!(Duration::from_millis(10 * used) < span / 10, "{used} ticks in {span:?}");
     dash.end();
 }

@@ -49,6 +49,7 @@ mod node_cluster;
 mod node_conformance;
 mod node_metrics;
 mod one_worker;
+mod otlp;
 mod own_sockets;
 mod packages;
 mod pictures;

@@ -12,6 +12,7 @@ const SMALL: (u16, u16) = (80, 24);
 const LARGE: (u16, u16) = (200, 60);
 
 const ESCAPE: &str = "\x1b";
+const UP: &str = "\x1b[A";
 const DOWN: &str = "\x1b[B";
 const CTRL_C: &str = "\x03";
 const CTRL_Z: &str = "\x1a";
@@ -82,11 +83,16 @@ fn every_key_that_looks() {
         &[
             (DOWN, &["▸● beta", "log of beta"]),
             ("k", &["▸● alpha"]),
+            ("j", &["▸● beta"]),
+            (UP, &["▸● alpha"]),
             ("G", &["▸● beta"]),
             ("g", &["▸● alpha"]),
+            ("\x1b[F", &["▸● beta"]),
+            ("\x1b[H", &["▸● alpha"]),
             ("\x1b[6~", &["▸● beta"]),
             ("\x1b[5~", &["▸● alpha"]),
-            ("/bet", &["filter apps: bet", "▸● beta"]),
+            ("/bex", &["filter apps: bex"]),
+            ("\x7ft", &["filter apps: bet", "▸● beta"]),
             ("\r", &["apps with \"bet\""]),
             (ESCAPE, &["● alpha"]),
             ("t", &["only apps in trouble", "no app is in trouble"]),
@@ -95,10 +101,15 @@ fn every_key_that_looks() {
             ("?", &["Keys", "filter the rows"]),
             // Escape and a key soon after it would be Alt and that key.
             ("?", &["READY  GEN"]),
+            ("\x1bOP", &["Keys"]),
+            (DOWN, &["Keys"]),
+            ("?", &["READY  GEN"]),
             ("\t", &["▸● 0"]),
             ("j", &["▸● 1"]),
             ("z", &["▸● 1"]),
             ("z", &["● beta"]),
+            ("\r", &["▸● 1"]),
+            ("\r", &["● beta"]),
             ("\t", &["f follow", "x out/err"]),
             ("x", &["only stdout"]),
             ("x", &["only stderr"]),
@@ -134,6 +145,7 @@ fn every_key_that_asks() {
         ("ns", "supervisor stop alpha"),
         ("f", "supervisor stop alpha --fast"),
         ("nd", "supervisor delete alpha"),
+        ("f", "supervisor delete alpha --fast"),
     ] {
         steps(&mut screen, &[(key, &["Do this?", command, "[y] yes"])]);
     }
