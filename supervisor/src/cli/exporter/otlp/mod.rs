@@ -41,6 +41,7 @@ const THREADS: usize = 4;
 
 /// The part of the command line that is about pushing.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(crate) struct Args {
     /// Push to this collector by OTLP/HTTP until the command is stopped: http://HOST:4318. Headers
     /// are read from OTEL_EXPORTER_OTLP_HEADERS, too.
