@@ -170,7 +170,7 @@ mod tests {
             ("=hunter2", "key=value"),
             ("a=hunter2%4", "hexadecimal"),
             ("a=hunter2%+1", "hexadecimal"),
-            ("a=hunter2%0A", "characters that no header"),
+            ("a=hunter2%0Ab", "characters that no header"),
             ("a b=hunter2", "letters"),
             ("Host=hunter2", "by the program itself"),
         ] {
