@@ -164,7 +164,7 @@ impl App {
     pub fn ask_json(&self, request: &Value, ask: Ask<'_>) -> Result<Value, Error> {
         let Ask { limit, mut on_notice } = ask;
         let begun = Instant::now();
-        let until = limit.map(|limit| begun + limit);
+        let until = limit.and_then(|limit| begun.checked_add(limit));
         loop {
             let reply = self.ask_once(request, until, &mut on_notice)?;
             if reply["reply"] != "failed" {
@@ -214,7 +214,7 @@ impl Iterator for Notices {
     type Item = Result<Notice, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let until = self.longest.map(|longest| Instant::now() + longest);
+        let until = self.longest.and_then(|longest| Instant::now().checked_add(longest));
         loop {
             let next = self.conversation.as_mut()?.next(until);
             let failed = match next {

@@ -7,12 +7,15 @@ const { identity } = require('../../worker/node');
 // How often the bridge that forwards says so, and for how long the others believe it.
 const SAYS_SO = 1000;
 const BELIEVED = 3 * SAYS_SO;
-// How many messages may wait for the broker. Beyond that the oldest are lost, and counted.
+// How many messages, and how many bytes of them, may wait for the broker. Beyond that the oldest
+// are lost, and counted.
 const MOST_WAITING = 20_000;
+const MOST_BYTES = 64 << 20;
 // How many of them are handed to the broker at once.
 const AT_ONCE = 500;
-// For how long a bridge that leaves tries to hand over what waits; less than `kill_timeout`.
-const FINISHES = 5000;
+// For how long a bridge that leaves tries to hand over what waits, and to take leave of the broker.
+const FINISHES = 4000;
+const TAKES_LEAVE = 1000;
 const HERE = 'bridge:here';
 
 function list(variable, otherwise = '') {
@@ -35,6 +38,14 @@ function onLeave(worker, run) {
   process.on('SIGTERM', () => setTimeout(leave, 2 * SAYS_SO));
 }
 
+const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
+
+// Waits for what may take for ever if the broker is away.
+async function takeLeave(promise) {
+  const failed = (error) => console.error(`the broker was left without a word: ${error.message}`);
+  await Promise.race([promise.catch(failed), pause(TAKES_LEAVE)]);
+}
+
 // Counts for `metrics`: a message of its own for each count would cost more than what is counted.
 class Counts {
   #worker;
@@ -52,20 +63,29 @@ class Counts {
     this.#counts.set(of, count);
   }
 
+  // What the supervisor does not read now is counted the next time.
   flush() {
-    for (const { metric, topic, more } of this.#counts.values()) {
-      this.#worker.counter(metric, more, { topic });
+    try {
+      for (const [of, { metric, topic, more }] of this.#counts) {
+        this.#worker.counter(metric, more, { topic });
+        this.#counts.delete(of);
+      }
+    } catch (error) {
+      console.error(error.message);
     }
-    this.#counts.clear();
   }
 }
 
-// Hands events of the bus to `publish(batch)`, whose promise fails if the broker may not have them.
+// Hands events of the bus to `publish(batch)`, which resolves with the messages that the broker may
+// not have, or fails if it may have none.
 class Forwarder {
   #worker;
   #publish;
   #counts;
   #waiting = [];
+  // What is handed to the broker now, and the bytes of all.
+  #batch = [];
+  #bytes = 0;
   #running = false;
   #open = false;
   #started = false;
@@ -83,11 +103,17 @@ class Forwarder {
   // one, and this one begins after it, since the supervisor gives both the same order.
   start(topics) {
     const worker = this.#worker;
-    const say = () => worker.emit(HERE, null);
+    const say = () => {
+      try {
+        worker.emit(HERE, null);
+      } catch (error) {
+        console.error(error.message); // The supervisor does not read now.
+      }
+    };
     worker.on(HERE, (_, from) => {
       if (from.worker <= worker.peer.worker) return;
       this.#other = from.worker;
-      this.#heard = Date.now();
+      this.#heard = performance.now();
     });
     say();
     this.#started = true;
@@ -98,17 +124,18 @@ class Forwarder {
     setInterval(say, SAYS_SO).unref();
   }
 
-  // Resolves when nothing waits any more, or after a while.
+  // Resolves when nothing waits any more, or after a while. What still waits then is lost.
   async finish() {
-    const end = Date.now() + FINISHES;
-    while ((this.#running || this.#waiting.length > 0) && Date.now() < end) {
-      await new Promise((done) => { setTimeout(done, 10); });
-    }
+    const end = performance.now() + FINISHES;
+    while ((this.#running || this.#waiting.length > 0) && performance.now() < end) await pause(10);
+    this.#open = false;
+    this.#started = false;
+    this.#settle('bridge_lost', [...this.#batch.splice(0), ...this.#waiting.splice(0)]);
   }
 
   // Whether this bridge has started, and no newer one says that it is here.
   get isNewest() {
-    return this.#started && (this.#other === 0 || Date.now() - this.#heard >= BELIEVED);
+    return this.#started && (this.#other === 0 || performance.now() - this.#heard >= BELIEVED);
   }
 
   // Whether there is a broker to hand them to.
@@ -121,9 +148,15 @@ class Forwarder {
     // What a bridge emits came from the broker. It must not go there again.
     if (from.pool === this.#worker.peer.pool) return undefined;
     if (!this.isNewest) return undefined;
-    if (this.#waiting.length >= MOST_WAITING) this.#lose([this.#waiting.shift()]);
+    const text = JSON.stringify(data);
+    const size = Buffer.byteLength(text);
+    while (this.#waiting.length >= MOST_WAITING
+      || (this.#waiting.length > 0 && this.#bytes + size > MOST_BYTES)) {
+      this.#settle('bridge_lost', [this.#waiting.shift()]);
+    }
+    this.#bytes += size;
     return new Promise((done) => {
-      this.#waiting.push({ topic, data, done });
+      this.#waiting.push({ topic, text, size, done });
       this.#run();
     });
   }
@@ -133,28 +166,24 @@ class Forwarder {
     if (this.#running) return;
     this.#running = true;
     while (this.#open && this.#waiting.length > 0) {
-      const batch = this.#waiting.splice(0, AT_ONCE);
-      try {
-        await this.#publish(batch);
-        this.#count('bridge_sent', batch);
-      } catch (error) {
-        // Nobody knows which of them the broker has. At most once: none is sent again.
-        this.#lose(batch);
-      }
+      this.#batch = this.#waiting.splice(0, AT_ONCE);
+      // If it fails, nobody knows which of them the broker has. At most once: none is sent again.
+      const lost = await this.#publish([...this.#batch]).catch(() => [...this.#batch]);
+      // It is empty if this bridge has given up meanwhile.
+      const batch = this.#batch.splice(0);
+      this.#settle('bridge_lost', batch.filter((message) => lost.includes(message)));
+      this.#settle('bridge_sent', batch.filter((message) => !lost.includes(message)));
     }
     this.#running = false;
   }
 
-  #lose(batch) {
-    this.#count('bridge_lost', batch);
-  }
-
-  #count(metric, batch) {
-    for (const { topic, done } of batch) {
+  #settle(metric, batch) {
+    for (const { topic, size, done } of batch) {
+      this.#bytes -= size;
       this.#counts.add(metric, topic);
       done();
     }
   }
 }
 
-module.exports = { Counts, Forwarder, host, list, onLeave };
+module.exports = { Counts, Forwarder, host, list, onLeave, pause, takeLeave };

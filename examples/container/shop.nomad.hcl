@@ -1,4 +1,6 @@
 # The same for Nomad: two allocations, each with one worker per core, replaced one after the other.
+# An update needs a third host for its canary, because no host may have two allocations. With two
+# hosts, remove the constraint.
 #   nomad job run examples/container/shop.nomad.hcl
 job "shop" {
   type = "service"
