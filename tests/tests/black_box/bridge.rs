@@ -151,6 +151,7 @@ struct Counts {
     sent: u64,
     failed: u64,
     heard: u64,
+    also: u64,
     doubled: u64,
     disorder: u64,
     last: u64,
@@ -302,7 +303,7 @@ fn heavy_jetstream_at_least_once() {
     let (Some(folder), home) = (npm::example("bridge"), tests::home!()) else { return };
     let (Some(command), Some(network)) = (nats(&home), Network::new(&home)) else { return };
     let mut broker = Broker::start(&home, &network, command);
-    let env = format!("NATS_URL = \"nats://{BROKER}:4222\", DURABLE = \"kept\"");
+    let env = format!("NATS_URL = \"nats://{BROKER}:4222\", DURABLE = \"kept,also\"");
     start(&home, &network, &folder, ("nats.js", &env));
     let (count, kills) = (number(MESSAGES, 6_000), number(KILLS, 2));
     let begun = Instant::now();
@@ -311,7 +312,11 @@ fn heavy_jetstream_at_least_once() {
     // Each machine has a worker that gets them: the sender's, too.
     for host in ["east", "west"] {
         let limit = SOON + Duration::from_millis(2 * count);
-        wait_until("all messages", limit, || (counts(&home, host).heard == count).then_some(()));
+        let all = || {
+            let now = counts(&home, host);
+            (now.heard == count && now.also == count / 10).then_some(())
+        };
+        wait_until("all messages, also those of the other topic with the same ids", limit, all);
         let came = settled(&home, host);
         eprintln!(
             "at least once, {host}: {count} sent in {:.0?}, broker killed {kills} times: 0 lost, \
