@@ -40,7 +40,7 @@ function onLeave(worker, run) {
 
 const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
 
-// Waits for what may take for ever if the broker is away.
+// Waits, but not long: what it waits for may never come if the broker is away.
 async function takeLeave(promise) {
   const failed = (error) => console.error(`the broker was left without a word: ${error.message}`);
   await Promise.race([promise.catch(failed), pause(TAKES_LEAVE)]);

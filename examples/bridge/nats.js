@@ -282,7 +282,7 @@ async function main() {
     await takeLeave(broker.drain());
     worker.leave();
     // A client whose broker is away keeps the process alive.
-    setTimeout(() => process.exit(), 100);
+    setTimeout(() => process.exit(), 1000).unref();
   });
   worker.ready();
   const error = await broker.closed();

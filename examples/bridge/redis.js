@@ -58,7 +58,7 @@ async function main() {
     await takeLeave(Promise.all([back.close(), out.close()]));
     worker.leave();
     // A client whose broker is away keeps the process alive.
-    setTimeout(() => process.exit(), 100);
+    setTimeout(() => process.exit(), 1000).unref();
   });
   worker.ready();
 }

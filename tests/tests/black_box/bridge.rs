@@ -281,6 +281,27 @@ fn heavy_nats_bridges_are_replaced() {
     assert!(came.doubled == 0 && came.heard + rate / 2 >= count, "{came:?}");
 }
 
+/// The old bridge waits for the work that it gave to workers: none is done twice.
+#[test]
+fn heavy_jetstream_bridges_are_replaced() {
+    let _exclusive = tests::exclusive();
+    let (Some(folder), home) = (npm::example("bridge"), tests::home!()) else { return };
+    let (Some(command), Some(network)) = (nats(&home), Network::new(&home)) else { return };
+    let _broker = Broker::start(&home, &network, command);
+    let env = format!("NATS_URL = \"nats://{BROKER}:4222\", DURABLE = \"kept,also\"");
+    start(&home, &network, &folder, ("nats.js", &env));
+    let count = 4_000;
+    trigger(&home, "east", "slow", &json!(20));
+    trigger(&home, "east", "publish", &json!({ "count": count }));
+    let some = || (counts(&home, "east").heard > 100).then_some(());
+    wait_until("the first messages", SOON, some);
+    home.run(&["reload", "east", "--pool", "bridge"]).ok();
+    let all = || (counts(&home, "east").heard == count).then_some(());
+    wait_until("all messages", SOON * 2, all);
+    let came = settled(&home, "east");
+    assert_eq!(came.doubled, 0, "{came:?}");
+}
+
 #[test]
 fn heavy_redis_at_most_once() {
     let _exclusive = tests::exclusive();
