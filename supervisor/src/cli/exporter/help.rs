@@ -6,15 +6,21 @@ pub(super) const EVENT_LOOP_DELAY: &str = "supervisor_node_event_loop_delay_seco
 /// Since when the counters of an app count.
 pub(super) const START_TIME: &str = "supervisor_start_time_seconds";
 
+/// Whether the app answered.
+pub(super) const UP: &str = "supervisor_up";
+pub(super) const UPTIME: &str = "supervisor_uptime_seconds";
+pub(super) const READINESS: &str = "supervisor_worker_readiness";
+pub(super) const LIVENESS: &str = "supervisor_worker_liveness";
+
 /// The meaning of each family that the primary measures itself.
 const HELP: &[(&str, &str)] = &[
-    ("supervisor_up", "Whether the app's primary answered: 1 or 0."),
+    (UP, "Whether the app's primary answered: 1 or 0."),
     ("supervisor_workers_wanted", "Workers that the app wants, in all pools together."),
     ("supervisor_workers_ready", "Workers that are ready, in all pools together."),
     ("supervisor_generation", "The generation that serves; each reload adds one."),
     ("supervisor_restarts", "Restarts of workers since the app was started."),
     ("supervisor_recycles", "Workers that were replaced because they reached a limit."),
-    ("supervisor_uptime_seconds", "Time since the app was started."),
+    (UPTIME, "Time since the app was started."),
     (START_TIME, "When the app was started, since 1970; counters count from then on."),
     ("supervisor_pool_workers_wanted", "Workers that the pool wants."),
     ("supervisor_pool_workers_ready", "Workers of the pool that are ready."),
@@ -27,8 +33,8 @@ const HELP: &[(&str, &str)] = &[
         "Connections that wait in the worker's accept queues or on their way to it.",
     ),
     ("supervisor_worker_accepted", "Connections that the worker was given."),
-    ("supervisor_worker_readiness", "Whether the worker's readiness probe passes: 1 or 0."),
-    ("supervisor_worker_liveness", "Whether the worker's liveness probe passes: 1 or 0."),
+    (READINESS, "Whether the worker's readiness probe passes: 1 or 0."),
+    (LIVENESS, "Whether the worker's liveness probe passes: 1 or 0."),
     ("supervisor_worker_cpu_percent", "CPU use of the worker and its children; 100 is one core."),
     (
         EVENT_LOOP_DELAY,

@@ -15,6 +15,7 @@ use crate::runtime::context::context;
 
 /// What an answer may hold, in bytes of JSON, so that it fits into a line.
 const MOST: usize = 900 * 1024;
+const START_TIME: &str = "supervisor_start_time_seconds";
 
 impl Runtime {
     pub(in crate::runtime) fn metrics(&mut self) -> Reply {
@@ -22,7 +23,7 @@ impl Runtime {
         self.probes.growing.looked_at(context!(self), &status);
         let mut all = of_app(&status);
         let started = number(self.succession.started_unix_ms) / 1000.0;
-        all.push(metric(MetricKind::Gauge, "supervisor_start_time_seconds", &[], started));
+        all.push(metric(MetricKind::Gauge, START_TIME, &[], started));
         all.extend(of_node(self.probes.growing.measured(&self.children)));
         let (done, rolled_back) = self.bus.reloads();
         all.push(counter("supervisor_reloads", &[("outcome", "done")], done));
@@ -41,13 +42,20 @@ impl Runtime {
         all.extend(relay.metrics.all().map(|(key, series)| pushed(key, series)));
         all.iter_mut().for_each(|metric| name_pool(metric, &status.pools));
         all.sort_by(|a, b| (&a.name, &a.labels).cmp(&(&b.name, &b.labels)));
-        let (before, mut size) = (all.len(), 0);
-        all.retain(|metric| {
-            size += serde_json::to_string(metric).map_or(MOST, |text| text.len() + 1);
-            size <= MOST
-        });
-        Reply::Metrics { left_out: before - all.len(), metrics: all }
+        let left_out = cut(&mut all);
+        Reply::Metrics { left_out, metrics: all }
     }
+}
+
+/// Leaves the last ones out if all would be too long. Returns how many. What says since when the
+/// counters count stays: without it, a reader would take them for counts from zero.
+fn cut(all: &mut Vec<Metric>) -> usize {
+    let (before, mut size) = (all.len(), 0);
+    all.retain(|metric| {
+        size += serde_json::to_string(metric).map_or(MOST, |text| text.len() + 1);
+        size <= MOST || metric.name == START_TIME
+    });
+    before - all.len()
 }
 
 /// What the preload measured in Node workers, by slot.
@@ -227,6 +235,19 @@ fn pushed(key: &Key, series: &Series) -> Metric {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_start_of_the_counters_is_not_left_out() {
+        let label = "x".repeat(1024);
+        let mut all = vec![gauge("a", &[("label", &label)], 1); 2000];
+        all.push(gauge(START_TIME, &[], 7));
+        all.push(gauge("z", &[], 1));
+        let left_out = cut(&mut all);
+        assert!(left_out > 1000 && all.len() + left_out == 2002, "{left_out}");
+        assert_eq!(all.last().unwrap().name, START_TIME);
+        let text = serde_json::to_string(&all).unwrap();
+        assert!(text.len() < MOST + 1024, "{}", text.len());
+    }
 
     #[test]
     fn what_is_of_a_slot_is_of_a_pool() {

@@ -3,6 +3,9 @@
 //! Each app is a resource. Names and labels are those of `metrics --openmetrics`, so that a query
 //! or a dashboard is right for both ways.
 
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
 use ipc::bus::MetricKind;
 use ipc::talk::Metric;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -13,8 +16,8 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
-use super::starts::Starts;
-use crate::cli::exporter::help::{START_TIME, help};
+use super::starts::{AppStart, Starts};
+use crate::cli::exporter::help::{LIVENESS, READINESS, START_TIME, UP, UPTIME, help};
 use crate::cli::exporter::openmetrics::{family, sanitized};
 use crate::cli::exporter::scrape::AppMetrics;
 
@@ -48,7 +51,10 @@ pub(super) struct Message {
 struct Row<'a> {
     app: &'a str,
     family: String,
-    metric: &'a Metric,
+    /// Its own labels, as the collector gets them.
+    labels: Vec<(String, String)>,
+    metric: Cow<'a, Metric>,
+    /// Of a gauge, 0.
     start: u64,
 }
 
@@ -59,45 +65,94 @@ pub(super) fn messages(
     starts: &mut Starts<Key>,
     now: u64,
 ) -> Vec<Message> {
-    let mut rows = Vec::new();
-    for AppMetrics { app, metrics } in all {
-        let app_start = started(metrics).unwrap_or(now);
-        for metric in metrics {
-            let family = family(metric);
-            let start = match metric.kind {
-                MetricKind::Gauge => 0,
-                MetricKind::Counter | MetricKind::Histogram => {
-                    let count = metric.count.map_or(metric.value, as_float);
-                    let key = (app.clone(), family.clone(), metric.labels.clone());
-                    starts.of(key, count, app_start, now)
-                }
-            };
-            rows.push(Row { app, family, metric, start });
-        }
+    let mut rows = rows(all);
+    let app_starts: HashMap<&str, AppStart> =
+        all.iter().map(|one| (one.app.as_str(), started(&one.metrics, now))).collect();
+    for row in rows.iter_mut().filter(|row| row.metric.kind != MetricKind::Gauge) {
+        let count = row.metric.count.map_or(row.metric.value, as_float);
+        let key = (row.app.to_owned(), row.family.clone(), row.labels.clone());
+        let app = app_starts.get(row.app).copied().unwrap_or(AppStart::Unknown);
+        row.start = starts.of(key, count, app, now);
     }
-    starts.looked(now);
-    rows.sort_by(|a, b| {
-        (a.app, &a.family, &a.metric.labels).cmp(&(b.app, &b.family, &b.metric.labels))
-    });
-    // A family of an app has one kind: as in OpenMetrics, that of its first metric.
-    rows.dedup_by(|next, kept| {
-        next.app == kept.app && next.family == kept.family && next.metric.kind != kept.metric.kind
-    });
+    // An app that hangs goes on later.
+    let silent: HashSet<&str> =
+        all.iter().filter(|one| is_silent(&one.metrics)).map(|one| one.app.as_str()).collect();
+    starts.looked(|(app, _, _)| silent.contains(app.as_str()));
     rows.chunks(POINTS)
         .map(|rows| Message { request: request(rows, origin, now), points: rows.len() })
         .collect()
 }
 
-/// When an app was started, in nanoseconds since 1970.
+/// The data points, in order. No two of an app have one family and the same labels.
+fn rows(all: &[AppMetrics]) -> Vec<Row<'_>> {
+    let mut rows = Vec::new();
+    for AppMetrics { app, metrics } in all {
+        rows.extend(metrics.iter().map(|metric| {
+            let labels = metric.labels.iter();
+            let labels = labels.map(|(name, value)| (sanitized(name), value.clone())).collect();
+            Row { app, family: family(metric), labels, metric: Cow::Borrowed(metric), start: 0 }
+        }));
+    }
+    rows.sort_by(|a, b| (a.app, &a.family, &a.labels).cmp(&(b.app, &b.family, &b.labels)));
+    // A family of an app has one kind: as in OpenMetrics, that of its first metric.
+    rows.dedup_by(|next, kept| {
+        let is_of_family = next.app == kept.app && next.family == kept.family;
+        if is_of_family && next.metric.kind == kept.metric.kind && next.labels == kept.labels {
+            add(&kept.family, kept.metric.to_mut(), &next.metric);
+            return true;
+        }
+        is_of_family && next.metric.kind != kept.metric.kind
+    });
+    rows
+}
+
+/// Adds a metric to one that a collector could not tell from it. While a worker is replaced, its
+/// slot has two.
+fn add(family: &str, sum: &mut Metric, more: &Metric) {
+    match sum.kind {
+        MetricKind::Gauge if [READINESS, LIVENESS].contains(&family) => {
+            sum.value = sum.value.min(more.value);
+        }
+        // What a gauge of the workers' own means is not known.
+        MetricKind::Gauge if !family.starts_with("supervisor_") => {}
+        MetricKind::Gauge | MetricKind::Counter => sum.value += more.value,
+        MetricKind::Histogram => {
+            sum.value += more.value;
+            sum.count = Some(sum.count.unwrap_or(0).saturating_add(more.count.unwrap_or(0)));
+            for ((_, total), (_, more)) in sum.buckets.iter_mut().zip(&more.buckets) {
+                *total = total.saturating_add(*more);
+            }
+        }
+    }
+}
+
+/// Whether the app did not answer.
+fn is_silent(metrics: &[Metric]) -> bool {
+    metrics.iter().any(|metric| metric.name == UP && metric.value == 0.0)
+}
+
+/// When an app was started, in nanoseconds since 1970. Primaries of earlier versions say only how
+/// long it has been up.
+fn started(metrics: &[Metric], now: u64) -> AppStart {
+    let nanos = |name| {
+        let found = metrics.iter().find(|metric| metric.name == name)?;
+        in_nanos(found.value)
+    };
+    match (nanos(START_TIME), nanos(UPTIME)) {
+        (Some(time), _) if time > 0 => AppStart::Said(time),
+        (_, Some(span)) => AppStart::About(now.saturating_sub(span)),
+        _ => AppStart::Unknown,
+    }
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "a time since 1970 in milliseconds is positive and far below 2^53"
 )]
-fn started(metrics: &[Metric]) -> Option<u64> {
-    let found = metrics.iter().find(|metric| metric.name == START_TIME)?;
-    let ms = (found.value * 1000.0).round();
-    (ms.is_finite() && ms > 0.0).then_some((ms as u64).saturating_mul(1_000_000))
+fn in_nanos(seconds: f64) -> Option<u64> {
+    let ms = (seconds * 1000.0).round();
+    (ms.is_finite() && ms >= 0.0).then_some((ms as u64).saturating_mul(1_000_000))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a count above 2^53 may be off by one")]
@@ -172,29 +227,26 @@ fn of_family(rows: &[Row<'_>], now: u64) -> otlp::Metric {
     otlp::Metric {
         name: family.clone(),
         description: help(family).to_owned(),
-        unit: unit(family, metric).to_owned(),
+        unit: unit(family).to_owned(),
         data: Some(data),
         ..Default::default()
     }
 }
 
-/// The unit as UCUM has it. Names of ours end with it.
-fn unit<'a>(family: &str, metric: &'a Metric) -> &'a str {
+/// The unit as UCUM has it, if the name ends with it. Of any other, readers such as Prometheus would
+/// make a part of the name.
+fn unit(family: &str) -> &'static str {
     match family.rsplit('_').next() {
         Some("bytes") => "By",
         Some("seconds") => "s",
+        Some("milliseconds") => "ms",
         Some("percent") => "%",
-        _ => match metric.unit.as_str() {
-            "bytes" => "By",
-            "seconds" => "s",
-            "milliseconds" => "ms",
-            other => other,
-        },
+        _ => "",
     }
 }
 
 fn labels(row: &Row<'_>) -> Vec<KeyValue> {
-    let labels = row.metric.labels.iter().map(|(name, value)| attribute(&sanitized(name), value));
+    let labels = row.labels.iter().map(|(name, value)| attribute(name, value));
     std::iter::once(attribute("app", row.app)).chain(labels).collect()
 }
 
@@ -210,7 +262,7 @@ fn number(row: &Row<'_>, now: u64) -> NumberDataPoint {
 
 /// A histogram: OTLP counts each bucket by itself, and OpenMetrics with all below it.
 fn histogram(row: &Row<'_>, now: u64) -> HistogramDataPoint {
-    let metric = row.metric;
+    let metric = &row.metric;
     let count = metric.count.unwrap_or(0);
     let mut below = 0;
     let totals = metric.buckets.iter().map(|(_, total)| *total).chain([count]);
@@ -284,7 +336,7 @@ mod tests {
         let metrics = &of[0].scope_metrics[0].metrics;
         let names: Vec<_> = metrics.iter().map(|m| (m.name.as_str(), m.unit.as_str())).collect();
         let resident = "supervisor_worker_resident_bytes";
-        assert_eq!(names, [("hits", ""), (START_TIME, "s"), (resident, "By"), ("took", "s")]);
+        assert_eq!(names, [("hits", ""), (START_TIME, "s"), (resident, "By"), ("took", "")]);
         let Some(metric::Data::Sum(hits)) = &metrics[0].data else { panic!("{metrics:?}") };
         assert!(hits.is_monotonic && hits.aggregation_temporality == CUMULATIVE);
         let point = &hits.data_points[0];
@@ -301,6 +353,66 @@ mod tests {
             (&point.bucket_counts[..], &point.explicit_bounds[..]),
             (&[1, 3, 3][..], &[1.0, 2.0][..])
         );
+    }
+
+    /// The values of a family at a look, with their starts.
+    fn points(
+        starts: &mut Starts<Key>,
+        metrics: Vec<Metric>,
+        now: u64,
+        family: &str,
+    ) -> Vec<(Option<f64>, u64)> {
+        let all = [AppMetrics { app: "web".to_owned(), metrics }];
+        let made = messages(&all, &origin(), starts, now);
+        let metrics = &made[0].request.resource_metrics[0].scope_metrics[0].metrics;
+        let found = metrics.iter().find(|metric| metric.name == family);
+        let points = match found.and_then(|metric| metric.data.as_ref()) {
+            Some(metric::Data::Sum(sum)) => &sum.data_points,
+            Some(metric::Data::Gauge(gauge)) => &gauge.data_points,
+            other => panic!("{other:?}"),
+        };
+        let value = |point: &NumberDataPoint| match point.value {
+            Some(number_data_point::Value::AsDouble(value)) => Some(value),
+            _ => None,
+        };
+        points.iter().map(|point| (value(point), point.start_time_unix_nano)).collect()
+    }
+
+    #[test]
+    fn a_start_stays_though_the_app_does_not_say_it() {
+        let (mut starts, hits) =
+            (Starts::new(), |value| metric("hits", MetricKind::Counter, value));
+        let up = |span| Metric::new(UPTIME, MetricKind::Gauge, span);
+        let mut look = |metrics, now| points(&mut starts, metrics, now * SECOND, "hits");
+        assert_eq!(look(vec![hits(1e6), up(50.0)], 100), [(Some(1e6), 50 * SECOND)]);
+        assert_eq!(look(vec![hits(1e6), up(109.5)], 160), [(Some(1e6), 50 * SECOND)]);
+        // The answer was too long for it.
+        assert_eq!(look(vec![hits(1e6)], 220), [(Some(1e6), 50 * SECOND)]);
+        // The app hangs at one look.
+        let silent = vec![Metric::new(UP, MetricKind::Gauge, 0.0)];
+        let all = [AppMetrics { app: "web".to_owned(), metrics: silent }];
+        messages(&all, &origin(), &mut starts, 280 * SECOND);
+        let mut look = |metrics, now| points(&mut starts, metrics, now * SECOND, "hits");
+        assert_eq!(look(vec![hits(1e6)], 340), [(Some(1e6), 50 * SECOND)]);
+        assert_eq!(look(vec![hits(5.0)], 400), [(Some(5.0), 340 * SECOND)]);
+    }
+
+    #[test]
+    fn two_workers_of_a_slot_are_one_data_point() {
+        let name = "supervisor_worker_accepted";
+        let start = || Metric::new(START_TIME, MetricKind::Gauge, 10.0);
+        let accepted = |value| metric(name, MetricKind::Counter, value);
+        let mut starts = Starts::new();
+        let mut look = |metrics, now| points(&mut starts, metrics, now * SECOND, name);
+        assert_eq!(look(vec![start(), accepted(90.0)], 20), [(Some(90.0), 10 * SECOND)]);
+        let both = vec![start(), accepted(95.0), accepted(2.0)];
+        assert_eq!(look(both, 30), [(Some(97.0), 10 * SECOND)]);
+        assert_eq!(look(vec![start(), accepted(7.0)], 40), [(Some(7.0), 30 * SECOND)]);
+        for (name, together) in [(READINESS, 0.0), ("supervisor_worker_connections", 1.0)] {
+            let both = [1.0, 0.0].map(|value| metric(name, MetricKind::Gauge, value));
+            let points = points(&mut Starts::new(), both.into(), SECOND, name);
+            assert_eq!(points, [(Some(together), 0)]);
+        }
     }
 
     #[test]
