@@ -148,6 +148,23 @@ fn it_is_sent_again_after_the_pause_that_the_collector_asks_for() {
     assert_eq!(collector.requests().len(), 3, "what was taken is not sent again");
 }
 
+/// A long pause does not keep the command from a last attempt.
+#[test]
+fn what_waits_is_sent_at_the_end() {
+    let (home, own, port) = (tests::home!(), Port::new(), Port::new());
+    home.demo(port.number()).ok();
+    let busy = Answer::Status(503, vec!["Retry-After: 300".to_owned()], Vec::new());
+    let collector = Collector::listen(&own, vec![busy]);
+    let running = push(&home, &own, &["--interval", "1h"]);
+    wait_until("a pause", SOON, || running.stderr().contains("it is sent again").then_some(()));
+    process::kill(running.pid(), Signal::SIGTERM);
+    let said = running.end(SOON).ok().stderr;
+    let requests = collector.requests();
+    assert_eq!(requests.len(), 2, "{said}");
+    assert_eq!(requests[0].body, requests[1].body);
+    assert!(said.contains("takes metrics again") && !said.contains("not sent"), "{said}");
+}
+
 #[test]
 fn what_is_refused_is_counted_and_not_sent_again() {
     let (home, own, port) = (tests::home!(), Port::new(), Port::new());
@@ -183,7 +200,9 @@ fn a_collector_that_dies_gets_what_it_missed() {
     collector.wait(missed + 2, SOON);
     let text = running.stderr();
     assert!(text.contains("; 0 data points were dropped so far"), "{text}");
-    assert_eq!(text.matches("cannot be reached").count(), 1, "once: {text}");
+    // Each kind once: the connection may break off before others are refused.
+    let said = text.matches("cannot be reached").count();
+    assert!((1..=2).contains(&said), "{text}");
 }
 
 /// A collector that takes the request and says nothing: that is no success, and delays no primary.
@@ -197,7 +216,8 @@ fn heavy_a_collector_that_does_not_answer() {
     collector.wait(1, SOON);
     assert!(home.run(&["list"]).ok().took < Duration::from_secs(2));
     let requests = collector.wait(2, SOON);
-    assert!(requests[1].at - requests[0].at >= Duration::from_secs(10));
+    // The first may have arrived a little later than it was sent.
+    assert!(requests[1].at - requests[0].at >= Duration::from_secs(9));
     assert_eq!(requests[0].body, requests[1].body);
     let text = running.stderr();
     assert!(text.contains("has not answered within 10 s; it is sent again"), "{text}");
@@ -209,7 +229,7 @@ fn heavy_a_collector_that_does_not_answer() {
     collector.wait(1, SOON);
     process::kill(running.pid(), Signal::SIGTERM);
     let outcome = running.end(Duration::from_secs(10)).ok();
-    assert!(outcome.stderr.contains("1 requests were not sent"), "{outcome:#?}");
+    assert!(outcome.stderr.contains("requests that were not sent: 1"), "{outcome:#?}");
 }
 
 #[test]
@@ -217,7 +237,7 @@ fn headers_reach_the_collector_and_nothing_else() {
     let (home, own, port) = (tests::home!(), Port::new(), Port::new());
     home.demo(port.number()).ok();
     let echo = b"no: Bearer hunter2-file, hunter2-variable".to_vec();
-    let collector = Collector::listen(&own, vec![Answer::Status(401, Vec::new(), echo)]);
+    let collector = Collector::listen(&own, vec![Answer::Status(400, Vec::new(), echo)]);
     let file = home.write("headers", "Authorization: Bearer hunter2-file\n").display().to_string();
     let flags = ["--otlp-headers", &file, "--interval", "1s"];
     let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("chmod");
@@ -237,7 +257,7 @@ fn headers_reach_the_collector_and_nothing_else() {
     assert!(!String::from_utf8_lossy(&line).contains("hunter2"));
     process::kill(running.pid(), Signal::SIGTERM);
     let outcome = running.end(SOON).ok();
-    assert!(outcome.stderr.contains("answers 401: no: … …, …"), "{outcome:#?}");
+    assert!(outcome.stderr.contains("answers 400: no: … …, …"), "{outcome:#?}");
     assert!(!(outcome.stdout + &outcome.stderr).contains("hunter2"));
 }
 

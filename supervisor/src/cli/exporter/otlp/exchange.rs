@@ -97,7 +97,7 @@ fn request(
     Ok(request)
 }
 
-/// What an answer means. `headers`: those of the request, whose values are in no message.
+/// What an answer means. `headers`: those of the request.
 fn outcome(
     head: &http::response::Parts,
     body: &[u8],
@@ -111,8 +111,11 @@ fn outcome(
         let rejected = u64::try_from(partial.rejected_data_points).unwrap_or(0);
         return Outcome::Accepted { rejected, message: shown(&partial.error_message, headers) };
     }
-    let words = words(head, body);
-    let words = shown(&words, headers);
+    let words = match status {
+        // They are about the headers, and may contain a part of one.
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => String::new(),
+        _ => shown(&words(head, body), headers),
+    };
     let why = format!("the collector answers {}: {words}", status.as_u16());
     let why = why.trim_end_matches([':', ' ']).to_owned();
     match status {
@@ -147,7 +150,7 @@ fn asked(headers: &HeaderMap, unix_ms: u64) -> Option<Duration> {
 }
 
 /// Words of the collector as a part of a line: short, without control characters, and without what
-/// is secret.
+/// it repeats verbatim of the headers.
 fn shown(words: &str, headers: &HeaderMap) -> String {
     let mut words = words.to_owned();
     for secret in headers.values().filter_map(|value| value.to_str().ok()) {
@@ -206,6 +209,8 @@ mod tests {
         assert_eq!(why(400, &[], b""), "the collector answers 400");
         let text = why(400, &[], b"no\x1b[31m for Bearer hunter2\n");
         assert_eq!(text, "the collector answers 400: no [31m for … …");
+        assert_eq!(why(401, &[], b"no: hunt"), "the collector answers 401");
+        assert_eq!(why(403, &[], b"no: hunt"), "the collector answers 403");
         let refusal = Refusal { message: "too large".into() }.encode_to_vec();
         let kind = [("content-type", "application/x-protobuf")];
         assert_eq!(why(413, &kind, &refusal), "the collector answers 413: too large");

@@ -209,8 +209,10 @@ impl Pusher {
         say(self.queue.answered(outcome, clock::now()));
     }
 
-    /// Sends what waits, for a moment, and says what was not sent.
+    /// Sends what waits, for a moment, and says what was not sent. A pause does not outlive the
+    /// process, so it ends: the collector may be back.
     async fn finish(&mut self) {
+        self.queue.hurry(clock::now());
         let rest = async {
             while self.send().is_none() && self.sending.is_some() {
                 let outcome = result(&mut self.sending).await;
@@ -222,8 +224,8 @@ impl Pusher {
         let (left, totals) = (self.queue.len(), self.queue.totals);
         if left > 0 || totals.refused > 0 || totals.dropped > 0 {
             say(Some(format!(
-                "ends: the collector took {} data points and refused {}, {} were dropped, and \
-                 {left} requests were not sent",
+                "ends: the collector took {} data points and refused {}, {} were dropped; \
+                 requests that were not sent: {left}",
                 totals.accepted, totals.refused, totals.dropped
             )));
         }

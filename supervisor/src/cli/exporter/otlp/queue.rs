@@ -103,6 +103,11 @@ impl Queue {
         self.drop_oldest()
     }
 
+    /// Ends the pause, if there is one.
+    pub(super) fn hurry(&mut self, now: Time) {
+        self.due = self.due.min(now);
+    }
+
     /// What is to be done.
     pub(super) fn next(&mut self, now: Time) -> Next {
         if self.sending.is_some() || self.waiting.is_empty() {
@@ -149,7 +154,7 @@ impl Queue {
     }
 
     fn accepted(&mut self, rejected: u64, points: u64, message: &str) -> Option<String> {
-        let failures = std::mem::take(&mut self.failures);
+        self.failures = 0;
         if rejected > 0 {
             let why = format!("the collector rejected data points: {message}");
             let (why, total) = (why.trim_end_matches([':', ' ']), self.totals.refused);
@@ -161,7 +166,7 @@ impl Queue {
         }
         let had_trouble = !self.said.is_empty();
         self.said.clear();
-        (had_trouble && failures > 0).then(|| {
+        had_trouble.then(|| {
             let dropped = self.totals.dropped;
             format!("the collector takes metrics again; {dropped} data points were dropped so far")
         })
@@ -276,6 +281,22 @@ mod tests {
         assert!(queue.answered(later(None), now).is_some());
         let Next::Wait(due) = queue.next(now) else { panic!("it must wait") };
         assert!(due.since(now) <= FIRST_PAUSE);
+    }
+
+    #[test]
+    fn the_end_of_an_outage_is_said_after_a_partial_success_too() {
+        let mut queue = queue();
+        queue.push(batch("a"));
+        queue.push(batch("b"));
+        queue.next(at(0));
+        assert!(queue.answered(later(Some(500)), at(0)).is_some());
+        assert!(matches!(queue.next(at(1)), Next::Wait(_)));
+        queue.hurry(at(1));
+        assert_eq!(queue.next(at(1)), Next::Send(batch("a")), "the pause has ended");
+        let partly = Outcome::Accepted { rejected: 3, message: "old".into() };
+        assert!(queue.answered(partly, at(1)).unwrap().contains("old"));
+        queue.next(at(1));
+        assert!(queue.answered(accepted(), at(1)).unwrap().contains("takes metrics again"));
     }
 
     #[test]
