@@ -51,7 +51,7 @@ pub(super) fn headers(
             if line.trim().is_empty() || line.starts_with('#') {
                 continue;
             }
-            let pair = line.split_once(':').ok_or("expected \"Name: value\"".to_owned());
+            let pair = line.split_once(':').ok_or_else(|| "expected \"Name: value\"".to_owned());
             pair.and_then(|(key, value)| insert(&mut headers, key, value)).map_err(|why| {
                 Failure::usage(format!("line {} of {}: {why}", at + 1, path.display()))
             })?;
