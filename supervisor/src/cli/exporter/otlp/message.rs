@@ -233,8 +233,8 @@ fn of_family(rows: &[Row<'_>], now: u64) -> otlp::Metric {
     }
 }
 
-/// The unit as UCUM has it, if the name ends with it. Of any other, readers such as Prometheus would
-/// make a part of the name.
+/// The unit as UCUM has it, if the name ends with it. Readers such as Prometheus would add any
+/// other one to the name.
 fn unit(family: &str) -> &'static str {
     match family.rsplit('_').next() {
         Some("bytes") => "By",
