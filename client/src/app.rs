@@ -151,7 +151,8 @@ impl App {
             .map_err(|error| Error::new("usage", format!("cannot send the request: {error}")))?;
         let reply = self.ask_json(&request, ask)?;
         serde_json::from_value(reply).map_err(|error| {
-            Error::lost(format!("cannot understand the primary of {}: {error}", self.name))
+            let reason = format!("cannot understand the primary of {}: {error}", self.name);
+            Error::new("not-understood", reason)
         })
     }
 

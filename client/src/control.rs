@@ -14,6 +14,8 @@ use crate::{App, Error};
 pub struct Control {
     /// The first choice first.
     folders: Vec<PathBuf>,
+    /// The folders are not those of the commands.
+    is_elsewhere: bool,
     program: PathBuf,
 }
 
@@ -27,12 +29,12 @@ impl Control {
     /// The apps of this user, found as the commands find them: by `SUPERVISOR_HOME`, or
     /// `/run/supervisor` for root, or `XDG_RUNTIME_DIR`.
     pub fn new() -> Self {
-        Self { folders: folders(), program: "supervisor".into() }
+        Self { folders: folders(), is_elsewhere: false, program: "supervisor".into() }
     }
 
     /// The apps whose sockets are in this folder.
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
-        Self { folders: vec![folder.into()], program: "supervisor".into() }
+        Self { folders: vec![folder.into()], is_elsewhere: true, program: "supervisor".into() }
     }
 
     /// Another program than the `supervisor` of the PATH, for [`Self::start`].
@@ -80,13 +82,21 @@ impl Control {
     /// # Errors
     ///
     /// The command cannot be run, or says that the app could not be started: `failed`, with what it
-    /// wrote as the reason.
+    /// wrote as the reason. After [`Self::in_folder`]: `usage`, since the command puts the socket
+    /// into the folder of this user's commands.
     pub fn start<S: AsRef<OsStr>>(
         &self,
         command: &[S],
         name: &str,
         options: &[&str],
     ) -> Result<App, Error> {
+        if self.is_elsewhere {
+            let folder = self.folders.iter().map(|at| at.display().to_string()).collect::<String>();
+            let reason = format!(
+                "cannot start {name} in {folder}: set SUPERVISOR_HOME and use Control::new"
+            );
+            return Err(Error::new("usage", reason));
+        }
         let mut start = Command::new(&self.program);
         start.args(["start", "--name", name]).args(options).arg("--").args(command);
         let done = start.stdin(Stdio::null()).output().map_err(|error| {

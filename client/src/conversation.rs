@@ -55,6 +55,10 @@ impl Conversation {
             if whole.is_some() {
                 return Ok(whole);
             }
+            // Notices may come without a pause.
+            if until.is_some_and(|at| at <= Instant::now()) {
+                return Err(failure(&self.name, &io::ErrorKind::TimedOut.into()));
+            }
             let mut bytes = [0; 16 * 1024];
             let read = self
                 .stream

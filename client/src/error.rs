@@ -17,6 +17,8 @@ impl Error {
     ///
     /// * `lost`: there is no primary, or it ended without a reply. The request may have been
     ///   carried out.
+    /// * `not-understood`: the primary, perhaps of a later build, said something that this build
+    ///   cannot read. [`App::ask_json`](crate::App::ask_json) can.
     /// * `timed-out`: also where the time limit of [`Ask`](crate::Ask) passed. The request may
     ///   still be carried out.
     ///

@@ -9,10 +9,8 @@ const APP: &str = include_str!("../units/app.service");
 const TEMPLATE: &str = include_str!("../units/supervisor@.service");
 /// The hardening of system services.
 const HARDENING: &str = include_str!("../units/hardening.conf");
-/// Stands before what only some apps allow.
-const ALLOWED: &str = "\
-# No path of the app lies in these folders. Run \"supervisor startup\" again when that changes.
-";
+/// What `startup --private` adds to it.
+const PRIVATE: &str = "ProtectHome=yes\nPrivateTmp=yes\n";
 
 /// One app as a service.
 #[derive(Debug, Clone)]
@@ -29,10 +27,8 @@ pub struct Unit<'a> {
     pub stop_seconds: u64,
     /// Whether it runs in a user's own session manager, which cannot harden it.
     pub of_user: bool,
-    /// Whether the homes of users can be hidden from a system service: the app uses none.
-    pub protect_home: bool,
-    /// Whether a system service can have its own `/tmp`: the app shares no file there.
-    pub private_tmp: bool,
+    /// Whether a system service hides the homes of users, and has temporary files of its own.
+    pub private: bool,
 }
 
 impl Unit<'_> {
@@ -49,9 +45,10 @@ impl Unit<'_> {
             .map(|(key, value)| format!("Environment={}", quoted(&format!("{key}={value}"), false)))
             .collect();
         let (hardening, target) = match self.of_user {
-            true => ("NoNewPrivileges=yes\n".to_owned(), "default.target"),
-            false => (self.hardening(), "multi-user.target"),
+            true => ("NoNewPrivileges=yes\n", "default.target"),
+            false => (HARDENING, "multi-user.target"),
         };
+        let private = if self.private && !self.of_user { PRIVATE } else { "" };
         APP.replace("@NAME@", self.name)
             .replace("@START@", &line(self.start))
             .replace("@RELOAD@", &line(self.reload))
@@ -60,24 +57,8 @@ impl Unit<'_> {
                 &environment.iter().map(|e| format!("{e}\n")).collect::<String>(),
             )
             .replace("@STOP_SECONDS@", &self.stop_seconds.to_string())
-            .replace("@HARDENING@\n", &hardening)
+            .replace("@HARDENING@\n", &format!("{hardening}{private}"))
             .replace("@TARGET@", target)
-    }
-
-    /// The hardening of a system service: what is right for every app, and what this one allows.
-    fn hardening(&self) -> String {
-        let mut text = HARDENING.to_owned();
-        if self.protect_home || self.private_tmp {
-            text.push_str(ALLOWED);
-        }
-        for (allowed, line) in
-            [(self.protect_home, "ProtectHome=yes\n"), (self.private_tmp, "PrivateTmp=yes\n")]
-        {
-            if allowed {
-                text.push_str(line);
-            }
-        }
-        text
     }
 }
 
@@ -130,8 +111,7 @@ mod tests {
             environment: &environment,
             stop_seconds: 25,
             of_user: false,
-            protect_home: true,
-            private_tmp: false,
+            private: true,
         };
         let text = unit.text();
         for expected in [
@@ -140,16 +120,13 @@ mod tests {
             "\nEnvironment=\"PATH=/bin:/opt/my \\\"tools\\\"\"\n",
             "\nTimeoutStopSec=25\n",
             "\nCapabilityBoundingSet=",
-            "\nProtectHome=yes\n",
+            "\nProtectHome=yes\nPrivateTmp=yes\n",
             "\nWantedBy=multi-user.target\n",
         ] {
             assert!(text.contains(expected), "{expected:?} in\n{text}");
         }
-        assert!(!text.contains("PrivateTmp"), "{text}");
-        let both = Unit { private_tmp: true, ..unit.clone() }.text();
-        assert!(both.contains("\nPrivateTmp=yes\n"), "{both}");
-        let none = Unit { protect_home: false, ..unit.clone() }.text();
-        assert!(!none.contains("ProtectHome") && !none.contains("No path"), "{none}");
+        let open = Unit { private: false, ..unit.clone() }.text();
+        assert!(!open.contains("ProtectHome") && !open.contains("PrivateTmp"), "{open}");
         let of_user = Unit { of_user: true, ..unit }.text();
         assert!(!of_user.contains("ProtectHome"), "{of_user}");
         assert!(of_user.contains("\nWantedBy=default.target\n") && !of_user.contains("Capability"));
@@ -164,8 +141,7 @@ mod tests {
             environment: &[],
             stop_seconds: 1,
             of_user: false,
-            protect_home: false,
-            private_tmp: false,
+            private: false,
         };
         for text in [unit.text(), template("/usr/local/bin/supervisor")] {
             let blank = text.split('@').skip(1).step_by(2).find(|word| {

@@ -43,7 +43,7 @@ mod text;
 mod unlike;
 mod worker;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use config::spec::AppSpec;
@@ -142,6 +142,9 @@ pub(crate) struct Primary {
     /// By pool: whether the last worker that was told to stop while it was busy finished first.
     #[serde(default)]
     finishes: BTreeMap<PoolIndex, bool>,
+    /// The pools in which the end of that worker proved that it cut nothing.
+    #[serde(default)]
+    proven: BTreeSet<PoolIndex>,
     /// The commands that listened on nothing when they ran last.
     #[serde(default)]
     quiet: QuietCommands,
@@ -214,6 +217,7 @@ impl Primary {
             last_reload: None,
             held_back: None,
             finishes: BTreeMap::new(),
+            proven: BTreeSet::new(),
             quiet: QuietCommands::default(),
             announced: None,
             ends_with_workers: false,

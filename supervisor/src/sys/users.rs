@@ -1,7 +1,6 @@
 //! The user that a worker runs as: names and numbers from the system's user database.
 
 use std::ffi::CString;
-use std::path::PathBuf;
 
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use serde::{Deserialize, Serialize};
@@ -47,12 +46,6 @@ fn by_number(user: &str) -> Result<Option<User>, String> {
     let uid: u32 = user.parse().map_err(|_| format!("no such user: {user}"))?;
     User::from_uid(Uid::from_raw(uid))
         .map_err(|error| format!("cannot look up user {user}: {}", error.desc()))
-}
-
-/// The home folder of a user, named or numbered, as the user database has it.
-pub(crate) fn home_folder(user: &str) -> Option<PathBuf> {
-    let known = User::from_name(user).ok()?.or_else(|| by_number(user).ok()?)?;
-    Some(known.dir)
 }
 
 /// Looks up a group, a name or a number.

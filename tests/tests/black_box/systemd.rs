@@ -47,9 +47,7 @@ fn heavy_start_reload_under_load_and_stop() {
     assert!(!started.contains("note"), "{started}");
     let app = machine.supervisor(&["describe", "web", "--json"]).ok().json();
     // Interception and the steering program work under the hardening of the unit.
-    for (property, value) in [("ProtectProc", "invisible"), ("ProtectHome", "yes")] {
-        assert_eq!(machine.property(UNIT, property), value, "{property}");
-    }
+    assert_eq!(machine.property(UNIT, "ProtectProc"), "invisible");
     assert_eq!(app[0]["workers"][1]["contract"][0], "intercept", "{app:#}");
     assert_eq!(app[0]["listeners"][0]["balance"], "round-robin", "{app:#}");
     assert_eq!(app[0]["notes"], serde_json::json!([]), "{app:#}");
@@ -230,6 +228,11 @@ fn the_units_are_valid_and_hardened() {
     };
     let app = unit(&[&config], UNIT);
     let template = unit(&["--template"], "supervisor@.service");
+    // It would hide the very file that says what runs.
+    let mut private = home.command_of(&program);
+    private.args(["unit", "--private", &config]);
+    let refused = tests::run::spawn(&mut private, home.path()).end(SOON).code(2);
+    refused.says(&["--private would hide /", "from web: leave it out, or move that"]);
     for file in [&app, &template] {
         let mut verify = home.command_of("systemd-analyze");
         let done = tests::run::spawn(verify.args(["verify", file]), home.path()).end(SOON).ok();

@@ -9,14 +9,13 @@ use systemd::unit::Unit;
 
 use super::installation::Installation;
 use super::places::{spec_file, unit_folder};
-use super::reach::{Reach, strings};
+use super::reach::{into_hidden, strings};
 use crate::cli::exit::Failure;
 use crate::cli::launch::own_program;
 use crate::cli::session::Session;
 use crate::cli::specs::{check, is_config_path, read_file};
 use crate::cli::targets::running_spec;
 use crate::home::HOME_VARIABLE;
-use crate::sys::users::home_folder;
 
 /// Seconds that a stop may take beyond the longest stop of a worker.
 const STOP_MARGIN: u64 = 10;
@@ -27,6 +26,8 @@ pub(crate) struct Service {
     pub(crate) spec: AppSpec,
     /// Whether it belongs to the systemd of the user.
     of_user: bool,
+    /// Whether its unit hides the homes of users and gives it temporary files of its own.
+    private: bool,
 }
 
 impl Service {
@@ -47,7 +48,12 @@ impl Service {
             config::name::check(app).map_err(Failure::usage)?;
             running_spec(&session.home, app)?
         };
-        Ok(Self { spec, of_user })
+        Ok(Self { spec, of_user, private: false })
+    }
+
+    /// The same with `--private`, or without.
+    pub(crate) fn private(self, private: bool) -> Self {
+        Self { private, ..self }
     }
 
     /// The text of the unit.
@@ -77,7 +83,9 @@ impl Service {
             .home_override()
             .map(|folder| (HOME_VARIABLE.to_owned(), folder.display().to_string()));
         let environment: Vec<_> = path.into_iter().chain(home).collect();
-        let reach = self.reach(&start, &environment)?;
+        if self.private {
+            self.check_private(&start, &environment)?;
+        }
         let times = self.spec.times;
         let hooks = &self.spec.hooks;
         let before = hooks.has(HookKind::PreStop);
@@ -92,23 +100,36 @@ impl Service {
             environment: &environment,
             stop_seconds: longest.as_secs() + STOP_MARGIN,
             of_user: self.of_user,
-            protect_home: !reach.homes,
-            private_tmp: !reach.temporary,
+            private: self.private,
         }
         .text())
     }
 
-    /// The folders that the app uses, as far as its spec and its unit say.
-    fn reach(&self, start: &[String], environment: &[(String, String)]) -> Result<Reach, Failure> {
+    /// Refuses to hide what the app names in its spec, its configuration file or its unit.
+    fn check_private(
+        &self,
+        start: &[String],
+        environment: &[(String, String)],
+    ) -> Result<(), Failure> {
+        if self.of_user {
+            return Err(Failure::usage(
+                "--private is for services of the system: the systemd of a user hides nothing",
+            ));
+        }
         let spec = serde_json::to_value(&self.spec).map_err(no_json)?;
-        let users = [&self.spec.user].into_iter().chain(self.spec.pools.iter().map(|p| &p.user));
-        let homes: Vec<String> = users
-            .flatten()
-            .filter_map(|user| Some(home_folder(user)?.display().to_string()))
-            .collect();
+        // What only the file names, as an "env_file".
+        let file = self.spec.source.as_ref().and_then(|path| fs::read_to_string(path).ok());
+        let lines = file.iter().flat_map(|text| text.lines());
         let values = environment.iter().map(|(_, value)| value);
-        let words = start.iter().chain(values).chain(&homes).map(String::as_str);
-        Ok(Reach::of(words.chain(strings(&spec))))
+        let words = start.iter().chain(values).map(String::as_str).chain(lines);
+        match into_hidden(words.chain(strings(&spec)), &self.spec.cwd) {
+            None => Ok(()),
+            Some(path) => Err(Failure::usage(format!(
+                "--private would hide {} from {}: leave it out, or move that",
+                path.display(),
+                self.spec.name
+            ))),
+        }
     }
 
     /// Writes the unit, and the spec file if the unit needs one. Leaves nothing behind if it fails.

@@ -1,53 +1,42 @@
-//! Which folders of users and of temporary files an app uses, as far as its spec and its unit say.
+//! What `startup --private` would hide from an app: the homes of users, and the temporary files
+//! that all programs share.
 //!
-//! The unit hides the others from it. What a program opens by itself is in no spec, so an app with
-//! any word that leads into such a folder keeps all of that kind.
+//! An app that names a path there is refused that. What a program opens by itself is in no spec, so
+//! units hide nothing unless you ask for it.
 
 use std::path::{Path, PathBuf};
 
 use crate::cli::specs::in_path;
 
-/// What `ProtectHome=` hides.
-const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
-/// What `PrivateTmp=` replaces.
-const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
+/// What `ProtectHome=` hides and `PrivateTmp=` replaces.
+const HIDDEN: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
+/// What stands around a path: "--bind=unix:/tmp/x.sock", PATH, `sh -c "cd '/home/x'; ./y"`.
+const AROUND: [char; 10] = [':', '=', ',', ' ', '\'', '"', ';', '(', ')', '&'];
 
-/// The kinds of folders that an app uses.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Reach {
-    /// The homes of users.
-    pub(super) homes: bool,
-    /// The folders of temporary files that all users share.
-    pub(super) temporary: bool,
+/// The first path in these words (arguments, paths, values of environment variables) that leads
+/// into a hidden folder. Relative paths begin in `folder`. Symbolic links are followed, and
+/// programs are looked up in PATH.
+pub(super) fn into_hidden<'a>(
+    words: impl IntoIterator<Item = &'a str>,
+    folder: &Path,
+) -> Option<PathBuf> {
+    let parts = words.into_iter().flat_map(|word| word.split(AROUND));
+    let mut paths = parts.filter(|part| !part.is_empty()).filter_map(|part| {
+        if part.starts_with("~/") {
+            return Some(PathBuf::from("/home"));
+        }
+        // "-I/home/x"
+        match part.find('/') {
+            Some(at) if part.starts_with('-') => Some(PathBuf::from(&part[at..])),
+            Some(_) => Some(folder.join(part)),
+            None => in_path(part).or_else(|| Some(folder.join(part)).filter(|path| path.exists())),
+        }
+    });
+    paths.find(|path| is_hidden(path) || is_hidden(&resolved(path)))
 }
 
-impl Reach {
-    /// What these words lead to: arguments, paths, values of environment variables. Symbolic links
-    /// are followed, and programs are looked up in PATH.
-    pub(super) fn of<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut reach = Self::default();
-        for word in words {
-            // "--bind=unix:/tmp/x.sock" and PATH hold paths behind these characters.
-            for part in word.split([':', '=', ',', ' ']).filter(|part| !part.is_empty()) {
-                let path = Path::new(part);
-                let found = match part.contains('/') {
-                    true => Some(path.to_owned()),
-                    false => in_path(part),
-                };
-                if let Some(found) = found.filter(|found| found.is_absolute()) {
-                    reach.add(&found);
-                    reach.add(&resolved(&found));
-                }
-            }
-        }
-        reach
-    }
-
-    fn add(&mut self, path: &Path) {
-        let lies_in = |folders: &[&str]| folders.iter().any(|folder| path.starts_with(folder));
-        self.homes |= lies_in(&HOMES);
-        self.temporary |= lies_in(&TEMPORARY);
-    }
+fn is_hidden(path: &Path) -> bool {
+    HIDDEN.iter().any(|folder| path.starts_with(folder))
 }
 
 /// The path without symbolic links. Of what does not exist yet, the part that does.
@@ -71,30 +60,34 @@ mod tests {
 
     #[test]
     fn words_that_lead_to_a_home_or_to_temporary_files() {
-        let of = |word: &str| {
-            let reach = Reach::of([word]);
-            (reach.homes, reach.temporary)
-        };
         for (word, expected) in [
-            ("/srv/web", (false, false)),
-            ("round-robin", (false, false)),
-            ("/homes/x", (false, false)),
-            ("/home/deploy/current/server.js", (true, false)),
-            ("/usr/bin:/root/.nvm/bin", (true, false)),
-            ("--bind=unix:/tmp/web.sock", (false, true)),
-            ("unix:///var/tmp/web.sock", (false, true)),
-            ("/tmp/a,/run/user/1000/b", (true, true)),
+            ("/srv/web", None),
+            ("round-robin", None),
+            ("/homes/x", None),
+            ("current/server.js", None),
+            ("/home/deploy/current/server.js", Some("/home/deploy/current/server.js")),
+            ("/usr/bin:/root/.nvm/bin", Some("/root/.nvm/bin")),
+            ("--bind=unix:/tmp/web.sock", Some("/tmp/web.sock")),
+            ("unix:///var/tmp/web.sock", Some("///var/tmp/web.sock")),
+            ("-I/home/x", Some("/home/x")),
+            ("cd '/root/web' && ./run", Some("/root/web")),
+            ("~/web", Some("/home")),
         ] {
-            assert_eq!(of(word), expected, "{word}");
+            let found = into_hidden([word], Path::new("/srv"));
+            assert_eq!(found.as_deref(), expected.map(Path::new), "{word}");
         }
+        let found = into_hidden(["web/run"], Path::new("/home/deploy"));
+        assert_eq!(found.as_deref(), Some(Path::new("/home/deploy/web/run")));
     }
 
     #[test]
     fn symbolic_links_are_followed() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = tempfile::tempdir_in("/dev/shm").expect("a folder");
         let link = folder.path().join("current");
         std::os::unix::fs::symlink("/home", &link).expect("a link");
-        assert!(Reach::of([format!("{}/not/there", link.display()).as_str()]).homes);
+        let path = link.join("not/there");
+        let found = into_hidden([path.to_str().expect("text")], Path::new("/"));
+        assert_eq!(found.as_deref(), Some(path.as_path()));
     }
 
     #[test]

@@ -13,19 +13,22 @@ use crate::cli::targets::{Outcome, Results};
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) options: StartupOptions,
+    /// Hide the homes of users from the apps, and give each temporary files of its own.
+    #[arg(long, conflicts_with = "user")]
+    pub(crate) private: bool,
 }
 
 /// Runs the verb. Refuses `--now` for an app that runs outside systemd. If one app cannot be made a
 /// service, the others become services all the same.
 pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
-    let args = &args.options;
+    let (private, args) = (args.private, &args.options);
     let of_user = args.of_user();
     let apps = if args.apps.is_empty() { session.home.apps()? } else { args.apps.clone() };
     if apps.is_empty() {
         return Err(Failure::usage("no app runs: name one, or a configuration file"));
     }
-    let services =
-        apps.iter().map(|app| Service::of(app, of_user, session)).collect::<Result<Vec<_>, _>>()?;
+    let service = |app: &String| Ok(Service::of(app, of_user, session)?.private(private));
+    let services = apps.iter().map(service).collect::<Result<Vec<_>, Failure>>()?;
     for service in &services {
         if args.now && matches!(probe(&session.home, &service.spec.name)?, AppState::Answers(_)) {
             let name = &service.spec.name;

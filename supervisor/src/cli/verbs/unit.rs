@@ -14,8 +14,11 @@ pub(crate) struct Args {
     /// For your own session's systemd (systemctl --user).
     #[arg(long)]
     pub(crate) user: bool,
+    /// Hide the homes of users from the app, and give it temporary files of its own.
+    #[arg(long, conflicts_with = "user")]
+    pub(crate) private: bool,
     /// Print supervisor@.service, which runs the app of /etc/supervisor/NAME.toml.
-    #[arg(long, conflicts_with_all = ["app", "user"])]
+    #[arg(long, conflicts_with_all = ["app", "user", "private"])]
     pub(crate) template: bool,
 }
 
@@ -26,7 +29,8 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
         session.out.bytes(systemd::unit::template(&program.display().to_string()).as_bytes());
         return Ok(Exit::Done);
     }
-    let service = Service::of(args.app.as_deref().unwrap_or_default(), args.user, session)?;
+    let service = Service::of(args.app.as_deref().unwrap_or_default(), args.user, session)?
+        .private(args.private);
     session.out.bytes(service.text(session)?.as_bytes());
     Ok(Exit::Done)
 }

@@ -247,11 +247,11 @@ impl Primary {
         self.hook_rollback(Slot(0), &reason, step);
     }
 
-    /// Why the warm generation cannot serve. Where the readiness of all that serve fails, too, what
-    /// the workers need is down, and the warm ones are no worse.
+    /// Why the warm generation cannot serve. Where no worker that serves is well either, what the
+    /// workers need may be down, and the warm ones are no worse.
     fn is_warm_unwell(&self) -> Option<String> {
-        let mut serving = self.wanted().filter_map(|(_, state)| self.seated(state)).peekable();
-        let all_fail = serving.peek().is_some() && serving.all(|worker| worker.readiness.fails());
+        let is_well = |worker: &Worker| worker.is_ready() && !worker.readiness.fails();
+        let all_fail = !self.seated_workers().any(is_well);
         self.slots.iter().find_map(|(slot, state)| {
             let worker = self.workers.get(&state.warm?)?;
             let well = worker.is_ready()

@@ -206,6 +206,8 @@ impl Primary {
             recalled: None,
             finishes: None,
             finished: None,
+            is_proven: false,
+            proved: false,
             is_quiet: self.quiet.has(&plan),
             unix_paths: BTreeSet::new(),
             own: OwnSockets::default(),

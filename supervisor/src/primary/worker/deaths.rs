@@ -122,6 +122,7 @@ impl Primary {
     pub(in crate::primary) fn retire(&mut self, id: WorkerId, step: &mut Step<'_>) {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.finishes = self.finishes.get(&worker.slot.pool_index()).copied();
+            worker.is_proven = self.proven.contains(&worker.slot.pool_index());
             worker.retire(worker.plan.spec.times.drain_timeout, step);
         }
     }
@@ -137,7 +138,12 @@ impl Primary {
         step.publish(messages::gone(&worker, &end));
         self.hook_end(&worker, &end, step);
         if let Some(finished) = worker.finished {
-            self.finishes.insert(worker.slot.pool_index(), finished);
+            let pool = worker.slot.pool_index();
+            self.finishes.insert(pool, finished);
+            match worker.proved {
+                true => self.proven.insert(pool),
+                false => self.proven.remove(&pool),
+            };
         }
         let state = self.slot(worker.slot);
         if let Some(exit) = end.exit {

@@ -81,11 +81,17 @@ impl Early {
     }
 }
 
-/// How long the connections must stay busy before [`Early::decide`]. A program that was seen to
+/// How long the connections must stay busy before [`Early::decide`]. A program that is proven to
 /// finish its requests loses nothing by a signal that comes sooner, and slots drain one after the
 /// other, so each but the first waits for a quarter of the time only.
-pub(super) fn patience(configured: Duration, seen: Option<bool>) -> Duration {
-    if seen == Some(true) { configured / 4 } else { configured }
+pub(super) fn patience(configured: Duration, proven: bool) -> Duration {
+    if proven { configured / 4 } else { configured }
+}
+
+/// Whether a worker that [`finished`] cannot have cut a request. Exit code 0 alone is no proof: a
+/// handler may end the program at once with it.
+pub(super) fn proves(took: Duration, quiet: bool) -> bool {
+    quiet || took >= AT_ONCE
 }
 
 /// Whether a worker that was told to stop while it was busy finished first. `took`: from the
@@ -117,10 +123,11 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_was_seen_to_finish_is_told_sooner() {
-        let seconds = Duration::from_secs;
-        assert_eq!([None, Some(false)].map(|seen| patience(seconds(2), seen)), [seconds(2); 2]);
-        assert_eq!(patience(seconds(2), Some(true)), Duration::from_millis(500));
+    fn a_program_that_is_proven_to_finish_is_told_sooner() {
+        let (two, ms) = (Duration::from_secs(2), Duration::from_millis);
+        assert_eq!((patience(two, false), patience(two, true)), (two, ms(500)));
+        assert!(proves(ms(1), true) && proves(ms(300), false));
+        assert!(!proves(ms(1), false), "it may have ended at once");
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl Worker {
     /// Where its connections stay busy it gets its stop signal now, if that is known to be of use.
     pub(in crate::primary) fn lose_patience(&mut self, on_stop: OnStop, step: &mut Step<'_>) {
         let spec = &self.plan.spec;
-        let patience = early::patience(spec.times.drain_patience, self.finishes);
+        let patience = early::patience(spec.times.drain_patience, self.is_proven);
         let State::Draining(drain) = &mut self.state else { return };
         if drain.decided.is_some() || !drain.stays_busy(patience, step.now) {
             return;

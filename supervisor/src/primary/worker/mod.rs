@@ -92,6 +92,12 @@ pub(super) struct Worker {
     /// Whether it did so itself, once that is known.
     #[serde(default)]
     pub(super) finished: Option<bool>,
+    /// Whether the end of that last worker of its pool proved that it cut nothing.
+    #[serde(default)]
+    pub(super) is_proven: bool,
+    /// Whether its own end did.
+    #[serde(default)]
+    pub(super) proved: bool,
     /// Its command listened on nothing when it ran last.
     #[serde(default)]
     pub(super) is_quiet: bool,

@@ -1,7 +1,7 @@
 //! What was measured: what workers pushed, and what the primary knows by itself. Memory and CPU
 //! are read only when somebody asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use ipc::bus::MetricKind;
 use ipc::control::{AppStatus, PoolStatus, Reply};
@@ -16,6 +16,8 @@ use crate::runtime::context::context;
 /// What an answer may hold, in bytes of JSON, so that it fits into a line.
 const MOST: usize = 900 * 1024;
 const START_TIME: &str = "supervisor_start_time_seconds";
+const READINESS: &str = "supervisor_worker_readiness";
+const LIVENESS: &str = "supervisor_worker_liveness";
 
 impl Runtime {
     pub(in crate::runtime) fn metrics(&mut self) -> Reply {
@@ -41,7 +43,7 @@ impl Runtime {
         all.push(counter("supervisor_metrics_refused", &[], refused));
         all.extend(relay.metrics.all().map(|(key, series)| pushed(key, series)));
         all.iter_mut().for_each(|metric| name_pool(metric, &status.pools));
-        all.sort_by(|a, b| (&a.name, &a.labels).cmp(&(&b.name, &b.labels)));
+        merge(&mut all);
         let left_out = cut(&mut all);
         Reply::Metrics { left_out, metrics: all }
     }
@@ -131,10 +133,14 @@ fn of_app(status: &AppStatus) -> Vec<Metric> {
         let labels = [("address", listener.address.as_str())];
         all.push(gauge("supervisor_listener_backlog", &labels, listener.backlog.into()));
     }
+    let mut slots = HashSet::new();
     for worker in &status.workers {
         let slot = worker.slot.to_string();
         let labels = [("slot", slot.as_str())];
-        all.push(counter("supervisor_worker_restarts", &labels, worker.restarts));
+        // Each worker has the count of its slot.
+        if slots.insert(worker.slot) {
+            all.push(counter("supervisor_worker_restarts", &labels, worker.restarts));
+        }
         let known = [
             ("supervisor_worker_resident_bytes", worker.rss_bytes),
             ("supervisor_worker_connections", worker.connections.map(u64::from)),
@@ -142,10 +148,7 @@ fn of_app(status: &AppStatus) -> Vec<Metric> {
         ];
         all.extend(known.into_iter().filter_map(|(name, v)| Some(gauge(name, &labels, v?))));
         all.extend(worker.accepted.map(|v| counter("supervisor_worker_accepted", &labels, v)));
-        let probes = [
-            ("supervisor_worker_readiness", &worker.readiness),
-            ("supervisor_worker_liveness", &worker.liveness),
-        ];
+        let probes = [(READINESS, &worker.readiness), (LIVENESS, &worker.liveness)];
         all.extend(probes.into_iter().filter_map(|(name, health)| {
             let passes = match health.as_ref()?.verdict {
                 HealthVerdict::Passes => 1,
@@ -160,6 +163,21 @@ fn of_app(status: &AppStatus) -> Vec<Metric> {
         );
     }
     all
+}
+
+/// Sorts them, and makes one of those with the same name and labels: while a worker is replaced,
+/// its slot has two. A slot passes its probes if one of its workers does.
+fn merge(all: &mut Vec<Metric>) {
+    all.sort_by(|a, b| (&a.name, &a.labels).cmp(&(&b.name, &b.labels)));
+    all.dedup_by(|next, kept| {
+        let is_same = next.name == kept.name && next.labels == kept.labels;
+        if is_same && [READINESS, LIVENESS].contains(&kept.name.as_str()) {
+            kept.value = kept.value.max(next.value);
+        } else if is_same {
+            kept.value += next.value;
+        }
+        is_same
+    });
 }
 
 fn of_member(member: &MemberStatus, all: &mut Vec<Metric>) {
@@ -247,6 +265,21 @@ mod tests {
         assert_eq!(all.last().unwrap().name, START_TIME);
         let text = serde_json::to_string(&all).unwrap();
         assert!(text.len() < MOST + 1024, "{}", text.len());
+    }
+
+    #[test]
+    fn two_workers_of_a_slot_are_one_metric() {
+        let mut all = vec![
+            counter("a", &[("slot", "0")], 5),
+            counter("a", &[("slot", "1")], 1),
+            counter("a", &[("slot", "0")], 2),
+            counter("b", &[("slot", "0")], 3),
+            gauge(READINESS, &[("slot", "0")], 0),
+            gauge(READINESS, &[("slot", "0")], 1),
+        ];
+        merge(&mut all);
+        let values: Vec<f64> = all.iter().map(|metric| metric.value).collect();
+        assert_eq!(values, [7.0, 1.0, 3.0, 1.0]);
     }
 
     #[test]

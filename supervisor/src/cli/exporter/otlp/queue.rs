@@ -70,8 +70,10 @@ pub(super) struct Queue {
     due: Time,
     /// Failures since the last answer that was not [`Outcome::Later`].
     failures: u32,
-    /// What was reported since the collector last took all of a request: it is not repeated.
+    /// What was reported since the last outage: it is not repeated.
     said: Vec<String>,
+    /// A whole request was not taken, and none was taken wholly since.
+    is_away: bool,
     pub(super) totals: Totals,
     random: fastrand::Rng,
 }
@@ -86,6 +88,7 @@ impl Queue {
             due: now,
             failures: 0,
             said: Vec::new(),
+            is_away: false,
             totals: Totals::default(),
             random,
         }
@@ -135,6 +138,7 @@ impl Queue {
             }
             Outcome::Refused { why } => {
                 self.failures = 0;
+                self.is_away = true;
                 self.totals.refused += points;
                 let total = self.totals.refused;
                 self.once(&why, || {
@@ -142,6 +146,7 @@ impl Queue {
                 })
             }
             Outcome::Later { why, after } => {
+                self.is_away = true;
                 let pause = self.pause(after);
                 self.due = now + pause;
                 self.bytes += batch.body.len();
@@ -164,12 +169,15 @@ impl Queue {
             let why = format!("the collector warns: {message}");
             return self.once(&why, || why.clone());
         }
-        let had_trouble = !self.said.is_empty();
+        // Where it rejects a part of each round, nothing begins anew.
+        if !std::mem::take(&mut self.is_away) {
+            return None;
+        }
         self.said.clear();
-        had_trouble.then(|| {
-            let dropped = self.totals.dropped;
-            format!("the collector takes metrics again; {dropped} data points were dropped so far")
-        })
+        let dropped = self.totals.dropped;
+        Some(format!(
+            "the collector takes metrics again; {dropped} data points were dropped so far"
+        ))
     }
 
     /// Drops what the bounds leave no room for.
