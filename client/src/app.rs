@@ -307,7 +307,7 @@ mod tests {
             assert_eq!(app.stop(Ask::new()).unwrap_err().kind(), "lost");
         }
         primary.join().unwrap();
-        // Nobody listens any more.
+        // The primary has ended.
         assert_eq!(app.status().unwrap_err().kind(), "lost");
     }
 

@@ -167,7 +167,8 @@ class Forwarder {
     this.#running = true;
     while (this.#open && this.#waiting.length > 0) {
       this.#batch = this.#waiting.splice(0, AT_ONCE);
-      // If it fails, nobody knows which of them the broker has. At most once: none is sent again.
+      // If it fails, the bridge does not know which of them the broker has. At most once: none is
+      // sent again.
       const lost = await this.#publish([...this.#batch]).catch(() => [...this.#batch]);
       // It is empty if this bridge has given up meanwhile.
       const batch = this.#batch.splice(0);

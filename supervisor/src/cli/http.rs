@@ -77,10 +77,7 @@ impl Server {
     {
         let tasks = tokio::task::LocalSet::new();
         tasks.block_on(&self.runtime, async {
-            let ended = ends().map_err(|error| {
-                Failure::io("cannot handle the signals of this process", &error)
-            })?;
-            tell_manager();
+            let ended = serve_until_ended()?;
             tokio::select! {
                 () = accept(self.listener, connections, handle) => {}
                 () = ended => {}
@@ -108,8 +105,17 @@ impl Lasting {
     }
 }
 
+/// Tells the service manager that this process serves. What is returned completes when the process
+/// is to end.
+pub(crate) fn serve_until_ended() -> Result<impl Future<Output = ()>, Failure> {
+    let ended =
+        ends().map_err(|error| Failure::io("cannot handle the signals of this process", &error))?;
+    tell_manager();
+    Ok(ended)
+}
+
 /// Tells the service manager that started this process, if there is one, that it serves.
-pub(crate) fn tell_manager() {
+fn tell_manager() {
     let told = Notifier::from_env().and_then(|manager| match manager {
         Some(manager) => manager.send("READY=1"),
         None => Ok(()),
@@ -120,7 +126,7 @@ pub(crate) fn tell_manager() {
 }
 
 /// Completes with SIGTERM or SIGINT.
-pub(crate) fn ends() -> io::Result<impl Future<Output = ()>> {
+fn ends() -> io::Result<impl Future<Output = ()>> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {
         tokio::select! {

@@ -237,25 +237,27 @@ fn at_most_once(home: &Home, mut broker: Broker<'_>) {
     assert_eq!(metric(home, "west", "bridge_sent"), 0);
 }
 
-/// The command of nats-server, with JetStream's files in the home.
-fn nats(home: &Home) -> Option<Vec<String>> {
-    let server = fixtures::need("nats-server")?;
+/// Topics of which no message is lost.
+const DURABLE: &str = ", DURABLE = \"kept,also\"";
+
+/// Starts nats-server, with JetStream's files in the home, and the bridge on both hosts. `more` is
+/// the rest of its environment.
+fn nats<'a>(home: &'a Home, network: &'a Network, more: &str) -> Option<Broker<'a>> {
+    let (folder, server) = (npm::example("bridge")?, fixtures::need("nats-server")?);
     let store = home.path().join("jetstream").display().to_string();
-    Some(
-        [server.as_str(), "-a", "0.0.0.0", "-p", "4222", "-js", "-sd", &store]
-            .map(str::to_owned)
-            .to_vec(),
-    )
+    let command = [server.as_str(), "-a", "0.0.0.0", "-p", "4222", "-js", "-sd", &store];
+    let broker = Broker::start(home, network, command.map(str::to_owned).to_vec());
+    let env = format!("NATS_URL = \"nats://{BROKER}:4222\"{more}");
+    start(home, network, &folder, ("nats.js", &env));
+    Some(broker)
 }
 
 #[test]
 fn heavy_nats_at_most_once() {
     let _exclusive = tests::exclusive();
-    let (Some(folder), home) = (npm::example("bridge"), tests::home!()) else { return };
-    let (Some(command), Some(network)) = (nats(&home), Network::new(&home)) else { return };
-    let broker = Broker::start(&home, &network, command);
-    let env = format!("NATS_URL = \"nats://{BROKER}:4222\"");
-    start(&home, &network, &folder, ("nats.js", &env));
+    let home = tests::home!();
+    let Some(network) = Network::new(&home) else { return };
+    let Some(broker) = nats(&home, &network, "") else { return };
     at_most_once(&home, broker);
 }
 
@@ -264,11 +266,9 @@ fn heavy_nats_at_most_once() {
 #[test]
 fn heavy_nats_bridges_are_replaced() {
     let _exclusive = tests::exclusive();
-    let (Some(folder), home) = (npm::example("bridge"), tests::home!()) else { return };
-    let (Some(command), Some(network)) = (nats(&home), Network::new(&home)) else { return };
-    let _broker = Broker::start(&home, &network, command);
-    let env = format!("NATS_URL = \"nats://{BROKER}:4222\"");
-    start(&home, &network, &folder, ("nats.js", &env));
+    let home = tests::home!();
+    let Some(network) = Network::new(&home) else { return };
+    let Some(_broker) = nats(&home, &network, "") else { return };
     joined(&home);
     let (count, rate) = (20_000, 3_000);
     trigger(&home, "east", "emit", &json!({ "count": count, "rate": rate }));
@@ -285,11 +285,9 @@ fn heavy_nats_bridges_are_replaced() {
 #[test]
 fn heavy_jetstream_bridges_are_replaced() {
     let _exclusive = tests::exclusive();
-    let (Some(folder), home) = (npm::example("bridge"), tests::home!()) else { return };
-    let (Some(command), Some(network)) = (nats(&home), Network::new(&home)) else { return };
-    let _broker = Broker::start(&home, &network, command);
-    let env = format!("NATS_URL = \"nats://{BROKER}:4222\", DURABLE = \"kept,also\"");
-    start(&home, &network, &folder, ("nats.js", &env));
+    let home = tests::home!();
+    let Some(network) = Network::new(&home) else { return };
+    let Some(_broker) = nats(&home, &network, DURABLE) else { return };
     let count = 4_000;
     trigger(&home, "east", "slow", &json!(20));
     trigger(&home, "east", "publish", &json!({ "count": count }));
@@ -321,11 +319,9 @@ fn heavy_redis_at_most_once() {
 #[test]
 fn heavy_jetstream_at_least_once() {
     let _exclusive = tests::exclusive();
-    let (Some(folder), home) = (npm::example("bridge"), tests::home!()) else { return };
-    let (Some(command), Some(network)) = (nats(&home), Network::new(&home)) else { return };
-    let mut broker = Broker::start(&home, &network, command);
-    let env = format!("NATS_URL = \"nats://{BROKER}:4222\", DURABLE = \"kept,also\"");
-    start(&home, &network, &folder, ("nats.js", &env));
+    let home = tests::home!();
+    let Some(network) = Network::new(&home) else { return };
+    let Some(mut broker) = nats(&home, &network, DURABLE) else { return };
     let (count, kills) = (number(MESSAGES, 6_000), number(KILLS, 2));
     let begun = Instant::now();
     trigger(&home, "east", "publish", &json!({ "count": count }));

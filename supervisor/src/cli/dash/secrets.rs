@@ -1,12 +1,10 @@
 //! The token that opens the dashboard.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::cli::exit::Failure;
+use crate::cli::files::secret_file;
 use crate::sys::random;
 
 /// Characters of the shortest token.
@@ -26,17 +24,8 @@ impl Token {
 
     /// The token in a file that only its owner can read. White space around it does not count.
     pub(super) fn read(path: &Path) -> Result<Self, Failure> {
+        let text = secret_file::read(path, "the token", 4096)?;
         let shown = path.display();
-        let cannot = |error| Failure::io(format_args!("cannot read the token in {shown}"), &error);
-        let file = File::open(path).map_err(cannot)?;
-        let mode = file.metadata().map_err(cannot)?.permissions().mode();
-        if mode & 0o077 != 0 {
-            return Err(Failure::failed(format!(
-                "other users can open {shown}, which has the token: run \"chmod 600 {shown}\""
-            )));
-        }
-        let mut text = String::new();
-        file.take(4096).read_to_string(&mut text).map_err(cannot)?;
         Self::parse(&text).map_err(|why| Failure::usage(format!("the token in {shown} {why}")))
     }
 
@@ -86,6 +75,7 @@ impl fmt::Debug for Token {
 mod tests {
     use super::*;
     use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_token_is_equal_to_itself_alone() {

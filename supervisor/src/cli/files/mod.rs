@@ -4,4 +4,5 @@ pub(crate) mod atomic_file;
 pub(crate) mod dump;
 pub(crate) mod follow;
 pub(crate) mod logs;
+pub(crate) mod secret_file;
 pub(crate) mod tail;

@@ -27,10 +27,11 @@ use self::queue::{Batch, Next, Outcome, Queue};
 use self::starts::Starts;
 use super::scrape;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::http::{ends, tell_manager};
+use crate::cli::http::serve_until_ended;
 use crate::cli::output;
 use crate::cli::session::Session;
 use crate::cli::targets::Targets;
+use crate::cli::trial::values::between;
 use crate::home::Home;
 use crate::sys::{clock, procfs};
 
@@ -56,11 +57,7 @@ pub(crate) struct Args {
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    let span = config::units::duration(text).map_err(|error| error.to_string())?;
-    match (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&span) {
-        true => Ok(span),
-        false => Err("expected between 1s and 1h".to_owned()),
-    }
+    between(text, Duration::from_secs(1), Duration::from_secs(3600))
 }
 
 /// Pushes until SIGTERM or SIGINT. `names`: which apps; none stand for all that run at the time of
@@ -157,10 +154,8 @@ struct Pusher {
 
 impl Pusher {
     async fn run(mut self, source: Arc<Source>, interval: Duration) -> Result<Exit, Failure> {
-        let ended = ends()
-            .map_err(|error| Failure::io("cannot handle the signals of this process", &error))?;
+        let ended = serve_until_ended()?;
         tokio::pin!(ended);
-        tell_manager();
         let mut tick = tokio::time::interval(interval);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut looking = None;

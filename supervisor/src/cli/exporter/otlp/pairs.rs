@@ -2,14 +2,12 @@
 //! the environment variables of OpenTelemetry. Neither is in a list of processes.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::cli::exit::Failure;
+use crate::cli::files::secret_file;
 
 /// The variables with headers; the later ones win.
 const HEADER_VARIABLES: [&str; 2] =
@@ -127,21 +125,11 @@ fn decoded(text: &str) -> Option<String> {
 
 /// The text of a file that only its owner can read.
 fn secret(path: &Path) -> Result<String, Failure> {
-    let shown = path.display();
-    let cannot = |error| Failure::io(format_args!("cannot read the headers in {shown}"), &error);
-    let file = File::open(path).map_err(cannot)?;
-    let mode = file.metadata().map_err(cannot)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(Failure::failed(format!(
-            "other users can open {shown}, which has the headers: run \"chmod 600 {shown}\""
-        )));
-    }
-    let mut text = String::new();
     let most = u64::try_from(LONGEST).unwrap_or(u64::MAX);
-    file.take(most + 1).read_to_string(&mut text).map_err(cannot)?;
+    let text = secret_file::read(path, "the headers", most + 1)?;
     match text.len() <= LONGEST {
         true => Ok(text),
-        false => Err(Failure::usage(format!("{shown} has more than 16 KiB"))),
+        false => Err(Failure::usage(format!("{} has more than 16 KiB", path.display()))),
     }
 }
 
@@ -149,6 +137,7 @@ fn secret(path: &Path) -> Result<String, Failure> {
 mod tests {
     use super::*;
     use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
 
     fn of(text: &'static str) -> impl Fn(&str) -> Option<OsString> {
         move |name| (name == HEADER_VARIABLES[0]).then(|| text.into())
