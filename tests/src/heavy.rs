@@ -23,6 +23,9 @@ const LONGEST: Duration = Duration::from_secs(45 * 60);
 /// How often a test that waits says for which other one.
 const REPORT: Duration = Duration::from_secs(30);
 
+/// How often a test that waits for a place looks for one.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// The file of the lock.
 const LOCK: &str = "exclusive.lock";
 
@@ -85,19 +88,33 @@ fn name() -> String {
     me
 }
 
-/// A place among those that run side by side.
+/// A place among those that run side by side. The places become free in any order, so it looks at
+/// all of them again and again.
 fn place(root: &Path, me: &str) -> io::Result<File> {
-    let path = |number: u32| root.join(format!("place-{number}.lock"));
-    for number in 0..SIDE_BY_SIDE {
-        let file = open(&path(number))?;
-        if file.try_lock().is_ok() {
-            return Ok(file);
+    let files: Vec<File> = (0..SIDE_BY_SIDE)
+        .map(|number| open(&root.join(format!("place-{number}.lock"))))
+        .collect::<io::Result<_>>()?;
+    let since = Instant::now();
+    let mut reports = 0;
+    loop {
+        for file in &files {
+            match file.try_lock() {
+                Ok(()) => return file.try_clone(),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
         }
+        let waited = since.elapsed();
+        if waited >= LONGEST {
+            let text = format!("no place among the heavy tests became free in {waited:.0?}");
+            return Err(io::Error::other(text));
+        }
+        if waited >= REPORT * reports {
+            eprintln!("{me} waits for a place among the heavy tests");
+            reports += 1;
+        }
+        thread::sleep(LOOK);
     }
-    // The places become free in any order; this one does before long.
-    let path = path(std::process::id() % SIDE_BY_SIDE);
-    eprintln!("{me} waits for a place");
-    wait(open(&path)?, &path, How::Alone, REPORT, LONGEST)
 }
 
 fn open(path: &Path) -> io::Result<File> {

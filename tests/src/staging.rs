@@ -87,6 +87,11 @@ pub fn write_program(path: &Path, bytes: &[u8]) {
     install(path, content);
 }
 
+/// Copies a program that can run at once.
+pub fn copy_program(from: &Path, to: &Path) {
+    install(to, File::open(from).unwrap_or_else(|e| panic!("open {}: {e}", from.display())));
+}
+
 /// Copies what is to be read from `content` to `path`, as a program. Another process does it: if a
 /// file were open for writing in this one, a child that another thread is just starting would have
 /// it open for a moment, too, and the program could not run (ETXTBSY).

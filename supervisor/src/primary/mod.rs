@@ -126,6 +126,9 @@ pub(crate) struct Primary {
     /// Until when the worker that opened an address last may open further ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     opens_until: Option<Time>,
+    /// When a worker opened an address last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    opened_at: Option<Time>,
     born: Option<Time>,
     /// The time of the last step. All steps of one turn have the same time.
     stepped: Option<Time>,
@@ -209,6 +212,7 @@ impl Primary {
             starting: false,
             sweep_at: None,
             opens_until: None,
+            opened_at: None,
             born: None,
             stepped: None,
             returning: false,

@@ -4,14 +4,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ipc::control::{NoticeKind, Request, Status, WorkerState};
 use nix::sys::signal::Signal;
 use tests::wait::wait_until;
-use tests::{Home, Load, Port, fixtures, process};
+use tests::{Home, Load, Port, fixtures, process, staging};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -189,7 +189,7 @@ fn hooks_run_as_the_user_of_the_worker_and_write_into_the_log() {
 fn of_nobody_with_root() -> Option<(Home, String)> {
     let home = tests::home_of_nobody!()?;
     let program = home.path().join("other-user");
-    fs::copy(env!("CARGO_BIN_EXE_other-user"), &program).expect("copy a program");
+    staging::copy_program(Path::new(env!("CARGO_BIN_EXE_other-user")), &program);
     fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).expect("make it setuid");
     let tried = Command::new(&program).arg("try").uid(65534).gid(65534).status();
     if !tried.expect("it runs").success() {

@@ -5,7 +5,6 @@
 
 use std::env;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use tests::run::{self, Outcome, Running};
 use tests::wait::{let_pass, try_until};
-use tests::{Home, Pty, fixtures, picture, process, wait_until};
+use tests::{Home, Pty, fixtures, picture, process, staging, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
 /// How long the apps run under load before the pictures are taken. Those of the browser wait until
@@ -59,9 +58,7 @@ impl Stage {
             let text = fs::read_to_string(fixtures::file(&format!("pictures/{name}")));
             home.write(&format!("srv/shop/{name}"), &text.expect("a fixture"));
         }
-        let (from, to) = (Path::new(&search), home.path().join("srv/shop/search"));
-        fs::copy(from, &to).expect("copy the Go server");
-        fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).expect("chmod");
+        staging::copy_program(Path::new(&search), &home.path().join("srv/shop/search"));
         let mut command = home.command_of("unshare");
         command.args(["--mount", "--net", "--fork", "--kill-child", "sh", "-c", STAGE, "sh"]);
         let world = run::spawn(command.arg(home.path().join("srv")), home.path());

@@ -19,11 +19,14 @@ use crate::primary::worker::{SOON, Worker};
 use crate::primary::{Job, Phase, Primary, Step};
 
 /// A program that serves several addresses opens them one after the other. A start is answered when
-/// it has opened no further one for a quarter of the time that it has run, within these bounds:
-/// that measures how fast the program and the machine are.
+/// it has opened no further one for a quarter of the time that it has run, within these bounds, and
+/// for twice the time between the last two: that measures how fast the program and the machine are.
 const OPENING_SHARE: u32 = 4;
 const OPENING_MIN: Duration = Duration::from_millis(10);
 const OPENING_MAX: Duration = Duration::from_millis(250);
+
+/// What comes later than this after an address does not belong to the same opening.
+const OPENING_GAP: Duration = Duration::from_millis(500);
 
 impl Primary {
     /// Starts an app that has no live worker.
@@ -151,8 +154,10 @@ impl Primary {
         let starting =
             self.workers.values().filter(|worker| worker.is_coming() || worker.is_ready());
         let oldest = starting.map(|worker| now.since(worker.started)).max();
-        let patience = oldest.map(|ran| (ran / OPENING_SHARE).clamp(OPENING_MIN, OPENING_MAX));
-        self.opens_until = patience.map(|patience| now + patience);
+        let share = |ran: Duration| (ran / OPENING_SHARE).clamp(OPENING_MIN, OPENING_MAX);
+        let since_last = self.opened_at.replace(now).map(|at| now.since(at));
+        let gap = since_last.filter(|gap| *gap <= OPENING_GAP).unwrap_or_default();
+        self.opens_until = oldest.map(|ran| now + share(ran).max(gap * 2));
     }
 
     /// Until when the workers may still open further addresses, if a client waits for the app and

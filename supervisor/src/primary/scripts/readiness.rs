@@ -34,6 +34,21 @@ fn a_start_is_answered_when_no_further_address_is_opened() {
     assert_eq!(sim.now, asked);
 }
 
+/// On a machine that gets busier the time between two addresses grows faster than the program ages.
+#[test]
+fn a_start_waits_for_addresses_that_come_more_and_more_slowly() {
+    let mut sim = Sim::begun(app("serve port=8000", 1), 7);
+    let client = sim.ask(Request::WaitReady);
+    sim.until("the worker is ready", |sim| sim.app_status() == Status::Ready);
+    let worker = sim.ids()[0];
+    for (port, gap) in (8001..).zip([9, 17, 32, 60, 110, 200, 380, 0]) {
+        sim.bind(worker, port);
+        sim.pass(Duration::from_millis(gap));
+    }
+    let said = done(sim.answer(client));
+    assert!(said.contains("127.0.0.1:8008"), "{said}");
+}
+
 #[test]
 fn no_rule_of_readiness_gives_an_address_up() {
     for rule in [ReadyRule::Auto, ReadyRule::Notify, ReadyRule::Listen, ReadyRule::Uptime] {
