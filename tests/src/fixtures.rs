@@ -185,7 +185,7 @@ fn java_classes() -> Option<PathBuf> {
 
 /// Builds `name` from `source`, unless it was built since the source changed.
 fn build(source: &str, name: &str, how: impl FnOnce(&Path, &Path) -> Command) -> PathBuf {
-    let _lock = staging::lock();
+    let _lock = staging::lock(&format!("build-{}", name.replace('/', "-")));
     let folder = staging::root().join("build");
     staging::make_folder(&folder);
     let target = folder.join(name);

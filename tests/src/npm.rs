@@ -18,7 +18,7 @@ pub fn app(program: &str) -> Option<String> {
     let folder = staging::root().join("npm");
     let source = fixtures::file("node/apps");
     let npm = fixtures::need("npm")?;
-    let _lock = staging::lock();
+    let _lock = staging::lock("npm");
     staging::copy_folder(Path::new(&source), &folder);
     install(&npm, &folder)?;
     let path = folder.join(program);
@@ -32,7 +32,7 @@ pub fn example(name: &str) -> Option<PathBuf> {
     let npm = fixtures::need("npm")?;
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let copy = staging::root().join("examples");
-    let _lock = staging::lock();
+    let _lock = staging::lock("examples");
     let parts = [format!("examples/{name}"), "worker/node".to_owned()];
     for part in parts {
         staging::copy_folder(&checkout.join(&part), &copy.join(part));

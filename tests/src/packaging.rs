@@ -96,7 +96,7 @@ pub fn debian() -> Option<&'static Path> {
     if !fixtures::need_root("install a clean Debian") {
         return None;
     }
-    let _lock = staging::lock();
+    let _lock = staging::lock("debian");
     let folder: &'static Path = Box::leak(staging::root().join("debian").into_boxed_path());
     let mark = staging::root().join("debian-installed");
     if !fs::read_to_string(&mark).is_ok_and(|done| done == INCLUDED) {

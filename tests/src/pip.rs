@@ -22,7 +22,7 @@ fn environment() -> Option<PathBuf> {
     let python = fixtures::need("python3")?;
     let list = fixtures::file("servers/requirements.txt");
     let wanted = fs::read_to_string(&list).expect("read requirements.txt");
-    let _lock = staging::lock();
+    let _lock = staging::lock("pip");
     let folder = staging::root().join("pip");
     let mark = folder.join("installed");
     if !fs::read_to_string(&mark).is_ok_and(|done| done == wanted) {

@@ -1,6 +1,6 @@
 //! A world-readable folder for the fixtures, for what is built of them, and for copies of the
 //! binary, since ordinary users may not be able to read the checkout. Its path is short, so that
-//! paths of unix sockets fit. One process at a time changes it.
+//! paths of unix sockets fit. One process at a time changes each part of it.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -32,9 +32,10 @@ pub fn root() -> &'static Path {
     })
 }
 
-/// A lock to hold while changing the folder.
-pub fn lock() -> File {
-    let path = root().join("staging.lock");
+/// A lock to hold while changing `part` of the folder. Each part has its own: a test that needs
+/// a copy of the program does not wait for pip.
+pub fn lock(part: &str) -> File {
+    let path = root().join(format!("{part}.lock"));
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -49,7 +50,7 @@ pub fn lock() -> File {
 pub fn fixtures() -> &'static Path {
     static FIXTURES: OnceLock<PathBuf> = OnceLock::new();
     FIXTURES.get_or_init(|| {
-        let _lock = lock();
+        let _lock = lock("fixtures");
         let target = root().join("fixtures");
         copy_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"), &target);
         target
@@ -58,7 +59,7 @@ pub fn fixtures() -> &'static Path {
 
 /// A world-readable copy of a program of this build.
 pub fn program(built: &Path) -> PathBuf {
-    let _lock = lock();
+    let _lock = lock("bin");
     let name = built.file_name().expect("a program has a name");
     let profile = built.parent().and_then(Path::file_name).expect("a build has a profile");
     let folder = root().join("bin").join(profile);
