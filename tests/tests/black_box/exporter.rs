@@ -77,7 +77,8 @@ fn answer(address: SocketAddr, request: &str, headers: &str) -> String {
 }
 
 #[test]
-fn prometheus_reads_the_metrics_of_all_apps() {
+fn heavy_prometheus_reads_the_metrics_of_all_apps() {
+    let _load = tests::under_load();
     let (home, own) = (tests::home!(), Port::new());
     let (first, second) = (Port::new(), Port::new());
     home.demo(first.number()).ok();

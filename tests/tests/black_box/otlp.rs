@@ -70,7 +70,8 @@ fn reloads(request: &Value, app: &str) -> Option<(f64, String)> {
 }
 
 #[test]
-fn the_types_of_opentelemetry_read_what_a_collector_gets() {
+fn heavy_the_types_of_opentelemetry_read_what_a_collector_gets() {
+    let _load = tests::under_load();
     let Some(python) = pip::program("python") else { return };
     let Some(node) = fixtures::need("node") else { return };
     let (home, port, own) = (tests::home!(), Port::new(), Port::new());

@@ -309,7 +309,8 @@ fn example(name: &str) -> String {
 }
 
 #[test]
-fn manifests_follow_their_schemas() {
+fn heavy_manifests_follow_their_schemas() {
+    let _load = tests::under_load();
     let home = tests::home!();
     let manifest = fs::read_to_string(example("deployment.yaml")).expect("the manifest");
     if let Some(validate) = pip::program("kubernetes-validate") {

@@ -29,7 +29,8 @@ fn bind(home: &Home, port: u16) {
 }
 
 #[test]
-fn ready_1_does_not_stand_for_an_address() {
+fn heavy_ready_1_does_not_stand_for_an_address() {
+    let _load = tests::under_load();
     let (home, port, other) = (tests::home!(), Port::new(), Port::new());
     let Some(command) = gunicorn(&home, port.number()) else { return };
     // Python takes a compiled file for the same as its source that was written in the same second.
@@ -47,7 +48,8 @@ fn ready_1_does_not_stand_for_an_address() {
 /// It asks whether its socket listens (SO_ACCEPTCONN) and does not call `listen` then. Sockets of
 /// replaced workers do, from the second slot of the first reload on.
 #[test]
-fn a_program_that_does_not_listen_twice_is_ready_and_serves() {
+fn heavy_a_program_that_does_not_listen_twice_is_ready_and_serves() {
+    let _load = tests::under_load();
     let (home, port) = (tests::home!(), Port::new());
     let Some(command) = gunicorn(&home, port.number()) else { return };
     home.start("web", &["-i", "2"], &command).ok();
