@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use ipc::control::{FailureKind, Notice, Reply, Request};
 use ipc::lines::{LineError, LineReader, to_line};
+use serde_json::value::RawValue;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::home::{AppFiles, Home, HomeError};
@@ -23,6 +24,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long it is tried to reach a primary that has no room for another client, and how often.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(8);
 const BUSY_PAUSE: Duration = Duration::from_millis(250);
+/// How a status begins, as a primary writes it.
+const STATUS: &str = r#"{"reply":"status","#;
 /// How soon a primary refuses a request whose outcome the client does not wait for.
 const REFUSAL_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -74,8 +77,18 @@ enum Next {
 impl Client {
     /// Connects to the primary of `name`. Fails if no primary accepts within two seconds.
     pub(crate) fn connect(home: &Home, name: &str) -> Result<Self, ClientError> {
-        let files = home.files(name);
-        let stream = open(&files, name)?;
+        // Nearly every primary has the run folder of this environment. To read the record, which
+        // says so, takes longer than the whole question for the status.
+        let mut files = home.usual_files(name);
+        let mut opened = open(&files, name);
+        if opened.is_err() {
+            let recorded = home.files(name);
+            if recorded != files {
+                opened = open(&recorded, name);
+                files = recorded;
+            }
+        }
+        let stream = opened?;
         let path = files.socket()?.to_owned();
         Ok(Self { path, ..Self::from_stream(stream, name, home.primary_log(name)) })
     }
@@ -258,8 +271,8 @@ impl Client {
     /// Waits for the next reply until `until`, or without limit.
     fn next_reply(&mut self, until: Option<Instant>) -> Result<Next, ClientError> {
         loop {
-            match self.reader.next_message::<serde_json::Value>() {
-                Ok(Some(value)) => match read_reply(value) {
+            match self.reader.next_message::<Box<RawValue>>() {
+                Ok(Some(value)) => match read_reply(value.get()) {
                     Ok(Some(reply)) => return Ok(Next::Reply(reply)),
                     Ok(None) => continue,
                     Err(source) => return Err(self.malformed(source.into())),
@@ -319,13 +332,21 @@ fn open(files: &AppFiles, name: &str) -> Result<UnixStream, ClientError> {
     Ok(UnixStream::from(OwnedFd::from(socket)))
 }
 
-/// The reply in `value`; `None` if it is a notice of a kind that this version does not know.
-fn read_reply(value: serde_json::Value) -> Result<Option<Reply>, serde_json::Error> {
-    let is_notice = value.get("reply").and_then(|reply| reply.as_str()) == Some("notice");
-    match serde_json::from_value(value) {
+/// The reply in `text`; `None` if it is a notice of a kind that this version does not know.
+fn read_reply(text: &str) -> Result<Option<Reply>, serde_json::Error> {
+    // serde copies a tagged message whole before it reads it. The status, for which each command
+    // asks every app, is read as it stands.
+    if text.starts_with(STATUS)
+        && let Ok(status) = serde_json::from_str(text)
+    {
+        return Ok(Some(Reply::Status(status)));
+    }
+    match serde_json::from_str(text) {
         Ok(reply) => Ok(Some(reply)),
-        Err(_) if is_notice => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => match serde_json::from_str::<serde_json::Value>(text) {
+            Ok(value) if value["reply"] == "notice" => Ok(None),
+            Ok(_) | Err(_) => Err(error),
+        },
     }
 }
 

@@ -168,6 +168,11 @@ impl Home {
         AppFiles::new(&run, name, self.record(name))
     }
 
+    /// The files of a primary of this name that has the run folder of this environment.
+    pub(crate) fn usual_files(&self, name: &str) -> AppFiles {
+        AppFiles::new(&self.run, name, self.record(name))
+    }
+
     /// The [`Record`] of the app, as JSON.
     pub(crate) fn record(&self, name: &str) -> PathBuf {
         self.state.join(format!("{name}.json"))

@@ -6,6 +6,7 @@ use config::spec::{AppSpec, Dependency};
 
 use super::completion;
 use super::exit::Failure;
+use super::launch::nursery::ManyStarts;
 use super::output;
 use super::session::Session;
 use super::side_by_side::{Work, side_by_side};
@@ -75,6 +76,7 @@ pub(crate) fn in_stages<T: Dependent>(
     (session, results): (&mut Session, &mut Results),
     act: impl Fn(&T, &BTreeSet<String>) -> Result<Outcome, Failure> + Sync,
 ) {
+    let _many = ManyStarts::expect(ordered.len());
     let home = session.home.clone();
     for stage in stages(ordered) {
         let mut failed = results.failed();

@@ -12,7 +12,7 @@ use crate::sys::file_id::FileId;
 pub(super) const NOT_WAITING: i32 = libc::O_NONBLOCK;
 
 /// Where the files of one primary are. See [`super::Home::files`].
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct AppFiles {
     socket: PathBuf,
     lock: PathBuf,

@@ -163,6 +163,8 @@ impl Keeper {
     fn run(mut self, mut birth: Birth) -> io::Result<Role> {
         let mut pause = PAUSES.0;
         let mut short_lives = 0;
+        // The keeper never goes as deep again as it went to get here.
+        daemon::give_stack_back();
         loop {
             // The new primary names all its workers again.
             self.workers.clear();

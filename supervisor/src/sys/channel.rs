@@ -75,11 +75,19 @@ pub(crate) fn send_all(
     pieces: &[IoSlice<'_>],
     fd: Option<BorrowedFd<'_>>,
 ) -> io::Result<Option<usize>> {
-    let fds: Vec<BorrowedFd<'_>> = fd.into_iter().collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    send_with(channel, pieces, fd.as_slice())
+}
+
+/// As `send_all`, with up to [`MOST_FDS`] descriptors.
+pub(crate) fn send_with(
+    channel: BorrowedFd<'_>,
+    pieces: &[IoSlice<'_>],
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<Option<usize>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(&fds)) {
-        return Err(io::Error::other("the descriptor does not fit its message"));
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::Error::other("the descriptors do not fit their message"));
     }
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     match sendmsg(channel, pieces, &mut control, flags) {

@@ -100,6 +100,7 @@ pub(crate) fn keep_little_memory() {
 /// Gives the kernel the memory back that was needed for a moment, as for a start, and that the
 /// allocator would keep. From now on it keeps what is needed again and again.
 pub(crate) fn give_memory_back() {
+    give_stack_back();
     #[cfg(target_env = "gnu")]
     {
         // SAFETY: this frees whole pages that the allocator does not use, and changes no
@@ -109,6 +110,43 @@ pub(crate) fn give_memory_back() {
         }
         set_allocator(1);
     }
+}
+
+/// What may be in use below the place that `give_stack_back` looks at: the frames of what it calls.
+const STACK_IN_USE: usize = 16 * 1024;
+
+/// Gives the kernel the pages back that calls on this stack have used and that no call uses now. A
+/// start goes deep, and what follows does not.
+#[inline(never)]
+pub(crate) fn give_stack_back() {
+    let here = 0u8;
+    let here = std::ptr::from_ref(std::hint::black_box(&here));
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let Some(lowest) = maps.lines().find_map(|line| begin_of_stack(line, here.addr())) else {
+        return;
+    };
+    // SAFETY: reads a setting.
+    let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(1 << 16);
+    let end = (here.addr() - STACK_IN_USE) / page * page;
+    if lowest < end {
+        let lowest = here.with_addr(lowest).cast_mut().cast();
+        // SAFETY: the range is a part of the stack of this thread, as the kernel has just shown. It
+        // ends below every frame, those of this function and of this call included, so nothing has
+        // a value there.
+        unsafe {
+            libc::madvise(lowest, end - lowest.addr(), libc::MADV_DONTNEED);
+        }
+    }
+}
+
+/// Where the stack of the main thread begins, if this line of `/proc/self/maps` shows it and `here`
+/// is in it.
+fn begin_of_stack(line: &str, here: usize) -> Option<usize> {
+    let (span, _) = line.strip_suffix("[stack]")?.split_once(' ')?;
+    let (begin, end) = span.split_once('-')?;
+    let address = |text: &str| usize::from_str_radix(text, 16).ok();
+    let span = address(begin)?..address(end)?;
+    span.contains(&here).then_some(span.start)
 }
 
 #[cfg(target_env = "gnu")]
@@ -145,6 +183,17 @@ pub(crate) fn run_after_others() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_stack_of_the_main_thread_is_given_back() {
+        let stack = "7ffe10000000-7ffe10021000 rw-p 00000000 00:00 0    [stack]";
+        assert_eq!(begin_of_stack(stack, 0x7ffe_1002_0000), Some(0x7ffe_1000_0000));
+        assert_eq!(begin_of_stack(stack, 0x7ffe_1002_1000), None);
+        let other = "7ffe10000000-7ffe10021000 rw-p 00000000 00:00 0 ";
+        assert_eq!(begin_of_stack(other, 0x7ffe_1002_0000), None);
+        // A test runs in a thread of its own.
+        give_stack_back();
+    }
 
     #[test]
     fn the_name_shows() {

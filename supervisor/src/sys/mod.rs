@@ -24,6 +24,7 @@ pub(crate) mod inherited;
 pub(crate) mod name_sources;
 pub(crate) mod notify;
 pub(crate) mod oom;
+pub(crate) mod own_words;
 pub(crate) mod packets;
 pub(crate) mod peer;
 pub(crate) mod pidfd;

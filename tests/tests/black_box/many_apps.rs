@@ -41,6 +41,67 @@ fn apps_wait_side_by_side_and_results_come_in_order() {
     home.nothing_left();
 }
 
+/// Where the program of this process is in memory, which is random for each exec.
+fn place(pid: u32) -> String {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("it runs");
+    maps.split('-').next().expect("a line").to_owned()
+}
+
+/// That these processes of the app look as if each had been executed for it.
+fn assert_own_words(home: &Home, name: &str, pids: &[u32]) {
+    for pid in pids {
+        let words = |file: &str| {
+            let bytes = std::fs::read(format!("/proc/{pid}/{file}")).expect("it runs");
+            let words = String::from_utf8(bytes).expect("the test uses text");
+            words.split_terminator('\0').map(str::to_owned).collect::<Vec<_>>()
+        };
+        let program = home.binary().display().to_string();
+        assert_eq!(words("cmdline"), [program.as_str(), "primary", name]);
+        let environment = words("environ");
+        for expected in [format!("SUPERVISOR_APP={name}"), "OF_THIS_START=yes".to_owned()] {
+            assert!(environment.contains(&expected), "{expected} is not in {environment:?}");
+        }
+        let folder = std::fs::read_link(format!("/proc/{pid}/cwd")).expect("it runs");
+        assert_eq!(folder.to_str(), Some("/"));
+    }
+}
+
+/// The keepers of one command are forked from one process, so their memory is one. Nothing else of
+/// an app comes from another, and every later life of it goes on as usual.
+#[test]
+fn apps_that_start_together_share_memory_and_nothing_else() {
+    let home = tests::home!();
+    let file = file(&home, 3, r#"["sleep", "1000"]"#, "ready = \"uptime\"\nmin_uptime = \"0s\"");
+    let start = home.command().args(["start", &file]).env("OF_THIS_START", "yes").output();
+    let start = start.expect("it runs");
+    assert!(start.status.success(), "{}", String::from_utf8_lossy(&start.stderr));
+    let keeper = |name: &str| home.app(name).keeper_pid.expect("it has a keeper");
+    let mut places = Vec::new();
+    for name in names(3) {
+        let app = home.app(&name);
+        assert_own_words(&home, &name, &[keeper(&name), app.primary_pid]);
+        places.push(place(app.primary_pid));
+        let worker = process::get(home.pids(&name)[0]).expect("it runs");
+        assert_eq!((worker.name.as_str(), worker.parent), ("sleep", keeper(&name)));
+    }
+    places.dedup();
+    assert_eq!(places.len(), 1, "each was executed: {places:?}");
+    let others = process::of_home(home.path())
+        .into_iter()
+        .filter(|one| !["sleep", "keep:", "sup:"].iter().any(|of| one.name.starts_with(of)));
+    assert_eq!(others.count(), 0, "the nursery has ended with its command");
+
+    let workers = home.pids("a000");
+    let app = home.kill_primary("a000", Signal::SIGKILL);
+    assert_own_words(&home, "a000", &[keeper("a000"), app.primary_pid]);
+    assert_eq!(home.pids("a000"), workers, "the worker is adopted");
+    home.run(&["upgrade", "a001"]).ok();
+    let app = home.app("a001");
+    assert_ne!(place(app.primary_pid), places[0], "an upgrade executes the program");
+    home.run(&["delete", "all"]).ok();
+    home.nothing_left();
+}
+
 #[test]
 fn one_app_that_fails_stops_no_other() {
     let home = tests::home!();

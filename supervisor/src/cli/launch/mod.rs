@@ -3,6 +3,7 @@
 //! Two apps cannot have the same name: a running app refuses a start, an app that is stopped or has
 //! failed is removed first.
 
+pub(crate) mod nursery;
 mod primary_process;
 
 use std::collections::BTreeSet;

@@ -6,10 +6,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, PipeReader, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use config::spec::AppSpec;
@@ -18,13 +19,14 @@ use ipc::lines::{LineReader, to_line};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::Deserialize;
 
+use super::nursery;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::files::tail::tail;
 use crate::cli::output;
 use crate::home::{HOME_VARIABLE, Home};
-use crate::sys::daemon;
 use crate::sys::exec::OWN_PROGRAM;
 use crate::sys::strays::{APP_VARIABLE, PRIMARY, WORKER_VARIABLE};
+use crate::sys::{daemon, pidfd};
 
 /// How long a primary may take until its control socket accepts.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -59,11 +61,15 @@ pub(super) fn start(
     // If its file was removed, the kernel still has the program.
     let program = if program.is_file() { program } else { OWN_PROGRAM.into() };
     let mut command = Command::new(program);
-    if let Some(environment) = environment {
-        // Other commands must find the app, so its folders follow from the variables of today.
-        let locations =
-            LOCATION_VARIABLES.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
-        command.env_clear().envs(environment.iter().cloned()).envs(locations);
+    command.env_clear();
+    match environment {
+        Some(environment) => {
+            // Other commands must find the app, so its folders follow from the variables of today.
+            let locations =
+                LOCATION_VARIABLES.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
+            command.envs(environment.iter().cloned()).envs(locations);
+        }
+        None => _ = command.envs(std::env::vars_os()),
     }
     command.args([OsStr::new("primary"), OsStr::new(&spec.name)]);
     start_command(command, home, spec, START_TIMEOUT)
@@ -103,11 +109,10 @@ fn start_command(
     // A file has room for a long spec, which a pipe has not.
     let spec_file = spec_file(spec)
         .map_err(|error| Failure::io("cannot write the spec for the primary", &error))?;
-    command.current_dir("/").stdin(spec_file).stdout(Stdio::piped()).stderr(stderr);
     // The app must not keep a lock or a pipe of the user's shell open.
     crate::sys::exec::close_at_exec()
         .map_err(|error| Failure::io("cannot set close-on-exec on inherited files", &error))?;
-    let mut child = command.spawn().map_err(|error| {
+    let (stdout, mut keeper) = begin(command, spec_file, stderr).map_err(|error| {
         let mut failure =
             Failure::io(format_args!("cannot start the primary of {}", spec.name), &error);
         if error.kind() == io::ErrorKind::WouldBlock {
@@ -115,9 +120,6 @@ fn start_command(
         }
         failure
     })?;
-    let Some(stdout) = child.stdout.take() else {
-        return Err(Failure::failed("the primary has no stdout"));
-    };
     match read_report(stdout, timeout) {
         Answer::Report(Report { ok: true, .. }) => Ok(()),
         Answer::Report(report) => {
@@ -134,7 +136,7 @@ fn start_command(
             last_lines: tail(&mut log, log_end, TAIL_BYTES, TAIL_LINES),
         }),
         Answer::Late => {
-            kill(&mut child);
+            keeper.kill();
             Err(Failure {
                 exit: Exit::TimedOut,
                 reason: format!(
@@ -145,6 +147,37 @@ fn start_command(
                 ),
                 last_lines: tail(&mut log, log_end, TAIL_BYTES, TAIL_LINES),
             })
+        }
+    }
+}
+
+/// The keeper, which is a child of this process.
+enum Keeper {
+    Executed(Child),
+    Forked(OwnedFd),
+}
+
+/// Starts the keeper with these as stdin and stderr, and gives the end of its stdout. The nursery
+/// forks it, if there is one.
+fn begin(mut command: Command, stdin: File, stderr: File) -> io::Result<(PipeReader, Keeper)> {
+    let (stdout, theirs) = io::pipe()?;
+    let standard = [stdin.as_fd(), theirs.as_fd(), stderr.as_fd()];
+    if let Some(keeper) = nursery::fork_keeper(&command, standard)? {
+        return Ok((stdout, Keeper::Forked(keeper)));
+    }
+    command.current_dir("/").stdin(stdin).stdout(theirs).stderr(stderr);
+    Ok((stdout, Keeper::Executed(command.spawn()?)))
+}
+
+impl Keeper {
+    fn kill(&mut self) {
+        // An error means that it has ended already.
+        match self {
+            Self::Executed(child) => {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            Self::Forked(keeper) => _ = pidfd::signal(keeper.as_fd(), libc::SIGKILL),
         }
     }
 }
@@ -168,7 +201,7 @@ enum Answer {
 }
 
 /// Waits for the report.
-fn read_report(mut stdout: ChildStdout, timeout: Duration) -> Answer {
+fn read_report(mut stdout: PipeReader, timeout: Duration) -> Answer {
     let until = Instant::now() + timeout;
     let mut reader = LineReader::default();
     let mut bytes = [0; 4096];
@@ -191,12 +224,6 @@ fn read_report(mut stdout: ChildStdout, timeout: Duration) -> Answer {
             Err(error) => return Answer::Ended(error.to_string()),
         }
     }
-}
-
-fn kill(child: &mut Child) {
-    // An error means that it has ended already.
-    let _ = child.kill();
-    let _ = child.wait();
 }
 
 #[cfg(test)]

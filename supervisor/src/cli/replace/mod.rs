@@ -14,6 +14,7 @@ use ipc::control::{Method, Request};
 pub(crate) use options::ReplaceOptions;
 
 use super::exit::{Exit, Failure};
+use super::launch::nursery::ManyStarts;
 use super::launch::start_app;
 use super::session::Session;
 use super::side_by_side::{Work, side_by_side};
@@ -64,6 +65,8 @@ pub(crate) fn replace(
         let plan = plan.and_then(|plan| with_exports(plan, &mut exports));
         jobs.push(Job { options, name, plan });
     }
+    let starts = jobs.iter().filter(|job| matches!(job.plan, Ok(Plan::Start(_)))).count();
+    let _many = ManyStarts::expect(starts);
     let mut results = Results::new(json);
     let take = |job: &Job<'_>, result| results.take(session, &job.name, result);
     side_by_side(Work::Replaces, &jobs, |job| job.run(&home, activity, &method), take);

@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use clap::{Args as _, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::exit::{Exit, Failure};
+use super::launch::nursery;
 use super::output::Stdout;
 use super::session::Session;
 use crate::home::Home;
@@ -20,6 +21,9 @@ const AFTER_HELP: &str = "Exit codes: 0 done, 1 failed, 2 usage or configuration
     4 rolled back, 5 timed out, 6 not permitted, 10 plan found changes.\n\
     Where a verb takes a NAME, it also takes several names, or \"all\".\n\
     First steps: supervisor demo, or supervisor start -i max -- YOUR-SERVER";
+
+/// The verb of a keeper and its primary.
+const PRIMARY: &str = "primary";
 
 /// Runs any server once per core behind one address, restarts what dies, and replaces code without
 /// losing a request.
@@ -122,14 +126,28 @@ verbs! {
 
 /// Runs the verb `primary` without the definitions of the other verbs: a keeper and a primary would
 /// keep the memory that these take. `None`: the arguments name another verb, or make no sense.
+///
+/// The nursery is no verb: `launch` runs it, and each keeper that comes from it runs `primary`.
 pub(crate) fn primary_alone(
     mut arguments: impl Iterator<Item = OsString>,
 ) -> Option<Result<Exit, Failure>> {
-    if arguments.next()? != "primary" {
+    let word = arguments.next()?;
+    if word == PRIMARY {
+        return primary_of(arguments);
+    }
+    if word != nursery::WORD {
         return None;
     }
+    match nursery::serve() {
+        Ok(Some(arguments)) => primary_alone(arguments),
+        Ok(None) => Some(Ok(Exit::Done)),
+        Err(error) => Some(Err(Failure::io("cannot fork keepers", &error))),
+    }
+}
+
+fn primary_of(arguments: impl Iterator<Item = OsString>) -> Option<Result<Exit, Failure>> {
     daemon::keep_little_memory();
-    let definition = primary::Args::augment_args(Command::new("primary")).no_binary_name(true);
+    let definition = primary::Args::augment_args(Command::new(PRIMARY)).no_binary_name(true);
     let matches = definition.try_get_matches_from(arguments).ok()?;
     let args = primary::Args::from_arg_matches(&matches).ok()?;
     drop(matches);
