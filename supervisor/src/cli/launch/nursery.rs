@@ -5,9 +5,10 @@
 //! these pages, and all others that none of them changes.
 //!
 //! The nursery is executed, so it has one thread and nothing of the command that runs it. It does
-//! nothing but fork. A keeper that comes from it is a child of the command, as one that is executed:
-//! it has the same descriptors, arguments, environment and folder. Where the kernel does not let a
-//! process change what it shows as its arguments, there is no nursery, and every keeper is executed.
+//! nothing but fork. A keeper that comes from it is a child of the command, as one that is
+//! executed: it has the same descriptors, arguments, environment and folder. Where the kernel does
+//! not let a process change what it shows as its arguments, there is no nursery, and every keeper
+//! is executed.
 //!
 //! The command and the nursery may be two builds, if the program is replaced in that moment. Then
 //! they do not have the same [`GREETING`].
