@@ -6,7 +6,7 @@ use config::spec::{AppSpec, Dependency};
 
 use super::completion;
 use super::exit::Failure;
-use super::launch::nursery::ManyStarts;
+use super::launch::zygote::ManyStarts;
 use super::output;
 use super::session::Session;
 use super::side_by_side::{Work, side_by_side};

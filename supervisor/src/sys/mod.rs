@@ -8,6 +8,7 @@
 #![expect(unsafe_code, reason = "this is the room for it; each block argues its safety")]
 
 pub(crate) mod accounts;
+pub(crate) mod argv_environ;
 pub(crate) mod bpf;
 pub(crate) mod channel;
 pub(crate) mod clock;
@@ -24,7 +25,6 @@ pub(crate) mod inherited;
 pub(crate) mod name_sources;
 pub(crate) mod notify;
 pub(crate) mod oom;
-pub(crate) mod own_words;
 pub(crate) mod packets;
 pub(crate) mod peer;
 pub(crate) mod pidfd;

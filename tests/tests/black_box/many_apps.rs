@@ -48,7 +48,7 @@ fn place(pid: u32) -> String {
 }
 
 /// That these processes of the app look as if each had been executed for it.
-fn assert_own_words(home: &Home, name: &str, pids: &[u32]) {
+fn assert_argv_environ(home: &Home, name: &str, pids: &[u32]) {
     for pid in pids {
         let words = |file: &str| {
             let bytes = std::fs::read(format!("/proc/{pid}/{file}")).expect("it runs");
@@ -79,7 +79,7 @@ fn apps_that_start_together_share_memory_and_nothing_else() {
     let mut places = Vec::new();
     for name in names(3) {
         let app = home.app(&name);
-        assert_own_words(&home, &name, &[keeper(&name), app.primary_pid]);
+        assert_argv_environ(&home, &name, &[keeper(&name), app.primary_pid]);
         places.push(place(app.primary_pid));
         let worker = process::get(home.pids(&name)[0]).expect("it runs");
         assert_eq!((worker.name.as_str(), worker.parent), ("sleep", keeper(&name)));
@@ -89,11 +89,11 @@ fn apps_that_start_together_share_memory_and_nothing_else() {
     let others = process::of_home(home.path())
         .into_iter()
         .filter(|one| !["sleep", "keep:", "sup:"].iter().any(|of| one.name.starts_with(of)));
-    assert_eq!(others.count(), 0, "the nursery has ended with its command");
+    assert_eq!(others.count(), 0, "the zygote has ended with its command");
 
     let workers = home.pids("a000");
     let app = home.kill_primary("a000", Signal::SIGKILL);
-    assert_own_words(&home, "a000", &[keeper("a000"), app.primary_pid]);
+    assert_argv_environ(&home, "a000", &[keeper("a000"), app.primary_pid]);
     assert_eq!(home.pids("a000"), workers, "the worker is adopted");
     home.run(&["upgrade", "a001"]).ok();
     let app = home.app("a001");

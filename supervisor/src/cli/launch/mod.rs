@@ -3,8 +3,8 @@
 //! Two apps cannot have the same name: a running app refuses a start, an app that is stopped or has
 //! failed is removed first.
 
-pub(crate) mod nursery;
 mod primary_process;
+pub(crate) mod zygote;
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

@@ -19,7 +19,7 @@ use ipc::lines::{LineReader, to_line};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::Deserialize;
 
-use super::nursery;
+use super::zygote;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::files::tail::tail;
 use crate::cli::output;
@@ -157,12 +157,12 @@ enum Keeper {
     Forked(OwnedFd),
 }
 
-/// Starts the keeper with these as stdin and stderr, and gives the end of its stdout. The nursery
+/// Starts the keeper with these as stdin and stderr, and gives the end of its stdout. The zygote
 /// forks it, if there is one.
 fn begin(mut command: Command, stdin: File, stderr: File) -> io::Result<(PipeReader, Keeper)> {
     let (stdout, theirs) = io::pipe()?;
     let standard = [stdin.as_fd(), theirs.as_fd(), stderr.as_fd()];
-    if let Some(keeper) = nursery::fork_keeper(&command, standard)? {
+    if let Some(keeper) = zygote::fork_keeper(&command, standard)? {
         return Ok((stdout, Keeper::Forked(keeper)));
     }
     command.current_dir("/").stdin(stdin).stdout(theirs).stderr(stderr);

@@ -14,8 +14,8 @@ use ipc::control::{Method, Request};
 pub(crate) use options::ReplaceOptions;
 
 use super::exit::{Exit, Failure};
-use super::launch::nursery::ManyStarts;
 use super::launch::start_app;
+use super::launch::zygote::ManyStarts;
 use super::session::Session;
 use super::side_by_side::{Work, side_by_side};
 use super::specs::Exports;

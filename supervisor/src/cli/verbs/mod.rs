@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use clap::{Args as _, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::exit::{Exit, Failure};
-use super::launch::nursery;
+use super::launch::zygote;
 use super::output::Stdout;
 use super::session::Session;
 use crate::home::Home;
@@ -127,7 +127,7 @@ verbs! {
 /// Runs the verb `primary` without the definitions of the other verbs: a keeper and a primary would
 /// keep the memory that these take. `None`: the arguments name another verb, or make no sense.
 ///
-/// The nursery is no verb: `launch` runs it, and each keeper that comes from it runs `primary`.
+/// The zygote is no verb: `launch` runs it, and each keeper that comes from it runs `primary`.
 pub(crate) fn primary_alone(
     mut arguments: impl Iterator<Item = OsString>,
 ) -> Option<Result<Exit, Failure>> {
@@ -135,10 +135,10 @@ pub(crate) fn primary_alone(
     if word == PRIMARY {
         return primary_of(arguments);
     }
-    if word != nursery::WORD {
+    if word != zygote::WORD {
         return None;
     }
-    match nursery::serve() {
+    match zygote::serve() {
         Ok(Some(arguments)) => primary_alone(arguments),
         Ok(None) => Some(Ok(Exit::Done)),
         Err(error) => Some(Err(Failure::io("cannot fork keepers", &error))),

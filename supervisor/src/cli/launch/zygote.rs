@@ -1,16 +1,16 @@
-//! The nursery: a process of a command that starts many apps, from which their keepers are forked.
+//! The zygote: a process of a command that starts many apps, from which their keepers are forked.
 //!
 //! Each program that is executed gets its constants anew: 0.6 MiB of pointers in them depend on its
 //! place in memory, which is random. Keepers and primaries that are forked from one process share
 //! these pages, and all others that none of them changes.
 //!
-//! The nursery is executed, so it has one thread and nothing of the command that runs it. It does
+//! The zygote is executed, so it has one thread and nothing of the command that runs it. It does
 //! nothing but fork. A keeper that comes from it is a child of the command, as one that is
 //! executed: it has the same descriptors, arguments, environment and folder. Where the kernel does
-//! not let a process change what it shows as its arguments, there is no nursery, and every keeper
+//! not let a process change what it shows as its arguments, there is no zygote, and every keeper
 //! is executed.
 //!
-//! The command and the nursery may be two builds, if the program is replaced in that moment. Then
+//! The command and the zygote may be two builds, if the program is replaced in that moment. Then
 //! they do not have the same [`GREETING`].
 
 use std::ffi::OsString;
@@ -24,26 +24,26 @@ use std::time::{Duration, Instant};
 use nix::poll::PollFlags;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
+use crate::sys::argv_environ::{self, ArgvEnviron};
 use crate::sys::channel::{self, Received};
 use crate::sys::fork::{self, Forked};
-use crate::sys::own_words::{self, OwnWords};
 use crate::sys::poll::ready;
 use crate::sys::{daemon, packets};
 
-/// The argument that makes a process the nursery.
-pub(crate) const WORD: &str = "nursery";
+/// The argument that makes a process the zygote.
+pub(crate) const WORD: &str = "zygote";
 
-/// What the nursery says when it can fork keepers; it changes with what the two ends say.
-const GREETING: &[u8] = b"nursery 1";
-/// How long the nursery may take for one word. It is killed then.
+/// What the zygote says when it can fork keepers; it changes with what the two ends say.
+const GREETING: &[u8] = b"zygote 1";
+/// How long the zygote may take for one word. It is killed then.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The most bytes of a message.
 const MESSAGE: usize = 64;
 /// The most bytes of arguments and environment: what the kernel takes for an exec (execve(2)).
 const MOST_WORDS: u64 = 6 << 20;
 
-/// The nursery of this command.
-static NURSERY: Mutex<State> = Mutex::new(State::Closed);
+/// The zygote of this command.
+static ZYGOTE: Mutex<State> = Mutex::new(State::Closed);
 
 #[derive(Debug)]
 enum State {
@@ -51,10 +51,10 @@ enum State {
     Closed,
     /// The next keeper needs one.
     Wanted,
-    Open(Nursery),
+    Open(Zygote),
 }
 
-/// Keepers come from a nursery until this is dropped.
+/// Keepers come from a zygote until this is dropped.
 #[derive(Debug)]
 pub(crate) struct ManyStarts(());
 
@@ -75,31 +75,31 @@ impl Drop for ManyStarts {
 }
 
 fn set(state: State) {
-    *NURSERY.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    *ZYGOTE.lock().unwrap_or_else(PoisonError::into_inner) = state;
 }
 
 /// The descriptors 0, 1 and 2 of a keeper.
 pub(super) type Standard<'a> = [BorrowedFd<'a>; 3];
 
-/// Has the nursery fork the keeper that `command` would execute; all its variables are set. Returns
-/// its pidfd. `None`: there is no nursery.
+/// Has the zygote fork the keeper that `command` would execute; all its variables are set. Returns
+/// its pidfd. `None`: there is no zygote.
 ///
 /// # Errors
 ///
-/// It cannot be told whether there is such a process, or the nursery says why there is none.
+/// It cannot be told whether there is such a process, or the zygote says why there is none.
 pub(super) fn fork_keeper(
     command: &Command,
     standard: Standard<'_>,
 ) -> io::Result<Option<OwnedFd>> {
-    let mut state = NURSERY.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut state = ZYGOTE.lock().unwrap_or_else(PoisonError::into_inner);
     if matches!(*state, State::Wanted) {
-        *state = Nursery::open(command).map_or(State::Closed, State::Open);
+        *state = Zygote::open(command).map_or(State::Closed, State::Open);
     }
-    let State::Open(nursery) = &*state else { return Ok(None) };
+    let State::Open(zygote) = &*state else { return Ok(None) };
     let environment = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
     let arguments = std::iter::once(command.get_program()).chain(command.get_args());
-    let Some(words) = OwnWords::new(arguments, environment) else { return Ok(None) };
-    let done = nursery.fork(&words, standard);
+    let Some(words) = ArgvEnviron::new(arguments, environment) else { return Ok(None) };
+    let done = zygote.fork(&words, standard);
     if done.is_err() {
         *state = State::Wanted;
     }
@@ -108,28 +108,28 @@ pub(super) fn fork_keeper(
 
 /// The command's end.
 #[derive(Debug)]
-struct Nursery {
+struct Zygote {
     channel: OwnedFd,
     process: Child,
 }
 
-impl Nursery {
-    /// Executes the program of `command` as a nursery, and waits until it greets.
+impl Zygote {
+    /// Executes the program of `command` as a zygote, and waits until it greets.
     fn open(command: &Command) -> io::Result<Self> {
         let (channel, theirs) = packets::pair()?;
-        let mut nursery = Command::new(command.get_program());
-        nursery.arg(WORD).current_dir("/");
-        nursery.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
-        let nursery = Self { channel, process: nursery.spawn()? };
+        let mut zygote = Command::new(command.get_program());
+        zygote.arg(WORD).current_dir("/");
+        zygote.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
+        let zygote = Self { channel, process: zygote.spawn()? };
         let mut greeting = [0; MESSAGE];
-        let (count, _) = nursery.hear(&mut greeting)?;
+        let (count, _) = zygote.hear(&mut greeting)?;
         match &greeting[..count] {
-            GREETING => Ok(nursery),
+            GREETING => Ok(zygote),
             _ => Err(ErrorKind::Unsupported.into()),
         }
     }
 
-    fn fork(&self, words: &OwnWords, standard: Standard<'_>) -> io::Result<OwnedFd> {
+    fn fork(&self, words: &ArgvEnviron, standard: Standard<'_>) -> io::Result<OwnedFd> {
         let mut file = File::from(memfd_create("supervisor-words", MFdFlags::MFD_CLOEXEC)?);
         file.write_all(words.as_bytes())?;
         let [input, output, errors] = standard;
@@ -161,7 +161,7 @@ impl Nursery {
     }
 }
 
-impl Drop for Nursery {
+impl Drop for Zygote {
     fn drop(&mut self) {
         // An error means that it has ended already. Its keepers are not its children.
         let _ = self.process.kill();
@@ -169,13 +169,13 @@ impl Drop for Nursery {
     }
 }
 
-/// Is the nursery until the command has ended. Returns in each keeper as well, with the arguments
+/// Is the zygote until the command has ended. Returns in each keeper as well, with the arguments
 /// after its program.
 pub(crate) fn serve() -> io::Result<Option<std::vec::IntoIter<OsString>>> {
     daemon::keep_little_memory();
     let stdin = io::stdin();
     let channel = stdin.as_fd();
-    if !own_words::may_be_taken() {
+    if !argv_environ::may_be_taken() {
         return Err(ErrorKind::Unsupported.into());
     }
     say(channel, GREETING, &[])?;
@@ -191,7 +191,7 @@ pub(crate) fn serve() -> io::Result<Option<std::vec::IntoIter<OsString>>> {
             return Err(ErrorKind::InvalidData.into());
         };
         match fork::sibling() {
-            Ok(Forked::Child) => return be_born(File::from(words), standard).map(Some),
+            Ok(Forked::Child) => return become_keeper(File::from(words), standard).map(Some),
             Ok(Forked::Parent((_, keeper))) => say(channel, b"forked", &[keeper.as_fd()])?,
             Err(error) => {
                 let number = error.raw_os_error().unwrap_or_default().to_string();
@@ -202,7 +202,7 @@ pub(crate) fn serve() -> io::Result<Option<std::vec::IntoIter<OsString>>> {
 }
 
 /// Makes the forked process what an executed one would be.
-fn be_born(
+fn become_keeper(
     mut words: File,
     [input, output, errors]: [OwnedFd; 3],
 ) -> io::Result<std::vec::IntoIter<OsString>> {
@@ -213,7 +213,7 @@ fn be_born(
     nix::unistd::dup2_stdin(input)?;
     nix::unistd::dup2_stdout(output)?;
     nix::unistd::dup2_stderr(errors)?;
-    let words = OwnWords::parse(bytes).ok_or(ErrorKind::InvalidData)?;
+    let words = ArgvEnviron::parse(bytes).ok_or(ErrorKind::InvalidData)?;
     let arguments: Vec<OsString> = words.arguments().skip(1).collect();
     words.take()?;
     Ok(arguments.into_iter())

@@ -16,13 +16,13 @@ unsafe extern "C" {
 /// Arguments and an environment in one piece of memory: each word with its zero byte, and an empty
 /// word between the two.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct OwnWords {
+pub(crate) struct ArgvEnviron {
     bytes: Vec<u8>,
     /// Where the empty word is.
     middle: usize,
 }
 
-impl OwnWords {
+impl ArgvEnviron {
     /// `None`: a word is empty or has a zero byte, so its end could not be told.
     pub(crate) fn new<'a>(
         arguments: impl IntoIterator<Item = &'a OsStr>,
@@ -84,7 +84,7 @@ impl OwnWords {
     }
 }
 
-/// Whether the kernel lets this process do what [`OwnWords::take`] does: it has nothing changed.
+/// Whether the kernel lets this process do what [`ArgvEnviron::take`] does: it has nothing changed.
 pub(crate) fn may_be_taken() -> bool {
     Map::of_this_process().and_then(|map| map.set()).is_ok()
 }
@@ -183,20 +183,20 @@ impl Map {
 mod tests {
     use super::*;
 
-    fn own(arguments: &[&str], environment: &[(&str, &str)]) -> Option<OwnWords> {
+    fn own(arguments: &[&str], environment: &[(&str, &str)]) -> Option<ArgvEnviron> {
         let pairs = environment.iter().map(|(name, value)| (OsStr::new(*name), OsStr::new(*value)));
-        OwnWords::new(arguments.iter().map(OsStr::new), pairs)
+        ArgvEnviron::new(arguments.iter().map(OsStr::new), pairs)
     }
 
     #[test]
     fn words_arrive_as_they_were_sent() {
         let words = own(&["/bin/it", "primary", "web"], &[("A", "1"), ("B", "")]).unwrap();
         assert_eq!(words.as_bytes(), b"/bin/it\0primary\0web\0\0A=1\0B=\0");
-        assert_eq!(OwnWords::parse(words.as_bytes().to_vec()).as_ref(), Some(&words));
+        assert_eq!(ArgvEnviron::parse(words.as_bytes().to_vec()).as_ref(), Some(&words));
         let arguments: Vec<OsString> = words.arguments().collect();
         assert_eq!(arguments, ["/bin/it", "primary", "web"]);
         let alone = own(&["it"], &[]).unwrap();
-        assert_eq!(OwnWords::parse(alone.as_bytes().to_vec()), Some(alone));
+        assert_eq!(ArgvEnviron::parse(alone.as_bytes().to_vec()), Some(alone));
     }
 
     #[test]
@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(own(&["it"], &[("A", "1\0B=2")]), None);
         for bytes in [&b""[..], b"\0", b"it", b"it\0", b"it\0\0A=1", b"it\0\0A=1\0\0B=2\0", b"\0\0"]
         {
-            assert_eq!(OwnWords::parse(bytes.to_vec()), None, "{bytes:?}");
+            assert_eq!(ArgvEnviron::parse(bytes.to_vec()), None, "{bytes:?}");
         }
     }
 
