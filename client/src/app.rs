@@ -26,6 +26,7 @@ pub struct App {
 
 /// A request succeeded.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Done {
     /// One line for display.
     pub message: String,
@@ -199,7 +200,7 @@ impl App {
 
     fn done(&self, request: &Request, ask: Ask<'_>) -> Result<Done, Error> {
         match self.ask(request, ask)? {
-            Reply::Done { message, cut } => Ok(Done { message, cut }),
+            Reply::Done { message, cut, .. } => Ok(Done { message, cut }),
             other => Err(self.unexpected(&other)),
         }
     }
@@ -244,6 +245,7 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
+    use crate::{BalanceStatus, BusRequest, Contract, HealthVerdict, Status, WorkerState};
 
     /// An app whose primary answers one request after the other with these bytes, and ends each
     /// connection. The thread returns the requests.
@@ -297,6 +299,33 @@ mod tests {
         let error = app.stop(Ask::new()).unwrap_err();
         assert_eq!((error.kind(), error.to_string().as_str()), ("eaten", "why"));
         assert_eq!(error.last_lines(), ["a"]);
+    }
+
+    #[test]
+    fn what_a_later_build_says_can_be_read() {
+        let answers: Vec<String> = include_str!("../golden/from-the-future.jsonl")
+            .lines()
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let answers: Vec<&str> = answers.iter().map(String::as_str).collect();
+        let (app, _folder, _primary) = app_of(&answers);
+        let status = app.status().unwrap();
+        assert_eq!((status.name.as_str(), status.status), ("web", Status::Unknown));
+        assert_eq!(status.balance, BalanceStatus::Other("by-moon".to_owned()));
+        let tide = Some(BalanceStatus::Other("by-tide".to_owned()));
+        assert_eq!((status.ready, &status.listeners[0].balance), (1, &tide));
+        let worker = &status.workers[0];
+        assert_eq!((worker.pid, worker.state), (Some(7201), WorkerState::Unknown));
+        assert_eq!(worker.contract, [Contract::Intercept, Contract::Unknown]);
+        let verdict = worker.liveness.as_ref().map(|health| health.verdict);
+        assert_eq!(verdict, Some(HealthVerdict::Unknown));
+        match app.ask(&Request::Bus(BusRequest::Metrics), Ask::new()).unwrap() {
+            Reply::Metrics { metrics, .. } => {
+                assert_eq!((metrics.len(), metrics[0].value), (1, 2.0))
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(app.stop(Ask::new()).unwrap_err().kind(), "eaten");
     }
 
     #[test]

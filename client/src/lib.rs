@@ -3,7 +3,8 @@
 //! A program of the user that started the apps may use it, and programs of other users as far as
 //! `operators` and `observers` allow. It need not be a worker. `docs/api.md` of the supervisor
 //! describes the requests, replies and notices, and how they may change: a client of one build
-//! talks with primaries of earlier and later builds.
+//! talks with primaries of earlier and later builds. A word of a later build is an `Unknown` or
+//! keeps its text, and is no error; so enums and structs may grow in any release.
 //!
 //! Every call blocks. Each sends one request over a connection of its own, so several threads can
 //! use one [`App`] at once.
@@ -47,7 +48,15 @@ pub use app::{App, Done, Notices};
 pub use ask::Ask;
 pub use control::Control;
 pub use error::Error;
+
+// All that requests, replies and notices are made of.
+pub use config::change::{SpecChange, Written};
+pub use config::spec::{self, AppSpec, Balance};
+pub use ipc::bus::MetricKind;
 pub use ipc::control::{
-    AppStatus, Method, Notice, NoticeKind, Reply, Request, RolloutCommand, Status, WorkerState,
-    WorkerStatus,
+    AppStatus, BalanceStatus, Contract, FailureKind, ListenerStatus, Method, Notice, NoticeKind,
+    PoolStatus, Reply, Request, RolloutCommand, RolloutStatus, ShareStatus, Status, WatchStatus,
+    WorkerState, WorkerStatus,
 };
+pub use ipc::talk::{Answered, BusRequest, Metric};
+pub use ipc::worker_status::{Health, HealthVerdict};

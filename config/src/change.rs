@@ -17,6 +17,7 @@ use crate::{Format, Reader};
 
 /// A change of a running app.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct SpecChange {
     /// The configuration file to read, absolute. Absent: the file that the app came from.
     #[serde(default)]
@@ -51,6 +52,7 @@ pub struct SpecChange {
 
 /// An app as its file describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct Written {
     /// What the file says, with every default.
     pub spec: Box<AppSpec>,

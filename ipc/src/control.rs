@@ -10,7 +10,7 @@ use config::spec::{AppSpec, Balance};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use crate::pool::PoolStatus;
 use crate::talk::{Answered, BusRequest, Metric};
@@ -19,6 +19,7 @@ pub use crate::worker_status::{Contract, WorkerState, WorkerStatus};
 /// What a command asks of a primary.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Request {
     /// The app's present status: [`Reply::Status`].
     Status,
@@ -129,6 +130,7 @@ pub const LONGEST_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// What becomes of the rollout under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum RolloutCommand {
     /// Replace no further slot. The slot under way is finished. Answered at once.
     Pause {
@@ -144,6 +146,7 @@ pub enum RolloutCommand {
 /// How the workers get a new spec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "method", rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Method {
     /// Replace the workers one by one without losing a connection; roll back on failure.
     Rolling {
@@ -171,10 +174,12 @@ pub enum Method {
 /// What the primary answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Reply {
     /// Something happened while the request is under way. Not final.
     Notice(Notice),
     /// Final: the request succeeded.
+    #[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
     Done {
         /// One line for display.
         message: String,
@@ -183,6 +188,7 @@ pub enum Reply {
         cut: u32,
     },
     /// Final: the request was refused or failed.
+    #[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
     Failed {
         /// The kind of failure, which is also the command's exit code.
         kind: FailureKind,
@@ -197,18 +203,27 @@ pub enum Reply {
     /// Final: the answer to [`Request::Spec`].
     Spec(Box<AppSpec>),
     /// Final: the workers' answers to a trigger, by slot.
+    #[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
     Answers {
         /// One answer for each worker that registered the action.
         answers: Vec<Answered>,
     },
     /// Final: the measured series.
+    #[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
     Metrics {
-        /// The series, sorted by name.
+        /// The series, sorted by name. Those of a kind that this build does not know are left out.
+        #[serde(deserialize_with = "known_metrics")]
         metrics: Vec<Metric>,
         /// How many series did not fit into the answer.
         #[serde(default)]
         left_out: usize,
     },
+}
+
+/// Passes over what this build cannot read.
+fn known_metrics<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Metric>, D::Error> {
+    let all = Vec::<serde_json::Value>::deserialize(from)?;
+    Ok(all.into_iter().filter_map(|one| serde_json::from_value(one).ok()).collect())
 }
 
 fn is_zero(number: &u32) -> bool {
@@ -218,6 +233,7 @@ fn is_zero(number: &u32) -> bool {
 /// Why a request did not succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum FailureKind {
     /// The request failed. Exit code 1.
     Failed,
@@ -234,10 +250,14 @@ pub enum FailureKind {
     Busy,
     /// The app has ended; the request was not carried out. Exit code 1.
     Ended,
+    /// One of a later build. Exit code 1.
+    #[serde(other)]
+    Unknown,
 }
 
 /// An event, for display and for programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct Notice {
     /// Milliseconds since 1970. The runtime fills this in before it sends the notice.
     #[serde(default)]
@@ -269,6 +289,7 @@ pub struct Notice {
 /// The kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum NoticeKind {
     /// A worker's program was started.
     WorkerStarted,
@@ -326,6 +347,7 @@ pub enum NoticeKind {
 
 /// One app, as `list --json` shows it. Field names are stable.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct AppStatus {
     /// The app's name.
     pub name: String,
@@ -349,7 +371,7 @@ pub struct AppStatus {
     /// The generation that serves, or that a rollout is bringing up.
     pub generation: u32,
     /// The configured balance.
-    pub balance: Balance,
+    pub balance: BalanceStatus,
     /// The engine in use: `kernel` or `primary`.
     pub engine: String,
     /// Notes for the operator, such as a balance that could not be had and how to get it.
@@ -404,6 +426,7 @@ pub struct AppStatus {
 
 /// A rollout under way.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct RolloutStatus {
     /// The generation that it brings in.
     pub generation: u32,
@@ -421,6 +444,7 @@ pub struct RolloutStatus {
 
 /// How the files of an app are watched.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct WatchStatus {
     /// The number of folders that are watched. `None`: the watch has not begun yet.
     #[serde(default)]
@@ -433,6 +457,7 @@ pub struct WatchStatus {
 /// What an app is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Status {
     /// No worker has been ready yet.
     Starting,
@@ -452,10 +477,25 @@ pub enum Status {
     Unresponsive,
     /// The primary is gone; its workers may still serve.
     Lost,
+    /// One of a later build.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A balance in a status.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
+pub enum BalanceStatus {
+    /// One that this build knows.
+    Known(Balance),
+    /// The word of a later build.
+    Other(String),
 }
 
 /// One address of an app.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct ListenerStatus {
     /// `0.0.0.0:8000`, `[::]:8000`, `unix:/run/x.sock`.
     pub address: String,
@@ -475,7 +515,7 @@ pub struct ListenerStatus {
     pub engine: String,
     /// The balance in effect, which differs from the app's where that one is not available.
     #[serde(default)]
-    pub balance: Option<Balance>,
+    pub balance: Option<BalanceStatus>,
     /// Why this engine and this balance are in use.
     #[serde(default)]
     pub why: String,
@@ -486,6 +526,7 @@ pub struct ListenerStatus {
 
 /// One slot's share of a listener's new connections.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct ShareStatus {
     /// The slot.
     pub slot: u16,

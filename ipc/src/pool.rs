@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// One group of workers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct PoolStatus {
     /// Its name; the app's own is `default`.
     pub name: String,

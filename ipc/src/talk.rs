@@ -8,6 +8,7 @@ use crate::bus::MetricKind;
 /// A request that concerns the bus.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "bus", rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum BusRequest {
     /// Emit data to all workers that subscribe to the topic, or send it to one slot's worker. Node
     /// workers that are not on the bus get `{topic, data}` as a message.
@@ -47,6 +48,7 @@ pub enum BusRequest {
 
 /// One worker's answer to a trigger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct Answered {
     /// Its slot.
     pub slot: u16,
@@ -60,6 +62,7 @@ pub struct Answered {
 
 /// One measured series.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct Metric {
     /// The name under which it was pushed.
     pub name: String,

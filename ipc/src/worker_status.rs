@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// One worker, or a slot that has none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct WorkerStatus {
     /// Its id, which a primary never gives to another worker. `None`: the slot has no worker, or
     /// the primary is an older build.
@@ -77,6 +78,7 @@ pub struct WorkerStatus {
 /// What a worker is doing, or what its slot waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum WorkerState {
     /// It was forked; its program does not run yet.
     Spawning,
@@ -132,6 +134,7 @@ impl WorkerState {
 /// How a worker's program gets its sockets, or talks to the supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Contract {
     /// It inherited its sockets (LISTEN_FDS).
     Activation,
@@ -219,6 +222,7 @@ mod tests {
 
 /// What a probe says of a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct Health {
     /// What the results so far mean.
     pub verdict: HealthVerdict,
@@ -232,13 +236,15 @@ pub struct Health {
 /// What the results of a probe mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum HealthVerdict {
     /// Too few results yet.
     Open,
-    /// The probe cannot be made.
-    Unknown,
     /// Enough successes in a row.
     Passes,
     /// Enough failures in a row.
     Fails,
+    /// The probe cannot be made, or the verdict is one of a later build.
+    #[serde(other)]
+    Unknown,
 }

@@ -1,5 +1,5 @@
 //! The rows agree with each other, and the files that are made from them are as they would be made
-//! now. `REGENERATE=1 cargo test -p config generated` writes those files.
+//! now. `REGENERATE=1 cargo test -p supervisor-config generated` writes those files.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -26,7 +26,7 @@ fn assert_generated(path: &str, generate: impl Fn(&str) -> String) {
     assert!(
         found == generated,
         "{} is not what the table of keys makes of it ({differ:?}): run REGENERATE=1 cargo test -p \
-         config generated",
+         supervisor-config generated",
         path.display()
     );
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// What must be true of another app before this one is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Dependency {
     /// Its start was tried.
     Started,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Exit codes of processes, each from 0 to 255.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<u8>", into = "Vec<u8>")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct ExitCodes {
     /// One bit for each code.
     bits: [u64; 4],

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The hooks of an app. A spec from an older build has none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct Hooks {
     /// Before the program of a worker starts. If it fails, the program is not started.
     pub pre_start: Vec<String>,
@@ -30,6 +31,7 @@ pub struct Hooks {
 /// When a hook runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum HookKind {
     PreStart,
     PostReady,

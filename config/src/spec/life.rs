@@ -9,6 +9,7 @@ use super::ExitCodes;
 /// When a worker counts as ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum ReadyRule {
     /// It listens on every address that its predecessor served. Without a predecessor: at its first
     /// `listen`, or when it has not listened for `listen_wait` (the primary then takes it for a
@@ -25,6 +26,7 @@ pub enum ReadyRule {
 /// Whether the program finishes its requests after its stop signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Graceful {
     /// Where it is seen to handle the signal.
     #[default]
@@ -41,6 +43,7 @@ pub enum Graceful {
 /// default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct Times {
     /// From exec to ready; a worker that takes longer has failed.
     pub ready_timeout: Duration,
@@ -92,6 +95,7 @@ impl Default for Times {
 /// get the default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct RestartPolicy {
     /// Which exits of a worker are followed by a restart.
     pub on: RestartOn,
@@ -118,6 +122,7 @@ pub struct RestartPolicy {
 /// Which exits of a worker are followed by a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum RestartOn {
     /// Every one.
     Always,

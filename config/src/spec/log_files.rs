@@ -11,6 +11,7 @@ const SLOT: &str = "{slot}";
 /// What gets the output of an app's workers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum LogTo {
     /// Log files, which the primary writes.
     #[default]
@@ -27,6 +28,7 @@ pub enum LogTo {
 
 /// The files that get the output of an app's workers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct LogFiles {
     /// Whether it is files at all.
     #[serde(default)]
@@ -55,6 +57,7 @@ pub struct LogFiles {
 /// How many lines of each worker are kept. By default, all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct LogRate {
     /// Lines a second; 0: no limit.
     pub lines: u32,
@@ -75,6 +78,7 @@ impl LogRate {
 /// When a log file is rotated, and what of the rotated files is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct Rotation {
     /// A larger file is rotated. 50 MiB.
     pub max_size: u64,

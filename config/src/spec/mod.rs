@@ -37,6 +37,7 @@ pub use watch::WatchSpec;
 
 /// Everything needed to run one app.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct AppSpec {
     /// The app's name: 1 to 64 of letters, digits, `.`, `_`, `-`; no leading dot; not `all`.
     pub name: String,
@@ -195,6 +196,7 @@ pub struct AppSpec {
 /// The flags that `start` was given beside a file: they go before the keys of the file, now and
 /// whenever it is read again. Made and applied by [`crate::overrides`], which also writes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct Overrides {
     /// The keys that are set, by their names.
     pub(crate) keys: BTreeSet<&'static str>,

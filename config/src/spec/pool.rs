@@ -10,6 +10,7 @@ use super::life::ReadyRule;
 /// How many workers a person asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Instances {
     /// Exactly this many; at least 1.
     Count(u16),
@@ -25,6 +26,7 @@ pub enum Instances {
 
 /// A group of workers besides the app's own, with a program of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct PoolSpec {
     /// Its name on the bus; like an app's, and not `default`.
     pub name: String,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// with.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct Privileges {
     /// Groups (names or numbers) besides those of the user.
     pub groups: Vec<String>,
@@ -28,6 +29,7 @@ pub struct Privileges {
 /// A resource limit of setrlimit(2), by its name there in lower case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Resource {
     /// Address space in bytes.
     As,
@@ -59,6 +61,7 @@ pub enum Resource {
 
 /// A soft and a hard limit; [`Limit::INFINITY`] is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct Limit {
     /// What applies. A worker may raise it up to the hard one.
     pub soft: u64,

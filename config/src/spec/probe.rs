@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A probe of each worker. A spec from an older build may lack some fields: they get the default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct ProbeSpec {
     /// What is asked. `None`: nothing.
     pub ask: Option<ProbeAsk>,
@@ -29,6 +30,7 @@ pub struct ProbeSpec {
 /// What a probe asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum ProbeAsk {
     /// GET of this path. `port`: that of the address of the worker; `None`: its first.
     Http { port: Option<u16>, path: String },
@@ -40,6 +42,7 @@ pub enum ProbeAsk {
 
 /// Statuses of HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct StatusRange {
     pub first: u16,
     /// Included.

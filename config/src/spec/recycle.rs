@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// get the default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct RecyclePolicy {
     /// Bytes of resident memory (RSS), that of its child processes included. Zero: no limit.
     pub max_memory: u64,

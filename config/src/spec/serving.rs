@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// One configured address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct ListenSpec {
     /// The name in LISTEN_FDNAMES and `${fd:NAME}`; letters, digits, `.`, `_`, `-`.
     pub name: String,
@@ -18,6 +19,7 @@ pub struct ListenSpec {
 /// An address that can be listened on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum ListenAddress {
     /// A TCP address. The port is never 0.
     Tcp(SocketAddr),
@@ -28,6 +30,7 @@ pub enum ListenAddress {
 /// An address or a part of one, for `passthrough`: `:9229` any address with that port,
 /// `127.0.0.1:*` any port of that address, `127.0.0.1:9229` exactly that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct AddressPattern {
     /// `None`: any address.
     pub ip: Option<IpAddr>,
@@ -38,6 +41,7 @@ pub struct AddressPattern {
 /// Which worker gets a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Balance {
     /// Each ready worker in turn.
     RoundRobin,
@@ -54,6 +58,7 @@ pub enum Balance {
 /// What distributes connections to the workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum Engine {
     /// Kernel where it can, else primary.
     Auto,
@@ -66,6 +71,7 @@ pub enum Engine {
 /// What the workers may do with io_uring.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub enum IoUring {
     /// What the kernel allows.
     #[default]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 /// lack some fields: they get the default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(not(feature = "exhaustive"), non_exhaustive)]
 pub struct WatchSpec {
     /// The folders and files, from the folder of the app. Empty: that folder. `None`: no file is
     /// watched.

@@ -85,7 +85,7 @@ impl From<Exit> for ExitCode {
 impl From<FailureKind> for Exit {
     fn from(kind: FailureKind) -> Self {
         match kind {
-            FailureKind::Failed | FailureKind::Ended => Self::Failed,
+            FailureKind::Failed | FailureKind::Ended | FailureKind::Unknown => Self::Failed,
             FailureKind::Usage => Self::Usage,
             FailureKind::RolledBack => Self::RolledBack,
             FailureKind::TimedOut | FailureKind::Busy => Self::TimedOut,

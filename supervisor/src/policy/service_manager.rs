@@ -171,7 +171,8 @@ impl ServiceManager {
             | Status::Errored
             | Status::Stopped
             | Status::Unresponsive
-            | Status::Lost => self.phase,
+            | Status::Lost
+            | Status::Unknown => self.phase,
         }
     }
 

@@ -33,7 +33,7 @@ impl Primary {
             primary_deaths: 0,
             version: String::new(),
             generation: self.serving.generation.0,
-            balance: spec.balance,
+            balance: spec.balance.into(),
             engine: String::new(),
             notes: [self.unlike_workers(), self.unseen_sockets(), self.doubled_unix_sockets()]
                 .into_iter()

@@ -215,7 +215,7 @@ impl Stage<'_> {
                     Failure::failed(format!("it listens elsewhere than on port {}", address.port()))
                 })?;
                 let is_other = found.engine != words::word(engine)
-                    || found.balance.is_some_and(|used| used != balance);
+                    || found.balance.as_ref().is_some_and(|used| *used != balance);
                 match is_other {
                     true => Err(Failure::failed(format!("not available: {}", found.why))),
                     false => Ok(()),

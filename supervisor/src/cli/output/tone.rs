@@ -22,7 +22,7 @@ impl Tone {
     pub(crate) fn of(status: Status) -> Self {
         match status {
             Status::Errored | Status::Unresponsive | Status::Lost => Self::Bad,
-            Status::Degraded => Self::Warning,
+            Status::Degraded | Status::Unknown => Self::Warning,
             Status::Starting | Status::Reloading | Status::Stopping => Self::Busy,
             Status::Ready => Self::Good,
             Status::Stopped => Self::Idle,

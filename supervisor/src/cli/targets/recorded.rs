@@ -52,7 +52,7 @@ pub(crate) fn status(name: &str, record: &Record, status: Status, reason: &str) 
         primary_deaths: 0,
         version: "unknown".to_owned(),
         generation: record.workers.iter().map(|worker| worker.generation).max().unwrap_or(0),
-        balance: spec.balance,
+        balance: spec.balance.into(),
         engine: "unknown".to_owned(),
         done: false,
         notes: Vec::new(),

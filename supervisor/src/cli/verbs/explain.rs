@@ -172,6 +172,9 @@ fn next(status: Status, next_try: Option<u64>, starts: bool) -> String {
             "nothing is decided for this app until its primary answers; what serves goes on serving"
         }
         Status::Lost => "nothing: no primary decides for this app",
+        Status::Unknown => {
+            "this build does not know the app's status: use the supervisor of its primary"
+        }
     };
     what.to_owned()
 }
@@ -187,6 +190,7 @@ fn commands(status: Status, app: &str) -> Vec<String> {
         }
         Status::Unresponsive => &["list NAME", "logs NAME --err -n 50"],
         Status::Lost => &["describe NAME", "delete NAME"],
+        Status::Unknown => &["describe NAME"],
     };
     verbs.iter().map(|verb| format!("supervisor {}", verb.replace("NAME", app))).collect()
 }

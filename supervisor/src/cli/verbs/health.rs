@@ -51,7 +51,8 @@ fn judge(app: &AppStatus, all: bool) -> Result<Outcome, Failure> {
         | Status::Stopped
         | Status::Errored
         | Status::Unresponsive
-        | Status::Lost => false,
+        | Status::Lost
+        | Status::Unknown => false,
     };
     if serves && (!all || ready >= wanted) {
         return Ok(Outcome::new(format!("{ready} of {wanted} workers ready")));

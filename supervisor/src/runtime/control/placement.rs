@@ -31,7 +31,7 @@ impl Listener {
             slots: shares.iter().map(|share| share.slot).collect(),
             backlog: self.backlog(),
             engine: way.engine.to_owned(),
-            balance: Some(way.balance),
+            balance: Some(way.balance.into()),
             why: way.why,
             shares,
         }

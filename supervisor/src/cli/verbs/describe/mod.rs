@@ -114,7 +114,7 @@ mod tests {
             slots: vec![0],
             backlog: 3,
             engine: "kernel".into(),
-            balance: Some(Balance::Hash),
+            balance: Some(Balance::Hash.into()),
             why: "turns need CAP_BPF".into(),
             shares: vec![ShareStatus { slot: 0, percent: 100.0, given: Some(7), backlog: 3 }],
         });

@@ -1,7 +1,8 @@
 //! The sections about an app.
 
-use config::spec::Balance;
-use ipc::control::{AppStatus, ListenerStatus, Notice, PoolStatus, ShareStatus, WatchStatus};
+use ipc::control::{
+    AppStatus, BalanceStatus, ListenerStatus, Notice, PoolStatus, ShareStatus, WatchStatus,
+};
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
@@ -114,7 +115,7 @@ fn watch(WatchStatus { folders, problem }: &WatchStatus) -> String {
 
 /// How connections come to the workers, and how a worker is taken out.
 fn serving(one: &Description) -> Vec<Row> {
-    let mut rows = vec![Row::pair("balance", word(one.status.balance))];
+    let mut rows = vec![Row::pair("balance", word(&one.status.balance))];
     let value = |key| one.settings.get(key).map(plain);
     if let (Some(drain), Some(signal), Some(kill)) =
         (value("drain_timeout"), value("stop_signal"), value("kill_timeout"))
@@ -140,7 +141,7 @@ fn listener(listener: &ListenerStatus) -> Vec<String> {
         "{}{name}, {origin}, {sockets}{unserved}, backlog {}",
         listener.address, listener.backlog
     )];
-    if let Some(balance) = listener.balance {
+    if let Some(balance) = &listener.balance {
         lines.push(format!("{} by the {}: {}", word(balance), listener.engine, listener.why));
     }
     lines.extend(listener.shares.iter().map(|share| {
@@ -155,7 +156,7 @@ fn counted(count: u32, one: &str) -> String {
     plural(usize::try_from(count).unwrap_or(usize::MAX), one)
 }
 
-fn word(balance: Balance) -> String {
+fn word(balance: &BalanceStatus) -> String {
     let value = serde_json::to_value(balance).ok();
     value.as_ref().and_then(|word| word.as_str()).unwrap_or("unknown").to_owned()
 }
