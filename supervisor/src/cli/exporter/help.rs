@@ -1,5 +1,7 @@
 //! What the supervisor's own metrics mean: the `# HELP` lines of OpenMetrics.
 
+use crate::base::series::{LIVENESS, READINESS};
+
 /// A family of quantiles, which the formats call a summary.
 pub(super) const EVENT_LOOP_DELAY: &str = "supervisor_node_event_loop_delay_seconds";
 
@@ -9,8 +11,6 @@ pub(super) const START_TIME: &str = "supervisor_start_time_seconds";
 /// Whether the app answered.
 pub(super) const UP: &str = "supervisor_up";
 pub(super) const UPTIME: &str = "supervisor_uptime_seconds";
-pub(super) const READINESS: &str = "supervisor_worker_readiness";
-pub(super) const LIVENESS: &str = "supervisor_worker_liveness";
 
 /// The meaning of each family that the primary measures itself.
 const HELP: &[(&str, &str)] = &[

@@ -118,8 +118,8 @@ mod tests {
         let mut took = metric("took", MetricKind::Histogram, 0.5);
         (took.count, took.buckets) = (Some(2), vec![(1.0, 1)]);
         let all = [
-            AppMetrics { app: "a".to_owned(), metrics: vec![took, hits.clone()] },
-            AppMetrics { app: "b".to_owned(), metrics: vec![hits, also] },
+            AppMetrics { app: "a".to_owned(), metrics: vec![took, hits.clone()], left_out: 0 },
+            AppMetrics { app: "b".to_owned(), metrics: vec![hits, also], left_out: 0 },
         ];
         let text = openmetrics(&all);
         assert_eq!(
@@ -145,7 +145,8 @@ mod tests {
     #[test]
     fn our_own_families_are_explained() {
         let reloads = metric("supervisor_reloads", MetricKind::Counter, 1.0);
-        let text = openmetrics(&[AppMetrics { app: "a".to_owned(), metrics: vec![reloads] }]);
+        let text =
+            openmetrics(&[AppMetrics { app: "a".to_owned(), metrics: vec![reloads], left_out: 0 }]);
         let begin = "# HELP supervisor_reloads Reloads that ended";
         assert!(text.starts_with(begin), "{text}");
     }

@@ -21,6 +21,13 @@ const METRICS_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct AppMetrics {
     pub(crate) app: String,
     pub(crate) metrics: Vec<Metric>,
+    /// How many did not fit into the app's answer.
+    #[serde(skip)]
+    #[cfg_attr(
+        not(feature = "otlp"),
+        expect(dead_code, reason = "only OTLP has starts of counters")
+    )]
+    pub(crate) left_out: usize,
 }
 
 /// Asks one app.
@@ -33,7 +40,7 @@ pub(crate) fn fetch(home: &Home, name: &str) -> Result<AppMetrics, Failure> {
                     "supervisor: {name}: {left_out} metrics do not fit into the answer"
                 ));
             }
-            Ok(AppMetrics { app: name.to_owned(), metrics })
+            Ok(AppMetrics { app: name.to_owned(), metrics, left_out })
         }
         other => Err(Failure::unexpected_reply(name, other)),
     }
@@ -44,13 +51,16 @@ pub(crate) fn fetch(home: &Home, name: &str) -> Result<AppMetrics, Failure> {
 pub(crate) fn fetch_all(home: &Home, names: &[String], are_named: bool) -> Vec<AppMetrics> {
     let mut all = Vec::with_capacity(names.len());
     let take = |name: &String, result: Result<AppMetrics, Failure>| match result {
-        Ok(AppMetrics { app, mut metrics }) => {
+        Ok(AppMetrics { app, mut metrics, left_out }) => {
             metrics.push(up(1.0));
-            all.push(AppMetrics { app, metrics });
+            all.push(AppMetrics { app, metrics, left_out });
         }
         // It was deleted meanwhile.
         Err(failure) if failure.exit == Exit::NoSuchApp && !are_named => {}
-        Err(_) => all.push(AppMetrics { app: name.clone(), metrics: vec![up(0.0)] }),
+        Err(_) => {
+            let metrics = vec![up(0.0)];
+            all.push(AppMetrics { app: name.clone(), metrics, left_out: 0 });
+        }
     };
     side_by_side(Work::Waits, names, |name| fetch(home, name), take);
     all

@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Args, session: &mut Session) -> Result<Exit, Failure> {
     } else if args.openmetrics {
         session.out.line(openmetrics(&all).trim_end());
     } else {
-        for AppMetrics { app, metrics } in &all {
+        for AppMetrics { app, metrics, .. } in &all {
             let rows = metrics.iter().map(row).collect();
             session.out.line(app);
             session.out.line(table::table(&["metric", "of", "value"], rows, session.out.width()));

@@ -9,6 +9,7 @@ use ipc::node::Measured;
 use ipc::talk::Metric;
 use ipc::worker_status::HealthVerdict;
 
+use crate::base::series::{self, LIVENESS, READINESS};
 use crate::relay::{BUCKETS, Counts, Key, MemberStatus, Series, Value};
 use crate::runtime::Runtime;
 use crate::runtime::context::context;
@@ -16,8 +17,6 @@ use crate::runtime::context::context;
 /// What an answer may hold, in bytes of JSON, so that it fits into a line.
 const MOST: usize = 900 * 1024;
 const START_TIME: &str = "supervisor_start_time_seconds";
-const READINESS: &str = "supervisor_worker_readiness";
-const LIVENESS: &str = "supervisor_worker_liveness";
 
 impl Runtime {
     pub(in crate::runtime) fn metrics(&mut self) -> Reply {
@@ -165,16 +164,15 @@ fn of_app(status: &AppStatus) -> Vec<Metric> {
     all
 }
 
-/// Sorts them, and makes one of those with the same name and labels: while a worker is replaced,
-/// its slot has two. A slot passes its probes if one of its workers does.
+/// Sorts them, and makes one of those of a series: while a worker is replaced, its slot has two.
 fn merge(all: &mut Vec<Metric>) {
-    all.sort_by(|a, b| (&a.name, &a.labels).cmp(&(&b.name, &b.labels)));
+    let kind = |metric: &Metric| metric.kind.word();
+    all.sort_by(|a, b| (&a.name, &a.labels, kind(a)).cmp(&(&b.name, &b.labels, kind(b))));
     all.dedup_by(|next, kept| {
-        let is_same = next.name == kept.name && next.labels == kept.labels;
-        if is_same && [READINESS, LIVENESS].contains(&kept.name.as_str()) {
-            kept.value = kept.value.max(next.value);
-        } else if is_same {
-            kept.value += next.value;
+        let is_same =
+            next.name == kept.name && next.labels == kept.labels && next.kind == kept.kind;
+        if is_same {
+            series::add(kept, next);
         }
         is_same
     });

@@ -17,7 +17,8 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use super::starts::{AppStart, Starts};
-use crate::cli::exporter::help::{LIVENESS, READINESS, START_TIME, UP, UPTIME, help};
+use crate::base::series;
+use crate::cli::exporter::help::{START_TIME, UP, UPTIME, help};
 use crate::cli::exporter::openmetrics::{family, sanitized};
 use crate::cli::exporter::scrape::AppMetrics;
 
@@ -26,8 +27,8 @@ use crate::cli::exporter::scrape::AppMetrics;
 const POINTS: usize = 2000;
 const CUMULATIVE: i32 = AggregationTemporality::Cumulative as i32;
 
-/// Which series a counter is: the app, the family and the labels.
-pub(super) type Key = (String, String, Vec<(String, String)>);
+/// Which series of an app a counter is: the family and the labels.
+pub(super) type Key = (String, Vec<(String, String)>);
 
 /// What is the same in each request.
 #[derive(Debug)]
@@ -70,14 +71,17 @@ pub(super) fn messages(
         all.iter().map(|one| (one.app.as_str(), started(&one.metrics, now))).collect();
     for row in rows.iter_mut().filter(|row| row.metric.kind != MetricKind::Gauge) {
         let count = row.metric.count.map_or(row.metric.value, as_float);
-        let key = (row.app.to_owned(), row.family.clone(), row.labels.clone());
+        let key = (row.family.clone(), row.labels.clone());
         let app = app_starts.get(row.app).copied().unwrap_or(AppStart::Unknown);
-        row.start = starts.of(key, count, app, now);
+        row.start = starts.of(row.app, key, count, app, now);
     }
-    // An app that hangs goes on later.
-    let silent: HashSet<&str> =
-        all.iter().filter(|one| is_silent(&one.metrics)).map(|one| one.app.as_str()).collect();
-    starts.looked(|(app, _, _)| silent.contains(app.as_str()));
+    for one in all.iter().filter(|one| shows_all(one)) {
+        starts.shown(&one.app, app_starts[one.app.as_str()], now);
+    }
+    // An app that hangs goes on later; and what had no room in its answer may have it again.
+    let partly: HashSet<&str> =
+        all.iter().filter(|one| !shows_all(one)).map(|one| one.app.as_str()).collect();
+    starts.looked(|app| partly.contains(app));
     rows.chunks(POINTS)
         .map(|rows| Message { request: request(rows, origin, now), points: rows.len() })
         .collect()
@@ -86,7 +90,7 @@ pub(super) fn messages(
 /// The data points, in order. No two of an app have one family and the same labels.
 fn rows(all: &[AppMetrics]) -> Vec<Row<'_>> {
     let mut rows = Vec::new();
-    for AppMetrics { app, metrics } in all {
+    for AppMetrics { app, metrics, .. } in all {
         rows.extend(metrics.iter().map(|metric| {
             let labels = metric.labels.iter();
             let labels = labels.map(|(name, value)| (sanitized(name), value.clone())).collect();
@@ -98,7 +102,9 @@ fn rows(all: &[AppMetrics]) -> Vec<Row<'_>> {
     rows.dedup_by(|next, kept| {
         let is_of_family = next.app == kept.app && next.family == kept.family;
         if is_of_family && next.metric.kind == kept.metric.kind && next.labels == kept.labels {
-            add(&kept.family, kept.metric.to_mut(), &next.metric);
+            // Of a worker that is replaced, the slot has two; and two names may be one for a
+            // collector.
+            series::add(kept.metric.to_mut(), &next.metric);
             return true;
         }
         is_of_family && next.metric.kind != kept.metric.kind
@@ -106,29 +112,10 @@ fn rows(all: &[AppMetrics]) -> Vec<Row<'_>> {
     rows
 }
 
-/// Adds a metric to one that a collector could not tell from it. While a worker is replaced, its
-/// slot has two.
-fn add(family: &str, sum: &mut Metric, more: &Metric) {
-    match sum.kind {
-        MetricKind::Gauge if [READINESS, LIVENESS].contains(&family) => {
-            sum.value = sum.value.min(more.value);
-        }
-        // What a gauge of the workers' own means is not known.
-        MetricKind::Gauge if !family.starts_with("supervisor_") => {}
-        MetricKind::Gauge | MetricKind::Counter => sum.value += more.value,
-        MetricKind::Histogram => {
-            sum.value += more.value;
-            sum.count = Some(sum.count.unwrap_or(0).saturating_add(more.count.unwrap_or(0)));
-            for ((_, total), (_, more)) in sum.buckets.iter_mut().zip(&more.buckets) {
-                *total = total.saturating_add(*more);
-            }
-        }
-    }
-}
-
-/// Whether the app did not answer.
-fn is_silent(metrics: &[Metric]) -> bool {
-    metrics.iter().any(|metric| metric.name == UP && metric.value == 0.0)
+/// Whether the app answered, with all that it has.
+fn shows_all(one: &AppMetrics) -> bool {
+    let is_silent = one.metrics.iter().any(|metric| metric.name == UP && metric.value == 0.0);
+    !is_silent && one.left_out == 0
 }
 
 /// When an app was started, in nanoseconds since 1970. Primaries of earlier versions say only how
@@ -288,6 +275,7 @@ fn histogram(row: &Row<'_>, now: u64) -> HistogramDataPoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::series::READINESS;
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -323,7 +311,7 @@ mod tests {
             metric("supervisor_worker_resident_bytes", MetricKind::Gauge, 4096.0),
             took,
         ];
-        let all = [AppMetrics { app: "web".to_owned(), metrics }];
+        let all = [AppMetrics { app: "web".to_owned(), metrics, left_out: 0 }];
         let made = messages(&all, &origin(), &mut Starts::new(), 200 * SECOND);
         assert_eq!((made.len(), made[0].points), (1, 4));
         let of = &made[0].request.resource_metrics;
@@ -362,7 +350,7 @@ mod tests {
         now: u64,
         family: &str,
     ) -> Vec<(Option<f64>, u64)> {
-        let all = [AppMetrics { app: "web".to_owned(), metrics }];
+        let all = [AppMetrics { app: "web".to_owned(), metrics, left_out: 0 }];
         let made = messages(&all, &origin(), starts, now);
         let metrics = &made[0].request.resource_metrics[0].scope_metrics[0].metrics;
         let found = metrics.iter().find(|metric| metric.name == family);
@@ -390,11 +378,43 @@ mod tests {
         assert_eq!(look(vec![hits(1e6)], 220), [(Some(1e6), 50 * SECOND)]);
         // The app hangs at one look.
         let silent = vec![Metric::new(UP, MetricKind::Gauge, 0.0)];
-        let all = [AppMetrics { app: "web".to_owned(), metrics: silent }];
+        let all = [AppMetrics { app: "web".to_owned(), metrics: silent, left_out: 0 }];
         messages(&all, &origin(), &mut starts, 280 * SECOND);
         let mut look = |metrics, now| points(&mut starts, metrics, now * SECOND, "hits");
         assert_eq!(look(vec![hits(1e6)], 340), [(Some(1e6), 50 * SECOND)]);
         assert_eq!(look(vec![hits(5.0)], 400), [(Some(5.0), 340 * SECOND)]);
+    }
+
+    #[test]
+    fn a_counter_that_comes_later_began_after_the_last_look() {
+        let start = || Metric::new(START_TIME, MetricKind::Gauge, 10.0);
+        let of_slot = |slot: &str, value| Metric {
+            labels: vec![("slot".to_owned(), slot.to_owned())],
+            ..Metric::new("hits", MetricKind::Counter, value)
+        };
+        let mut starts = Starts::new();
+        let mut look = |metrics, now| points(&mut starts, metrics, now * SECOND, "hits");
+        let both = |one, other| vec![start(), of_slot("0", one), of_slot("1", other)];
+        let [first, second] = [(Some(9.0), 10 * SECOND), (Some(8.0), 10 * SECOND)];
+        assert_eq!(look(both(9.0, 8.0), 20), [first, second]);
+        // A scale down, and up again: the slot counts from 0.
+        assert_eq!(look(vec![start(), of_slot("0", 9.0)], 30), [first]);
+        assert_eq!(look(both(9.0, 3.0), 40), [first, (Some(3.0), 30 * SECOND)]);
+        assert_eq!(look(both(9.0, 8.0), 50), [first, (Some(8.0), 30 * SECOND)]);
+    }
+
+    #[test]
+    fn what_had_no_room_in_an_answer_goes_on() {
+        let hits = |value| vec![metric("hits", MetricKind::Counter, value)];
+        let start = || Metric::new(START_TIME, MetricKind::Gauge, 10.0);
+        let mut starts = Starts::new();
+        let mut all = hits(5.0);
+        all.push(start());
+        assert_eq!(points(&mut starts, all, 20 * SECOND, "hits"), [(Some(5.0), 10 * SECOND)]);
+        let part = [AppMetrics { app: "web".to_owned(), metrics: vec![start()], left_out: 1 }];
+        messages(&part, &origin(), &mut starts, 30 * SECOND);
+        let again = points(&mut starts, hits(6.0), 40 * SECOND, "hits");
+        assert_eq!(again, [(Some(6.0), 10 * SECOND)]);
     }
 
     #[test]
@@ -408,7 +428,7 @@ mod tests {
         let both = vec![start(), accepted(95.0), accepted(2.0)];
         assert_eq!(look(both, 30), [(Some(97.0), 10 * SECOND)]);
         assert_eq!(look(vec![start(), accepted(7.0)], 40), [(Some(7.0), 30 * SECOND)]);
-        for (name, together) in [(READINESS, 0.0), ("supervisor_worker_connections", 1.0)] {
+        for (name, together) in [(READINESS, 1.0), ("supervisor_worker_connections", 1.0)] {
             let both = [1.0, 0.0].map(|value| metric(name, MetricKind::Gauge, value));
             let points = points(&mut Starts::new(), both.into(), SECOND, name);
             assert_eq!(points, [(Some(together), 0)]);
@@ -420,8 +440,11 @@ mod tests {
         let metrics: Vec<Metric> = (0..POINTS + 10)
             .map(|at| Metric::new(&format!("m{at:05}"), MetricKind::Counter, 1.0))
             .collect();
-        let apps =
-            ["a", "b"].map(|app| AppMetrics { app: app.to_owned(), metrics: metrics.clone() });
+        let apps = ["a", "b"].map(|app| AppMetrics {
+            app: app.to_owned(),
+            metrics: metrics.clone(),
+            left_out: 0,
+        });
         let made = messages(&apps, &origin(), &mut Starts::new(), SECOND);
         let points: Vec<usize> = made.iter().map(|message| message.points).collect();
         assert_eq!(points, [POINTS, POINTS, 20]);

@@ -3,17 +3,31 @@
 //! A reader takes a cumulative sum with another start time for a new count from zero, so a start
 //! must stay the same while the count goes on: over reloads, deaths of the primary, and the death
 //! of this process. The app says when it was started. A count that shrinks began anew since the
-//! last look.
+//! last look, and so did one that the last look at its app did not show: that of a slot that is new
+//! or came back.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// The counters of the last look.
+/// The counters of the last look, by app.
 #[derive(Debug)]
 pub(super) struct Starts<Key> {
-    known: HashMap<Key, Known>,
+    known: HashMap<String, App<Key>>,
     /// Those of the look under way.
-    next: HashMap<Key, Known>,
+    next: HashMap<String, App<Key>>,
+}
+
+#[derive(Debug)]
+struct App<Key> {
+    /// When it showed all of its counters last, and since when it ran then.
+    shown: Option<(u64, AppStart)>,
+    counters: HashMap<Key, Known>,
+}
+
+impl<Key> Default for App<Key> {
+    fn default() -> Self {
+        Self { shown: None, counters: HashMap::new() }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,27 +72,40 @@ impl<Key: Eq + Hash> Starts<Key> {
         Self { known: HashMap::new(), next: HashMap::new() }
     }
 
-    /// Since when this counter counts, if it has this value `now`. To be asked once for each key in
-    /// a look.
-    pub(super) fn of(&mut self, key: Key, value: f64, app: AppStart, now: u64) -> u64 {
-        let start = match self.known.get(&key) {
+    /// Since when this counter of an app counts, if it has this value `now`. To be asked once for
+    /// each key in a look.
+    pub(super) fn of(&mut self, name: &str, key: Key, value: f64, app: AppStart, now: u64) -> u64 {
+        let before = self.known.get(name);
+        let start = match before.and_then(|before| before.counters.get(&key)) {
             Some(known) if app.is_later(known.app, known.seen) => app.time().unwrap_or(now),
             Some(known) if value < known.value => known.seen,
             Some(known) => known.start,
-            None => app.time().unwrap_or(now),
+            None => match before.and_then(|before| before.shown) {
+                Some((seen, before)) if !app.is_later(before, seen) => seen,
+                Some(_) | None => app.time().unwrap_or(now),
+            },
         };
         // The clock may have been set back.
         let start = start.min(now);
-        self.next.insert(key, Known { value, start, app, seen: now });
+        let counters = &mut self.next.entry(name.to_owned()).or_default().counters;
+        counters.insert(key, Known { value, start, app, seen: now });
         start
     }
 
-    /// Ends a look: counters that it did not show are forgotten, but for those that `stays` names.
-    pub(super) fn looked(&mut self, stays: impl Fn(&Key) -> bool) {
+    /// The app shows all of its counters in the look under way.
+    pub(super) fn shown(&mut self, name: &str, app: AppStart, now: u64) {
+        self.next.entry(name.to_owned()).or_default().shown = Some((now, app));
+    }
+
+    /// Ends a look: counters that it did not show are forgotten, but for those of apps that `stays`
+    /// names.
+    pub(super) fn looked(&mut self, stays: impl Fn(&str) -> bool) {
         let before = std::mem::replace(&mut self.known, std::mem::take(&mut self.next));
-        for (key, known) in before {
-            if stays(&key) {
-                self.known.entry(key).or_insert(known);
+        for (name, before) in before.into_iter().filter(|(name, _)| stays(name)) {
+            let app = self.known.entry(name).or_default();
+            app.shown = app.shown.or(before.shown);
+            for (key, known) in before.counters {
+                app.counters.entry(key).or_insert(known);
             }
         }
     }
@@ -93,7 +120,7 @@ mod tests {
     fn looks(all: &[(f64, AppStart, u64)]) -> Vec<u64> {
         let mut starts = Starts::new();
         let look = |&(value, app, now): &(f64, AppStart, u64)| {
-            let start = starts.of("hits", value, app, now);
+            let start = starts.of("web", "hits", value, app, now);
             starts.looked(|_| false);
             start
         };
@@ -136,14 +163,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_shown_is_forgotten() {
+    fn what_is_not_shown_is_forgotten_unless_its_app_is_silent() {
         let mut starts = Starts::new();
-        starts.of("hits", 5.0, Said(100), 200);
-        starts.of("silent", 5.0, Said(100), 200);
+        starts.of("web", "hits", 5.0, Said(100), 200);
+        starts.of("api", "hits", 5.0, Said(100), 200);
         starts.looked(|_| false);
-        starts.looked(|key| *key == "silent");
+        starts.looked(|app| app == "api");
         assert_eq!((starts.known.len(), starts.next.len()), (1, 0));
-        assert_eq!(starts.of("hits", 1.0, Said(100), 400), 100);
-        assert_eq!(starts.of("silent", 1.0, Said(100), 400), 200);
+        assert_eq!(starts.of("web", "hits", 1.0, Said(100), 400), 100);
+        assert_eq!(starts.of("api", "hits", 1.0, Said(100), 400), 200);
+    }
+
+    #[test]
+    fn what_the_last_look_did_not_show_began_after_it() {
+        let mut starts = Starts::new();
+        let mut look = |slots: &[(u16, f64)], app, now| {
+            let of = |&(slot, value): &(u16, f64)| starts.of("web", slot, value, app, now);
+            let all: Vec<u64> = slots.iter().map(of).collect();
+            starts.shown("web", app, now);
+            starts.looked(|_| false);
+            all
+        };
+        assert_eq!(look(&[(0, 5.0), (1, 7.0)], Said(100), 200), [100, 100]);
+        assert_eq!(look(&[(0, 5.0)], Said(100), 300), [100]);
+        // Also with more than it had.
+        assert_eq!(look(&[(0, 5.0), (1, 9.0)], Said(100), 400), [100, 300]);
+        assert_eq!(look(&[(0, 5.0), (1, 9.0)], Said(100), 500), [100, 300]);
+        // Another app of the same name.
+        assert_eq!(look(&[(0, 1.0), (2, 1.0)], Said(550), 600), [550, 550]);
     }
 }
