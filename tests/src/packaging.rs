@@ -70,10 +70,43 @@ impl<'a> Packager<'a> {
         self.make_of(kind, &self.program, &[])
     }
 
+    /// The same, made twice: the bytes do not depend on the time or a folder.
+    pub fn make_twice(&self, kind: &str) -> String {
+        let package = self.make(kind);
+        let bytes = fs::read(&package).expect("the package");
+        fs::remove_file(&package).expect("remove the package");
+        assert_eq!(self.make(kind), package);
+        assert!(bytes == fs::read(&package).expect("again"), "other bytes of {package}");
+        package
+    }
+
     /// The package of a build with this version.
     pub fn make_version(&self, kind: &str, version: &str) -> String {
         let program = other_version(self.home, &self.program, version);
         self.make_of(kind, &program, &["--version", version])
+    }
+
+    /// The package of a static build: the library of the program under test, linked once more with
+    /// glibc as a part of it. That takes seconds; a build from nothing takes minutes.
+    pub fn make_static(&self, kind: &str) -> String {
+        let built = self.home.built();
+        let folder = built.parent().expect("a folder");
+        let main = Path::new(env!("CARGO_MANIFEST_DIR")).join("../supervisor/src/main.rs");
+        let program = self.home.path().join("supervisor-static");
+        let library = folder.join("libsupervisor.rlib");
+        let mut rustc = Command::new("rustc");
+        rustc.args([
+            "--edition",
+            "2024",
+            "-C",
+            "target-feature=+crt-static",
+            "-C",
+            "strip=debuginfo",
+        ]);
+        rustc.arg("--extern").arg(format!("supervisor={}", library.display()));
+        rustc.arg("-L").arg(format!("dependency={}", folder.join("deps").display()));
+        run::spawn(rustc.arg(main).arg("-o").arg(&program), self.home.path()).end(LIMIT).ok();
+        self.make_of(kind, &program, &[])
     }
 
     fn make_of(&self, kind: &str, program: &Path, more: &[&str]) -> String {

@@ -168,9 +168,7 @@ fn heavy_debian_package_on_a_clean_root() {
     let (demo, port) = (Port::new(), Port::new());
     let server = fs::read_to_string(fixtures::file("node/plain.js")).expect("a fixture");
     home.write("server.js", &server);
-    let package = packager.make("deb");
-    let bytes = fs::read(&package).expect("the package");
-    assert!(bytes == fs::read(packager.make("deb")).expect("again"), "other bytes at once more");
+    let package = packager.make_twice("deb");
 
     let script = CLEAN.replace("PACKAGE", &package).replace("DEMO", &demo.number().to_string());
     let script = script.replace("PORT", &port.number().to_string());
@@ -215,7 +213,7 @@ fn heavy_npm_package() {
     let _load = tests::under_load();
     let home = tests::home!();
     let Some(packager) = Packager::new(&home, &["npm", "node"]) else { return };
-    let package = packager.make("npm");
+    let package = packager.make_twice("npm");
     let prefix = home.path().join("prefix");
     let target = prefix.display().to_string();
     let install = ["npm", "install", "--global", "--offline", "--no-audit", "--no-fund"];
@@ -237,7 +235,7 @@ fn heavy_wheel() {
     let _load = tests::under_load();
     let home = tests::home!();
     let Some(packager) = Packager::new(&home, &["python3"]) else { return };
-    let package = packager.make("wheel");
+    let package = packager.make_twice("wheel");
     let prefix = home.path().join("venv");
     let target = prefix.display().to_string();
     call(&home, &["python3", "-m", "venv", &target]).ok();
@@ -256,13 +254,54 @@ fn heavy_archive() {
     let _load = tests::under_load();
     let home = tests::home!();
     let Some(packager) = Packager::new(&home, &["tar", "gzip"]) else { return };
-    let package = packager.make("archive");
+    let package = packager.make_twice("archive");
     let options = ["--extract", "--strip-components=1", "--file"];
     call(&home, &[&["tar"], options.as_slice(), &[&package]].concat()).ok();
     works(&home, &home.path().join("bin/supervisor").display().to_string());
     for file in ["man/man1/supervisor.1", "zsh/site-functions/_supervisor"] {
         assert!(home.path().join("share").join(file).exists(), "{file}");
     }
+}
+
+/// In a root that has nothing else: the program needs no library, no shell and no file.
+const EMPTY_ROOT: &str = r#"
+mount --bind /proc "$1/proc"
+exec chroot "$1" /bin/supervisor "${@:2}"
+"#;
+
+/// The program is linked again, as `packaging/binary --static` links it; all else of it is that of
+/// the program under test.
+#[test]
+fn heavy_archive_runs_in_an_empty_root() {
+    let _load = tests::under_load();
+    let home = tests::home!();
+    if !fixtures::need_root("chroot") {
+        return;
+    }
+    let Some(packager) = Packager::new(&home, &["tar", "gzip"]) else { return };
+    let package = packager.make_static("archive");
+    assert!(package.ends_with("-static.tar.gz"), "{package}");
+    let root = home.path().join("root");
+    let state = home.path().strip_prefix("/").expect("an absolute path");
+    for folder in [Path::new("proc"), Path::new("dev/shm"), state] {
+        fs::create_dir_all(root.join(folder)).expect("a folder");
+    }
+    let target = root.display().to_string();
+    let options = ["--extract", "--strip-components=1", "--directory", &target, "--file"];
+    call(&home, &[&["tar"], options.as_slice(), &[&package]].concat()).ok();
+    let inside = |words: &[&str]| {
+        let mut command = home.command_of("unshare");
+        command.args(["--mount", "bash", "-ec", EMPTY_ROOT, "-"]).arg(&root).args(words);
+        run::spawn(&mut command, home.path()).end(SOON)
+    };
+    inside(&["--version"]).ok().shows(&["supervisor "]);
+    let port = Port::new();
+    inside(&["demo", "--port", &port.number().to_string(), "-i", "2"]).ok();
+    let mut load = Load::new(port.v4());
+    load.requests = 100;
+    load.run().nothing_lost("a static program in an empty root");
+    inside(&["reload", "demo"]).ok();
+    inside(&["delete", "all"]).ok();
 }
 
 /// The image of examples/container, as strict as its manifest, under the seccomp rules of podman.
@@ -344,12 +383,15 @@ fn the_list_of_crates_is_that_of_the_program() {
     let components = list["components"].as_array().expect("components");
     let has = |name: &str| components.iter().any(|one| one["name"] == name);
     // What it is linked with, directly or not; no macros, and nothing of the tests.
-    assert!(has("clap") && has("mio") && has("config"));
+    assert!(has("clap") && has("mio") && has("supervisor-config"));
     assert!(!has("serde_derive") && !has("syn") && !has("proptest") && !has("tests"));
-    for one in components.iter().filter(|one| one["purl"] != "pkg:cargo/config@0.1.0") {
-        let ours = ["ipc", "systemd", "worker"].contains(&one["name"].as_str().expect("a name"));
+    let ours = ["supervisor-config", "supervisor-ipc", "systemd", "worker"];
+    for one in components {
+        let is_ours = ours.contains(&one["name"].as_str().expect("a name"));
         let digest = one["hashes"][0]["content"].as_str().map_or(0, str::len);
-        assert!(ours || digest == 64, "{one:#}");
+        assert!(is_ours || digest == 64, "{one:#}");
+        // A reader would take ours for those of the registry.
+        assert_eq!(one["purl"].is_string(), !is_ours, "{one:#}");
         assert!(one["licenses"][0]["expression"].is_string(), "{one:#}");
     }
 }

@@ -109,6 +109,21 @@ fn every_package_comes_from_an_allowed_registry() {
     none("deny.toml does not allow the source of these", &broken);
 }
 
+/// What a registry delivers is compared with these.
+#[test]
+fn every_package_of_a_registry_has_a_checksum() {
+    let text = std::fs::read_to_string(root().join("Cargo.lock")).expect("read Cargo.lock");
+    let lock: toml::Table = toml::from_str(&text).expect("Cargo.lock is TOML");
+    let all = lock["package"].as_array().expect("packages");
+    let text = |one: &toml::Value, key: &str| {
+        one.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_owned()
+    };
+    let is_bad =
+        |one: &&toml::Value| one.get("source").is_some() && text(one, "checksum").len() != 64;
+    let broken: Vec<String> = all.iter().filter(is_bad).map(|one| text(one, "name")).collect();
+    none("these have no checksum in Cargo.lock", &broken);
+}
+
 #[test]
 fn no_package_is_there_in_two_versions() {
     let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
