@@ -74,7 +74,7 @@ pub(crate) enum Action {
     Gauge { worker: WorkerId },
     /// Everything kept for this worker may go; its sockets stay with the primary.
     Release { worker: WorkerId },
-    /// It lives on although it was killed: kill it once more, and know it no longer.
+    /// A worker or hook lives on although it was killed: kill it once more, and know it no longer.
     Abandon { worker: WorkerId },
     /// A final answer.
     Answer { client: ClientId, reply: Reply },

@@ -235,7 +235,7 @@ impl Worker {
             State::Killing { cause: Cause::Told, .. } => EndKind::Told,
             State::Killing { cause: Cause::Failed(reason), .. } => EndKind::Failed(reason.clone()),
         };
-        End { kind, exit: None, last_lines: Vec::new(), queued: None }
+        End { kind, ..End::never_was() }
     }
 
     /// Why it is gone, if its exit is unknown.
@@ -279,7 +279,8 @@ impl Worker {
                     step.act(Action::Stop { worker: self.id });
                 }
             }
-            State::Killing { deadline: None, .. } => {
+            State::Killing { deadline: None, killed, .. } => {
+                *killed = Some(now);
                 step.act(Action::Kill { worker: self.id });
                 return;
             }

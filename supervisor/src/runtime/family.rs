@@ -21,8 +21,8 @@ impl Runtime {
         if child.spec.keep_detached || self.keeper.is_lost() {
             return family;
         }
-        let primary = std::process::id();
-        let known = |pid| pid == primary || self.children.values().any(|c| c.pid.0 == pid);
+        let mut known: HashSet<u32> = self.children.values().map(|child| child.pid.0).collect();
+        known.insert(std::process::id());
         for orphan in strays::orphans(self.keeper.keeper().0, &known) {
             let origin = Origin {
                 named: orphan.mark.as_ref().map(|named| *named == mark),

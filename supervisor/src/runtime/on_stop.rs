@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::on_stop::OnStop;
 use crate::base::time::Time;
 use crate::policy::on_stop::{self as policy, Process};
@@ -11,7 +13,7 @@ use crate::sys::strays::Stray;
 use crate::sys::{procfs, target};
 
 /// Processes of a worker that got no stop signal, since their parents are to stop them.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct LeftToParents {
     processes: Vec<Stray>,
     /// When they get the signal after all.

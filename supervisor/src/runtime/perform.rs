@@ -63,7 +63,7 @@ impl Runtime {
                 self.intercept.release(context!(self), worker);
                 // A dead primary may not have come to abandon it.
                 match self.children.get(&worker) {
-                    Some(child) if child.is_hook && child.ended.is_none() => self.abandon(worker),
+                    Some(child) if child.ended.is_none() => self.abandon(worker),
                     _ => {
                         self.children.leftovers.step(leftovers::Event::Forgotten { worker });
                         self.children.remove(&worker);
@@ -273,19 +273,29 @@ impl Runtime {
     /// A process that nothing ends is no longer ours. The keeper reaps it if it ends one day.
     fn abandon(&mut self, worker: WorkerId) {
         self.children.leftovers.step(leftovers::Event::Forgotten { worker });
+        self.let_go(worker);
+        self.intercept.release(context!(self), worker);
         let Some(child) = self.children.remove(&worker) else { return };
         // Its program may not have begun to run.
         let _ = pidfd::signal_group(child.pid, libc::SIGKILL);
-        for (fd, _) in child.sources() {
-            self.events.poller.remove(fd);
-        }
         let pid = child.pid.0;
-        if let Err(error) = self.keeper.disown(child.pid) {
+        // Of one that has ended, others of its group live on.
+        if child.ended.is_some() {
+            self.keeper.reap(child.pid);
+        } else if let Err(error) = self.keeper.disown(child.pid) {
             self.warn(format!("cannot let go of process {pid}: {error}"));
         }
-        self.warn(format!(
-            "the hook with pid {pid} was killed and lives on; nothing waits for it any more: end it \
-             as the user as whom it runs"
+        if child.is_hook {
+            return self.warn(format!(
+                "the hook with pid {pid} was killed and lives on; nothing waits for it any more: \
+                 end it as the user as whom it runs"
+            ));
+        }
+        self.note(format!(
+            "the worker with pid {pid} (slot {}) was killed and did not end; nothing waits for it any \
+             more. If \"ps -o stat,user {pid}\" shows the state D, it waits in the kernel, for a disk \
+             or a file server; if it shows another user, end it as that user",
+            child.slot
         ));
     }
 

@@ -354,8 +354,8 @@ impl Runtime {
         }
     }
 
-    /// Nothing of a worker lives: what it said last is heard, and the core is told.
-    fn reap(&mut self, worker: WorkerId) {
+    /// What a worker said last is heard; then nothing of it is listened to any more.
+    pub(super) fn let_go(&mut self, worker: WorkerId) {
         for stream in [Stream::Out, Stream::Err] {
             output::read_rest(context!(self), &mut self.logs, worker, stream);
         }
@@ -372,6 +372,11 @@ impl Runtime {
         }
         child.forget_fds();
         self.mend_listeners();
+    }
+
+    /// Nothing of a worker lives: the core is told.
+    fn reap(&mut self, worker: WorkerId) {
+        self.let_go(worker);
         let Some(child) = self.children.get(&worker) else { return };
         let (pid, ended) = (child.pid, child.ended);
         // How it ended is written down before nobody can be asked any more.

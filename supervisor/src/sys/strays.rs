@@ -9,6 +9,8 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
 
+use serde::{Deserialize, Serialize};
+
 use super::pidfd::{self, Pid};
 use super::{procfs, target};
 
@@ -25,7 +27,7 @@ const ENVIRONMENT: u64 = 1 << 20;
 const MOST: usize = 4096;
 
 /// A process; with its start time, so that its number cannot come to mean another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stray {
     pub(crate) pid: u32,
     since: u64,
@@ -71,7 +73,7 @@ pub(crate) struct Orphan {
 }
 
 /// The orphans among the children of this keeper. `known`: its workers and the primary.
-pub(crate) fn orphans(keeper: u32, known: &dyn Fn(u32) -> bool) -> Vec<Orphan> {
+pub(crate) fn orphans(keeper: u32, known: &HashSet<u32>) -> Vec<Orphan> {
     let of = |pid: u32| {
         let mark = Mark::of(pid);
         let sockets = match mark {
@@ -81,7 +83,7 @@ pub(crate) fn orphans(keeper: u32, known: &dyn Fn(u32) -> bool) -> Vec<Orphan> {
         Orphan { pid, mark, sockets }
     };
     let children = target::children_of(keeper);
-    children.into_iter().filter(|pid| !known(*pid)).take(MOST).map(of).collect()
+    children.into_iter().filter(|pid| !known.contains(pid)).take(MOST).map(of).collect()
 }
 
 /// This process and all that it started, but what is another worker's: a worker may run a

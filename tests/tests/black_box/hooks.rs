@@ -186,7 +186,7 @@ fn hooks_run_as_the_user_of_the_worker_and_write_into_the_log() {
 
 /// A home of `nobody`, and in it a program that gains the rights of root. `None`:
 /// setuid programs gain no rights here, or the tests do not run as root.
-fn of_nobody_with_root() -> Option<(Home, String)> {
+pub(crate) fn of_nobody_with_root() -> Option<(Home, String)> {
     let home = tests::home_of_nobody!()?;
     let program = home.path().join("other-user");
     staging::copy_program(Path::new(env!("CARGO_BIN_EXE_other-user")), &program);

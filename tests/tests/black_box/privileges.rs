@@ -10,6 +10,8 @@ use nix::sys::signal::Signal;
 use tests::run::{self, Outcome};
 use tests::{Home, Port, fixtures, http, process, staging, wait_until};
 
+use crate::hooks;
+
 const SOON: Duration = Duration::from_secs(30);
 const NOBODY: &str = "65534";
 /// Groups without members and files on this machine.
@@ -243,4 +245,43 @@ fn a_successor_knows_the_operators() {
     });
     as_member(&home, OBSERVERS, &["describe", "web"]).code(6);
     as_member(&home, OPERATORS, &["restart", "web"]).ok();
+}
+
+/// The test ends what the supervisor cannot.
+struct Ended(u32);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        process::kill(self.0, Signal::SIGKILL);
+    }
+}
+
+#[test]
+fn heavy_a_worker_that_the_supervisor_cannot_kill_holds_nothing_up() {
+    let _load = tests::under_load();
+    let Some((home, program)) = hooks::of_nobody_with_root() else { return };
+    let keys = "intercept = false\nready = \"uptime\"\nmin_uptime = \"100ms\"\nobserve = \"0s\"\n\
+                kill_timeout = \"500ms\"\n";
+    home.run(&["start", &home.config("web", &[program], keys)]).ok();
+    let old = home.pids("web")[0];
+    let _ended = Ended(old);
+    let reload = home.spawn(&["reload", "web"]);
+    let killed = "told to stop; killed by SIGKILL, and not ended yet";
+    wait_until("the kill", SOON, || {
+        let workers = home.app("web").workers;
+        workers.iter().any(|one| one.reason.as_deref() == Some(killed)).then_some(())
+    });
+    reload.end(SOON).ok().shows(&["generation 2 serves"]);
+    assert!(process::is_alive(old));
+    let told = format!("the worker with pid {old} (slot 0) was killed and did not end");
+    home.run(&["describe", "web"]).ok().shows(&[&told]);
+    let new = home.pids("web");
+    assert!(new.len() == 1 && new[0] != old, "{new:?}");
+    // The note outlives the primary, and nobody waits for the process anew.
+    home.kill_primary("web", Signal::SIGKILL);
+    home.run(&["describe", "web"]).ok().shows(&[&told]);
+    assert_eq!(home.pids("web"), new);
+    let _ended = Ended(new[0]);
+    home.run(&["delete", "web"]).ok();
+    assert!(process::is_alive(new[0]));
 }

@@ -131,7 +131,9 @@ fn fresh(options: &ChaosOptions) -> Result<AppSpec, Failure> {
 }
 
 /// A copy of an app that runs. What would reach beyond it is left out: files that it writes,
-/// schedules, hooks (one may tell a load balancer of the copy), and other apps that it needs.
+/// schedules, hooks (one may tell a load balancer of the copy), other apps that it needs, and the
+/// lease of the leader: the copy would have a leader beside that of the original, which does a second
+/// time what only one may do.
 fn copy(mut spec: AppSpec, options: &ChaosOptions) -> Result<AppSpec, Failure> {
     let given = options.app.overrides(&working_dir()?);
     spec.name = given.name().map_or_else(|| own_name(VERB), str::to_owned);
@@ -145,6 +147,7 @@ fn copy(mut spec: AppSpec, options: &ChaosOptions) -> Result<AppSpec, Failure> {
     spec.cron_restart = None;
     spec.depends_on.clear();
     spec.hooks = Hooks::default();
+    spec.leader = false;
     given.apply(&mut spec, &Cpus::read());
     check(&spec)?;
     Ok(spec)
@@ -196,10 +199,12 @@ mod tests {
         spec.cron_restart = Some("0 0 * * *".into());
         spec.source = Some("/etc/web.toml".into());
         spec.hooks.on_crash = vec!["alert".to_owned()];
-        let copied = copy(spec, &options(&["web", "--copy", "-e", "PORT=9001"])).unwrap();
+        spec.leader = true;
+        let copied = copy(spec.clone(), &options(&["web", "--copy", "-e", "PORT=9001"])).unwrap();
         assert!(copied.name.starts_with("chaos-"));
         assert_eq!((copied.pid_file, copied.cron_restart, copied.source), (None, None, None));
-        assert_eq!(copied.hooks, Hooks::default());
+        assert_eq!((copied.hooks, copied.leader), (Hooks::default(), false));
         assert_eq!(copied.env["PORT"], "9001");
+        assert!(copy(spec, &options(&["web", "--copy", "--leader"])).unwrap().leader);
     }
 }

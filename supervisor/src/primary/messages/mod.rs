@@ -14,6 +14,7 @@ use super::sockets::Sockets;
 use super::worker::Worker;
 use super::worker::drain::Drain;
 use super::worker::early::Early;
+use super::worker::life::LAST;
 use super::worker::state::State;
 use crate::base::exit::Exit;
 use crate::base::ids::{ListenerId, Slot, WorkerId};
@@ -182,6 +183,13 @@ pub(super) fn last_exit(worker: &Worker, kind: &EndKind, exit: Exit) -> String {
 
 /// Why a worker has ended.
 pub(super) fn why(worker: &Worker, end: &End) -> String {
+    if end.lives_on {
+        let killed = format!("it was killed and has not ended {} later", span(LAST));
+        return match &end.kind {
+            EndKind::Failed(reason) => format!("{reason}; {killed}"),
+            EndKind::Told | EndKind::Died | EndKind::NotStarted { .. } => killed,
+        };
+    }
     let exit = end.exit.map(|exit| exit_of(worker, exit));
     match (&end.kind, exit) {
         (EndKind::Failed(reason) | EndKind::NotStarted { reason, .. }, _) => reason.clone(),
@@ -196,6 +204,8 @@ pub(super) fn why(worker: &Worker, end: &End) -> String {
 }
 
 /// What makes a server end cleanly at once, if it has siblings.
+/// In the reason of a worker that was killed and has not ended yet.
+const KILLED: &str = "; killed by SIGKILL, and not ended yet";
 const PID_FILE: &str = "does it find the pid file of a sibling? With ${SUPERVISOR_SLOT} in an \
                         argument, each worker has a file of its own";
 
@@ -327,9 +337,10 @@ pub(super) fn reason(worker: &Worker, sockets: &Sockets) -> Option<String> {
             };
             format!("{queued} waiting, {busy} with a request in flight{decided}")
         }),
-        State::Killing { cause, .. } => match cause {
+        State::Killing { cause, killed, .. } => match cause {
+            Cause::Told if killed.is_some() => Some(format!("told to stop{KILLED}")),
             Cause::Told => Some("told to stop".to_owned()),
-            Cause::Failed(reason) => Some(reason.clone()),
+            Cause::Failed(reason) => Some(format!("{reason}{KILLED}")),
         },
     }
 }

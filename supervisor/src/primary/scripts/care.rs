@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use config::spec::Balance;
+use ipc::control::WorkerStatus;
 
 use super::*;
 use crate::base::exit::Exit;
+use crate::primary::worker::life::LAST;
 
 #[test]
 fn a_shared_socket_is_drained_under_load_without_a_cut() {
@@ -32,6 +34,31 @@ fn a_shared_socket_is_drained_under_load_without_a_cut() {
         assert_eq!(sim.cut, 0, "requests were cut");
         assert!(sim.fakes.values().all(|fake| fake.frozen.is_none()));
     }
+}
+
+#[test]
+fn a_worker_that_nothing_ends_holds_nothing_up() {
+    const COMMAND: &str = "serve port=8000 undying";
+    let mut sim = up(app(COMMAND, 2));
+    let begun = sim.now;
+    let client = sim.ask(reload(GOOD, 2));
+    sim.until("the kill", |sim| sim.primary.status(sim.now).workers.iter().any(is_killed));
+    done(sim.answer(client));
+    let took = sim.now.since(begun);
+    assert!(took > LAST && took < LAST * 2 + Duration::from_secs(60), "{took:?}");
+    let stopped = sim.told(NoticeKind::WorkerStopped);
+    assert_eq!(stopped, ["it was killed and has not ended 10s later"; 2]);
+    assert_eq!((sim.app_status(), sim.ids().len()), (Status::Ready, 2));
+
+    // Nor does the end of the app wait for ever.
+    let mut sim = up(app(COMMAND, 2));
+    let client = sim.ask(Request::Stop { fast: false });
+    done(sim.answer(client));
+    assert_eq!(sim.app_status(), Status::Stopped);
+}
+
+fn is_killed(worker: &WorkerStatus) -> bool {
+    worker.reason.as_deref() == Some("told to stop; killed by SIGKILL, and not ended yet")
 }
 
 #[test]

@@ -5,6 +5,7 @@ use config::cpus::Cpus;
 use ipc::control::FailureKind;
 
 use crate::primary::sim::*;
+use crate::primary::worker::life::LAST;
 
 impl Sim {
     pub(super) fn perform(&mut self, action: Action) {
@@ -42,7 +43,7 @@ impl Sim {
             Action::Look { worker } => self.look(worker),
             Action::Gauge { worker } => self.deed(worker, Duration::from_millis(2), Deed::Gauged),
             Action::Release { worker } => self.release(worker),
-            Action::Abandon { worker } => self.abandon_hook(worker),
+            Action::Abandon { worker } => self.abandon(worker),
             Action::Answer { client, reply } => {
                 self.check_steering();
                 self.take_answer(client, reply);
@@ -83,11 +84,29 @@ impl Sim {
             return self.kill_hook(worker);
         }
         self.check_hung(worker);
+        let now = self.now;
         let fake = self.known(worker);
         assert_ne!(fake.life, Life::Forked, "killing what may not run yet");
         fake.told = true;
+        if fake.habit.undying {
+            fake.killed.get_or_insert(now);
+            return;
+        }
         let after = self.soon(3);
         self.deed(worker, after, Deed::Killed);
+    }
+
+    /// The primary knows it no longer, although it lives.
+    fn abandon(&mut self, worker: WorkerId) {
+        if self.hooks.contains_key(&worker) {
+            return self.abandon_hook(worker);
+        }
+        let (now, mortal) = (self.now, self.mortal.is_some());
+        let fake = self.known(worker);
+        let killed = fake.killed.map_or(Duration::ZERO, |killed| now.since(killed));
+        assert!(mortal || killed >= LAST, "worker {worker} is abandoned {killed:?} after its kill");
+        fake.life = Life::Released;
+        fake.holds.clear();
     }
 
     fn release(&mut self, worker: WorkerId) {
@@ -256,6 +275,7 @@ impl Sim {
             life,
             ended: None,
             told: false,
+            killed: None,
             looked_at: false,
             bus_drains: false,
             ends_kept: false,
@@ -320,7 +340,9 @@ impl Sim {
                     }
                     OnStop::Handles | OnStop::RuntimeHandles => {
                         fake.quiet_from = Some(now + calm);
-                        let after = calm + fake.busy_until.since(now);
+                        // Of a connection that is never quiet, a request is always in flight.
+                        let kept = if fake.habit.kept { fake.habit.busy } else { Duration::ZERO };
+                        let after = calm + fake.busy_until.since(now).max(kept);
                         self.deed(worker, after, Deed::Die(Exit::Code(0)));
                     }
                 }

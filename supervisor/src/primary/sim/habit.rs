@@ -1,6 +1,6 @@
 //! How a fake program behaves, as the words of its command say:
 //!
-//! `port=N`, `crash`, `crash-after=MS`, `clean`, `ends=MS`, `hang`, `deaf`, `missing`, `no-memory`,
+//! `port=N`, `crash`, `crash-after=MS`, `clean`, `ends=MS`, `hang`, `deaf`, `undying`, `missing`, `no-memory`,
 //! `refused`, `ready=MS`, `extend=MS`, `hung=MS`, `refuses=MS`, `late-looks`, `no-looks`, `blind`,
 //! `dies-draining`, `stuck`, `closes=MS`, `leaves=MS`, `busy=MS`, `children=MS`, `kept`,
 //! `finishes`, `runtime-finishes`, `ends-kept`, `asks`, `late=MS`; `wild` draws some of them for
@@ -22,6 +22,8 @@ pub(in super::super) struct Habit {
     pub(in super::super) refused: bool,
     /// It ignores the stop signal.
     pub(in super::super) deaf: bool,
+    /// It waits in the kernel, and does not even end when it is killed.
+    pub(in super::super) undying: bool,
     pub(in super::super) looks: Looks,
     /// It dies after a look, and leaves connections waiting.
     pub(in super::super) dies_draining: bool,
@@ -78,6 +80,7 @@ impl Habit {
             spawns: Spawns::Fine,
             refused: false,
             deaf: false,
+            undying: false,
             looks: Looks::Prompt,
             dies_draining: false,
             ready: None,
@@ -117,6 +120,7 @@ impl Habit {
             "clean" => self.dies = Some((Moment::Listening, span, Exit::Code(0))),
             "hang" => self.ports.clear(),
             "deaf" => self.deaf = true,
+            "undying" => (self.deaf, self.undying) = (true, true),
             "missing" => self.spawns = Spawns::Permanently,
             "no-memory" => self.spawns = Spawns::Temporarily,
             "refused" => self.refused = true,

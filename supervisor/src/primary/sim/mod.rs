@@ -134,6 +134,8 @@ pub(super) struct Fake {
     ended: Option<Exit>,
     /// The primary told it to go.
     pub(super) told: bool,
+    /// When it was killed, if that does not end it.
+    killed: Option<Time>,
     pub(super) looked_at: bool,
     /// The bus was told that it drains.
     bus_drains: bool,

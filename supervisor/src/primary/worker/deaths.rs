@@ -130,7 +130,10 @@ impl Primary {
     /// Handles the end of a worker.
     pub(in crate::primary) fn gone(&mut self, id: WorkerId, end: End, step: &mut Step<'_>) {
         let Some(worker) = self.workers.remove(&id) else { return };
-        step.act(Action::Release { worker: id });
+        step.act(match end.lives_on {
+            true => Action::Abandon { worker: id },
+            false => Action::Release { worker: id },
+        });
         // A restored core may not know all sockets that were lent, and so may have missed
         // connections.
         let queued = end.queued.filter(|queued| *queued > 0 || !self.returning);

@@ -23,6 +23,8 @@ pub(in crate::primary) struct End {
     pub(in crate::primary) last_lines: Vec<String>,
     /// Connections that wait in the sockets it held; `None`: unknown.
     pub(in crate::primary) queued: Option<u32>,
+    /// It was killed and has not ended: it is only waited for no longer.
+    pub(in crate::primary) lives_on: bool,
 }
 
 /// What caused the end.
@@ -40,20 +42,22 @@ pub(in crate::primary) enum EndKind {
 
 impl End {
     pub(in crate::primary) fn told(exit: Exit, last_lines: Vec<String>, queued: u32) -> Self {
-        Self { kind: EndKind::Told, exit: Some(exit), last_lines, queued: Some(queued) }
+        let (kind, queued) = (EndKind::Told, Some(queued));
+        Self { kind, exit: Some(exit), last_lines, queued, lives_on: false }
     }
 
     pub(in crate::primary) fn never_was() -> Self {
-        Self { kind: EndKind::Told, exit: None, last_lines: Vec::new(), queued: None }
+        let (kind, last_lines) = (EndKind::Told, Vec::new());
+        Self { kind, exit: None, last_lines, queued: None, lives_on: false }
     }
 
     pub(in crate::primary) fn died(exit: Exit, last_lines: Vec<String>, queued: u32) -> Self {
-        Self { kind: EndKind::Died, exit: Some(exit), last_lines, queued: Some(queued) }
+        Self { kind: EndKind::Died, ..Self::told(exit, last_lines, queued) }
     }
 
     pub(in crate::primary) fn not_started(reason: String, permanent: bool) -> Self {
         let kind = EndKind::NotStarted { reason, permanent };
-        Self { kind, exit: None, last_lines: Vec::new(), queued: None }
+        Self { kind, ..Self::never_was() }
     }
 
     pub(in crate::primary) fn is_permanent(&self) -> bool {

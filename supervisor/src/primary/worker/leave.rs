@@ -150,7 +150,7 @@ impl Worker {
             State::Spawning { doomed } => *doomed = true,
             State::Draining(Drain { told: Some(told), .. }) => {
                 let (since, deadline) = (*told, Some(latest));
-                self.state = State::Killing { since, deadline, cause: Cause::Told };
+                self.state = State::Killing { since, deadline, cause: Cause::Told, killed: None };
             }
             State::Starting { .. } | State::Ready | State::Draining(_) => {
                 step.act(Action::Stop { worker: self.id });
@@ -161,8 +161,8 @@ impl Worker {
                 let idle = if let State::Draining(drain) = &self.state { drain.idle() } else { 0 };
                 let message = messages::stopping(&self.plan.spec, idle);
                 step.publish(messages::about(self, NoticeKind::WorkerStopping, message));
-                self.state =
-                    State::Killing { since: step.now, deadline: Some(latest), cause: Cause::Told };
+                let (since, deadline) = (step.now, Some(latest));
+                self.state = State::Killing { since, deadline, cause: Cause::Told, killed: None };
             }
             State::Killing { deadline, .. } => *deadline = deadline.map(|at| at.min(latest)),
         }
@@ -174,10 +174,11 @@ impl Worker {
             State::Spawning { doomed } => *doomed = true,
             State::Starting { .. } | State::Ready | State::Draining(_) => {
                 step.act(Action::Kill { worker: self.id });
-                self.state = State::Killing { since: step.now, deadline: None, cause: why };
+                self.state = State::killed(step.now, why);
             }
-            State::Killing { deadline, .. } => {
+            State::Killing { deadline, killed, .. } => {
                 if deadline.take().is_some() {
+                    *killed = Some(step.now);
                     step.act(Action::Kill { worker: self.id });
                 }
             }

@@ -12,6 +12,8 @@
 //! A worker knows neither its role in its slot nor the other workers. It says by [`Change`] what
 //! its owner must act on.
 
+use std::time::Duration;
+
 use ipc::control::NoticeKind;
 
 use super::early;
@@ -26,6 +28,10 @@ use crate::primary::sockets::Sockets;
 use crate::primary::step::Step;
 use crate::primary::worker::Worker;
 use crate::primary::worker::end::{Cause, End, EndKind};
+
+/// How long a worker may live on after it was killed. One that waits in the kernel (state D), or has
+/// the rights of another user, may never end; one with much memory needs seconds to give it back.
+pub(in crate::primary) const LAST: Duration = Duration::from_secs(10);
 
 impl Worker {
     /// Takes one cue in.
@@ -44,7 +50,7 @@ impl Worker {
         match cue {
             Cue::Spawned if doomed => {
                 step.act(Action::Kill { worker: self.id });
-                self.state = State::Killing { since: step.now, deadline: None, cause: Cause::Told };
+                self.state = State::killed(step.now, Cause::Told);
                 Change::Nothing
             }
             Cue::Spawned => {
@@ -295,14 +301,28 @@ impl Worker {
                 self.go_on_draining(next, step);
                 Change::Nothing
             }
-            State::Killing { deadline, .. } => {
-                if deadline.is_some_and(|at| at <= step.now) {
-                    *deadline = None;
-                    step.act(Action::Kill { worker: self.id });
-                }
-                Change::Nothing
-            }
+            State::Killing { .. } => self.kill_or_leave(step),
         }
+    }
+
+    /// Kills a worker that was told to stop, once its time is over; and no longer waits for one that
+    /// lives on all the same.
+    fn kill_or_leave(&mut self, step: &mut Step<'_>) -> Change {
+        let State::Killing { deadline, killed, .. } = &mut self.state else {
+            return Change::Nothing;
+        };
+        match (*deadline, *killed) {
+            (Some(at), _) if at > step.now => {}
+            (Some(_), _) => {
+                (*deadline, *killed) = (None, Some(step.now));
+                step.act(Action::Kill { worker: self.id });
+            }
+            // An earlier build killed it and did not write down when.
+            (None, None) => *killed = Some(step.now),
+            (None, Some(at)) if at + LAST <= step.now => return Change::Gone(self.left_behind()),
+            (None, Some(_)) => {}
+        }
+        Change::Nothing
     }
 
     /// When [`Worker::turn`] is to be called next.
@@ -315,7 +335,8 @@ impl Worker {
                 Some(self.ready_at(*since).map_or(*ready_by, |at| at.min(*ready_by)))
             }
             State::Draining(drain) => Some(drain.deadline()),
-            State::Killing { deadline, .. } => *deadline,
+            State::Killing { deadline: Some(at), .. } => Some(*at),
+            State::Killing { killed, .. } => Some(killed.map_or(Time(0), |at| at + LAST)),
         };
         of_state.into_iter().chain(counts_at).min()
     }
@@ -351,7 +372,7 @@ impl Worker {
         let Some(told) = drain.told else { return };
         let quiet = drain.seen.is_some_and(|look| look.visible && look.busy == 0);
         self.finished = early::finished(exit, now.since(told), quiet);
-        self.proved = self.finished == Some(true) && early::proves(now.since(told), quiet);
+        self.proved = self.finished == Some(true);
         if self.finished == Some(false) {
             self.cut = drain.in_flight();
         }
@@ -378,12 +399,16 @@ impl Worker {
         Change::Nothing
     }
 
+    /// Nothing waits for it any more, though it lives.
+    fn left_behind(&mut self) -> End {
+        End { lives_on: true, queued: None, ..self.ended(Exit::Unknown, Vec::new(), 0) }
+    }
+
     fn ended(&mut self, exit: Exit, last_lines: Vec<String>, queued: u32) -> End {
-        let told = State::Killing { since: self.started, deadline: None, cause: Cause::Told };
+        let told = State::killed(self.started, Cause::Told);
         match std::mem::replace(&mut self.state, told) {
             State::Killing { cause: Cause::Failed(reason), .. } => {
-                let (kind, exit) = (EndKind::Failed(reason), Some(exit));
-                End { kind, exit, last_lines, queued: Some(queued) }
+                End { kind: EndKind::Failed(reason), ..End::told(exit, last_lines, queued) }
             }
             State::Killing { cause: Cause::Told, .. }
             | State::Spawning { .. }

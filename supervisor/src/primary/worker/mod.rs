@@ -7,7 +7,7 @@ pub(super) mod end;
 pub(super) mod hang;
 pub(super) mod health;
 pub(super) mod leave;
-mod life;
+pub(super) mod life;
 pub(crate) mod limits;
 pub(super) mod state;
 

@@ -23,13 +23,23 @@ pub(in crate::primary) enum State {
     Ready,
     /// It gets no new connections, and the primary watches those it has.
     Draining(Drain),
-    /// The primary told it to stop and kills it at `deadline`. `None`: it has killed it.
+    /// The primary told it to stop and kills it at `deadline`. `None`: it has killed it, at
+    /// `killed`.
     Killing {
         /// When the primary told it.
         since: Time,
         deadline: Option<Time>,
         cause: Cause,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        killed: Option<Time>,
     },
+}
+
+impl State {
+    /// The primary kills it now.
+    pub(in crate::primary) fn killed(now: Time, cause: Cause) -> Self {
+        Self::Killing { since: now, deadline: None, cause, killed: Some(now) }
+    }
 }
 
 /// What the owner of the worker must act on.

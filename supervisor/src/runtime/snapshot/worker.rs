@@ -16,6 +16,7 @@ use super::specs::Specs;
 use crate::base::exit::Exit;
 use crate::base::ids::{Generation, ListenerId, Place, Slot, SocketId, Ticket, WorkerId};
 use crate::runtime::contracts::interface::{Endpoints, WorkerContract};
+use crate::runtime::on_stop::LeftToParents;
 use crate::runtime::output::logs::Tail;
 use crate::runtime::probe::hang::Progress;
 use crate::runtime::workers::{Asking, Call, Child, Pipe};
@@ -53,6 +54,8 @@ pub(super) struct ChildSnapshot {
     let_through: Option<BTreeSet<u64>>,
     contracts: Vec<Contract>,
     told_to_stop: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    left: Option<LeftToParents>,
     #[serde(default)]
     ends_kept: bool,
     ended: Option<Exit>,
@@ -122,6 +125,7 @@ impl ChildSnapshot {
             let_through: child.let_through.clone(),
             contracts: child.contracts.iter().copied().collect(),
             told_to_stop: child.told_to_stop,
+            left: child.left.clone(),
             ends_kept: child.ends_kept,
             ended: child.ended,
             failed: child.failed.clone(),
@@ -174,8 +178,7 @@ impl ChildSnapshot {
             let_through: self.let_through,
             contracts: self.contracts.into_iter().filter(known).collect(),
             told_to_stop: self.told_to_stop,
-            // They get SIGKILL after `kill_timeout` if their parent ends without them.
-            left: None,
+            left: self.left,
             ends_kept: self.ends_kept,
             ended: self.ended,
             failed: self.failed,
