@@ -263,9 +263,10 @@ fn heavy_archive() {
     }
 }
 
-/// In a root that has nothing else: the program needs no library, no shell and no file.
+/// In a root that has what each container has, and nothing else: no library, no shell, no file.
 const EMPTY_ROOT: &str = r#"
 mount --bind /proc "$1/proc"
+mount --bind /dev/null "$1/dev/null"
 exec chroot "$1" /bin/supervisor "${@:2}"
 "#;
 
@@ -286,6 +287,7 @@ fn heavy_archive_runs_in_an_empty_root() {
     for folder in [Path::new("proc"), Path::new("dev/shm"), state] {
         fs::create_dir_all(root.join(folder)).expect("a folder");
     }
+    fs::write(root.join("dev/null"), "").expect("a place for the device");
     let target = root.display().to_string();
     let options = ["--extract", "--strip-components=1", "--directory", &target, "--file"];
     call(&home, &[&["tar"], options.as_slice(), &[&package]].concat()).ok();

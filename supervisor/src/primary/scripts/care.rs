@@ -47,8 +47,11 @@ fn a_worker_that_nothing_ends_holds_nothing_up() {
     let took = sim.now.since(begun);
     assert!(took > LAST && took < LAST * 2 + Duration::from_secs(60), "{took:?}");
     let stopped = sim.told(NoticeKind::WorkerStopped);
-    assert_eq!(stopped, ["it was killed and has not ended 10s later"; 2]);
-    assert_eq!((sim.app_status(), sim.ids().len()), (Status::Ready, 2));
+    let lives_on = |message: &&&str| **message == "it was killed and has not ended 10s later";
+    assert_eq!(stopped.iter().filter(lives_on).count(), 2, "{stopped:?}");
+    assert_eq!(sim.app_status(), Status::Ready);
+    // Nobody knows what waits in their sockets, so another worker looks after that, and leaves.
+    sim.until("the end of the last rescue", |sim| sim.ids().len() == 2);
 
     // Nor does the end of the app wait for ever.
     let mut sim = up(app(COMMAND, 2));
