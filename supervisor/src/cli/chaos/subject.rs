@@ -132,8 +132,8 @@ fn fresh(options: &ChaosOptions) -> Result<AppSpec, Failure> {
 
 /// A copy of an app that runs. What would reach beyond it is left out: files that it writes,
 /// schedules, hooks (one may tell a load balancer of the copy), other apps that it needs, and the
-/// lease of the leader: the copy would have a leader beside that of the original, which does a second
-/// time what only one may do.
+/// lease of the leader: the copy would have a leader beside that of the original, which does a
+/// second time what only one may do.
 fn copy(mut spec: AppSpec, options: &ChaosOptions) -> Result<AppSpec, Failure> {
     let given = options.app.overrides(&working_dir()?);
     spec.name = given.name().map_or_else(|| own_name(VERB), str::to_owned);

@@ -7,7 +7,7 @@ use ipc::control::WorkerStatus;
 
 use super::*;
 use crate::base::exit::Exit;
-use crate::primary::worker::life::LAST;
+use crate::primary::worker::state::LAST;
 
 #[test]
 fn a_shared_socket_is_drained_under_load_without_a_cut() {

@@ -5,7 +5,7 @@ use config::cpus::Cpus;
 use ipc::control::FailureKind;
 
 use crate::primary::sim::*;
-use crate::primary::worker::life::LAST;
+use crate::primary::worker::state::LAST;
 
 impl Sim {
     pub(super) fn perform(&mut self, action: Action) {

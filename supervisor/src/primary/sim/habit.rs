@@ -1,10 +1,10 @@
 //! How a fake program behaves, as the words of its command say:
 //!
-//! `port=N`, `crash`, `crash-after=MS`, `clean`, `ends=MS`, `hang`, `deaf`, `undying`, `missing`, `no-memory`,
-//! `refused`, `ready=MS`, `extend=MS`, `hung=MS`, `refuses=MS`, `late-looks`, `no-looks`, `blind`,
-//! `dies-draining`, `stuck`, `closes=MS`, `leaves=MS`, `busy=MS`, `children=MS`, `kept`,
-//! `finishes`, `runtime-finishes`, `ends-kept`, `asks`, `late=MS`; `wild` draws some of them for
-//! each worker.
+//! `port=N`, `crash`, `crash-after=MS`, `clean`, `ends=MS`, `hang`, `deaf`, `undying`, `missing`,
+//! `no-memory`, `refused`, `ready=MS`, `extend=MS`, `hung=MS`, `refuses=MS`, `late-looks`,
+//! `no-looks`, `blind`, `dies-draining`, `stuck`, `closes=MS`, `leaves=MS`, `busy=MS`,
+//! `children=MS`, `kept`, `finishes`, `runtime-finishes`, `ends-kept`, `asks`, `late=MS`; `wild`
+//! draws some of them for each worker.
 
 use std::time::Duration;
 

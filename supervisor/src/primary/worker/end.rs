@@ -23,7 +23,7 @@ pub(in crate::primary) struct End {
     pub(in crate::primary) last_lines: Vec<String>,
     /// Connections that wait in the sockets it held; `None`: unknown.
     pub(in crate::primary) queued: Option<u32>,
-    /// It was killed and has not ended: it is only waited for no longer.
+    /// It was killed and has not ended: nothing waits for its end any more.
     pub(in crate::primary) lives_on: bool,
 }
 

@@ -12,13 +12,11 @@
 //! A worker knows neither its role in its slot nor the other workers. It says by [`Change`] what
 //! its owner must act on.
 
-use std::time::Duration;
-
 use ipc::control::NoticeKind;
 
 use super::early;
 use super::hang::Watch;
-use super::state::{Change, State};
+use super::state::{Change, LAST, State};
 use crate::base::exit::Exit;
 use crate::base::time::Time;
 use crate::primary::action::Action;
@@ -28,10 +26,6 @@ use crate::primary::sockets::Sockets;
 use crate::primary::step::Step;
 use crate::primary::worker::Worker;
 use crate::primary::worker::end::{Cause, End, EndKind};
-
-/// How long a worker may live on after it was killed. One that waits in the kernel (state D), or has
-/// the rights of another user, may never end; one with much memory needs seconds to give it back.
-pub(in crate::primary) const LAST: Duration = Duration::from_secs(10);
 
 impl Worker {
     /// Takes one cue in.
@@ -305,8 +299,8 @@ impl Worker {
         }
     }
 
-    /// Kills a worker that was told to stop, once its time is over; and no longer waits for one that
-    /// lives on all the same.
+    /// Kills a worker that was told to stop, once its time is over; and leaves one behind that lives
+    /// on all the same.
     fn kill_or_leave(&mut self, step: &mut Step<'_>) -> Change {
         let State::Killing { deadline, killed, .. } = &mut self.state else {
             return Change::Nothing;

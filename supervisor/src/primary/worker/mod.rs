@@ -7,7 +7,7 @@ pub(super) mod end;
 pub(super) mod hang;
 pub(super) mod health;
 pub(super) mod leave;
-pub(super) mod life;
+mod life;
 pub(crate) mod limits;
 pub(super) mod state;
 

@@ -1,11 +1,18 @@
 //! The states of a worker, and the changes that its owner must act on.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::drain::Drain;
 use super::end::{Cause, End};
 use crate::base::ids::{ListenerId, SocketId, Ticket};
 use crate::base::time::Time;
+
+/// How long a worker may live on after it was killed. One that waits in the kernel (state D), or
+/// has the rights of another user, may never end; one with much memory needs seconds to give it
+/// back.
+pub(in crate::primary) const LAST: Duration = Duration::from_secs(10);
 
 /// The state of a worker.
 #[derive(Debug, Serialize, Deserialize)]
