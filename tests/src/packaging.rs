@@ -39,6 +39,17 @@ fn other_version(home: &Home, program: &Path, version: &str) -> PathBuf {
     path
 }
 
+/// The library that was built last: earlier ones need crates that have been built anew since.
+fn newest_library(deps: &Path) -> Option<PathBuf> {
+    let libraries = fs::read_dir(deps).ok()?.flatten().filter(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        name.starts_with("libsupervisor-") && name.ends_with(".rlib")
+    });
+    let built = |entry: &fs::DirEntry| entry.metadata().and_then(|meta| meta.modified()).ok();
+    libraries.max_by_key(built).map(|entry| entry.path())
+}
+
 /// Makes packages of the program under test.
 #[derive(Debug)]
 pub struct Packager<'a> {
@@ -90,10 +101,10 @@ impl<'a> Packager<'a> {
     /// glibc as a part of it. That takes seconds; a build from nothing takes minutes.
     pub fn make_static(&self, kind: &str) -> String {
         let built = self.home.built();
-        let folder = built.parent().expect("a folder");
+        let deps = built.parent().expect("a folder").join("deps");
         let main = Path::new(env!("CARGO_MANIFEST_DIR")).join("../supervisor/src/main.rs");
         let program = self.home.path().join("supervisor-static");
-        let library = folder.join("libsupervisor.rlib");
+        let library = newest_library(&deps).expect("the library of the program under test");
         let mut rustc = Command::new("rustc");
         rustc.args([
             "--edition",
@@ -104,7 +115,7 @@ impl<'a> Packager<'a> {
             "strip=debuginfo",
         ]);
         rustc.arg("--extern").arg(format!("supervisor={}", library.display()));
-        rustc.arg("-L").arg(format!("dependency={}", folder.join("deps").display()));
+        rustc.arg("-L").arg(format!("dependency={}", deps.display()));
         run::spawn(rustc.arg(main).arg("-o").arg(&program), self.home.path()).end(LIMIT).ok();
         self.make_of(kind, &program, &[])
     }
