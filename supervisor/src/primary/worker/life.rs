@@ -299,8 +299,8 @@ impl Worker {
         }
     }
 
-    /// Kills a worker that was told to stop, once its time is over; and leaves one behind that lives
-    /// on all the same.
+    /// Kills a worker that was told to stop, once its time is over; and leaves one behind that
+    /// lives on all the same.
     fn kill_or_leave(&mut self, step: &mut Step<'_>) -> Change {
         let State::Killing { deadline, killed, .. } = &mut self.state else {
             return Change::Nothing;
