@@ -88,13 +88,18 @@ pub(super) fn patience(configured: Duration, proven: bool) -> Duration {
     if proven { configured / 4 } else { configured }
 }
 
+/// Whether a worker that [`finished`] cannot have cut a request. Exit code 0 alone is no proof: a
+/// handler may end the program at once with it.
+pub(super) fn proves(took: Duration, quiet: bool) -> bool {
+    quiet || took >= AT_ONCE
+}
+
 /// Whether a worker that was told to stop while it was busy finished first. `took`: from the
-/// signal to its end; `quiet`: no connection was busy any more. `None`: that cannot be told. Exit
-/// code 0 alone proves nothing: a handler may end the program at once with it, and cut what it has.
+/// signal to its end; `quiet`: no connection was busy any more. `None`: that cannot be told.
 pub(super) fn finished(exit: Exit, took: Duration, quiet: bool) -> Option<bool> {
     match exit {
+        Exit::Code(0) => Some(true),
         Exit::Code(_) | Exit::Signal(_) if quiet => Some(true),
-        Exit::Code(0) => (took >= AT_ONCE).then_some(true),
         Exit::Code(_) | Exit::Signal(_) if took < AT_ONCE => Some(false),
         Exit::Code(_) | Exit::Signal(_) | Exit::Unknown => None,
     }
@@ -121,6 +126,8 @@ mod tests {
     fn a_program_that_is_proven_to_finish_is_told_sooner() {
         let (two, ms) = (Duration::from_secs(2), Duration::from_millis);
         assert_eq!((patience(two, false), patience(two, true)), (two, ms(500)));
+        assert!(proves(ms(1), true) && proves(ms(300), false));
+        assert!(!proves(ms(1), false), "it may have ended at once");
     }
 
     #[test]
@@ -137,9 +144,7 @@ mod tests {
     #[test]
     fn how_an_end_shows_whether_it_finished() {
         let ms = Duration::from_millis;
-        assert_eq!(finished(Exit::Code(0), ms(300), false), Some(true));
-        assert_eq!(finished(Exit::Code(0), ms(1), true), Some(true));
-        assert_eq!(finished(Exit::Code(0), ms(1), false), None, "it may have cut what it had");
+        assert_eq!(finished(Exit::Code(0), ms(1), false), Some(true));
         assert_eq!(finished(Exit::Signal(15), ms(1), false), Some(false));
         assert_eq!(finished(Exit::Signal(15), ms(1), true), Some(true));
         assert_eq!(finished(Exit::Code(143), ms(1), false), Some(false));

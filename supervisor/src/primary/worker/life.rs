@@ -366,7 +366,7 @@ impl Worker {
         let Some(told) = drain.told else { return };
         let quiet = drain.seen.is_some_and(|look| look.visible && look.busy == 0);
         self.finished = early::finished(exit, now.since(told), quiet);
-        self.proved = self.finished == Some(true);
+        self.proved = self.finished == Some(true) && early::proves(now.since(told), quiet);
         if self.finished == Some(false) {
             self.cut = drain.in_flight();
         }
