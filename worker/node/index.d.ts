@@ -40,4 +40,6 @@ export interface Identity {
   app: string; slot: number; pool: string; workers: number; generation: number;
 }
 export function identity(): Identity | null;
+export function isLeader(): Promise<boolean>;
+export function untilLeader(): Promise<void>;
 export function join(options?: { pool?: string }): Worker;

@@ -7,6 +7,7 @@
 const { EventEmitter } = require('node:events');
 const fs = require('node:fs');
 const net = require('node:net');
+const { isLeader, untilLeader } = require('./leader.js');
 const { Limits } = require('./limits.js');
 
 const VERSION = 1;
@@ -612,4 +613,4 @@ function join({ pool = '' } = {}) {
   return only;
 }
 
-module.exports = { join, identity, Worker, CallError };
+module.exports = { join, identity, isLeader, untilLeader, Worker, CallError };

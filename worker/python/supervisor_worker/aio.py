@@ -1,10 +1,12 @@
 """A worker for asyncio. Methods that talk are awaited, and handlers may be coroutines."""
 
 import asyncio
+import contextlib
 import inspect
 import socket
+import threading
 
-from . import _base, _core, _descriptors, _events, _server, _wire
+from . import _base, _core, _descriptors, _events, _leader, _server, _wire
 from ._core import CallError
 
 #: The bytes that may wait to be written before a method that talks waits: 64 KiB, asyncio's own
@@ -447,3 +449,32 @@ async def join(pool=""):
     if _only is None:
         _only = await Worker.over(_wire.inherited(), pool)
     return _only
+
+
+async def until_leader():
+    """Waits until this process leads its app, and returns at once if it does. A process whose
+    waiting is cancelled still leads as soon as no other one does."""
+    loop = asyncio.get_running_loop()
+    leads = loop.create_future()
+
+    def tell(error):
+        if leads.done():
+            return
+        if error is None:
+            leads.set_result(None)
+        else:
+            leads.set_exception(error)
+
+    def wait():
+        error = None
+        try:
+            _leader.until_leader()
+        except Exception as failed:
+            error = failed
+        # If the loop is closed, nobody waits.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(tell, error)
+
+    # A thread of an executor would keep the program from ending.
+    threading.Thread(target=wait, name="leader", daemon=True).start()
+    await leads
