@@ -53,6 +53,7 @@ mod client;
 mod contain;
 mod dispatch;
 mod identity;
+mod leader;
 mod listen;
 mod notify;
 mod reading;
@@ -64,6 +65,7 @@ mod worker;
 pub use call_error::CallError;
 pub use identity::Identity;
 pub use ipc::bus::{Json, Peer};
+pub use leader::{is_leader, until_leader};
 #[cfg(feature = "axum")]
 pub use listen::Client;
 pub use listen::{Connection, Listener, listener};

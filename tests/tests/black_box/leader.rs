@@ -2,13 +2,13 @@
 //! never two, and the next one has it soon after the last one is gone.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use ipc::control::{Contract, Status};
 use nix::sys::signal::Signal;
-use tests::wait::wait_until;
+use tests::wait::{let_pass, wait_until};
 use tests::{Home, Port, fixtures, process};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -23,10 +23,17 @@ struct Workers {
 
 impl Workers {
     fn start(options: &[&str]) -> Option<Self> {
+        Self::of(options, |_, arguments| fixtures::python("leader.py", &arguments))
+    }
+
+    /// With the program that `command` makes of a port and a file.
+    fn of(
+        options: &[&str],
+        command: impl FnOnce(&Home, [String; 2]) -> Option<Vec<String>>,
+    ) -> Option<Self> {
         let (home, port) = (tests::home!(), Port::new());
         let file = home.write("trace", "");
-        let path = file.display().to_string();
-        let command = fixtures::python("leader.py", &[port.to_string(), path])?;
+        let command = command(&home, [port.to_string(), file.display().to_string()])?;
         home.start("web", &[&["--leader", "--observe", "200ms"], options].concat(), &command).ok();
         Some(Self { home, file })
     }
@@ -69,20 +76,26 @@ impl Workers {
 
     /// There were never two, and never none for long.
     fn check(&self) {
+        for (old, pid, none) in self.changes() {
+            assert!(none < LATEST, "{none:.3} s without one between {old} and {pid}");
+        }
+    }
+
+    /// There were never two. Which one followed on which, and after how many seconds.
+    fn changes(&self) -> Vec<(u32, u32, f64)> {
         let lines = self.lines();
         assert!(lines.iter().all(|(word, ..)| word == "lead" || word == "beat"), "{lines:#?}");
+        let mut changes = Vec::new();
         let mut last: Option<(u32, f64)> = None;
         for (word, pid, time) in &lines {
             match last {
                 Some((old, _)) if word == "beat" => assert_eq!(*pid, old, "two leaders at once"),
-                Some((old, then)) => {
-                    let none = time - then;
-                    assert!(none < LATEST, "{none:.3} s without one between {old} and {pid}");
-                }
+                Some((old, then)) => changes.push((old, *pid, time - then)),
                 None => assert_eq!(word, "lead"),
             }
             last = Some((*pid, *time));
         }
+        changes
     }
 }
 
@@ -148,6 +161,53 @@ fn heavy_one_worker_leads_whatever_happens() {
     all.check();
     all.home.run(&["delete", "web"]).ok();
     all.home.nothing_left();
+}
+
+/// The program that asks by each client.
+fn by_client(language: &str, home: &Home, [port, file]: [String; 2]) -> Option<Vec<String>> {
+    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("../worker");
+    let client = clients.join(language).display().to_string();
+    match language {
+        "python" => fixtures::python("leader.py", &[port, file, client]),
+        "node" => {
+            let (node, _) = (fixtures::need("node")?, fixtures::need("flock")?);
+            Some(vec![node, fixtures::file("node/leader.js"), port, file, client])
+        }
+        _ => {
+            let server = home.built().with_file_name("leader-server");
+            Some(vec![server.display().to_string(), port, file])
+        }
+    }
+}
+
+#[test]
+fn heavy_with_every_client_one_worker_leads_even_while_it_is_stopped() {
+    let _exclusive = tests::exclusive();
+    for language in ["python", "node", "rust"] {
+        let by = |home: &Home, arguments| by_client(language, home, arguments);
+        let Some(all) = Workers::of(&["-i", "3"], by) else { continue };
+        let first = all.leader();
+        wait_until("the status shows it", SOON, || (shown(&all.home) == [first]).then_some(()));
+        process::kill(first, Signal::SIGSTOP);
+        let_pass(Duration::from_secs(1));
+        assert_eq!(all.leaders(), [first], "{language}: a leader that is stopped leads");
+        process::kill(first, Signal::SIGCONT);
+        let beats = all.lines().len();
+        wait_until("it goes on", SOON, || (all.lines().len() > beats).then_some(()));
+        all.depose();
+        all.home.wait_app("web", "3 workers", SOON, |app| app.ready == 3);
+        let old = all.leader();
+        all.home.run(&["reload", "web"]).ok();
+        let new = all.next_after(old);
+        assert!(all.home.pids("web").contains(&new), "{language}: it is one of the new workers");
+        all.home.kill_primary("web", Signal::SIGKILL);
+        let next = all.depose();
+        assert_eq!(all.leader(), next);
+        let changes = all.changes();
+        assert_eq!(changes.len(), 3, "{language}: {changes:?}");
+        all.home.run(&["delete", "web"]).ok();
+        all.home.nothing_left();
+    }
 }
 
 /// A child of the leader that outlives it shares the lease. It ends with its worker, so the lease
