@@ -196,15 +196,15 @@ fn heavy_with_every_client_one_worker_leads_even_while_it_is_stopped() {
         wait_until("it goes on", SOON, || (all.lines().len() > beats).then_some(()));
         all.depose();
         all.home.wait_app("web", "3 workers", SOON, |app| app.ready == 3);
-        let old = all.leader();
         all.home.run(&["reload", "web"]).ok();
-        let new = all.next_after(old);
+        let new = all.leader();
         assert!(all.home.pids("web").contains(&new), "{language}: it is one of the new workers");
         all.home.kill_primary("web", Signal::SIGKILL);
         let next = all.depose();
         assert_eq!(all.leader(), next);
+        // An old worker may have led for a moment in the reload.
         let changes = all.changes();
-        assert_eq!(changes.len(), 3, "{language}: {changes:?}");
+        assert!(changes.len() >= 3, "{language}: {changes:?}");
         all.home.run(&["delete", "web"]).ok();
         all.home.nothing_left();
     }
