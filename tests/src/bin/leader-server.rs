@@ -15,15 +15,11 @@ fn main() -> io::Result<()> {
     let (port, file) = (next()?, next()?);
     let listener = TcpListener::bind(format!("127.0.0.1:{port}"))?;
     thread::spawn(move || {
-        if let Err(error) = lead(&file) {
-            eprintln!("cannot lead: {error}");
-            process::exit(1);
+        for stream in listener.incoming() {
+            drop(stream);
         }
     });
-    for stream in listener.incoming() {
-        drop(stream?);
-    }
-    Ok(())
+    lead(&file)
 }
 
 fn lead(path: &str) -> io::Result<()> {
