@@ -46,7 +46,10 @@ function isHeld(fd) {
   }
 }
 
-/** Runs the command. Resolves to whether this worker has the lock. */
+/**
+ * Runs the command. Resolves to whether this worker has the lock; to null if a signal ended the
+ * command, as at an ordinary stop, where the whole group gets it: that is neither yes nor no.
+ */
 function take(fd, options) {
   return new Promise((resolve, reject) => {
     const fails = (why) => reject(new Error(`cannot ask who leads: the command flock ${why}`));
@@ -55,7 +58,8 @@ function take(fd, options) {
     command.on('error', (error) => fails(`cannot run: ${error.message}`));
     command.on('exit', (code, signal) => {
       if (code === 0 || code === 1) resolve(code === 0);
-      else fails(`ended with ${signal || `exit code ${code}`}`);
+      else if (signal) resolve(null);
+      else fails(`ended with exit code ${code}`);
     });
     // A program that has nothing else to do may end.
     command.unref();
@@ -71,15 +75,21 @@ async function isLeader() {
   const fd = lease();
   if (fd === null || isHeld(fd)) return true;
   trying ??= take(fd, ['-n']).finally(() => { trying = null; });
-  return trying;
+  return await trying ?? isHeld(fd);
 }
 
-/** Resolves when this worker leads its app, at once if it does. */
+/**
+ * Resolves when this worker leads its app, at once if it does. While the worker stops, it may never
+ * resolve.
+ */
 async function untilLeader() {
   const fd = lease();
   if (fd === null || isHeld(fd)) return;
   waiting ??= take(fd, []).finally(() => { waiting = null; });
-  if (!await waiting) throw new Error('cannot ask who leads: the command flock was refused');
+  const leads = await waiting ?? (isHeld(fd) || null);
+  // A later call starts another command. A program that has nothing else to do may end.
+  if (leads === null) await new Promise(() => {});
+  if (!leads) throw new Error('cannot ask who leads: the command flock was refused');
 }
 
 module.exports = { isLeader, untilLeader };

@@ -78,6 +78,35 @@ test('a worker can wait until it leads', needs, async (t) => {
   assert.strictEqual(await leads, 'true');
 });
 
+test('a worker that waits stops well when its whole group gets the signal', needs, async (t) => {
+  const file = await lease(t);
+  const one = program(t, file);
+  assert.strictEqual(await one.ask(), 'true');
+  const waits = `
+const { isLeader, untilLeader } = require(${JSON.stringify(path.join(__dirname, 'index.js'))});
+process.on('SIGTERM', async () => {
+  // Each answer is another command that has ended.
+  for (let asked = 0; asked < 5; asked += 1) await isLeader();
+  console.log('stopped');
+  process.exit(0);
+});
+setInterval(() => {}, 1000);
+untilLeader();
+isLeader().then((leads) => console.log(leads));`;
+  const fd = fs.openSync(file, 'r');
+  const env = { ...process.env, SUPERVISOR_LEADER_FD: '3' };
+  const stdio = ['ignore', 'pipe', 'inherit', fd];
+  const child = spawn(process.execPath, ['-e', waits], { env, stdio, detached: true });
+  fs.closeSync(fd);
+  t.after(() => child.kill('SIGKILL'));
+  const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const ended = once(child, 'exit');
+  assert.strictEqual((await lines.next()).value, 'false');
+  process.kill(-child.pid, 'SIGTERM');
+  assert.strictEqual((await lines.next()).value, 'stopped');
+  assert.deepStrictEqual(await ended, [0, null]);
+});
+
 test('without a supervisor a process is alone', async (t) => {
   assert.strictEqual(await program(t, null).ask(), 'true');
 });
