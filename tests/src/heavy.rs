@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::staging;
+use crate::wait::try_until;
 
 /// What the name of a heavy test, or of its module, begins with. `cargo fast` leaves these out.
 pub const PREFIX: &str = "heavy_";
@@ -22,9 +23,6 @@ const LONGEST: Duration = Duration::from_secs(45 * 60);
 
 /// How often a test that waits says for which other one.
 const REPORT: Duration = Duration::from_secs(30);
-
-/// How often a test that waits for a place looks for one.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// The file of the lock.
 const LOCK: &str = "exclusive.lock";
@@ -94,27 +92,21 @@ fn place(root: &Path, me: &str) -> io::Result<File> {
     let files: Vec<File> = (0..SIDE_BY_SIDE)
         .map(|number| open(&root.join(format!("place-{number}.lock"))))
         .collect::<io::Result<_>>()?;
-    let since = Instant::now();
-    let mut reports = 0;
-    loop {
-        for file in &files {
-            match file.try_lock() {
-                Ok(()) => return file.try_clone(),
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(error)) => return Err(error),
-            }
-        }
-        let waited = since.elapsed();
-        if waited >= LONGEST {
-            let text = format!("no place among the heavy tests became free in {waited:.0?}");
-            return Err(io::Error::other(text));
-        }
-        if waited >= REPORT * reports {
-            eprintln!("{me} waits for a place among the heavy tests");
-            reports += 1;
-        }
-        thread::sleep(LOOK);
+    let look = || {
+        files.iter().find_map(|file| match file.try_lock() {
+            Ok(()) => Some(file.try_clone()),
+            Err(TryLockError::WouldBlock) => None,
+            Err(TryLockError::Error(error)) => Some(Err(error)),
+        })
+    };
+    if let Some(place) = try_until(Duration::ZERO, look) {
+        return place;
     }
+    eprintln!("{me} waits for a place among the heavy tests");
+    try_until(LONGEST, look).unwrap_or_else(|| {
+        let text = format!("no place among the heavy tests became free in {LONGEST:.0?}");
+        Err(io::Error::other(text))
+    })
 }
 
 fn open(path: &Path) -> io::Result<File> {
