@@ -361,6 +361,6 @@ fn the_clients_own_tests() {
         let Some(program) = fixtures::need(program) else { continue };
         let mut command = home.command_of(program);
         command.args(args).current_dir(clients.join(folder)).env("PYTHONDONTWRITEBYTECODE", "1");
-        tests::run::spawn(&mut command, home.path()).end(SOON).ok();
+        tests::run::spawn(&mut command, home.path()).end(Duration::from_secs(120)).ok();
     }
 }

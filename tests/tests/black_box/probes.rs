@@ -91,10 +91,11 @@ fn every_failure(app: &Probed) {
         app.says("slot-0", answer);
         let fails = |status: &AppStatus| {
             assert!(is(status, 1, HealthVerdict::Passes), "{answer}: the neighbour: {status:#?}");
-            status.listeners[0].slots == [1]
+            // On a busy machine an answer may come too late before it comes as it is meant.
+            let is_why = readiness(status, 0).reason.as_deref() == Some(why);
+            status.listeners[0].slots == [1] && is_why
         };
-        let status = app.wait("the worker gets no connections", fails);
-        assert_eq!(readiness(&status, 0).reason.as_deref(), Some(why), "{answer}");
+        let status = app.wait(&format!("the worker gets no connections: {why}"), fails);
         assert_eq!((status.status, status.restarts), (Status::Degraded, 0), "{status:#?}");
         app.is_well("slot-0");
         app.wait("it gets connections again", |status| status.listeners[0].slots == [0, 1]);

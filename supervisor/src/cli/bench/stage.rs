@@ -176,9 +176,13 @@ impl Stage<'_> {
                 self.guard.tell(Duty::Group { leader: child.id() })?;
                 return Ok(Running { setup, copies: Some((child, group)) });
             }
-            if Instant::now() > end || !matches!(child.try_wait(), Ok(None)) {
+            if let Ok(Some(status)) = child.try_wait() {
+                return Err(self.failed(format!("{} has ended: {status}", setup.word())));
+            }
+            if Instant::now() > end {
                 let _ = child.kill();
-                return Err(self.failed(format!("{} did not start", setup.word())));
+                let reason = format!("{} did not start within {:?}", setup.word(), self.patience);
+                return Err(self.failed(reason));
             }
             pause(Duration::from_millis(1));
         }
