@@ -15,6 +15,7 @@ use std::sync::{Mutex, OnceLock};
 use rustix::fs::{FlockOperation, fcntl_lock, flock};
 use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd, retry_on_intr};
 
+use crate::descriptor;
 use crate::sync::locked;
 
 const VARIABLE: &str = "SUPERVISOR_LEADER_FD";
@@ -71,9 +72,7 @@ impl Lease {
             io::Error::new(ErrorKind::InvalidData, reason)
         };
         let fd: i32 = number.parse().map_err(|_| wrong("not a number"))?;
-        let path = format!("/proc/self/fd/{fd}");
-        let target = std::fs::read_link(&path);
-        if !target.is_ok_and(|target| target.to_string_lossy().starts_with(FILE)) {
+        if !descriptor::is_open(fd, FILE) {
             return Err(wrong("not the lease (only the worker's own process inherits it)"));
         }
         Self::of(borrowed(fd))

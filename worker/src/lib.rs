@@ -51,6 +51,7 @@ mod callbacks;
 mod channel;
 mod client;
 mod contain;
+mod descriptor;
 mod dispatch;
 mod identity;
 mod leader;

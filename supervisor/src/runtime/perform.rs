@@ -60,11 +60,11 @@ impl Runtime {
             Action::Look { worker } => self.look(worker),
             Action::Gauge { worker } => self.gauge(worker),
             Action::Release { worker } => {
-                self.intercept.release(context!(self), worker);
                 // A dead primary may not have come to abandon it.
                 match self.children.get(&worker) {
                     Some(child) if child.ended.is_none() => self.abandon(worker),
                     _ => {
+                        self.intercept.release(context!(self), worker);
                         self.children.leftovers.step(leftovers::Event::Forgotten { worker });
                         self.children.remove(&worker);
                     }

@@ -277,7 +277,7 @@ fn heavy_a_worker_that_the_supervisor_cannot_kill_holds_nothing_up() {
     home.run(&["describe", "web"]).ok().shows(&[&told]);
     let new = home.pids("web");
     assert!(new.len() == 1 && new[0] != old, "{new:?}");
-    // The note outlives the primary, and nobody waits for the process anew.
+    // The note outlives the primary, and the next primary does not wait for the process again.
     home.kill_primary("web", Signal::SIGKILL);
     home.run(&["describe", "web"]).ok().shows(&[&told]);
     assert_eq!(home.pids("web"), new);

@@ -471,7 +471,7 @@ async def until_leader():
             _leader.until_leader()
         except Exception as failed:
             error = failed
-        # If the loop is closed, nobody waits.
+        # If the loop is closed, no coroutine waits.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(tell, error)
 

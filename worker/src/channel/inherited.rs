@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
+use crate::descriptor;
+
 /// Whether this process has taken the channel. A descriptor must have one owner only.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
@@ -22,8 +24,7 @@ pub(crate) fn inherited() -> io::Result<Option<UnixStream>> {
         io::Error::new(ErrorKind::InvalidData, reason)
     };
     let fd: i32 = number.parse().map_err(|_| wrong("not a number"))?;
-    let target = std::fs::read_link(format!("/proc/self/fd/{fd}"));
-    if !target.is_ok_and(|target| target.to_string_lossy().starts_with("socket:")) {
+    if !descriptor::is_open(fd, "socket:") {
         return Err(wrong("not an open socket (did a parent process close the channel?)"));
     }
     if TAKEN.swap(true, Ordering::SeqCst) {

@@ -4,7 +4,6 @@
 //! Refuses a passed descriptor that is not a listening socket, taking a socket twice, and a name
 //! that is neither the name of a passed socket nor an address.
 
-use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
@@ -15,6 +14,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{getsockname, sockopt};
 use systemd::listen;
 
+use crate::descriptor;
 use crate::sync::locked;
 
 /// The sockets of this process. The first call fills it, so that no descriptor gets two owners.
@@ -110,8 +110,7 @@ fn socket(name: String, number: i32) -> io::Result<Socket> {
         let reason = format!("the passed descriptor {number} ({name:?}) is not a listening socket");
         io::Error::new(ErrorKind::InvalidData, reason)
     };
-    let target = fs::read_link(format!("/proc/self/fd/{number}")).map_err(|_| wrong())?;
-    if !target.to_string_lossy().starts_with("socket:") {
+    if !descriptor::is_open(number, "socket:") {
         return Err(wrong());
     }
     let fd = owned(number);
@@ -178,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_descriptor_that_is_not_a_listening_socket_stays_open() {
-        let file = fs::File::open("/dev/null").unwrap();
+        let file = std::fs::File::open("/dev/null").unwrap();
         let number = std::os::fd::AsRawFd::as_raw_fd(&file);
         let error = socket("x".to_owned(), number).unwrap_err().to_string();
         assert_eq!(

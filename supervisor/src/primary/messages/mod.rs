@@ -202,9 +202,9 @@ pub(super) fn why(worker: &Worker, end: &End) -> String {
     }
 }
 
-/// What makes a server end cleanly at once, if it has siblings.
 /// In the reason of a worker that was killed and has not ended yet.
 const KILLED: &str = "; killed by SIGKILL, and not ended yet";
+/// What makes a server end cleanly at once, if it has siblings.
 const PID_FILE: &str = "does it find the pid file of a sibling? With ${SUPERVISOR_SLOT} in an \
                         argument, each worker has a file of its own";
 

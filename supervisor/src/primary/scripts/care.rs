@@ -50,7 +50,7 @@ fn a_worker_that_nothing_ends_holds_nothing_up() {
     let lives_on = |message: &&&str| **message == "it was killed and has not ended 10s later";
     assert_eq!(stopped.iter().filter(lives_on).count(), 2, "{stopped:?}");
     assert_eq!(sim.app_status(), Status::Ready);
-    // Nobody knows what waits in their sockets, so another worker looks after that, and leaves.
+    // The primary cannot see what waits in their sockets, so a rescue worker serves it and leaves.
     sim.until("the end of the last rescue", |sim| sim.ids().len() == 2);
 
     // Nor does the end of the app wait for ever.
